@@ -1,0 +1,2 @@
+// The FAISS C API's names over libfaiss.
+#include <faiss/Index.h>

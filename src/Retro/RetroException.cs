@@ -1,0 +1,69 @@
+namespace Retro;
+
+/// <summary>A fault that Retro found and can name: what was expected, what came, and what to do.</summary>
+public class RetroException : Exception
+{
+    /// <summary>Creates the exception.</summary>
+    /// <param name="message">What was expected, what came, and what to do.</param>
+    /// <param name="innerException">The fault behind it, if any.</param>
+    public RetroException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
+/// <summary>A corpus cannot be read: missing, empty, badly encoded or badly formed.</summary>
+public sealed class CorpusException : RetroException
+{
+    /// <inheritdoc cref="RetroException(string, Exception)"/>
+    public CorpusException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
+/// <summary>A retrieval database cannot be opened or built: it is damaged, or made with other settings.</summary>
+public sealed class DatabaseException : RetroException
+{
+    /// <inheritdoc cref="RetroException(string, Exception)"/>
+    public DatabaseException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
+/// <summary>A checkpoint or weight file cannot be read, or does not fit the model.</summary>
+public sealed class CheckpointException : RetroException
+{
+    /// <inheritdoc cref="RetroException(string, Exception)"/>
+    public CheckpointException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
+/// <summary>A configuration contradicts itself; the message lists every fault.</summary>
+public sealed class RetroConfigException : RetroException
+{
+    /// <summary>Creates the exception.</summary>
+    /// <param name="faults">Every fault found, one sentence each.</param>
+    public RetroConfigException(IReadOnlyList<string> faults)
+        : base(string.Join(Environment.NewLine, faults))
+        => Faults = faults;
+
+    /// <summary>Every fault found, one sentence each.</summary>
+    public IReadOnlyList<string> Faults { get; }
+}
+
+/// <summary>A tensor has another shape than the layer takes.</summary>
+public sealed class ShapeException : ArgumentException
+{
+    /// <summary>Creates the exception.</summary>
+    /// <param name="parameter">The argument's name.</param>
+    /// <param name="expected">The expected shape in dimension letters and numbers, such as "[B, T, 512]".</param>
+    /// <param name="actual">The shape that came.</param>
+    public ShapeException(string parameter, string expected, ReadOnlySpan<long> actual)
+        : base($"Expected {parameter} of shape {expected}, got [{string.Join(", ", actual.ToArray())}].", parameter)
+    {
+    }
+}

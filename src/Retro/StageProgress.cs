@@ -1,0 +1,7 @@
+namespace Retro;
+
+/// <summary>How far a stage of long work has come.</summary>
+/// <param name="Stage">What is being done, such as "embed chunks".</param>
+/// <param name="Done">Units done.</param>
+/// <param name="Total">Units in all; 0 where it is not known.</param>
+public readonly record struct StageProgress(string Stage, long Done, long Total);

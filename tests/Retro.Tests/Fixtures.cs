@@ -1,0 +1,48 @@
+using System.Runtime.CompilerServices;
+
+namespace Retro.Tests;
+
+/// <summary>Where reference files lie: copies beside the tests, the shared folder beside the checkout, and folders named by the user.</summary>
+internal static class Fixtures
+{
+    /// <summary>The checkout's root folder.</summary>
+    public static string Root { get; } = Path.GetFullPath(Path.Combine(SourceFolder(), "..", ".."));
+
+    /// <summary>The fixtures that belong to the project.</summary>
+    public static string Own { get; } = Path.Combine(SourceFolder(), "fixtures");
+
+    /// <summary>The shared folder beside the checkout; it may be absent. RETRO_SHARED names another.</summary>
+    public static string Shared { get; } = Environment.GetEnvironmentVariable("RETRO_SHARED") is { Length: > 0 } named
+        ? named
+        : Path.GetFullPath(Path.Combine(Root, "..", "shared"));
+
+    /// <summary>Every fixture folder there is: our own, the shared one, and those named in RETRO_FIXTURES, separated by ':'.</summary>
+    public static IEnumerable<string> Folders(string variable = "RETRO_FIXTURES", string sharedName = "fixtures")
+    {
+        string[] named = (Environment.GetEnvironmentVariable(variable) ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
+        foreach (string folder in named)
+        {
+            Assert.True(Directory.Exists(folder), $"{variable} names the folder {folder}, which does not exist.");
+        }
+
+        return new[] { Own, Path.Combine(Shared, sharedName) }.Concat(named).Where(Directory.Exists);
+    }
+
+    /// <summary>Every file of the fixture folders that matches; the test is skipped with a reason where there is none.</summary>
+    public static IReadOnlyList<string> Files(string pattern)
+    {
+        List<string> files = Folders().SelectMany(folder => Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal)).ToList();
+        Assert.SkipWhen(files.Count == 0, $"No fixture folder holds a file {pattern}.");
+        return files;
+    }
+
+    /// <summary>A path below the shared folder; the test is skipped with a reason where it is absent.</summary>
+    public static string SharedPath(string relative)
+    {
+        string path = Path.Combine(Shared, relative);
+        Assert.SkipUnless(Path.Exists(path), $"The shared input {relative} is not on this machine.");
+        return path;
+    }
+
+    private static string SourceFolder([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
+}

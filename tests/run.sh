@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The test command: sets up what is missing, builds everything, runs every test, and ends with "N passed, N failed".
+# Arguments go to the test runner, for instance: tests/run.sh --filter FullyQualifiedName~Bm25
+set -uo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root" || exit 1
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+eng/setup.sh || exit 1
+dotnet build Retro.sln -c Release -v quiet || { echo "The build failed." >&2; exit 1; }
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+dotnet test Retro.sln -c Release --no-build --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" "$@"
+status=$?
+
+# The counts are read from the result files: a runner that found no test prints none and still exits 0.
+count() { cat "$results"/*.trx 2>/dev/null | grep -o "<Counters [^>]*>" | sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p" | awk '{ n += $1 } END { print n + 0 }'; }
+total=$(count total)
+executed=$(count executed)
+passed=$(count passed)
+failed=$((executed - passed))
+skipped=$((total - executed))
+if [ "$passed" -eq 0 ] && [ "$failed" -eq 0 ]; then
+  echo "No test ran." >&2
+  status=1
+fi
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+  echo "The test run ended abnormally (exit code $status)." >&2
+  failed=1
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && exit "$status"
+exit 1
