@@ -1,0 +1,144 @@
+namespace Retro.Modeling;
+
+public sealed partial record RetroConfig
+{
+    /// <summary>Every parameter that a model of this configuration has, in the order of its state dictionary. Nothing is allocated for the values.</summary>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public IReadOnlyList<ParameterShape> Parameters()
+    {
+        Validate();
+        List<ParameterShape> list = [];
+        list.Add(new("embedding.weight", [VocabularySize, Width], ParameterKind.Embedding));
+        if (Positions == PositionKind.Learned)
+        {
+            list.Add(new("positions.weight", [MaximumLength!.Value, Width], ParameterKind.Embedding));
+        }
+
+        for (int layer = 1; layer <= Layers; layer++)
+        {
+            string prefix = $"decoder.{layer}";
+            AddAttention(list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
+            if (CrossAttentionLayers.Contains(layer))
+            {
+                AddAttention(list, $"{prefix}.cca", Width, EncoderWidth, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, ShiftedKeys);
+            }
+
+            AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize);
+        }
+
+        AddNorm(list, "decoder.norm", Width);
+        if (HasRetrieval)
+        {
+            AddEncoder(list);
+        }
+
+        if (!TieEmbeddings)
+        {
+            list.Add(new("head.weight", [VocabularySize, Width], ParameterKind.Embedding));
+        }
+
+        return list;
+    }
+
+    /// <summary>Counts the values of every parameter, without allocating any.</summary>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public ParameterCounts CountParameters()
+    {
+        long[] counts = new long[4];
+        foreach (ParameterShape parameter in Parameters())
+        {
+            counts[(int)parameter.Kind] += parameter.Count;
+        }
+
+        return new(counts[(int)ParameterKind.Matrix], counts[(int)ParameterKind.Embedding], counts[(int)ParameterKind.Norm], counts[(int)ParameterKind.Bias]);
+    }
+
+    private void AddEncoder(List<ParameterShape> list)
+    {
+        if (!ShareEncoderEmbedding)
+        {
+            list.Add(new("encoder.embedding.weight", [VocabularySize, EncoderWidth], ParameterKind.Embedding));
+        }
+        else if (ProjectsSharedEmbedding)
+        {
+            list.Add(new("encoder.projection.weight", [EncoderWidth, Width], ParameterKind.Matrix));
+        }
+
+        if (EffectiveRetrievalPositions == PositionKind.Learned)
+        {
+            list.Add(new("encoder.positions.weight", [RetrievedLength, EncoderWidth], ParameterKind.Embedding));
+        }
+
+        bool relative = EffectiveRetrievalPositions == PositionKind.TransformerXl;
+        for (int layer = 1; layer <= EncoderLayers; layer++)
+        {
+            string prefix = $"encoder.{layer}";
+            AddAttention(list, $"{prefix}.attn", EncoderWidth, EncoderWidth, EncoderHeads, EncoderHeads, EncoderHeadSize, relative, shiftedKeys: false);
+            if (EncoderCrossAttentionLayers.Contains(layer))
+            {
+                AddAttention(list, $"{prefix}.cross", EncoderWidth, Width, EncoderHeads, EncoderHeads, EncoderHeadSize, relative, shiftedKeys: false);
+            }
+
+            AddFeedForward(list, $"{prefix}.ffw", EncoderWidth, EncoderFeedForwardSize);
+        }
+
+        if (EncoderFinalNorm)
+        {
+            AddNorm(list, "encoder.norm", EncoderWidth);
+        }
+    }
+
+    private void AddAttention(List<ParameterShape> list, string name, int width, int keyWidth, int heads, int keyValueHeads, int headSize, bool relative, bool shiftedKeys)
+    {
+        int inner = heads * headSize, keyValueInner = keyValueHeads * headSize;
+        AddNorm(list, $"{name}.norm", width);
+        AddLinear(list, $"{name}.q", width, inner, QueryKeyValueBias);
+        AddLinear(list, $"{name}.k", keyWidth, keyValueInner, QueryKeyValueBias);
+        if (shiftedKeys)
+        {
+            AddLinear(list, $"{name}.k_shifted", keyWidth, keyValueInner, bias: false);
+        }
+
+        AddLinear(list, $"{name}.v", keyWidth, keyValueInner, QueryKeyValueBias);
+        AddLinear(list, $"{name}.o", inner, width, AttentionOutputBias);
+        if (relative)
+        {
+            AddLinear(list, $"{name}.r", width, inner, bias: false);
+            if (RelativeBiases)
+            {
+                list.Add(new($"{name}.content_bias", [heads, headSize], ParameterKind.Bias));
+                list.Add(new($"{name}.position_bias", [heads, headSize], ParameterKind.Bias));
+            }
+        }
+    }
+
+    private void AddFeedForward(List<ParameterShape> list, string name, int width, int inner)
+    {
+        AddNorm(list, $"{name}.norm", width);
+        if (IsGated)
+        {
+            AddLinear(list, $"{name}.gate", width, inner, FeedForwardBias);
+        }
+
+        AddLinear(list, $"{name}.up", width, inner, FeedForwardBias);
+        AddLinear(list, $"{name}.down", inner, width, FeedForwardBias);
+    }
+
+    private void AddNorm(List<ParameterShape> list, string name, int width)
+    {
+        list.Add(new($"{name}.weight", [width], ParameterKind.Norm));
+        if (Norm == NormKind.LayerNorm)
+        {
+            list.Add(new($"{name}.bias", [width], ParameterKind.Norm));
+        }
+    }
+
+    private static void AddLinear(List<ParameterShape> list, string name, int input, int output, bool bias)
+    {
+        list.Add(new($"{name}.weight", [output, input], ParameterKind.Matrix));
+        if (bias)
+        {
+            list.Add(new($"{name}.bias", [output], ParameterKind.Bias));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+using Retro.Modeling;
+
+namespace Retro.Tests.Modeling;
+
+public class RetroConfigTests
+{
+    [Theory]
+    [InlineData(nameof(RetroConfig.Paper172M), "172.49")]
+    [InlineData(nameof(RetroConfig.Paper425M), "425.46")]
+    [InlineData(nameof(RetroConfig.Paper1451M), "1451.36")]
+    [InlineData(nameof(RetroConfig.Paper7532M), "7531.53")]
+    public void P30_parameter_counts_are_the_papers(string preset, string millions)
+    {
+        ParameterCounts counts = RetroConfig.Presets[preset].CountParameters();
+
+        Assert.Equal(millions, (counts.Matrices / 1e6).ToString("F2", System.Globalization.CultureInfo.InvariantCulture));
+    }
+
+    [Theory]
+    [InlineData(nameof(RetroConfig.Paper172M), "132.12")]
+    [InlineData(nameof(RetroConfig.Paper425M), "368.05")]
+    [InlineData(nameof(RetroConfig.Paper1451M), "1308.62")]
+    [InlineData(nameof(RetroConfig.Paper7532M), "6979.32")]
+    public void P30_baseline_counts_without_retrieval_are_the_papers(string preset, string millions)
+    {
+        ParameterCounts counts = (RetroConfig.Presets[preset] with { CrossAttentionLayers = [] }).CountParameters();
+
+        Assert.Equal(millions, (counts.Matrices / 1e6).ToString("F2", System.Globalization.CultureInfo.InvariantCulture));
+    }
+
+    [Theory]
+    [InlineData(nameof(RetroConfig.Nvidia148M), 148)]
+    [InlineData(nameof(RetroConfig.Nvidia410M), 410)]
+    [InlineData(nameof(RetroConfig.Nvidia1500M), 1500)]
+    [InlineData(nameof(RetroConfig.Nvidia9500M), 9500)]
+    public void Nvidias_models_have_the_size_of_their_name(string preset, long millions)
+    {
+        double total = RetroConfig.Presets[preset].CountParameters().Total / 1e6;
+
+        Assert.InRange(total, 0.97 * millions, 1.03 * millions);
+    }
+
+    [Fact]
+    public void Every_preset_is_valid_and_named_once()
+    {
+        Assert.Equal(11, RetroConfig.Presets.Count);
+        Assert.All(RetroConfig.Presets.Values, config => Assert.Same(config, config.Validate()));
+    }
+
+    [Fact]
+    public void Validate_lists_every_fault_at_once()
+    {
+        RetroConfig broken = RetroConfig.Tiny with
+        {
+            Width = 0,
+            KeyValueHeads = 3,
+            HeadSize = 7,
+            CrossAttentionLayers = [2, 9],
+            EncoderCrossAttentionLayers = [2, 1],
+            Dropout = 1,
+            NormEpsilon = double.NaN,
+            Neighbors = 0,
+            Activation = (ActivationKind)99,
+        };
+
+        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => broken.Validate());
+
+        string[] named = ["Width 0", "KeyValueHeads 3", "HeadSize 7", "CrossAttentionLayers [2, 9]", "EncoderCrossAttentionLayers [2, 1]", "Dropout 1", "NormEpsilon NaN", "Neighbors 0", "Activation 99"];
+        Assert.All(named, name => Assert.Contains(exception.Faults, fault => fault.Contains(name, StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Learned_positions_need_a_length()
+    {
+        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => (RetroConfig.Tiny with { Positions = PositionKind.Learned }).Validate());
+
+        Assert.Contains("MaximumLength", Assert.Single(exception.Faults), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_plain_decoder_needs_no_encoder_sizes()
+    {
+        RetroConfig plain = new() { VocabularySize = 10, Width = 8, Layers = 1, Heads = 1, HeadSize = 8, FeedForwardSize = 8 };
+
+        Assert.False(plain.Validate().HasRetrieval);
+        Assert.DoesNotContain(plain.Parameters(), parameter => parameter.Name.StartsWith("encoder", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Configurations_with_equal_values_are_equal()
+    {
+        Assert.Equal(RetroConfig.Tiny, RetroConfig.Tiny with { CrossAttentionLayers = [2, 3] });
+        Assert.NotEqual(RetroConfig.Tiny, RetroConfig.Tiny with { CrossAttentionLayers = [2] });
+        Assert.Equal(LayerList.Every(6, 3, 14), [6, 9, 12]);
+    }
+}
