@@ -1,0 +1,11 @@
+namespace Retro.Training;
+
+/// <summary>Training cannot go on: the options contradict themselves, the data do not suffice, or the loss has diverged.</summary>
+public sealed class TrainingException : RetroException
+{
+    /// <inheritdoc cref="RetroException(string, Exception)"/>
+    public TrainingException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
