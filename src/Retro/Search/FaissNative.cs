@@ -1,0 +1,165 @@
+using System.Runtime.InteropServices;
+
+namespace Retro.Search;
+
+/// <summary>
+/// The FAISS C API as its headers declare it, so that our own small library and an upstream <c>libfaiss_c</c> both fit.
+/// Every function that can fail returns a code, which goes through <see cref="Check"/>.
+/// </summary>
+internal static unsafe partial class FaissNative
+{
+    private const string Library = "faiss_c";
+
+    /// <summary><c>faiss::IO_FLAG_MMAP</c> of <c>index_io.h</c> (the C header still names the value it had long ago).</summary>
+    public const int MemoryMap = 0x646f0008;
+
+    private static readonly delegate* unmanaged<int, void> SetThreads;
+    private static readonly delegate* unmanaged<int> GetThreads;
+
+    static FaissNative()
+    {
+        // OpenMP reads its settings once, when the first library that uses it is loaded. Its waiting threads would otherwise
+        // spin against the workers of BLAS and double the time of a search. .NET's own setter does not reach the C environment.
+        if (!OperatingSystem.IsWindows())
+        {
+            _ = SetEnvironment("OMP_WAIT_POLICY", "passive", overwrite: 0);
+        }
+
+        if (!NativeLibrary.TryLoad(Library, typeof(FaissNative).Assembly, null, out nint library))
+        {
+            return; // Require says so where it is needed
+        }
+
+        // FAISS's C API has no thread count: it is OpenMP's, of whichever OpenMP the library was linked with.
+        if (NativeLibrary.TryGetExport(library, "omp_set_num_threads", out nint set) && NativeLibrary.TryGetExport(library, "omp_get_max_threads", out nint get))
+        {
+            SetThreads = (delegate* unmanaged<int, void>)set;
+            GetThreads = (delegate* unmanaged<int>)get;
+        }
+
+        IsLoaded = true;
+    }
+
+    /// <summary>Whether libfaiss_c was found.</summary>
+    public static bool IsLoaded { get; }
+
+    /// <summary>Throws where libfaiss_c was not found.</summary>
+    /// <exception cref="FaissException">The library is missing.</exception>
+    public static void Require()
+    {
+        if (!IsLoaded)
+        {
+            throw new FaissException("The native library libfaiss_c cannot be loaded, or a library that it needs is missing: run eng/setup.sh, or put a libfaiss_c of FAISS beside the application.");
+        }
+    }
+
+    /// <summary>Sets the calling thread's OpenMP thread count and returns the former one; the count belongs to a thread, not to the process.</summary>
+    public static int ExchangeThreads(int count)
+    {
+        if (SetThreads == null)
+        {
+            return count;
+        }
+
+        int former = GetThreads();
+        SetThreads(count);
+        return former;
+    }
+
+    /// <summary>Throws FAISS's message for a code other than 0.</summary>
+    /// <param name="code">What the function returned.</param>
+    /// <param name="action">What was tried, to begin the sentence with.</param>
+    /// <exception cref="FaissException">The code is not 0.</exception>
+    public static void Check(int code, string action)
+    {
+        if (code != 0)
+        {
+            string text = Marshal.PtrToStringUTF8(GetLastError()) is { Length: > 0 } last ? last : $"error code {code}";
+            throw new FaissException($"{action}: FAISS says: {text}");
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetEnvironment(string name, string value, int overwrite);
+
+    [LibraryImport(Library, EntryPoint = "faiss_get_last_error")]
+    private static partial nint GetLastError();
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_free")]
+    public static partial void IndexFree(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_d")]
+    public static partial int Dimensions(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_is_trained")]
+    public static partial int IsTrained(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_ntotal")]
+    public static partial long Count(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_metric_type")]
+    public static partial int Metric(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_train")]
+    public static partial int Train(FaissIndexHandle index, long n, float* x);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_add")]
+    public static partial int Add(FaissIndexHandle index, long n, float* x);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_add_with_ids")]
+    public static partial int AddWithIds(FaissIndexHandle index, long n, float* x, long* ids);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_search")]
+    public static partial int Search(FaissIndexHandle index, long n, float* x, long k, float* distances, long* labels);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_reset")]
+    public static partial int Reset(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_reconstruct")]
+    public static partial int Reconstruct(FaissIndexHandle index, long key, float* vector);
+
+    [LibraryImport(Library, EntryPoint = "faiss_index_factory", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Factory(out FaissIndexHandle index, int dimensions, string description, int metric);
+
+    [LibraryImport(Library, EntryPoint = "faiss_write_index_fname", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Write(FaissIndexHandle index, string path);
+
+    [LibraryImport(Library, EntryPoint = "faiss_read_index_fname", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Read(string path, int flags, out FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_new")]
+    public static partial int ParameterSpaceNew(out nint space);
+
+    [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_free")]
+    public static partial void ParameterSpaceFree(nint space);
+
+    [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_set_index_parameters", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int SetParameters(nint space, FaissIndexHandle index, string text);
+
+    [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_set_index_parameter", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int SetParameter(nint space, FaissIndexHandle index, string name, double value);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_cast")]
+    public static partial nint AsInvertedLists(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_nlist")]
+    public static partial nuint ListCount(nint lists);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_nprobe")]
+    public static partial nuint ProbedLists(nint lists);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_set_nprobe")]
+    public static partial void SetProbedLists(nint lists, nuint count);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexPreTransform_cast")]
+    public static partial nint AsPreTransform(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexPreTransform_index")]
+    public static partial nint PreTransformed(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIDMap_cast")]
+    public static partial nint AsIdMap(nint index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexIDMap_sub_index")]
+    public static partial nint IdMapped(nint index);
+}

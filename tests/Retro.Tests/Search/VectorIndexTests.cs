@@ -1,0 +1,275 @@
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+public class VectorIndexTests(ITestOutputHelper output)
+{
+    [Theory]
+    [InlineData(1, 1, 1, 1)]
+    [InlineData(7, 3, 5, 3)]
+    [InlineData(500, 16, 19, 10)] // fewer than 20 queries: FAISS compares directly
+    [InlineData(3000, 33, 64, 8)] // more: FAISS goes through matrix products
+    public void An_exact_index_finds_what_comparing_with_everything_finds(int count, int dimensions, int queries, int k)
+    {
+        float[] vectors = Vectors.Random(count, dimensions, seed: 1);
+        float[] asked = Vectors.Random(queries, dimensions, seed: 2);
+        using VectorIndex index = VectorIndex.Create(dimensions);
+        index.Add(vectors);
+
+        (long[] ids, float[] distances) = Search(index, asked, k);
+
+        for (int q = 0; q < queries; q++)
+        {
+            (long Id, double Distance)[] expected = Vectors.Nearest(vectors, asked.AsSpan(q * dimensions, dimensions), k);
+            for (int i = 0; i < expected.Length; i++)
+            {
+                Assert.Equal(expected[i].Id, ids[q * k + i]);
+                Assert.Equal(expected[i].Distance, distances[q * k + i], 1e-4);
+            }
+        }
+    }
+
+    [Fact]
+    public void Inner_product_finds_the_greatest_products()
+    {
+        float[] vectors = Vectors.Random(200, 8, seed: 3);
+        float[] query = Vectors.Random(1, 8, seed: 4);
+        using VectorIndex index = VectorIndex.Create(8, "Flat", VectorMetric.InnerProduct);
+        index.Add(vectors);
+
+        (long[] ids, _) = Search(index, query, 5);
+
+        Assert.Equal(VectorMetric.InnerProduct, index.Metric);
+        Assert.Equal(
+            Enumerable.Range(0, 200).OrderByDescending(i => Enumerable.Range(0, 8).Sum(j => (double)vectors[i * 8 + j] * query[j])).Take(5).Select(i => (long)i),
+            ids);
+    }
+
+    [Fact]
+    public void Permuting_the_vectors_permutes_the_answers_and_shifting_everything_leaves_them()
+    {
+        float[] vectors = Vectors.Random(400, 12, seed: 5);
+        float[] queries = Vectors.Random(30, 12, seed: 6);
+        int[] order = Enumerable.Range(0, 400).ToArray();
+        new Random(7).Shuffle(order);
+        float[] permuted = order.SelectMany(i => vectors[(i * 12)..(i * 12 + 12)]).ToArray();
+
+        using VectorIndex plain = VectorIndex.Create(12);
+        plain.Add(vectors);
+        using VectorIndex other = VectorIndex.Create(12);
+        other.Add(permuted);
+        using VectorIndex shifted = VectorIndex.Create(12);
+        shifted.Add(vectors.Select(x => x + 0.5f).ToArray());
+
+        long[] ids = Search(plain, queries, 6).Ids;
+        Assert.Equal(ids, Search(other, queries, 6).Ids.Select(id => (long)order[id]));
+        Assert.Equal(ids, Search(shifted, queries.Select(x => x + 0.5f).ToArray(), 6).Ids);
+    }
+
+    [Fact]
+    public void One_thread_and_two_find_the_same()
+    {
+        using VectorIndex index = VectorIndex.Create(16);
+        index.Add(Vectors.Random(2000, 16, seed: 8));
+        float[] queries = Vectors.Random(100, 16, seed: 9);
+        index.Threads = 1;
+        (long[] ids, float[] distances) = Search(index, queries, 7);
+        index.Threads = 2;
+        (long[] ids2, float[] distances2) = Search(index, queries, 7);
+
+        Assert.Equal(ids, ids2);
+        Assert.Equal(distances, distances2);
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Threads = 0);
+    }
+
+    [Fact]
+    public void Fewer_vectors_than_asked_for_leave_minus_one_and_no_score()
+    {
+        using VectorIndex index = VectorIndex.Create(4);
+        float[] query = [1, 0, 0, 0];
+        Assert.Equal([-1, -1], Search(index, query, 2).Ids);
+
+        index.Add([0, 1, 0, 0, 1, 0, 0, 0]);
+        (long[] ids, float[] distances) = Search(index, query, 4);
+
+        Assert.Equal([1, 0, -1, -1], ids);
+        Assert.Equal([0, 2, float.NaN, float.NaN], distances);
+    }
+
+    [Fact]
+    public void Vectors_keep_numbers_of_their_own_in_an_id_map()
+    {
+        using VectorIndex index = VectorIndex.Create(2, "IDMap,Flat");
+        index.Add([0, 0, 5, 5], [70, 30]);
+
+        Assert.Equal([30, 70], Search(index, [5, 4], 2).Ids);
+        Assert.Throws<ArgumentException>(() => index.Add([1, 1], [-1]));
+        Assert.Throws<ArgumentException>(() => index.Add([1, 1], [1, 2]));
+        using VectorIndex flat = VectorIndex.Create(2);
+        Assert.Contains("add_with_ids", Assert.Throws<FaissException>(() => flat.Add([1, 1], [3])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Vectors_can_be_read_back_and_removed()
+    {
+        using VectorIndex index = VectorIndex.Create(2);
+        index.Add([1, 2, 3, 4]);
+        float[] vector = new float[2];
+        index.Reconstruct(1, vector);
+
+        Assert.Equal([3, 4], vector);
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Reconstruct(2, vector));
+        Assert.Throws<ArgumentException>(() => index.Reconstruct(0, new float[3]));
+        index.Reset();
+        Assert.Equal(0, index.Count);
+    }
+
+    [Theory]
+    [InlineData("IVF16,Flat", false)]
+    [InlineData("IVF16,Flat", true)]
+    [InlineData("HNSW16", false)]
+    [InlineData("PCA8,IVF16,SQ8", true)]
+    public void A_saved_index_answers_as_before(string factory, bool memoryMapped)
+    {
+        using ScratchFolder folder = new();
+        float[] vectors = Vectors.Clustered(1500, 16, clusters: 20, seed: 10);
+        float[] queries = Vectors.Clustered(25, 16, clusters: 20, seed: 11);
+        using VectorIndex index = VectorIndex.Create(16, factory);
+        index.Train(vectors);
+        index.Add(vectors);
+        index.Save(folder["index.faiss"]);
+        using VectorIndex opened = VectorIndex.Open(folder["index.faiss"], memoryMapped);
+        (long[] ids, float[] distances) = Search(index, queries, 5);
+        (long[] ids2, float[] distances2) = Search(opened, queries, 5);
+
+        Assert.Equal(ids, ids2);
+        Assert.Equal(distances, distances2);
+        Assert.Equal([folder["index.faiss"]], Directory.GetFiles(folder.ToString()));
+    }
+
+    [Fact]
+    public void Inverted_lists_answer_better_the_more_of_them_are_looked_into_and_exactly_with_all()
+    {
+        float[] vectors = Vectors.Clustered(4000, 24, clusters: 50, seed: 12);
+        float[] queries = Vectors.Clustered(100, 24, clusters: 50, seed: 12);
+        using VectorIndex exact = VectorIndex.Create(24);
+        exact.Add(vectors);
+        using VectorIndex index = VectorIndex.Create(24, "IVF64,Flat");
+        index.Train(vectors);
+        index.Add(vectors);
+        long[] expected = Search(exact, queries, 10).Ids;
+
+        double few = Recall(1), some = Recall(8), all = Recall(64);
+        output.WriteLine($"recall@10 with 1, 8 and 64 of 64 lists: {few:F3}, {some:F3}, {all:F3}");
+
+        Assert.Equal(64, index.ListCount);
+        Assert.Equal(64, index.ProbedLists);
+        Assert.Equal(0, exact.ListCount);
+        Assert.True(few <= some && some > 0.95);
+        Assert.Equal(1.0, all);
+
+        double Recall(int lists)
+        {
+            index.SetParameter("nprobe", lists);
+            long[] found = Search(index, queries, 10).Ids;
+            return Enumerable.Range(0, 100).Sum(q => expected[(q * 10)..(q * 10 + 10)].Intersect(found[(q * 10)..(q * 10 + 10)]).Count()) / 1000.0;
+        }
+    }
+
+    [Fact]
+    public void The_lists_inside_of_transforms_and_id_maps_are_found()
+    {
+        using VectorIndex index = VectorIndex.Create(16, "IDMap,OPQ4_8,IVF8,PQ4");
+        index.ProbedLists = 3;
+
+        Assert.Equal(8, index.ListCount);
+        Assert.Equal(3, index.ProbedLists);
+        using VectorIndex flat = VectorIndex.Create(16);
+        Assert.Throws<InvalidOperationException>(() => flat.ProbedLists = 2);
+    }
+
+    [Fact]
+    public void Bad_vectors_are_refused_with_their_place()
+    {
+        using VectorIndex index = VectorIndex.Create(3);
+        Assert.Contains("Vector 1 holds NaN at place 2", Assert.Throws<ArgumentException>(() => index.Add([1, 2, 3, 4, 5, float.NaN])).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => Search(index, [1, 2, float.PositiveInfinity], 1));
+        Assert.Throws<ArgumentException>(() => index.Add([1, 2]));
+        Assert.Throws<ArgumentException>(() => index.Train([]));
+        Assert.Throws<ArgumentException>(() => index.Search([1, 2, 3], 2, new long[1], new float[2]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Search([1, 2, 3], 0, [], []));
+        Assert.Equal(0, index.Count);
+    }
+
+    [Fact]
+    public void What_FAISS_refuses_comes_as_an_exception_with_its_text()
+    {
+        Assert.Contains("Nonsense", Assert.Throws<FaissException>(() => VectorIndex.Create(8, "Nonsense")).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(8, "Flat", (VectorMetric)9));
+
+        using VectorIndex index = VectorIndex.Create(8, "IVF32,Flat");
+        Assert.False(index.IsTrained);
+        Assert.Throws<FaissException>(() => index.Add(new float[8]));
+        Assert.Contains("31", Assert.Throws<FaissException>(() => index.Train(Vectors.Random(31, 8, seed: 13))).Message, StringComparison.Ordinal);
+        Assert.Contains("nosuch", Assert.Throws<FaissException>(() => index.SetParameter("nosuch", 1)).Message, StringComparison.Ordinal);
+        Assert.Throws<FaissException>(() => index.SetParameters("nprobe"));
+    }
+
+    [Fact]
+    public void Missing_foreign_and_cut_short_files_are_refused_with_their_name()
+    {
+        using ScratchFolder folder = new();
+        string path = folder["index.faiss"];
+        Assert.Contains(path, Assert.Throws<DatabaseException>(() => VectorIndex.Open(path)).Message, StringComparison.Ordinal);
+
+        using VectorIndex index = VectorIndex.Create(8);
+        index.Add(Vectors.Random(100, 8, seed: 14));
+        index.Save(path);
+        byte[] whole = File.ReadAllBytes(path);
+        for (int length = 0; length < whole.Length; length += length < 64 ? 1 : 97)
+        {
+            File.WriteAllBytes(path, whole[..length]);
+            Assert.Contains(path, Assert.Throws<DatabaseException>(() => VectorIndex.Open(path)).Message, StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(path, "{ \"this\": \"is no index\" }");
+        Assert.Throws<DatabaseException>(() => VectorIndex.Open(path));
+    }
+
+    [Fact]
+    public void A_full_disk_is_reported_and_the_former_file_stays()
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
+        using ScratchFolder folder = new();
+        using VectorIndex index = VectorIndex.Create(8);
+        index.Add(Vectors.Random(10, 8, seed: 15));
+        index.Save(folder["index.faiss"]);
+        byte[] former = File.ReadAllBytes(folder["index.faiss"]);
+        File.CreateSymbolicLink(folder["index.faiss.new"], "/dev/full");
+
+        Assert.Contains("room", Assert.Throws<DatabaseException>(() => index.Save(folder["index.faiss"])).Message, StringComparison.Ordinal);
+        Assert.Equal(former, File.ReadAllBytes(folder["index.faiss"]));
+        Assert.Throws<DatabaseException>(() => index.Save(folder["no/such/folder/index.faiss"]));
+    }
+
+    [Fact]
+    public void A_disposed_index_says_so()
+    {
+        VectorIndex index = VectorIndex.Create(2);
+        index.Dispose();
+        index.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => index.Add([1, 2]));
+        Assert.Throws<ObjectDisposedException>(() => index.Count);
+        Assert.Throws<ObjectDisposedException>(() => Search(index, [1, 2], 1));
+    }
+
+    private static (long[] Ids, float[] Distances) Search(VectorIndex index, float[] queries, int k)
+    {
+        int n = queries.Length / index.Dimensions;
+        long[] ids = new long[n * k];
+        float[] distances = new float[n * k];
+        index.Search(queries, k, ids, distances);
+        return (ids, distances);
+    }
+}
