@@ -1,0 +1,133 @@
+using System.Buffers.Binary;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Checkpoints;
+
+public sealed unsafe partial class Safetensors
+{
+    /// <summary>
+    /// Writes tensors to a file, bit for bit, in the order of the original library: wider types first, then by name. The same tensors give the same bytes.
+    /// The file is written beside its place and renamed when it is whole.
+    /// </summary>
+    /// <param name="path">The file; replaced where it exists.</param>
+    /// <param name="tensors">Tensors by name, on any device, contiguous or not.</param>
+    /// <param name="metadata">The file's own key-value pairs; null for none.</param>
+    /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format lacks.</exception>
+    public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(tensors);
+        List<(string Name, string Dtype, Tensor Tensor)> list = [];
+        HashSet<string> names = new(StringComparer.Ordinal) { "__metadata__" };
+        foreach ((string name, Tensor tensor) in tensors)
+        {
+            if (!names.Add(name))
+            {
+                throw new CheckpointException($"{path} cannot hold a second tensor named \"{name}\".");
+            }
+
+            string dtype = SafetensorsTypes.ToName(tensor.dtype)
+                ?? throw new CheckpointException($"Tensor \"{name}\" is of type {tensor.dtype}, which cannot be written; writable are {SafetensorsTypes.Readable}.");
+            list.Add((name, dtype, tensor));
+        }
+
+        list = [.. list.OrderByDescending(item => item.Tensor.element_size()).ThenBy(item => item.Dtype, StringComparer.Ordinal).ThenBy(item => item.Name, StringComparer.Ordinal)];
+        string beside = path + ".tmp";
+        try
+        {
+            using (FileStream stream = new(beside, FileMode.Create, FileAccess.Write))
+            {
+                stream.Write(Header(list, metadata));
+                foreach ((_, _, Tensor tensor) in list)
+                {
+                    WriteValues(stream, tensor);
+                }
+
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(beside, path, overwrite: true);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            if (File.Exists(beside))
+            {
+                File.Delete(beside);
+            }
+
+            throw new CheckpointException($"{path} cannot be written: {exception.Message} Check that the folder exists, is writable and has {list.Sum(item => item.Tensor.numel() * item.Tensor.element_size())} bytes free.", exception);
+        }
+    }
+
+    private static byte[] Header(List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
+    {
+        using MemoryStream json = new();
+        json.Write(stackalloc byte[SafetensorsHeader.LengthBytes]);
+        using (Utf8JsonWriter writer = new(json, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            writer.WriteStartObject();
+            if (metadata is not null)
+            {
+                writer.WriteStartObject("__metadata__");
+                foreach ((string key, string value) in metadata.OrderBy(pair => pair.Key, StringComparer.Ordinal))
+                {
+                    writer.WriteString(key, value);
+                }
+
+                writer.WriteEndObject();
+            }
+
+            long start = 0;
+            foreach ((string name, string dtype, Tensor tensor) in list)
+            {
+                writer.WriteStartObject(name);
+                writer.WriteString("dtype", dtype);
+                writer.WriteStartArray("shape");
+                foreach (long size in tensor.shape)
+                {
+                    writer.WriteNumberValue(size);
+                }
+
+                writer.WriteEndArray();
+                writer.WriteStartArray("data_offsets");
+                writer.WriteNumberValue(start);
+                start += tensor.numel() * tensor.element_size();
+                writer.WriteNumberValue(start);
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndObject();
+        }
+
+        while (json.Length % 8 != 0)
+        {
+            json.WriteByte((byte)' ');
+        }
+
+        byte[] header = json.ToArray();
+        BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(header.Length - SafetensorsHeader.LengthBytes));
+        return header;
+    }
+
+    private static void WriteValues(FileStream stream, Tensor tensor)
+    {
+        if (tensor.numel() == 0)
+        {
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        Tensor flat = tensor.detach().cpu().contiguous().view(-1);
+        long step = Piece / flat.element_size();
+        for (long done = 0; done < flat.numel(); done += step)
+        {
+            using Tensor piece = flat.narrow(0, done, Math.Min(step, flat.numel() - done));
+            stream.Write(piece.bytes);
+        }
+    }
+}

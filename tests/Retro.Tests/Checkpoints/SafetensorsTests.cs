@@ -1,0 +1,166 @@
+using System.Text;
+using Retro.Checkpoints;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Checkpoints;
+
+public class SafetensorsTests
+{
+    private static readonly ScalarType[] s_types =
+        [ScalarType.Float64, ScalarType.Float32, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Int64, ScalarType.Int32, ScalarType.Int16, ScalarType.Int8, ScalarType.Byte, ScalarType.Bool];
+
+    [Fact]
+    public void Tensors_of_every_type_come_back_bit_for_bit()
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(1);
+        string file = Path.Combine(folder.Path, "a.safetensors");
+        Dictionary<string, Tensor> tensors = s_types.ToDictionary(type => $"name \"{type}\" é", type => (randn(3, 5) * 3).to_type(type));
+        tensors["scalar"] = tensor(2.5f);
+        tensors["empty"] = zeros(0, 4);
+        tensors["transposed"] = randn(4, 6).transpose(0, 1);
+        tensors["not finite"] = tensor(new[] { float.NaN, float.PositiveInfinity, -0f, float.Epsilon });
+
+        Safetensors.Write(file, tensors, new Dictionary<string, string> { ["format"] = "pt" });
+
+        using Safetensors opened = Safetensors.Open(file);
+        Assert.Equal(tensors.Count, opened.Entries.Count);
+        Assert.Equal("pt", opened.Metadata!["format"]);
+        foreach ((string name, Tensor written) in tensors)
+        {
+            Tensor read = opened.Read(name);
+            Assert.Equal(written.dtype, read.dtype);
+            Assert.Equal(written.shape, read.shape);
+            Assert.True(written.contiguous().bytes.SequenceEqual(read.bytes), name);
+        }
+    }
+
+    [Fact]
+    public void The_same_tensors_give_the_same_bytes_whatever_their_order()
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        string first = Path.Combine(folder.Path, "1"), second = Path.Combine(folder.Path, "2");
+        KeyValuePair<string, Tensor>[] tensors = [new("b", ones(2)), new("a", ones(3)), new("c", ones(1, dtype: ScalarType.Int64))];
+        Dictionary<string, string> metadata = new() { ["x"] = "1", ["a"] = "2" };
+
+        Safetensors.Write(first, tensors, metadata);
+        Safetensors.Write(second, tensors.Reverse(), metadata.Reverse().ToDictionary());
+
+        Assert.Equal(File.ReadAllBytes(first), File.ReadAllBytes(second));
+        Assert.False(File.Exists(first + ".tmp"));
+    }
+
+    [Fact]
+    public void The_header_is_laid_out_as_the_original_writes_it()
+    {
+        using TemporaryFolder folder = new();
+        using Tensor a = tensor(new[] { 1f, 2f }), b = tensor(new[] { 3L });
+        string file = Path.Combine(folder.Path, "a");
+
+        Safetensors.Write(file, [new("a", a), new("b", b)], new Dictionary<string, string> { ["k"] = "v" });
+
+        byte[] bytes = File.ReadAllBytes(file);
+        int length = BitConverter.ToInt32(bytes);
+        Assert.Equal(0, length % 8);
+        Assert.Equal(
+            "{\"__metadata__\":{\"k\":\"v\"},\"b\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+            Encoding.UTF8.GetString(bytes, 8, length).TrimEnd(' '));
+        Assert.Equal(3, BitConverter.ToInt64(bytes, 8 + length));
+    }
+
+    [Fact]
+    public void Reading_converts_when_asked()
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        string file = Path.Combine(folder.Path, "a");
+        Safetensors.Write(file, [new("a", tensor(new[] { 1.5f, -2f }).to_type(ScalarType.BFloat16))]);
+
+        using Safetensors opened = Safetensors.Open(file);
+        Tensor read = opened.Read("a", ScalarType.Float64);
+
+        Assert.Equal([1.5, -2], read.data<double>().ToArray());
+    }
+
+    [Fact]
+    public void Reading_leaves_no_tensor_behind_but_the_result()
+    {
+        using TemporaryFolder folder = new();
+        string file = Path.Combine(folder.Path, "a");
+        using (Tensor tensor = ones(4))
+        {
+            Safetensors.Write(file, [new("a", tensor)]);
+        }
+
+        using Safetensors opened = Safetensors.Open(file);
+        long before = Tensor.TotalCount;
+        Tensor read = opened.Read("a", ScalarType.Float64);
+
+        Assert.Equal(before + 1, Tensor.TotalCount);
+        read.Dispose();
+    }
+
+    [Theory]
+    [InlineData("U16", "a", "U16")]
+    [InlineData("F8_E4M3", "a", "F8_E4M3")]
+    [InlineData("F32", "b", "holds no tensor \"b\"")]
+    [InlineData("BOOL", "a", "bytes other than 0 and 1")]
+    public void What_cannot_be_read_is_named(string dtype, string name, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string file = Path.Combine(folder.Path, "a");
+        int count = dtype switch { "F32" => 1, "U16" => 2, _ => 4 };
+        byte[] json = Encoding.UTF8.GetBytes($"{{\"a\":{{\"dtype\":\"{dtype}\",\"shape\":[{count}],\"data_offsets\":[0,4]}}}}");
+        File.WriteAllBytes(file, [.. BitConverter.GetBytes((long)json.Length), .. json, 1, 2, 3, 4]);
+
+        using Safetensors opened = Safetensors.Open(file);
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => opened.Read(name));
+
+        Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{\"a\":[\"F32\",[1],[0,4]]}", true)]
+    [InlineData("{\"a\":[\"F32\",[1],[0,4],1]}", false)]
+    [InlineData("{\"a\":{\"dtype\":{\"F32\":null},\"shape\":[1],\"data_offsets\":[0,4]}}", true)]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[-0],\"data_offsets\":[0,4]}}", false)]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":\"\\ud800\"}}", false)]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1e999}}", false)]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":{\"y\":[1,{\"z\":[]}]}}}", true)]
+    [InlineData("{\"a\":{\"dtype\":\"F4\",\"shape\":[8],\"data_offsets\":[0,4]}}", true)]
+    [InlineData("{\"a\":{\"dtype\":\"F4\",\"shape\":[7],\"data_offsets\":[0,4]}}", false)]
+    [InlineData("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"I32\",\"shape\":[1],\"data_offsets\":[0,4]}}", false)]
+    public void Rare_spellings_are_judged_as_the_original_judges_them(string json, bool valid)
+    {
+        using TemporaryFolder folder = new();
+        string file = Path.Combine(folder.Path, "a");
+        byte[] header = Encoding.UTF8.GetBytes(json);
+        File.WriteAllBytes(file, [.. BitConverter.GetBytes((long)header.Length), .. header, 0, 0, 0, 0]);
+
+        Exception? exception = Record.Exception(() => Safetensors.Open(file).Dispose());
+
+        Assert.Equal(valid ? null : typeof(CheckpointException), exception?.GetType());
+    }
+
+    [Fact]
+    public void Faults_of_writing_are_named_and_leave_nothing_behind()
+    {
+        using TemporaryFolder folder = new();
+        using Tensor tensor = ones(1);
+        string missing = Path.Combine(folder.Path, "no folder", "a");
+
+        Assert.Contains(missing, Assert.Throws<CheckpointException>(() => Safetensors.Write(missing, [new("a", tensor)])).Message, StringComparison.Ordinal);
+        Assert.Contains("second", Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("a", tensor), new("a", tensor)])).Message, StringComparison.Ordinal);
+        Assert.Contains("__metadata__", Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("__metadata__", tensor)])).Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(folder.Path));
+    }
+
+    [Fact]
+    public void A_missing_file_is_named()
+    {
+        Assert.Contains("/no/such/file", Assert.Throws<CheckpointException>(() => Safetensors.Open("/no/such/file")).Message, StringComparison.Ordinal);
+    }
+}
