@@ -1,0 +1,117 @@
+using System.Collections.Concurrent;
+
+namespace Retro.Search;
+
+/// <summary>The terms of a document; any integers, repeated as often as they occur, in any order.</summary>
+/// <param name="document">The document's number.</param>
+public delegate ReadOnlySpan<int> TermsOf(long document);
+
+/// <summary>
+/// BM25 over documents of integer terms (here: chunks of token ids), in flat arrays that are built in memory or mapped from a file.
+/// <para>score(q, d) = Σ over the terms t of q, each as often as it stands there, of idf(t) · f / (f + k1 · (1 - b + b · |d| / mean |d|)), with f the occurrences
+/// of t in d, and idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5)) for a term in n of N documents: Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009,
+/// in the form of Lucene, which leaves out the constant factor k1 + 1.</para>
+/// <para>The result is exact and does not depend on the route: the search reads the lists of the query's terms in the order of the most that each can add, stops when no
+/// document outside of those seen can enter the best, and computes the scores of those that still can from their own terms, in double precision, in the order of the terms.</para>
+/// Searching from several threads at once is safe.
+/// </summary>
+public sealed class Bm25Index : IDisposable
+{
+    private readonly Bm25Image image;
+    private readonly ConcurrentBag<Bm25Search> searches = [];
+
+    internal Bm25Index(Bm25Image image) => this.image = image;
+
+    /// <summary>Documents in the index.</summary>
+    public long Count => image.Documents;
+
+    /// <summary>Different terms in the index.</summary>
+    public int TermCount => image.Terms;
+
+    /// <summary>The constants it was built with.</summary>
+    public Bm25Options Options => image.Options;
+
+    /// <summary>Builds the index in memory.</summary>
+    /// <param name="count">How many documents there are; fewer than 2³¹.</param>
+    /// <param name="terms">Gives the terms of documents 0 to <paramref name="count"/> - 1; asked twice for each, with the same answer.</param>
+    /// <param name="options">The constants of BM25.</param>
+    /// <param name="progress">Told how many documents are done.</param>
+    /// <param name="cancellationToken">Stops the build.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The count or a constant is out of range.</exception>
+    public static Bm25Index Build(long count, TermsOf terms, Bm25Options? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(terms);
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(count, int.MaxValue);
+        options ??= new();
+        options.Check();
+        return new(Bm25Image.Build((int)count, terms, options, progress, cancellationToken));
+    }
+
+    /// <summary>Opens an index file, memory-mapped.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="verify">Compares the checksum as well; without it only sizes and the tables of contents are checked.</param>
+    /// <exception cref="DatabaseException">The file is missing, cut short, damaged or of another version.</exception>
+    public static Bm25Index Open(string path, bool verify = true)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        return new(Bm25Image.Open(path, verify));
+    }
+
+    /// <summary>Writes the index; the name never stands for half a file.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="DatabaseException">It cannot be written.</exception>
+    public void Save(string path)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        image.Save(path);
+    }
+
+    /// <summary>The inverse document frequency of a term, 0 for one that no document has.</summary>
+    /// <param name="term">The term.</param>
+    public double InverseDocumentFrequency(int term) => image.Rank(term) is var rank and >= 0 ? image.InverseDocumentFrequency(rank) : 0;
+
+    /// <summary>The score of one document.</summary>
+    /// <param name="query">The query's terms; a repeated one counts each time.</param>
+    /// <param name="document">The document's number.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such document.</exception>
+    public double Score(ReadOnlySpan<int> query, long document)
+    {
+        if (document < 0 || document >= Count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(document), document, $"The index holds the documents 0 to {Count - 1}.");
+        }
+
+        Bm25Search search = Rent();
+        double score = search.Score(query, (int)document);
+        searches.Add(search);
+        return score;
+    }
+
+    /// <summary>Finds the documents of the highest scores above 0.</summary>
+    /// <param name="query">The query's terms; a repeated one counts each time, one that no document has counts nothing.</param>
+    /// <param name="documents">Room for the numbers of as many documents as are wanted, best first, ties by number; -1 where no more document has any term of the query.</param>
+    /// <param name="scores">Room for their scores, as long; NaN beside -1.</param>
+    /// <param name="excluded">Documents that must not come, in ranges, in any order; they may overlap.</param>
+    /// <returns>How many were found.</returns>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    public int Search(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> excluded = default)
+    {
+        if (documents.Length != scores.Length)
+        {
+            throw new ArgumentException($"Expected as much room for scores as for documents ({documents.Length}), got {scores.Length}.", nameof(scores));
+        }
+
+        Bm25Search search = Rent();
+        int found = search.Find(query, documents, scores, excluded);
+
+        // A search that threw is not given back: its buffers are in no known state.
+        searches.Add(search);
+        return found;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => image.Dispose();
+
+    private Bm25Search Rent() => searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(image);
+}

@@ -1,0 +1,239 @@
+namespace Retro.Search;
+
+/// <summary>One thread's buffers for searching a <see cref="Bm25Image"/>.</summary>
+internal sealed class Bm25Search(Bm25Image image)
+{
+    private readonly float[] bounds = new float[image.Documents];
+    private readonly double[] weights = new double[image.Terms];
+    private int[] seen = new int[Math.Min(image.Documents, 1024)];
+    private int seenCount;
+    private int[] sorted = [];
+    private (int Rank, float Most, int Length)[] lists = [];
+    private ChunkRange[] excluded = [];
+    private int excludedCount;
+
+    public double Score(ReadOnlySpan<int> query, int document)
+    {
+        int count = Weigh(query, out _);
+        double score = Exact(document);
+        Clear(count);
+        return score;
+    }
+
+    public int Find(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> without)
+    {
+        Exclude(without);
+        int count = Weigh(query, out float rest);
+        int found = count == 0 || documents.Length == 0 ? 0 : Best(count, rest, documents, scores);
+        Clear(count);
+        documents[found..].Fill(-1);
+        scores[found..].Fill(double.NaN);
+        return found;
+    }
+
+    /// <summary>Looks up the query's terms and sorts them by the most that each can add to a score; gives their number and the sum.</summary>
+    private int Weigh(ReadOnlySpan<int> query, out float sum)
+    {
+        if (sorted.Length < query.Length)
+        {
+            sorted = new int[query.Length];
+            lists = new (int, float, int)[query.Length];
+        }
+
+        Span<int> terms = sorted.AsSpan(0, query.Length);
+        query.CopyTo(terms);
+        terms.Sort();
+        int count = 0;
+        sum = 0;
+        for (int i = 0, end; i < terms.Length; i = end)
+        {
+            for (end = i + 1; end < terms.Length && terms[end] == terms[i]; end++)
+            {
+            }
+
+            if (image.Rank(terms[i]) is var rank and >= 0)
+            {
+                weights[rank] = (end - i) * image.InverseDocumentFrequency(rank);
+                float most = (float)(weights[rank] * image.PeakOf(rank) / 255);
+                lists[count++] = (rank, most, image.DocumentFrequency(rank));
+                sum += most;
+            }
+        }
+
+        // The rank decides between equals, so that the work does not depend on the order of the query.
+        lists.AsSpan(0, count).Sort(static (a, b) => a.Most != b.Most ? b.Most.CompareTo(a.Most) : a.Rank.CompareTo(b.Rank));
+        return count;
+    }
+
+    private void Clear(int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            weights[lists[i].Rank] = 0;
+        }
+
+        for (int i = 0; i < seenCount; i++)
+        {
+            bounds[seen[i]] = 0;
+        }
+
+        seenCount = 0;
+    }
+
+    private int Best(int count, float rest, Span<long> documents, Span<double> scores)
+    {
+        // Bounds are added up in single precision; a little more than its rounding error is given to each of them.
+        float margin = 1 + 1e-5f + count * 2.5e-7f;
+        float[] remaining = new float[count + 1];
+        for (int i = count - 1; i >= 0; i--)
+        {
+            remaining[i] = remaining[i + 1] + lists[i].Most;
+        }
+
+        Ranking best = new(documents, scores);
+        int length = (int)Math.Ceiling(image.MeanLength);
+        double least = 0;
+        for (int i = 0; i < count; i++)
+        {
+            // Once what all further lists can add is less than the worst of the best, no document outside of those seen can enter.
+            if (seenCount >= documents.Length && lists[i].Length >= seenCount / 2)
+            {
+                least = Math.Max(least, Sample(remaining[i], documents, scores));
+                if (remaining[i] * margin < least)
+                {
+                    // Scoring a document from its own terms costs about as much as adding one posting for each of them.
+                    long candidates = 0;
+                    for (int j = 0; j < seenCount; j++)
+                    {
+                        candidates += (bounds[seen[j]] + remaining[i]) * margin >= least ? 1 : 0;
+                    }
+
+                    if (candidates * length <= lists[i].Length)
+                    {
+                        return Finish(remaining[i], margin, least, ref best);
+                    }
+
+                    Raise(lists[i].Rank);
+                    continue;
+                }
+            }
+
+            Add(lists[i].Rank);
+        }
+
+        return Finish(0, margin, least, ref best);
+    }
+
+    /// <summary>The exact scores of the documents of the greatest bounds: the worst of them is what a document has to reach.</summary>
+    private double Sample(float rest, Span<long> documents, Span<double> scores)
+    {
+        Ranking byBound = new(documents, scores);
+        for (int i = 0; i < seenCount; i++)
+        {
+            if (bounds[seen[i]] > byBound.Least && !IsExcluded(seen[i]))
+            {
+                byBound.Offer(seen[i], bounds[seen[i]]);
+            }
+        }
+
+        if (byBound.Count < documents.Length)
+        {
+            return 0;
+        }
+
+        double least = double.PositiveInfinity;
+        foreach (long document in documents)
+        {
+            least = Math.Min(least, Exact((int)document));
+        }
+
+        return least;
+    }
+
+    private int Finish(float rest, float margin, double least, ref Ranking best)
+    {
+        best.Clear();
+        for (int i = 0; i < seenCount; i++)
+        {
+            int document = seen[i];
+            if ((bounds[document] + rest) * margin >= Math.Max(least, best.Least) && !IsExcluded(document))
+            {
+                best.Offer(document, Exact(document));
+            }
+        }
+
+        return best.Sort();
+    }
+
+    /// <summary>Adds a term's impacts to the bounds of all documents that hold it.</summary>
+    private void Add(int rank)
+    {
+        ReadOnlySpan<int> postings = image.PostingsOf(rank);
+        ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
+        if (seen.Length < seenCount + postings.Length)
+        {
+            Array.Resize(ref seen, (int)Math.Min(image.Documents, 2L * (seenCount + postings.Length)));
+        }
+
+        float weight = (float)(weights[rank] / 255);
+        for (int i = 0; i < postings.Length; i++)
+        {
+            ref float bound = ref bounds[postings[i]];
+            if (bound == 0)
+            {
+                seen[seenCount++] = postings[i];
+            }
+
+            bound += weight * impacts[i];
+        }
+    }
+
+    /// <summary>Adds a term's impacts to the bounds of the documents seen already.</summary>
+    private void Raise(int rank)
+    {
+        ReadOnlySpan<int> postings = image.PostingsOf(rank);
+        ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
+        float weight = (float)(weights[rank] / 255);
+        for (int i = 0; i < postings.Length; i++)
+        {
+            ref float bound = ref bounds[postings[i]];
+            bound += bound == 0 ? 0 : weight * impacts[i];
+        }
+    }
+
+    /// <summary>The score of a document from its own terms, in their order.</summary>
+    private double Exact(int document)
+    {
+        ReadOnlySpan<int> tokens = image.TokensOf(document);
+        double norm = image.Norm(tokens.Length);
+        double score = 0;
+        for (int i = 0, end; i < tokens.Length; i = end)
+        {
+            int rank = tokens[i];
+            for (end = i + 1; end < tokens.Length && tokens[end] == rank; end++)
+            {
+            }
+
+            if (weights[rank] is var weight and > 0)
+            {
+                double occurrences = end - i;
+                score += weight * (occurrences / (occurrences + norm));
+            }
+        }
+
+        return score;
+    }
+
+    private void Exclude(ReadOnlySpan<ChunkRange> ranges)
+    {
+        if (excluded.Length < ranges.Length)
+        {
+            excluded = new ChunkRange[ranges.Length];
+        }
+
+        ranges.CopyTo(excluded);
+        excludedCount = ChunkRanges.Normalize(excluded.AsSpan(0, ranges.Length));
+    }
+
+    private bool IsExcluded(int document) => ChunkRanges.Contains(excluded.AsSpan(0, excludedCount), document);
+}

@@ -1,0 +1,75 @@
+namespace Retro.Search;
+
+/// <summary>The best of what is offered, in room given by the caller: higher scores first, ties by lower number. A heap with the worst on top until sorted.</summary>
+internal ref struct Ranking(Span<long> items, Span<double> scores)
+{
+    private readonly Span<long> items = items;
+    private readonly Span<double> scores = scores;
+
+    public int Count { get; private set; }
+
+    /// <summary>Once the room is full, a score below this cannot enter; before, every score can.</summary>
+    public readonly double Least => Count < items.Length || Count == 0 ? double.NegativeInfinity : scores[0];
+
+    public void Clear() => Count = 0;
+
+    public void Offer(long item, double score)
+    {
+        if (Count < items.Length)
+        {
+            Rise(Count++, item, score);
+        }
+        else if (Count > 0 && IsWorse(items[0], scores[0], item, score))
+        {
+            Sink(0, Count, item, score);
+        }
+    }
+
+    /// <summary>Puts the best first and gives their number.</summary>
+    public readonly int Sort()
+    {
+        for (int end = Count - 1; end > 0; end--)
+        {
+            (long item, double score) = (items[end], scores[end]);
+            (items[end], scores[end]) = (items[0], scores[0]);
+            Sink(0, end, item, score);
+        }
+
+        return Count;
+    }
+
+    private static bool IsWorse(long item, double score, long other, double otherScore)
+        => score != otherScore ? score < otherScore : item > other;
+
+    private readonly void Rise(int at, long item, double score)
+    {
+        while (at > 0 && (at - 1) / 2 is var parent && IsWorse(item, score, items[parent], scores[parent]))
+        {
+            (items[at], scores[at]) = (items[parent], scores[parent]);
+            at = parent;
+        }
+
+        (items[at], scores[at]) = (item, score);
+    }
+
+    private readonly void Sink(int at, int count, long item, double score)
+    {
+        while (2 * at + 1 is var child && child < count)
+        {
+            if (child + 1 < count && IsWorse(items[child + 1], scores[child + 1], items[child], scores[child]))
+            {
+                child++;
+            }
+
+            if (!IsWorse(items[child], scores[child], item, score))
+            {
+                break;
+            }
+
+            (items[at], scores[at]) = (items[child], scores[child]);
+            at = child;
+        }
+
+        (items[at], scores[at]) = (item, score);
+    }
+}
