@@ -1,0 +1,274 @@
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+public class Bm25IndexTests
+{
+    [Theory]
+    [InlineData(1, 1, 5, 1)]
+    [InlineData(10, 20, 8, 3)]
+    [InlineData(300, 40, 30, 8)] // nearly every term is in most documents
+    [InlineData(400, 2000, 64, 5)] // most terms are rare: lists are left unread
+    [InlineData(900, 300, 64, 1)]
+    [InlineData(50, 30, 20, 60)] // more asked for than there are
+    public void The_best_are_those_of_the_formula(int count, int vocabulary, int length, int k)
+    {
+        for (int seed = 0; seed < 6; seed++)
+        {
+            int[][] documents = Documents(count, vocabulary, length, seed);
+            LiteralBm25 literal = new(documents);
+            using Bm25Index index = Bm25Index.Build(count, document => documents[document]);
+            for (int q = 0; q < 6; q++)
+            {
+                int[] query = q % 2 == 0 ? documents[q * 7 % count] : Documents(1, vocabulary, length, 100 + q)[0];
+                ChunkRange[] excluded = q % 3 == 0 ? [] : [new(q, count / 4), new(count / 8, count / 5), new(count - 1, 1), new(3, 0)];
+                bool IsExcluded(int document) => excluded.Any(range => document >= range.First && document < range.End);
+                (long Document, double Score)[] expected = literal.Top(query, k, IsExcluded);
+
+                long[] found = new long[k];
+                double[] scores = new double[k];
+                Assert.Equal(expected.Length, index.Search(query, found, scores, excluded));
+
+                Assert.Equal(expected.Select(row => row.Document), found[..expected.Length]);
+                for (int i = 0; i < k; i++)
+                {
+                    Assert.Equal(i < expected.Length ? expected[i].Score : double.NaN, scores[i], 1e-9);
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(0, 0.75)]
+    [InlineData(2, 0)]
+    [InlineData(0.9, 1)]
+    public void Both_constants_do_what_the_formula_says(double k1, double b)
+    {
+        int[][] documents = Documents(80, 50, 25, seed: 3);
+        LiteralBm25 literal = new(documents, k1, b);
+        using ScratchFolder folder = new();
+        using (Bm25Index built = Bm25Index.Build(80, document => documents[document], new() { K1 = k1, B = b }))
+        {
+            built.Save(folder["bm25.bin"]);
+        }
+
+        using Bm25Index index = Bm25Index.Open(folder["bm25.bin"]);
+        Assert.Equal(new Bm25Options { K1 = k1, B = b }, index.Options);
+        long[] found = new long[10];
+        double[] scores = new double[10];
+        index.Search(documents[5], found, scores);
+        Assert.Equal(literal.Top(documents[5], 10).Select(row => row.Document), found);
+    }
+
+    [Fact]
+    public void A_repeated_term_counts_each_time_and_the_order_of_terms_does_not_matter()
+    {
+        int[][] documents = [[1, 2], [2, 3], [1, 1, 3]];
+        using Bm25Index index = Bm25Index.Build(3, document => documents[document]);
+
+        Assert.Equal(3 * index.Score([1], 2), index.Score([1, 1, 1], 2), 1e-12);
+        Assert.Equal(index.Score([3, 1, 2], 1), index.Score([2, 3, 1], 1));
+        Assert.Equal(0, index.Score([77], 1));
+        Assert.Equal(0, index.InverseDocumentFrequency(77));
+        Assert.True(index.InverseDocumentFrequency(1) > 0);
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Score([1], 3));
+        Assert.Throws<ArgumentOutOfRangeException>(() => index.Score([1], -1));
+    }
+
+    [Fact]
+    public void Terms_may_be_any_integers()
+    {
+        int[][] documents = [[int.MinValue, -7], [int.MaxValue, 0], [-7, 5, 5]];
+        using Bm25Index index = Bm25Index.Build(3, document => documents[document]);
+        long[] found = new long[3];
+        double[] scores = new double[3];
+
+        Assert.Equal(5, index.TermCount);
+        Assert.Equal(2, index.Search([-7], found, scores));
+        Assert.Equal([0, 2, -1], found);
+        Assert.Equal(1, index.Search([int.MaxValue, 123], found, scores));
+        Assert.Equal([1, -1, -1], found);
+    }
+
+    [Fact]
+    public void Equal_documents_come_in_the_order_of_their_numbers()
+    {
+        int[][] documents = Enumerable.Range(0, 60).Select(i => new[] { 1, 2, i % 3 }).ToArray();
+        using Bm25Index index = Bm25Index.Build(60, document => documents[document]);
+        long[] found = new long[25];
+        double[] scores = new double[25];
+        index.Search([0], found, scores);
+
+        Assert.Equal(Enumerable.Range(0, 20).Select(i => 3L * i), found[..20]);
+        Assert.Equal(-1, found[20]);
+    }
+
+    [Fact]
+    public void Documents_added_without_the_terms_leave_the_order_of_the_others()
+    {
+        int[][] documents = Documents(50, 30, 20, seed: 8).Select(document => document.Order().ToArray()).ToArray();
+        int[][] twice = [.. documents, .. documents];
+        using Bm25Index once = Bm25Index.Build(50, document => documents[document]);
+        using Bm25Index doubled = Bm25Index.Build(100, document => twice[document]);
+        long[] found = new long[100];
+        double[] scores = new double[100];
+        int count = doubled.Search(documents[4], found, scores);
+
+        // Every document comes with its copy right behind it, of the same score.
+        Assert.Equal(0, count % 2);
+        for (int i = 0; i < count; i += 2)
+        {
+            Assert.Equal(found[i] + 50, found[i + 1]);
+            Assert.Equal(scores[i], scores[i + 1]);
+        }
+
+        Assert.Equal(50, once.Count);
+    }
+
+    [Fact]
+    public void Empty_indexes_queries_and_documents_give_nothing()
+    {
+        long[] found = new long[2];
+        double[] scores = new double[2];
+        using Bm25Index empty = Bm25Index.Build(0, _ => []);
+        Assert.Equal(0, empty.Search([1, 2], found, scores));
+        Assert.Equal([-1, -1], found);
+
+        int[][] documents = [[], [4], []];
+        using Bm25Index index = Bm25Index.Build(3, document => documents[document]);
+        Assert.Equal(0, index.Search([], found, scores));
+        Assert.Equal(1, index.Search([4, 4], found, scores));
+        Assert.Equal([1, -1], found);
+        Assert.Equal(0, index.Search([4], [], []));
+        Assert.Equal(0, index.Search([4], found, scores, [new(0, 3)]));
+        Assert.Throws<ArgumentException>(() => index.Search([4], found, new double[1]));
+
+        using Bm25Index blank = Bm25Index.Build(2, _ => []);
+        Assert.Equal(0, blank.Search([1], found, scores));
+    }
+
+    [Fact]
+    public void Threads_at_once_find_what_one_finds()
+    {
+        int[][] documents = Documents(600, 400, 40, seed: 9);
+        using Bm25Index index = Bm25Index.Build(600, document => documents[document]);
+        long[][] expected = documents.Select(Find).ToArray();
+        long[][] found = new long[600][];
+        Parallel.For(0, 600, i => found[i] = Find(documents[i]));
+
+        Assert.Equal(expected, found);
+
+        long[] Find(int[] query)
+        {
+            long[] best = new long[6];
+            index.Search(query, best, new double[6]);
+            return best;
+        }
+    }
+
+    [Fact]
+    public void The_file_has_the_same_bytes_each_time_and_after_opening()
+    {
+        using ScratchFolder folder = new();
+        int[][] documents = Documents(100, 70, 15, seed: 10);
+        foreach (string name in new[] { "a", "b" })
+        {
+            using Bm25Index index = Bm25Index.Build(100, document => documents[document]);
+            index.Save(folder[name]);
+        }
+
+        using Bm25Index opened = Bm25Index.Open(folder["a"]);
+        opened.Save(folder["c"]);
+        Assert.Equal(File.ReadAllBytes(folder["a"]), File.ReadAllBytes(folder["b"]));
+        Assert.Equal(File.ReadAllBytes(folder["a"]), File.ReadAllBytes(folder["c"]));
+    }
+
+    [Fact]
+    public void A_damaged_file_is_refused_wherever_the_damage_lies()
+    {
+        using ScratchFolder folder = new();
+        string path = folder["bm25.bin"];
+        Assert.Contains(path, Assert.Throws<DatabaseException>(() => Bm25Index.Open(path)).Message, StringComparison.Ordinal);
+
+        int[][] documents = Documents(12, 10, 6, seed: 11);
+        using (Bm25Index index = Bm25Index.Build(12, document => documents[document]))
+        {
+            index.Save(path);
+        }
+
+        byte[] whole = File.ReadAllBytes(path);
+        for (int i = 0; i < whole.Length; i++)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[i] ^= 0x10;
+            File.WriteAllBytes(path, changed);
+            Assert.Contains(path, Assert.Throws<DatabaseException>(() => Bm25Index.Open(path)).Message, StringComparison.Ordinal);
+
+            // Without the checksum a changed content may open, but nothing is ever read or written outside of the buffers.
+            try
+            {
+                using Bm25Index index = Bm25Index.Open(path, verify: false);
+                index.Search(documents[0], new long[3], new double[3]);
+            }
+            catch (Exception fault) when (fault is DatabaseException or IndexOutOfRangeException or ArgumentException)
+            {
+            }
+
+            File.WriteAllBytes(path, whole[..i]);
+            Assert.Throws<DatabaseException>(() => Bm25Index.Open(path, verify: false));
+        }
+
+        File.WriteAllBytes(path, [.. whole, 0]);
+        Assert.Throws<DatabaseException>(() => Bm25Index.Open(path, verify: false));
+    }
+
+    [Fact]
+    public void A_build_can_be_stopped_tells_its_progress_and_checks_what_it_is_given()
+    {
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        Assert.Throws<OperationCanceledException>(() => Bm25Index.Build(5, _ => [1], cancellationToken: stopped.Token));
+
+        List<StageProgress> told = [];
+        using Bm25Index index = Bm25Index.Build(5, _ => [1], progress: new Collector(told));
+        Assert.Equal(new("index terms", 10, 10), told[^1]);
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(-1, _ => []));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(1, _ => [], new() { K1 = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(1, _ => [], new() { B = double.NaN }));
+        int asked = 0;
+        Assert.Throws<InvalidOperationException>(() => Bm25Index.Build(1, _ => new int[] { asked++ }));
+    }
+
+    [Fact]
+    public void A_folder_that_cannot_be_written_is_named()
+    {
+        using ScratchFolder folder = new();
+        File.WriteAllText(folder["file"], "");
+        using Bm25Index index = Bm25Index.Build(1, _ => [1]);
+        Assert.Contains("bm25.bin", Assert.Throws<DatabaseException>(() => index.Save(Path.Combine(folder["file"], "bm25.bin"))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_disposed_index_says_so()
+    {
+        Bm25Index index = Bm25Index.Build(1, _ => [1]);
+        index.Dispose();
+        index.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => index.Search([1], new long[1], new double[1]));
+    }
+
+    /// <summary>Documents whose terms are spread as those of text are: a few everywhere, most rare.</summary>
+    internal static int[][] Documents(int count, int vocabulary, int length, int seed)
+    {
+        Random random = new(seed);
+        return Enumerable.Range(0, count)
+            .Select(_ => Enumerable.Range(0, random.Next(1, length + 1)).Select(_ => (int)(vocabulary * Math.Pow(random.NextDouble(), 3))).ToArray())
+            .ToArray();
+    }
+
+    private sealed class Collector(List<StageProgress> told) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value) => told.Add(value);
+    }
+}
