@@ -1,0 +1,254 @@
+using System.Text;
+using System.Text.Json;
+
+namespace Retro.Database;
+
+/// <summary>
+/// An unfinished database: the folder "building" with the tokens and records so far, and a journal with a line for the settings and
+/// one for each block that is safely on the disk. What lies behind the last such block is cut off when the building is resumed.
+/// The open journal also keeps a second builder out.
+/// </summary>
+internal sealed class BuildFolder : IDisposable
+{
+    public const string Name = "building";
+
+    private readonly string _target;
+    private readonly string _path;
+    private readonly FileStream _journal;
+    private readonly List<BuildBlock> _blocks = [];
+    private readonly List<long> _journalEnds = [];
+
+    private BuildFolder(string target)
+    {
+        _target = target;
+        _path = Path.Combine(target, Name);
+        Directory.CreateDirectory(_path);
+        _journal = Open("journal.jsonl");
+        try
+        {
+            string tokens = Path.Combine(_path, DatabaseManifest.TokensFile);
+            string moved = Path.Combine(target, DatabaseManifest.TokensFile);
+            if (!File.Exists(tokens) && File.Exists(moved) && _journal.Length > 0)
+            {
+                // Killed between taking its final place and the manifest.
+                File.Move(moved, tokens);
+            }
+
+            Tokens = Open(DatabaseManifest.TokensFile);
+            Records = Open("records.bin");
+        }
+        catch
+        {
+            Tokens?.Dispose();
+            _journal.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The token file, at its end.</summary>
+    public FileStream Tokens { get; }
+
+    /// <summary>The documents' records, at their end.</summary>
+    public FileStream Records { get; }
+
+    /// <summary>The blocks that are complete and undamaged.</summary>
+    public IReadOnlyList<BuildBlock> Blocks => _blocks;
+
+    /// <summary>Opens the unfinished database of a folder, or begins one.</summary>
+    public static BuildFolder Open(string target, BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        BuildFolder? folder = null;
+        try
+        {
+            AtomicFile.Guard(Path.Combine(target, Name), Fault, () =>
+            {
+                folder = new BuildFolder(target);
+                folder.Resume(settings, startOver, progress, cancellationToken);
+            });
+            return folder!;
+        }
+        catch
+        {
+            folder?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Removes what an unfinished database left in a folder.</summary>
+    public static void Delete(string target)
+    {
+        string path = Path.Combine(target, Name);
+        AtomicFile.Guard(path, Fault, () =>
+        {
+            if (Directory.Exists(path))
+            {
+                Directory.Delete(path, recursive: true);
+            }
+        });
+    }
+
+    /// <summary>Makes the bytes written since the last block safe and enters them in the journal.</summary>
+    public void Complete(BuildBlock block)
+    {
+        Tokens.Flush(flushToDisk: true);
+        Records.Flush(flushToDisk: true);
+        WriteLine(block);
+        _blocks.Add(block);
+    }
+
+    /// <summary>Drops every block from a number on, and whatever lies behind the last that stays.</summary>
+    public void Rewind(int blocks)
+    {
+        _blocks.RemoveRange(blocks, _blocks.Count - blocks);
+        _journalEnds.RemoveRange(blocks + 1, _journalEnds.Count - blocks - 1);
+        Cut(_journal, _journalEnds[^1]);
+        _journal.Flush(flushToDisk: true);
+        Cut(Tokens, blocks == 0 ? TokenFile.HeaderBytes : _blocks[^1].TokensEnd);
+        Cut(Records, blocks == 0 ? 0 : _blocks[^1].RecordsEnd);
+    }
+
+    /// <summary>Moves the finished token file to its place.</summary>
+    public void MoveTokens()
+    {
+        Tokens.Flush(flushToDisk: true);
+        Tokens.Dispose();
+        File.Move(Path.Combine(_path, DatabaseManifest.TokensFile), Path.Combine(_target, DatabaseManifest.TokensFile), overwrite: true);
+    }
+
+    public void Dispose()
+    {
+        // After a fault of the disk the streams cannot write what they still hold; it was not counted as written either.
+        foreach (FileStream stream in (FileStream[])[Tokens, Records, _journal])
+        {
+            try
+            {
+                stream.Dispose();
+            }
+            catch (IOException)
+            {
+            }
+        }
+    }
+
+    private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
+
+    private static void Cut(FileStream stream, long length)
+    {
+        if (stream.Length != length)
+        {
+            stream.SetLength(length);
+        }
+
+        stream.Position = length;
+    }
+
+    private FileStream Open(string name) => new(Path.Combine(_path, name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 20);
+
+    private void Resume(BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        BuildSettings? there = ReadJournal();
+        if (there is not null && there.DifferencesTo(settings) is { Count: > 0 } differences)
+        {
+            if (!startOver)
+            {
+                throw new DatabaseException($"'{_target}' holds an unfinished database of other settings ({string.Join("; ", differences)}); build with those, choose another folder, or start over.");
+            }
+
+            there = null;
+        }
+
+        if (there is null)
+        {
+            _blocks.Clear();
+            _journalEnds.Clear();
+            Cut(_journal, 0);
+            Cut(Records, 0);
+            Cut(Tokens, 0);
+            Tokens.Write(new byte[TokenFile.HeaderBytes]);
+            Tokens.Flush(flushToDisk: true);
+            WriteLine(settings);
+            return;
+        }
+
+        Rewind(UndamagedBlocks(progress, cancellationToken));
+    }
+
+    // A line cut short by a kill, or anything that is no line of ours, ends the journal.
+    private BuildSettings? ReadJournal()
+    {
+        byte[] content = new byte[_journal.Length];
+        _journal.ReadExactly(content);
+        BuildSettings? settings = null;
+        int start = 0;
+        try
+        {
+            for (int end; (end = Array.IndexOf(content, (byte)'\n', start)) >= 0; start = end + 1)
+            {
+                ReadOnlySpan<byte> line = content.AsSpan(start, end - start);
+                if (settings is null)
+                {
+                    settings = JsonSerializer.Deserialize<BuildSettings>(line);
+                    if (settings is null)
+                    {
+                        break;
+                    }
+                }
+                else if (JsonSerializer.Deserialize<BuildBlock>(line) is { Read: > 0 } block)
+                {
+                    _blocks.Add(block);
+                }
+                else
+                {
+                    break;
+                }
+
+                _journalEnds.Add(end + 1);
+            }
+        }
+        catch (JsonException)
+        {
+        }
+
+        return settings;
+    }
+
+    private int UndamagedBlocks(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        long tokens = TokenFile.HeaderBytes;
+        long records = 0;
+        if (Tokens.Length < tokens)
+        {
+            // The header's place must be there; it is written last.
+            Cut(Tokens, tokens);
+        }
+
+        for (int number = 0; number < _blocks.Count; number++)
+        {
+            BuildBlock block = _blocks[number];
+            if (block.TokensEnd < tokens || block.TokensEnd > Tokens.Length || block.RecordsEnd < records || block.RecordsEnd > Records.Length
+                || Hash(Tokens, tokens, block.TokensEnd) != block.TokensHash || Hash(Records, records, block.RecordsEnd) != block.RecordsHash)
+            {
+                return number;
+            }
+
+            tokens = block.TokensEnd;
+            records = block.RecordsEnd;
+            progress?.Report(new StageProgress("check what is there", number + 1, _blocks.Count));
+        }
+
+        return _blocks.Count;
+
+        string Hash(FileStream stream, long start, long end)
+        {
+            stream.Position = start;
+            return FileHash.Sha256(stream, end - start, "", null, cancellationToken);
+        }
+    }
+
+    private void WriteLine<T>(T line)
+    {
+        _journal.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(line) + "\n"));
+        _journal.Flush(flushToDisk: true);
+        _journalEnds.Add(_journal.Position);
+    }
+}

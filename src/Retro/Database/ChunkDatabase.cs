@@ -1,0 +1,293 @@
+using Retro.Text;
+
+namespace Retro.Database;
+
+/// <summary>
+/// A retrieval database for reading: documents cut into chunks of <c>M</c> tokens that never cross a document (the paper's section 2.3).
+/// A document's tokens are the end-of-text token, its text, and the end-of-text token again; its last chunk is padded with that token.
+/// The continuation of a chunk is the next chunk of the same document. Files are read in place; reading is safe from several threads,
+/// disposing while others read is not. No span taken from a database may be used after its disposal.
+/// </summary>
+public sealed class ChunkDatabase : IDisposable
+{
+    private readonly MappedFile _tokens;
+    private readonly DocumentTable _documents;
+    private bool _disposed;
+
+    private ChunkDatabase(string folder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
+    {
+        Folder = folder;
+        Manifest = manifest;
+        ChunkLength = manifest.ChunkLength;
+        ChunkCount = manifest.ChunkCount;
+        _tokens = tokens;
+        _documents = documents;
+    }
+
+    /// <summary>The manifest as it was on opening, or after the last <see cref="Register"/>.</summary>
+    public DatabaseManifest Manifest { get; private set; }
+
+    /// <summary>The database's folder.</summary>
+    public string Folder { get; }
+
+    /// <summary>Tokens of a chunk, <c>M</c>.</summary>
+    public int ChunkLength { get; }
+
+    /// <summary>How many chunks there are; they are numbered from 0.</summary>
+    public long ChunkCount { get; }
+
+    /// <summary>The documents in their order. An entry is read from the disk each time it is asked for.</summary>
+    public IReadOnlyList<DocumentEntry> Documents
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _documents;
+        }
+    }
+
+    /// <summary>Opens a database. The manifest and the size of every file are always checked.</summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="verify">Whether to check the content too: the checksum of every file and every token (reads the whole database).</param>
+    /// <param name="progress">Progress of verifying, in bytes.</param>
+    /// <param name="cancellationToken">Stops verifying.</param>
+    /// <returns>The database; dispose it.</returns>
+    /// <exception cref="DatabaseException">It is missing, unfinished, damaged or of another format; the message says which file, and what was expected and found.</exception>
+    public static ChunkDatabase Open(string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        DatabaseManifest manifest = DatabaseManifest.Load(folder);
+        foreach (DatabaseFile file in manifest.Files)
+        {
+            FileInfo info = new(Path.Combine(folder, file.Name));
+            if (!info.Exists)
+            {
+                throw new DatabaseException($"'{info.FullName}' is missing, though the manifest lists it; {Remedy(file)}.");
+            }
+
+            if (info.Length != file.Bytes)
+            {
+                throw new DatabaseException($"'{info.FullName}' has {info.Length} bytes, but the manifest says {file.Bytes}: it is truncated or changed; {Remedy(file)}.");
+            }
+        }
+
+        MappedFile tokens = TokenFile.Open(folder, manifest);
+        DocumentTable? documents = null;
+        try
+        {
+            documents = DocumentTable.Open(folder, manifest);
+            ChunkDatabase database = new(folder, manifest, tokens, documents);
+            if (verify)
+            {
+                database.Verify(progress, cancellationToken);
+            }
+
+            return database;
+        }
+        catch
+        {
+            documents?.Dispose();
+            tokens.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The tokens of a chunk.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <returns><c>[M]</c> ids, where the file lies; beyond <see cref="TokenCount"/> they are padding (the end-of-text token).</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
+    public ReadOnlySpan<int> Tokens(long chunk)
+    {
+        Check(chunk);
+        return Row(chunk, ChunkLength);
+    }
+
+    /// <summary>How many tokens of a chunk belong to its document: <c>M</c>, or fewer in a document's last chunk.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <returns>From 1 to <c>M</c>.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    public int TokenCount(long chunk)
+    {
+        Check(chunk);
+        return (int)Math.Min(ChunkLength, TokensToDocumentEnd(chunk));
+    }
+
+    /// <summary>The document of a chunk.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <returns>The number of the document in <see cref="Documents"/>.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    public int DocumentOf(long chunk)
+    {
+        Check(chunk);
+        return _documents.DocumentOf(chunk);
+    }
+
+    /// <summary>The chunk that continues another.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <returns>The next chunk of the same document, or -1 where the document ends.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    public long Continuation(long chunk)
+    {
+        Check(chunk);
+        return TokensToDocumentEnd(chunk) > ChunkLength ? chunk + 1 : -1;
+    }
+
+    /// <summary>
+    /// Copies what a neighbor brings to the model: a chunk and what follows it in its document, <c>[N, F]</c> (the paper's section 2.3),
+    /// cut or extended to <c>R</c> tokens. What lies beyond the document's end is filled with the end-of-text token and not valid.
+    /// </summary>
+    /// <param name="chunk">The chunk's number; -1 for a missing neighbor, of which nothing is valid.</param>
+    /// <param name="tokens"><c>[R]</c> ids to fill; <c>R</c> is any length.</param>
+    /// <param name="valid"><c>[R]</c> flags to fill: whether the token is one of the document's.</param>
+    /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk, and it is not -1.</exception>
+    public void CopyRetrieved(long chunk, Span<long> tokens, Span<bool> valid)
+    {
+        if (tokens.Length != valid.Length)
+        {
+            throw new ArgumentException($"Expected as many flags as tokens, got {valid.Length} flags for {tokens.Length} tokens.", nameof(valid));
+        }
+
+        int count = 0;
+        if (chunk == -1)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+        }
+        else
+        {
+            Check(chunk);
+            count = (int)Math.Min(tokens.Length, TokensToDocumentEnd(chunk));
+            ReadOnlySpan<int> row = Row(chunk, count);
+            for (int token = 0; token < count; token++)
+            {
+                tokens[token] = row[token];
+            }
+        }
+
+        tokens[count..].Fill(Manifest.EndOfText);
+        valid[..count].Fill(true);
+        valid[count..].Clear();
+    }
+
+    /// <summary>Makes sure that the database was made with a tokenizer.</summary>
+    /// <param name="tokenizer">The tokenizer in use.</param>
+    /// <exception cref="DatabaseException">It was made with another; the message names both.</exception>
+    public void RequireTokenizer(RetroTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
+    }
+
+    /// <summary>Makes sure that the database has chunks of a length.</summary>
+    /// <param name="chunkLength">The length wanted, <c>M</c>.</param>
+    /// <exception cref="DatabaseException">It has another; the message names both.</exception>
+    public void RequireChunkLength(int chunkLength)
+    {
+        if (chunkLength != ChunkLength)
+        {
+            throw new DatabaseException($"The database in '{Folder}' has chunks of {ChunkLength} tokens, but {chunkLength} are needed; build it with that chunk length, or use a model of chunk length {ChunkLength}.");
+        }
+    }
+
+    /// <summary>The path of a file that a later stage has registered.</summary>
+    /// <param name="name">The file's name.</param>
+    /// <returns>Its path in the database's folder.</returns>
+    /// <exception cref="DatabaseException">No such file is registered.</exception>
+    public string RequireFile(string name)
+        => Manifest.Find(name) is null
+            ? throw new DatabaseException($"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has {string.Join(", ", Manifest.Files.Select(file => file.Name))}.")
+            : Path.Combine(Folder, name);
+
+    /// <summary>Registers a file that a later stage has completed in the database's folder, with its size and checksum.</summary>
+    /// <param name="name">The file's name.</param>
+    /// <param name="details">What is to be known of it, such as the embedder's identity or the index factory.</param>
+    /// <param name="progress">Progress of the checksum, in bytes.</param>
+    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <exception cref="DatabaseException">The file cannot be read, the manifest cannot be written, or the database on the disk is no longer the one opened.</exception>
+    public void Register(string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        string onDisk = DatabaseManifest.Load(Folder).TokensHash;
+        if (onDisk != Manifest.TokensHash)
+        {
+            throw new DatabaseException($"'{name}' was made from tokens with checksum {Manifest.TokensHash}, but the database in '{Folder}' was built anew and has {onDisk}; open it again and make the file again.");
+        }
+
+        Manifest = DatabaseManifest.Register(Folder, name, details, progress, cancellationToken);
+    }
+
+    /// <summary>Closes the files; everything that reads throws afterwards.</summary>
+    public void Dispose()
+    {
+        _disposed = true;
+        _documents.Dispose();
+        _tokens.Dispose();
+    }
+
+    internal void RequireTokenizer(string kind, string hash, int vocabularySize)
+    {
+        if (kind != Manifest.TokenizerKind || hash != Manifest.TokenizerHash || vocabularySize != Manifest.VocabularySize)
+        {
+            throw new DatabaseException(
+                $"The database in '{Folder}' was made with the tokenizer {Manifest.TokenizerKind} of {Manifest.VocabularySize} ids, hash {Manifest.TokenizerHash}, " +
+                $"but the one in use is {kind} of {vocabularySize} ids, hash {hash}; use the tokenizer it was made with, or build it again.");
+        }
+    }
+
+    private static string Remedy(DatabaseFile file) => file.MadeFrom is null ? "build the database again" : "make it again";
+
+    private void Check(long chunk)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if ((ulong)chunk >= (ulong)ChunkCount)
+        {
+            throw new ArgumentOutOfRangeException(nameof(chunk), chunk, $"The database has the chunks 0 to {ChunkCount - 1}.");
+        }
+    }
+
+    private ReadOnlySpan<int> Row(long chunk, int count) => _tokens.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);
+
+    // From the chunk's first token to the end of its document.
+    private long TokensToDocumentEnd(long chunk)
+    {
+        int document = _documents.DocumentOf(chunk);
+        return _documents.TokenCount(document) - (chunk - _documents.FirstChunk(document)) * ChunkLength;
+    }
+
+    private void Verify(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        foreach (DatabaseFile file in Manifest.Files)
+        {
+            string path = Path.Combine(Folder, file.Name);
+            string found = FileHash.Sha256(path, progress, cancellationToken);
+            if (found != file.Sha256)
+            {
+                throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; {Remedy(file)}.");
+            }
+        }
+
+        // The checksums hold, so the database is as it was built; this finds a tokenizer that gave ids beyond its own vocabulary.
+        for (long chunk = 0; chunk < ChunkCount; chunk++)
+        {
+            if ((chunk & 0xfff) == 0)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new StageProgress("check tokens", chunk, ChunkCount));
+            }
+
+            foreach (int token in Tokens(chunk))
+            {
+                if ((uint)token >= (uint)Manifest.VocabularySize)
+                {
+                    throw new DatabaseException($"Chunk {chunk} of the database in '{Folder}' holds token {token}, but the vocabulary has {Manifest.VocabularySize}: it is damaged; build the database again.");
+                }
+            }
+        }
+
+        for (int document = 0; document < _documents.Count; document++)
+        {
+            // Decoding an entry checks it.
+            _ = _documents[document];
+        }
+    }
+}

@@ -1,0 +1,396 @@
+using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text;
+using Retro.Text;
+
+namespace Retro.Database;
+
+/// <summary>
+/// Builds a database of chunks from documents. It is written in blocks, so that a build stopped or killed at any moment goes on from the last
+/// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped.
+/// </summary>
+public static class ChunkDatabaseBuilder
+{
+    private const int BlockDocuments = 1 << 16;
+
+    /// <summary>Builds a database, goes on with an unfinished one, or opens the one that is there if it was made of the same documents with the same settings.</summary>
+    /// <param name="folder">The database's folder; created where it is missing.</param>
+    /// <param name="documents">The documents, each with an id of its own; enumerated more than once, and the same each time.</param>
+    /// <param name="tokenizer">Makes the tokens; used by several threads at once.</param>
+    /// <param name="options">Chunk length and more; the defaults where null.</param>
+    /// <param name="progress">Stage "encode documents" in documents (their total is not known), then the checks in bytes.</param>
+    /// <param name="cancellationToken">Stops it; what was done stays for the next run.</param>
+    /// <returns>The database, open; dispose it.</returns>
+    /// <exception cref="DatabaseException">The folder holds a database of other settings or another corpus, two documents have one id, or the disk is full or not writable.</exception>
+    /// <exception cref="CorpusException">The documents have too little text for one chunk.</exception>
+    /// <exception cref="RetroConfigException">An option makes no sense.</exception>
+    public static ChunkDatabase Build(
+        string folder,
+        IEnumerable<Document> documents,
+        RetroTokenizer tokenizer,
+        ChunkDatabaseOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        TokenizerFacts facts = new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode);
+        return Build(folder, documents, facts, options, progress, cancellationToken);
+    }
+
+    internal static ChunkDatabase Build(
+        string folder,
+        IEnumerable<Document> documents,
+        TokenizerFacts tokenizer,
+        ChunkDatabaseOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(documents);
+        options ??= new ChunkDatabaseOptions();
+        options.Validate();
+        BuildSettings settings = new()
+        {
+            FormatVersion = DatabaseManifest.CurrentFormatVersion,
+            TokenizerKind = tokenizer.Kind,
+            TokenizerHash = tokenizer.Hash,
+            VocabularySize = tokenizer.VocabularySize,
+            EndOfText = tokenizer.EndOfText,
+            ChunkLength = options.ChunkLength,
+            Cleaning = options.Cleaning,
+        };
+        if (File.Exists(Path.Combine(folder, DatabaseManifest.FileName)))
+        {
+            ChunkDatabase? there = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
+            if (there is not null)
+            {
+                return there;
+            }
+        }
+
+        using (BuildFolder work = BuildFolder.Open(folder, settings, options.StartOver, progress, cancellationToken))
+        {
+            string corpusHash = EncodeAll(folder, work, documents, tokenizer, options, progress, cancellationToken);
+            Finish(folder, work, settings, corpusHash, progress, cancellationToken);
+        }
+
+        BuildFolder.Delete(folder);
+        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+    }
+
+    private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
+
+    // The finished database if it is the one asked for; null where it had to be discarded.
+    private static ChunkDatabase? OpenFinished(string folder, IEnumerable<Document> documents, BuildSettings settings, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        IReadOnlyList<string> differences;
+        try
+        {
+            DatabaseManifest manifest = DatabaseManifest.Load(folder);
+            differences = manifest.Settings.DifferencesTo(settings);
+            if (differences.Count == 0)
+            {
+                string corpusHash = HashAll(documents, options, progress, cancellationToken);
+                if (corpusHash == manifest.CorpusHash)
+                {
+                    BuildFolder.Delete(folder);
+                    return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+                }
+
+                differences = [$"corpus with hash {manifest.CorpusHash} there, {corpusHash} asked"];
+            }
+        }
+        catch (DatabaseException exception)
+        {
+            differences = [exception.Message];
+            if (!options.StartOver)
+            {
+                throw new DatabaseException($"{exception.Message} To discard the whole database, start over.", exception);
+            }
+        }
+
+        if (!options.StartOver)
+        {
+            throw new DatabaseException($"'{folder}' holds another database ({string.Join("; ", differences)}); build with those, choose another folder, or start over.");
+        }
+
+        // The manifest goes first: from then on nothing there is taken for whole, and what remains is replaced.
+        string path = Path.Combine(folder, DatabaseManifest.FileName);
+        AtomicFile.Guard(path, Fault, () => File.Delete(path));
+        return null;
+    }
+
+    private static string EncodeAll(string folder, BuildFolder work, IEnumerable<Document> documents, TokenizerFacts tokenizer, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using BlockReader reader = new(documents, options);
+        using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        for (int number = 0; ; number++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            BuildBlock? done = number < work.Blocks.Count ? work.Blocks[number] : null;
+            List<Document> block = reader.Next(done?.Read);
+            if (done is not null)
+            {
+                PreparedDocument[] hashed = Prepare(block, null, options, cancellationToken);
+                string found = HashOf(hashed);
+                if (found == done.Corpus)
+                {
+                    Array.ForEach(hashed, document => corpus.AppendData(document.Hash));
+                    progress?.Report(new StageProgress("encode documents", reader.Count, 0));
+                    continue;
+                }
+
+                if (!options.StartOver)
+                {
+                    throw new DatabaseException($"'{folder}' holds an unfinished database of another corpus (block {number} of {done.Read} documents with hash {done.Corpus} there, {block.Count} documents with hash {found} asked); build with that corpus, choose another folder, or start over.");
+                }
+
+                AtomicFile.Guard(folder, Fault, () => work.Rewind(number));
+            }
+
+            if (block.Count == 0)
+            {
+                return Convert.ToHexStringLower(corpus.GetHashAndReset());
+            }
+
+            PreparedDocument[] prepared = Prepare(block, tokenizer, options, cancellationToken);
+            Array.ForEach(prepared, document => corpus.AppendData(document.Hash));
+            AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, prepared, tokenizer, options.ChunkLength));
+            progress?.Report(new StageProgress("encode documents", reader.Count, 0));
+        }
+    }
+
+    private static string HashAll(IEnumerable<Document> documents, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using BlockReader reader = new(documents, options);
+        using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        while (reader.Next(null) is { Count: > 0 } block)
+        {
+            Array.ForEach(Prepare(block, null, options, cancellationToken), document => corpus.AppendData(document.Hash));
+            progress?.Report(new StageProgress("compare documents", reader.Count, 0));
+        }
+
+        return Convert.ToHexStringLower(corpus.GetHashAndReset());
+    }
+
+    private static string HashOf(PreparedDocument[] documents)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Array.ForEach(documents, document => hash.AppendData(document.Hash));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    // Hashes, and encodes where a tokenizer is given, on all threads; the order of the results is that of the documents.
+    private static PreparedDocument[] Prepare(List<Document> documents, TokenizerFacts? tokenizer, ChunkDatabaseOptions options, CancellationToken cancellationToken)
+    {
+        PreparedDocument[] prepared = new PreparedDocument[documents.Count];
+        ParallelOptions parallel = new() { MaxDegreeOfParallelism = options.Threads == 0 ? Environment.ProcessorCount : options.Threads, CancellationToken = cancellationToken };
+        try
+        {
+            Parallel.For(0, documents.Count, parallel, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, options));
+        }
+        catch (AggregateException exception)
+        {
+            // One document's fault is as good as another's; a caller expects the fault itself.
+            ExceptionDispatchInfo.Throw(exception.Flatten().InnerExceptions[0]);
+        }
+
+        return prepared;
+    }
+
+    private static void Append(BuildFolder work, PreparedDocument[] documents, TokenizerFacts tokenizer, int chunkLength)
+    {
+        using IncrementalHash tokensHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IncrementalHash recordsHash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        long chunks = 0;
+        long tokens = 0;
+        long bytes = 0;
+        int empty = 0;
+        int[] endOfText = [tokenizer.EndOfText];
+        int[] padding = new int[chunkLength];
+        Array.Fill(padding, tokenizer.EndOfText);
+        foreach (PreparedDocument document in documents)
+        {
+            if (document.Ids.Length == 0)
+            {
+                empty++;
+                continue;
+            }
+
+            int count = document.Ids.Length + 2;
+            int rows = DocumentTable.Chunks(count, chunkLength);
+            WriteTokens(endOfText);
+            WriteTokens(document.Ids);
+            WriteTokens(endOfText);
+            WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
+            byte[] record = DocumentRecord.Write(document.Document.Id, document.Document.Title, document.Document.Source, document.Labels, count, document.Bytes, document.ContentHash);
+            work.Records.Write(record);
+            recordsHash.AppendData(record);
+            chunks += rows;
+            tokens += count;
+            bytes += document.Bytes;
+        }
+
+        work.Complete(new BuildBlock
+        {
+            Read = documents.Length,
+            Empty = empty,
+            Chunks = chunks,
+            Tokens = tokens,
+            Bytes = bytes,
+            TokensEnd = work.Tokens.Position,
+            RecordsEnd = work.Records.Position,
+            Corpus = HashOf(documents),
+            TokensHash = Convert.ToHexStringLower(tokensHash.GetHashAndReset()),
+            RecordsHash = Convert.ToHexStringLower(recordsHash.GetHashAndReset()),
+        });
+
+        void WriteTokens(ReadOnlySpan<int> ids)
+        {
+            // In pieces, because the bytes of a very long document do not fit one span.
+            for (; !ids.IsEmpty; ids = ids[Math.Min(ids.Length, 1 << 20)..])
+            {
+                ReadOnlySpan<byte> raw = MemoryMarshal.AsBytes(ids[..Math.Min(ids.Length, 1 << 20)]);
+                work.Tokens.Write(raw);
+                tokensHash.AppendData(raw);
+            }
+        }
+    }
+
+    private static void Finish(string folder, BuildFolder work, BuildSettings settings, string corpusHash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        long read = work.Blocks.Sum(block => (long)block.Read);
+        long documents = read - work.Blocks.Sum(block => (long)block.Empty);
+        long chunks = work.Blocks.Sum(block => block.Chunks);
+        long tokens = work.Blocks.Sum(block => block.Tokens);
+        if (tokens < settings.ChunkLength)
+        {
+            work.Dispose();
+            BuildFolder.Delete(folder);
+            throw new CorpusException(documents == 0
+                ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
+                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {settings.ChunkLength}; give more text, or choose a smaller chunk length.");
+        }
+
+        if (documents > int.MaxValue)
+        {
+            throw new DatabaseException($"The corpus has {documents} documents, but a database holds at most {int.MaxValue}; split it into several databases.");
+        }
+
+        string tokensPath = Path.Combine(folder, DatabaseManifest.TokensFile);
+        string documentsPath = Path.Combine(folder, DatabaseManifest.DocumentsFile);
+        long recordBytes = work.Records.Position;
+        AtomicFile.Write(documentsPath, stream => DocumentTable.Write(stream, work.Records, recordBytes, settings.ChunkLength, documents, chunks), Fault);
+        progress?.Report(new StageProgress("write documents", documents, documents));
+        cancellationToken.ThrowIfCancellationRequested();
+        AtomicFile.Guard(tokensPath, Fault, () =>
+        {
+            work.Tokens.Position = 0;
+            work.Tokens.Write(TokenFile.Header(settings, chunks, tokens));
+            work.MoveTokens();
+        });
+        progress?.Report(new StageProgress("write tokens", chunks, chunks));
+        DatabaseManifest manifest = new()
+        {
+            FormatVersion = settings.FormatVersion,
+            TokenizerKind = settings.TokenizerKind,
+            TokenizerHash = settings.TokenizerHash,
+            VocabularySize = settings.VocabularySize,
+            EndOfText = settings.EndOfText,
+            ChunkLength = settings.ChunkLength,
+            Cleaning = settings.Cleaning,
+            CorpusHash = corpusHash,
+            DocumentCount = documents,
+            EmptyDocuments = read - documents,
+            ChunkCount = chunks,
+            TokenCount = tokens,
+            ByteCount = work.Blocks.Sum(block => block.Bytes),
+            Files = [Describe(tokensPath), Describe(documentsPath)],
+        };
+        manifest.Save(folder);
+        progress?.Report(new StageProgress("write manifest", 1, 1));
+
+        DatabaseFile Describe(string path) => new()
+        {
+            Name = Path.GetFileName(path),
+            Bytes = new FileInfo(path).Length,
+            Sha256 = FileHash.Sha256(path, progress, cancellationToken),
+        };
+    }
+
+    /// <summary>A document with what is made of it.</summary>
+    private sealed record PreparedDocument(Document Document, IReadOnlyList<string> Labels, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
+    {
+        public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, ChunkDatabaseOptions options)
+        {
+            byte[] text = Encoding.UTF8.GetBytes(document.Text);
+            byte[] contentHash = SHA256.HashData(text);
+            IReadOnlyList<string> labels = options.Labels?.Invoke(document) ?? [];
+
+            // The record's bytes bound each field by its length, so that no two documents have the same.
+            byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Source, labels, 0, text.Length, contentHash));
+            int[] ids = tokenizer?.Encode(document.Text) ?? [];
+            if (tokenizer is not null)
+            {
+                foreach (int id in ids)
+                {
+                    if ((uint)id >= (uint)tokenizer.VocabularySize)
+                    {
+                        throw new DatabaseException($"The tokenizer gave id {id} for document '{document.Id}', but its vocabulary has {tokenizer.VocabularySize}; its files do not fit each other.");
+                    }
+                }
+            }
+
+            return ids.Length <= int.MaxValue - 2
+                ? new PreparedDocument(document, labels, hash, contentHash, text.Length, ids)
+                : throw new DatabaseException($"Document '{document.Id}' has {ids.Length} tokens, but a document holds at most {int.MaxValue - 2}; split it.");
+        }
+    }
+
+    /// <summary>Gathers documents into blocks and finds ids that come twice.</summary>
+    private sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabaseOptions options) : IDisposable
+    {
+        private readonly IEnumerator<Document> _documents = documents.GetEnumerator();
+
+        // Hashes in place of the ids themselves keep millions of documents small.
+        private readonly HashSet<UInt128> _ids = [];
+
+        public long Count { get; private set; }
+
+        /// <summary>The next block: of a number of documents, or of about as much text as the options say.</summary>
+        public List<Document> Next(int? count)
+        {
+            List<Document> block = [];
+            long characters = 0;
+            while ((count is { } wanted ? block.Count < wanted : characters < options.BlockCharacters && block.Count < BlockDocuments) && _documents.MoveNext())
+            {
+                Document document = _documents.Current;
+                Enter(document);
+                block.Add(document);
+                characters += document.Text.Length;
+            }
+
+            Count += block.Count;
+            return block;
+        }
+
+        public void Dispose() => _documents.Dispose();
+
+        private void Enter(Document document)
+        {
+            if (document.Id.Length == 0)
+            {
+                throw new DatabaseException($"A document from {document.Source} has an empty id; every document needs an id of its own.");
+            }
+
+            Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+            SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
+            if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
+            {
+                string first = documents.First(other => other.Id == document.Id).Source;
+                throw new DatabaseException($"Two documents have the id '{document.Id}', one from {first} and one from {document.Source}; give each an id of its own.");
+            }
+        }
+    }
+}

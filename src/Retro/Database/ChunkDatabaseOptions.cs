@@ -1,0 +1,59 @@
+using Retro.Text;
+
+namespace Retro.Database;
+
+/// <summary>How a database is built.</summary>
+public sealed record ChunkDatabaseOptions
+{
+    /// <summary>Tokens of a chunk, <c>M</c>; 64 by default, as in the paper (section 2.2).</summary>
+    public int ChunkLength { get; init; } = 64;
+
+    /// <summary>
+    /// What is done where the folder holds a database, or an unfinished one, of other settings or another corpus: false (the
+    /// default) refuses and names both values; true discards what does not match. What does match is kept either way.
+    /// </summary>
+    public bool StartOver { get; init; }
+
+    /// <summary>The name of the cleaning the documents went through before they came here, kept in the manifest; "none" by default.</summary>
+    public string Cleaning { get; init; } = "none";
+
+    /// <summary>Gives a document its labels; none by default. Must give the same labels on every run.</summary>
+    public Func<Document, IReadOnlyList<string>>? Labels { get; init; }
+
+    /// <summary>Characters of text after which a block is written and can be resumed from; 4 million by default. It does not change the result.</summary>
+    public int BlockCharacters { get; init; } = 4_000_000;
+
+    /// <summary>Threads that encode text; 0 (the default) for one per processor. It does not change the result.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Throws where an option makes no sense.</summary>
+    /// <exception cref="RetroConfigException">Every fault found.</exception>
+    internal void Validate()
+    {
+        List<string> faults = [];
+        if (ChunkLength is < 1 or > 1 << 20)
+        {
+            faults.Add($"ChunkLength is {ChunkLength}; it must be from 1 to {1 << 20} (64 is usual).");
+        }
+
+        if (BlockCharacters < 1)
+        {
+            faults.Add($"BlockCharacters is {BlockCharacters}; it must be at least 1.");
+        }
+
+        if (Threads < 0)
+        {
+            faults.Add($"Threads is {Threads}; it must be 0 (one per processor) or more.");
+        }
+
+        if (string.IsNullOrWhiteSpace(Cleaning))
+        {
+            faults.Add("Cleaning is empty; name the cleaning, or leave it \"none\".");
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new RetroConfigException(faults);
+        }
+    }
+}

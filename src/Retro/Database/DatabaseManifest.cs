@@ -1,0 +1,236 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Retro.Database;
+
+/// <summary>What a database is made of: the file manifest.json of its folder. The last file to be written, so that a folder with a manifest is whole.</summary>
+public sealed record DatabaseManifest
+{
+    /// <summary>The file's name.</summary>
+    public const string FileName = "manifest.json";
+
+    /// <summary>The version of the format that this library writes and reads.</summary>
+    public const int CurrentFormatVersion = 1;
+
+    internal const string TokensFile = "tokens.bin";
+    internal const string DocumentsFile = "documents.bin";
+
+    private static readonly JsonSerializerOptions Json = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        WriteIndented = true,
+        NewLine = "\n",
+        RespectNullableAnnotations = true,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    };
+
+    // Stages may register their files at the same time; each registration is a read, a change and a write.
+    private static readonly Lock Registering = new();
+
+    /// <summary>The version of the format.</summary>
+    public required int FormatVersion { get; init; }
+
+    /// <summary>The kind of tokenizer the tokens come from.</summary>
+    public required string TokenizerKind { get; init; }
+
+    /// <summary>SHA-256 of the tokenizer's files.</summary>
+    public required string TokenizerHash { get; init; }
+
+    /// <summary>The tokenizer's vocabulary, <c>V</c>: every token id is below.</summary>
+    public required int VocabularySize { get; init; }
+
+    /// <summary>The token before and after each document's text, which also pads its last chunk.</summary>
+    public required int EndOfText { get; init; }
+
+    /// <summary>Tokens of a chunk, <c>M</c>.</summary>
+    public required int ChunkLength { get; init; }
+
+    /// <summary>The name of the cleaning the documents went through.</summary>
+    public required string Cleaning { get; init; }
+
+    /// <summary>SHA-256 over every document's id, title, source, labels and text, in order.</summary>
+    public required string CorpusHash { get; init; }
+
+    /// <summary>How many documents there are.</summary>
+    public required long DocumentCount { get; init; }
+
+    /// <summary>How many documents of the corpus were left out because they have no text.</summary>
+    public required long EmptyDocuments { get; init; }
+
+    /// <summary>How many chunks there are.</summary>
+    public required long ChunkCount { get; init; }
+
+    /// <summary>How many tokens there are, padding not counted.</summary>
+    public required long TokenCount { get; init; }
+
+    /// <summary>Bytes of all text in UTF-8.</summary>
+    public required long ByteCount { get; init; }
+
+    /// <summary>The files: tokens and documents, then those of later stages, by name.</summary>
+    public required IReadOnlyList<DatabaseFile> Files { get; init; }
+
+    /// <summary>SHA-256 of the token file: what files of later stages are made from.</summary>
+    [JsonIgnore]
+    public string TokensHash => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
+
+    /// <summary>The settings the database was built with.</summary>
+    [JsonIgnore]
+    internal BuildSettings Settings => new()
+    {
+        FormatVersion = FormatVersion,
+        TokenizerKind = TokenizerKind,
+        TokenizerHash = TokenizerHash,
+        VocabularySize = VocabularySize,
+        EndOfText = EndOfText,
+        ChunkLength = ChunkLength,
+        Cleaning = Cleaning,
+    };
+
+    /// <summary>Finds a file.</summary>
+    /// <param name="name">Its name.</param>
+    /// <returns>The file, or null where the manifest does not list it.</returns>
+    public DatabaseFile? Find(string name) => Files.FirstOrDefault(file => string.Equals(file.Name, name, StringComparison.Ordinal));
+
+    /// <summary>The manifest with a file of a later stage added, or replaced where it is listed; it is noted as made from the present tokens.</summary>
+    /// <param name="name">The file's name in the database's folder, without a path.</param>
+    /// <param name="bytes">Its size.</param>
+    /// <param name="sha256">SHA-256 of its content, in lower-case hexadecimal digits.</param>
+    /// <param name="details">What is to be known of it, such as the embedder's identity.</param>
+    /// <returns>The new manifest; <see cref="Save"/> writes it.</returns>
+    /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
+    public DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
+    {
+        if (!IsPlainName(name) || name is TokensFile or DocumentsFile or FileName)
+        {
+            throw new ArgumentException($"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        DatabaseFile file = new()
+        {
+            Name = name,
+            Bytes = bytes,
+            Sha256 = sha256,
+            MadeFrom = TokensHash,
+            Details = new SortedDictionary<string, string>((details ?? new Dictionary<string, string>()).ToDictionary(), StringComparer.Ordinal),
+        };
+        return this with { Files = [.. Files.Where(f => f.MadeFrom is null), .. Files.Where(f => f.MadeFrom is not null && f.Name != name).Append(file).OrderBy(f => f.Name, StringComparer.Ordinal)] };
+    }
+
+    /// <summary>The manifest without a file of a later stage.</summary>
+    /// <param name="name">The file's name.</param>
+    /// <returns>The new manifest; the same where the file is not listed.</returns>
+    public DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
+
+    /// <summary>Registers a file that a stage has completed: reads its size and checksum, and saves the manifest of the folder with it.</summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="name">The file's name in it.</param>
+    /// <param name="details">What is to be known of the file.</param>
+    /// <param name="progress">Progress of the checksum, in bytes.</param>
+    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <returns>The saved manifest.</returns>
+    /// <exception cref="DatabaseException">The file or the manifest cannot be read or written.</exception>
+    public static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        string path = Path.Combine(folder, name);
+        string sha256 = FileHash.Sha256(path, progress, cancellationToken);
+        long bytes = new FileInfo(path).Length;
+        lock (Registering)
+        {
+            DatabaseManifest manifest = Load(folder).WithFile(name, bytes, sha256, details);
+            manifest.Save(folder);
+            return manifest;
+        }
+    }
+
+    /// <summary>Reads and checks the manifest of a folder.</summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <returns>The manifest.</returns>
+    /// <exception cref="DatabaseException">There is none, or it contradicts itself.</exception>
+    public static DatabaseManifest Load(string folder)
+    {
+        string path = Path.Combine(folder, FileName);
+        if (!File.Exists(path))
+        {
+            throw new DatabaseException(Directory.Exists(Path.Combine(folder, BuildFolder.Name))
+                ? $"The database in '{folder}' is unfinished: its building was interrupted; build it again to resume."
+                : $"There is no database in '{folder}': '{FileName}' is missing; build one there, or name another folder.");
+        }
+
+        DatabaseManifest? manifest;
+        try
+        {
+            manifest = JsonSerializer.Deserialize<DatabaseManifest>(File.ReadAllBytes(path), Json);
+        }
+        catch (JsonException exception)
+        {
+            throw new DatabaseException($"'{path}' is no manifest of a database ({exception.Message}); build the database again.", exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new DatabaseException($"'{path}' could not be read ({exception.Message}); check its rights.", exception);
+        }
+
+        if (manifest is null)
+        {
+            throw new DatabaseException($"'{path}' is no manifest of a database (it holds null); build the database again.");
+        }
+
+        manifest.Check(path);
+        return manifest;
+    }
+
+    /// <summary>Writes the manifest into a folder, beside and renamed.</summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <exception cref="DatabaseException">It cannot be written.</exception>
+    public void Save(string folder)
+        => AtomicFile.WriteText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Json) + "\n", (message, inner) => new DatabaseException(message, inner));
+
+    /// <summary>A name that cannot lead out of the folder.</summary>
+    private static bool IsPlainName(string name)
+        => name.Length > 0 && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0 && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
+
+    private static bool IsHash(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
+
+    private void Check(string path)
+    {
+        if (FormatVersion != CurrentFormatVersion)
+        {
+            throw new DatabaseException($"'{path}' has format version {FormatVersion}, but this library reads version {CurrentFormatVersion}; build the database again, or use the matching library.");
+        }
+
+        Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
+        Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
+        Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
+        Require(DocumentCount is >= 1 and <= int.MaxValue, $"document count {DocumentCount}");
+        Require(EmptyDocuments >= 0, $"empty documents {EmptyDocuments}");
+        Require(ChunkCount >= DocumentCount && ChunkCount <= long.MaxValue / sizeof(int) / ChunkLength - TokenFile.HeaderBytes, $"chunk count {ChunkCount} for {DocumentCount} documents");
+        Require(TokenCount >= 1 && TokenCount <= ChunkCount * ChunkLength, $"token count {TokenCount} in {ChunkCount} chunks of {ChunkLength}");
+        Require(ByteCount >= 0, $"byte count {ByteCount}");
+        HashSet<string> names = new(StringComparer.Ordinal);
+        foreach (DatabaseFile file in Files)
+        {
+            Require(file is not null && IsPlainName(file.Name) && file.Name != FileName, $"file name '{file?.Name}'");
+            Require(names.Add(file!.Name), $"two files named '{file.Name}'");
+            Require(file.Bytes >= 0, $"size {file.Bytes} of '{file.Name}'");
+            Require(IsHash(file.Sha256), $"checksum '{file.Sha256}' of '{file.Name}'");
+        }
+
+        Require(names.Contains(TokensFile) && names.Contains(DocumentsFile), $"no file '{TokensFile}' or '{DocumentsFile}'");
+        foreach (DatabaseFile file in Files.Where(file => file.Name is not (TokensFile or DocumentsFile)))
+        {
+            if (file.MadeFrom != TokensHash)
+            {
+                throw new DatabaseException($"'{file.Name}' beside '{path}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have {TokensHash}; make it again.");
+            }
+        }
+
+        void Require(bool holds, string what)
+        {
+            if (!holds)
+            {
+                throw new DatabaseException($"'{path}' is damaged: it says {what}; build the database again.");
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+namespace Retro.Database;
+
+/// <summary>What a database knows of one document.</summary>
+/// <param name="Id">The document's id, unique in the database.</param>
+/// <param name="Title">Its title; may be empty.</param>
+/// <param name="Source">Where it came from, such as a file and line.</param>
+/// <param name="Labels">Labels given when the database was built.</param>
+/// <param name="FirstChunk">The number of its first chunk.</param>
+/// <param name="ChunkCount">How many chunks it has; they follow one another.</param>
+/// <param name="TokenCount">Its tokens, with the end-of-text token before and after the text.</param>
+/// <param name="ByteCount">Bytes of its text in UTF-8.</param>
+/// <param name="ContentHash">SHA-256 of its text in UTF-8, in lower-case hexadecimal digits.</param>
+public sealed record DocumentEntry(
+    string Id,
+    string Title,
+    string Source,
+    IReadOnlyList<string> Labels,
+    long FirstChunk,
+    int ChunkCount,
+    int TokenCount,
+    long ByteCount,
+    string ContentHash);

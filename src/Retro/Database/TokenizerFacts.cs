@@ -1,0 +1,9 @@
+namespace Retro.Database;
+
+/// <summary>What the builder needs of a tokenizer.</summary>
+/// <param name="Kind">Its kind.</param>
+/// <param name="Hash">SHA-256 of its files.</param>
+/// <param name="VocabularySize">How many ids it has.</param>
+/// <param name="EndOfText">The id that bounds documents and pads chunks.</param>
+/// <param name="Encode">From text to ids; called by several threads at once.</param>
+internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode);

@@ -1,0 +1,280 @@
+using Retro.Database;
+using Retro.Text;
+
+namespace Retro.Tests.Database;
+
+public sealed class ChunkDatabaseTests : IDisposable
+{
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(8)]
+    [InlineData(64)]
+    public void Chunks_are_the_documents_tokens_in_order_and_never_cross_one(int chunkLength)
+    {
+        List<Document> documents = TestDatabases.Documents(200);
+        using ChunkDatabase database = _databases.Build(documents, chunkLength);
+        List<Document> kept = documents.Where(document => document.Text.Length > 0).ToList();
+        Assert.Equal(kept.Select(document => document.Id), database.Documents.Select(entry => entry.Id));
+        Assert.Equal(documents.Count - kept.Count, database.Manifest.EmptyDocuments);
+        Assert.NotEqual(0, database.Manifest.EmptyDocuments);
+        long chunk = 0;
+        for (int number = 0; number < kept.Count; number++)
+        {
+            DocumentEntry entry = database.Documents[number];
+            int[] expected = [TestDatabases.EndOfText, .. TestDatabases.Bytes.Encode(kept[number].Text), TestDatabases.EndOfText];
+            Assert.Equal(chunk, entry.FirstChunk);
+            Assert.Equal((expected.Length + chunkLength - 1) / chunkLength, entry.ChunkCount);
+            Assert.Equal(expected.Length, entry.TokenCount);
+            Assert.Equal(kept[number].Text.Length, entry.ByteCount);
+            Assert.Equal(kept[number].Title, entry.Title);
+            Assert.Equal(kept[number].Source, entry.Source);
+            List<int> found = [];
+            for (int index = 0; index < entry.ChunkCount; index++, chunk++)
+            {
+                bool last = index == entry.ChunkCount - 1;
+                Assert.Equal(number, database.DocumentOf(chunk));
+                Assert.Equal(last ? -1 : chunk + 1, database.Continuation(chunk));
+                int count = database.TokenCount(chunk);
+                Assert.True(last ? count is >= 1 && count <= chunkLength : count == chunkLength);
+                Assert.Equal(chunkLength, database.Tokens(chunk).Length);
+                found.AddRange(database.Tokens(chunk)[..count]);
+                Assert.True(database.Tokens(chunk)[count..].IndexOfAnyExcept(TestDatabases.EndOfText) < 0);
+            }
+
+            Assert.Equal(expected, found);
+        }
+
+        Assert.Equal(chunk, database.ChunkCount);
+        Assert.Equal(kept.Sum(document => document.Text.Length + 2L), database.Manifest.TokenCount);
+    }
+
+    [Theory]
+    [InlineData(5)]
+    [InlineData(8)]
+    [InlineData(16)]
+    [InlineData(41)]
+    [InlineData(0)]
+    public void What_is_retrieved_is_the_chunk_and_what_follows_in_its_document_alone(int retrieved)
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(60), chunkLength: 8);
+        long[] tokens = new long[retrieved];
+        bool[] valid = new bool[retrieved];
+        for (long chunk = 0; chunk < database.ChunkCount; chunk++)
+        {
+            Array.Fill(tokens, -7);
+            Array.Fill(valid, chunk % 2 == 0);
+            database.CopyRetrieved(chunk, tokens, valid);
+            List<long> expected = [];
+            for (long next = chunk; next != -1; next = database.Continuation(next))
+            {
+                foreach (int token in database.Tokens(next)[..database.TokenCount(next)])
+                {
+                    expected.Add(token);
+                }
+            }
+
+            int count = Math.Min(retrieved, expected.Count);
+            Assert.Equal(expected.Take(count), tokens.Take(count));
+            Assert.All(tokens.Skip(count), token => Assert.Equal(TestDatabases.EndOfText, token));
+            Assert.Equal(Enumerable.Range(0, retrieved).Select(index => index < count), valid);
+        }
+    }
+
+    [Fact]
+    public void A_missing_neighbor_is_all_invalid_and_another_number_is_refused()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(20));
+        long[] tokens = new long[16];
+        bool[] valid = new bool[16];
+        Array.Fill(valid, true);
+        database.CopyRetrieved(-1, tokens, valid);
+        Assert.All(valid, Assert.False);
+        Assert.All(tokens, token => Assert.Equal(TestDatabases.EndOfText, token));
+        Assert.Throws<ArgumentOutOfRangeException>(() => database.CopyRetrieved(-2, tokens, valid));
+        Assert.Throws<ArgumentOutOfRangeException>(() => database.CopyRetrieved(database.ChunkCount, tokens, valid));
+        Assert.Throws<ArgumentOutOfRangeException>(() => database.Continuation(-1));
+        Assert.Throws<ArgumentException>(() => database.CopyRetrieved(0, tokens, valid.AsSpan(1)));
+    }
+
+    [Fact]
+    public void After_disposal_everything_throws()
+    {
+        ChunkDatabase database = _databases.Build(TestDatabases.Documents(20));
+        IReadOnlyList<DocumentEntry> documents = database.Documents;
+        database.Dispose();
+        database.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => database.Tokens(0).Length);
+        Assert.Throws<ObjectDisposedException>(() => database.TokenCount(0));
+        Assert.Throws<ObjectDisposedException>(() => database.DocumentOf(0));
+        Assert.Throws<ObjectDisposedException>(() => database.Continuation(0));
+        Assert.Throws<ObjectDisposedException>(() => database.CopyRetrieved(-1, new long[4], new bool[4]));
+        Assert.Throws<ObjectDisposedException>(() => database.Documents.Count);
+        Assert.Throws<ObjectDisposedException>(() => documents[0]);
+    }
+
+    [Fact]
+    public void Another_tokenizer_or_chunk_length_is_refused_with_both_values()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(20));
+        database.RequireChunkLength(8);
+        database.RequireTokenizer("bytes", new string('a', 64), 257);
+        DatabaseException length = Assert.Throws<DatabaseException>(() => database.RequireChunkLength(64));
+        Assert.Contains("chunks of 8", length.Message, StringComparison.Ordinal);
+        Assert.Contains("64", length.Message, StringComparison.Ordinal);
+        DatabaseException tokenizer = Assert.Throws<DatabaseException>(() => database.RequireTokenizer("bytes", new string('b', 64), 257));
+        Assert.Contains(new string('a', 64), tokenizer.Message, StringComparison.Ordinal);
+        Assert.Contains(new string('b', 64), tokenizer.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tokens.bin")]
+    [InlineData("documents.bin")]
+    [InlineData("keys.bin")]
+    public void A_truncated_or_longer_or_missing_file_is_refused(string name)
+    {
+        string folder = BuildWithKeys();
+        string path = Path.Combine(folder, name);
+        byte[] whole = File.ReadAllBytes(path);
+        foreach (int length in new[] { 0, 1, whole.Length / 2, whole.Length - 1, whole.Length + 4 })
+        {
+            byte[] other = whole;
+            Array.Resize(ref other, length);
+            File.WriteAllBytes(path, other);
+            DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder));
+            Assert.Contains(name, fault.Message, StringComparison.Ordinal);
+            Assert.Contains($"{length} bytes", fault.Message, StringComparison.Ordinal);
+            Assert.Contains($"{whole.Length}", fault.Message, StringComparison.Ordinal);
+        }
+
+        File.Delete(path);
+        Assert.Contains("missing", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(path, whole);
+        ChunkDatabase.Open(folder).Dispose();
+    }
+
+    [Theory]
+    [InlineData("tokens.bin")]
+    [InlineData("documents.bin")]
+    [InlineData("keys.bin")]
+    public void Any_changed_byte_is_found_by_verifying(string name)
+    {
+        string folder = BuildWithKeys();
+        ChunkDatabase.Open(folder, verify: true).Dispose();
+        string path = Path.Combine(folder, name);
+        byte[] whole = File.ReadAllBytes(path);
+        for (int at = 0; at < whole.Length; at += 1 + whole.Length / 40)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[at] ^= 0x40;
+            File.WriteAllBytes(path, changed);
+            DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder, verify: true));
+            Assert.Contains(name, fault.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void Without_verifying_a_damaged_document_table_is_refused_or_read_within_its_bounds()
+    {
+        string folder = BuildWithKeys();
+        string path = Path.Combine(folder, "documents.bin");
+        byte[] whole = File.ReadAllBytes(path);
+        Random random = new(3);
+        int refused = 0;
+        for (int trial = 0; trial < 300; trial++)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[random.Next(changed.Length)] = (byte)random.Next(256);
+            changed[random.Next(changed.Length)] ^= 0x80;
+            File.WriteAllBytes(path, changed);
+            try
+            {
+                using ChunkDatabase database = ChunkDatabase.Open(folder);
+                foreach (DocumentEntry entry in database.Documents)
+                {
+                    Assert.InRange(entry.FirstChunk, 0, database.ChunkCount - 1);
+                }
+            }
+            catch (DatabaseException)
+            {
+                refused++;
+            }
+        }
+
+        Assert.InRange(refused, 50, 300);
+    }
+
+    [Fact]
+    public void Verifying_can_be_canceled_and_reports()
+    {
+        string folder = BuildWithKeys();
+        List<StageProgress> reports = [];
+        ChunkDatabase.Open(folder, verify: true, new TestDatabases.Reports(reports.Add)).Dispose();
+        Assert.Contains(reports, report => report.Stage.Contains("tokens.bin", StringComparison.Ordinal) && report.Done == report.Total);
+        Assert.Throws<OperationCanceledException>(() => ChunkDatabase.Open(folder, verify: true, cancellationToken: new CancellationToken(canceled: true)));
+    }
+
+    [Fact]
+    public void A_file_of_a_later_stage_is_found_with_its_details_and_replaced()
+    {
+        string folder = BuildWithKeys();
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        Assert.Equal(Path.Combine(folder, "keys.bin"), database.RequireFile("keys.bin"));
+        Assert.Equal("hash", database.Manifest.Find("keys.bin")!.Details["embedder"]);
+        Assert.Equal(database.Manifest.TokensHash, database.Manifest.Find("keys.bin")!.MadeFrom);
+        Assert.Contains("index.faiss", Assert.Throws<DatabaseException>(() => database.RequireFile("index.faiss")).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(Path.Combine(folder, "keys.bin"), new byte[7]);
+        database.Register("keys.bin");
+        Assert.Equal(7, database.Manifest.Find("keys.bin")!.Bytes);
+        Assert.Equal(3, DatabaseManifest.Load(folder).Files.Count);
+        ChunkDatabase.Open(folder, verify: true).Dispose();
+    }
+
+    [Fact]
+    public void A_later_stage_that_was_made_from_other_tokens_is_refused()
+    {
+        string folder = BuildWithKeys();
+        string manifest = Path.Combine(folder, DatabaseManifest.FileName);
+        string text = File.ReadAllText(manifest);
+        string hash = DatabaseManifest.Load(folder).TokensHash;
+        File.WriteAllText(manifest, text.Replace($"\"madeFrom\": \"{hash}\"", $"\"madeFrom\": \"{new string('0', 64)}\"", StringComparison.Ordinal));
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder));
+        Assert.Contains("keys.bin", fault.Message, StringComparison.Ordinal);
+        Assert.Contains(hash, fault.Message, StringComparison.Ordinal);
+        Assert.Contains(new string('0', 64), fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_stage_is_not_registered_with_a_database_that_was_built_anew_meanwhile()
+    {
+        using ChunkDatabase old = _databases.Build(TestDatabases.Documents(20));
+        ChunkDatabaseBuilder.Build(old.Folder, TestDatabases.Documents(21), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose();
+        File.WriteAllBytes(Path.Combine(old.Folder, "keys.bin"), new byte[8]);
+        Assert.Contains("built anew", Assert.Throws<DatabaseException>(() => old.Register("keys.bin")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Entries_keep_every_character_and_the_labels()
+    {
+        Document odd = new("id ü \u0001 \"quoted\"", "日本語\nTitle", "text of \U0001F600", "folder/ä.jsonl:3");
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), [odd, TestDatabases.Document("b", "plain")], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 4, Labels = document => document.Id == "b" ? [] : ["license: MIT", "日"] });
+        DocumentEntry entry = database.Documents[0];
+        Assert.Equal((odd.Id, odd.Title, odd.Source), (entry.Id, entry.Title, entry.Source));
+        Assert.Equal(["license: MIT", "日"], entry.Labels);
+        Assert.Empty(database.Documents[1].Labels);
+        Assert.Equal(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(odd.Text))), entry.ContentHash);
+        Assert.Equal(12, entry.ByteCount);
+    }
+
+    private string BuildWithKeys()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40));
+        File.WriteAllBytes(Path.Combine(database.Folder, "keys.bin"), Enumerable.Range(0, 400).Select(number => (byte)number).ToArray());
+        database.Register("keys.bin", new Dictionary<string, string> { ["embedder"] = "hash" });
+        return database.Folder;
+    }
+}

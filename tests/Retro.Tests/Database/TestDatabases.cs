@@ -1,0 +1,60 @@
+using System.Security.Cryptography;
+using System.Text;
+using Retro.Database;
+using Retro.Text;
+
+namespace Retro.Tests.Database;
+
+/// <summary>Small databases over a tokenizer of bytes: id = byte, 256 = end of text.</summary>
+internal sealed class TestDatabases : IDisposable
+{
+    public const int EndOfText = 256;
+
+    private readonly string _root = Directory.CreateTempSubdirectory("retro-database-").FullName;
+
+    public static TokenizerFacts Bytes { get; } = new("bytes", new string('a', 64), 257, EndOfText, text => Array.ConvertAll(Encoding.UTF8.GetBytes(text), b => (int)b));
+
+    public string Folder(string name = "db") => Path.Combine(_root, name);
+
+    public ChunkDatabase Build(IEnumerable<Document> documents, int chunkLength = 8, string name = "db")
+        => ChunkDatabaseBuilder.Build(Folder(name), documents, Bytes, new ChunkDatabaseOptions { ChunkLength = chunkLength });
+
+    public static Document Document(string id, string text) => new(id, $"Title of {id}", text, $"{id}.txt");
+
+    /// <summary>Documents of random lengths, many shorter than a chunk, some empty.</summary>
+    public static List<Document> Documents(int count, int seed = 1, int maximumLength = 60)
+    {
+        Random random = new(seed);
+        return Enumerable.Range(0, count)
+            .Select(number => Document($"d{number}", string.Concat(Enumerable.Range(0, random.Next(maximumLength)).Select(_ => (char)random.Next('a', 'z' + 1)))))
+            .ToList();
+    }
+
+    /// <summary>Every file below a folder, by name, as the hash of its content.</summary>
+    public static Dictionary<string, string> Contents(string folder)
+        => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .ToDictionary(file => Path.GetRelativePath(folder, file), file => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file))));
+
+    public static void Copy(string from, string to)
+    {
+        Directory.CreateDirectory(to);
+        foreach (string file in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
+        {
+            string target = Path.Combine(to, Path.GetRelativePath(from, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+
+            // A copy through streams works on files that are open for writing, as after a kill.
+            using FileStream source = new(file, new FileStreamOptions { Share = FileShare.ReadWrite | FileShare.Delete });
+            using FileStream copy = File.Create(target);
+            source.CopyTo(copy);
+        }
+    }
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    /// <summary>Reports at once, on the thread that reports.</summary>
+    internal sealed class Reports(Action<StageProgress> action) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value) => action(value);
+    }
+}
