@@ -1,0 +1,348 @@
+using System.Text;
+using Retro.Database;
+using Retro.Text;
+
+namespace Retro.Tests.Database;
+
+public sealed class ChunkDatabaseBuilderTests : IDisposable
+{
+    private static readonly ChunkDatabaseOptions Options = new() { ChunkLength = 8, BlockCharacters = 200 };
+
+    private readonly TestDatabases _databases = new();
+    private readonly List<Document> _documents = TestDatabases.Documents(80);
+
+    public void Dispose() => _databases.Dispose();
+
+    private Dictionary<string, string> Build(string name, IEnumerable<Document>? documents = null, ChunkDatabaseOptions? options = null, Action<StageProgress>? report = null, CancellationToken cancellationToken = default)
+    {
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            _databases.Folder(name), documents ?? _documents, TestDatabases.Bytes, options ?? Options, report is null ? null : new TestDatabases.Reports(report), cancellationToken);
+        return TestDatabases.Contents(database.Folder);
+    }
+
+    [Fact]
+    public void The_result_does_not_depend_on_blocks_or_threads()
+    {
+        Dictionary<string, string> whole = Build("whole", options: Options with { BlockCharacters = 1 << 20, Threads = 1 });
+        Assert.Equal(["documents.bin", "manifest.json", "tokens.bin"], whole.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(whole, Build("blocks", options: Options with { BlockCharacters = 1 }));
+        Assert.Equal(whole, Build("threads", options: Options with { Threads = 4 }));
+    }
+
+    [Fact]
+    public void Killed_at_any_moment_a_rerun_ends_with_the_same_bytes()
+    {
+        // What a kill leaves is what is on the disk at that moment: a copy of the folder is taken at every report and as every document is read.
+        int snapshots = 0;
+        void Snapshot()
+        {
+            if (Directory.Exists(_databases.Folder("whole")))
+            {
+                TestDatabases.Copy(_databases.Folder("whole"), _databases.Folder($"kill{snapshots++}"));
+            }
+        }
+
+        IEnumerable<Document> Read()
+        {
+            for (int number = 0; number < _documents.Count; number++)
+            {
+                if (number % 7 == 3)
+                {
+                    Snapshot();
+                }
+
+                yield return _documents[number];
+            }
+        }
+
+        Dictionary<string, string> whole = Build("whole", Read(), report: _ => Snapshot());
+        Assert.InRange(snapshots, 20, 200);
+        for (int number = 0; number < snapshots; number++)
+        {
+            string folder = _databases.Folder($"kill{number}");
+            bool finished = File.Exists(Path.Combine(folder, DatabaseManifest.FileName));
+            if (!finished)
+            {
+                Assert.Contains("unfinished", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder)).Message, StringComparison.Ordinal);
+            }
+
+            Assert.Equal(whole, Build($"kill{number}"));
+        }
+    }
+
+    [Fact]
+    public void What_a_crash_tore_or_garbled_is_made_again()
+    {
+        Dictionary<string, string> whole = Build("whole");
+        string cut = _databases.Folder("cut");
+        Interrupt("cut", 4);
+        Random random = new(5);
+        foreach (string file in Directory.GetFiles(Path.Combine(cut, "building")))
+        {
+            byte[] bytes = File.ReadAllBytes(file);
+            for (int trial = 0; trial < 8; trial++)
+            {
+                string name = $"crash-{Path.GetFileName(file)}-{trial}";
+                TestDatabases.Copy(cut, _databases.Folder(name));
+                byte[] left = trial switch
+                {
+                    0 => [],
+                    1 => bytes[..^1],
+                    2 => [.. bytes, .. "garbage\n"u8],
+                    3 => [.. bytes, .. new byte[100]],
+                    _ => bytes[..random.Next(bytes.Length)],
+                };
+                if (trial > 5)
+                {
+                    left = (byte[])bytes.Clone();
+                    int at = file.EndsWith("tokens.bin", StringComparison.Ordinal) ? random.Next(64, left.Length) : random.Next(left.Length / 2, left.Length);
+                    left[at] ^= 0x10;
+                }
+
+                File.WriteAllBytes(Path.Combine(_databases.Folder(name), "building", Path.GetFileName(file)), left);
+                Assert.Equal(whole, Build(name, options: Options with { StartOver = true }));
+            }
+        }
+    }
+
+    [Fact]
+    public void Canceled_at_any_point_it_stops_at_once_and_goes_on_from_the_last_block()
+    {
+        Dictionary<string, string> whole = Build("whole");
+        int encoded = 0;
+        TokenizerFacts counting = TestDatabases.Bytes with
+        {
+            Encode = text =>
+            {
+                Interlocked.Increment(ref encoded);
+                return TestDatabases.Bytes.Encode(text);
+            },
+        };
+        for (int stop = 1; stop < 60; stop += 4)
+        {
+            string name = $"stop{stop}";
+            int reports = Interrupt(name, stop);
+            if (reports < stop)
+            {
+                continue;
+            }
+
+            encoded = 0;
+            ChunkDatabaseBuilder.Build(_databases.Folder(name), _documents, counting, Options).Dispose();
+            Assert.Equal(whole, TestDatabases.Contents(_databases.Folder(name)));
+            Assert.True(encoded < _documents.Count, $"Everything was encoded again after {stop} reports.");
+        }
+    }
+
+    [Fact]
+    public void A_finished_database_is_opened_without_encoding()
+    {
+        Build("db");
+        TokenizerFacts never = TestDatabases.Bytes with { Encode = _ => throw new InvalidOperationException("encoded again") };
+        DateTime written = File.GetLastWriteTimeUtc(Path.Combine(_databases.Folder(), "tokens.bin"));
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, never, Options);
+        Assert.Equal(written, File.GetLastWriteTimeUtc(Path.Combine(_databases.Folder(), "tokens.bin")));
+        Assert.Equal(_documents.Count - database.Manifest.EmptyDocuments, database.Documents.Count);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Other_settings_are_refused_with_both_values_unless_started_over(bool finished)
+    {
+        if (finished)
+        {
+            Build("db");
+        }
+        else
+        {
+            Interrupt("db", 3);
+        }
+
+        Dictionary<string, string> before = TestDatabases.Contents(_databases.Folder());
+        (string Expected, string Asked, TokenizerFacts Facts, ChunkDatabaseOptions Options)[] cases =
+        [
+            ("chunk length 8 there", "16 asked", TestDatabases.Bytes, Options with { ChunkLength = 16 }),
+            ("cleaning none there", "strict asked", TestDatabases.Bytes, Options with { Cleaning = "strict" }),
+            ("tokenizer kind bytes there", "bpe asked", TestDatabases.Bytes with { Kind = "bpe" }, Options),
+            ($"tokenizer hash {TestDatabases.Bytes.Hash} there", "other asked", TestDatabases.Bytes with { Hash = "other" }, Options),
+            ("vocabulary size 257 there", "300 asked", TestDatabases.Bytes with { VocabularySize = 300 }, Options),
+            ("end-of-text token 256 there", "0 asked", TestDatabases.Bytes with { EndOfText = 0 }, Options),
+        ];
+        foreach ((string expected, string asked, TokenizerFacts facts, ChunkDatabaseOptions options) in cases)
+        {
+            DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, facts, options));
+            Assert.Contains(expected, fault.Message, StringComparison.Ordinal);
+            Assert.Contains(asked, fault.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, TestDatabases.Contents(_databases.Folder()));
+        ChunkDatabaseOptions sixteen = Options with { ChunkLength = 16 };
+        Assert.Equal(Build("other", options: sixteen), Build("db", options: sixteen with { StartOver = true }));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Another_corpus_is_refused_unless_started_over(bool finished)
+    {
+        if (finished)
+        {
+            Build("db");
+        }
+        else
+        {
+            Interrupt("db", 6);
+        }
+
+        List<Document> other = [.. _documents];
+        other[10] = other[10] with { Title = "Another title" };
+        List<Document>[] corpora = [other, _documents[..12], [.. _documents[1..], _documents[0]]];
+        foreach (List<Document> corpus in corpora)
+        {
+            DatabaseException fault = Assert.Throws<DatabaseException>(() => Build("db", corpus));
+            Assert.Contains("there", fault.Message, StringComparison.Ordinal);
+            Assert.Contains("asked", fault.Message, StringComparison.Ordinal);
+        }
+
+        for (int number = 0; number < corpora.Length; number++)
+        {
+            Assert.Equal(Build($"fresh{number}", corpora[number]), Build("db", corpora[number], Options with { StartOver = true }));
+        }
+    }
+
+    [Fact]
+    public void A_damaged_finished_database_is_refused_and_made_again_when_started_over()
+    {
+        Dictionary<string, string> whole = Build("db");
+        File.WriteAllBytes(Path.Combine(_databases.Folder(), "tokens.bin"), new byte[100]);
+        Assert.Contains("start over", Assert.Throws<DatabaseException>(() => Build("db")).Message, StringComparison.Ordinal);
+        Assert.Equal(whole, Build("db", options: Options with { StartOver = true }));
+    }
+
+    [Fact]
+    public void An_id_that_comes_twice_is_refused_with_both_sources()
+    {
+        _documents[^1] = _documents[^1] with { Id = "d0", Source = "elsewhere.txt" };
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => Build("db"));
+        Assert.Contains("'d0'", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("d0.txt", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("elsewhere.txt", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_corpus_without_text_for_one_chunk_is_refused_and_leaves_nothing()
+    {
+        Assert.Throws<CorpusException>(() => Build("db", []));
+        Assert.Throws<CorpusException>(() => Build("db", [TestDatabases.Document("a", "")]));
+        CorpusException fault = Assert.Throws<CorpusException>(() => Build("db", [TestDatabases.Document("a", "short")]));
+        Assert.Contains("7 tokens", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("takes 8", fault.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFileSystemEntries(_databases.Folder()));
+        using ChunkDatabase two = ChunkDatabaseBuilder.Build(_databases.Folder(), [TestDatabases.Document("a", "short"), TestDatabases.Document("b", "x")], TestDatabases.Bytes, Options);
+        Assert.Equal(2, two.ChunkCount);
+    }
+
+    [Theory]
+    [InlineData("tokens.bin")]
+    [InlineData("records.bin")]
+    [InlineData("journal.jsonl")]
+    [InlineData("../documents.bin.tmp")]
+    [InlineData("../manifest.json.tmp")]
+    public void A_full_disk_is_named_and_the_build_goes_on_when_there_is_space(string file)
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
+        Dictionary<string, string> whole = Build("whole");
+        string building = Path.Combine(_databases.Folder(), "building");
+        Directory.CreateDirectory(building);
+        string path = Path.Combine(building, file);
+        File.CreateSymbolicLink(path, "/dev/full");
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => Build("db"));
+        Assert.Contains("no space left", fault.Message, StringComparison.Ordinal);
+        Assert.Contains(_databases.Folder(), fault.Message, StringComparison.Ordinal);
+        Assert.Contains("run again", fault.Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(_databases.Folder()));
+        File.Delete(path);
+        Assert.Equal(whole, Build("db"));
+    }
+
+    [Fact]
+    public void A_second_builder_of_the_same_folder_is_refused()
+    {
+        DatabaseException? fault = null;
+        Build("db", report: progress =>
+        {
+            if (progress.Stage == "encode documents")
+            {
+                fault ??= Assert.Throws<DatabaseException>(() => Build("db"));
+            }
+        });
+        Assert.NotNull(fault);
+        Assert.Contains("building", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_tokenizer_that_leaves_its_vocabulary_or_fails_is_named()
+    {
+        TokenizerFacts beyond = TestDatabases.Bytes with { Encode = _ => [5, 257] };
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, beyond, Options));
+        Assert.Contains("257", fault.Message, StringComparison.Ordinal);
+        TokenizerFacts failing = TestDatabases.Bytes with { Encode = _ => throw new NotSupportedException("no") };
+        Assert.Throws<NotSupportedException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, failing, Options));
+    }
+
+    [Fact]
+    public void Options_that_make_no_sense_are_all_named()
+    {
+        RetroConfigException fault = Assert.Throws<RetroConfigException>(() => Build("db", options: new ChunkDatabaseOptions { ChunkLength = 0, BlockCharacters = 0, Threads = -1, Cleaning = " " }));
+        Assert.Equal(4, fault.Faults.Count);
+    }
+
+    [Fact]
+    public void A_trained_tokenizer_makes_a_database_whose_chunks_decode_to_the_text()
+    {
+        List<Document> documents = Enumerable.Range(0, 30).Select(number => TestDatabases.Document($"d{number}", $"The {number}th document tells of chunks, neighbors and café no. {number * number}.")).ToList();
+        string folder = _databases.Folder("tokenizer");
+        BpeTrainer.Train(documents.Select(document => document.Text), 300, folder);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), documents, tokenizer, new ChunkDatabaseOptions { ChunkLength = 16 });
+        database.RequireTokenizer(tokenizer);
+        for (int number = 0; number < documents.Count; number++)
+        {
+            DocumentEntry entry = database.Documents[number];
+            List<int> ids = [];
+            for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
+            {
+                ids.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
+            }
+
+            Assert.Equal(documents[number].Text, tokenizer.Decode(ids.ToArray()));
+            Assert.Equal(Encoding.UTF8.GetByteCount(documents[number].Text), entry.ByteCount);
+        }
+    }
+
+    /// <summary>Builds until a number of reports came, then cancels; gives how many came.</summary>
+    private int Interrupt(string name, int reports)
+    {
+        using CancellationTokenSource source = new();
+        int count = 0;
+        void Report(StageProgress progress)
+        {
+            if (++count == reports)
+            {
+                source.Cancel();
+            }
+        }
+
+        try
+        {
+            Build(name, report: Report, cancellationToken: source.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            Assert.Equal(reports, count);
+        }
+
+        return count;
+    }
+}
