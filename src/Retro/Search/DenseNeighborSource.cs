@@ -1,0 +1,251 @@
+using Retro.Database;
+using Retro.Embedding;
+
+namespace Retro.Search;
+
+/// <summary>Makes the keys of chunks: the token ids of each, and room for one row of numbers per chunk.</summary>
+/// <param name="chunks">The chunks' tokens.</param>
+/// <param name="keys"><c>[n, dimensions]</c> to fill.</param>
+/// <param name="cancellationToken">Stops the work.</param>
+public delegate void ChunkKeys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken);
+
+/// <summary>
+/// The chunks with the nearest keys, which is the retrieval of RETRO (section 2.3). The score is minus the squared distance, or the inner product.
+/// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has no more;
+/// an index with inverted lists is then looked into more of them.
+/// </summary>
+public sealed class DenseNeighborSource : INeighborSource
+{
+    /// <summary>Queries searched in one go: enough for matrix products, few enough for the wide rows of a widened search.</summary>
+    private const int Block = 512;
+
+    private readonly VectorIndex index;
+    private readonly ChunkKeys keys;
+
+    // The number of probed lists belongs to the index, so searches take turns; FAISS itself uses all threads.
+    private readonly Lock gate = new();
+
+    /// <summary>Creates the source.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="index">The index of its chunks' keys, numbered as the chunks; it stays the caller's to dispose.</param>
+    /// <param name="keyer">The function that made those keys.</param>
+    /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
+    public DenseNeighborSource(ChunkDatabase database, VectorIndex index, ChunkKeyer keyer)
+        : this(database, index, (keyer ?? throw new ArgumentNullException(nameof(keyer))).Keys, keyer.Dimensions, keyer.Identity)
+    {
+    }
+
+    /// <summary>Creates the source with any function that makes keys.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="index">The index of its chunks' keys, numbered as the chunks; it stays the caller's to dispose.</param>
+    /// <param name="keys">The function that made those keys.</param>
+    /// <param name="dimensions">Numbers in a key.</param>
+    /// <param name="keyIdentity">Names the function; another function has another name.</param>
+    /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
+    public DenseNeighborSource(ChunkDatabase database, VectorIndex index, ChunkKeys keys, int dimensions, string keyIdentity)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(index);
+        ArgumentNullException.ThrowIfNull(keys);
+        ArgumentException.ThrowIfNullOrWhiteSpace(keyIdentity);
+        if (index.Count != database.ChunkCount)
+        {
+            throw new DatabaseException($"The vector index holds {index.Count} keys and the database in {database.Folder} has {database.ChunkCount} chunks: build the index again.");
+        }
+
+        if (index.Dimensions != dimensions)
+        {
+            throw new DatabaseException($"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {dimensions}: use the embedder the database was made with, or build keys and index again.");
+        }
+
+        Database = database;
+        this.index = index;
+        this.keys = keys;
+        KeyIdentity = keyIdentity;
+    }
+
+    /// <inheritdoc/>
+    public string Name => "dense";
+
+    /// <inheritdoc/>
+    public ChunkDatabase Database { get; }
+
+    /// <inheritdoc/>
+    public string KeyIdentity { get; }
+
+    /// <inheritdoc/>
+    public string Identity => NeighborQueries.Identity(
+        [Name, Database.Manifest.TokensHash, KeyIdentity, index.Metric, index.ListCount, index.ProbedLists, Database.Manifest.Find(SearchStages.VectorIndexFile)?.Sha256]);
+
+    /// <inheritdoc/>
+    public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+    {
+        NeighborQueries.Check(queries, count, chunks, scores);
+        for (int start = 0; start < queries.Count; start += Block)
+        {
+            NeighborQuery[] block = new NeighborQuery[Math.Min(Block, queries.Count - start)];
+            for (int i = 0; i < block.Length; i++)
+            {
+                block[i] = queries[start + i];
+            }
+
+            float[] vectors = KeysOf(block, cancellationToken);
+            lock (gate)
+            {
+                FindBlock(block, vectors, count, chunks.Slice(start * count, block.Length * count), scores.Slice(start * count, block.Length * count), cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>The keys of queries: those that came along, the others made in one go.</summary>
+    private float[] KeysOf(NeighborQuery[] queries, CancellationToken cancellationToken)
+    {
+        int dimensions = index.Dimensions;
+        float[] vectors = new float[queries.Length * dimensions];
+        List<ReadOnlyMemory<int>> missing = [];
+        foreach (ref readonly NeighborQuery query in queries.AsSpan())
+        {
+            if (query.Key.IsEmpty)
+            {
+                missing.Add(query.Tokens);
+            }
+            else if (query.Key.Length != dimensions)
+            {
+                throw new ArgumentException($"Expected keys of {dimensions} numbers, got one of {query.Key.Length}.", nameof(queries));
+            }
+        }
+
+        float[] made = new float[missing.Count * dimensions];
+        if (missing.Count > 0)
+        {
+            keys(missing, made, cancellationToken);
+        }
+
+        int next = 0;
+        for (int i = 0; i < queries.Length; i++)
+        {
+            ReadOnlySpan<float> key = queries[i].Key.IsEmpty ? made.AsSpan(next++ * dimensions, dimensions) : queries[i].Key.Span;
+            key.CopyTo(vectors.AsSpan(i * dimensions));
+        }
+
+        return vectors;
+    }
+
+    private void FindBlock(NeighborQuery[] queries, float[] vectors, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken)
+    {
+        int dimensions = index.Dimensions;
+        long total = Math.Min(index.Count, 1 << 28); // a row of more could not be held
+        long lists = index.ListCount;
+        long probed = index.ProbedLists;
+        long former = probed;
+        ChunkRange[][] excluded = new ChunkRange[queries.Length][];
+        for (int i = 0; i < queries.Length; i++)
+        {
+            excluded[i] = NeighborQueries.Excluded(Database, queries[i]);
+        }
+
+        int[] open = [.. Enumerable.Range(0, queries.Length)];
+
+        // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
+        long width = Math.Min(total, count + Math.Min(excluded.Max(ranges => ranges.Sum(range => range.Count)), count + 16));
+        try
+        {
+            while (true)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                List<int> unmet = [];
+                bool exhausted = true;
+
+                // Rows grow as the search widens; the number searched at once shrinks, so that the room stays about the same.
+                int group = (int)Math.Clamp((1 << 20) / Math.Max(1, width), 1, open.Length);
+                for (int start = 0; start < open.Length; start += group)
+                {
+                    int[] some = open[start..Math.Min(open.Length, start + group)];
+                    (long[] ids, float[] distances) = Search(some, vectors, (int)width);
+                    for (int i = 0; i < some.Length; i++)
+                    {
+                        int q = some[i];
+                        bool ended = ids.AsSpan(i * (int)width, (int)width).Contains(-1L);
+                        int found = Take(ids.AsSpan(i * (int)width, (int)width), distances.AsSpan(i * (int)width, (int)width), excluded[q], chunks.Slice(q * count, count), scores.Slice(q * count, count));
+                        if (found < count)
+                        {
+                            unmet.Add(q);
+                            exhausted &= ended;
+                        }
+                    }
+                }
+
+                if (unmet.Count == 0 || (width == total && probed == lists))
+                {
+                    return;
+                }
+
+                if (probed < lists && (exhausted || width == total))
+                {
+                    probed = Math.Min(lists, 2 * probed);
+                    index.ProbedLists = probed;
+                }
+                else
+                {
+                    width = Math.Min(total, 4 * width);
+                }
+
+                open = [.. unmet];
+            }
+        }
+        finally
+        {
+            if (probed != former)
+            {
+                index.ProbedLists = former;
+            }
+        }
+
+        (long[] Ids, float[] Distances) Search(int[] some, float[] from, int wide)
+        {
+            float[] asked = new float[some.Length * dimensions];
+            for (int i = 0; i < some.Length; i++)
+            {
+                from.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
+            }
+
+            long[] ids = new long[some.Length * wide];
+            float[] distances = new float[ids.Length];
+            index.Search(asked, wide, ids, distances);
+            return (ids, distances);
+        }
+    }
+
+    /// <summary>Takes the best that are not excluded, ties by number; gives how many there are.</summary>
+    private int Take(ReadOnlySpan<long> ids, ReadOnlySpan<float> distances, ReadOnlySpan<ChunkRange> excluded, Span<long> chunks, Span<float> scores)
+    {
+        Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
+        Ranking best = new(chunks, exact);
+        for (int i = 0; i < ids.Length; i++)
+        {
+            if (ids[i] < 0)
+            {
+                continue;
+            }
+
+            if (ids[i] >= Database.ChunkCount)
+            {
+                throw new DatabaseException($"The vector index names chunk {ids[i]} of a database of {Database.ChunkCount}: it is damaged or belongs to another database; build it again.");
+            }
+
+            if (!ChunkRanges.Contains(excluded, ids[i]))
+            {
+                best.Offer(ids[i], index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i]);
+            }
+        }
+
+        int found = best.Sort();
+        chunks[found..].Fill(-1);
+        for (int i = 0; i < scores.Length; i++)
+        {
+            scores[i] = i < found ? (float)exact[i] : float.NaN;
+        }
+
+        return found;
+    }
+}

@@ -1,0 +1,81 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>Neighbors that the caller names: the same for every chunk, or chosen by a function. The rule of excluded documents holds here as well.</summary>
+public sealed class GivenNeighborSource : INeighborSource
+{
+    private readonly ChunkDatabase database;
+    private readonly Func<NeighborQuery, IReadOnlyList<long>> choose;
+
+    /// <summary>Gives the same neighbors to every chunk.</summary>
+    /// <param name="database">The database they are in.</param>
+    /// <param name="chunks">Their numbers, best first.</param>
+    /// <exception cref="ArgumentException">There is no such chunk.</exception>
+    public GivenNeighborSource(ChunkDatabase database, IEnumerable<long> chunks)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(chunks);
+        long[] given = [.. chunks];
+        this.database = database;
+        choose = _ => given;
+        Array.ForEach(given, Check);
+        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, string.Join(',', given)]);
+    }
+
+    /// <summary>Asks a function for the neighbors of each chunk.</summary>
+    /// <param name="database">The database they are in.</param>
+    /// <param name="choose">Gives the numbers of a chunk's neighbors, best first; called from one thread at a time for each <see cref="Find"/>.</param>
+    public GivenNeighborSource(ChunkDatabase database, Func<NeighborQuery, IReadOnlyList<long>> choose)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(choose);
+        this.database = database;
+        this.choose = choose;
+
+        // Nobody can tell what a function depends on, so no other source is taken for this one.
+        Identity = NeighborQueries.Identity([Name, Guid.NewGuid()]);
+    }
+
+    /// <inheritdoc/>
+    public string Name => "given";
+
+    /// <inheritdoc/>
+    public ChunkDatabase Database => database;
+
+    /// <inheritdoc/>
+    public string Identity { get; }
+
+    /// <inheritdoc/>
+    public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+    {
+        NeighborQueries.Check(queries, count, chunks, scores);
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        for (int q = 0; q < queries.Count; q++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            ChunkRange[] excluded = NeighborQueries.Excluded(database, queries[q]);
+            int found = 0;
+            foreach (long chunk in choose(queries[q]))
+            {
+                Check(chunk);
+                if (found < count && !ChunkRanges.Contains(excluded, chunk))
+                {
+                    // The order is all that is known, and the score says it.
+                    chunks[q * count + found] = chunk;
+                    scores[q * count + found] = -found;
+                    found++;
+                }
+            }
+        }
+    }
+
+    private void Check(long chunk)
+    {
+        if (chunk < 0 || chunk >= database.ChunkCount)
+        {
+            throw new ArgumentException($"The database has the chunks 0 to {database.ChunkCount - 1}, and chunk {chunk} is given as a neighbor.", nameof(chunk));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// Several sources in one by reciprocal rank fusion: a chunk's score is the sum over the sources of 1 / (k0 + its rank there), ranks from 1
+/// (Cormack, Clarke and Büttcher, SIGIR 2009, who take k0 = 60). Scores of different kinds are never compared, only ranks. Ties go by chunk number.
+/// </summary>
+public sealed class HybridNeighborSource : INeighborSource
+{
+    /// <summary>The constant of the paper.</summary>
+    public const double DefaultRankOffset = 60;
+
+    private readonly INeighborSource[] sources;
+    private double rankOffset = DefaultRankOffset;
+    private int depth = 32;
+
+    /// <summary>Creates the source.</summary>
+    /// <param name="sources">At least one, all over the same database.</param>
+    /// <exception cref="ArgumentException">There is none, or they are over different databases.</exception>
+    public HybridNeighborSource(params INeighborSource[] sources)
+    {
+        ArgumentNullException.ThrowIfNull(sources);
+        if (sources.Length == 0 || Array.Exists(sources, source => source is null))
+        {
+            throw new ArgumentException("A hybrid needs at least one source, and none of them null.", nameof(sources));
+        }
+
+        string[] hashes = sources.Where(source => source.Database is not null).Select(source => source.Database!.Manifest.TokensHash).Distinct().ToArray();
+        if (hashes.Length > 1)
+        {
+            throw new ArgumentException($"The sources of a hybrid have to be over one database, and these are over {hashes.Length} different ones.", nameof(sources));
+        }
+
+        string?[] keys = sources.Select(source => source.KeyIdentity).Where(identity => identity is not null).Distinct().ToArray();
+        KeyIdentity = keys.Length == 1 ? keys[0] : null;
+        Database = Array.Find(sources, source => source.Database is not null)?.Database;
+        this.sources = [.. sources];
+    }
+
+    /// <inheritdoc/>
+    public string Name => "hybrid";
+
+    /// <inheritdoc/>
+    public ChunkDatabase? Database { get; }
+
+    /// <inheritdoc/>
+    public string Identity => NeighborQueries.Identity([Name, rankOffset, depth, .. sources.Select(source => source.Identity)]);
+
+    /// <inheritdoc/>
+    public string? KeyIdentity { get; }
+
+    /// <summary>k0, added to every rank; 60 by default. The greater it is, the less the first ranks stand out.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
+    public double RankOffset
+    {
+        get => rankOffset;
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
+            ArgumentOutOfRangeException.ThrowIfEqual(value, double.PositiveInfinity);
+            rankOffset = value;
+        }
+    }
+
+    /// <summary>How many neighbors each source is asked for at least; 32 by default. Never fewer than are wanted in the end.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
+    public int Depth
+    {
+        get => depth;
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
+            depth = value;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+    {
+        NeighborQueries.Check(queries, count, chunks, scores);
+
+        // Where the sources' keys come from different functions, a key that came along belongs to none of them for certain.
+        if (KeyIdentity is null && queries.Any(query => !query.Key.IsEmpty))
+        {
+            queries = [.. queries.Select(query => query with { Key = default })];
+        }
+
+        int deep = Math.Max(count, depth);
+        long[][] found = new long[sources.Length][];
+        float[] ignored = new float[queries.Count * deep];
+        for (int s = 0; s < sources.Length; s++)
+        {
+            found[s] = new long[queries.Count * deep];
+            sources[s].Find(queries, deep, found[s], ignored, cancellationToken);
+        }
+
+        Dictionary<long, double> sums = [];
+        double[] exact = new double[count];
+        for (int q = 0; q < queries.Count; q++)
+        {
+            sums.Clear();
+            foreach (long[] rows in found)
+            {
+                for (int rank = 1; rank <= deep; rank++)
+                {
+                    if (rows[q * deep + rank - 1] is var chunk and >= 0)
+                    {
+                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (rankOffset + rank);
+                    }
+                }
+            }
+
+            Span<long> row = chunks.Slice(q * count, count);
+            Ranking best = new(row, exact);
+            foreach ((long chunk, double sum) in sums)
+            {
+                best.Offer(chunk, sum);
+            }
+
+            int length = best.Sort();
+            row[length..].Fill(-1);
+            for (int i = 0; i < count; i++)
+            {
+                scores[q * count + i] = i < length ? (float)exact[i] : float.NaN;
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped.</summary>
+public sealed unsafe class KeyFile : IDisposable
+{
+    internal const string KeyerDetail = "keyer";
+    internal const string DimensionsDetail = "dimensions";
+
+    private readonly MemoryImage memory;
+
+    private KeyFile(MemoryImage memory, long count, int dimensions, string identity)
+    {
+        this.memory = memory;
+        Count = count;
+        Dimensions = dimensions;
+        Identity = identity;
+    }
+
+    /// <summary>How many keys there are: one for each chunk.</summary>
+    public long Count { get; }
+
+    /// <summary>Numbers in a key.</summary>
+    public int Dimensions { get; }
+
+    /// <summary>The identity of the function that made them.</summary>
+    public string Identity { get; }
+
+    /// <summary>Opens the keys of a database.</summary>
+    /// <param name="database">The database.</param>
+    /// <exception cref="DatabaseException">It has no keys yet, or their file does not fit the manifest.</exception>
+    public static KeyFile Open(ChunkDatabase database)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        string path = database.RequireFile(SearchStages.KeysFile);
+        IReadOnlyDictionary<string, string> details = database.Manifest.Find(SearchStages.KeysFile)!.Details;
+        if (!details.TryGetValue(KeyerDetail, out string? identity)
+            || !details.TryGetValue(DimensionsDetail, out string? text)
+            || !int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int dimensions)
+            || dimensions < 1)
+        {
+            throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {SearchStages.KeysFile} were made: make them again.");
+        }
+
+        MemoryImage memory = MemoryImage.Map(path);
+        if (memory.Length / sizeof(float) / dimensions != database.ChunkCount || memory.Length % ((long)dimensions * sizeof(float)) != 0)
+        {
+            long length = memory.Length;
+            memory.Dispose();
+            throw new DatabaseException($"The key file {path} should have {database.ChunkCount} keys of {dimensions} numbers, {database.ChunkCount * dimensions * sizeof(float)} bytes, and has {length}: make it again.");
+        }
+
+        return new(memory, database.ChunkCount, dimensions, identity);
+    }
+
+    /// <summary>The key of a chunk.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    public ReadOnlySpan<float> Row(long chunk) => Rows(chunk, 1);
+
+    /// <summary>The keys of chunks that follow one another.</summary>
+    /// <param name="first">The first chunk's number.</param>
+    /// <param name="count">How many.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no such chunks.</exception>
+    public ReadOnlySpan<float> Rows(long first, int count)
+    {
+        if (first < 0 || count < 0 || first > Count - count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(first), first, $"There are keys of the chunks 0 to {Count - 1}, and {count} from {first} on are asked for.");
+        }
+
+        return new ReadOnlySpan<float>((float*)memory.Pointer + first * Dimensions, checked(count * Dimensions));
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => memory.Dispose();
+
+    /// <summary>Makes the keys of all chunks into a file.</summary>
+    internal static void Write(string path, ChunkDatabase database, ChunkKeys keys, int dimensions, string identity, int blockChunks, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using ResumableFile file = ResumableFile.Open(path, NeighborQueries.Identity("keys 1", database.Manifest.TokensHash, identity, dimensions, blockChunks), 0, (long)dimensions * sizeof(float), blockChunks);
+        for (long first = file.Rows; first < database.ChunkCount; first += blockChunks)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new("embed chunks", first, database.ChunkCount));
+            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[(int)Math.Min(blockChunks, database.ChunkCount - first)];
+            for (int i = 0; i < chunks.Length; i++)
+            {
+                chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
+            }
+
+            float[] rows = new float[chunks.Length * dimensions];
+            keys(chunks, rows, cancellationToken);
+            file.Append(MemoryMarshal.AsBytes<float>(rows), chunks.Length);
+        }
+
+        file.Complete();
+        progress?.Report(new("embed chunks", database.ChunkCount, database.ChunkCount));
+    }
+}

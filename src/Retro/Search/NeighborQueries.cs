@@ -1,0 +1,59 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>What every source does with its arguments.</summary>
+internal static class NeighborQueries
+{
+    public static void Check(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores)
+    {
+        ArgumentNullException.ThrowIfNull(queries);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        long expected = (long)queries.Count * count;
+        if (chunks.Length != expected || scores.Length != expected)
+        {
+            throw new ArgumentException($"Expected room for {queries.Count} rows of {count} chunks and scores, got {chunks.Length} and {scores.Length}.", nameof(chunks));
+        }
+    }
+
+    /// <summary>The chunks of the excluded documents, as sorted ranges that do not touch.</summary>
+    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query)
+    {
+        IReadOnlyList<int> documents = query.ExcludedDocuments ?? [];
+        if (documents.Count == 0)
+        {
+            return [];
+        }
+
+        ChunkRange[] ranges = new ChunkRange[documents.Count];
+        for (int i = 0; i < ranges.Length; i++)
+        {
+            int document = documents[i];
+            if (document < 0 || document >= database.Documents.Count)
+            {
+                throw new ArgumentException($"The documents of the database are numbered 0 to {database.Documents.Count - 1}, and document {document} is to be excluded.", nameof(query));
+            }
+
+            DocumentEntry entry = database.Documents[document];
+            ranges[i] = new(entry.FirstChunk, entry.ChunkCount);
+        }
+
+        return ranges.AsSpan(0, ChunkRanges.Normalize(ranges)).ToArray();
+    }
+
+    /// <summary>One text for everything that an answer depends on.</summary>
+    public static string Identity(params ReadOnlySpan<object?> parts)
+    {
+        StringBuilder text = new();
+        foreach (object? part in parts)
+        {
+            string value = Convert.ToString(part, CultureInfo.InvariantCulture) ?? "";
+            text.Append(CultureInfo.InvariantCulture, $"{value.Length}:{value};");
+        }
+
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+    }
+}

@@ -1,0 +1,15 @@
+namespace Retro.Search;
+
+/// <summary>A chunk to find neighbors of.</summary>
+/// <param name="Tokens">Its token ids; a chunk shorter than the database's is one as well, padding must not be among them.</param>
+/// <param name="ExcludedDocuments">
+/// Documents of the database whose chunks must not come: every document that has a token in the window the chunk stands in (the rule of RETRO's section 2.3,
+/// read for windows packed from several documents).
+/// </param>
+public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnlyList<int> ExcludedDocuments)
+{
+    /// <summary>
+    /// The chunk's key where it is known already, made by the function of <see cref="INeighborSource.KeyIdentity"/>; empty by default, and the source makes it.
+    /// </summary>
+    public ReadOnlyMemory<float> Key { get; init; }
+}

@@ -1,0 +1,90 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// A file of equal rows that is written block by block beside its name and can be taken up again after a kill. A note beside it says what it is made of; with another
+/// note everything starts over. Every block is on the disk before the next one begins, except possibly the last, which is therefore made again.
+/// </summary>
+internal sealed class ResumableFile : IDisposable
+{
+    private const string PartSuffix = ".part";
+    private const string NoteSuffix = ".part.txt";
+
+    private readonly string path;
+    private readonly FileStream stream;
+
+    private ResumableFile(string path, FileStream stream, long rows)
+    {
+        this.path = path;
+        this.stream = stream;
+        Rows = rows;
+    }
+
+    /// <summary>Rows that are written.</summary>
+    public long Rows { get; private set; }
+
+    /// <summary>Begins the file or takes it up again.</summary>
+    /// <param name="path">The name that the whole file will have.</param>
+    /// <param name="note">Everything that its content depends on.</param>
+    /// <param name="headerBytes">Room in front of the rows, written by <see cref="Complete"/>.</param>
+    /// <param name="rowBytes">Bytes of a row.</param>
+    /// <param name="blockRows">Rows of a block.</param>
+    /// <exception cref="DatabaseException">It cannot be written.</exception>
+    public static ResumableFile Open(string path, string note, int headerBytes, long rowBytes, long blockRows)
+    {
+        ResumableFile? file = null;
+        AtomicFile.Guard(path, Fault, () =>
+        {
+            if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder)
+            {
+                Directory.CreateDirectory(folder);
+            }
+
+            bool same = File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && File.ReadAllText(path + NoteSuffix) == note;
+            if (!same)
+            {
+                File.Delete(path + PartSuffix);
+                AtomicFile.WriteText(path + NoteSuffix, note, Fault);
+            }
+
+            FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 16);
+            long blocks = Math.Max(0, (stream.Length - headerBytes) / (rowBytes * blockRows) - 1);
+            stream.SetLength(headerBytes + blocks * blockRows * rowBytes);
+            stream.Position = stream.Length;
+            file = new(path, stream, blocks * blockRows);
+        });
+        return file!;
+    }
+
+    /// <summary>Adds a block and brings it to the disk.</summary>
+    public void Append(ReadOnlySpan<byte> block, long rows)
+    {
+        try
+        {
+            stream.Write(block);
+            stream.Flush(flushToDisk: true);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            // A span cannot go into the guarded action; the fault can.
+            AtomicFile.Guard(path, Fault, () => System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(fault));
+        }
+
+        Rows += rows;
+    }
+
+    /// <summary>Writes the header and gives the file its name.</summary>
+    public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(path, Fault, () =>
+    {
+        finish?.Invoke(stream);
+        stream.Flush(flushToDisk: true);
+        stream.Dispose();
+        File.Move(path + PartSuffix, path, overwrite: true);
+        File.Delete(path + NoteSuffix);
+    });
+
+    public void Dispose() => stream.Dispose();
+
+    private static DatabaseException Fault(string message, Exception fault) => new(message, fault);
+}
