@@ -1,6 +1,5 @@
 using System.Globalization;
 using Retro.Database;
-using Retro.Embedding;
 
 namespace Retro.Search;
 
@@ -8,7 +7,7 @@ namespace Retro.Search;
 /// The stages that make a database searchable, each a function on a database that leaves a file in its folder and registers it in the manifest: keys, vector index, keyword
 /// index, neighbor table. A stage whose file is there and made from the same things does nothing; one that was interrupted goes on where it stopped, if it works in blocks.
 /// </summary>
-public static class SearchStages
+public static partial class SearchStages
 {
     /// <summary>The keys' file name.</summary>
     public const string KeysFile = "keys.bin";
@@ -27,19 +26,7 @@ public static class SearchStages
     private const string K1Detail = "k1";
     private const string BDetail = "b";
 
-    /// <summary>Makes the key of every chunk (<see cref="KeysFile"/>), in blocks, resumable.</summary>
-    /// <param name="database">The database.</param>
-    /// <param name="keyer">The function from chunk to key.</param>
-    /// <param name="progress">Told the chunks done.</param>
-    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
-    /// <exception cref="DatabaseException">The file cannot be written.</exception>
-    public static void BuildKeys(ChunkDatabase database, ChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(keyer);
-        BuildKeys(database, keyer.Keys, keyer.Dimensions, keyer.Identity, progress, cancellationToken);
-    }
-
-    /// <summary>Makes the key of every chunk with any function.</summary>
+    /// <summary>Makes the key of every chunk (<see cref="KeysFile"/>) with any function, in blocks, resumable.</summary>
     /// <param name="database">The database.</param>
     /// <param name="keys">The function from chunks to keys.</param>
     /// <param name="dimensions">Numbers in a key.</param>
@@ -146,24 +133,6 @@ public static class SearchStages
             index.Dispose();
             throw;
         }
-    }
-
-    /// <summary>Opens the dense source of a database.</summary>
-    /// <param name="database">The database, with a vector index.</param>
-    /// <param name="index">Its index, from <see cref="OpenVectorIndex"/>.</param>
-    /// <param name="keyer">The function from chunk to key.</param>
-    /// <exception cref="DatabaseException">The index was made with another function: both identities are named.</exception>
-    public static DenseNeighborSource OpenDense(ChunkDatabase database, VectorIndex index, ChunkKeyer keyer)
-    {
-        ArgumentNullException.ThrowIfNull(database);
-        ArgumentNullException.ThrowIfNull(keyer);
-        string? made = database.Manifest.Find(VectorIndexFile)?.Details.GetValueOrDefault(KeyFile.KeyerDetail);
-        if (made is not null && made != keyer.Identity)
-        {
-            throw new DatabaseException($"The vector index in {database.Folder} was made with the embedder and tokenizer {made}, and those in use are {keyer.Identity}: use the former, or make keys and index again.");
-        }
-
-        return new(database, index, keyer);
     }
 
     /// <summary>Makes the keyword index (<see cref="KeywordIndexFile"/>) of the chunks' tokens.</summary>

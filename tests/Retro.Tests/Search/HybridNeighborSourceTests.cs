@@ -1,0 +1,66 @@
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+public class HybridNeighborSourceTests
+{
+    [Theory]
+    [InlineData(60, 32)]
+    [InlineData(1, 3)]
+    public void Fuses_as_the_formula_reads(double rankOffset, int depth)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(50, seed: 21));
+        using VectorIndex vectors = data.Index();
+        using Bm25Index keywords = data.Keywords();
+        INeighborSource[] sources = [data.Dense(vectors), new KeywordNeighborSource(data.Database, keywords), new RandomNeighborSource(data.Database, 3)];
+        HybridNeighborSource hybrid = new(sources) { RankOffset = rankOffset, Depth = depth };
+        NeighborQuery[] queries = data.OwnQueries();
+        const int K = 5;
+        (long[] chunks, float[] scores) = hybrid.Ask(queries, K);
+
+        int deep = Math.Max(K, depth);
+        long[][] lists = sources.Select(source => source.Ask(queries, deep).Chunks).ToArray();
+        for (int q = 0; q < queries.Length; q++)
+        {
+            (long Chunk, double Score)[] expected = Enumerable.Range(0, data.Chunks.Count)
+                .Select(chunk => ((long)chunk, Score: lists.Select(list => Array.IndexOf(list, chunk, q * deep, deep)).Where(at => at >= 0).Sum(at => 1 / (rankOffset + 1 + at - q * deep))))
+                .Where(pair => pair.Score > 0)
+                .OrderByDescending(pair => Math.Round(pair.Score, 12))
+                .ThenBy(pair => pair.Item1)
+                .Take(K)
+                .ToArray();
+            Assert.Equal(expected.Select(pair => pair.Chunk), chunks.Skip(q * K).Take(K).Where(chunk => chunk >= 0));
+            Assert.All(expected.Select((pair, i) => (pair, i)), row => Assert.Equal(row.pair.Score, scores[q * K + row.i], 1e-6));
+        }
+    }
+
+    [Fact]
+    public void One_source_alone_keeps_its_order_and_missing_neighbors_stay_missing()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 22));
+        using VectorIndex vectors = data.Index();
+        DenseNeighborSource dense = data.Dense(vectors);
+        NeighborQuery[] queries = data.OwnQueries();
+
+        Assert.Equal(dense.Ask(queries, 7).Chunks, new HybridNeighborSource(dense).Ask(queries, 7).Chunks);
+        Assert.Equal(dense.Ask(queries, 7).Chunks, new HybridNeighborSource(dense, new NoNeighborSource()).Ask(queries, 7).Chunks);
+        Assert.All(new HybridNeighborSource(new NoNeighborSource()).Ask(queries, 2).Chunks, chunk => Assert.Equal(-1, chunk));
+        Assert.Equal(dense.KeyIdentity, ((INeighborSource)new HybridNeighborSource(dense, new NoNeighborSource())).KeyIdentity);
+    }
+
+    [Fact]
+    public void Bad_settings_and_sources_are_refused()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 23));
+        using SearchDatabase other = new(SearchDatabase.Documents(5, seed: 24));
+        Assert.Throws<ArgumentException>(() => new HybridNeighborSource());
+        Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new NoNeighborSource(), null!));
+        Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new RandomNeighborSource(data.Database), new RandomNeighborSource(other.Database)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { RankOffset = 0 });
+        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { RankOffset = double.NaN });
+        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { Depth = 0 });
+        HybridNeighborSource a = new(new RandomNeighborSource(data.Database, 1)), b = new(new RandomNeighborSource(data.Database, 2));
+        Assert.NotEqual(a.Identity, b.Identity);
+        Assert.NotEqual(a.Identity, new HybridNeighborSource(new RandomNeighborSource(data.Database, 1)) { Depth = 9 }.Identity);
+    }
+}

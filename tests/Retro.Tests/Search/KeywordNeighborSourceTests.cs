@@ -1,0 +1,58 @@
+using Retro.Search;
+using Retro.Tests.Database;
+
+namespace Retro.Tests.Search;
+
+public class KeywordNeighborSourceTests
+{
+    [Fact]
+    public void Finds_the_best_of_the_formula_for_the_different_tokens_of_a_chunk_outside_of_the_excluded_documents()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(50, seed: 11));
+        int[][] terms = data.Chunks.Select(chunk => chunk.Where(token => token != TestDatabases.EndOfText).ToArray()).ToArray();
+        LiteralBm25 literal = new(terms);
+        using Bm25Index index = data.Keywords();
+        KeywordNeighborSource source = new(data.Database, index);
+        NeighborQuery[] queries = data.OwnQueries();
+        (long[] chunks, float[] scores) = source.Ask(queries, 6);
+        source.Threads = 1;
+        Assert.Equal(chunks, source.Ask(queries, 6).Chunks);
+
+        for (int q = 0; q < queries.Length; q += 7)
+        {
+            (long Document, double Score)[] expected = literal.Top([.. terms[q].Distinct()], 6, chunk => data.Database.DocumentOf(chunk) == data.Database.DocumentOf(q));
+            Assert.Equal(expected.Select(row => row.Document), chunks.Skip(q * 6).Take(6).Where(chunk => chunk >= 0));
+            Assert.Equal(expected.Length > 0 ? expected[0].Score : double.NaN, scores[q * 6], 1e-5);
+            Assert.Equal(chunks.Skip(q * 6).Take(6), source.Ask([queries[q]], 6).Chunks);
+        }
+    }
+
+    [Fact]
+    public void The_padding_of_a_chunk_and_the_ends_of_documents_are_no_terms()
+    {
+        using SearchDatabase data = new([TestDatabases.Document("a", "xy"), TestDatabases.Document("b", "zw")]);
+        using Bm25Index index = data.Keywords();
+        KeywordNeighborSource source = new(data.Database, index);
+        int[] padded = data.Database.Tokens(0).ToArray();
+
+        Assert.Equal(TestDatabases.EndOfText, padded[^1]);
+        Assert.Equal([0, -1], source.Ask([new(padded, [])], 2).Chunks);
+        Assert.Equal([-1, -1], source.Ask([new(padded, [0])], 2).Chunks);
+        Assert.Equal(4, index.TermCount);
+    }
+
+    [Fact]
+    public void What_does_not_belong_together_is_refused()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 12));
+        using Bm25Index other = Bm25Index.Build(1, _ => [1]);
+        Assert.Throws<DatabaseException>(() => new KeywordNeighborSource(data.Database, other));
+        using Bm25Index index = data.Keywords();
+        KeywordNeighborSource source = new(data.Database, index);
+        Assert.Throws<ArgumentException>(() => source.Ask([new(data.Chunks[0], []), new(data.Chunks[0], [77])], 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => source.Threads = 0);
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        Assert.Throws<OperationCanceledException>(() => source.Find(data.OwnQueries(), 1, new long[data.Chunks.Count], new float[data.Chunks.Count], stopped.Token));
+    }
+}

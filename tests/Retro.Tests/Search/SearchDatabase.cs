@@ -1,0 +1,96 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Text;
+
+namespace Retro.Tests.Search;
+
+/// <summary>A small database of byte tokens with keys that need no model: the mean of a fixed random vector for each token.</summary>
+internal sealed class SearchDatabase : IDisposable
+{
+    public const int Dimensions = 24;
+    public const string KeyIdentity = "mean of random vectors";
+
+    private static readonly float[] TokenVectors = Vectors.Random(257, Dimensions, seed: 99);
+    private readonly TestDatabases folders = new();
+
+    public SearchDatabase(IEnumerable<Document> documents, int chunkLength = 8)
+    {
+        Database = folders.Build(documents, chunkLength);
+        for (long chunk = 0; chunk < Database.ChunkCount; chunk++)
+        {
+            Chunks.Add(Database.Tokens(chunk)[..Database.TokenCount(chunk)].ToArray());
+        }
+
+        AllKeys = Chunks.SelectMany(KeyOf).ToArray();
+    }
+
+    public ChunkDatabase Database { get; }
+
+    public List<int[]> Chunks { get; } = [];
+
+    public float[] AllKeys { get; }
+
+    /// <summary>How many keys were made.</summary>
+    public int KeysMade { get; private set; }
+
+    public static List<Document> Documents(int count, int seed, int maximumLength = 60)
+        => TestDatabases.Documents(count, seed, maximumLength).Where(document => document.Text.Length > 0).ToList();
+
+    public static float[] KeyOf(int[] tokens)
+    {
+        float[] key = new float[Dimensions];
+        for (int j = 0; j < Dimensions; j++)
+        {
+            double sum = 0;
+            foreach (int token in tokens)
+            {
+                sum += TokenVectors[token * Dimensions + j];
+            }
+
+            key[j] = (float)(sum / tokens.Length);
+        }
+
+        return key;
+    }
+
+    public void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        KeysMade += chunks.Count;
+        for (int i = 0; i < chunks.Count; i++)
+        {
+            KeyOf(chunks[i].ToArray()).CopyTo(keys[(i * Dimensions)..]);
+        }
+    }
+
+    public VectorIndex Index(string factory = "Flat", VectorMetric metric = VectorMetric.SquaredL2)
+    {
+        VectorIndex index = VectorIndex.Create(Dimensions, factory, metric);
+        index.Train(AllKeys);
+        index.Add(AllKeys);
+        return index;
+    }
+
+    public DenseNeighborSource Dense(VectorIndex index) => new(Database, index, Keys, Dimensions, KeyIdentity);
+
+    public Bm25Index Keywords() => Bm25Index.Build(Database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(Database, chunk));
+
+    /// <summary>The queries that the database's own chunks make, each without its own document.</summary>
+    public NeighborQuery[] OwnQueries() => Enumerable.Range(0, Chunks.Count).Select(chunk => new NeighborQuery(Chunks[chunk], [Database.DocumentOf(chunk)])).ToArray();
+
+    /// <summary>The nearest chunks outside of documents by comparing with all.</summary>
+    public long[] Nearest(int[] tokens, int count, params int[] without) => Vectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count)
+        .Where(pair => !without.Contains(Database.DocumentOf(pair.Id)))
+        .Select(pair => pair.Id)
+        .Take(count)
+        .ToArray();
+
+    public string this[string file] => Path.Combine(Database.Folder, file);
+
+    public void Dispose()
+    {
+        Database.Dispose();
+        folders.Dispose();
+    }
+}
