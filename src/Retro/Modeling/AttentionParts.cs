@@ -1,0 +1,149 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>Sizes of an attention branch.</summary>
+/// <param name="Width">Width of the states that ask.</param>
+/// <param name="KeyWidth">Width of the states that are asked.</param>
+/// <param name="Heads">H.</param>
+/// <param name="KeyHeads">G, heads of keys and values.</param>
+/// <param name="HeadSize">S.</param>
+/// <param name="IsRelative">Whether positions are Transformer-XL's.</param>
+/// <param name="ShiftedKeys">Whether keys also see the token before.</param>
+/// <param name="OutputScale">Deviation of a fresh output projection, as a share of 1/sqrt(fan-in).</param>
+internal sealed record AttentionShape(int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale);
+
+/// <summary>
+/// What every attention branch is made of: a norm, projections of queries, keys, values and output, and the position term of Transformer-XL.
+/// The parts are registered in the branch itself, so that names are "attn.q.weight" and the like; rows of q, k, v and r are head-major.
+/// </summary>
+[System.Diagnostics.CodeAnalysis.SuppressMessage("Design", "CA1001", Justification = "The branch, in which the parts are registered, disposes them.")]
+internal sealed class AttentionParts
+{
+    private readonly nn.Module _owner;
+    private readonly AttentionShape _shape;
+    private readonly Normalization _norm;
+    private readonly Linear _q;
+    private readonly Linear _k;
+    private readonly Linear? _shifted;
+    private readonly Linear _v;
+    private readonly Linear _o;
+    private readonly Linear? _r;
+    private readonly bool _biases;
+
+    public AttentionParts(nn.Module owner, RetroConfig config, AttentionShape shape, ScalarType dtype, Device? device)
+    {
+        _owner = owner;
+        _shape = shape;
+        int inner = shape.Heads * shape.HeadSize, keyInner = shape.KeyHeads * shape.HeadSize;
+        owner.register_module("norm", _norm = new(config.Norm, shape.Width, config.NormEpsilon, dtype, device));
+        owner.register_module("q", _q = Initialization.Linear(shape.Width, inner, config.QueryKeyValueBias, dtype, device));
+        owner.register_module("k", _k = Initialization.Linear(shape.KeyWidth, keyInner, config.QueryKeyValueBias, dtype, device));
+        if (shape.ShiftedKeys)
+        {
+            owner.register_module("k_shifted", _shifted = Initialization.Linear(shape.KeyWidth, keyInner, false, dtype, device));
+        }
+
+        owner.register_module("v", _v = Initialization.Linear(shape.KeyWidth, keyInner, config.QueryKeyValueBias, dtype, device));
+        owner.register_module("o", _o = Initialization.Linear(inner, shape.Width, config.AttentionOutputBias, dtype, device, shape.OutputScale));
+        if (shape.IsRelative)
+        {
+            owner.register_module("r", _r = Initialization.Linear(shape.Width, inner, false, dtype, device));
+            _biases = config.RelativeBiases;
+            if (_biases)
+            {
+                owner.register_parameter("content_bias", Initialization.Constant(0, [shape.Heads, shape.HeadSize], dtype, device));
+                owner.register_parameter("position_bias", Initialization.Constant(0, [shape.Heads, shape.HeadSize], dtype, device));
+            }
+        }
+    }
+
+    public int Width => _shape.Width;
+
+    public int KeyWidth => _shape.KeyWidth;
+
+    public int Heads => _shape.Heads;
+
+    public int KeyHeads => _shape.KeyHeads;
+
+    public int HeadSize => _shape.HeadSize;
+
+    /// <summary>Normalizes what asks. [.., D] to [.., D].</summary>
+    public Tensor Norm(Tensor x) => _norm.call(x);
+
+    /// <summary>[N, A, D] to queries [N, A, H·S].</summary>
+    public Tensor ProjectQueries(Tensor x) => _q.call(x);
+
+    /// <summary>[N, L, D'] to keys [G, N, L, S].</summary>
+    public Tensor Keys(Tensor x) => Split(_k.call(x), _shape.KeyHeads);
+
+    /// <summary>The same with each token's neighbor before it: [N, K, R, D'] to [G, N, K·R, S]. Tokens of <paramref name="valid"/> zero give nothing to the one after.</summary>
+    public Tensor KeysOfNeighbors(Tensor x, Tensor? valid)
+    {
+        Tensor keys = _k.call(x);
+        if (_shifted is not null)
+        {
+            Tensor before = _shifted.call(x);
+            if (valid is not null)
+            {
+                before = before * valid;
+            }
+
+            keys = keys + nn.functional.pad(before.narrow(2, 0, before.shape[2] - 1), [0L, 0, 1, 0]);
+        }
+
+        return Split(keys.view(x.shape[0], x.shape[1] * x.shape[2], keys.shape[3]), _shape.KeyHeads);
+    }
+
+    /// <summary>[N, L, D'] to values [G, N, L, S].</summary>
+    public Tensor Values(Tensor x) => Split(_v.call(x), _shape.KeyHeads);
+
+    /// <summary>[N, A, heads·S] to [heads, N, A, S], contiguous.</summary>
+    public Tensor Split(Tensor x, long heads)
+        => x.view(x.shape[0], x.shape[1], heads, _shape.HeadSize).permute(2, 0, 1, 3).contiguous();
+
+    /// <summary>Projects sinusoids of distances, [W, D], to [H, S, W].</summary>
+    public Tensor ProjectDistances(Tensor sinusoids)
+        => _r!.call(sinusoids).view(-1, _shape.Heads, _shape.HeadSize).permute(1, 2, 0);
+
+    /// <summary>
+    /// The position term (q + v) · W_R s(distance) / sqrt(S) of queries at consecutive places.
+    /// </summary>
+    /// <param name="q">[H, N, A, S].</param>
+    /// <param name="plan">Names the distances.</param>
+    /// <param name="distances">Projected distances [H, S, W]; null: those of the plan.</param>
+    /// <param name="queries">Queries of a block; A is a multiple.</param>
+    /// <param name="keys">Keys of a block.</param>
+    /// <returns>[H·N·A/queries, queries, keys]; null where positions are not Transformer-XL's.</returns>
+    public Tensor? PositionTerm(Tensor q, AttentionPlan plan, Tensor? distances, long queries, long keys)
+    {
+        if (_r is null)
+        {
+            return null;
+        }
+
+        distances ??= ProjectDistances(plan.Sinusoids!);
+        Tensor asking = (_biases ? q + Bias("position_bias") : q) * (1 / Math.Sqrt(_shape.HeadSize));
+        Tensor scores = asking.view(_shape.Heads, -1, _shape.HeadSize).bmm(distances); // [H, N·A, W]
+        long width = scores.shape[2];
+        if (plan.DistanceRows is not null)
+        {
+            long batch = q.shape[1];
+            Tensor rows = plan.DistanceRows.view(1, batch, keys).expand(_shape.Heads, batch, keys);
+            return scores.gather(2, rows).view(_shape.Heads * batch, 1, keys);
+        }
+
+        return RelativePositions.Align(scores.view(-1, queries, width), keys);
+    }
+
+    /// <summary>Attends and projects. See <see cref="AttentionKernel.Attend"/>; returns [N, A, H·S] before the output projection.</summary>
+    public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape)
+        => AttentionKernel.Attend(_biases ? q + Bias("content_bias") : q, k, v, plan.Mask, plan.IsCausal, positions, positionShape);
+
+    /// <summary>[N, A, H·S] to [N, A, D].</summary>
+    public Tensor Output(Tensor x) => _o.call(x);
+
+    private Tensor Bias(string name) => _owner.get_parameter(name)!.view(_shape.Heads, 1, 1, _shape.HeadSize);
+}

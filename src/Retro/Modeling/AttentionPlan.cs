@@ -1,0 +1,294 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// What all attention layers of one kind share in one forward pass: mask and positions, made once from the shapes.
+/// Its tensors belong to the dispose scope in which the plan was made; layers take it as an argument and do not change it.
+/// </summary>
+public sealed class AttentionPlan
+{
+    // Masked logits get this much added. Finite, so that a query without any key left gives finite numbers, which are then multiplied by zero; far beyond any
+    // logit, so that the exponential of a masked one is exactly zero.
+    private const double Masked = -1e9;
+
+    private AttentionPlan()
+    {
+    }
+
+    /// <summary>Which keys may be seen: added to the logits, in the shape that <see cref="AttentionKernel.Mask"/> gives it; null: all, or all up to the query where <see cref="IsCausal"/>.</summary>
+    internal Tensor? Mask { get; private init; }
+
+    /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
+    internal bool IsCausal { get; private init; }
+
+    internal RotaryTable? QueryRotation { get; private init; }
+
+    internal RotaryTable? KeyRotation { get; private init; }
+
+    /// <summary>Sinusoids of the distances, [W, width]; Transformer-XL positions alone.</summary>
+    internal Tensor? Sinusoids { get; private init; }
+
+    /// <summary>Row of the position scores for each pair of a single query and a key, [N, L], where rows of the batch differ; null: <see cref="RelativePositions.Align"/> is used.</summary>
+    internal Tensor? DistanceRows { get; private init; }
+
+    /// <summary>Queries that have a key at all, [N, A, 1] of zeros and ones; null: all have.</summary>
+    internal Tensor? HasKey { get; private init; }
+
+    /// <summary>Retrieved tokens that hold something, [N, K, R, 1] of zeros and ones; null: all do. Shifted keys alone read it.</summary>
+    internal Tensor? ValidTokens { get; private init; }
+
+    /// <summary>Plans decoder self-attention over whole sequences.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="tokens">T.</param>
+    /// <param name="dtype">Type of the states.</param>
+    /// <param name="device">Device of the states.</param>
+    public static AttentionPlan Causal(RetroConfig config, long tokens, ScalarType dtype, Device device)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
+        RotaryTable? rotation = null;
+        if (config.Positions == PositionKind.Rotary)
+        {
+            using Tensor positions = arange(tokens, ScalarType.Float64, device);
+            rotation = DecoderRotation(config, positions, dtype);
+        }
+
+        // A fused kernel skips what lies after the query, where nothing else is to be added to the logits.
+        int groups = config.SelfAttentionKeyValueHeads;
+        bool flag = AttentionKernel.IsFused && groups == config.Heads && config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
+        return new()
+        {
+            IsCausal = flag,
+            Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, groups, dtype, device),
+            QueryRotation = rotation,
+            KeyRotation = rotation,
+            Sinusoids = config.Positions == PositionKind.TransformerXl
+                ? RelativePositions.Sinusoids(tokens - 1, RelativePositions.Count(tokens, tokens, causal: true), config.Width, dtype, device) : null,
+        };
+    }
+
+    /// <summary>Plans decoder self-attention of one new token per row, whose keys are the row's earlier tokens and itself.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="positions">Each row's position of the new token, on the device of the states, [B] of int64.</param>
+    /// <param name="keys">L: one more than the largest position.</param>
+    /// <param name="equal">Whether all rows have the same position.</param>
+    /// <param name="dtype">Type of the states.</param>
+    internal static AttentionPlan CausalStep(RetroConfig config, Tensor positions, long keys, bool equal, ScalarType dtype)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        bool windowed = config.SlidingWindow is int window && window < keys;
+        Tensor? mask = null, rows = null;
+        RotaryTable? rotation = null;
+        if (!equal || windowed || config.Positions == PositionKind.TransformerXl)
+        {
+            Tensor distances = positions.unsqueeze(-1) - arange(keys, ScalarType.Int64, positions.device); // [B, L]
+            if (!equal || windowed)
+            {
+                Tensor hidden = distances.lt(0);
+                if (windowed)
+                {
+                    hidden = hidden.logical_or(distances.ge(config.SlidingWindow!.Value));
+                }
+
+                mask = AttentionKernel.Mask(Additive(hidden, dtype).view(1, -1, 1, keys), config.SelfAttentionKeyValueHeads).MoveToOuterDisposeScope();
+            }
+
+            rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(0).MoveToOuterDisposeScope() : null;
+        }
+
+        if (config.Positions == PositionKind.Rotary)
+        {
+            rotation = DecoderRotation(config, positions.unsqueeze(-1), dtype);
+            rotation.MoveToOuterDisposeScope();
+        }
+
+        return new() { Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
+    }
+
+    /// <summary>Plans the encoder's self-attention.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="valid">Which retrieved tokens hold something, [N, R] of bool; null: all.</param>
+    /// <param name="dtype">Type of the states.</param>
+    /// <param name="device">Device of the states.</param>
+    public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        int length = config.RetrievedLength;
+        RotaryTable? rotation = null;
+        if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
+        {
+            using Tensor positions = arange(length, ScalarType.Float64, device);
+            rotation = RetrievalRotation(config, positions, config.EncoderHeadSize, dtype);
+        }
+
+        return new()
+        {
+            Mask = valid is null ? null : Hidden(valid.view(1, -1, 1, length), config.EncoderHeads, dtype),
+            QueryRotation = rotation,
+            KeyRotation = rotation,
+            Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
+                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, length, causal: false), config.EncoderWidth, dtype, device) : null,
+        };
+    }
+
+    /// <summary>Plans the encoder's cross-attention to the states of the query chunk.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="neighbors">K: neighbors of a chunk in this pass.</param>
+    /// <param name="dtype">Type of the states.</param>
+    /// <param name="device">Device of the states.</param>
+    public static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        int length = config.RetrievedLength;
+        RotaryTable? queries = null, keys = null;
+        if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
+        {
+            using Tensor retrieved = arange(length, ScalarType.Float64, device), chunk = arange(config.ChunkLength, ScalarType.Float64, device);
+            queries = RetrievalRotation(config, retrieved, config.EncoderHeadSize, dtype).Repeat(neighbors);
+            keys = RetrievalRotation(config, chunk, config.EncoderHeadSize, dtype);
+        }
+
+        return new()
+        {
+            QueryRotation = queries,
+            KeyRotation = keys,
+            Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
+                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, config.ChunkLength, causal: false), config.EncoderWidth, dtype, device) : null,
+        };
+    }
+
+    /// <summary>Plans chunked cross-attention over whole sequences.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="tokens">T.</param>
+    /// <param name="chunks">C, at most T/M.</param>
+    /// <param name="neighbors">K.</param>
+    /// <param name="valid">Which retrieved tokens hold something, [B, C, K, R] of bool; null: all.</param>
+    /// <param name="dtype">Type of the states.</param>
+    /// <param name="device">Device of the states.</param>
+    public static AttentionPlan ChunkedCross(RetroConfig config, long tokens, long chunks, long neighbors, Tensor? valid, ScalarType dtype, Device device)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        using DisposeScope scope = NewDisposeScope();
+        long length = config.RetrievedLength, chunk = config.ChunkLength;
+        Tensor? mask = null, hasKey = null, validTokens = null;
+        if (valid is not null && chunks > 0)
+        {
+            long batch = valid.shape[0];
+            mask = Hidden(valid.view(1, batch * chunks, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope();
+            validTokens = config.ShiftedKeys ? valid.to_type(dtype).view(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
+            Tensor any = valid.view(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
+            if (!any.all().ToBoolean())
+            {
+                hasKey = any.to_type(dtype).expand(batch, chunks, chunk).reshape(batch, chunks * chunk, 1)
+                    .narrow(1, 0, ChunkedCrossAttention.QueryCount(tokens, chunks, chunk)).MoveToOuterDisposeScope();
+            }
+        }
+
+        RotaryTable? queries = null, keys = null;
+        if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
+        {
+            queries = RetrievalRotation(config, arange(chunk - 1, (2 * chunk) - 1, ScalarType.Float64, device), config.HeadSize, dtype);
+            keys = RetrievalRotation(config, arange(length, ScalarType.Float64, device), config.HeadSize, dtype).Repeat(neighbors);
+            queries.MoveToOuterDisposeScope();
+            keys.MoveToOuterDisposeScope();
+        }
+
+        return new() { Mask = mask, HasKey = hasKey, ValidTokens = validTokens, QueryRotation = queries, KeyRotation = keys, Sinusoids = CrossSinusoids(config, dtype, device)?.MoveToOuterDisposeScope() };
+    }
+
+    /// <summary>Plans chunked cross-attention of one new token per row, whose keys are its last complete chunk's neighbors.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="positions">Each row's position of the new token, [B] of int64.</param>
+    /// <param name="neighbors">K of the cached keys.</param>
+    /// <param name="valid">Which cached keys hold something, [B, K·R] of bool.</param>
+    /// <param name="dtype">Type of the states.</param>
+    internal static AttentionPlan ChunkedCrossStep(RetroConfig config, Tensor positions, long neighbors, Tensor valid, ScalarType dtype)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long length = config.RetrievedLength, chunk = config.ChunkLength;
+        Tensor query = (positions + 1).remainder(chunk); // [B]: place in the block
+        RotaryTable? rotation = null;
+        Tensor? rows = null;
+        if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
+        {
+            rotation = RetrievalRotation(config, (query + (chunk - 1)).unsqueeze(-1), config.HeadSize, dtype);
+            rotation.MoveToOuterDisposeScope();
+        }
+        else if (config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
+        {
+            // Sinusoids fall from distance 2M − 2, so the row of distance a − b + M − 1 is M − 1 − a + b.
+            rows = (arange(length, ScalarType.Int64, positions.device) + (chunk - 1) - query.unsqueeze(-1)).repeat(1, neighbors).MoveToOuterDisposeScope();
+        }
+
+        return new()
+        {
+            Mask = Hidden(valid.view(1, -1, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope(),
+            HasKey = valid.any(-1, keepdim: true).to_type(dtype).unsqueeze(-1).MoveToOuterDisposeScope(),
+            QueryRotation = rotation,
+            DistanceRows = rows,
+        };
+    }
+
+    /// <summary>The rotation of keys that chunked cross-attention caches; null where positions are not rotary.</summary>
+    internal static RotaryTable? CrossKeyRotation(RetroConfig config, long neighbors, ScalarType dtype, Device device)
+    {
+        if (config.EffectiveRetrievalPositions != PositionKind.Rotary)
+        {
+            return null;
+        }
+
+        using Tensor positions = arange(config.RetrievedLength, ScalarType.Float64, device);
+        return RetrievalRotation(config, positions, config.HeadSize, dtype).Repeat(neighbors);
+    }
+
+    /// <summary>Sinusoids of chunked cross-attention's distances 2M − 2 down to M − 1 − R; null where positions are not Transformer-XL's.</summary>
+    internal static Tensor? CrossSinusoids(RetroConfig config, ScalarType dtype, Device device)
+        => config.EffectiveRetrievalPositions != PositionKind.TransformerXl ? null
+            : RelativePositions.Sinusoids((2L * config.ChunkLength) - 2, RelativePositions.Count(config.ChunkLength, config.RetrievedLength, causal: false), config.Width, dtype, device);
+
+    // Queries of the heads that share a key head stand one after another, so their mask is repeated.
+    private static Tensor CausalMask(long tokens, long window, long repeats, int groups, ScalarType dtype, Device device)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor positions = arange(tokens, ScalarType.Int64, device);
+        Tensor distances = positions.unsqueeze(-1) - positions;
+        Tensor hidden = window < tokens ? distances.lt(0).logical_or(distances.ge(window)) : distances.lt(0);
+        Tensor mask = Additive(hidden, dtype);
+        return AttentionKernel.Mask((repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens), groups).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Hidden(Tensor valid, int heads, ScalarType dtype)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return AttentionKernel.Mask(Additive(valid.logical_not(), dtype), heads).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Hands the tensors to the scope around the current one.</summary>
+    internal void MoveToOuterDisposeScope()
+    {
+        Mask?.MoveToOuterDisposeScope();
+        Sinusoids?.MoveToOuterDisposeScope();
+        DistanceRows?.MoveToOuterDisposeScope();
+        HasKey?.MoveToOuterDisposeScope();
+        ValidTokens?.MoveToOuterDisposeScope();
+        QueryRotation?.MoveToOuterDisposeScope();
+        if (KeyRotation != QueryRotation)
+        {
+            KeyRotation?.MoveToOuterDisposeScope();
+        }
+    }
+
+    private static Tensor Additive(Tensor hidden, ScalarType dtype)
+    {
+        using Tensor ones = hidden.to_type(dtype);
+        return ones * Masked;
+    }
+
+    private static RotaryTable DecoderRotation(RetroConfig config, Tensor positions, ScalarType dtype)
+        => RotaryTable.Create(positions, RotaryTable.Frequencies(config.RotarySize, config.RotaryBase, config.RotaryScaling), dtype);
+
+    private static RotaryTable RetrievalRotation(RetroConfig config, Tensor positions, int headSize, ScalarType dtype)
+        => RotaryTable.Create(positions, RotaryTable.Frequencies(headSize, config.RotaryBase), dtype);
+}

@@ -1,0 +1,113 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded neighbors of chunk
+/// e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get exactly zero.
+/// </summary>
+public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
+{
+    private readonly AttentionParts _parts;
+    private readonly RetroConfig _config;
+
+    /// <summary>Makes a branch with fresh weights.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public ChunkedCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(ChunkedCrossAttention))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        _config = config.Validate();
+        bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
+        double scale = config.ZeroCrossAttentionOutput ? 0 : config.InitialOutputScale;
+        _parts = new(this, config, new(config.Width, config.EncoderWidth, config.Heads, config.Heads, config.HeadSize, relative, config.ShiftedKeys, scale), dtype, device);
+    }
+
+    /// <summary>Attends over whole sequences.</summary>
+    /// <param name="x">[B, T, D], the states after self-attention.</param>
+    /// <param name="encoded">[B, C, K, R, E], the encoded neighbors of the first C chunks, C at most T/M; positions of later chunks get zero.</param>
+    /// <param name="plan">From <see cref="AttentionPlan.ChunkedCross"/>.</param>
+    /// <returns>[B, T, D].</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        Guard.Shape(x, "[B, T, D]", null, null, _parts.Width);
+        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _config.RetrievedLength, _parts.KeyWidth);
+        long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _config.ChunkLength;
+        if (chunks * chunk > tokens || neighbors == 0)
+        {
+            throw new ShapeException(nameof(encoded), $"[B, C, K, R, E] with C at most {tokens / chunk}, the complete chunks of {tokens} tokens, and K at least 1", encoded.shape);
+        }
+
+        if (chunks == 0)
+        {
+            return zeros_like(x);
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        long first = chunk - 1, count = QueryCount(tokens, chunks, chunk), padding = (chunks * chunk) - count;
+        Tensor asking = _parts.ProjectQueries(_parts.Norm(x.narrow(1, first, count))); // [B, count, H·S]
+        if (padding > 0)
+        {
+            asking = nn.functional.pad(asking, [0L, 0, 0, padding]);
+        }
+
+        Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
+        (Tensor k, Tensor v) = KeysAndValues(encoded.reshape(batch * chunks, neighbors, _config.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
+        Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
+        Tensor output = _parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended); // [B, count, D]
+        if (plan.HasKey is not null)
+        {
+            output = output * plan.HasKey;
+        }
+
+        return nn.functional.pad(output, [0L, 0, first, tokens - first - count]).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>How many positions ask: from M − 1 to the end, or to the end of the last given chunk's span.</summary>
+    internal static long QueryCount(long tokens, long chunks, long chunkLength) => Math.Min(tokens - (chunkLength - 1), chunks * chunkLength);
+
+    /// <summary>Keys and values of encoded neighbors [N, K, R, E], each [H, N, K·R, S], keys rotated.</summary>
+    internal (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, RotaryTable? rotation, Tensor? valid)
+    {
+        Tensor keys = _parts.KeysOfNeighbors(encoded, valid);
+        Tensor values = _parts.Values(encoded.view(encoded.shape[0], encoded.shape[1] * encoded.shape[2], encoded.shape[3]));
+        return (rotation is null ? keys : rotation.Rotate(keys), values);
+    }
+
+    /// <summary>Attends with one new token per row to cached keys and values. [B, 1, D] to [B, 1, D].</summary>
+    internal Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
+        Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.RetrievedLength);
+        return (_parts.Output(attended) * plan.HasKey!).MoveToOuterDisposeScope();
+    }
+
+    internal CrossAttentionCache NewCache() => new(_config);
+
+    private Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? distances, long neighbors)
+    {
+        Tensor rotated = plan.QueryRotation is null ? q : plan.QueryRotation.Rotate(q);
+        long queries = q.shape[2], length = _config.RetrievedLength;
+        if (plan.DistanceRows is not null)
+        {
+            Tensor? step = _parts.PositionTerm(rotated, plan, distances, queries, neighbors * length);
+            return _parts.Attend(rotated, k, v, plan, step, step?.shape);
+        }
+
+        // Every neighbor of a chunk gets the same position term.
+        Tensor? positions = _parts.PositionTerm(rotated, plan, null, queries, length)?.unsqueeze(2); // [H·B·C, M, 1, R]
+        return _parts.Attend(rotated, k, v, plan, positions, positions is null ? null : [positions.shape[0], queries, neighbors, length]);
+    }
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

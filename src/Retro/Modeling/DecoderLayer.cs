@@ -1,0 +1,81 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>A decoder layer (section 2.4 of the paper): self-attention, chunked cross-attention where the layer has it, feed-forward; each a residual branch.</summary>
+public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, AttentionPlan?, Tensor>
+{
+    private readonly bool _parallel;
+    private readonly double _dropout;
+
+    /// <summary>Makes a layer with fresh weights.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="number">Its number, from 1.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(DecoderLayer))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        config.Validate();
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Layers);
+        _parallel = config.ParallelResidual;
+        _dropout = config.Dropout;
+        register_module("attn", SelfAttention = new(config, dtype, device));
+        if (config.CrossAttentionLayers.Contains(number))
+        {
+            register_module("cca", CrossAttention = new(config, dtype, device));
+        }
+
+        register_module("ffw", FeedForward = new(config, encoder: false, dtype, device));
+    }
+
+    /// <summary>The self-attention branch.</summary>
+    public DecoderSelfAttention SelfAttention { get; }
+
+    /// <summary>The chunked cross-attention branch; null where the layer has none.</summary>
+    public ChunkedCrossAttention? CrossAttention { get; }
+
+    /// <summary>The feed-forward branch.</summary>
+    public FeedForward FeedForward { get; }
+
+    /// <summary>Computes the layer.</summary>
+    /// <param name="x">[B, T, D].</param>
+    /// <param name="plan">From <see cref="AttentionPlan.Causal"/>.</param>
+    /// <param name="encoded">[B, C, K, R, E], the encoded neighbors; null: retrieval off, which leaves the branch out.</param>
+    /// <param name="crossPlan">From <see cref="AttentionPlan.ChunkedCross"/>; required with <paramref name="encoded"/> where the layer has cross-attention.</param>
+    /// <returns>[B, T, D].</returns>
+    public override Tensor forward(Tensor x, AttentionPlan plan, Tensor? encoded, AttentionPlan? crossPlan)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor h = SelfAttend(x, plan, null);
+        if (CrossAttention is not null && encoded is not null)
+        {
+            ArgumentNullException.ThrowIfNull(crossPlan);
+            h = CrossAttend(h, encoded, crossPlan);
+        }
+
+        return Finish(x, h).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Adds self-attention to the state.</summary>
+    internal Tensor SelfAttend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
+        => x + Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Run(x, plan, cache));
+
+    /// <summary>Adds chunked cross-attention to the state after self-attention.</summary>
+    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan) => h + Drop(CrossAttention!.call(h, encoded, plan));
+
+    /// <summary>Adds feed-forward, which reads the layer's input where residuals are parallel.</summary>
+    internal Tensor Finish(Tensor x, Tensor h) => h + Drop(FeedForward.call(_parallel ? x : h));
+
+    private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

@@ -1,0 +1,259 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// What a model remembers of a batch of sequences while it continues them token by token: keys and values of self-attention, the states of each row's unfinished chunk
+/// (which the encoder will read when the chunk is complete), and keys and values of each row's last encoded neighbors per cross-attention layer.
+/// Rows may differ in length. Made by <see cref="RetroModel.NewCache"/>; dispose it when the sequences end.
+/// </summary>
+public sealed class DecodingCache : IDisposable
+{
+    private readonly CrossAttentionCache?[] _cross;
+    private readonly int _firstCrossLayer;
+    private Tensor? _chunkStates; // [B, M, D]: what the unfinished chunk's tokens left after self-attention of the first cross-attention layer
+    private Tensor? _valid;       // [B, K·R] of bool
+    private long[] _rowLengths;
+    private bool _disposed;
+
+    internal DecodingCache(RetroModel model, int rows, int capacity)
+    {
+        Model = model;
+        InitialCapacity = capacity;
+        _rowLengths = new long[rows];
+        Self = [.. model.Layers.Select(layer => layer.SelfAttention.NewCache(model.Config, this))];
+        _cross = [.. model.Layers.Select(layer => layer.CrossAttention?.NewCache())];
+        _firstCrossLayer = Array.FindIndex(_cross, cache => cache is not null);
+    }
+
+    /// <summary>Rows of the batch.</summary>
+    public int Rows => _rowLengths.Length;
+
+    /// <summary>Tokens of each row so far.</summary>
+    public IReadOnlyList<long> Lengths => _rowLengths;
+
+    /// <summary>Bytes of the cached tensors.</summary>
+    public long ByteLength => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid);
+
+    internal RetroModel Model { get; }
+
+    internal int InitialCapacity { get; }
+
+    internal SelfAttentionCache[] Self { get; }
+
+    internal DecodingPass Pass { get; private set; } = DecodingPass.None;
+
+    /// <summary>Whether the next token of a row completes a chunk, so that its step wants the chunk's neighbors.</summary>
+    /// <param name="row">Row of the batch, from 0.</param>
+    public bool CompletesChunk(int row)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(row);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, Rows);
+        return Model.Config.HasRetrieval && (_rowLengths[row] + 1) % Model.Config.ChunkLength == 0;
+    }
+
+    /// <summary>Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.</summary>
+    /// <param name="rows">Row numbers, from 0.</param>
+    public void SelectRows(IReadOnlyList<int> rows)
+    {
+        ArgumentNullException.ThrowIfNull(rows);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentOutOfRangeException.ThrowIfZero(rows.Count, nameof(rows));
+        foreach (int row in rows)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(row, nameof(rows));
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, Rows, nameof(rows));
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        Tensor index = tensor(rows.Select(row => (long)row).ToArray(), device: Model.Device);
+        _rowLengths = [.. rows.Select(row => _rowLengths[row])];
+        foreach (SelfAttentionCache cache in Self)
+        {
+            cache.SelectRows(index);
+        }
+
+        foreach (CrossAttentionCache? cache in _cross)
+        {
+            cache?.SelectRows(index);
+        }
+
+        if (_chunkStates is not null)
+        {
+            Replace(ref _chunkStates, _chunkStates.index_select(0, index));
+        }
+
+        if (_valid is not null)
+        {
+            Replace(ref _valid, _valid.index_select(0, index));
+        }
+    }
+
+    /// <summary>Frees the cached tensors.</summary>
+    public void Dispose()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        foreach (SelfAttentionCache cache in Self)
+        {
+            cache.Dispose();
+        }
+
+        foreach (CrossAttentionCache? cache in _cross)
+        {
+            cache?.Dispose();
+        }
+
+        _chunkStates?.Dispose();
+        _valid?.Dispose();
+        _chunkStates = _valid = null;
+    }
+
+    internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+
+    internal CrossAttentionCache Cross(int layer) => _cross[layer]!;
+
+    internal bool IsFirstCrossLayer(int layer) => layer == _firstCrossLayer;
+
+    /// <summary>Which cached neighbors' tokens hold something, [B, K·R]; null before any were given.</summary>
+    internal Tensor? Valid => _valid;
+
+    /// <summary>Begins a pass; positions are those of a step's new tokens, on the model's device.</summary>
+    internal void Begin(DecodingPass pass) => Pass = pass;
+
+    /// <summary>Ends a pass: every row has grown by so many tokens.</summary>
+    internal void End(IReadOnlyList<long> lengths)
+    {
+        for (int row = 0; row < Rows; row++)
+        {
+            _rowLengths[row] = lengths[row];
+        }
+
+        Pass = DecodingPass.None;
+    }
+
+    /// <summary>Keeps the states [B, T, D] of each row's unfinished chunk, where the layer is the first with cross-attention.</summary>
+    internal void KeepPrefilledStates(Tensor states, int layer)
+    {
+        if (!IsFirstCrossLayer(layer))
+        {
+            return;
+        }
+
+        Tensor kept = ChunkStates(states);
+        long chunk = Model.Config.ChunkLength;
+        for (int row = 0; row < Rows; row++)
+        {
+            long length = Pass.RowLengths![row], start = length / chunk * chunk;
+            if (length > start)
+            {
+                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length - start), source = states.select(0, row), part = source.narrow(0, start, length - start);
+                place.copy_(part);
+            }
+        }
+    }
+
+    /// <summary>Keeps the states [B, 1, D] of a step's tokens, and returns those of each row's chunk so far, [B, M, D].</summary>
+    internal Tensor KeepStates(Tensor states)
+    {
+        Tensor kept = ChunkStates(states);
+        for (int row = 0; row < Rows; row++)
+        {
+            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % Model.Config.ChunkLength, 1), source = states.select(0, row);
+            place.copy_(source);
+        }
+
+        return kept;
+    }
+
+    /// <summary>Replaces the neighbors of some rows: encoded [n, K, R, E] and their mask [n, K, R], or nothing for rows whose chunk has none.</summary>
+    internal void SetNeighbors(IReadOnlyList<int> rows, Tensor? encoded, Tensor? valid, IReadOnlyList<int> without)
+    {
+        if (_valid is not null && without.Count > 0)
+        {
+            using Tensor index = Index(without);
+            _valid.index_fill_(0, index, false);
+        }
+
+        if (encoded is null)
+        {
+            return;
+        }
+
+        long neighbors = encoded.shape[1], width = neighbors * encoded.shape[2];
+        using DisposeScope scope = NewDisposeScope();
+        Tensor rowIndex = Index(rows);
+        RotaryTable? rotation = AttentionPlan.CrossKeyRotation(Model.Config, neighbors, encoded.dtype, encoded.device);
+        Tensor? values = valid is null || !Model.Config.ShiftedKeys ? null : valid.to_type(encoded.dtype).unsqueeze(-1);
+        for (int layer = 0; layer < _cross.Length; layer++)
+        {
+            if (_cross[layer] is { } cache)
+            {
+                (Tensor k, Tensor v) = Model.Layers[layer].CrossAttention!.KeysAndValues(encoded, rotation, values);
+                cache.Write(rowIndex, Rows, k, v);
+            }
+        }
+
+        long stored = _cross[_firstCrossLayer]!.Keys!.shape[2];
+        if (_valid is null || _valid.shape[1] < stored)
+        {
+            Tensor grown = zeros([Rows, stored], ScalarType.Bool, encoded.device);
+            if (_valid is not null)
+            {
+                using Tensor kept = grown.narrow(1, 0, _valid.shape[1]);
+                kept.copy_(_valid);
+            }
+
+            Replace(ref _valid, grown);
+        }
+
+        Tensor mask = zeros([rows.Count, stored], ScalarType.Bool, encoded.device);
+        Tensor given = mask.narrow(1, 0, width);
+        if (valid is null)
+        {
+            given.fill_(true);
+        }
+        else
+        {
+            given.copy_(valid.reshape(rows.Count, width));
+        }
+
+        _valid!.index_copy_(0, rowIndex, mask);
+    }
+
+    internal static long BytesOf(Tensor? tensor) => tensor is null ? 0 : tensor.numel() * tensor.element_size();
+
+    /// <summary>Puts a new tensor, which outlives every scope, into the place of an old one.</summary>
+    internal static void Replace(ref Tensor? place, Tensor tensor)
+    {
+        tensor.DetachFromDisposeScope();
+        place?.Dispose();
+        place = tensor;
+    }
+
+    internal static void SelectRows(ref Tensor? place, Tensor rows)
+    {
+        if (place is not null)
+        {
+            Replace(ref place, place.index_select(1, rows));
+        }
+    }
+
+    private Tensor ChunkStates(Tensor like)
+    {
+        if (_chunkStates is null)
+        {
+            Replace(ref _chunkStates, zeros([Rows, Model.Config.ChunkLength, like.shape[2]], like.dtype, like.device));
+        }
+
+        return _chunkStates!;
+    }
+
+    private Tensor Index(IReadOnlyList<int> rows) => tensor(rows.Select(row => (long)row).ToArray(), device: Model.Device);
+}

@@ -1,0 +1,64 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>The feed-forward branch, norm included and residual excluded: down(activation(up(norm(x)))), or down(activation(gate) · up) where gated.</summary>
+public sealed class FeedForward : nn.Module<Tensor, Tensor>
+{
+    private readonly Normalization _norm;
+    private readonly Linear? _gate;
+    private readonly Linear _up;
+    private readonly Linear _down;
+    private readonly ActivationKind _activation;
+    private readonly int _width;
+
+    /// <summary>Makes a branch with fresh weights.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="encoder">Whether the branch is the encoder's.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public FeedForward(RetroConfig config, bool encoder = false, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(FeedForward))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        config.Validate();
+        _activation = config.Activation;
+        _width = encoder ? config.EncoderWidth : config.Width;
+        int inner = encoder ? config.EncoderFeedForwardSize : config.FeedForwardSize;
+        register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
+        if (config.IsGated)
+        {
+            register_module("gate", _gate = Initialization.Linear(_width, inner, config.FeedForwardBias, dtype, device));
+        }
+
+        register_module("up", _up = Initialization.Linear(_width, inner, config.FeedForwardBias, dtype, device));
+        register_module("down", _down = Initialization.Linear(inner, _width, config.FeedForwardBias, dtype, device, config.InitialOutputScale));
+    }
+
+    /// <summary>Computes the branch.</summary>
+    /// <param name="x">[..., width].</param>
+    /// <returns>[..., width].</returns>
+    /// <exception cref="ShapeException">The last dimension has another size.</exception>
+    public override Tensor forward(Tensor x)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor normed = _norm.call(x);
+        Tensor inner = Activate((_gate ?? _up).call(normed));
+        return _down.call(_gate is null ? inner : inner * _up.call(normed)).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Activate(Tensor x) => _activation switch
+    {
+        ActivationKind.GeluTanh => x * 0.5 * (((x + (x.pow(3) * 0.044715)) * Math.Sqrt(2 / Math.PI)).tanh() + 1),
+        ActivationKind.SwiGlu => nn.functional.silu(x),
+        _ => nn.functional.gelu(x),
+    };
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

@@ -1,0 +1,41 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>Fresh parameters: matrices normal with 1/sqrt(fan-in), embeddings normal with 1/sqrt(width), biases zero. Drawn from TorchSharp's generator, so that manual_seed decides them.</summary>
+internal static class Initialization
+{
+    /// <summary>A parameter of one value.</summary>
+    public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
+        => Own(full(shape, value, dtype, device ?? CPU));
+
+    /// <summary>A linear projection; <paramref name="scale"/> multiplies the deviation 1/sqrt(input), and 0 makes it zero.</summary>
+    public static Linear Linear(int input, int output, bool bias, ScalarType dtype, Device? device, double scale = 1)
+        => nn.Linear(Normal([output, input], scale / Math.Sqrt(input), dtype, device), bias ? Constant(0, [output], dtype, device) : null!);
+
+    /// <summary>A table of embeddings.</summary>
+    public static Embedding Embedding(int count, int width, ScalarType dtype, Device? device)
+    {
+        Embedding embedding = nn.Embedding(count, width, device: device, dtype: dtype);
+        using (no_grad())
+        {
+            embedding.weight!.normal_(0, 1 / Math.Sqrt(width));
+        }
+
+        return embedding;
+    }
+
+    private static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)
+    {
+        Tensor tensor = zeros(shape, dtype, device ?? CPU);
+        return Own(deviation == 0 ? tensor : tensor.normal_(0, deviation));
+    }
+
+    private static Parameter Own(Tensor tensor)
+    {
+        Parameter parameter = new(tensor);
+        parameter.DetachFromDisposeScope();
+        return parameter;
+    }
+}

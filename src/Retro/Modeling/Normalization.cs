@@ -1,0 +1,63 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>RMSNorm (arXiv 1910.07467) or LayerNorm (arXiv 1607.06450) over the last dimension. In bfloat16 and float16 the mean is taken in float32.</summary>
+public sealed class Normalization : nn.Module<Tensor, Tensor>
+{
+    private readonly NormKind _kind;
+    private readonly int _width;
+    private readonly double _epsilon;
+
+    /// <summary>Makes a normalization with weight one and, for LayerNorm, bias zero.</summary>
+    /// <param name="kind">Which.</param>
+    /// <param name="width">Size of the last dimension.</param>
+    /// <param name="epsilon">What is added below the root.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    public Normalization(NormKind kind, int width, double epsilon, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(Normalization))
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        _kind = kind;
+        _width = width;
+        _epsilon = epsilon;
+        register_parameter("weight", Initialization.Constant(1, [width], dtype, device));
+        if (kind == NormKind.LayerNorm)
+        {
+            register_parameter("bias", Initialization.Constant(0, [width], dtype, device));
+        }
+    }
+
+    /// <summary>Normalizes.</summary>
+    /// <param name="input">[..., width].</param>
+    /// <returns>[..., width].</returns>
+    /// <exception cref="ShapeException">The last dimension has another size.</exception>
+    public override Tensor forward(Tensor input)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        if (input.dim() == 0 || input.shape[^1] != _width)
+        {
+            throw new ShapeException(nameof(input), $"[..., {_width}]", input.shape);
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        Parameter weight = get_parameter("weight")!;
+        if (_kind == NormKind.LayerNorm)
+        {
+            return nn.functional.layer_norm(input, [_width], weight, get_parameter("bias"), _epsilon).MoveToOuterDisposeScope();
+        }
+
+        bool narrow = input.dtype is ScalarType.BFloat16 or ScalarType.Float16;
+        Tensor x = narrow ? input.to_type(ScalarType.Float32) : input;
+        Tensor normed = x * (x.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
+        return ((narrow ? normed.to_type(input.dtype) : normed) * weight).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

@@ -1,0 +1,108 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// The retrieval encoder (section 2.4 of the paper): a bidirectional transformer over each neighbor's tokens, conditioned on the decoder's states of the chunk it was retrieved for.
+/// Neighbors are encoded independently of one another; nothing of one chunk reaches another.
+/// </summary>
+public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor>
+{
+    private readonly RetroConfig _config;
+    private readonly Embedding _embedding;
+    private readonly Linear? _projection;
+    private readonly Embedding? _positions;
+    private readonly Normalization? _norm;
+    private readonly EncoderLayer[] _layers;
+
+    /// <summary>Makes an encoder with fresh weights.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="RetroConfig.ShareEncoderEmbedding"/> says so, else ignored.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public RetrievalEncoder(RetroConfig config, Embedding? sharedEmbedding = null, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(RetrievalEncoder))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        _config = config.Validate();
+        if (config.ShareEncoderEmbedding)
+        {
+            ArgumentNullException.ThrowIfNull(sharedEmbedding);
+            _embedding = sharedEmbedding;
+            if (config.ProjectsSharedEmbedding)
+            {
+                register_module("projection", _projection = Initialization.Linear(config.Width, config.EncoderWidth, false, dtype, device));
+            }
+        }
+        else
+        {
+            register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, config.EncoderWidth, dtype, device));
+        }
+
+        if (config.EffectiveRetrievalPositions == PositionKind.Learned)
+        {
+            register_module("positions", _positions = Initialization.Embedding(config.RetrievedLength, config.EncoderWidth, dtype, device));
+        }
+
+        _layers = new EncoderLayer[config.EncoderLayers];
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            _layers[i] = new EncoderLayer(config, i + 1, dtype, device);
+            register_module($"{i + 1}", _layers[i]);
+        }
+
+        if (config.EncoderFinalNorm)
+        {
+            register_module("norm", _norm = new(config.Norm, config.EncoderWidth, config.NormEpsilon, dtype, device));
+        }
+    }
+
+    /// <summary>Encodes neighbors.</summary>
+    /// <param name="tokens">[B, C, K, R] of int64.</param>
+    /// <param name="states">[B, C·M, D], the decoder's states of the chunks that the neighbors were retrieved for.</param>
+    /// <param name="valid">Which tokens hold something, [B, C, K, R] of bool; null: all.</param>
+    /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
+    {
+        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _config.RetrievedLength]);
+        long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
+        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _config.ChunkLength, _config.Width]);
+        if (valid is not null)
+        {
+            Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [batch, chunks, neighbors, length]);
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        if (tokens.numel() == 0)
+        {
+            return zeros([batch, chunks, neighbors, length, _config.EncoderWidth], states.dtype, states.device).MoveToOuterDisposeScope();
+        }
+
+        Tensor perChunk = states.reshape(batch * chunks, _config.ChunkLength, _config.Width);
+        Tensor x = _embedding.call(tokens.reshape(batch * chunks, neighbors, length));
+        x = _projection is null ? x : _projection.call(x);
+        if (_positions is not null)
+        {
+            x = x + _positions.weight!;
+        }
+
+        x = training && _config.EncoderDropout > 0 ? nn.functional.dropout(x, _config.EncoderDropout, training: true) : x;
+        AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(batch * chunks * neighbors, length), x.dtype, x.device);
+        AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device);
+        foreach (EncoderLayer layer in _layers)
+        {
+            x = layer.call(x, perChunk, plan, crossPlan);
+        }
+
+        return (_norm is null ? x : _norm.call(x)).view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

@@ -1,0 +1,102 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+public sealed partial class RetroModel
+{
+    private void CheckTokens(Tensor tokens)
+    {
+        Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);
+        CheckLength(tokens.shape[1], nameof(tokens));
+        CheckIds(tokens, nameof(tokens));
+        if (tokens.numel() == 0)
+        {
+            throw new ShapeException(nameof(tokens), "[B, T] with at least one row and one token", tokens.shape);
+        }
+    }
+
+    private void CheckLength(long length, string name)
+    {
+        if (length > Config.MaximumLength)
+        {
+            throw new ArgumentException($"A sequence of {length} tokens is longer than the {Config.MaximumLength} that the model takes; shorten it or slide a window over it.", name);
+        }
+    }
+
+    private void CheckNeighbors(Tensor tokens, Tensor? neighbors, Tensor? valid)
+    {
+        if (neighbors is null)
+        {
+            if (valid is not null)
+            {
+                throw new ArgumentException("A mask of valid neighbors came without neighbors; pass both, or neither to switch retrieval off.", nameof(valid));
+            }
+
+            return;
+        }
+
+        CheckRetrieves();
+        Guard.Shape(neighbors, nameof(neighbors), "[B, C, K, R]", [tokens.shape[0], null, null, Config.RetrievedLength]);
+        long complete = tokens.shape[1] / Config.ChunkLength;
+        if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
+        {
+            throw new ShapeException(
+                nameof(neighbors),
+                $"[B, C, K, R] with C at most {complete}, the complete chunks of {tokens.shape[1]} tokens, and K at least 1 (null switches retrieval off)",
+                neighbors.shape);
+        }
+
+        CheckIds(neighbors, nameof(neighbors));
+        if (valid is not null)
+        {
+            CheckValid(valid, neighbors.shape);
+        }
+    }
+
+    private void CheckRetrieves()
+    {
+        if (Encoder is null)
+        {
+            throw new InvalidOperationException($"The model does not retrieve: its configuration has no {nameof(RetroConfig.CrossAttentionLayers)}. Pass no neighbors.");
+        }
+    }
+
+    private void CheckValid(Tensor valid, long[] shape)
+    {
+        Guard.Shape(valid, nameof(valid), "the shape of neighbors", Array.ConvertAll(shape, size => (long?)size));
+        CheckType(valid, nameof(valid), ScalarType.Bool);
+    }
+
+    private void CheckIds(Tensor ids, string name)
+    {
+        CheckType(ids, name, ScalarType.Int64);
+        if (ids.numel() == 0)
+        {
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        long smallest = ids.min().ToInt64(), largest = ids.max().ToInt64();
+        if (smallest < 0 || largest >= Config.VocabularySize)
+        {
+            throw new ArgumentException(
+                $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
+                name);
+        }
+    }
+
+    private void CheckType(Tensor tensor, string name, ScalarType expected)
+    {
+        if (tensor.dtype != expected)
+        {
+            throw new ArgumentException($"Expected {name} of type {expected}, got {tensor.dtype}.", name);
+        }
+
+        Device device = Device;
+        if (tensor.device.type != device.type || tensor.device.index != device.index)
+        {
+            throw new ArgumentException($"The model is on {device}, but {name} is on {tensor.device}; move one to the other with to().", name);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+public sealed partial class RetroModel
+{
+    /// <summary>Makes an empty cache for continuing sequences token by token.</summary>
+    /// <param name="rows">Sequences of the batch.</param>
+    /// <param name="capacity">Tokens to reserve memory for; the cache grows beyond it by doubling.</param>
+    public DecodingCache NewCache(int rows, int capacity = 64)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
+        return new(this, rows, capacity);
+    }
+
+    /// <summary>Reads prompts into an empty cache. No gradients are recorded.</summary>
+    /// <param name="cache">From <see cref="NewCache"/>.</param>
+    /// <param name="tokens">[B, T] of int64; rows shorter than T are padded at the end with any id of the vocabulary.</param>
+    /// <param name="lengths">Tokens of each row, 1 to T; null: all T.</param>
+    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; what stands for chunks that a row does not have is ignored. Null: none.</param>
+    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <returns>Logits [B, V] after each row's last token.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
+    /// <exception cref="InvalidOperationException">The cache is not empty.</exception>
+    public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
+    {
+        CheckCache(cache);
+        CheckTokens(tokens);
+        CheckNeighbors(tokens, neighbors, valid);
+        long batch = tokens.shape[0], width = tokens.shape[1];
+        if (batch != cache.Rows)
+        {
+            throw new ShapeException(nameof(tokens), $"[{cache.Rows}, T], one row for each of the cache", tokens.shape);
+        }
+
+        if (cache.Lengths.Any(length => length > 0))
+        {
+            throw new InvalidOperationException("Prompts can be read into an empty cache alone; make a new one with NewCache, or go on with Step.");
+        }
+
+        long[] rows = lengths is null ? [.. Enumerable.Repeat(width, (int)batch)] : [.. lengths.Select(length => (long)length)];
+        if (rows.Length != batch || rows.Any(length => length < 1 || length > width))
+        {
+            throw new ArgumentException($"Expected {batch} lengths from 1 to {width}, got [{string.Join(", ", rows)}].", nameof(lengths));
+        }
+
+        using IDisposable noGrad = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        cache.Begin(new(IsPrefill: true, width, rows.All(length => length == width), null, rows));
+        Tensor states = Decode(tokens, neighbors, valid, cache, out Tensor? encoded);
+        if (encoded is not null)
+        {
+            KeepEncoded(cache, rows, encoded, valid);
+        }
+
+        Tensor last = tensor(rows.Select(length => length - 1).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
+        Tensor logits = Logits(states.gather(1, last)).view(batch, -1);
+        cache.End(rows);
+        return logits.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Reads one more token of each row. No gradients are recorded.</summary>
+    /// <param name="cache">The rows' cache.</param>
+    /// <param name="tokens">[B] of int64.</param>
+    /// <param name="neighbors">
+    /// Tokens retrieved for the chunks that these tokens complete (see <see cref="DecodingCache.CompletesChunk"/>), [B, K, R] of int64; other rows are ignored. Null: the completed chunks have no neighbors.
+    /// They are wanted with this call because the very token that completes a chunk is the first to read its neighbors.
+    /// </param>
+    /// <param name="valid">[B, K, R] of bool; null: all.</param>
+    /// <returns>Logits [B, V] after the token.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
+    public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+    {
+        CheckCache(cache);
+        CheckStep(cache, tokens, neighbors, valid);
+        using IDisposable noGrad = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        long[] lengths = [.. cache.Lengths];
+        long longest = lengths.Max();
+        bool equal = lengths.All(length => length == longest);
+        Tensor positions = tensor(lengths, device: tokens.device);
+        cache.Begin(new(IsPrefill: false, longest + 1, equal, positions, null));
+        Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
+        AttentionPlan plan = AttentionPlan.CausalStep(Config, positions, longest + 1, equal, x.dtype);
+        AttentionPlan? crossPlan = null;
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            DecoderLayer layer = _layers[i];
+            using DisposeScope layerScope = NewDisposeScope();
+            Tensor h = layer.SelfAttend(x, plan, cache.Self[i]);
+            if (layer.CrossAttention is not null)
+            {
+                if (cache.IsFirstCrossLayer(i))
+                {
+                    ReadNeighbors(cache, cache.KeepStates(h), neighbors, valid);
+                    if (cache.Valid is not null)
+                    {
+                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.RetrievedLength, cache.Valid, x.dtype);
+                        crossPlan.MoveToOuterDisposeScope();
+                    }
+                }
+
+                h = crossPlan is null ? h : h + layer.CrossAttention.Step(h, cache.Cross(i), crossPlan);
+            }
+
+            x = layer.Finish(x, h).MoveToOuterDisposeScope();
+        }
+
+        Tensor logits = Logits(x).view(lengths.Length, -1);
+        cache.End([.. lengths.Select(length => length + 1)]);
+        return logits.MoveToOuterDisposeScope();
+    }
+
+    // Encodes the neighbors of the chunks that this step completes; they take the place of the ones before.
+    private void ReadNeighbors(DecodingCache cache, Tensor chunkStates, Tensor? neighbors, Tensor? valid)
+    {
+        int[] completing = [.. Enumerable.Range(0, cache.Rows).Where(cache.CompletesChunk)];
+        if (completing.Length == 0)
+        {
+            return;
+        }
+
+        if (neighbors is null)
+        {
+            cache.SetNeighbors([], null, null, completing);
+            return;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        Tensor rows = tensor(completing.Select(row => (long)row).ToArray(), device: neighbors.device);
+        Tensor? mask = valid?.index_select(0, rows);
+        Tensor encoded = Encoder!.call(neighbors.index_select(0, rows).unsqueeze(1), chunkStates.index_select(0, rows), mask?.unsqueeze(1)).squeeze(1);
+        cache.SetNeighbors(completing, encoded, mask, []);
+    }
+
+    // After a prefill: each row goes on with the neighbors of its own last complete chunk.
+    private void KeepEncoded(DecodingCache cache, long[] lengths, Tensor encoded, Tensor? valid)
+    {
+        long chunks = encoded.shape[1];
+        List<int> rows = [];
+        List<Tensor> last = [], masks = [];
+        for (int row = 0; row < lengths.Length; row++)
+        {
+            long chunk = (lengths[row] / Config.ChunkLength) - 1;
+            if (chunk >= 0 && chunk < chunks)
+            {
+                rows.Add(row);
+                last.Add(encoded.select(0, row).select(0, chunk));
+                if (valid is not null)
+                {
+                    masks.Add(valid.select(0, row).select(0, chunk));
+                }
+            }
+        }
+
+        if (rows.Count > 0)
+        {
+            cache.SetNeighbors(rows, stack(last), masks.Count > 0 ? stack(masks) : null, []);
+        }
+    }
+
+    private void CheckCache(DecodingCache cache)
+    {
+        ArgumentNullException.ThrowIfNull(cache);
+        cache.ThrowIfDisposed();
+        if (cache.Model != this)
+        {
+            throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));
+        }
+
+        if (training && (Config.Dropout > 0 || Config.EncoderDropout > 0))
+        {
+            throw new InvalidOperationException("The model is in training mode and would drop values; call eval() before decoding.");
+        }
+    }
+
+    private void CheckStep(DecodingCache cache, Tensor tokens, Tensor? neighbors, Tensor? valid)
+    {
+        Guard.Shape(tokens, nameof(tokens), "[B]", [cache.Rows]);
+        CheckIds(tokens, nameof(tokens));
+        CheckLength(cache.Lengths.Max() + 1, nameof(tokens));
+        if (neighbors is null)
+        {
+            if (valid is not null)
+            {
+                throw new ArgumentException("A mask of valid neighbors came without neighbors; pass both or neither.", nameof(valid));
+            }
+
+            return;
+        }
+
+        CheckRetrieves();
+        Guard.Shape(neighbors, nameof(neighbors), "[B, K, R]", [cache.Rows, null, Config.RetrievedLength]);
+        if (neighbors.shape[1] == 0)
+        {
+            throw new ShapeException(nameof(neighbors), "[B, K, R] with K at least 1 (null for none)", neighbors.shape);
+        }
+
+        CheckIds(neighbors, nameof(neighbors));
+        if (valid is not null)
+        {
+            CheckValid(valid, neighbors.shape);
+        }
+    }
+}

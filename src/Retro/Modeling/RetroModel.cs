@@ -1,0 +1,179 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// RETRO (arXiv 2112.04426): a decoder that reads, through chunked cross-attention, the neighbors that were retrieved for the chunks before. Without neighbors, or without
+/// cross-attention layers in its configuration, it is the plain decoder. Names of parameters are listed by <see cref="RetroConfig.Parameters"/>.
+/// </summary>
+public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
+{
+    private readonly Embedding _embedding;
+    private readonly Embedding? _positions;
+    private readonly DecoderLayer[] _layers;
+    private readonly Normalization _norm;
+    private readonly Linear? _head;
+
+    /// <summary>Makes a model with fresh weights, drawn from TorchSharp's generator: matrices normal with 1/sqrt(fan-in), output projections of branches at a share of it, embeddings with 1/sqrt(width).</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="dtype">Type of the parameters, in which the model computes: float32, float64 or bfloat16.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(nameof(RetroModel))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        if (dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16))
+        {
+            throw new ArgumentException($"A model computes in float32, float64 or bfloat16, not in {dtype}.", nameof(dtype));
+        }
+
+        Config = config.Validate();
+        register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, config.Width, dtype, device));
+        if (config.Positions == PositionKind.Learned)
+        {
+            register_module("positions", _positions = Initialization.Embedding(config.MaximumLength!.Value, config.Width, dtype, device));
+        }
+
+        _layers = new DecoderLayer[config.Layers];
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            _layers[i] = new DecoderLayer(config, i + 1, dtype, device);
+        }
+
+        _norm = new(config.Norm, config.Width, config.NormEpsilon, dtype, device);
+        register_module("decoder", new Stack("decoder", _layers, _norm));
+        if (config.HasRetrieval)
+        {
+            register_module("encoder", Encoder = new(config, config.ShareEncoderEmbedding ? _embedding : null, dtype, device));
+        }
+
+        if (!config.TieEmbeddings)
+        {
+            register_module("head", _head = Initialization.Linear(config.Width, config.VocabularySize, false, dtype, device));
+        }
+    }
+
+    /// <summary>The configuration.</summary>
+    public RetroConfig Config { get; }
+
+    /// <summary>The decoder's layers; layer number p of the configuration is at p − 1.</summary>
+    public IReadOnlyList<DecoderLayer> Layers => _layers;
+
+    /// <summary>The retrieval encoder; null where the configuration has no cross-attention layers.</summary>
+    public RetrievalEncoder? Encoder { get; }
+
+    /// <summary>Type of the parameters.</summary>
+    public ScalarType Dtype => _embedding.weight!.dtype;
+
+    /// <summary>Device of the parameters.</summary>
+    public Device Device => _embedding.weight!.device;
+
+    /// <summary>Predicts the next token at every position.</summary>
+    /// <param name="tokens">[B, T] of int64.</param>
+    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; positions of later chunks read nothing. Null: retrieval off, the plain decoder to the bit.</param>
+    /// <param name="valid">Which retrieved tokens hold something, [B, C, K, R] of bool; null: all. A chunk without any reads nothing.</param>
+    /// <returns>Logits [B, T, V]: row p predicts token p + 1. It depends on tokens up to p, and on the neighbors of chunk u only where (u + 1)·M − 1 ≤ p.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    /// <exception cref="ArgumentException">An argument has another type or lies on another device, a token id is not in the vocabulary, or the sequence is longer than the model takes.</exception>
+    public override Tensor forward(Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+    {
+        CheckTokens(tokens);
+        CheckNeighbors(tokens, neighbors, valid);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor states = Decode(tokens, neighbors, valid, null, out _);
+        return Logits(states).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Encodes the neighbors of a sequence's chunks, as the forward pass does on its way.</summary>
+    /// <param name="tokens">[B, T] of int64.</param>
+    /// <param name="neighbors">[B, C, K, R] of int64.</param>
+    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <returns>[B, C, K, R, E].</returns>
+    /// <exception cref="InvalidOperationException">The model does not retrieve.</exception>
+    public Tensor Encode(Tensor tokens, Tensor neighbors, Tensor? valid = null)
+    {
+        ArgumentNullException.ThrowIfNull(neighbors);
+        CheckTokens(tokens);
+        CheckNeighbors(tokens, neighbors, valid);
+        using DisposeScope scope = NewDisposeScope();
+        _ = Decode(tokens, neighbors, valid, null, out Tensor? encoded, encodeOnly: true);
+        return encoded!.MoveToOuterDisposeScope();
+    }
+
+    private Tensor Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache, out Tensor? encoded, bool encodeOnly = false)
+    {
+        long length = tokens.shape[1];
+        encoded = null;
+        Tensor x = Embed(tokens, _positions is null ? null : _positions.weight!.narrow(0, 0, length));
+        AttentionPlan plan = AttentionPlan.Causal(Config, length, x.dtype, x.device);
+        AttentionPlan? crossPlan = null;
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            DecoderLayer layer = _layers[i];
+            using DisposeScope scope = NewDisposeScope();
+            Tensor h = layer.SelfAttend(x, plan, cache?.Self[i]);
+            if (layer.CrossAttention is not null)
+            {
+                cache?.KeepPrefilledStates(h, i);
+                if (neighbors is not null)
+                {
+                    if (crossPlan is null)
+                    {
+                        long chunks = neighbors.shape[1];
+                        encoded = Encoder!.call(neighbors, h.narrow(1, 0, chunks * Config.ChunkLength), valid);
+                        scope.MoveToOuter(encoded);
+                        if (encodeOnly)
+                        {
+                            return x;
+                        }
+
+                        crossPlan = AttentionPlan.ChunkedCross(Config, length, chunks, neighbors.shape[2], valid, x.dtype, x.device);
+                        crossPlan.MoveToOuterDisposeScope();
+                    }
+
+                    h = layer.CrossAttend(h, encoded!, crossPlan);
+                }
+            }
+
+            x = layer.Finish(x, h).MoveToOuterDisposeScope();
+        }
+
+        return x;
+    }
+
+    private Tensor Embed(Tensor tokens, Tensor? positions)
+    {
+        Tensor x = _embedding.call(tokens);
+        x = positions is null ? x : x + positions;
+        return training && Config.Dropout > 0 ? nn.functional.dropout(x, Config.Dropout, training: true) : x;
+    }
+
+    private Tensor Logits(Tensor states)
+    {
+        Tensor normed = _norm.call(states);
+        return _head is null ? nn.functional.linear(normed, _embedding.weight!) : _head.call(normed);
+    }
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+
+    // Numbered layers and the norm after them, so that names are "decoder.1.attn..." and "decoder.norm.weight".
+    private sealed class Stack : nn.Module
+    {
+        public Stack(string name, DecoderLayer[] layers, Normalization norm)
+            : base(name)
+        {
+            for (int i = 0; i < layers.Length; i++)
+            {
+                register_module($"{i + 1}", layers[i]);
+            }
+
+            register_module("norm", norm);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// Cosines and sines that rotate queries or keys by their positions (arXiv 2104.09864). Feature i of the first half and feature i of the second half form a pair,
+/// turned by position · base^(−2i/size). The tensors belong to the dispose scope in which the table was made.
+/// </summary>
+public sealed class RotaryTable
+{
+    private readonly Tensor _cosines; // [A, size] or [N, A, size]
+    private readonly Tensor _sines;   // negative in the first half, so that x·cos + roll(x)·sin is the rotation
+    private readonly long _size;
+
+    private RotaryTable(Tensor cosines, Tensor sines)
+    {
+        _cosines = cosines;
+        _sines = sines;
+        _size = cosines.shape[^1];
+    }
+
+    /// <summary>Makes the table of some positions.</summary>
+    /// <param name="positions">Positions as float64, of shape [A], or [N, A] where rows differ.</param>
+    /// <param name="frequencies">Radians a position turns each pair by; see <see cref="Frequencies"/>.</param>
+    /// <param name="dtype">Type of the tensors that will be rotated.</param>
+    public static RotaryTable Create(Tensor positions, double[] frequencies, ScalarType dtype)
+    {
+        ArgumentNullException.ThrowIfNull(positions);
+        ArgumentNullException.ThrowIfNull(frequencies);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor angles = positions.to_type(ScalarType.Float64).unsqueeze(-1) * tensor(frequencies, device: positions.device);
+        Tensor cosine = angles.cos(), sine = angles.sin();
+        Tensor cosines = cat([cosine, cosine], -1).to_type(dtype);
+        Tensor sines = cat([-sine, sine], -1).to_type(dtype);
+        return new(cosines.MoveToOuterDisposeScope(), sines.MoveToOuterDisposeScope());
+    }
+
+    /// <summary>Radians that one position turns each pair of features by.</summary>
+    /// <param name="size">Features rotated, even.</param>
+    /// <param name="rotaryBase">Base of the frequencies.</param>
+    /// <param name="scaling">A change of them; null for none.</param>
+    public static double[] Frequencies(int size, double rotaryBase, RotaryScaling? scaling = null)
+    {
+        double[] frequencies = new double[size / 2];
+        for (int i = 0; i < frequencies.Length; i++)
+        {
+            double frequency = Math.Pow(rotaryBase, -2.0 * i / size);
+            frequencies[i] = scaling is null ? frequency : Scale(frequency, scaling);
+        }
+
+        return frequencies;
+    }
+
+    /// <summary>Rotates the first features of queries or keys; those beyond the table's size stay as they are.</summary>
+    /// <param name="x">[H, N, A, S].</param>
+    /// <returns>[H, N, A, S].</returns>
+    public Tensor Rotate(Tensor x)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        long size = x.shape[^1];
+        if (size == _size)
+        {
+            return RotateAll(x);
+        }
+
+        return cat([RotateAll(x.narrow(-1, 0, _size)), x.narrow(-1, _size, size - _size)], -1);
+    }
+
+    /// <summary>The table for sequences that hold these positions several times over.</summary>
+    internal RotaryTable Repeat(long times) => times == 1 ? this : new(_cosines.repeat(times, 1), _sines.repeat(times, 1));
+
+    /// <summary>Hands the tensors to the scope around the current one.</summary>
+    internal void MoveToOuterDisposeScope()
+    {
+        _cosines.MoveToOuterDisposeScope();
+        _sines.MoveToOuterDisposeScope();
+    }
+
+    private Tensor RotateAll(Tensor x) => (x * _cosines).addcmul(x.roll(_size / 2, -1), _sines, 1);
+
+    private static double Scale(double frequency, RotaryScaling scaling)
+    {
+        if (scaling.Kind == RotaryScalingKind.Linear)
+        {
+            return frequency / scaling.Factor;
+        }
+
+        // As in Llama 3 (https://github.com/meta-llama/llama-models): blended by how many turns fit the original length.
+        double turns = scaling.OriginalLength * frequency / (2 * Math.PI);
+        double keep = Math.Clamp((turns - scaling.LowFrequencyFactor) / (scaling.HighFrequencyFactor - scaling.LowFrequencyFactor), 0, 1);
+        return ((1 - keep) * frequency / scaling.Factor) + (keep * frequency);
+    }
+}

@@ -1,0 +1,80 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+public class RetroReferenceTests
+{
+    [Theory]
+    [InlineData(ScalarType.Float64, 1e-9)]
+    [InlineData(ScalarType.Float32, 1e-4)]
+    public void Logits_encoded_neighbors_loss_and_every_gradient_are_the_references(ScalarType dtype, double tolerance)
+    {
+        long values = 0;
+        int tensors = 0;
+        IReadOnlyList<string> files = Fixtures.Files("retro-*.safetensors");
+        foreach (string path in files)
+        {
+            Console.WriteLine(path);
+            using ReferenceFile file = new(path);
+            using DisposeScope scope = NewDisposeScope();
+            using RetroModel model = file.Model(dtype);
+            Comparison comparison = new(file, path, dtype, tolerance);
+            Tensor tokens = file.Tensor("tokens"), neighbors = file.Tensor("neighbours"), valid = file.Tensor("valid");
+
+            using (no_grad())
+            {
+                comparison.Check("logits_off", model.call(tokens, null, null));
+                comparison.Check("encoded", model.Encode(tokens, neighbors, valid), valid);
+            }
+
+            Tensor logits = model.call(tokens, neighbors, valid);
+            comparison.Check("logits_on", logits.detach());
+            long length = tokens.shape[1];
+            Tensor loss = nn.functional.cross_entropy(
+                logits.narrow(1, 0, length - 1).reshape(-1, model.Config.VocabularySize),
+                tokens.narrow(1, 1, length - 1).reshape(-1));
+            comparison.Check("loss", loss.detach().view(1));
+            loss.backward();
+            int gradients = 0;
+            foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
+            {
+                comparison.Check($"gradients/{name}", parameter.grad ?? throw new InvalidDataException($"No gradient of {name}."));
+                gradients++;
+            }
+
+            Assert.Equal(file.Names.Count(name => name.StartsWith("gradients/", StringComparison.Ordinal)), gradients);
+            values += comparison.Values;
+            tensors += comparison.Tensors;
+        }
+
+        Console.WriteLine($"{files.Count} files, {tensors} tensors, {values} values compared in {dtype}.");
+    }
+
+    private sealed class Comparison(ReferenceFile file, string path, ScalarType dtype, double tolerance)
+    {
+        public long Values { get; private set; }
+
+        public int Tensors { get; private set; }
+
+        public void Check(string name, Tensor came, Tensor? valid = null)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor expected = file.Tensor(name, ScalarType.Float64);
+            Assert.Equal(expected.shape, came.shape);
+            Assert.Equal(dtype, came.dtype);
+            Tensor difference = (came.to_type(ScalarType.Float64) - expected).abs();
+            if (valid is not null)
+            {
+                // What stands at padding has no meaning and is read by nothing.
+                difference = difference * valid.unsqueeze(-1).to_type(ScalarType.Float64);
+            }
+
+            double largest = difference.max().ToDouble(), scale = Math.Max(expected.abs().max().ToDouble(), 1e-3);
+            Assert.True(largest <= tolerance * scale, $"{path}: {name} differs by {largest:e2} at a magnitude of {scale:e2}.");
+            Values += expected.numel();
+            Tensors++;
+        }
+    }
+}
