@@ -1,5 +1,6 @@
 using TorchSharp.Modules;
 using static TorchSharp.torch;
+using EmbeddingTable = TorchSharp.Modules.Embedding;
 
 namespace Retro.Modeling;
 
@@ -15,9 +16,9 @@ internal static class Initialization
         => nn.Linear(Normal([output, input], scale / Math.Sqrt(input), dtype, device), bias ? Constant(0, [output], dtype, device) : null!);
 
     /// <summary>A table of embeddings.</summary>
-    public static Embedding Embedding(int count, int width, ScalarType dtype, Device? device)
+    public static EmbeddingTable Embedding(int count, int width, ScalarType dtype, Device? device)
     {
-        Embedding embedding = nn.Embedding(count, width, device: device, dtype: dtype);
+        EmbeddingTable embedding = nn.Embedding(count, width, device: device, dtype: dtype);
         using (no_grad())
         {
             embedding.weight!.normal_(0, 1 / Math.Sqrt(width));

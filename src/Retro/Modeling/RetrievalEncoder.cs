@@ -1,6 +1,7 @@
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
+using EmbeddingTable = TorchSharp.Modules.Embedding;
 
 namespace Retro.Modeling;
 
@@ -11,9 +12,9 @@ namespace Retro.Modeling;
 public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor>
 {
     private readonly RetroConfig _config;
-    private readonly Embedding _embedding;
+    private readonly EmbeddingTable _embedding;
     private readonly Linear? _projection;
-    private readonly Embedding? _positions;
+    private readonly EmbeddingTable? _positions;
     private readonly Normalization? _norm;
     private readonly EncoderLayer[] _layers;
 
@@ -23,7 +24,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
-    public RetrievalEncoder(RetroConfig config, Embedding? sharedEmbedding = null, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public RetrievalEncoder(RetroConfig config, EmbeddingTable? sharedEmbedding = null, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(nameof(RetrievalEncoder))
     {
         ArgumentNullException.ThrowIfNull(config);

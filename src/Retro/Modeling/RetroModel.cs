@@ -1,6 +1,7 @@
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
+using EmbeddingTable = TorchSharp.Modules.Embedding;
 
 namespace Retro.Modeling;
 
@@ -10,8 +11,8 @@ namespace Retro.Modeling;
 /// </summary>
 public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 {
-    private readonly Embedding _embedding;
-    private readonly Embedding? _positions;
+    private readonly EmbeddingTable _embedding;
+    private readonly EmbeddingTable? _positions;
     private readonly DecoderLayer[] _layers;
     private readonly Normalization _norm;
     private readonly Linear? _head;
