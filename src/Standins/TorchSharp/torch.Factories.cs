@@ -144,7 +144,7 @@ public static partial class torch
         MakeRandint(low, high, [.. size.Select(one => (long)one)], dtype, device, requires_grad, generator, names);
 
     private static Tensor MakeRandint(long low, long high, long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator, string[]? names) =>
-        Made(Aten.randint.Call(low, high, size, generator, dtype ?? ScalarType.Int64, Arg.None, device ?? defaultDevice), requires_grad, names);
+        Made(Aten.randint_low_generator.Call(low, high, size, generator, dtype ?? ScalarType.Int64, Arg.None, device ?? defaultDevice), requires_grad, names);
 
     public static Tensor empty_like(Tensor input, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, string[]? names = null) =>
         Made(Aten.empty_like.Call(input, dtype, Arg.None, device), requires_grad, names);
@@ -184,7 +184,7 @@ public static partial class torch
         Made(Aten.eye_m.Call(rows, columns < 0 ? rows : columns, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
 
     public static Tensor randperm(long n, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null) =>
-        Made(Aten.randperm.Call(n, generator, dtype ?? ScalarType.Int64, Arg.None, device ?? defaultDevice), requires_grad, null);
+        Made(Aten.randperm_generator.Call(n, generator, dtype ?? ScalarType.Int64, Arg.None, device ?? defaultDevice), requires_grad, null);
 
     public static Tensor normal(double mean, double std, ReadOnlySpan<long> size, ScalarType? dtype = null, Device? device = null, bool requires_grad = false, Generator? generator = null, string[]? names = null) =>
         Made(Aten.normal_float_float.Call(mean, std, size, generator, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
@@ -210,10 +210,10 @@ public static partial class torch
         Made(Aten.full.Call(size, value, dtype ?? DefaultFor(value), Arg.None, device ?? defaultDevice), requires_grad, names);
 
     private static Tensor MakeRand(long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator, string[]? names) =>
-        Made(Aten.rand.Call(size, generator, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
+        Made(Aten.rand_generator.Call(size, generator, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
 
     private static Tensor MakeRandn(long[] size, ScalarType? dtype, Device? device, bool requires_grad, Generator? generator, string[]? names) =>
-        Made(Aten.randn.Call(size, generator, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
+        Made(Aten.randn_generator.Call(size, generator, dtype ?? defaultType, Arg.None, device ?? defaultDevice), requires_grad, names);
 
     private static ScalarType DefaultFor(Scalar value) => is_integral(value.Type) ? ScalarType.Int64 : defaultType;
 

@@ -274,13 +274,13 @@ internal static class Aten
     public static readonly Op prelu = new("prelu");
     public static readonly Op prod = new("prod");
     public static readonly Op prod_dim_int = new("prod", "dim_int");
-    public static readonly Op rand = new("rand");
+    public static readonly Op rand_generator = new("rand", "generator");
     public static readonly Op rand_like = new("rand_like");
-    public static readonly Op randint = new("randint");
     public static readonly Op randint_like_low_dtype = new("randint_like", "low_dtype");
-    public static readonly Op randn = new("randn");
+    public static readonly Op randint_low_generator = new("randint", "low_generator");
+    public static readonly Op randn_generator = new("randn", "generator");
     public static readonly Op randn_like = new("randn_like");
-    public static readonly Op randperm = new("randperm");
+    public static readonly Op randperm_generator = new("randperm", "generator");
     public static readonly Op ravel = new("ravel");
     public static readonly Op reciprocal = new("reciprocal");
     public static readonly Op reciprocal_ = new("reciprocal_");
