@@ -54,6 +54,6 @@ public static class Muon
         ArgumentNullException.ThrowIfNull(parameter);
         // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps. So are position biases.
         string[] parts = name.Split('.');
-        return parameter.dim() == 2 && parts[^1] == "weight" && !parts.Any(part => part is "head" || part.Contains("embedding", StringComparison.Ordinal));
+        return parameter.dim() == 2 && parts[^1] == "weight" && !parts.Any(part => part is "head" or "positions" || part.Contains("embedding", StringComparison.Ordinal));
     }
 }

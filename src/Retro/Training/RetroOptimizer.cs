@@ -16,7 +16,7 @@ public sealed class RetroOptimizer : IDisposable
     // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
     private const double ClipEpsilon = 1e-6;
 
-    private readonly List<Slot> slots = [];
+    private readonly List<Slot> _slots = [];
 
     /// <summary>Creates the optimizer.</summary>
     /// <param name="parameters">Named parameters, as a module's named_parameters() gives them.</param>
@@ -38,11 +38,11 @@ public sealed class RetroOptimizer : IDisposable
             // Tied tensors are one parameter with two names.
             if (parameter.requires_grad && seen.Add(parameter.Handle))
             {
-                slots.Add(new Slot(name, parameter, Options.Kind == OptimizerKind.Muon && Muon.Applies(name, parameter)));
+                _slots.Add(new Slot(name, parameter, Options.Kind == OptimizerKind.Muon && Muon.Applies(name, parameter)));
             }
         }
 
-        if (slots.Count == 0)
+        if (_slots.Count == 0)
         {
             throw new TrainingException("Every parameter is frozen, so there is nothing to train; set requires_grad on those to be trained.");
         }
@@ -52,10 +52,10 @@ public sealed class RetroOptimizer : IDisposable
     public RetroOptimizerOptions Options { get; }
 
     /// <summary>The names of the parameters in the optimizer.</summary>
-    public IEnumerable<string> ParameterNames => slots.Select(slot => slot.Name);
+    public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
 
     /// <summary>The parameters that Muon moves.</summary>
-    public IEnumerable<string> MuonNames => slots.Where(slot => slot.Second is null).Select(slot => slot.Name);
+    public IEnumerable<string> MuonNames => _slots.Where(slot => slot.Second is null).Select(slot => slot.Name);
 
     /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
     /// <param name="rate">AdamW's learning rate.</param>
@@ -66,7 +66,7 @@ public sealed class RetroOptimizer : IDisposable
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         List<(Slot Slot, Tensor Gradient)> present = [];
-        foreach (Slot slot in slots)
+        foreach (Slot slot in _slots)
         {
             if (slot.Parameter.grad is { } gradient)
             {
@@ -97,7 +97,7 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>Clears the gradients.</summary>
     public void ClearGradients()
     {
-        foreach (Slot slot in slots)
+        foreach (Slot slot in _slots)
         {
             slot.Parameter.grad = null;
         }
@@ -108,7 +108,7 @@ public sealed class RetroOptimizer : IDisposable
     public IReadOnlyDictionary<string, Tensor> State()
     {
         Dictionary<string, Tensor> state = [];
-        foreach (Slot slot in slots)
+        foreach (Slot slot in _slots)
         {
             state.Add(slot.Name + "/mean", slot.First);
             if (slot.Second is not null)
@@ -122,7 +122,7 @@ public sealed class RetroOptimizer : IDisposable
 
     /// <summary>How many times each parameter has been moved, for a checkpoint.</summary>
     /// <returns>Steps by parameter name.</returns>
-    public IReadOnlyDictionary<string, long> StepCounts() => slots.ToDictionary(slot => slot.Name, slot => slot.Steps);
+    public IReadOnlyDictionary<string, long> StepCounts() => _slots.ToDictionary(slot => slot.Name, slot => slot.Steps);
 
     /// <summary>Takes over the memory of an optimizer over the same parameters.</summary>
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
@@ -156,7 +156,7 @@ public sealed class RetroOptimizer : IDisposable
             tensor.copy_(state[name]);
         }
 
-        foreach (Slot slot in slots)
+        foreach (Slot slot in _slots)
         {
             slot.Steps = steps[slot.Name];
         }
@@ -165,7 +165,7 @@ public sealed class RetroOptimizer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Slot slot in slots)
+        foreach (Slot slot in _slots)
         {
             slot.First.Dispose();
             slot.Second?.Dispose();

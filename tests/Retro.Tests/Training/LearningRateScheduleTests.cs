@@ -5,7 +5,7 @@ namespace Retro.Tests.Training;
 public class LearningRateScheduleTests
 {
     [Fact]
-    public void RatesRiseLinearlyThenFallByACosine()
+    public void Rates_rise_linearly_then_fall_by_a_cosine()
     {
         LearningRateSchedule schedule = new(peak: 0.003, final: 0.0003, warmupSteps: 5, steps: 25);
 
@@ -19,7 +19,7 @@ public class LearningRateScheduleTests
     }
 
     [Fact]
-    public void TheShareOfARunGivesTheRateOfThatStep()
+    public void The_share_of_a_run_gives_the_rate_of_that_step()
     {
         LearningRateSchedule schedule = new(1, 0.1, 10, 200);
         for (int step = 0; step < 200; step++)
@@ -34,7 +34,7 @@ public class LearningRateScheduleTests
     }
 
     [Fact]
-    public void AScheduleWithoutWarmupStartsAtThePeakAndOneOfWarmupAloneEndsThere()
+    public void A_schedule_without_warmup_starts_at_the_peak_and_one_of_warmup_alone_ends_there()
     {
         Assert.Equal(2, new LearningRateSchedule(2, 0, 0, 4).Rate(0), 15);
         Assert.Equal(2, new LearningRateSchedule(2, 0, 4, 4).Rate(3), 15);
@@ -49,6 +49,6 @@ public class LearningRateScheduleTests
     [InlineData(1, 0, 2, 1, "warmupSteps")]
     [InlineData(1, 0, -1, 1, "warmupSteps")]
     [InlineData(1, 0, 0, 0, "steps")]
-    public void ImpossibleSchedulesAreRefused(double peak, double final, long warmup, long steps, string parameter)
+    public void Impossible_schedules_are_refused(double peak, double final, long warmup, long steps, string parameter)
         => Assert.Equal(parameter, Assert.Throws<ArgumentOutOfRangeException>(() => new LearningRateSchedule(peak, final, warmup, steps)).ParamName);
 }

@@ -10,7 +10,7 @@ public class MuonTests
     [InlineData(4, 4)]
     [InlineData(3, 7)]
     [InlineData(9, 5)]
-    public void OrthogonalizationEqualsTheLiteralIterationOfEachMatrix(int rows, int columns)
+    public void Orthogonalization_equals_the_literal_iteration_of_each_matrix(int rows, int columns)
     {
         using DisposeScope scope = NewDisposeScope();
         Random random = new(rows * 31 + columns);
@@ -24,7 +24,7 @@ public class MuonTests
     }
 
     [Fact]
-    public void SingularValuesComeNearOne()
+    public void Singular_values_come_near_one()
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
@@ -38,14 +38,14 @@ public class MuonTests
     }
 
     [Fact]
-    public void AMatrixOfZerosStaysZero()
+    public void A_matrix_of_zeros_stays_zero()
     {
         using DisposeScope scope = NewDisposeScope();
         Assert.All(Muon.Orthogonalize(zeros(1, 4, 3)).contiguous().data<float>().ToArray(), value => Assert.Equal(0, value));
     }
 
     [Fact]
-    public void OtherThanThreeDimensionsAreRefused()
+    public void Other_than_three_dimensions_are_refused()
     {
         using DisposeScope scope = NewDisposeScope();
         ShapeException exception = Assert.Throws<ShapeException>(() => Muon.Orthogonalize(zeros(4, 3)));
@@ -60,7 +60,7 @@ public class MuonTests
     [InlineData("encoder.embedding.weight", 2, false)]
     [InlineData("head.weight", 2, false)]
     [InlineData("decoder.1.attn.u", 2, false)]
-    public void MuonTakesTheMatricesOfTheLayers(string name, int dimensions, bool expected)
+    public void Muon_takes_the_matrices_of_the_layers(string name, int dimensions, bool expected)
     {
         using DisposeScope scope = NewDisposeScope();
         Assert.Equal(expected, Muon.Applies(name, zeros(Enumerable.Repeat(2L, dimensions).ToArray())));

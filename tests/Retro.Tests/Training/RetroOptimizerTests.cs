@@ -8,7 +8,7 @@ namespace Retro.Tests.Training;
 public class RetroOptimizerTests
 {
     [Fact]
-    public void AdamWFollowsItsDefinitionAndDecaysMatricesOnly()
+    public void AdamW_follows_its_definition_and_decays_matrices_only()
     {
         using DisposeScope scope = NewDisposeScope();
         double[] matrix = [0.5, -0.25, 1, 2, -1, 0.125];
@@ -44,7 +44,7 @@ public class RetroOptimizerTests
     }
 
     [Fact]
-    public void MuonFollowsTheLiteralRule()
+    public void Muon_follows_the_literal_rule()
     {
         using DisposeScope scope = NewDisposeScope();
         Random random = new(3);
@@ -83,7 +83,7 @@ public class RetroOptimizerTests
     }
 
     [Fact]
-    public void GradientsAreScaledToTheGlobalNormAndCleared()
+    public void Gradients_are_scaled_to_the_global_norm_and_cleared()
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(tensor(new double[] { 0, 0 }, [2]));
@@ -107,7 +107,7 @@ public class RetroOptimizerTests
     [InlineData(OptimizerKind.AdamW, double.PositiveInfinity)]
     [InlineData(OptimizerKind.Muon, double.NaN)]
     [InlineData(OptimizerKind.Muon, double.NegativeInfinity)]
-    public void AGradientThatIsNotFiniteMovesNothing(OptimizerKind kind, double bad)
+    public void A_gradient_that_is_not_finite_moves_nothing(OptimizerKind kind, double bad)
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
@@ -123,7 +123,7 @@ public class RetroOptimizerTests
     }
 
     [Fact]
-    public void FrozenParametersAreAbsentAndThoseWithoutGradientStayAsTheyAre()
+    public void Frozen_parameters_are_absent_and_those_without_gradient_stay_as_they_are()
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter frozen = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]), requires_grad: false);
@@ -143,7 +143,7 @@ public class RetroOptimizerTests
     [Theory]
     [InlineData(OptimizerKind.AdamW)]
     [InlineData(OptimizerKind.Muon)]
-    public void StateCarriesOverAndForeignStateIsRefused(OptimizerKind kind)
+    public void State_carries_over_and_foreign_state_is_refused(OptimizerKind kind)
     {
         using DisposeScope scope = NewDisposeScope();
         RetroOptimizerOptions options = new() { Kind = kind };
@@ -167,7 +167,7 @@ public class RetroOptimizerTests
     }
 
     [Fact]
-    public void EveryFaultOfTheOptionsIsNamed()
+    public void Every_fault_of_the_options_is_named()
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(zeros(2, 3));

@@ -1,0 +1,62 @@
+namespace Retro.Training;
+
+/// <summary>
+/// How often, in the first part of training, a neighbor is replaced by the window's own text ("planted"), and how much that text is shifted and damaged.
+/// </summary>
+/// <remarks>
+/// A small RETRO trained plainly never learns to read its neighbors: sharp attention over all their tokens is too hard to find by chance. Aligned copies
+/// are found at once; shifting and damaging them more and more carries the attention from position to content. Nothing is planted in evaluation.
+/// </remarks>
+public sealed record PlantingSchedule
+{
+    /// <summary>Share of the chunks that get a planted neighbor at the start. It falls linearly to 0 at <see cref="End"/>. Default 0.8.</summary>
+    public double Share { get; init; } = 0.8;
+
+    /// <summary>Share of the training after which nothing is planted. Default 0.75.</summary>
+    public double End { get; init; } = 0.75;
+
+    /// <summary>Share of the training during which copies are aligned and whole; from there to <see cref="End"/> shift and damage grow linearly. Default 0.15.</summary>
+    public double AlignedUntil { get; init; } = 0.15;
+
+    /// <summary>Largest shift, in tokens to either side, at the end of the growth. Default 40.</summary>
+    public int MaximumShift { get; init; } = 40;
+
+    /// <summary>Largest share of a copy's tokens replaced by others, at the end of the growth. Default 0.4.</summary>
+    public double MaximumNoise { get; init; } = 0.4;
+
+    /// <summary>What holds at a point of the training.</summary>
+    /// <param name="progress">Share of the training that is done, from 0 to 1.</param>
+    /// <returns>Share of chunks with a planted neighbor, largest shift in tokens, largest share of replaced tokens.</returns>
+    public (double Share, int Shift, double Noise) At(double progress)
+    {
+        progress = Math.Clamp(progress, 0, 1);
+        if (progress >= End)
+        {
+            return (0, MaximumShift, MaximumNoise);
+        }
+
+        double growth = Math.Clamp((progress - AlignedUntil) / (End - AlignedUntil), 0, 1);
+        return (Share * (1 - progress / End), (int)Math.Round(MaximumShift * growth), MaximumNoise * growth);
+    }
+
+    internal IEnumerable<string> Faults()
+    {
+        foreach ((string name, double value) in new[] { (nameof(Share), Share), (nameof(End), End), (nameof(MaximumNoise), MaximumNoise) })
+        {
+            if (!(value >= 0 && value <= 1))
+            {
+                yield return $"{nameof(PlantingSchedule)}.{name} is {value}; expected 0 to 1.";
+            }
+        }
+
+        if (!(AlignedUntil >= 0 && AlignedUntil <= End))
+        {
+            yield return $"{nameof(PlantingSchedule)}.{nameof(AlignedUntil)} is {AlignedUntil}; expected 0 to {nameof(End)}, {End}.";
+        }
+
+        if (MaximumShift < 0)
+        {
+            yield return $"{nameof(PlantingSchedule)}.{nameof(MaximumShift)} is {MaximumShift}; expected at least 0.";
+        }
+    }
+}

@@ -1,0 +1,20 @@
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>What one forward pass of training reads. Disposing it disposes its tensors.</summary>
+/// <param name="Tokens">Token ids, int64 [B, T].</param>
+/// <param name="Neighbors">Retrieved token ids, int64 [B, C, K, R] with C at most T/M; null: retrieval off.</param>
+/// <param name="Valid">Which retrieved tokens exist, bool [B, C, K, R]; null: all.</param>
+/// <param name="LossMask">Which tokens count as targets, bool [B, T]; null: all. The first token of a row never is one.</param>
+public sealed record TrainingBatch(Tensor Tokens, Tensor? Neighbors = null, Tensor? Valid = null, Tensor? LossMask = null) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Tokens.Dispose();
+        Neighbors?.Dispose();
+        Valid?.Dispose();
+        LossMask?.Dispose();
+    }
+}

@@ -1,0 +1,86 @@
+namespace Retro.Training;
+
+/// <summary>Settings of a training.</summary>
+public sealed record TrainingOptions
+{
+    /// <summary>Steps in all. Where <see cref="TimeBudget"/> is set, only its ratio to <see cref="WarmupSteps"/> counts, as the shape of the schedule. Default 1,000.</summary>
+    public long Steps { get; init; } = 1000;
+
+    /// <summary>Steps of the warm-up. Default 50.</summary>
+    public long WarmupSteps { get; init; } = 50;
+
+    /// <summary>
+    /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training cannot be repeated to the bit.
+    /// </summary>
+    public TimeSpan? TimeBudget { get; init; }
+
+    /// <summary>AdamW's learning rate at the end of the warm-up. Default 2e-4, the paper's for models below 7 billion parameters.</summary>
+    public double LearningRate { get; init; } = 2e-4;
+
+    /// <summary>AdamW's learning rate at the end; null: a tenth of <see cref="LearningRate"/>, as in the paper.</summary>
+    public double? FinalLearningRate { get; init; }
+
+    /// <summary>Muon's learning rate at the end of the warm-up; it rises and falls as AdamW's does. Default 0.02.</summary>
+    public double MuonLearningRate { get; init; } = 0.02;
+
+    /// <summary>The optimizer.</summary>
+    public RetroOptimizerOptions Optimizer { get; init; } = new();
+
+    /// <summary>Batches whose gradients are averaged in a step. Default 1.</summary>
+    public int Accumulation { get; init; } = 1;
+
+    /// <summary>Folder of the checkpoint; null: none is written. Default none.</summary>
+    public string? CheckpointFolder { get; init; }
+
+    /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is cancelled. Default 0.</summary>
+    public long CheckpointEvery { get; init; }
+
+    /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>
+    public int MaximumSkippedSteps { get; init; } = 10;
+
+    /// <summary>Decides what dropout drops. Default 0.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>What lets a model of some million parameters learn to read its neighbors within minutes: Muon at 0.02 for the matrices, AdamW at 0.004 for the rest.</summary>
+    public static TrainingOptions SmallModel { get; } = new()
+    {
+        LearningRate = 4e-3,
+        Optimizer = new RetroOptimizerOptions { Kind = OptimizerKind.Muon },
+    };
+
+    /// <summary>The schedule of AdamW's learning rate.</summary>
+    /// <returns>The schedule.</returns>
+    public LearningRateSchedule Schedule() => new(LearningRate, FinalLearningRate ?? LearningRate / 10, WarmupSteps, Steps);
+
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="TrainingException">A setting is outside its range; the message lists every fault.</exception>
+    public TrainingOptions Validate()
+    {
+        List<string> faults = [.. Optimizer.Faults()];
+        try
+        {
+            _ = Schedule();
+        }
+        catch (ArgumentOutOfRangeException exception)
+        {
+            faults.Add(exception.Message);
+        }
+
+        Require(faults, TimeBudget is null || TimeBudget > TimeSpan.Zero, nameof(TimeBudget), TimeBudget, "more than no time");
+        Require(faults, MuonLearningRate > 0 && double.IsFinite(MuonLearningRate), nameof(MuonLearningRate), MuonLearningRate, "a number above 0");
+        Require(faults, Accumulation > 0, nameof(Accumulation), Accumulation, "at least 1");
+        Require(faults, CheckpointEvery >= 0, nameof(CheckpointEvery), CheckpointEvery, "at least 0");
+        Require(faults, CheckpointEvery == 0 || CheckpointFolder is not null, nameof(CheckpointEvery), CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
+        Require(faults, MaximumSkippedSteps > 0, nameof(MaximumSkippedSteps), MaximumSkippedSteps, "at least 1");
+        return faults.Count == 0 ? this : throw new TrainingException(string.Join(Environment.NewLine, faults));
+    }
+
+    private static void Require(List<string> faults, bool condition, string name, object? value, string expected)
+    {
+        if (!condition)
+        {
+            faults.Add($"{name} is {value}; expected {expected}.");
+        }
+    }
+}

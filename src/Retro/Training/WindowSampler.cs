@@ -1,0 +1,237 @@
+using System.Globalization;
+using Retro.Database;
+using Retro.Search;
+
+namespace Retro.Training;
+
+/// <summary>
+/// Training windows of a chunk database: T/M consecutive chunks in a seeded random order, with the neighbors of a precomputed table.
+/// </summary>
+/// <remarks>
+/// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different chunks.</para>
+/// <para>Padding and a document's first token are no targets. A neighbor never comes from any document with a token in the window, nor from a copy of one
+/// (arXiv 2112.04426, section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window goes on with the same document:
+/// they are the neighbors of a chunk, read while the next one is predicted.</para>
+/// </remarks>
+public sealed class WindowSampler : ITrainingData
+{
+    private const int OrderPurpose = 1;
+    private const int StartPurpose = 2;
+    private const int DropPurpose = 3;
+    private const int PlantPurpose = 4;
+
+    private readonly ChunkDatabase _database;
+    private readonly NeighborTable? _table;
+    private readonly ChunkDatabase _retrieval;
+    private readonly int[] _windowGroups;
+    private readonly int[] _retrievalGroups;
+    private readonly int _chunks;
+
+    /// <summary>Creates the sampler. It reads the database and the table and owns neither.</summary>
+    /// <param name="database">The text to train on.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted neighbors alone.</param>
+    /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
+    /// <exception cref="TrainingException">A setting is outside its range, or the database is smaller than a window.</exception>
+    /// <exception cref="DatabaseException">The table does not belong to the databases.</exception>
+    public WindowSampler(ChunkDatabase database, WindowSamplerOptions options, NeighborTable? table = null, ChunkDatabase? retrieval = null)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(options);
+        string[] faults = [.. options.Faults(database.ChunkLength)];
+        if (faults.Length > 0)
+        {
+            throw new TrainingException(string.Join(Environment.NewLine, faults));
+        }
+
+        _database = database;
+        _table = table;
+        _retrieval = retrieval ?? database;
+        table?.RequireMatch(_database, _retrieval);
+        if (_retrieval.Manifest.TokenizerHash != database.Manifest.TokenizerHash)
+        {
+            throw new DatabaseException(
+                $"The database {database.Folder} was made with the tokenizer {database.Manifest.TokenizerHash}, the retrieval database {_retrieval.Folder} with {_retrieval.Manifest.TokenizerHash}; build both with the same one.");
+        }
+
+        Options = options;
+        _chunks = options.Tokens / database.ChunkLength;
+        WindowsPerEpoch = database.ChunkCount / _chunks;
+        if (WindowsPerEpoch == 0)
+        {
+            throw new TrainingException(
+                $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.Tokens} tokens needs {_chunks}; take more text or shorter windows.");
+        }
+
+        // Documents with the same text are one: a copy would show the window's own future.
+        Dictionary<string, int> groups = [];
+        _windowGroups = Groups(database, groups);
+        _retrievalGroups = ReferenceEquals(_retrieval, database) ? _windowGroups : Groups(_retrieval, groups);
+        Identity = string.Create(
+            CultureInfo.InvariantCulture,
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.SourceName ?? "none"}, {options}");
+    }
+
+    /// <summary>The settings.</summary>
+    public WindowSamplerOptions Options { get; }
+
+    /// <summary>Windows of one pass over the database.</summary>
+    public long WindowsPerEpoch { get; }
+
+    /// <inheritdoc/>
+    public string Identity { get; }
+
+    private bool HasNeighbors => Options.Neighbors > 0 && _chunks > 1 && (_table is not null || Options.Planting is not null);
+
+    /// <summary>The first chunk of a window; the others follow it, around the end of the database.</summary>
+    /// <param name="window">Number of the window, from 0, over all epochs.</param>
+    /// <returns>Number of a chunk.</returns>
+    public long FirstChunk(long window)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(window);
+        (long epoch, long place) = Math.DivRem(window, WindowsPerEpoch);
+        long start = new SeededPermutation(_database.ChunkCount, Options.Seed, StartPurpose, epoch).At(0);
+        long order = new SeededPermutation(WindowsPerEpoch, Options.Seed, OrderPurpose, epoch).At(place);
+        return (start + order * _chunks) % _database.ChunkCount;
+    }
+
+    /// <inheritdoc/>
+    public TokenBatch Batch(long index, double progress)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(index);
+        TokenBatch batch = new(Options.Rows, Options.Tokens);
+        if (HasNeighbors && new SeededRandom(Options.Seed, DropPurpose, index).NextDouble() >= Options.RetrievalDropout)
+        {
+            // The last chunk's neighbors could only help to predict a token beyond the window.
+            batch.AddNeighbors(_chunks - 1, Options.Neighbors, Options.RetrievedLength);
+        }
+
+        for (int row = 0; row < Options.Rows; row++)
+        {
+            long window = checked(index * Options.Rows + row);
+            long first = FirstChunk(window);
+            CopyTokens(batch, row, first);
+            if (batch.Neighbors is not null)
+            {
+                CopyNeighbors(batch, row, first);
+                Plant(batch, row, first, window, progress);
+            }
+        }
+
+        return batch;
+    }
+
+    private static int[] Groups(ChunkDatabase database, Dictionary<string, int> groups)
+    {
+        int[] result = new int[database.Documents.Count];
+        for (int document = 0; document < result.Length; document++)
+        {
+            string hash = database.Documents[document].ContentHash;
+            if (!groups.TryGetValue(hash, out int group))
+            {
+                group = groups.Count;
+                groups.Add(hash, group);
+            }
+
+            result[document] = group;
+        }
+
+        return result;
+    }
+
+    private long ChunkAt(long first, int offset) => (first + offset) % _database.ChunkCount;
+
+    private bool GoesOn(long first, int chunk) => _database.Continuation(ChunkAt(first, chunk)) == ChunkAt(first, chunk + 1);
+
+    private void CopyTokens(TokenBatch batch, int row, long first)
+    {
+        int length = _database.ChunkLength;
+        for (int offset = 0; offset < _chunks; offset++)
+        {
+            long chunk = ChunkAt(first, offset);
+            int start = row * batch.Length + offset * length;
+            ReadOnlySpan<int> tokens = _database.Tokens(chunk);
+            for (int position = 0; position < length; position++)
+            {
+                batch.Tokens[start + position] = tokens[position];
+            }
+
+            batch.LossMask.AsSpan(start + _database.TokenCount(chunk), length - _database.TokenCount(chunk)).Clear();
+            if (_database.Documents[_database.DocumentOf(chunk)].FirstChunk == chunk)
+            {
+                batch.LossMask[start] = false;
+            }
+        }
+    }
+
+    private void CopyNeighbors(TokenBatch batch, int row, long first)
+    {
+        if (_table is null)
+        {
+            return;
+        }
+
+        HashSet<int> inWindow = [];
+        for (int offset = 0; offset < _chunks; offset++)
+        {
+            inWindow.Add(_windowGroups[_database.DocumentOf(ChunkAt(first, offset))]);
+        }
+
+        for (int chunk = 0; chunk < batch.Chunks; chunk++)
+        {
+            if (!GoesOn(first, chunk))
+            {
+                continue;
+            }
+
+            int found = 0;
+            foreach (long candidate in _table.Row(ChunkAt(first, chunk)))
+            {
+                if (found == Options.Neighbors)
+                {
+                    break;
+                }
+
+                if (candidate >= 0 && !inWindow.Contains(_retrievalGroups[_retrieval.DocumentOf(candidate)]))
+                {
+                    int start = batch.NeighborOffset(row, chunk, found++);
+                    _retrieval.CopyRetrieved(candidate, batch.Neighbors.AsSpan(start, batch.RetrievedLength), batch.Valid.AsSpan(start, batch.RetrievedLength));
+                }
+            }
+        }
+    }
+
+    private void Plant(TokenBatch batch, int row, long first, long window, double progress)
+    {
+        (double share, int largestShift, double largestNoise) = Options.Planting?.At(progress) ?? default;
+        if (share == 0)
+        {
+            return;
+        }
+
+        SeededRandom random = new(Options.Seed, PlantPurpose, window);
+        for (int chunk = 0; chunk < batch.Chunks; chunk++)
+        {
+            if (random.NextDouble() >= share || !GoesOn(first, chunk))
+            {
+                continue;
+            }
+
+            int start = batch.NeighborOffset(row, chunk, random.Below(batch.NeighborsPerChunk));
+            int shift = random.Below(2 * largestShift + 1) - largestShift;
+            double noise = random.NextDouble() * largestNoise;
+            long own = ChunkAt(first, chunk);
+            DocumentEntry document = _database.Documents[_database.DocumentOf(own)];
+            long begin = (own - document.FirstChunk) * _database.ChunkLength + shift;
+            for (int token = 0; token < batch.RetrievedLength; token++)
+            {
+                long position = begin + token;
+                bool exists = position >= 0 && position < document.TokenCount;
+                batch.Valid![start + token] = exists;
+                batch.Neighbors![start + token] = !exists ? 0
+                    : random.NextDouble() < noise ? batch.Tokens[row * batch.Length + random.Below(batch.Length)]
+                    : _database.Tokens(document.FirstChunk + position / _database.ChunkLength)[(int)(position % _database.ChunkLength)];
+            }
+        }
+    }
+}

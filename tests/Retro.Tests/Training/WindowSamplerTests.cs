@@ -1,0 +1,284 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Text;
+using Retro.Training;
+
+namespace Retro.Tests.Training;
+
+public sealed class WindowSamplerTests : IDisposable
+{
+    private const int M = 8;
+    private const int R = 16;
+
+    private readonly TestDatabases _databases = new();
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose()
+    {
+        _databases.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void A_neighbor_never_shares_a_document_with_its_window()
+    {
+        using ChunkDatabase database = Database(80, out _);
+        using NeighborTable table = Table(database);
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 3, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
+        Dictionary<string, List<long>> byContent = ByContent(database);
+        int neighbors = 0, filtered = 0;
+        for (long index = 0; index < 40; index++)
+        {
+            TokenBatch batch = sampler.Batch(index, 0.5);
+            for (int row = 0; row < 3; row++)
+            {
+                long[] chunks = Chunks(database, sampler, index * 3 + row, 4);
+                string[] texts = [.. chunks.Select(chunk => database.Documents[database.DocumentOf(chunk)].ContentHash)];
+                for (int chunk = 0; chunk < 3; chunk++)
+                {
+                    bool goesOn = database.Continuation(chunks[chunk]) == chunks[chunk + 1];
+                    // What the rule allows, computed the slow way from the table and the texts.
+                    long[] allowed = goesOn
+                        ? [.. table.Row(chunks[chunk]).ToArray().Where(c => c >= 0 && !texts.Contains(database.Documents[database.DocumentOf(c)].ContentHash))]
+                        : [];
+                    filtered += goesOn ? table.Row(chunks[chunk]).ToArray().Count(c => c >= 0) - allowed.Length : 0;
+                    for (int neighbor = 0; neighbor < 2; neighbor++)
+                    {
+                        long[] tokens = new long[R];
+                        bool[] valid = new bool[R];
+                        if (neighbor < allowed.Length)
+                        {
+                            database.CopyRetrieved(allowed[neighbor], tokens, valid);
+                            neighbors++;
+                        }
+
+                        int offset = batch.NeighborOffset(row, chunk, neighbor);
+                        Assert.Equal(valid, batch.Valid!.Skip(offset).Take(R));
+                        Assert.Equal(tokens.Where((_, i) => valid[i]), batch.Neighbors!.Skip(offset).Take(R).Where((_, i) => valid[i]));
+                    }
+                }
+            }
+        }
+
+        // The test means something: neighbors were given, others were taken away, and there are copies of documents.
+        Assert.True(neighbors > 50);
+        Assert.True(filtered > 20);
+        Assert.Contains(byContent.Values, documents => documents.Count > 1);
+    }
+
+    [Fact]
+    public void Windows_are_consecutive_chunks_and_padding_and_first_tokens_are_no_targets()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 2, Neighbors = 0, Seed = 1 });
+        for (long index = 0; index < 30; index++)
+        {
+            TokenBatch batch = sampler.Batch(index, 0);
+            Assert.Null(batch.Neighbors);
+            for (int row = 0; row < 2; row++)
+            {
+                long[] chunks = Chunks(database, sampler, index * 2 + row, 4);
+                for (int offset = 0; offset < 4 * M; offset++)
+                {
+                    long chunk = chunks[offset / M];
+                    int at = offset % M;
+                    bool first = at == 0 && database.Documents[database.DocumentOf(chunk)].FirstChunk == chunk;
+                    Assert.Equal(database.Tokens(chunk)[at], batch.Tokens[row * 4 * M + offset]);
+                    Assert.Equal(at < database.TokenCount(chunk) && !first, batch.LossMask[row * 4 * M + offset]);
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void An_epoch_reads_every_window_once_and_the_next_one_cuts_elsewhere()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Seed = 3 });
+        List<long[]> epochs = [];
+        for (int epoch = 0; epoch < 3; epoch++)
+        {
+            long[] firsts = [.. Enumerable.Range(0, (int)sampler.WindowsPerEpoch).Select(i => sampler.FirstChunk(epoch * sampler.WindowsPerEpoch + i))];
+            long[] covered = [.. firsts.SelectMany(first => Enumerable.Range(0, 4).Select(i => (first + i) % database.ChunkCount))];
+            Assert.Equal(covered.Length, covered.Distinct().Count());
+            Assert.InRange(covered.Length, database.ChunkCount - 3, database.ChunkCount);
+            epochs.Add(firsts);
+        }
+
+        Assert.NotEqual(epochs[0].Order(), epochs[1].Order());
+        Assert.NotEqual(epochs[0], epochs[0].Order());
+        WindowSampler other = new(database, new() { Tokens = 4 * M, Seed = 4 });
+        Assert.NotEqual(epochs[0], Enumerable.Range(0, epochs[0].Length).Select(i => other.FirstChunk(i)));
+    }
+
+    [Fact]
+    public void A_batch_is_a_function_of_its_number_and_the_progress()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        using NeighborTable table = Table(database);
+        WindowSamplerOptions options = new() { Tokens = 4 * M, RetrievedLength = R, Planting = new(), Seed = 9 };
+        WindowSampler one = new(database, options, table), other = new(database, options, table);
+        TokenBatch[] forward = [.. Enumerable.Range(0, 20).Select(i => one.Batch(i, i / 20.0))];
+        TokenBatch[] backward = [.. Enumerable.Range(0, 20).Reverse().Select(i => other.Batch(i, i / 20.0)).Reverse()];
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.Equal(forward[i].Tokens, backward[i].Tokens);
+            Assert.Equal(forward[i].Neighbors, backward[i].Neighbors);
+            Assert.Equal(forward[i].Valid, backward[i].Valid);
+        }
+
+        Assert.Equal(one.Identity, other.Identity);
+        Assert.NotEqual(one.Identity, new WindowSampler(database, options with { Seed = 8 }, table).Identity);
+        Assert.NotEqual(one.Identity, new WindowSampler(database, options).Identity);
+    }
+
+    [Fact]
+    public void Retrieval_is_dropped_for_the_asked_share_of_batches()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        using NeighborTable table = Table(database);
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, RetrievedLength = R, RetrievalDropout = 0.1 }, table);
+        int dropped = Enumerable.Range(0, 1000).Count(i => sampler.Batch(i, 0).Neighbors is null);
+        Assert.InRange(dropped, 60, 140);
+    }
+
+    [Fact]
+    public void At_first_planted_neighbors_are_the_windows_own_text()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Planting = new() { Share = 1 } });
+        int planted = 0;
+        for (long index = 0; index < 50; index++)
+        {
+            TokenBatch batch = sampler.Batch(index, 0);
+            long[] chunks = Chunks(database, sampler, index, 4);
+            for (int chunk = 0; chunk < 3; chunk++)
+            {
+                bool goesOn = database.Continuation(chunks[chunk]) == chunks[chunk + 1];
+                bool[][] valid = [.. Enumerable.Range(0, 2).Select(k => batch.Valid![batch.NeighborOffset(0, chunk, k)..][..R])];
+                Assert.Equal(goesOn ? 1 : 0, valid.Count(v => v.Contains(true)));
+                if (goesOn)
+                {
+                    long[] tokens = new long[R];
+                    bool[] exists = new bool[R];
+                    database.CopyRetrieved(chunks[chunk], tokens, exists);
+                    int slot = valid[0].Contains(true) ? 0 : 1;
+                    Assert.Equal(exists, valid[slot]);
+                    Assert.Equal(tokens.Where((_, i) => exists[i]), batch.Neighbors![batch.NeighborOffset(0, chunk, slot)..][..R].Where((_, i) => exists[i]));
+                    planted++;
+                }
+            }
+        }
+
+        Assert.True(planted > 20);
+    }
+
+    [Fact]
+    public void Later_copies_are_shifted_within_the_document_and_damaged_and_at_last_none_is_planted()
+    {
+        using ChunkDatabase database = Database(60, out _);
+        PlantingSchedule planting = new() { Share = 1, MaximumShift = 5, MaximumNoise = 0.4 };
+        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting });
+        HashSet<int> shifts = [];
+        int equal = 0, all = 0, chunksThatGoOn = 0, planted = 0;
+        for (long index = 0; index < 300; index++)
+        {
+            TokenBatch batch = sampler.Batch(index, 0.7499);
+            long[] chunks = Chunks(database, sampler, index, 4);
+            for (int chunk = 0; chunk < 3; chunk++)
+            {
+                if (database.Continuation(chunks[chunk]) != chunks[chunk + 1])
+                {
+                    continue;
+                }
+
+                chunksThatGoOn++;
+                int start = batch.NeighborOffset(0, chunk, 0);
+                planted += batch.Valid![start..(start + R)].Contains(true) ? 1 : 0;
+            }
+        }
+
+        // Almost at the end hardly any copy is planted any more: the share falls linearly.
+        Assert.InRange(planted, 0, chunksThatGoOn / 20);
+
+        WindowSampler steady = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting with { End = 1, AlignedUntil = 0, MaximumShift = 10, MaximumNoise = 0.8 } });
+        for (long index = 0; index < 300; index++)
+        {
+            // Half way: shifts to 5, damage to 0.4.
+            TokenBatch batch = steady.Batch(index, 0.5);
+            long[] chunks = Chunks(database, steady, index, 4);
+            for (int chunk = 0; chunk < 3; chunk++)
+            {
+                int start = batch.NeighborOffset(0, chunk, 0);
+                bool[] valid = batch.Valid![start..(start + R)];
+                if (!valid.Contains(true))
+                {
+                    continue;
+                }
+
+                DocumentEntry document = database.Documents[database.DocumentOf(chunks[chunk])];
+                int[] text = [.. Enumerable.Range(0, document.ChunkCount).SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
+                int position = (int)(chunks[chunk] - document.FirstChunk) * M;
+                // The shift is the one whose text agrees best.
+                (int shift, int agreeing) = Enumerable.Range(-5, 11)
+                    .Select(s => (s, Enumerable.Range(0, R).Count(i => position + s + i >= 0 && position + s + i < text.Length && text[position + s + i] == batch.Neighbors![start + i])))
+                    .MaxBy(pair => pair.Item2);
+                Assert.Equal(Enumerable.Range(0, R).Select(i => position + shift + i >= 0 && position + shift + i < text.Length), valid);
+                shifts.Add(shift);
+                equal += agreeing;
+                all += valid.Count(v => v);
+            }
+        }
+
+        Assert.Equal(Enumerable.Range(-5, 11), shifts.Order());
+        // The damage is uniform from 0 to 0.4, so 0.2 on average; a replaced token may be the right one by chance.
+        Assert.InRange((double)equal / all, 0.76, 0.9);
+        Assert.All(Enumerable.Range(0, 50), index => Assert.DoesNotContain(true, sampler.Batch(index, 0.75).Valid!));
+    }
+
+    [Fact]
+    public void Faults_of_the_options_are_named_together_and_a_small_database_is_refused()
+    {
+        using ChunkDatabase database = Database(3, out _);
+        TrainingException exception = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 12, Rows = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
+        Assert.All(["Tokens is 12", "Rows is 0", "RetrievalDropout is 2", "PlantingSchedule.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        TrainingException small = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 8000 }));
+        Assert.Contains("needs 1000", small.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_table_of_another_database_is_refused()
+    {
+        using ChunkDatabase database = Database(40, out _);
+        using ChunkDatabase other = _databases.Build(TestDatabases.Documents(40, seed: 77), M, "other");
+        using NeighborTable table = Table(other);
+        Assert.Throws<DatabaseException>(() => new WindowSampler(database, new() { Tokens = 4 * M }, table));
+    }
+
+    /// <summary>Documents of 0 to 60 bytes; every eighth is a copy of an earlier one under another name.</summary>
+    private ChunkDatabase Database(int count, out List<Document> documents)
+    {
+        List<Document> made = TestDatabases.Documents(count);
+        documents = [.. made.Select((document, i) => i % 8 == 7 ? TestDatabases.Document(document.Id, made[i - 3].Text) : document)];
+        return _databases.Build(documents, M);
+    }
+
+    /// <summary>Six neighbors of each chunk: chunks next to it, which are mostly of the same or a nearby document, and far ones.</summary>
+    private NeighborTable Table(ChunkDatabase database)
+    {
+        long number = -1;
+        GivenNeighborSource source = new(database, _ =>
+        {
+            number++;
+            return [.. new long[] { 1, 2, -1, 24, -24, 100 }.Select(distance => ((number + distance) % database.ChunkCount + database.ChunkCount) % database.ChunkCount)];
+        });
+        return NeighborTable.Build(Path.Combine(_folder.Path, Guid.NewGuid().ToString("N")), database, source, 6, excludeOwnDocument: false);
+    }
+
+    private static long[] Chunks(ChunkDatabase database, WindowSampler sampler, long window, int count)
+        => [.. Enumerable.Range(0, count).Select(i => (sampler.FirstChunk(window) + i) % database.ChunkCount)];
+
+    private static Dictionary<string, List<long>> ByContent(ChunkDatabase database)
+        => database.Documents.Select((entry, i) => (entry.ContentHash, (long)i)).GroupBy(pair => pair.ContentHash).ToDictionary(group => group.Key, group => group.Select(pair => pair.Item2).ToList());
+}
