@@ -1,4 +1,5 @@
 using Retro.Database;
+using Retro.Embedding;
 
 namespace Retro.Search;
 
@@ -13,7 +14,7 @@ public delegate void ChunkKeys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<f
 /// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has no more;
 /// an index with inverted lists is then looked into more of them.
 /// </summary>
-public sealed partial class DenseNeighborSource : INeighborSource
+public sealed class DenseNeighborSource : INeighborSource
 {
     /// <summary>Queries searched in one go: enough for matrix products, few enough for the wide rows of a widened search.</summary>
     private const int Block = 512;
@@ -23,6 +24,16 @@ public sealed partial class DenseNeighborSource : INeighborSource
 
     // The number of probed lists belongs to the index, so searches take turns; FAISS itself uses all threads.
     private readonly Lock gate = new();
+
+    /// <summary>Creates the source.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="index">The index of its chunks' keys, numbered as the chunks; it stays the caller's to dispose.</param>
+    /// <param name="keyer">The function that made those keys.</param>
+    /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
+    public DenseNeighborSource(ChunkDatabase database, VectorIndex index, ChunkKeyer keyer)
+        : this(database, index, (keyer ?? throw new ArgumentNullException(nameof(keyer))).Keys, keyer.Dimensions, keyer.Identity)
+    {
+    }
 
     /// <summary>Creates the source with any function that makes keys.</summary>
     /// <param name="database">The database.</param>

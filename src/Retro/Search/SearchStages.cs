@@ -1,5 +1,6 @@
 using System.Globalization;
 using Retro.Database;
+using Retro.Embedding;
 
 namespace Retro.Search;
 
@@ -7,7 +8,7 @@ namespace Retro.Search;
 /// The stages that make a database searchable, each a function on a database that leaves a file in its folder and registers it in the manifest: keys, vector index, keyword
 /// index, neighbor table. A stage whose file is there and made from the same things does nothing; one that was interrupted goes on where it stopped, if it works in blocks.
 /// </summary>
-public static partial class SearchStages
+public static class SearchStages
 {
     /// <summary>The keys' file name.</summary>
     public const string KeysFile = "keys.bin";
@@ -25,6 +26,18 @@ public static partial class SearchStages
     private const string ParametersDetail = "parameters";
     private const string K1Detail = "k1";
     private const string BDetail = "b";
+
+    /// <summary>Makes the key of every chunk (<see cref="KeysFile"/>), in blocks, resumable.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="DatabaseException">The file cannot be written.</exception>
+    public static void BuildKeys(ChunkDatabase database, ChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(keyer);
+        BuildKeys(database, keyer.Keys, keyer.Dimensions, keyer.Identity, progress, cancellationToken);
+    }
 
     /// <summary>Makes the key of every chunk (<see cref="KeysFile"/>) with any function, in blocks, resumable.</summary>
     /// <param name="database">The database.</param>
@@ -49,6 +62,8 @@ public static partial class SearchStages
         {
             return;
         }
+
+        Forget(database, KeysFile);
 
         KeyFile.Write(Path.Combine(database.Folder, KeysFile), database, keys, dimensions, keyIdentity, KeyBlock, progress, cancellationToken);
         database.Register(KeysFile, details, progress, cancellationToken);
@@ -95,6 +110,7 @@ public static partial class SearchStages
             index.Add(keys.Rows(first, (int)Math.Min(AddBlock, keys.Count - first)));
         }
 
+        Forget(database, VectorIndexFile);
         index.Save(Path.Combine(database.Folder, VectorIndexFile));
         database.Register(VectorIndexFile, details, progress, cancellationToken);
         progress?.Report(new("fill vector index", keys.Count, keys.Count));
@@ -110,6 +126,11 @@ public static partial class SearchStages
         ArgumentNullException.ThrowIfNull(database);
         string path = database.RequireFile(VectorIndexFile);
         DatabaseFile entry = database.Manifest.Find(VectorIndexFile)!;
+
+        if (database.Manifest.Find(KeysFile)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != entry.Details.GetValueOrDefault(KeyFile.KeyerDetail))
+        {
+            throw new DatabaseException($"The vector index {path} was made from keys of {entry.Details.GetValueOrDefault(KeyFile.KeyerDetail)} and the database now has keys of {keyer}: make the index again.");
+        }
 
         // FAISS believes the sizes in its files and allocates what they say, so a changed file must not reach it.
         if (!memoryMapped && FileHash.Sha256(path) is var found && found != entry.Sha256)
@@ -135,6 +156,24 @@ public static partial class SearchStages
         }
     }
 
+    /// <summary>Opens the dense source of a database.</summary>
+    /// <param name="database">The database, with a vector index.</param>
+    /// <param name="index">Its index, from <see cref="OpenVectorIndex"/>.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <exception cref="DatabaseException">The index was made with another function: both identities are named.</exception>
+    public static DenseNeighborSource OpenDense(ChunkDatabase database, VectorIndex index, ChunkKeyer keyer)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(keyer);
+        string? made = database.Manifest.Find(VectorIndexFile)?.Details.GetValueOrDefault(KeyFile.KeyerDetail);
+        if (made is not null && made != keyer.Identity)
+        {
+            throw new DatabaseException($"The vector index in {database.Folder} was made with the embedder and tokenizer {made}, and those in use are {keyer.Identity}: use the former, or make keys and index again.");
+        }
+
+        return new(database, index, keyer);
+    }
+
     /// <summary>Makes the keyword index (<see cref="KeywordIndexFile"/>) of the chunks' tokens.</summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants of BM25.</param>
@@ -156,6 +195,7 @@ public static partial class SearchStages
         }
 
         using Bm25Index index = Bm25Index.Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken);
+        Forget(database, KeywordIndexFile);
         index.Save(Path.Combine(database.Folder, KeywordIndexFile));
         database.Register(KeywordIndexFile, details, progress, cancellationToken);
     }
@@ -188,16 +228,21 @@ public static partial class SearchStages
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         string name = NeighborsFile(source.Name);
+        Dictionary<string, string> details = new()
+        {
+            ["source"] = source.Identity,
+            ["count"] = count.ToString(CultureInfo.InvariantCulture),
+            ["excludeOwnDocument"] = excludeOwnDocument ? "true" : "false",
+            ["database"] = source.Database?.Manifest.TokensHash ?? "",
+        };
+        if (!IsMade(queries, name, details))
+        {
+            Forget(queries, name);
+        }
+
         NeighborTable table = NeighborTable.Build(Path.Combine(queries.Folder, name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
-            Dictionary<string, string> details = new()
-            {
-                ["source"] = source.Identity,
-                ["count"] = count.ToString(CultureInfo.InvariantCulture),
-                ["excludeOwnDocument"] = excludeOwnDocument ? "true" : "false",
-                ["database"] = table.RetrievalHash ?? "",
-            };
             if (!IsMade(queries, name, details))
             {
                 queries.Register(name, details, progress, cancellationToken);
@@ -232,6 +277,19 @@ public static partial class SearchStages
             && file.Exists && file.Length == entry.Bytes
             && entry.Details.Count == details.Count
             && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
+    }
+
+    /// <summary>
+    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the database would not open any more,
+    /// because the size in the manifest is not that of the file.
+    /// </summary>
+    private static void Forget(ChunkDatabase database, string name)
+    {
+        DatabaseManifest manifest = DatabaseManifest.Load(database.Folder);
+        if (manifest.Find(name) is not null)
+        {
+            manifest.WithoutFile(name).Save(database.Folder);
+        }
     }
 
     /// <summary>Keys evenly spread over the database.</summary>

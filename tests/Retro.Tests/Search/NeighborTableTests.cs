@@ -1,0 +1,241 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Text;
+
+namespace Retro.Tests.Search;
+
+public class NeighborTableTests
+{
+    private const int K = 8;
+
+    [Fact]
+    public void Rows_belong_to_their_chunks_and_hold_what_the_source_finds()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(50, seed: 41));
+        using VectorIndex index = data.Index();
+        using NeighborTable table = NeighborTable.Build(data["table.bin"], data.Database, data.Dense(index), K, excludeOwnDocument: true);
+
+        Assert.Equal((data.Database.ChunkCount, K, "dense", true), (table.Rows, table.Count, table.SourceName, table.ExcludesOwnDocument));
+        Assert.Equal((data.Database.Manifest.TokensHash, data.Database.Manifest.TokensHash), (table.QueryHash, table.RetrievalHash));
+        for (int chunk = 0; chunk < data.Chunks.Count; chunk++)
+        {
+            // The row of a chunk is what its own tokens find, not those of a chunk beside it.
+            Assert.Equal(data.Nearest(data.Chunks[chunk], K, data.Database.DocumentOf(chunk)), table.Row(chunk).ToArray());
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => table.Row(table.Rows).Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => table.Row(-1).Length);
+    }
+
+    [Fact]
+    public void No_neighbor_shares_a_document_with_its_window_however_windows_are_packed()
+    {
+        // Planted: a document that stands there three times under other names, and documents shorter than a window.
+        List<Document> documents = SearchDatabase.Documents(40, seed: 42, maximumLength: 50);
+        string text = documents.MaxBy(document => document.Text.Length)!.Text;
+        documents.Insert(3, TestDatabases.Document("copy one", text));
+        documents.Insert(20, TestDatabases.Document("copy two", text));
+        documents.Add(TestDatabases.Document("copy three", text));
+        using SearchDatabase data = new(documents);
+        ChunkDatabase database = data.Database;
+        using VectorIndex index = data.Index();
+        using Bm25Index keywords = data.Keywords();
+        INeighborSource dense = data.Dense(index);
+        foreach (INeighborSource source in new[] { dense, new KeywordNeighborSource(database, keywords), new HybridNeighborSource(dense, new RandomNeighborSource(database)) })
+        {
+            using NeighborTable table = NeighborTable.Build(data[source.Name], database, source, 40, excludeOwnDocument: true);
+            const int Window = 4, Used = 2;
+            Span<long> kept = stackalloc long[Used];
+            for (long first = 0; first + Window <= database.ChunkCount; first++)
+            {
+                int[] inWindow = Enumerable.Range(0, Window).Select(i => database.DocumentOf(first + i)).Distinct().ToArray();
+                for (long chunk = first; chunk < first + Window; chunk++)
+                {
+                    int found = NeighborFilter.Keep(database, table.Row(chunk), inWindow, kept);
+                    foreach (long neighbor in kept[..found])
+                    {
+                        Assert.DoesNotContain(database.DocumentOf(neighbor), inWindow);
+                        Assert.NotEqual(database.Documents[database.DocumentOf(chunk)].ContentHash, database.Documents[database.DocumentOf(neighbor)].ContentHash);
+                    }
+
+                    if (source == dense)
+                    {
+                        int[] without = [.. inWindow, .. Enumerable.Range(0, database.Documents.Count).Where(d => database.Documents[d].ContentHash == database.Documents[database.DocumentOf(chunk)].ContentHash)];
+                        Assert.Equal(data.Nearest(data.Chunks[(int)chunk], Used, without), kept.ToArray());
+                    }
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void The_filter_skips_what_is_missing_and_says_how_many_remain()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(12, seed: 43));
+        long last = data.Database.ChunkCount - 1;
+        long[] kept = new long[3];
+
+        Assert.Equal(1, NeighborFilter.Keep(data.Database, [0, -1, last], [data.Database.DocumentOf(0)], kept));
+        Assert.Equal([last, -1, -1], kept);
+        Assert.Equal(0, NeighborFilter.Keep(data.Database, [-1, -1], [], kept));
+        Assert.Equal([-1, -1, -1], kept);
+        Assert.Equal(3, NeighborFilter.Keep(data.Database, [0, 1, 2, 3], [], kept));
+        Assert.Throws<ArgumentOutOfRangeException>(() => NeighborFilter.Keep(data.Database, [last + 1], [], kept));
+    }
+
+    [Fact]
+    public void Missing_neighbors_are_minus_one_and_bring_nothing_to_the_model()
+    {
+        using SearchDatabase data = new([TestDatabases.Document("a", "abcdefgh"), TestDatabases.Document("b", "xyz")]);
+        using VectorIndex index = data.Index();
+        using NeighborTable table = NeighborTable.Build(data["table.bin"], data.Database, data.Dense(index), 4, excludeOwnDocument: true);
+        long[] expected = [2, -1, -1, -1];
+        Assert.Equal(expected, table.Row(0).ToArray());
+        Assert.Equal(2, table.Row(2).ToArray().Count(chunk => chunk >= 0));
+
+        long[] tokens = new long[16];
+        bool[] valid = Enumerable.Repeat(true, 16).ToArray();
+        data.Database.CopyRetrieved(table.Row(0)[1], tokens, valid);
+        Assert.DoesNotContain(true, valid);
+    }
+
+    [Fact]
+    public void A_document_is_left_out_of_another_database_by_its_id_and_by_its_text()
+    {
+        List<Document> documents = SearchDatabase.Documents(20, seed: 44);
+        using SearchDatabase retrieval = new(documents);
+        using SearchDatabase queries = new([documents[4] with { Text = documents[4].Text + " more" }, documents[7] with { Id = "renamed" }, TestDatabases.Document("new", "something else")]);
+        using VectorIndex index = retrieval.Index();
+        using NeighborTable without = NeighborTable.Build(queries["without.bin"], queries.Database, retrieval.Dense(index), K, excludeOwnDocument: true);
+        using NeighborTable with = NeighborTable.Build(queries["with.bin"], queries.Database, retrieval.Dense(index), K, excludeOwnDocument: false);
+        int[] own = [4, 7, -1];
+        for (int chunk = 0; chunk < queries.Chunks.Count; chunk++)
+        {
+            int document = own[queries.Database.DocumentOf(chunk)];
+            Assert.Equal(retrieval.Nearest(queries.Chunks[chunk], K, document), without.Row(chunk).ToArray());
+            Assert.Equal(retrieval.Nearest(queries.Chunks[chunk], K), with.Row(chunk).ToArray());
+        }
+
+        without.RequireMatch(queries.Database, retrieval.Database);
+        Assert.Throws<DatabaseException>(() => without.RequireMatch(retrieval.Database, retrieval.Database));
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries["without.bin"], queries.Database, queries.Database));
+        using NeighborTable opened = NeighborTable.Open(queries["without.bin"], queries.Database, retrieval.Database);
+        Assert.Equal(without.Row(1).ToArray(), opened.Row(1).ToArray());
+    }
+
+    [Fact]
+    public void An_interrupted_build_goes_on_and_ends_with_the_same_bytes()
+    {
+        using SearchDatabase data = new([TestDatabases.Document("long", new string('x', 4500 * 4)), TestDatabases.Document("short", "y")], chunkLength: 4);
+        RandomNeighborSource source = new(data.Database, 7);
+        NeighborTable.Build(data["whole.bin"], data.Database, source, 3, excludeOwnDocument: false).Dispose();
+        foreach (int after in new[] { 0, 1, 3, 4 })
+        {
+            string path = data[$"cut{after}.bin"];
+            using CancellationTokenSource stop = new();
+            int blocks = 0;
+            Assert.ThrowsAny<OperationCanceledException>(() => NeighborTable.Build(path, data.Database, new Stopping(source, () =>
+            {
+                if (blocks++ == after)
+                {
+                    stop.Cancel();
+                }
+            }), 3, excludeOwnDocument: false, cancellationToken: stop.Token));
+            Assert.False(File.Exists(path));
+
+            List<long> done = [];
+            NeighborTable.Build(path, data.Database, source, 3, excludeOwnDocument: false, new TestDatabases.Reports(progress => done.Add(progress.Done))).Dispose();
+            Assert.Equal(File.ReadAllBytes(data["whole.bin"]), File.ReadAllBytes(path));
+
+            // The last block that was written is made again, since a kill may have torn it; those before it are not.
+            Assert.Equal(Math.Max(0, after - 1) * 1024, done[0]);
+            Assert.Equal(data.Database.ChunkCount, done[^1]);
+        }
+
+        Assert.DoesNotContain(Directory.GetFiles(data.Database.Folder), file => file.Contains(".part", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_same_table_is_not_made_twice_and_another_or_a_damaged_one_is()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 45));
+        string path = data["table.bin"];
+        int asked = 0;
+        NeighborTable Build(int seed, int count = 3)
+            => NeighborTable.Build(path, data.Database, new Stopping(new RandomNeighborSource(data.Database, seed), () => asked++), count, excludeOwnDocument: true);
+
+        Build(1).Dispose();
+        byte[] first = File.ReadAllBytes(path);
+        Build(1).Dispose();
+        Assert.Equal(1, asked);
+        Build(2).Dispose();
+        Assert.Equal(2, asked);
+        Assert.NotEqual(first, File.ReadAllBytes(path));
+        Build(1, count: 4).Dispose();
+        Assert.Equal(3, asked);
+        File.WriteAllBytes(path, first[..^3]);
+        Build(1).Dispose();
+        Assert.Equal(4, asked);
+        Assert.Equal(first, File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public void A_source_without_a_database_gives_a_table_of_missing_neighbors()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(3, seed: 46));
+        using NeighborTable table = NeighborTable.Build(data["table.bin"], data.Database, new NoNeighborSource(), 2, excludeOwnDocument: true);
+        long[] nothing = [-1, -1];
+        Assert.Equal(nothing, table.Row(0).ToArray());
+        Assert.Null(table.RetrievalHash);
+        table.RequireMatch(data.Database, data.Database);
+    }
+
+    [Fact]
+    public void A_damaged_table_is_refused_wherever_the_damage_lies()
+    {
+        using SearchDatabase data = new([TestDatabases.Document("a", "abcdefgh"), TestDatabases.Document("b", "xyz")]);
+        string path = data["table.bin"];
+        Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path)).Message, StringComparison.Ordinal);
+        NeighborTable.Build(path, data.Database, new RandomNeighborSource(data.Database), 2, excludeOwnDocument: true).Dispose();
+        byte[] whole = File.ReadAllBytes(path);
+        for (int i = 0; i < whole.Length; i++)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[i] ^= 0x41;
+            File.WriteAllBytes(path, changed);
+            Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path)).Message, StringComparison.Ordinal);
+            File.WriteAllBytes(path, whole[..i]);
+            Assert.Throws<DatabaseException>(() => NeighborTable.Open(path));
+        }
+
+        File.WriteAllBytes(path, [.. whole, .. new byte[8]]);
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(path));
+    }
+
+    [Fact]
+    public void A_disposed_table_says_so()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(3, seed: 47));
+        NeighborTable table = NeighborTable.Build(data["table.bin"], data.Database, new NoNeighborSource(), 2, excludeOwnDocument: false);
+        table.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => table.Row(0).Length);
+    }
+
+    /// <summary>A source that tells of every call, to the outside no other than the one it wraps.</summary>
+    private sealed class Stopping(INeighborSource source, Action called) : INeighborSource
+    {
+        public string Name => source.Name;
+
+        public ChunkDatabase? Database => source.Database;
+
+        public string Identity => source.Identity;
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            called();
+            cancellationToken.ThrowIfCancellationRequested();
+            source.Find(queries, count, chunks, scores, cancellationToken);
+        }
+    }
+}

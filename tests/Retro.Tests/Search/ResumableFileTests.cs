@@ -1,0 +1,75 @@
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+public class ResumableFileTests
+{
+    private const int Header = 5, Row = 4, BlockRows = 3;
+
+    [Fact]
+    public void Taken_up_after_a_kill_at_any_byte_it_ends_the_same()
+    {
+        using ScratchFolder folder = new();
+        byte[] expected = Write(folder["whole"], "note");
+        for (int length = 0; length <= expected.Length; length++)
+        {
+            // What a kill leaves: the note, and as much of the part as was written, the end of it possibly garbage.
+            string path = folder[$"cut{length}"];
+            File.WriteAllText(path + ".part.txt", "note");
+            byte[] part = expected[..length];
+            for (int i = Math.Max(0, length - Row * BlockRows); i < length; i++)
+            {
+                part[i] = 0xee;
+            }
+
+            File.WriteAllBytes(path + ".part", part);
+            Assert.Equal(expected, Write(path, "note"));
+            Assert.Equal([path], Directory.GetFiles(folder.ToString(), $"cut{length}*"));
+        }
+    }
+
+    [Fact]
+    public void With_another_note_it_starts_over()
+    {
+        using ScratchFolder folder = new();
+        File.WriteAllText(folder["file.part.txt"], "another");
+        File.WriteAllBytes(folder["file.part"], Enumerable.Repeat((byte)9, 300).ToArray());
+        byte[] written = Write(folder["file"], "note");
+        Assert.Equal(Write(folder["plain"], "note"), written);
+    }
+
+    [Fact]
+    public void A_full_disk_and_a_missing_right_are_named()
+    {
+        using ScratchFolder folder = new();
+        File.WriteAllText(folder["file"], "");
+        Assert.Contains("below", Assert.Throws<DatabaseException>(() => Write(Path.Combine(folder["file"], "below"), "note")).Message, StringComparison.Ordinal);
+        Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
+        string path = folder["full"];
+        File.WriteAllText(path + ".part.txt", "note");
+        File.CreateSymbolicLink(path + ".part", "/dev/full");
+        Assert.Contains(path, Assert.Throws<DatabaseException>(() => Write(path, "note")).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(path));
+    }
+
+    /// <summary>Ten rows in blocks of three, the last one short, and a header.</summary>
+    private static byte[] Write(string path, string note)
+    {
+        using (ResumableFile file = ResumableFile.Open(path, note, Header, Row, BlockRows))
+        {
+            for (long first = file.Rows; first < 10; first += BlockRows)
+            {
+                int rows = (int)Math.Min(BlockRows, 10 - first);
+                file.Append(Enumerable.Range(0, rows * Row).Select(i => (byte)(first * Row + i)).ToArray(), rows);
+            }
+
+            file.Complete(stream =>
+            {
+                stream.Position = 0;
+                stream.Write("head!"u8);
+            });
+        }
+
+        return File.ReadAllBytes(path);
+    }
+}

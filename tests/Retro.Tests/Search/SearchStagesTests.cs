@@ -1,0 +1,164 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+
+namespace Retro.Tests.Search;
+
+public class SearchStagesTests
+{
+    [Fact]
+    public void The_stages_leave_files_that_the_manifest_knows_and_that_open_again()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(40, seed: 51));
+        Build(data);
+        using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+        using VectorIndex index = SearchStages.OpenVectorIndex(database);
+        using Bm25Index keywords = SearchStages.OpenKeywordIndex(database);
+        using KeyFile keys = KeyFile.Open(database);
+
+        Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
+        Assert.Equal(SearchDatabase.KeyOf(data.Chunks[5]), keys.Row(5).ToArray());
+        Assert.Throws<ArgumentOutOfRangeException>(() => keys.Rows(keys.Count, 1).Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => keys.Row(-1).Length);
+        foreach (INeighborSource source in new INeighborSource[]
+        {
+            new DenseNeighborSource(database, index, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity),
+            new KeywordNeighborSource(database, keywords),
+        })
+        {
+            using NeighborTable built = SearchStages.BuildNeighbors(database, source, 4);
+            using NeighborTable opened = SearchStages.OpenNeighbors(database, database, source.Name);
+            Assert.Equal(source.Ask(data.OwnQueries(), 4).Chunks, Enumerable.Range(0, data.Chunks.Count).SelectMany(chunk => opened.Row(chunk).ToArray()));
+        }
+
+        using ChunkDatabase again = ChunkDatabase.Open(database.Folder, verify: true);
+        Assert.Equal(["bm25.bin", "index.faiss", "keys.bin", "neighbors-bm25.bin", "neighbors-dense.bin"], again.Manifest.Files.Select(file => file.Name).Where(name => name is not ("tokens.bin" or "documents.bin")).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void A_table_is_made_from_the_stored_keys_where_the_function_is_the_same()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(30, seed: 52));
+        Build(data);
+        int made = data.KeysMade;
+        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database);
+        using NeighborTable table = SearchStages.BuildNeighbors(data.Database, data.Dense(index), 3);
+        Assert.Equal(made, data.KeysMade);
+        Assert.Equal(data.Nearest(data.Chunks[0], 3, 0), table.Row(0).ToArray());
+
+        using NeighborTable other = NeighborTable.Build(data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keys, SearchDatabase.Dimensions, "another"), 3, excludeOwnDocument: true);
+        Assert.Equal(made + data.Chunks.Count, data.KeysMade);
+    }
+
+    [Fact]
+    public void A_stage_that_is_done_does_nothing_and_one_of_other_settings_is_done_again()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(30, seed: 53));
+        Build(data);
+        Dictionary<string, string> files = TestDatabases.Contents(data.Database.Folder);
+        int made = data.KeysMade;
+        Build(data);
+        Assert.Equal(made, data.KeysMade);
+        Assert.Equal(files, TestDatabases.Contents(data.Database.Folder));
+
+        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, "another function");
+        Assert.Contains("another function", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
+        SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF4,Flat", Parameters = "nprobe=3" });
+        SearchStages.BuildKeywordIndex(data.Database, new() { K1 = 2 });
+        Assert.Equal(2 * made, data.KeysMade);
+        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database, memoryMapped: true);
+        using Bm25Index keywords = SearchStages.OpenKeywordIndex(data.Database);
+        Assert.Equal((4, 3, 2), (index.ListCount, index.ProbedLists, keywords.Options.K1));
+        Assert.Equal("another function", data.Database.Manifest.Find("index.faiss")!.Details["keyer"]);
+    }
+
+    [Fact]
+    public void Killed_while_a_file_of_other_settings_replaces_one_the_database_still_opens()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 56));
+        Build(data);
+        void Killed(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token) => throw new InvalidOperationException("killed");
+        Assert.Throws<InvalidOperationException>(() => SearchStages.BuildKeys(data.Database, Killed, 3, "another function"));
+
+        // As if the new file had got its name and the process had ended before it was registered.
+        File.WriteAllBytes(data["keys.bin"], new byte[12]);
+        using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder);
+        SearchStages.BuildKeys(database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        using KeyFile keys = KeyFile.Open(database);
+        Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
+    }
+
+    [Fact]
+    public void Interrupted_keys_go_on_where_they_stopped_and_end_with_the_same_bytes()
+    {
+        using SearchDatabase data = new([TestDatabases.Document("long", string.Concat(Enumerable.Range(0, 7000).Select(i => (char)('a' + i * i % 23 % 26))))], chunkLength: 1);
+        using CancellationTokenSource stop = new();
+        int calls = 0;
+        void Stopping(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token)
+        {
+            if (calls++ == 2)
+            {
+                stop.Cancel();
+            }
+
+            data.Keys(chunks, keys, token);
+        }
+
+        Assert.ThrowsAny<OperationCanceledException>(() => SearchStages.BuildKeys(data.Database, Stopping, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity, cancellationToken: stop.Token));
+        Assert.Null(data.Database.Manifest.Find("keys.bin"));
+        Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => SearchStages.BuildVectorIndex(data.Database));
+
+        int before = data.KeysMade;
+        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        Assert.Equal(data.Chunks.Count - 2048, data.KeysMade - before);
+        using KeyFile keys = KeyFile.Open(data.Database);
+        Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
+    }
+
+    [Fact]
+    public void Changed_and_missing_files_are_refused_by_name()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 54));
+        Assert.Contains("index.faiss", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Contains("bm25.bin", Assert.Throws<DatabaseException>(() => SearchStages.OpenKeywordIndex(data.Database)).Message, StringComparison.Ordinal);
+        Build(data);
+        foreach ((string file, Action open) in new (string, Action)[]
+        {
+            ("index.faiss", () => SearchStages.OpenVectorIndex(data.Database).Dispose()),
+            ("bm25.bin", () => SearchStages.OpenKeywordIndex(data.Database).Dispose()),
+        })
+        {
+            byte[] whole = File.ReadAllBytes(data[file]);
+            for (int i = 0; i < whole.Length; i += 131)
+            {
+                byte[] changed = (byte[])whole.Clone();
+                changed[i] ^= 0x80;
+                File.WriteAllBytes(data[file], changed);
+                Assert.Contains(file, Assert.Throws<DatabaseException>(open).Message, StringComparison.Ordinal);
+            }
+        }
+
+        File.WriteAllBytes(data["keys.bin"], new byte[40]);
+        Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_index_never_asks_for_more_training_keys_than_there_are()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(4, seed: 55));
+        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF2,Flat", TrainingVectors = 1_000_000 });
+        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database);
+        Assert.Equal(data.Database.ChunkCount, index.Count);
+        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF4096,Flat" }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => SearchStages.BuildVectorIndex(data.Database, new() { TrainingVectors = 0 }));
+    }
+
+    private static void Build(SearchDatabase data)
+    {
+        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        SearchStages.BuildVectorIndex(data.Database);
+        SearchStages.BuildKeywordIndex(data.Database);
+    }
+}
