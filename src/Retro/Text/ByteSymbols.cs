@@ -45,4 +45,7 @@ internal static class ByteSymbols
 
         return bytes;
     }
+
+    /// <summary>The byte that a character stands for, -1 where it stands for none.</summary>
+    public static int ToByte(char symbol) => symbol < ByteOfChar.Length ? ByteOfChar[symbol] : -1;
 }

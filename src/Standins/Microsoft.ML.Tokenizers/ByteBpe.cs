@@ -1,4 +1,5 @@
 using System.Buffers;
+using Retro.Text;
 
 namespace Microsoft.ML.Tokenizers;
 
@@ -52,7 +53,7 @@ internal sealed class ByteBpe
         int[] lengths = ArrayPool<int>.Shared.Rent(most);
         try
         {
-            int count = ByteSymbols.Encode(piece, bytes, lengths);
+            int count = TextBytes.Encode(piece, bytes, lengths);
             int kept = 0;
             for (int i = 0; i < count; i++)
             {
@@ -80,7 +81,7 @@ internal sealed class ByteBpe
     public int Positions(ReadOnlySpan<char> piece, Span<int> characters)
     {
         byte[] bytes = new byte[piece.Length * 3];
-        int count = ByteSymbols.Encode(piece, bytes, characters);
+        int count = TextBytes.Encode(piece, bytes, characters);
         int kept = 0;
         for (int i = 0; i < count; i++)
         {

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.RegularExpressions;
+using Retro.Text;
 
 namespace Microsoft.ML.Tokenizers;
 
@@ -70,7 +71,7 @@ public partial class CodeGenTokenizer : Tokenizer
     public IReadOnlyList<int> EncodeToIds(ReadOnlySpan<char> text, bool addPrefixSpace, bool addBeginningOfSentence, bool addEndOfSentence, bool considerPreTokenization = true, bool considerNormalization = true)
         => Ids(Encode(text, Settings(considerPreTokenization, considerNormalization), addPrefixSpace, addBeginningOfSentence, addEndOfSentence).Tokens);
 
-    public override string Decode(IEnumerable<int> ids) => Decode(ids, AddPrefixSpace, considerSpecialTokens: true);
+    public override string Decode(IEnumerable<int> ids) => Decode(ids, AddPrefixSpace, considerSpecialTokens: false);
 
     public string Decode(IEnumerable<int> ids, bool hasPrefixSpace, bool considerSpecialTokens)
     {
@@ -79,23 +80,26 @@ public partial class CodeGenTokenizer : Tokenizer
         bool first = true;
         foreach (int id in ids)
         {
-            if (_special.TryGetValue(id, out string? special))
+            if (id == UnknownTokenId)
             {
-                bytes.AddRange(considerSpecialTokens ? System.Text.Encoding.UTF8.GetBytes(special) : []);
+                bytes.AddRange(considerSpecialTokens ? System.Text.Encoding.UTF8.GetBytes(EndOfText) : []);
+            }
+            else if (_special.TryGetValue(id, out string? added))
+            {
+                bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(added));
             }
             else if (_texts.TryGetValue(id, out string? text))
             {
                 DecodingSteps.AppendBytes(first && hasPrefixSpace && text[0] == ByteSymbols.ToChar((byte)' ') ? text[1..] : text, bytes);
+                first = false;
             }
-
-            first = false;
         }
 
         return System.Text.Encoding.UTF8.GetString(bytes.ToArray());
     }
 
     public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
-        => Decode(ids, destination, AddPrefixSpace, considerSpecialTokens: true, out idsConsumed, out charsWritten);
+        => Decode(ids, destination, AddPrefixSpace, considerSpecialTokens: false, out idsConsumed, out charsWritten);
 
     public OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, bool hasPrefixSpace, bool considerSpecialTokens, out int idsConsumed, out int charsWritten)
     {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using Retro.Text;
 
 namespace Microsoft.ML.Tokenizers;
 
