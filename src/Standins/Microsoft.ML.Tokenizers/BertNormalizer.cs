@@ -11,7 +11,7 @@ internal sealed class BertNormalizer(bool lowerCase, bool separateIdeographs, bo
 
     public override string Normalize(ReadOnlySpan<char> original)
     {
-        string? decomposed = removeNonSpacingMarks ? UnicodeForms.ToFormD(original.ToString()) : null;
+        string? decomposed = removeNonSpacingMarks ? UnicodeForms.ToFormD(WellFormed(original.ToString())) : null;
         ReadOnlySpan<char> text = decomposed ?? original;
         StringBuilder normalized = new(text.Length);
         for (int i = 0; i < text.Length; i++)
@@ -31,7 +31,8 @@ internal sealed class BertNormalizer(bool lowerCase, bool separateIdeographs, bo
             }
 
             UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(code);
-            if (category == UnicodeCategory.Control && c is not ('\t' or '\n' or '\r'))
+            // Tabs and newlines too: the original takes them for control characters.
+            if (category == UnicodeCategory.Control)
             {
                 continue;
             }
@@ -40,7 +41,7 @@ internal sealed class BertNormalizer(bool lowerCase, bool separateIdeographs, bo
             {
                 normalized.Append(' ').Append(text.Slice(i, length)).Append(' ');
             }
-            else if (length == 1 && char.IsWhiteSpace(c))
+            else if (category == UnicodeCategory.SpaceSeparator)
             {
                 normalized.Append(' ');
             }
@@ -52,8 +53,24 @@ internal sealed class BertNormalizer(bool lowerCase, bool separateIdeographs, bo
             i += length - 1;
         }
 
-        string result = normalized.ToString().Trim();
-        return removeNonSpacingMarks ? UnicodeForms.ToFormC(result) : result;
+        return UnicodeForms.ToFormC(WellFormed(normalized.ToString()));
+    }
+
+    /// <summary>string.Normalize, which the original calls, takes no lone surrogate and no U+FFFE.</summary>
+    private static string WellFormed(string text)
+    {
+        for (int i = 0; i < text.Length; i++)
+        {
+            bool pair = char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[i + 1]);
+            if (text[i] == '\uFFFE' || (char.IsSurrogate(text[i]) && !pair))
+            {
+                throw new ArgumentException($"Invalid Unicode code point found at index {i}.", nameof(text));
+            }
+
+            i += pair ? 1 : 0;
+        }
+
+        return text;
     }
 
     private static bool IsIdeograph(int code)

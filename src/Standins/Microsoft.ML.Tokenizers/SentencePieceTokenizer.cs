@@ -91,6 +91,7 @@ public class SentencePieceTokenizer : Tokenizer
         {
             if (id < 0 || id >= _model.Pieces.Count)
             {
+                Flush();
                 continue;
             }
 
