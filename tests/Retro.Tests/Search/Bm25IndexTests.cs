@@ -220,7 +220,7 @@ public class Bm25IndexTests
         }
 
         byte[] whole = File.ReadAllBytes(path);
-        for (int i = 0; i < whole.Length; i++)
+        for (int i = 0; i < whole.Length; i += i < 64 ? 1 : 5)
         {
             byte[] changed = (byte[])whole.Clone();
             changed[i] ^= 0x10;

@@ -199,7 +199,7 @@ public class NeighborTableTests
         Assert.Contains(path, Assert.Throws<DatabaseException>(() => NeighborTable.Open(path)).Message, StringComparison.Ordinal);
         NeighborTable.Build(path, data.Database, new RandomNeighborSource(data.Database), 2, excludeOwnDocument: true).Dispose();
         byte[] whole = File.ReadAllBytes(path);
-        for (int i = 0; i < whole.Length; i++)
+        for (int i = 0; i < whole.Length; i += i < 64 ? 1 : 7)
         {
             byte[] changed = (byte[])whole.Clone();
             changed[i] ^= 0x41;
