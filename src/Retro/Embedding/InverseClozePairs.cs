@@ -8,6 +8,8 @@ internal sealed class InverseClozePairs
     /// <summary>Shorter texts make no pair.</summary>
     private const int MinimumTokens = 8;
 
+    private const int CountedWindows = 2000;
+
     private readonly List<string> _texts = [];
     private readonly List<long> _ends = []; // of the texts laid end to end, in characters: what the documents are drawn by
     private readonly Dictionary<int, int[]> _tokens = [];
@@ -86,6 +88,24 @@ internal sealed class InverseClozePairs
         }
 
         return new Batch(Pad(left), Pad(right), SameDocument(documents));
+    }
+
+    /// <summary>Counts the tokens of some windows.</summary>
+    /// <returns>A count for each id.</returns>
+    public long[] CountTokens(int vocabularySize)
+    {
+        long[] counts = new long[vocabularySize];
+        for (int window = 0; window < CountedWindows; window++)
+        {
+            foreach (int token in DrawWindow().Window)
+            {
+                counts[token]++;
+            }
+        }
+
+        counts[_frame.Begin] += CountedWindows;
+        counts[_frame.End] += CountedWindows;
+        return counts;
     }
 
     private (int Document, int[] Window) DrawWindow()

@@ -101,11 +101,18 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         {
             TextPooling.FirstToken => states.select(1, 0),
             TextPooling.Max => (real is null ? states : states.masked_fill(real.logical_not(), double.NegativeInfinity)).amax([1L]),
-            TextPooling.Mean => Sum(states, real) / Count(states, real),
+            TextPooling.Mean => Mean(states, mask),
             TextPooling.MeanSquareRoot => Sum(states, real) / Count(states, real).sqrt(),
             _ => throw new UnreachableException(), // the configuration was validated
         }; // [B, D]
         return (Config.Normalize ? F.normalize(pooled, p: 2, dim: -1, eps: 1e-12) : pooled.clone()).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The mean over the real tokens, [B, D].</summary>
+    internal static Tensor Mean(Tensor states, Tensor? mask)
+    {
+        Tensor? real = mask?.unsqueeze(-1); // [B, T, 1]
+        return Sum(states, real) / Count(states, real);
     }
 
     private static Tensor Sum(Tensor states, Tensor? real)

@@ -6,7 +6,8 @@ namespace Retro.Tests.Embedding;
 /// <summary>Small inputs that the tests of this room share.</summary>
 internal static class EmbeddingInputs
 {
-    private static readonly Lazy<RetroTokenizer> s_tokenizer = new(TrainTokenizer);
+    private static readonly Lazy<RetroTokenizer> s_tokenizer = new(
+        () => TrainTokenizer(["The lighthouse stands on the northern cape, the lighthouse on the rock. ", "Green tea is brewed below boiling heat; black tea is not."], 300));
 
     /// <summary>A byte-level BPE with few merges.</summary>
     public static RetroTokenizer Tokenizer => s_tokenizer.Value;
@@ -22,12 +23,13 @@ internal static class EmbeddingInputs
         string.Join(' ', Enumerable.Range(0, 200)), "<|endoftext|>", "Green tea is brewed below boiling heat.",
     ];
 
-    private static RetroTokenizer TrainTokenizer()
+    /// <summary>Trains a byte-level BPE.</summary>
+    public static RetroTokenizer TrainTokenizer(IEnumerable<string> texts, int vocabularySize)
     {
         string folder = Directory.CreateTempSubdirectory("retro-tests").FullName;
         try
         {
-            BpeTrainer.Train(["The lighthouse stands on the northern cape, the lighthouse on the rock. ", "Green tea is brewed below boiling heat; black tea is not."], 300, folder);
+            BpeTrainer.Train(texts, vocabularySize, folder);
             return RetroTokenizer.Load(folder);
         }
         finally

@@ -1,0 +1,65 @@
+namespace Retro.Generation;
+
+/// <summary>How <see cref="RetroGenerator"/> continues a prompt.</summary>
+public sealed record GenerationOptions
+{
+    /// <summary>Tokens generated at most; the text may end before.</summary>
+    /// <value>The default is 256.</value>
+    public int MaximumNewTokens { get; init; } = 256;
+
+    /// <summary>Divides the logits before the softmax: below 1 bolder choices count less; 0 always takes the most probable token.</summary>
+    /// <value>The default is 0.8.</value>
+    public double Temperature { get; init; } = 0.8;
+
+    /// <summary>Only this many of the most probable tokens are drawn from; 0 for all.</summary>
+    /// <value>The default is 0.</value>
+    public int TopK { get; init; }
+
+    /// <summary>Only the fewest most probable tokens that together reach this probability are drawn from (nucleus sampling, Holtzman et al., arXiv 1904.09751); 1 for all.</summary>
+    /// <value>The default is 0.95.</value>
+    public double TopP { get; init; } = 0.95;
+
+    /// <summary>Makes tokens that the text already holds less probable: a positive logit is divided by it, a negative one multiplied (Keskar et al., arXiv 1909.05858, section 4.1); 1 for none.</summary>
+    /// <value>The default is 1.</value>
+    public double RepetitionPenalty { get; init; } = 1;
+
+    /// <summary>Seeds the drawing of tokens: the same seed, weights, database and number of threads give the same text.</summary>
+    /// <value>The default is 0.</value>
+    public int Seed { get; init; }
+
+    /// <summary>The text ends before the first of these strings; none of them is part of it.</summary>
+    /// <value>The default is none.</value>
+    public IReadOnlyList<string> Stop { get; init; } = [];
+
+    /// <summary>Neighbors read per chunk; null for as many as the model's configuration names.</summary>
+    /// <value>The default is null.</value>
+    public int? Neighbors { get; init; }
+
+    /// <summary>Whether the text reads from the database; if not, the model runs without its cross-attention altogether.</summary>
+    /// <value>The default is true.</value>
+    public bool Retrieval { get; init; } = true;
+
+    /// <summary>Checks the values.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroConfigException">Something does not fit; the exception lists every fault.</exception>
+    public GenerationOptions Validate()
+    {
+        List<string> faults = [];
+        void Check(bool fine, string fault)
+        {
+            if (!fine)
+            {
+                faults.Add(fault);
+            }
+        }
+
+        Check(MaximumNewTokens >= 0, $"MaximumNewTokens {MaximumNewTokens} must not be negative.");
+        Check(Temperature >= 0 && double.IsFinite(Temperature), $"Temperature {Temperature} has to be 0 (the most probable token) or positive.");
+        Check(TopK >= 0, $"TopK {TopK} has to be 0 (all tokens) or positive.");
+        Check(TopP is > 0 and <= 1, $"TopP {TopP} has to lie in (0, 1].");
+        Check(RepetitionPenalty > 0 && double.IsFinite(RepetitionPenalty), $"RepetitionPenalty {RepetitionPenalty} has to be positive.");
+        Check(Neighbors is null or > 0, $"Neighbors {Neighbors} has to be positive; set Retrieval to false to read none.");
+        Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), "Stop must not hold an empty string: every text would end at once.");
+        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+    }
+}

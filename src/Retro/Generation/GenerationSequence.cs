@@ -1,0 +1,108 @@
+using Retro.Modeling;
+using Retro.Text;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Generation;
+
+/// <summary>One text while it is generated: its tokens, the model's cache, and what is held back of the output.</summary>
+internal sealed class GenerationSequence : IDisposable
+{
+    private readonly RetroModel _model;
+    private readonly RetroTokenizer _tokenizer;
+    private readonly ChunkRetriever? _retriever;
+    private readonly GenerationOptions _options;
+    private readonly List<int> _tokens;
+    private readonly int _promptLength;
+    private readonly TokenSampler _sampler;
+    private readonly TokenTextStream _text;
+    private readonly StopStrings _stops;
+    private readonly DecodingCache _cache;
+    private float[] _logits = [];
+    private GenerationEnd? _end;
+
+    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, ChunkRetriever? retriever, GenerationOptions options, int[] prompt)
+    {
+        _model = model;
+        _tokenizer = tokenizer;
+        _retriever = retriever;
+        _options = options;
+        _tokens = [.. prompt];
+        _promptLength = prompt.Length;
+        _sampler = new TokenSampler(options);
+        _sampler.See(prompt.AsSpan(1)); // the document's beginning is no repetition
+        _text = new TokenTextStream(tokenizer);
+        _stops = new StopStrings(options.Stop);
+        _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
+        _cache = model.NewCache(1, Math.Max(64, prompt.Length));
+    }
+
+    /// <summary>Reads the prompt.</summary>
+    /// <returns>What was retrieved for its chunks.</returns>
+    public IReadOnlyList<GeneratedPiece> Read(CancellationToken cancellationToken)
+    {
+        int chunks = _retriever is null ? 0 : _tokens.Count / _model.Config.ChunkLength;
+        ChunkRetriever.Found? found = chunks == 0 ? null : _retriever!.Find(_tokens, 0, chunks, cancellationToken);
+        if (_end is null)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor tokens = torch.tensor(_tokens.Select(token => (long)token).ToArray(), [1, _tokens.Count], ScalarType.Int64, _model.Device);
+            long[] shape = [1, chunks, _retriever?.Neighbors ?? 0, _model.Config.RetrievedLength];
+            Keep(_model.Prefill(_cache, tokens, null, Neighbors(found, shape), Valid(found, shape)));
+        }
+
+        return found?.Sources.Select(sources => new GeneratedPiece("", null, sources)).ToArray() ?? [];
+    }
+
+    /// <summary>Generates the next token, or ends the text.</summary>
+    public GeneratedPiece Next(CancellationToken cancellationToken)
+    {
+        if (_end is null)
+        {
+            int token = _sampler.Next(_logits.AsSpan(0, _tokenizer.VocabularySize));
+            if (token == _tokenizer.EndOfText)
+            {
+                _end = GenerationEnd.EndOfText;
+            }
+            else
+            {
+                return Add(token, cancellationToken);
+            }
+        }
+
+        string rest = _stops.Add(_text.Flush());
+        return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end);
+    }
+
+    public void Dispose() => _cache.Dispose();
+
+    private GeneratedPiece Add(int token, CancellationToken cancellationToken)
+    {
+        _tokens.Add(token);
+        _sampler.See([token]);
+        string text = _stops.Add(_text.Add(token));
+        _end = _stops.Found ? GenerationEnd.StopString
+            : _tokens.Count - _promptLength == _options.MaximumNewTokens ? GenerationEnd.MaximumNewTokens
+            : _tokens.Count > _model.Config.MaximumLength ? GenerationEnd.MaximumLength
+            : null;
+        if (_end is not null)
+        {
+            return new GeneratedPiece(text, token);
+        }
+
+        // The token that completes a chunk is the first to read the chunk's neighbors, so they are found before it is computed.
+        int length = _model.Config.ChunkLength;
+        ChunkRetriever.Found? found = _retriever is not null && _tokens.Count % length == 0 ? _retriever.Find(_tokens, _tokens.Count / length - 1, 1, cancellationToken) : null;
+        using DisposeScope scope = NewDisposeScope();
+        Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
+        long[] shape = [1, _retriever?.Neighbors ?? 0, _model.Config.RetrievedLength];
+        Keep(_model.Step(_cache, input, Neighbors(found, shape), Valid(found, shape)));
+        return new GeneratedPiece(text, token, found?.Sources[0]);
+    }
+
+    private Tensor? Neighbors(ChunkRetriever.Found? found, long[] shape) => found is null ? null : torch.tensor(found.Tokens, shape, ScalarType.Int64, _model.Device);
+
+    private Tensor? Valid(ChunkRetriever.Found? found, long[] shape) => found is null ? null : torch.tensor(found.Valid, shape, ScalarType.Bool, _model.Device);
+
+    private void Keep(Tensor logits) => _logits = logits.view(-1).to(ScalarType.Float32).cpu().data<float>().ToArray();
+}

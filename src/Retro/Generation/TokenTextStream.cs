@@ -1,0 +1,33 @@
+using System.Buffers;
+using System.Text;
+using Retro.Text;
+
+namespace Retro.Generation;
+
+/// <summary>Turns tokens into text piece by piece; a character whose bytes are spread over tokens comes out whole, with the last of them.</summary>
+/// <remarks>Bytes that are no UTF-8 become U+FFFD, as soon as they are known to be none.</remarks>
+internal sealed class TokenTextStream(RetroTokenizer tokenizer)
+{
+    private readonly Decoder _decoder = Encoding.UTF8.GetDecoder();
+
+    /// <summary>Takes the next token.</summary>
+    /// <returns>The characters that are complete.</returns>
+    public string Add(int token) => Convert(tokenizer.TokenBytes(token), flush: false);
+
+    /// <summary>Ends the text.</summary>
+    /// <returns>U+FFFD where a character was left incomplete, else nothing.</returns>
+    public string Flush() => Convert([], flush: true);
+
+    private string Convert(ReadOnlySpan<byte> bytes, bool flush)
+    {
+        char[] characters = ArrayPool<char>.Shared.Rent(_decoder.GetCharCount(bytes, flush));
+        try
+        {
+            return new string(characters, 0, _decoder.GetChars(bytes, characters, flush));
+        }
+        finally
+        {
+            ArrayPool<char>.Shared.Return(characters);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+using Retro.Generation;
+
+namespace Retro.Tests.Generation;
+
+public class GenerationOptionsTests
+{
+    [Fact]
+    public void Every_fault_is_named()
+    {
+        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => new GenerationOptions
+        {
+            MaximumNewTokens = -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""],
+        }.Validate());
+
+        Assert.Equal(
+            [
+                "MaximumNewTokens -1 must not be negative.",
+                "Temperature NaN has to be 0 (the most probable token) or positive.",
+                "TopK -2 has to be 0 (all tokens) or positive.",
+                "TopP 0 has to lie in (0, 1].",
+                "RepetitionPenalty 0 has to be positive.",
+                "Neighbors 0 has to be positive; set Retrieval to false to read none.",
+                "Stop must not hold an empty string: every text would end at once.",
+            ],
+            exception.Faults);
+    }
+
+    [Fact]
+    public void The_defaults_are_fine() => Assert.Equal(new GenerationOptions(), new GenerationOptions().Validate());
+}

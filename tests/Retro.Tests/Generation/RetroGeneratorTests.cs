@@ -1,0 +1,376 @@
+using Retro.Database;
+using Retro.Embedding;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Tests.Embedding;
+using Retro.Text;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Generation;
+
+public sealed class RetroGeneratorTests : IDisposable
+{
+    private const int ChunkLength = 8;
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+
+    private static readonly RetroConfig s_config = (RetroConfig.Tiny with
+    {
+        VocabularySize = s_tokenizer.VocabularySize + 4, // padded, as many are
+        Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, EncoderWidth = 16, EncoderHeads = 2, EncoderHeadSize = 8, EncoderFeedForwardSize = 32,
+        ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, TieEmbeddings = false, InitialOutputScale = 1,
+    }).Validate();
+
+    private static readonly string[] s_texts =
+    [
+        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.", "naïve café 日本語 👩‍👧", "short",
+    ];
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly ChunkDatabase _database;
+    private readonly ChunkKeyer _keyer = new(s_tokenizer, new HashingEmbedder(32));
+    private readonly NearestKey _source;
+    private readonly RetroModel _model;
+    private readonly RetroGenerator _generator;
+
+    public RetroGeneratorTests()
+    {
+        _database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "db"), s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, $"file{i}.txt")), s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+        _source = new NearestKey(_database, _keyer);
+        torch.manual_seed(11);
+        _model = new RetroModel(s_config, ScalarType.Float64);
+        _generator = new RetroGenerator(_model, s_tokenizer, _database, _source);
+    }
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    /// <summary>Prompts shorter than a chunk, of every length modulo the chunk, and longer than several.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Cached_generation_equals_computing_everything_anew_for_every_token(bool retrieval)
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 2 * ChunkLength + 3, Retrieval = retrieval };
+        for (int length = 0; length <= 2 * ChunkLength + 1; length++)
+        {
+            string prompt = s_tokenizer.Decode(s_tokenizer.Encode(s_texts[0]).AsSpan(0, length));
+
+            List<GeneratedPiece> pieces = await Collect(_generator, prompt, options);
+
+            Assert.Equal(Recompute(prompt, options), pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value));
+        }
+    }
+
+    [Fact]
+    public async Task Neighbors_change_what_is_generated()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 40 };
+
+        List<GeneratedPiece> on = await Collect(_generator, s_texts[0], options);
+        List<GeneratedPiece> off = await Collect(_generator, s_texts[0], options with { Retrieval = false });
+        List<GeneratedPiece> without = await Collect(new RetroGenerator(_model, s_tokenizer), s_texts[0], options);
+
+        Assert.NotEqual(Text(on), Text(off));
+        Assert.Equal(Text(off), Text(without));
+        Assert.All(off, piece => Assert.Null(piece.Sources));
+    }
+
+    [Fact]
+    public async Task Sources_are_named_for_every_completed_chunk_of_prompt_and_text()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 3 * ChunkLength, Neighbors = 3 };
+        int[] prompt = [s_tokenizer.EndOfText, .. s_tokenizer.Encode(s_texts[1])];
+
+        List<GeneratedPiece> pieces = await Collect(_generator, s_texts[1], options);
+
+        int[] tokens = [.. prompt, .. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+        RetrievedSources[] sources = pieces.Where(piece => piece.Sources is not null).Select(piece => piece.Sources!).ToArray();
+        Assert.Equal(Enumerable.Range(0, (tokens.Length - 1) / ChunkLength), sources.Select(found => found.Chunk));
+        Assert.Equal(prompt.Length / ChunkLength, pieces.TakeWhile(piece => piece.Token is null).Count());
+        foreach (RetrievedSources found in sources)
+        {
+            int[] chunk = tokens[(found.Chunk * ChunkLength)..((found.Chunk + 1) * ChunkLength)];
+            long[] numbers = new long[3];
+            float[] scores = new float[3];
+            _source.Find([new NeighborQuery(chunk, [])], 3, numbers, scores);
+            Assert.Equal(s_tokenizer.Decode(chunk), found.Query);
+            Assert.Equal(numbers, found.Sources.Select(source => source.Chunk));
+            Assert.Equal(scores, found.Sources.Select(source => source.Score));
+        }
+
+        // The first chunk of the prompt is in the database: nothing is excluded, and it finds itself.
+        RetrievedSource own = sources[0].Sources[0];
+        DocumentEntry document = _database.Documents[1];
+        Assert.Equal((document.FirstChunk, "d1", "Title 1", "file1.txt", 0L), (own.Chunk, own.DocumentId, own.Title, own.Source, own.Position));
+        Assert.Equal(s_tokenizer.Decode(prompt.AsSpan(0, ChunkLength)), own.Text);
+        Assert.Equal(s_tokenizer.Decode(prompt.AsSpan(ChunkLength, ChunkLength)), own.Continuation);
+    }
+
+    [Fact]
+    public async Task The_last_chunk_of_a_document_has_no_continuation_and_a_missing_neighbor_is_no_source()
+    {
+        long last = _database.Documents[0].FirstChunk + _database.Documents[0].ChunkCount - 1;
+        RetroGenerator generator = new(_model, s_tokenizer, _database, new GivenNeighborSource(_database, [last]));
+
+        List<GeneratedPiece> pieces = await Collect(generator, s_texts[1], new() { MaximumNewTokens = 1, Neighbors = 2 });
+
+        RetrievedSource only = Assert.Single(pieces[0].Sources!.Sources);
+        Assert.Equal(("", _database.Documents[0].ChunkCount - 1L), (only.Continuation, only.Position));
+        Assert.EndsWith(only.Text, s_texts[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_chunk_without_neighbors_reads_nothing()
+    {
+        RetroGenerator none = new(_model, s_tokenizer, _database, new NoNeighborSource());
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20 };
+
+        List<GeneratedPiece> pieces = await Collect(none, s_texts[0], options);
+
+        Assert.Equal(Text(await Collect(_generator, s_texts[0], options with { Retrieval = false })), Text(pieces));
+        Assert.All(pieces.Where(piece => piece.Sources is not null), piece => Assert.Empty(piece.Sources!.Sources));
+    }
+
+    [Fact]
+    public async Task The_same_seed_gives_the_same_text_whoever_draws_beside_it()
+    {
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = 30, Seed = 4 };
+        string first = Text(await Collect(_generator, "tea", options));
+        torch.manual_seed(99);
+
+        Assert.Equal(first, Text(await Collect(_generator, "tea", options)));
+        Assert.NotEqual(first, Text(await Collect(_generator, "tea", options with { Seed = 5 })));
+    }
+
+    /// <summary>All tokens are equally probable to this model: bytes come without any sense, and the end of text comes at last.</summary>
+    [Fact]
+    public async Task Text_is_that_of_the_tokens_bytes_until_the_end_of_text()
+    {
+        SetHeadToZero();
+        int ended = 0;
+        for (int seed = 0; seed < 6; seed++)
+        {
+            List<GeneratedPiece> pieces = await Collect(_generator, "", new() { Temperature = 1, TopP = 1, MaximumNewTokens = 400, Seed = seed });
+
+            byte[] bytes = pieces.Where(piece => piece.Token is not null).SelectMany(piece => s_tokenizer.TokenBytes(piece.Token!.Value).ToArray()).ToArray();
+            Assert.Equal(System.Text.Encoding.UTF8.GetString(bytes), Text(pieces));
+            Assert.DoesNotContain(pieces, piece => piece.Token == s_tokenizer.EndOfText || piece.Token >= s_tokenizer.VocabularySize);
+            Assert.All(pieces.SkipLast(1), piece => Assert.Null(piece.End));
+            Assert.NotNull(pieces[^1].End);
+            Assert.Equal(pieces[^1].End == GenerationEnd.MaximumNewTokens, pieces.Count(piece => piece.Token is not null) == 400);
+            ended += pieces[^1].End == GenerationEnd.EndOfText ? 1 : 0;
+        }
+
+        Assert.InRange(ended, 1, 6);
+    }
+
+    [Fact]
+    public async Task Stop_strings_end_the_text_and_are_no_part_of_it()
+    {
+        SetHeadToZero();
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = 250, Seed = 3 };
+        string free = Text(await Collect(_generator, "", options));
+        string stop = free[20..23];
+
+        List<GeneratedPiece> pieces = await Collect(_generator, "", options with { Stop = ["never to be seen", stop] });
+
+        Assert.Equal(free[..free.IndexOf(stop, StringComparison.Ordinal)], Text(pieces));
+        Assert.Equal(GenerationEnd.StopString, pieces[^1].End);
+    }
+
+    [Fact]
+    public async Task No_new_tokens_are_none()
+    {
+        List<GeneratedPiece> pieces = await Collect(_generator, s_texts[0], new() { MaximumNewTokens = 0 });
+
+        Assert.Equal("", Text(pieces));
+        Assert.Equal(GenerationEnd.MaximumNewTokens, pieces[^1].End);
+        Assert.NotNull(pieces[0].Sources);
+    }
+
+    [Fact]
+    public async Task A_model_of_limited_length_ends_there()
+    {
+        using RetroModel model = new((s_config with { Positions = PositionKind.Learned, MaximumLength = 12 }).Validate());
+        RetroGenerator generator = new(model, s_tokenizer, _database, _source);
+
+        List<GeneratedPiece> pieces = await Collect(generator, "tea", new() { Temperature = 0, MaximumNewTokens = 50 });
+
+        // Twelve positions: the end-of-text token, the prompt, and what follows; the last token needs no position of its own.
+        Assert.True(pieces[^1].End is GenerationEnd.MaximumLength or GenerationEnd.EndOfText);
+        Assert.Equal(13, 1 + s_tokenizer.Encode("tea").Length + pieces.Count(piece => piece.Token is not null));
+        Assert.Contains("takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task It_can_be_canceled_between_tokens()
+    {
+        using CancellationTokenSource source = new();
+        int count = 0;
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (GeneratedPiece piece in _generator.GenerateAsync("", new() { Temperature = 0, MaximumNewTokens = 1000 }, source.Token))
+            {
+                if (++count == 5)
+                {
+                    await source.CancelAsync();
+                }
+            }
+        });
+
+        Assert.Equal(5, count);
+    }
+
+    [Fact]
+    public async Task Generating_leaves_no_tensor_behind_even_when_it_is_left_early()
+    {
+        async Task Run()
+        {
+            await foreach (GeneratedPiece piece in _generator.GenerateAsync(s_texts[0], new() { MaximumNewTokens = 30 }))
+            {
+                if (piece.Token is not null)
+                {
+                    break;
+                }
+            }
+
+            await Collect(_generator, s_texts[0], new() { MaximumNewTokens = 20 });
+        }
+
+        await Run();
+        long before = Tensor.TotalCount;
+
+        await Run();
+
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public async Task Tensors_that_the_caller_makes_between_pieces_are_the_callers()
+    {
+        List<Tensor> made = [];
+        await foreach (GeneratedPiece piece in _generator.GenerateAsync("tea", new() { MaximumNewTokens = 5 }))
+        {
+            made.Add(torch.ones(2));
+        }
+
+        Assert.All(made, tensor => Assert.Equal(2, tensor.sum().item<float>()));
+        made.ForEach(tensor => tensor.Dispose());
+    }
+
+    [Fact]
+    public void What_does_not_belong_together_is_refused()
+    {
+        using ChunkDatabase other = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "other"), [new Document("d", "", s_texts[0], "")], s_tokenizer, new ChunkDatabaseOptions { ChunkLength = 4 });
+        using RetroModel small = new((s_config with { VocabularySize = 200 }).Validate());
+
+        Assert.Contains("give both or neither", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, _database)).Message, StringComparison.Ordinal);
+        Assert.Contains("give both or neither", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, null, _source)).Message, StringComparison.Ordinal);
+        Assert.Contains("searches the database", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, other, _source)).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => new RetroGenerator(_model, s_tokenizer, other, new NoNeighborSource()));
+        Assert.Contains($"The tokenizer has {s_tokenizer.VocabularySize} tokens, the model 200", Assert.Throws<RetroException>(() => new RetroGenerator(small, s_tokenizer)).Message, StringComparison.Ordinal);
+        Assert.Throws<RetroConfigException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
+    }
+
+    private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
+
+    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
+    {
+        List<GeneratedPiece> pieces = [];
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
+        {
+            pieces.Add(piece);
+        }
+
+        return pieces;
+    }
+
+    /// <summary>Greedy generation without any cache: all neighbors found and all tokens computed again for each new one.</summary>
+    private List<int> Recompute(string prompt, GenerationOptions options)
+    {
+        List<int> tokens = [s_tokenizer.EndOfText, .. s_tokenizer.Encode(prompt)];
+        List<int> generated = [];
+        while (generated.Count < options.MaximumNewTokens)
+        {
+            using IDisposable guard = no_grad();
+            using DisposeScope scope = NewDisposeScope();
+            int chunks = options.Retrieval ? tokens.Count / ChunkLength : 0;
+            int neighbors = s_config.Neighbors, length = s_config.RetrievedLength;
+            long[] found = new long[chunks * neighbors];
+            long[] ids = new long[found.Length * length];
+            bool[] valid = new bool[ids.Length];
+            for (int u = 0; u < chunks; u++)
+            {
+                _source.Find([new NeighborQuery(tokens.Skip(u * ChunkLength).Take(ChunkLength).ToArray(), [])], neighbors, found.AsSpan(u * neighbors, neighbors), new float[neighbors]);
+            }
+
+            for (int i = 0; i < found.Length; i++)
+            {
+                _database.CopyRetrieved(found[i], ids.AsSpan(i * length, length), valid.AsSpan(i * length, length));
+            }
+
+            Tensor logits = _model.forward(
+                torch.tensor(tokens.Select(token => (long)token).ToArray(), [1, tokens.Count], ScalarType.Int64),
+                chunks == 0 ? null : torch.tensor(ids, [1, chunks, neighbors, length], ScalarType.Int64),
+                chunks == 0 ? null : torch.tensor(valid, [1, chunks, neighbors, length]));
+            int next = (int)logits.select(1, -1).slice(1, 0, s_tokenizer.VocabularySize, 1).argmax().item<long>();
+            if (next == s_tokenizer.EndOfText)
+            {
+                break;
+            }
+
+            tokens.Add(next);
+            generated.Add(next);
+        }
+
+        return generated;
+    }
+
+    private void SetHeadToZero()
+    {
+        using IDisposable guard = no_grad();
+        foreach ((string name, Parameter parameter) in _model.named_parameters())
+        {
+            if (name == "head.weight")
+            {
+                parameter.zero_();
+            }
+        }
+    }
+
+    /// <summary>The nearest keys, by the keyer and brute force.</summary>
+    private sealed class NearestKey(ChunkDatabase database, ChunkKeyer keyer) : INeighborSource
+    {
+        private readonly float[][] _keys = Enumerable.Range(0, (int)database.ChunkCount).Select(chunk => keyer.KeyOfText(s_tokenizer.Decode(database.Tokens(chunk)))).ToArray();
+
+        public string Name => "nearest";
+
+        public ChunkDatabase Database => database;
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            float[] keys = new float[queries.Count * keyer.Dimensions];
+            keyer.Keys(queries.Select(query => query.Tokens).ToArray(), keys, cancellationToken);
+            for (int q = 0; q < queries.Count; q++)
+            {
+                float[] key = keys.AsSpan(q * keyer.Dimensions, keyer.Dimensions).ToArray();
+                (int Chunk, float Score)[] best = _keys.Select((other, chunk) => (chunk, key.Zip(other, (x, y) => x * y).Sum())).OrderByDescending(found => found.Item2).ThenBy(found => found.chunk).Take(count).ToArray();
+                for (int i = 0; i < count; i++)
+                {
+                    (chunks[q * count + i], scores[q * count + i]) = best[i];
+                }
+            }
+        }
+    }
+}

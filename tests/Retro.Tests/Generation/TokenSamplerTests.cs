@@ -1,0 +1,119 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Retro.Generation;
+
+namespace Retro.Tests.Generation;
+
+public class TokenSamplerTests
+{
+    private static readonly Gen<float[]> s_logits = Gen.Choose(-300, 300).Select(x => x / 50f).ArrayOf().Where(logits => logits.Length > 0);
+
+    [Fact]
+    public void Candidates_are_the_most_probable_tokens_in_order_and_sum_up_to_one()
+        => Check((logits, temperature, topK, topP) =>
+        {
+            IReadOnlyList<TokenSampler.Candidate> candidates = TokenSampler.Candidates(logits, temperature, topK, topP);
+            int[] order = Enumerable.Range(0, logits.Length).OrderByDescending(token => logits[token]).ThenBy(token => token).ToArray();
+
+            Assert.Equal(order.Take(candidates.Count), candidates.Select(candidate => candidate.Token));
+            Assert.Equal(1, candidates.Sum(candidate => candidate.Probability), 1e-12);
+            Assert.True(topK == 0 || candidates.Count <= topK);
+        });
+
+    [Fact]
+    public void Top_p_keeps_the_fewest_tokens_that_reach_it()
+        => Check((logits, temperature, topK, topP) =>
+        {
+            double[] all = Softmax(logits.Select(x => x / temperature).ToArray()).OrderDescending().ToArray();
+            double[] kept = all.Take(topK == 0 ? all.Length : topK).ToArray();
+            double whole = kept.Sum();
+            int count = TokenSampler.Candidates(logits, temperature, topK, topP).Count;
+
+            Assert.True(topP == 1 || kept.Take(count).Sum() / whole >= topP - 1e-9, "too few");
+            Assert.True(count == 1 || topP == 1 || kept.Take(count - 1).Sum() / whole < topP + 1e-9, "too many");
+            Assert.True(topP < 1 || count == kept.Count(probability => probability > 0), "top-p of 1 is no filter");
+        });
+
+    [Fact]
+    public void Without_filters_the_probabilities_are_the_softmax()
+        => Check((logits, temperature, _, _) =>
+        {
+            double[] expected = Softmax(logits.Select(x => x / temperature).ToArray());
+            foreach (TokenSampler.Candidate candidate in TokenSampler.Candidates(logits, temperature, 0, 1))
+            {
+                Assert.Equal(expected[candidate.Token], candidate.Probability, 1e-9);
+            }
+        });
+
+    [Fact]
+    public void Temperature_zero_takes_the_most_probable_and_the_lowest_id_among_equals()
+    {
+        Assert.Equal([new TokenSampler.Candidate(1, 1)], TokenSampler.Candidates([1, 3, 3, 2], 0, 0, 1));
+        Assert.Equal([new TokenSampler.Candidate(1, 1)], TokenSampler.Candidates([1, 3, 3, 2], 1, 1, 1));
+        Assert.Equal([new TokenSampler.Candidate(2, 1)], TokenSampler.Candidates([float.NegativeInfinity, -9, 8], 1e-9, 0, 1));
+    }
+
+    [Fact]
+    public void Tokens_are_drawn_as_often_as_their_probabilities_say()
+    {
+        TokenSampler sampler = new(new GenerationOptions { Temperature = 1, TopP = 1, Seed = 6 });
+        double[] probabilities = [0.5, 0.3, 0.15, 0.05];
+        int[] counts = new int[4];
+        const int Draws = 20_000;
+        for (int i = 0; i < Draws; i++)
+        {
+            counts[sampler.Next(probabilities.Select(p => (float)Math.Log(p)).ToArray())]++;
+        }
+
+        // Chi-squared with 3 degrees of freedom: 16.3 is passed once in a thousand seeds.
+        double distance = counts.Zip(probabilities, (count, p) => Math.Pow(count - Draws * p, 2) / (Draws * p)).Sum();
+        Assert.True(distance < 16.3, $"chi-squared {distance}");
+    }
+
+    [Fact]
+    public void The_same_seed_draws_the_same_tokens()
+    {
+        int[] Draw(int seed)
+        {
+            TokenSampler sampler = new(new GenerationOptions { Seed = seed, Temperature = 1 });
+            return Enumerable.Range(0, 50).Select(_ => sampler.Next(Enumerable.Range(0, 30).Select(i => (float)Math.Sin(i)).ToArray())).ToArray();
+        }
+
+        Assert.Equal(Draw(1), Draw(1));
+        Assert.NotEqual(Draw(1), Draw(2));
+    }
+
+    [Fact]
+    public void Repetition_makes_seen_tokens_less_probable_whatever_their_sign()
+    {
+        TokenSampler sampler = new(new GenerationOptions { Temperature = 0, RepetitionPenalty = 2 });
+        sampler.See([0, 3]);
+        float[] logits = [3, 2, -1, -1];
+
+        Assert.Equal(1, sampler.Next(logits));
+        Assert.Equal([1.5f, 2, -1, -2], logits);
+    }
+
+    [Theory]
+    [InlineData(float.NaN)]
+    [InlineData(float.PositiveInfinity)]
+    public void A_logit_that_is_no_number_is_refused(float logit)
+        => Assert.Contains("logit of token 1", Assert.Throws<RetroException>(() => TokenSampler.Candidates([0, logit], 1, 0, 1)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_model_that_rules_out_everything_is_refused()
+        => Assert.Throws<RetroException>(() => TokenSampler.Candidates([float.NegativeInfinity, float.NegativeInfinity], 1, 0, 1));
+
+    private static double[] Softmax(double[] logits)
+    {
+        double[] exponents = logits.Select(x => Math.Exp(x - logits.Max())).ToArray();
+        return exponents.Select(x => x / exponents.Sum()).ToArray();
+    }
+
+    private static void Check(Action<float[], double, int, double> property)
+    {
+        Gen<(float[], double, int, double)> cases = s_logits.SelectMany(logits => Gen.Choose(1, 40).SelectMany(temperature => Gen.Choose(0, 12).SelectMany(topK => Gen.Choose(1, 20)
+            .Select(topP => (logits, temperature / 10.0, topK, topP / 20.0)))));
+        Prop.ForAll(cases.ToArbitrary(), one => property(one.Item1, one.Item2, one.Item3, one.Item4)).QuickCheckThrowOnFailure();
+    }
+}
