@@ -53,7 +53,7 @@ internal static class AttentionKernel
         Tensor attended = IsFused
             ? Fused(q, k, v, mask, causal, positions, positionShape)
             : Explicit(q.reshape(groups * batch, rows, size), k.reshape(groups * batch, keys, size), v.reshape(groups * batch, keys, size), mask, positions, positionShape);
-        return attended.view(groups, shared, batch, queries, size).permute(2, 3, 0, 1, 4).reshape(batch, queries, heads * size);
+        return attended.view(groups, batch, shared, queries, size).permute(1, 3, 0, 2, 4).reshape(batch, queries, heads * size);
     }
 
     private static Tensor Fused(Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape)

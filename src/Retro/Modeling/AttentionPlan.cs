@@ -125,7 +125,7 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Mask = valid is null ? null : Hidden(valid.view(1, -1, 1, length), config.EncoderHeads, dtype),
+            Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), config.EncoderHeads, dtype),
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
@@ -176,9 +176,9 @@ public sealed class AttentionPlan
         if (valid is not null && chunks > 0)
         {
             long batch = valid.shape[0];
-            mask = Hidden(valid.view(1, batch * chunks, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope();
-            validTokens = config.ShiftedKeys ? valid.to_type(dtype).view(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
-            Tensor any = valid.view(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
+            mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope();
+            validTokens = config.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
+            Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
             if (!any.all().ToBoolean())
             {
                 hasKey = any.to_type(dtype).expand(batch, chunks, chunk).reshape(batch, chunks * chunk, 1)
@@ -224,7 +224,7 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Mask = Hidden(valid.view(1, -1, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope(),
+            Mask = Hidden(valid.reshape(1, -1, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope(),
             HasKey = valid.any(-1, keepdim: true).to_type(dtype).unsqueeze(-1).MoveToOuterDisposeScope(),
             QueryRotation = rotation,
             DistanceRows = rows,

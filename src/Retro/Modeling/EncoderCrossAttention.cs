@@ -43,7 +43,7 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         Guard.Shape(states, "[N, M, D]", x.shape[0], null, _parts.KeyWidth);
         using DisposeScope scope = NewDisposeScope();
         long chunks = x.shape[0], neighbors = x.shape[1], length = x.shape[2];
-        Tensor normed = _parts.Norm(x).view(chunks, neighbors * length, _parts.Width);
+        Tensor normed = _parts.Norm(x).reshape(chunks, neighbors * length, _parts.Width);
         Tensor q = _parts.Split(_parts.ProjectQueries(normed), _parts.Heads); // [H, N, K·R, S]
         Tensor k = _parts.Keys(states), v = _parts.Values(states);            // [H, N, M, S]
         if (plan.QueryRotation is not null)

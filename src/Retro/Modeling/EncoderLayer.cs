@@ -51,7 +51,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
         ArgumentNullException.ThrowIfNull(x);
         using DisposeScope scope = NewDisposeScope();
         long[] shape = x.shape;
-        Tensor h = x + Drop(SelfAttention.call(x.view(shape[0] * shape[1], shape[2], shape[3]), plan)).view(shape);
+        Tensor h = x + Drop(SelfAttention.call(x.reshape(shape[0] * shape[1], shape[2], shape[3]), plan)).view(shape);
         if (CrossAttention is not null)
         {
             h = h + Drop(CrossAttention.call(h, states, crossPlan));

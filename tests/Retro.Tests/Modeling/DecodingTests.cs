@@ -1,0 +1,278 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>Properties 18 to 21: prefixes, caches, batches of unequal rows.</summary>
+public class DecodingTests
+{
+    private const double Rounding = 1e-10;
+
+    public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P18_a_prefix_gives_the_first_rows_of_the_whole(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        long length = (3 * config.ChunkLength) + 2;
+        Tensor tokens = ModelCase.Tokens(config, 2, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, length, 2);
+        Tensor whole = model.call(tokens, neighbors, valid);
+
+        for (long t = 1; t <= length; t++)
+        {
+            long chunks = t / config.ChunkLength;
+            Tensor prefix = model.call(tokens.narrow(1, 0, t), neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
+            Assert.InRange(ModelCase.Distance(whole.narrow(1, 0, t), prefix), 0, Rounding);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P19_decoding_with_caches_equals_the_full_pass_after_a_prefill_of_any_length(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        long length = (3 * config.ChunkLength) + 2;
+        Tensor tokens = ModelCase.Tokens(config, 1, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, length, 2);
+        Tensor whole = model.call(tokens, neighbors, valid);
+
+        for (long start = 0; start <= (2 * config.ChunkLength) + 1; start++)
+        {
+            // A small capacity, so that it has to grow on the way.
+            using DecodingCache cache = model.NewCache(1, capacity: 2);
+            if (start > 0)
+            {
+                long chunks = start / config.ChunkLength;
+                Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
+                Assert.InRange(ModelCase.Distance(whole.select(1, start - 1), logits), 0, Rounding);
+            }
+
+            for (long t = start; t < length; t++)
+            {
+                bool completes = cache.CompletesChunk(0);
+                Assert.Equal((t + 1) % config.ChunkLength == 0, completes);
+                long chunk = ((t + 1) / config.ChunkLength) - 1;
+                Tensor logits = completes
+                    ? model.Step(cache, tokens.select(1, t), neighbors.select(1, chunk), valid.select(1, chunk))
+                    : model.Step(cache, tokens.select(1, t));
+                Assert.InRange(ModelCase.Distance(whole.select(1, t), logits), 0, Rounding);
+            }
+
+            Assert.Equal(length, cache.Lengths[0]);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P20_rows_of_unequal_prompts_continue_as_if_alone(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        int chunk = config.ChunkLength, steps = chunk + 3;
+        int[] prompts = [1, chunk, (2 * chunk) + 1, chunk + 2];
+        int longest = prompts.Max(), length = longest + steps, chunks = length / chunk;
+        Tensor tokens = ModelCase.Tokens(config, prompts.Length, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, prompts.Length, length, 3);
+        Tensor whole = model.call(tokens, neighbors, valid);
+        using DecodingCache cache = model.NewCache(prompts.Length, capacity: 3);
+
+        Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, longest), prompts, neighbors.narrow(1, 0, longest / chunk), valid.narrow(1, 0, longest / chunk));
+        Compare(whole, logits, prompts, 0);
+        for (int step = 0; step < steps; step++)
+        {
+            long[] at = [.. prompts.Select(prompt => (long)prompt + step)];
+            Tensor next = tokens.gather(1, tensor(at).view(-1, 1)).view(-1);
+            Tensor places = tensor(at.Select(t => Math.Clamp(((t + 1) / chunk) - 1, 0, chunks - 1)).ToArray()).view(-1, 1, 1, 1);
+            Tensor now = neighbors.gather(1, places.expand(-1, 1, 3, config.RetrievedLength)).squeeze(1);
+            Tensor nowValid = valid.gather(1, places.expand(-1, 1, 3, config.RetrievedLength)).squeeze(1);
+            Compare(whole, model.Step(cache, next, now, nowValid), prompts, step + 1);
+        }
+
+        static void Compare(Tensor whole, Tensor logits, int[] prompts, int step)
+        {
+            for (int row = 0; row < prompts.Length; row++)
+            {
+                Assert.InRange(ModelCase.Distance(whole[row, prompts[row] + step - 1], logits[row]), 0, Rounding);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("rotary")]
+    [InlineData("transformer-xl")]
+    [InlineData("shifted keys")]
+    public void P21_any_number_of_neighbors_runs_and_may_change_from_chunk_to_chunk(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        long chunk = config.ChunkLength, length = 5 * chunk;
+        Tensor tokens = ModelCase.Tokens(config, 1, length);
+        int[] counts = [3, 1, 5, 2, 4];
+        Tensor neighbors = ModelCase.Neighbors(config, 1, length, 5).Neighbors;
+        Tensor valid = stack(counts.Select(count => arange(5, ScalarType.Int64).lt(count)).ToArray()).view(1, 5, 5, 1).expand(neighbors.shape).contiguous();
+        Tensor whole = model.call(tokens, neighbors, valid);
+        using DecodingCache cache = model.NewCache(1);
+
+        for (long t = 0; t < length; t++)
+        {
+            int u = (int)((t + 1) / chunk) - 1;
+            Tensor logits = cache.CompletesChunk(0)
+                ? model.Step(cache, tokens.select(1, t), neighbors.select(1, u).narrow(1, 0, counts[u]))
+                : model.Step(cache, tokens.select(1, t));
+            Assert.InRange(ModelCase.Distance(whole.select(1, t), logits), 0, Rounding);
+        }
+    }
+
+    [Fact]
+    public void P21_encoded_neighbors_are_kept_and_not_read_again()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 7);
+        Tensor neighbors = ModelCase.Neighbors(config, 1, 4, 2).Neighbors;
+        using DecodingCache cache = model.NewCache(1);
+        model.Prefill(cache, tokens.narrow(1, 0, 4), null, neighbors);
+        Tensor whole = model.call(tokens, neighbors, null);
+
+        // Once a chunk's neighbors are in the cache, the encoder's weights play no part until the next chunk is complete.
+        foreach ((_, TorchSharp.Modules.Parameter parameter) in model.Encoder!.named_parameters())
+        {
+            parameter.zero_();
+        }
+
+        for (long t = 4; t < 7; t++)
+        {
+            Assert.InRange(ModelCase.Distance(whole.select(1, t), model.Step(cache, tokens.select(1, t))), 0, Rounding);
+        }
+    }
+
+    [Fact]
+    public void Chunks_without_neighbors_read_nothing_not_the_neighbors_before()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 10);
+        Tensor neighbors = ModelCase.Neighbors(config, 1, 4, 2).Neighbors;
+        Tensor whole = model.call(tokens, neighbors, null);
+        using DecodingCache cache = model.NewCache(1);
+
+        model.Prefill(cache, tokens.narrow(1, 0, 5), null, neighbors);
+        for (long t = 5; t < 10; t++)
+        {
+            Assert.InRange(ModelCase.Distance(whole.select(1, t), model.Step(cache, tokens.select(1, t))), 0, Rounding);
+        }
+    }
+
+    [Fact]
+    public void Rows_can_be_dropped_repeated_and_reordered()
+    {
+        RetroConfig config = ModelCase.Config("transformer-xl");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 3, 12);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 3, 12, 2);
+        using DecodingCache cache = model.NewCache(3);
+        model.Prefill(cache, tokens.narrow(1, 0, 6), [6, 3, 5], neighbors.narrow(1, 0, 1), valid.narrow(1, 0, 1));
+
+        cache.SelectRows([2, 0, 2]);
+        Tensor next = tensor(new long[] { 1, 2, 3 });
+        Tensor logits = model.Step(cache, next);
+
+        Assert.Equal([6, 7, 6], cache.Lengths);
+        int[] rows = [2, 0, 2], lengths = [5, 6, 5];
+        for (int i = 0; i < 3; i++)
+        {
+            Tensor row = cat([tokens[rows[i]].narrow(0, 0, lengths[i]), next[i].view(1)]).unsqueeze(0);
+            Tensor whole = model.call(row, neighbors.narrow(0, rows[i], 1).narrow(1, 0, 1), valid.narrow(0, rows[i], 1).narrow(1, 0, 1));
+            Assert.InRange(ModelCase.Distance(whole[0, lengths[i]], logits[i]), 0, Rounding);
+        }
+    }
+
+    [Fact]
+    public void Memory_grows_by_doubling_and_no_tensor_is_left_behind()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using RetroModel model = ModelCase.Model(config);
+
+        // What other tests left to the collector must not be collected while tensors are counted.
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        long before = Tensor.TotalCount;
+        using (DecodingCache cache = model.NewCache(1, capacity: 16))
+        using (Tensor token = tensor(new long[] { 3 }), neighbors = zeros([1, 2, config.RetrievedLength], ScalarType.Int64))
+        {
+            long place = 2L * config.Layers * config.Heads * config.HeadSize * sizeof(double);
+            model.Step(cache, token, neighbors).Dispose();
+            long first = cache.ByteLength;
+            HashSet<long> growths = [];
+            for (int t = 1; t < 70; t++)
+            {
+                long bytes = cache.ByteLength, count = Tensor.TotalCount;
+                model.Step(cache, token, neighbors).Dispose();
+                if (t > config.ChunkLength)
+                {
+                    Assert.Equal(count, Tensor.TotalCount);
+                    if (cache.ByteLength != bytes)
+                    {
+                        growths.Add(t);
+                        Assert.Equal(t * place, cache.ByteLength - bytes);
+                    }
+                }
+            }
+
+            Assert.Equal([16, 32, 64], growths.Order());
+            Assert.True(first >= 16 * place);
+        }
+
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public void Misuse_is_named()
+    {
+        RetroConfig config = ModelCase.Config("gpt-2");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config), other = ModelCase.Model(config);
+        using DecodingCache cache = model.NewCache(2), foreign = other.NewCache(2);
+        Tensor tokens = ModelCase.Tokens(config, 2, 8), one = tensor(new long[] { 1, 2 });
+
+        Assert.Throws<ArgumentException>(() => model.Prefill(foreign, tokens));
+        Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8]));
+        Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8, 0]));
+        Assert.Throws<ArgumentException>(() => model.Prefill(cache, tokens, [8, 9]));
+        Assert.Throws<ShapeException>(() => model.Prefill(cache, tokens.narrow(0, 0, 1)));
+        model.Prefill(cache, tokens, [8, 3]);
+        Assert.Throws<InvalidOperationException>(() => model.Prefill(cache, tokens));
+        Assert.Throws<ShapeException>(() => model.Step(cache, tokens));
+        Assert.Throws<ShapeException>(() => model.Step(cache, one, zeros([2, 0, 8], ScalarType.Int64)));
+        Assert.Throws<ShapeException>(() => model.Step(cache, one, zeros([2, 1, 7], ScalarType.Int64)));
+        Assert.Throws<ArgumentException>(() => model.Step(cache, one + 100));
+        Assert.Throws<ArgumentException>(() => model.Step(cache, one, null, ones([2, 1, 8], ScalarType.Bool)));
+        for (int t = 8; t < 40; t++)
+        {
+            model.Step(cache, one);
+        }
+
+        Assert.Contains("41", Assert.Throws<ArgumentException>(() => model.Step(cache, one)).Message, StringComparison.Ordinal);
+        cache.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => model.Step(cache, one));
+    }
+}

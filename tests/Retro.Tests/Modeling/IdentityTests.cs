@@ -1,0 +1,136 @@
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>Properties 7 to 10: where retrieval changes nothing.</summary>
+public class IdentityTests
+{
+    public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P07_positions_before_the_first_chunks_last_are_those_of_retrieval_off(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength);
+        Tensor neighbors = ModelCase.Neighbors(config, 2, 3 * config.ChunkLength, 2).Neighbors;
+
+        Tensor on = model.call(tokens, neighbors, null), off = model.call(tokens, null, null);
+
+        Assert.True(ModelCase.BitEqual(on.narrow(1, 0, config.ChunkLength - 1), off.narrow(1, 0, config.ChunkLength - 1)));
+        Assert.False(ModelCase.BitEqual(on.select(1, config.ChunkLength - 1), off.select(1, config.ChunkLength - 1)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P08_retrieval_off_is_the_decoder_without_cross_attention_to_the_bit(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        using RetroModel plain = new(config with { CrossAttentionLayers = [] }, ScalarType.Float64);
+        Dictionary<string, Tensor> weights = model.state_dict();
+        foreach ((string key, Tensor parameter) in plain.state_dict())
+        {
+            parameter.copy_(weights[key]);
+        }
+
+        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.ChunkLength) + 1);
+
+        Assert.True(ModelCase.BitEqual(model.call(tokens, null, null), plain.call(tokens, null, null)));
+        Assert.DoesNotContain(plain.state_dict().Keys, key => key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("rotary")]
+    [InlineData("transformer-xl")]
+    [InlineData("gpt-2")]
+    [InlineData("gpt-neox")]
+    public void P09_zero_output_projections_leave_the_base_as_it_is_and_training_the_rest_keeps_it_frozen(string name)
+    {
+        RetroConfig config = ModelCase.Config(name) with { ZeroCrossAttentionOutput = true, ShareEncoderEmbedding = false };
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(5);
+        using RetroModel model = new(config, ScalarType.Float64);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 3 * config.ChunkLength, 2);
+        Tensor off, on;
+        using (no_grad())
+        {
+            off = model.call(tokens, null, null);
+            on = model.call(tokens, neighbors, valid);
+        }
+
+        Assert.True(ModelCase.BitEqual(on, off));
+
+        List<Parameter> added = [];
+        Dictionary<string, Tensor> start = [];
+        foreach ((string key, Parameter parameter) in model.named_parameters())
+        {
+            bool isNew = key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal);
+            parameter.requires_grad_(isNew);
+            start[key] = parameter.detach().clone();
+            if (isNew)
+            {
+                added.Add(parameter);
+            }
+        }
+
+        using (optim.Optimizer optimizer = optim.AdamW(added, 0.01, weight_decay: 0.1))
+        {
+            for (int step = 0; step < 4; step++)
+            {
+                optimizer.zero_grad();
+                nn.functional.cross_entropy(model.call(tokens, neighbors, valid).narrow(1, 0, tokens.shape[1] - 1).reshape(-1, config.VocabularySize), tokens.narrow(1, 1, tokens.shape[1] - 1).reshape(-1)).backward();
+                optimizer.step();
+            }
+        }
+
+        using IDisposable noGrad = no_grad();
+        foreach ((string key, Parameter parameter) in model.named_parameters())
+        {
+            Assert.Equal(parameter.requires_grad, !ModelCase.BitEqual(start[key], parameter));
+        }
+
+        Assert.True(ModelCase.BitEqual(model.call(tokens, null, null), off));
+        Assert.False(ModelCase.BitEqual(model.call(tokens, neighbors, valid), off));
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P10_a_chunk_whose_neighbors_are_all_masked_changes_nothing_forward_or_backward(string name)
+    {
+        RetroConfig config = ModelCase.Config(name) with { CrossAttentionLayers = [3] };
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        long chunk = config.ChunkLength, length = 4 * chunk;
+        Tensor tokens = ModelCase.Tokens(config, 2, length);
+        Tensor neighbors = ModelCase.Neighbors(config, 2, length, 2).Neighbors;
+        Tensor valid = ones(neighbors.shape, ScalarType.Bool);
+        valid.select(0, 0).select(0, 1).fill_(false);
+        Tensor off = model.call(tokens, null, null).detach();
+
+        Tensor on = model.call(tokens, neighbors, valid);
+        on.square().sum().backward();
+
+        long first = (2 * chunk) - 1;
+        Assert.True(ModelCase.BitEqual(on.select(0, 0).narrow(0, first, chunk), off.select(0, 0).narrow(0, first, chunk)));
+        Assert.False(ModelCase.BitEqual(on.select(0, 1).narrow(0, first, chunk), off.select(0, 1).narrow(0, first, chunk)));
+        Assert.True(on.isfinite().all().ToBoolean());
+        Assert.All(model.named_parameters(), item => Assert.True(item.parameter.grad!.isfinite().all().ToBoolean(), item.name));
+
+        Tensor nothing = model.call(tokens, neighbors, zeros(neighbors.shape, ScalarType.Bool));
+        Assert.True(ModelCase.BitEqual(nothing, off));
+        model.zero_grad();
+        nothing.square().sum().backward();
+        Assert.All(model.named_parameters(), item => Assert.True(item.parameter.grad is null || item.parameter.grad.isfinite().all().ToBoolean(), item.name));
+        Assert.Equal(0, model.get_parameter("decoder.3.cca.v.weight")!.grad!.abs().max().ToDouble());
+    }
+}

@@ -1,0 +1,111 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>Small models that differ in everything that a property might depend on, with weights that are nowhere zero, and random inputs for them.</summary>
+internal static class ModelCase
+{
+    private static readonly RetroConfig s_base = new()
+    {
+        VocabularySize = 29,
+        Width = 12,
+        Layers = 3,
+        Heads = 2,
+        HeadSize = 4,
+        FeedForwardSize = 20,
+        ChunkLength = 4,
+        RetrievedLength = 8,
+        CrossAttentionLayers = [2, 3],
+        EncoderWidth = 10,
+        EncoderLayers = 2,
+        EncoderHeads = 3,
+        EncoderHeadSize = 4,
+        EncoderFeedForwardSize = 16,
+    };
+
+    private static readonly Dictionary<string, RetroConfig> s_configs = new()
+    {
+        ["rotary"] = s_base,
+        ["transformer-xl"] = s_base with { Positions = PositionKind.TransformerXl },
+        ["transformer-xl, no biases"] = s_base with { Positions = PositionKind.TransformerXl, RelativeBiases = false, KeyValueHeads = 1, SlidingWindow = 5 },
+        ["m 1"] = s_base with { ChunkLength = 1, RetrievedLength = 3 },
+        ["m 1, transformer-xl"] = s_base with { ChunkLength = 1, RetrievedLength = 1, Positions = PositionKind.TransformerXl },
+        ["r = m"] = s_base with { RetrievedLength = 4, Positions = PositionKind.TransformerXl },
+        ["r below m"] = s_base with { ChunkLength = 5, RetrievedLength = 3, CrossAttentionLayers = [1], EncoderCrossAttentionLayers = [] },
+        ["shifted keys"] = s_base with { ShiftedKeys = true, ChunkLength = 3, RetrievedLength = 7 },
+        ["last layer alone"] = s_base with { CrossAttentionLayers = [3], EncoderCrossAttentionLayers = [1, 2] },
+        ["gpt-2"] = s_base with
+        {
+            Positions = PositionKind.Learned, MaximumLength = 40, Norm = NormKind.LayerNorm, Activation = ActivationKind.GeluTanh,
+            QueryKeyValueBias = true, AttentionOutputBias = true, FeedForwardBias = true, TieEmbeddings = true, ShareEncoderEmbedding = true,
+        },
+        ["gpt-neox"] = s_base with { HeadSize = 8, RotaryFraction = 0.25, ParallelResidual = true, Norm = NormKind.LayerNorm, QueryKeyValueBias = true, RetrievalPositions = PositionKind.TransformerXl },
+        ["llama"] = s_base with
+        {
+            Heads = 4, KeyValueHeads = 2, Activation = ActivationKind.SwiGlu, SlidingWindow = 6, EncoderWidth = 12, ShareEncoderEmbedding = true,
+            RotaryScaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, OriginalLength = 16 },
+        },
+        ["no positions in retrieval"] = s_base with { RetrievalPositions = PositionKind.None, Positions = PositionKind.None, Activation = ActivationKind.GeGlu, EncoderFinalNorm = false },
+        ["learned in retrieval"] = s_base with { RetrievalPositions = PositionKind.Learned, RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 } },
+    };
+
+    public static IEnumerable<TheoryDataRow<string>> Names => s_configs.Keys.Select(name => new TheoryDataRow<string>(name));
+
+    public static RetroConfig Config(string name) => s_configs[name];
+
+    /// <summary>A model in float64 whose every parameter is drawn anew: biases, norms and output projections included.</summary>
+    public static RetroModel Model(RetroConfig config, long seed = 1, ScalarType dtype = ScalarType.Float64)
+    {
+        manual_seed(seed);
+        RetroModel model = new(config, dtype);
+        Randomize(model);
+        model.eval();
+        return model;
+    }
+
+    public static void Randomize(nn.Module model)
+    {
+        using IDisposable noGrad = no_grad();
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
+        {
+            bool norm = name.Contains("norm.weight", StringComparison.Ordinal);
+            parameter.normal_(norm ? 1 : 0, norm || parameter.dim() == 1 ? 0.3 : 0.5);
+        }
+    }
+
+    public static Tensor Tokens(RetroConfig config, long batch, long length) => randint(config.VocabularySize, [batch, length], ScalarType.Int64);
+
+    /// <summary>Neighbors of every complete chunk, and a mask with missing continuations, missing neighbors and, now and then, a chunk without any.</summary>
+    public static (Tensor Neighbors, Tensor Valid) Neighbors(RetroConfig config, long batch, long length, long count)
+    {
+        long chunks = length / config.ChunkLength;
+        Tensor neighbors = randint(config.VocabularySize, [batch, chunks, count, config.RetrievedLength], ScalarType.Int64);
+        Tensor filled = randint(config.RetrievedLength + 1, [batch, chunks, count, 1], ScalarType.Int64);
+        Tensor present = rand(batch, chunks, count, 1).ge(0.2).logical_and(rand(batch, chunks, 1, 1).ge(0.15));
+        return (neighbors, arange(config.RetrievedLength, ScalarType.Int64).lt(filled).logical_and(present));
+    }
+
+    public static bool BitEqual(Tensor a, Tensor b) => a.shape.SequenceEqual(b.shape) && a.detach().contiguous().bytes.SequenceEqual(b.detach().contiguous().bytes);
+
+    public static double Distance(Tensor a, Tensor b)
+    {
+        Assert.Equal(a.shape, b.shape);
+        return a.numel() == 0 ? 0 : (a.detach() - b.detach()).abs().max().ToDouble();
+    }
+
+    /// <summary>A copy of ids with one of them changed to another of the vocabulary.</summary>
+    public static Tensor Changed(Tensor ids, RetroConfig config, params long[] at)
+    {
+        Tensor changed = ids.clone();
+        Tensor place = changed;
+        foreach (long index in at)
+        {
+            place = place.select(0, index);
+        }
+
+        place.copy_((place + 1 + randint(config.VocabularySize - 1, place.shape, ScalarType.Int64)).remainder(config.VocabularySize));
+        return changed;
+    }
+}
