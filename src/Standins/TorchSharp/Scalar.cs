@@ -49,5 +49,6 @@ public sealed class Scalar : IDisposable
 
     internal static Scalar BFloat16(float value) => new(ScalarType.BFloat16, (float)value, 0);
 
-    internal Arg ToArg() => Type == ScalarType.Bool ? whole != 0 : IsWhole ? whole : real;
+    // The casts keep whole numbers whole: without one the two branches would meet as doubles.
+    internal Arg ToArg() => Type == ScalarType.Bool ? whole != 0 : IsWhole ? (Arg)whole : (Arg)real;
 }
