@@ -1,0 +1,152 @@
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Evaluation;
+
+/// <summary>Measures bits per byte on held-out documents, with retrieval from a database or without (arXiv 2112.04426, evaluation set-up).</summary>
+/// <remarks>
+/// Windows lie inside one document and begin at its chunks. Every token after a document's first counts exactly once, the end-of-text token included; their cross entropy, in bits,
+/// is divided by the bytes of the documents' text.
+/// </remarks>
+public static class BitsPerByte
+{
+    /// <summary>Measures a model.</summary>
+    /// <param name="model">The model; it is left in evaluation mode.</param>
+    /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
+    /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
+    /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="progress">Told the tokens done.</param>
+    /// <param name="cancellationToken">Ends the measurement between two batches.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
+    /// <exception cref="ArgumentException">A setting is outside its range, or a table comes without its database.</exception>
+    public static BitsPerByteResult Measure(
+        RetroModel model,
+        ChunkDatabase heldOut,
+        NeighborTable? table = null,
+        ChunkDatabase? retrieval = null,
+        BitsPerByteOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(heldOut);
+        options ??= new BitsPerByteOptions();
+        int chunkLength = model.Config.ChunkLength;
+        heldOut.RequireChunkLength(chunkLength);
+        IReadOnlyList<string> faults = options.Faults(chunkLength);
+        if (faults.Count > 0)
+        {
+            throw new ArgumentException(string.Join(Environment.NewLine, faults), nameof(options));
+        }
+
+        if (table is not null && retrieval is null)
+        {
+            throw new ArgumentException("A neighbor table names chunks of a database; give that database too.", nameof(retrieval));
+        }
+
+        if (heldOut.Documents.Count == 0)
+        {
+            throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
+        }
+
+        if (retrieval is not null)
+        {
+            HeldOut.Require(heldOut, retrieval);
+        }
+
+        table?.RequireMatch(heldOut, retrieval!);
+        int stride = options.Stride ?? options.Tokens;
+        // Windows of one length stand side by side, so that little is computed for padding.
+        EvaluationWindow[] windows =
+        [
+            .. heldOut.Documents.SelectMany(document => EvaluationWindow.Of(document, chunkLength, options.Tokens, stride))
+                .OrderByDescending(window => window.Tokens),
+        ];
+        double[] chunkBits = new double[heldOut.ChunkCount];
+        long done = 0, total = windows.Sum(window => (long)window.EndTarget - window.FirstTarget);
+        string stage = $"measure {table?.SourceName ?? "off"}";
+        model.eval();
+        foreach (EvaluationWindow[] batch in windows.Chunk(options.Rows))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new StageProgress(stage, done, total));
+            Count(model, heldOut, table, retrieval, options.Neighbors ?? model.Config.Neighbors, batch, chunkBits);
+            done += batch.Sum(window => (long)window.EndTarget - window.FirstTarget);
+        }
+
+        progress?.Report(new StageProgress(stage, total, total));
+        return new BitsPerByteResult(
+            table?.SourceName ?? "off",
+            chunkBits.Sum(),
+            heldOut.Documents.Sum(document => document.ByteCount),
+            total,
+            heldOut.Documents.Count,
+            chunkBits);
+    }
+
+    private static void Count(RetroModel model, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, int count, EvaluationWindow[] windows, double[] chunkBits)
+    {
+        int chunkLength = heldOut.ChunkLength, rows = windows.Length, length = windows[0].Tokens;
+        long[] read = new long[rows * length], targets = new long[rows * length];
+        for (int row = 0; row < rows; row++)
+        {
+            for (int place = 0; place < windows[row].Tokens; place++)
+            {
+                read[row * length + place] = Token(heldOut, windows[row], place);
+                targets[row * length + place] = Token(heldOut, windows[row], place + 1);
+            }
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable inference = inference_mode();
+        (Tensor? neighbors, Tensor? valid) = table is null ? default : Neighbors(model, heldOut, table, retrieval!, count, windows, length / chunkLength);
+        Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
+        Tensor losses = nn.functional.cross_entropy(
+            logits.view(-1, logits.shape[2]), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
+        double[] nats = losses.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+        for (int row = 0; row < rows; row++)
+        {
+            for (int target = windows[row].FirstTarget; target < windows[row].EndTarget; target++)
+            {
+                chunkBits[windows[row].FirstChunk + target / chunkLength] += nats[row * length + target - 1] / Math.Log(2);
+            }
+        }
+    }
+
+    private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
+        => database.Tokens(window.FirstChunk + place / database.ChunkLength)[place % database.ChunkLength];
+
+    /// <summary>The neighbors of every complete chunk; null where no window of the batch has one.</summary>
+    private static (Tensor? Neighbors, Tensor? Valid) Neighbors(
+        RetroModel model, ChunkDatabase heldOut, NeighborTable table, ChunkDatabase retrieval, int count, EvaluationWindow[] windows, int chunks)
+    {
+        int retrievedLength = model.Config.RetrievedLength;
+        long[] tokens = new long[(long)windows.Length * chunks * count * retrievedLength];
+        bool[] valid = new bool[tokens.Length];
+        for (int row = 0; row < windows.Length; row++)
+        {
+            for (int chunk = 0; chunk < windows[row].Tokens / heldOut.ChunkLength; chunk++)
+            {
+                ReadOnlySpan<long> found = table.Row(windows[row].FirstChunk + chunk);
+                for (int neighbor = 0; neighbor < Math.Min(count, found.Length); neighbor++)
+                {
+                    int start = ((row * chunks + chunk) * count + neighbor) * retrievedLength;
+                    retrieval.CopyRetrieved(found[neighbor], tokens.AsSpan(start, retrievedLength), valid.AsSpan(start, retrievedLength));
+                }
+            }
+        }
+
+        if (!valid.Contains(true))
+        {
+            return default;
+        }
+
+        long[] shape = [windows.Length, chunks, count, retrievedLength];
+        return (tensor(tokens, shape, device: model.Device), tensor(valid, shape, device: model.Device));
+    }
+}

@@ -1,0 +1,130 @@
+using Retro.Checkpoints;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+public sealed partial class Trainer
+{
+    /// <summary>The file from which a training goes on; beside the model's own files.</summary>
+    public const string StateFile = "training.safetensors";
+
+    private const string DescriptionFile = "training.json";
+    private const string MetadataKey = "training";
+    private const string ModelPrefix = "model/";
+    private const string OptimizerPrefix = "optimizer/";
+
+    /// <summary>Writes a checkpoint: the model (config.json, model.safetensors) and the state of the training (training.safetensors; training.json says it for the reader).</summary>
+    /// <remarks>
+    /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed at any moment leaves
+    /// the old checkpoint or the new one, never a mixture.
+    /// </remarks>
+    /// <param name="folder">The folder; made where it is missing.</param>
+    /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    public void Save(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string path = Path.Combine(folder, StateFile);
+        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
+        string description = State().ToString();
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            Safetensors.Write(path, Tensors(), new Dictionary<string, string> { [MetadataKey] = description });
+        }
+
+        Safetensors.Write(Path.Combine(folder, "model.safetensors"), Model.state_dict());
+        AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
+    }
+
+    /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
+    /// <remarks>Frozen parameters stay as the model has them. The schedule is that of this trainer's options.</remarks>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <exception cref="CheckpointException">The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named.</exception>
+    public void Load(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string path = Path.Combine(folder, StateFile);
+        if (!File.Exists(path))
+        {
+            throw new CheckpointException($"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
+        }
+
+        using Safetensors file = Safetensors.Open(path);
+        if (file.Metadata is null || !file.Metadata.TryGetValue(MetadataKey, out string? description))
+        {
+            throw new CheckpointException($"{path} holds no state of a training; name the folder of a checkpoint that a trainer has written.");
+        }
+
+        TrainingState state = TrainingState.Parse(description, path);
+        state.RequireConfig(Model.Config, path);
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, Tensor> weights = [], memory = [];
+        foreach (SafetensorsEntry entry in file.Entries)
+        {
+            (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal) ? (weights, ModelPrefix) : (memory, OptimizerPrefix);
+            if (!entry.Name.StartsWith(prefix, StringComparison.Ordinal))
+            {
+                throw new CheckpointException($"{path} holds the tensor {entry.Name}, which is no part of a training; use another checkpoint.");
+            }
+
+            target.Add(entry.Name[prefix.Length..], file.Read(entry.Name, device: Model.Device));
+        }
+
+        Dictionary<string, Parameter> trained = Trained();
+        string[] differing = [.. trained.Keys.Except(weights.Keys).Concat(weights.Keys.Except(trained.Keys)).Take(3)];
+        if (differing.Length > 0)
+        {
+            throw new CheckpointException($"{path} trains other parameters than this trainer, among them {string.Join(", ", differing)}; freeze the same ones.");
+        }
+
+        foreach ((string name, Parameter parameter) in trained)
+        {
+            if (!parameter.shape.SequenceEqual(weights[name].shape) || parameter.dtype != weights[name].dtype)
+            {
+                throw new CheckpointException(
+                    $"{path} has {name} as {weights[name].dtype} [{string.Join(", ", weights[name].shape)}]; the model's is {parameter.dtype} [{string.Join(", ", parameter.shape)}].");
+            }
+        }
+
+        _optimizer.LoadState(memory, state.OptimizerSteps);
+        using (no_grad())
+        {
+            foreach ((string name, Parameter parameter) in trained)
+            {
+                parameter.copy_(weights[name]);
+            }
+        }
+
+        StepsDone = state.Steps;
+        _batches = state.Batches;
+        _tokens = state.Tokens;
+        _skippedInARow = state.SkippedInARow;
+        _elapsedBefore = state.Elapsed;
+        _dataIdentity = state.Data;
+    }
+
+    private TrainingState State() => new()
+    {
+        FormatVersion = TrainingState.CurrentFormatVersion,
+        Steps = StepsDone,
+        Batches = _batches,
+        Tokens = _tokens,
+        SkippedInARow = _skippedInARow,
+        Elapsed = Elapsed,
+        Data = _dataIdentity,
+        Config = TrainingState.Describe(Model.Config),
+        Options = TrainingState.Describe(Options),
+        OptimizerSteps = _optimizer.StepCounts(),
+    };
+
+    private IEnumerable<KeyValuePair<string, Tensor>> Tensors()
+        => Trained().Select(pair => KeyValuePair.Create(ModelPrefix + pair.Key, pair.Value.detach()))
+            .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)));
+
+    private Dictionary<string, Parameter> Trained()
+    {
+        HashSet<string> names = [.. _optimizer.ParameterNames];
+        return Model.named_parameters().Where(pair => names.Contains(pair.name)).ToDictionary(pair => pair.name, pair => pair.parameter);
+    }
+}

@@ -1,0 +1,184 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
+/// <remarks>
+/// By steps, the same seed and number of threads give the same bits, whether or not the training was interrupted and resumed. Parameters that are frozen
+/// (requires_grad false) when the trainer is made stay as they are.
+/// </remarks>
+public sealed partial class Trainer : IDisposable
+{
+    private readonly TimeProvider _time;
+    private readonly LearningRateSchedule _schedule;
+    private readonly RetroOptimizer _optimizer;
+    private TimeSpan _elapsedBefore;
+    private long _started;
+    private bool _running;
+    private long _batches;
+    private long _tokens;
+    private long _tokensBefore;
+    private int _skippedInARow;
+    private string? _dataIdentity;
+
+    /// <summary>Creates a trainer at step 0.</summary>
+    /// <param name="model">The model; it stays the caller's.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
+    /// <exception cref="TrainingException">A setting is outside its range, or every parameter is frozen.</exception>
+    public Trainer(RetroModel model, TrainingOptions options, TimeProvider? time = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        Model = model;
+        Options = options.Validate();
+        _time = time ?? TimeProvider.System;
+        _schedule = options.Schedule();
+        _optimizer = new RetroOptimizer(model.named_parameters(), options.Optimizer);
+    }
+
+    /// <summary>The model.</summary>
+    public RetroModel Model { get; }
+
+    /// <summary>The settings.</summary>
+    public TrainingOptions Options { get; }
+
+    /// <summary>Steps done.</summary>
+    public long StepsDone { get; private set; }
+
+    /// <summary>Time trained by <see cref="Run"/>, over every run that was resumed.</summary>
+    public TimeSpan Elapsed => _elapsedBefore + (_running ? _time.GetElapsedTime(_started) : TimeSpan.Zero);
+
+    /// <summary>Share of the training that is done, from 0 to 1.</summary>
+    public double Progress => Options.TimeBudget is { } budget
+        ? Math.Min(1, Elapsed / budget)
+        : Math.Min(1, (double)StepsDone / Options.Steps);
+
+    /// <summary>Does one step.</summary>
+    /// <param name="batches">The batches whose gradients are averaged, each with the same weight; they stay the caller's.</param>
+    /// <returns>What the step gave.</returns>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
+    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches)
+    {
+        ArgumentNullException.ThrowIfNull(batches);
+        ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
+        double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
+        Model.train();
+        double loss = 0;
+        for (int i = 0; i < batches.Count; i++)
+        {
+            SeedDropout(i);
+            loss += Backward(batches[i], batches.Count) / batches.Count;
+            _tokens += batches[i].Tokens.numel();
+        }
+
+        double norm = _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        StepsDone++;
+        _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
+        if (_skippedInARow >= Options.MaximumSkippedSteps)
+        {
+            throw new TrainingException(
+                $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.");
+        }
+
+        double seconds = (Elapsed - _elapsedBefore).TotalSeconds;
+        return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
+    }
+
+    /// <summary>Trains until the steps or the time are used up; the next batches are prepared on another thread in the meantime.</summary>
+    /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
+    /// <param name="progress">Told of each step; null: nobody.</param>
+    /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
+    /// <exception cref="OperationCanceledException">The training was cancelled.</exception>
+    /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
+    public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
+        {
+            throw new CheckpointException(
+                $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew.");
+        }
+
+        _dataIdentity = data.Identity;
+        (_started, _running, _tokensBefore) = (_time.GetTimestamp(), true, _tokens);
+        Task<TokenBatch[]>? next = null;
+        try
+        {
+            next = Prepare(data, _batches, Progress);
+            long lastSaved = StepsDone;
+            while (Progress < 1)
+            {
+                if (cancellationToken.IsCancellationRequested)
+                {
+                    SaveIfAsked();
+                    throw new OperationCanceledException(cancellationToken);
+                }
+
+                TokenBatch[] batches = next.GetAwaiter().GetResult();
+                next = Prepare(data, _batches + batches.Length, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
+                TrainingProgress done = Step(batches);
+                _batches += batches.Length;
+                progress?.Report(done);
+                if (Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && Progress < 1)
+                {
+                    SaveIfAsked();
+                    lastSaved = StepsDone;
+                }
+            }
+
+            SaveIfAsked();
+        }
+        finally
+        {
+            _elapsedBefore = Elapsed;
+            _running = false;
+            // Whoever owns the data may dispose them now; what the other thread has found wrong with a batch that is no longer wanted does not matter.
+            ((Task?)next)?.ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _optimizer.Dispose();
+
+    private TrainingProgress Step(TokenBatch[] prepared)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return Step([.. prepared.Select(batch => batch.ToTensors(Model.Device))]);
+    }
+
+    private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)
+    {
+        int count = Options.Accumulation;
+        return Task.Run(() => Enumerable.Range(0, count).Select(i => data.Batch(first + i, progress)).ToArray());
+    }
+
+    private double Backward(TrainingBatch batch, int count)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
+        Tensor loss = LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask);
+        (count == 1 ? loss : loss.div(count)).backward();
+        return loss.to_type(ScalarType.Float64).item<double>();
+    }
+
+    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
+    private void SeedDropout(int batch)
+    {
+        if (Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0)
+        {
+            manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)Options.Seed) + (ulong)StepsDone) + (ulong)batch) >> 1));
+        }
+    }
+
+    private void SaveIfAsked()
+    {
+        if (Options.CheckpointFolder is { } folder)
+        {
+            Save(folder);
+        }
+    }
+}

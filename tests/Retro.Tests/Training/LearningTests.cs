@@ -1,0 +1,83 @@
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>Random tokens that only the neighbors foretell: with them the loss goes to nothing, without them it stays at the entropy.</summary>
+public class LearningTests(ITestOutputHelper output)
+{
+    private static readonly RetroConfig _config = new()
+    {
+        VocabularySize = 64,
+        Width = 64,
+        Layers = 3,
+        Heads = 4,
+        HeadSize = 16,
+        FeedForwardSize = 128,
+        ChunkLength = 16,
+        RetrievedLength = 32,
+        Neighbors = 1,
+        CrossAttentionLayers = [2, 3],
+        EncoderWidth = 64,
+        EncoderLayers = 1,
+        EncoderHeads = 4,
+        EncoderHeadSize = 16,
+        EncoderFeedForwardSize = 128,
+        TieEmbeddings = true,
+        ShareEncoderEmbedding = true,
+    };
+
+    private static readonly double _entropy = Math.Log(_config.VocabularySize);
+
+    [Fact]
+    public void What_only_retrieval_can_know_is_learned_and_nothing_else_is()
+    {
+        using RetroModel model = Train(shuffled: false, steps: 150, out double loss);
+        double on = Loss(model, shuffled: false, retrieval: true);
+        double off = Loss(model, shuffled: false, retrieval: false);
+        double wrong = Loss(model, shuffled: true, retrieval: true);
+        output.WriteLine($"entropy {_entropy:F3}, on {on:F3}, off {off:F3}, shuffled {wrong:F3}, last training loss {loss:F3}");
+        Assert.InRange(on, 0, 0.25);
+        Assert.InRange(off, _entropy - 0.1, _entropy + 0.5);
+        // Wrong neighbors are copied with confidence; they cannot help.
+        Assert.True(wrong > _entropy - 0.1);
+    }
+
+    [Fact]
+    public void Trained_with_shuffled_neighbors_the_loss_stays_at_the_entropy()
+    {
+        using RetroModel model = Train(shuffled: true, steps: 60, out _);
+        double loss = Loss(model, shuffled: true, retrieval: true);
+        output.WriteLine($"entropy {_entropy:F3}, shuffled {loss:F3}");
+        Assert.InRange(loss, _entropy - 0.05, _entropy + 0.3);
+    }
+
+    private static RetroModel Train(bool shuffled, int steps, out double loss)
+    {
+        manual_seed(1);
+        RetroModel model = new(_config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10 });
+        double last = double.NaN;
+        trainer.Run(new CopyingData(_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new LastLoss(value => last = value));
+        loss = last;
+        return model;
+    }
+
+    private static double Loss(RetroModel model, bool shuffled, bool retrieval)
+    {
+        model.eval();
+        CopyingData fresh = new(_config, rows: 8, chunks: 6, seed: 555, dropout: 0, shuffled);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable inference = inference_mode();
+        TrainingBatch batch = fresh.Batch(0, 1).ToTensors();
+        Tensor logits = model.call(batch.Tokens, retrieval ? batch.Neighbors : null, retrieval ? batch.Valid : null);
+        return LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask).item<float>();
+    }
+
+    private sealed class LastLoss(Action<double> action) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => action(value.Loss);
+    }
+}

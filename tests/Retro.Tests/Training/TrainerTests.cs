@@ -1,0 +1,323 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+public sealed class TrainerTests : IDisposable
+{
+    private static readonly RetroConfig _config = new()
+    {
+        VocabularySize = 31,
+        Width = 16,
+        Layers = 2,
+        Heads = 2,
+        HeadSize = 8,
+        FeedForwardSize = 32,
+        ChunkLength = 4,
+        RetrievedLength = 8,
+        Neighbors = 1,
+        CrossAttentionLayers = [2],
+        EncoderWidth = 16,
+        EncoderLayers = 1,
+        EncoderHeads = 2,
+        EncoderHeadSize = 8,
+        EncoderFeedForwardSize = 32,
+    };
+
+    private static readonly TrainingOptions _options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2 };
+
+    private readonly TemporaryFolder _folder = new();
+
+    private string Folder => Path.Combine(_folder.Path, "checkpoint");
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData(OptimizerKind.Muon, 0)]
+    [InlineData(OptimizerKind.AdamW, 0.1)]
+    public void A_training_that_is_interrupted_and_resumed_ends_with_the_same_bits(OptimizerKind kind, double dropout)
+    {
+        RetroConfig config = _config with { Dropout = dropout, EncoderDropout = dropout };
+        TrainingOptions options = _options with { Optimizer = new() { Kind = kind } };
+        CopyingData data = new(config, rows: 2, chunks: 3, seed: 1, dropout: 0.2);
+        using RetroModel whole = Model(config);
+        List<TrainingProgress> expected = Run(new Trainer(whole, options), data);
+
+        using RetroModel first = Model(config);
+        using Trainer begun = new(first, options with { CheckpointFolder = Folder });
+        using CancellationTokenSource cancel = new();
+        List<TrainingProgress> came = [];
+        Assert.Throws<OperationCanceledException>(() => begun.Run(data, new Reports(done =>
+        {
+            came.Add(done);
+            if (done.Step == 5)
+            {
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        Assert.Equal(5, begun.StepsDone);
+
+        using RetroModel second = Model(config, seed: 99);
+        using Trainer resumed = new(second, options with { CheckpointFolder = Folder });
+        resumed.Load(Folder);
+        Assert.Equal(5, resumed.StepsDone);
+        came.AddRange(Run(resumed, data));
+
+        Assert.Equal(12, came.Count);
+        Assert.Equal(
+            expected.Select(done => (done.Step, done.Loss, done.GradientNorm, done.LearningRate, done.Tokens)),
+            came.Select(done => (done.Step, done.Loss, done.GradientNorm, done.LearningRate, done.Tokens)));
+        AssertSameWeights(whole, second);
+    }
+
+    [Fact]
+    public void Checkpoints_come_as_often_as_asked_and_any_of_them_leads_to_the_same_end()
+    {
+        CopyingData data = new(_config, 2, 3, seed: 2);
+        using RetroModel model = Model(_config);
+        List<string> copies = [];
+        Run(new Trainer(model, _options with { CheckpointFolder = Folder, CheckpointEvery = 5 }), data, done =>
+        {
+            if (done.Step is 6 or 11)
+            {
+                copies.Add(Path.Combine(_folder.Path, $"at{done.Step}"));
+                Database.TestDatabases.Copy(Folder, copies[^1]);
+            }
+        });
+
+        long[] steps = [5, 10];
+        for (int i = 0; i < copies.Count; i++)
+        {
+            using RetroModel other = Model(_config, seed: 3);
+            using Trainer trainer = new(other, _options);
+            trainer.Load(copies[i]);
+            Assert.Equal(steps[i], trainer.StepsDone);
+            Run(trainer, data);
+            AssertSameWeights(model, other);
+        }
+
+        Assert.Equal(2, copies.Count);
+        using Trainer finished = new(Model(_config), _options);
+        finished.Load(Folder);
+        Assert.Equal(1, finished.Progress);
+        Assert.Empty(Run(finished, data));
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_configuration_optimizer_or_data_is_refused_with_the_values()
+    {
+        CopyingData data = new(_config, 2, 3, seed: 2);
+        using (RetroModel model = Model(_config))
+        {
+            Run(new Trainer(model, _options with { CheckpointFolder = Folder, Steps = 3 }), data);
+        }
+
+        using RetroModel deeper = Model(_config with { Layers = 3, CrossAttentionLayers = [2, 3] });
+        string message = Assert.Throws<CheckpointException>(() => new Trainer(deeper, _options).Load(Folder)).Message;
+        Assert.Contains("Layers 2 (model: 3)", message, StringComparison.Ordinal);
+        Assert.Contains("CrossAttentionLayers [2] (model: [2,3])", message, StringComparison.Ordinal);
+
+        using RetroModel same = Model(_config, seed: 8);
+        Dictionary<string, double[]> before = Weights(same);
+        message = Assert.Throws<CheckpointException>(() => new Trainer(same, _options with { Optimizer = new() { Kind = OptimizerKind.AdamW } }).Load(Folder)).Message;
+        Assert.Contains("square", message, StringComparison.Ordinal);
+        Assert.Equal(before, Weights(same));
+
+        using RetroModel exact = Model(_config, ScalarType.Float64);
+        Assert.Contains("Float32", Assert.Throws<CheckpointException>(() => new Trainer(exact, _options).Load(Folder)).Message, StringComparison.Ordinal);
+
+        using RetroModel frozen = Model(_config);
+        frozen.named_parameters().First().parameter.requires_grad = false;
+        Assert.Contains(frozen.named_parameters().First().name, Assert.Throws<CheckpointException>(() => new Trainer(frozen, _options).Load(Folder)).Message, StringComparison.Ordinal);
+
+        using Trainer trainer = new(same, _options);
+        trainer.Load(Folder);
+        CopyingData other = new(_config, 2, 3, seed: 5);
+        message = Assert.Throws<CheckpointException>(() => trainer.Run(other)).Message;
+        Assert.Contains(data.Identity, message, StringComparison.Ordinal);
+        Assert.Contains(other.Identity, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_truncated_or_foreign_state_is_refused()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options);
+        Assert.Contains(Folder, Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
+        trainer.Save(Folder);
+        string path = Path.Combine(Folder, Trainer.StateFile);
+        byte[] bytes = File.ReadAllBytes(path);
+        foreach (int length in new[] { 0, 7, bytes.Length / 2, bytes.Length - 1 })
+        {
+            File.WriteAllBytes(path, bytes[..length]);
+            Assert.Throws<CheckpointException>(() => trainer.Load(Folder));
+        }
+
+        Safetensors.Write(path, model.state_dict());
+        Assert.Contains("no state of a training", Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
+        Safetensors.Write(path, model.state_dict(), new Dictionary<string, string> { ["training"] = "{" });
+        Assert.Contains(path, Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
+        Safetensors.Write(path, model.state_dict(), new Dictionary<string, string> { ["training"] = "null" });
+        Assert.Contains("format version", Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_full_disk_is_named_and_the_old_checkpoint_stays()
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
+        CopyingData data = new(_config, 2, 3, seed: 2);
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options with { Steps = 4, CheckpointFolder = Folder });
+        trainer.Save(Folder);
+        string path = Path.Combine(Folder, Trainer.StateFile);
+        byte[] old = File.ReadAllBytes(path);
+        File.CreateSymbolicLink(path + ".tmp", "/dev/full");
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => trainer.Run(data));
+        Assert.Contains(path, fault.Message, StringComparison.Ordinal);
+        Assert.Equal(old, File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public void A_time_budget_runs_through_the_whole_schedule()
+    {
+        // Every look at the clock costs a second of this clock's time.
+        SteppingClock clock = new();
+        TrainingOptions options = _options with { TimeBudget = TimeSpan.FromSeconds(100), Steps = 1000, WarmupSteps = 200, Accumulation = 1, Optimizer = new() };
+        using RetroModel model = Model(_config);
+        List<TrainingProgress> steps = Run(new Trainer(model, options, clock), new CopyingData(_config, 1, 2, seed: 1));
+
+        Assert.InRange(steps.Count, 5, 60);
+        LearningRateSchedule schedule = options.Schedule();
+        int peak = steps.FindIndex(step => step.LearningRate == steps.Max(other => other.LearningRate));
+        Assert.InRange(steps[peak].LearningRate, 0.8 * schedule.Peak, schedule.Peak);
+        Assert.InRange(steps[peak].Progress, 0.15, 0.35);
+        Assert.InRange(steps[^1].LearningRate, schedule.Final, 1.3 * schedule.Final);
+        Assert.Equal(1, steps[^1].Progress);
+        Assert.True(steps[^1].Elapsed >= TimeSpan.FromSeconds(100));
+        Assert.Equal(steps.Select(step => step.Progress).Order(), steps.Select(step => step.Progress));
+    }
+
+    [Fact]
+    public void The_number_of_live_tensors_stays_flat()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options with { Steps = 40 });
+        List<long> counts = [];
+        trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.3), new Reports(_ => counts.Add(Tensor.TotalCount)));
+        // The first step with and the first one without neighbors may make tables that stay.
+        Assert.Single(counts.Skip(10).Distinct());
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_is_skipped_and_ends_the_training_when_it_stays()
+    {
+        using RetroModel model = Model(_config);
+        using (no_grad())
+        {
+            model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
+        }
+
+        Dictionary<string, double[]> before = Weights(model);
+        using Trainer trainer = new(model, _options with { MaximumSkippedSteps = 3 });
+        List<TrainingProgress> steps = [];
+        TrainingException exception = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1), new Reports(steps.Add)));
+
+        Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
+        Assert.Equal(2, steps.Count);
+        Assert.All(steps, step => Assert.True(step.Skipped));
+        Assert.Equal(before, Weights(model));
+    }
+
+    [Fact]
+    public void Frozen_parameters_stay_to_the_bit_and_the_others_move()
+    {
+        using RetroModel model = Model(_config);
+        static bool Retrieval(string name) => name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = Retrieval(name);
+        }
+
+        Dictionary<string, double[]> before = Weights(model);
+        Run(new Trainer(model, _options with { CheckpointFolder = Folder }), new CopyingData(_config, 2, 3, seed: 1));
+        Dictionary<string, double[]> after = Weights(model);
+        Assert.All(before.Keys, name => Assert.Equal(!Retrieval(name), before[name].SequenceEqual(after[name])));
+        using Safetensors state = Safetensors.Open(Path.Combine(Folder, Trainer.StateFile));
+        Assert.All(state.Entries, entry => Assert.True(Retrieval(entry.Name[(entry.Name.IndexOf('/', StringComparison.Ordinal) + 1)..])));
+    }
+
+    [Fact]
+    public void A_batch_that_cannot_be_read_ends_the_training_with_its_own_fault()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options);
+        Assert.Equal("Batch 7 cannot be read.", Assert.Throws<InvalidDataException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1) { FailAt = 7 })).Message);
+        Assert.Equal(3, trainer.StepsDone);
+    }
+
+    [Fact]
+    public void Every_fault_of_the_options_is_named()
+    {
+        TrainingException exception = Assert.Throws<TrainingException>(() => (_options with
+        {
+            WarmupSteps = 100,
+            Accumulation = 0,
+            MuonLearningRate = -1,
+            CheckpointEvery = 5,
+            TimeBudget = TimeSpan.Zero,
+            Optimizer = new() { Beta2 = 2 },
+        }).Validate());
+        Assert.All(["warm-up", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Beta2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+    }
+
+    private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)
+    {
+        manual_seed(seed);
+        return new RetroModel(config, dtype);
+    }
+
+    private static RetroModel Model(RetroConfig config, long seed) => Model(config, ScalarType.Float32, seed);
+
+    private static List<TrainingProgress> Run(Trainer trainer, ITrainingData data, Action<TrainingProgress>? also = null)
+    {
+        using Trainer owned = trainer;
+        List<TrainingProgress> steps = [];
+        trainer.Run(data, new Reports(done =>
+        {
+            steps.Add(done);
+            also?.Invoke(done);
+        }));
+        return steps;
+    }
+
+    private static Dictionary<string, double[]> Weights(RetroModel model)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return model.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.detach().to_type(ScalarType.Float64).data<double>().ToArray());
+    }
+
+    private static void AssertSameWeights(RetroModel expected, RetroModel came)
+    {
+        Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
+        Assert.Equal(one.Keys, other.Keys);
+        Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
+    }
+
+    private sealed class Reports(Action<TrainingProgress> action) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => action(value);
+    }
+
+    private sealed class SteppingClock : TimeProvider
+    {
+        private long _seconds;
+
+        public override long TimestampFrequency => 1;
+
+        public override long GetTimestamp() => _seconds++;
+    }
+}
