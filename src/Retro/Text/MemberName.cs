@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
 namespace Retro.Text;
@@ -11,7 +12,7 @@ namespace Retro.Text;
 /// <param name="Type">The full name of the type that it is or belongs to; "" where the id is not of that form.</param>
 /// <param name="Member">The member's name; "" for a type.</param>
 /// <param name="Arguments">The argument types as written, null where there is no list.</param>
-internal sealed record MemberName(char Kind, string Type, string Member, string? Arguments)
+internal sealed partial record MemberName(char Kind, string Type, string Member, string? Arguments)
 {
     public bool IsType => Kind == 'T';
 
@@ -93,7 +94,10 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
         }
 
         string[] names = entry.Elements("param").Select(parameter => (string?)parameter.Attribute("name") ?? "").ToArray();
-        string[] types = SplitArguments(Arguments ?? "").ToArray();
+        // The type's own single parameter is called T, as in the type's name.
+        string arguments = Arguments ?? "";
+        arguments = Type.EndsWith("`1", StringComparison.Ordinal) ? OwnParameter().Replace(arguments, "T") : arguments;
+        string[] types = SplitArguments(arguments).ToArray();
         return $"{text}({string.Join(", ", types.Select((type, i) => i < names.Length && names[i].Length > 0 ? $"{ShortType(type)} {names[i]}" : ShortType(type)))})";
     }
 
@@ -130,6 +134,9 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
 
         return shortened.ToString();
     }
+
+    [GeneratedRegex("(?<!`)`0")]
+    private static partial Regex OwnParameter();
 
     private static IEnumerable<string> SplitArguments(string arguments)
     {

@@ -29,7 +29,7 @@ public sealed class RetroTokenizer
     /// <summary>The tokenizer itself.</summary>
     public Tokenizer Tokenizer { get; }
 
-    /// <summary>"byte-level BPE" or "WordPiece".</summary>
+    /// <summary>"byte-level BPE" or "WordPiece". A WordPiece of a word carries the space before it, which <see cref="Decode"/> leaves out at the start.</summary>
     public string Kind { get; }
 
     /// <summary>SHA-256 of the tokenizer's files in lower-case hexadecimal: two tokenizers of equal hash give equal ids.</summary>
@@ -54,6 +54,11 @@ public sealed class RetroTokenizer
             return ByteLevelBpe.Load(folder);
         }
 
+        if (Has(WordPiece.VocabularyFile))
+        {
+            return WordPiece.Load(folder);
+        }
+
         throw new CorpusException($"The folder {folder} holds no tokenizer: expected vocab.json with merges.txt, or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
     }
 
@@ -76,7 +81,8 @@ public sealed class RetroTokenizer
             bytes.Write(TokenBytes(id));
         }
 
-        return Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
+        string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
+        return Kind == WordPiece.KindName && text.StartsWith(' ') ? text[1..] : text;
     }
 
     /// <summary>The bytes that a token stands for; none for a special token. Bytes, because one character may take several tokens.</summary>

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using System.Xml;
 using System.Xml.Linq;
@@ -15,9 +16,17 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
     public override IEnumerable<Document> Documents()
     {
         HashSet<string> seen = new(StringComparer.Ordinal);
+        HashSet<string> contents = new(StringComparer.Ordinal);
         foreach (string file in Files)
         {
-            foreach ((string type, List<XElement> members) in Guarded(() => Types(file)) ?? [])
+            // Packs hold copies of each other's files; parsing one twice would double the time.
+            byte[]? bytes = Guarded(() => ReadBytes(file));
+            if (bytes is null || !contents.Add(Convert.ToHexString(SHA256.HashData(bytes))))
+            {
+                continue;
+            }
+
+            foreach ((string type, List<XElement> members) in Guarded(() => Types(file, bytes)) ?? [])
             {
                 if (seen.Add(type) && Checked(Render(type, members, NameOf(file))) is { } kept)
                 {
@@ -28,9 +37,9 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
     }
 
     /// <summary>The file's types in the order of their first appearance, each with its entries in the file's order, the type's own first.</summary>
-    private static List<(string Type, List<XElement> Members)> Types(string file)
+    private static List<(string Type, List<XElement> Members)> Types(string file, byte[] bytes)
     {
-        using MemoryStream stream = new(ReadBytes(file));
+        using MemoryStream stream = new(bytes, writable: false);
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
         try

@@ -69,7 +69,7 @@ public sealed class BertTokenizer : WordPieceTokenizer
                 : throw new ArgumentException($"The special token '{token}' is not in the vocabulary.");
 
             // The split sees the text after lower-casing.
-            written[options.LowerCaseBeforeTokenization ? token.ToLowerInvariant() : token] = id;
+            written[options.ApplyBasicTokenization && options.LowerCaseBeforeTokenization ? token.ToLowerInvariant() : token] = id;
         }
 
         PreTokenizer preTokenizer = options.PreTokenizer

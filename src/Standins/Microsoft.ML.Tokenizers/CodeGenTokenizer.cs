@@ -86,7 +86,8 @@ public partial class CodeGenTokenizer : Tokenizer
             }
             else if (_special.TryGetValue(id, out string? added))
             {
-                bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(added));
+                bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(first && hasPrefixSpace && added[0] == ' ' ? added[1..] : added));
+                first = false;
             }
             else if (_texts.TryGetValue(id, out string? text))
             {

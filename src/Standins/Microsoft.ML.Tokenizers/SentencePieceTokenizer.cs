@@ -143,6 +143,11 @@ public class SentencePieceTokenizer : Tokenizer
         string? normalized = EncodingSteps.Normalized(text, textSpan, Normalizer, settings);
         ReadOnlySpan<char> span = normalized ?? textSpan;
         List<EncodedToken> tokens = [];
+        if (span.IsEmpty && _model.ModelType == 2)
+        {
+            return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized };
+        }
+
         if (AddBeginningOfSentence)
         {
             tokens.Add(new EncodedToken(BeginningOfSentenceId, BeginningOfSentenceToken, 0..0));

@@ -67,9 +67,17 @@ public class WordPieceTokenizer : Tokenizer
     {
         ArgumentNullException.ThrowIfNull(ids);
         StringBuilder text = new();
+        bool first = true;
         foreach (int id in ids)
         {
-            if ((skipSpecialTokens && _special.Contains(id)) || !_texts.TryGetValue(id, out string? piece))
+            if (skipSpecialTokens && _special.Contains(id))
+            {
+                continue;
+            }
+
+            bool begins = first;
+            first = false;
+            if (!_texts.TryGetValue(id, out string? piece))
             {
                 continue;
             }
@@ -80,7 +88,7 @@ public class WordPieceTokenizer : Tokenizer
             }
             else
             {
-                text.Append(text.Length > 0 && !(piece.Length == 1 && piece[0] is '.' or ',' or '!' or '?' or '\'') ? " " : "").Append(piece);
+                text.Append(!begins && !(piece.Length == 1 && piece[0] is '.' or ',' or '!' or '?' or '\'') ? " " : "").Append(piece);
             }
         }
 
