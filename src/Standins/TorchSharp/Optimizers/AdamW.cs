@@ -142,6 +142,16 @@ namespace TorchSharp.Modules
             }
         });
 
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                DisposeStates();
+            }
+
+            base.Dispose(disposing);
+        }
+
         public class Options : OptimizerOptions
         {
             public double? beta1;

@@ -107,15 +107,7 @@ public abstract class OptimizerHelper : Optimizer
 
     public void to(Device device) => states.ForEach(state => state.to(device));
 
-    protected override void Dispose(bool disposing)
-    {
-        if (disposing)
-        {
-            states.ForEach(state => (state as IDisposable)?.Dispose());
-        }
-
-        base.Dispose(disposing);
-    }
+    private protected void DisposeStates() => states.ForEach(state => (state as IDisposable)?.Dispose());
 
     private protected void AddGroup(ParamGroup group, Func<Parameter, OptimizerState> newState)
     {
