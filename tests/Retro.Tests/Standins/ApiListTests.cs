@@ -67,7 +67,7 @@ public sealed class ApiListTests
             Assert.Contains(called, line => line.StartsWith("TorchSharp.torch.Tensor :: ", StringComparison.Ordinal));
         }
 
-        Assert.Empty(called.Where(line => !listed.Contains(line)));
+        Assert.DoesNotContain(called, line => !listed.Contains(line));
     }
 
     [Fact]
@@ -84,7 +84,7 @@ public sealed class ApiListTests
         HashSet<string> listed = List(list);
         List<string> own = [.. ApiSignatures.Of(assembly)];
         Assert.NotEmpty(own);
-        Assert.Empty(own.Where(line => !listed.Contains(line)));
+        Assert.DoesNotContain(own, line => !listed.Contains(line));
     }
 
     private static HashSet<string> List(string name) => [.. File.ReadLines(Path.Combine(Fixtures.Own, "api", name))];
