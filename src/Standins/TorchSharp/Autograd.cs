@@ -33,7 +33,7 @@ public static partial class torch
             GC.KeepAlive(outputs);
             GC.KeepAlive(inputs);
             GC.KeepAlive(grad_outputs);
-            return [.. results.Select(handle => handle == 0 ? null! : new Tensor(handle))];
+            return [.. results.Select(handle => handle == 0 ? Tensor.Nothing : new Tensor(handle))];
         }
 
         public static void backward(IList<Tensor> tensors, IList<Tensor>? grad_tensors = null, bool? retain_graph = null, bool create_graph = false, IList<Tensor>? inputs = null)

@@ -16,17 +16,11 @@ public static partial class torch
 
         public static Tensor eigvalsh(Tensor input, char UPLO = 'L') => Aten.linalg_eigvalsh.Call(input, UPLO.ToString());
 
-        public static (Tensor, Tensor) eigh(Tensor input, char UPLO = 'L') => Aten.linalg_eigh.Call2(input, UPLO.ToString());
-
-        public static (Tensor U, Tensor S, Tensor Vh) svd(Tensor input, bool fullMatrices = true) => Aten.linalg_svd.Call3(input, fullMatrices);
-
         public static Tensor svdvals(Tensor input) => Aten.linalg_svdvals.Call(input);
 
         public static Tensor inv(Tensor input) => Aten.linalg_inv.Call(input);
 
         public static Tensor det(Tensor input) => Aten.linalg_det.Call(input);
-
-        public static Tensor cholesky(Tensor input) => Aten.linalg_cholesky.Call(input);
 
         public static Tensor solve(Tensor A, Tensor B, bool left = true) => Aten.linalg_solve.Call(A, B, left);
     }

@@ -183,14 +183,11 @@ internal static class Aten
     public static readonly Op less_Tensor = new("less", "Tensor");
     public static readonly Op less_equal_Tensor = new("less_equal", "Tensor");
     public static readonly Op less_equal__Tensor = new("less_equal_", "Tensor");
-    public static readonly Op linalg_cholesky = new("linalg_cholesky");
     public static readonly Op linalg_det = new("linalg_det");
-    public static readonly Op linalg_eigh = new("linalg_eigh");
     public static readonly Op linalg_eigvalsh = new("linalg_eigvalsh");
     public static readonly Op linalg_inv = new("linalg_inv");
     public static readonly Op linalg_norm = new("linalg_norm");
     public static readonly Op linalg_solve = new("linalg_solve");
-    public static readonly Op linalg_svd = new("linalg_svd");
     public static readonly Op linalg_svdvals = new("linalg_svdvals");
     public static readonly Op linalg_vector_norm = new("linalg_vector_norm");
     public static readonly Op linear = new("linear");

@@ -27,17 +27,9 @@ public static partial class torch
 
             public virtual IEnumerable<(string name, Module module)> named_children() => Submodules;
 
-            public virtual IEnumerable<(string name, Module module)> named_modules()
-            {
-                foreach ((string name, Module child) in Submodules)
-                {
-                    yield return (name, child);
-                    foreach ((string inner, Module module) in child.named_modules())
-                    {
-                        yield return ($"{name}.{inner}", module);
-                    }
-                }
-            }
+            // The children come first, then what is below each of them.
+            public virtual IEnumerable<(string name, Module module)> named_modules() =>
+                Submodules.Concat(Submodules.SelectMany(child => child.Module.named_modules().Select(below => ($"{child.Name}.{below.name}", below.module))));
 
             public virtual IEnumerable<Module> children() => named_children().Select(pair => pair.module);
 

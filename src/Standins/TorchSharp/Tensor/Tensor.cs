@@ -37,6 +37,9 @@ public static partial class torch
             }
         }
 
+        // No tensor at all, as the original gives where there is no gradient.
+        private Tensor() => GC.SuppressFinalize(this);
+
         ~Tensor() => Dispose(false);
 
         /// <summary>How many tensors there are now, over all threads.</summary>
@@ -49,9 +52,7 @@ public static partial class torch
 
         public bool IsInvalid => handle == 0;
 
-        internal DisposeScope? Scope => scope;
-
-        internal nint HandleOrZero => handle;
+        internal static Tensor Nothing { get; } = new();
 
         /// <summary>The wrapper of a handle whose reference becomes the wrapper's.</summary>
         public static Tensor UnsafeCreateTensor(nint handle) => new(handle);
