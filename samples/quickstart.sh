@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# From a folder of text to text with sources, by one command: sets up what is missing, builds, and runs samples/Quickstart.
+#   samples/quickstart.sh                               the XML documentation of the .NET reference packs
+#   samples/quickstart.sh --corpus <folder or .jsonl>   a corpus of one's own
+#   samples/quickstart.sh --minutes 5                   a shorter (or longer) run
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+
+"$root/eng/setup.sh"
+dotnet build "$root/samples/Quickstart" -c Release -v quiet -nologo
+exec dotnet run --project "$root/samples/Quickstart" -c Release --no-build -- "$@"
