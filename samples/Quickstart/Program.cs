@@ -31,18 +31,18 @@ root.SetAction(async (parsed, cancellationToken) =>
 {
     try
     {
-        await new QuickstartRun(
+        await new QuickstartRun(new QuickstartOptions(
             parsed.GetValue(corpus),
             TimeSpan.FromMinutes(parsed.GetValue(minutes)),
             parsed.GetValue(output)!,
             parsed.GetValue(seed),
             (long)(parsed.GetValue(megabytes) * 1e6),
-            parsed.GetValue(skipBroken)).RunAsync(cancellationToken).ConfigureAwait(false);
+            parsed.GetValue(skipBroken))).RunAsync(cancellationToken).ConfigureAwait(false);
         return 0;
     }
     catch (OperationCanceledException)
     {
-        await Console.Error.WriteLineAsync("Stopped. Finished stages are kept; the same command goes on from there.").ConfigureAwait(false);
+        await Console.Error.WriteLineAsync("Stopped. Nothing half-written is taken for whole; the same command starts again.").ConfigureAwait(false);
         return 130;
     }
     catch (RetroException fault)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
-using Quickstart;
+using System.Text;
+using Retro;
 using Retro.Database;
 using Retro.Embedding;
 using Retro.Evaluation;
@@ -14,13 +15,17 @@ using Spectre.Console;
 namespace Quickstart;
 
 /// <summary>The path from text to text with sources, one stage after the other.</summary>
-internal sealed class QuickstartRun(string? corpusPath, TimeSpan time, string output, int seed, long mostBytes, bool skipBroken)
+internal sealed class QuickstartRun(QuickstartOptions options)
 {
     private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
+    private const int WindowRows = 2;
 
     /// <summary>Neighbors kept per chunk, so that enough remain when those of the window's documents are dropped.</summary>
     private const int TableNeighbors = 8;
+
+    /// <summary>Tokens of a held-out document that start a continuation: its first chunk and a little more, so that something is retrieved at once.</summary>
+    private const int PromptTokens = 80;
 
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
@@ -28,79 +33,98 @@ internal sealed class QuickstartRun(string? corpusPath, TimeSpan time, string ou
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text ---
-        Corpus corpus = corpusPath is null ? Corpus.DotNetReferencePacks() : Corpus.Open(corpusPath, new CorpusOptions { SkipBroken = skipBroken });
-        string folder = Path.Combine(output, FolderName(corpusPath));
+        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus, new CorpusOptions { SkipBroken = options.SkipBroken });
+        string folder = Path.Combine(options.Output, FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
-        List<Document> documents = Stages.Run("read the corpus", progress => Sample(corpus, progress, cancellationToken));
-        HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.1, Seed = seed }, progress, cancellationToken));
+        List<Document> documents = Stages.Run("read the corpus", progress => CorpusSample.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
+        HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.06, Seed = options.Seed }, progress, cancellationToken));
         List<Document> training = split.Training(documents).ToList();
-        List<Document> heldOutDocuments = split.HeldOut(documents).ToList();
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{corpus.Kind}: {training.Count:#,0} documents to train on and retrieve from, {heldOutDocuments.Count:#,0} held out, {split.Removed.Count:#,0} left out because they nearly repeat a held-out one, {corpus.Skipped:#,0} unreadable.");
+        List<Document> held = split.HeldOut(documents).ToList();
+        AnsiConsole.MarkupLineInterpolated(
+            CultureInfo.InvariantCulture,
+            $"{corpus.Kind}, {documents.Sum(d => (long)Encoding.UTF8.GetByteCount(d.Text)) / 1e6:0.0} MB: {training.Count:#,0} documents to train on and retrieve from, {held.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one, {corpus.Skipped:#,0} unreadable.");
 
         RetroTokenizer tokenizer = Stages.Run("train the tokenizer", progress =>
         {
-            string tokenizerFolder = Path.Combine(folder, "tokenizer");
-            BpeTrainer.Train(training.Select(d => d.Text), Vocabulary, tokenizerFolder, progress, cancellationToken);
-            return RetroTokenizer.Load(tokenizerFolder);
+            string target = Path.Combine(folder, "tokenizer");
+            BpeTrainer.Train(training.Select(d => d.Text), Vocabulary, target, progress, cancellationToken);
+            return RetroTokenizer.Load(target);
         });
 
         // --- database ---
         ChunkDatabaseOptions fresh = new() { StartOver = true };
         using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), heldOutDocuments, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
         using TextEmbedder embedder = Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
-            training, tokenizer, options: new InverseClozeOptions { TimeBudget = time / 11, Seed = seed }, progress: progress, cancellationToken: cancellationToken));
+            training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
         embedder.Save(Path.Combine(folder, "embedder"));
         ChunkKeyer keyer = new(tokenizer, embedder);
-        _ = Stages.Run("embed chunks", progress =>
-        {
-            SearchStages.BuildKeys(database, keyer.Keys, keyer.Dimensions, keyer.Identity, progress, cancellationToken);
-            SearchStages.BuildVectorIndex(database, progress: progress, cancellationToken: cancellationToken);
-            return 0;
-        });
-        _ = Stages.Run("index words", progress =>
-        {
-            SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken);
-            return 0;
-        });
+        Stages.Run("embed chunks", progress => SearchStages.BuildKeys(database, keyer, progress, cancellationToken));
+        Stages.Run("index keys", progress => SearchStages.BuildVectorIndex(database, progress: progress, cancellationToken: cancellationToken));
+        Stages.Run("index words", progress => SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken));
 
         // --- neighbors ---
         using VectorIndex vectors = SearchStages.OpenVectorIndex(database);
         using Bm25Index words = SearchStages.OpenKeywordIndex(database);
-        DenseNeighborSource dense = new(database, vectors, keyer.Keys, keyer.Dimensions, keyer.Identity);
+        DenseNeighborSource dense = new(database, vectors, keyer);
         KeywordNeighborSource keyword = new(database, words);
         HybridNeighborSource hybrid = new(keyword, dense);
-        INeighborSource[] sources = [new RandomNeighborSource(database, seed), dense, keyword, hybrid];
+        INeighborSource[] sources = [new RandomNeighborSource(database, options.Seed), dense, keyword, hybrid];
         using NeighborTable neighbors = Stages.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
-        Dictionary<string, NeighborTable> tables = sources.ToDictionary(
-            source => source.Name,
-            source => Stages.Run($"find held-out neighbors ({source.Name})", progress => SearchStages.BuildNeighbors(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken)));
-    }
+        List<NeighborTable> tables = sources.Select(source => Stages.Run(
+            $"find held-out neighbors, {source.Name}",
+            progress => SearchStages.BuildNeighbors(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken))).ToList();
 
-    private List<Document> Sample(Corpus corpus, IProgress<Retro.StageProgress> progress, CancellationToken cancellationToken)
-    {
-        List<(ulong Draw, Document Document)> drawn = [];
-        foreach (Document document in corpus.Documents())
+        // --- training ---
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, ShiftedKeys = true, EncoderLayers = 1 };
+        TorchSharp.torch.manual_seed(options.Seed);
+        using RetroModel model = new(config);
+        TimeSpan forTraining = TimeSpan.FromSeconds(Math.Max((options.Time - _clock.Elapsed - (options.Time * 0.16)).TotalSeconds, options.Time.TotalSeconds * 0.2));
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.ChunkLength} tokens; {config.ParameterCount():#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
+        WindowSampler windows = new(
+            database,
+            new WindowSamplerOptions { Tokens = WindowTokens, Rows = WindowRows, Neighbors = config.Neighbors, RetrievedLength = config.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
+            neighbors);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
+        List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));
+        trainer.Save(Path.Combine(folder, "checkpoint"));
+
+        // --- measurement ---
+        List<BitsPerByteResult> measured =
+        [
+            Stages.Run("measure, off", progress => BitsPerByte.Measure(model, heldOut, progress: progress, cancellationToken: cancellationToken)),
+            .. tables.Select(table => Stages.Run($"measure, {table.SourceName}", progress => BitsPerByte.Measure(model, heldOut, table, database, progress: progress, cancellationToken: cancellationToken))),
+        ];
+        tables.ForEach(table => table.Dispose());
+
+        // --- text with sources ---
+        RetroGenerator generator = new(model, tokenizer, database, hybrid);
+        List<Continuation> continuations = [];
+        foreach (string prompt in Prompts(heldOut, tokenizer))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            drawn.Add((Draw(document.Id), document));
-            if (drawn.Count % 100 == 0)
-            {
-                progress.Report(new Retro.StageProgress("", drawn.Count, 0));
-            }
+            continuations.Add(await Continuation.GenerateAsync(generator, prompt, options.Seed, cancellationToken).ConfigureAwait(false));
         }
 
-        long bytes = 0;
-        HashSet<string> chosen = drawn.OrderBy(d => d.Draw)
-            .TakeWhile(d => (bytes += d.Document.Text.Length) <= mostBytes || bytes == d.Document.Text.Length)
-            .Select(d => d.Document.Id).ToHashSet(StringComparer.Ordinal);
-        return drawn.Select(d => d.Document).Where(d => chosen.Contains(d.Id)).ToList();
+        Report report = new(options, corpus.Kind, config, database, steps, measured, continuations, _clock.Elapsed);
+        report.Print();
+        string path = report.Write(folder);
+        AnsiConsole.WriteLine();
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
     }
 
-    private ulong Draw(string id)
+    /// <summary>The beginnings of the two held-out documents with the most text after them.</summary>
+    private static IEnumerable<string> Prompts(ChunkDatabase heldOut, RetroTokenizer tokenizer)
     {
-        byte[] hash = System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes($"{seed}:{id}"));
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt64LittleEndian(hash);
+        foreach (DocumentEntry document in heldOut.Documents.OrderByDescending(d => d.TokenCount).ThenBy(d => d.Id, StringComparer.Ordinal).Take(2))
+        {
+            List<int> tokens = [];
+            for (int chunk = 0; chunk < document.ChunkCount && tokens.Count < PromptTokens; chunk++)
+            {
+                tokens.AddRange(heldOut.Tokens(document.FirstChunk + chunk)[..heldOut.TokenCount(document.FirstChunk + chunk)]);
+            }
+
+            yield return tokenizer.Decode(tokens.Take(PromptTokens).ToArray());
+        }
     }
 
     private static string FolderName(string? path)

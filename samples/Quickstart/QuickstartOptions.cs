@@ -1,0 +1,10 @@
+namespace Quickstart;
+
+/// <summary>What the command line said.</summary>
+/// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>
+/// <param name="Time">Time for the whole run.</param>
+/// <param name="Output">Folder for everything that is written.</param>
+/// <param name="Seed">Seed of every random choice.</param>
+/// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
+/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+internal sealed record QuickstartOptions(string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken);
