@@ -35,31 +35,17 @@ public sealed unsafe partial class Safetensors
         }
 
         list = [.. list.OrderByDescending(item => item.Tensor.element_size()).ThenBy(item => item.Dtype, StringComparer.Ordinal).ThenBy(item => item.Name, StringComparer.Ordinal)];
-        string beside = path + ".tmp";
-        try
-        {
-            using (FileStream stream = new(beside, FileMode.Create, FileAccess.Write))
+        AtomicFile.Write(
+            path,
+            stream =>
             {
                 stream.Write(Header(list, metadata));
                 foreach ((_, _, Tensor tensor) in list)
                 {
                     WriteValues(stream, tensor);
                 }
-
-                stream.Flush(flushToDisk: true);
-            }
-
-            File.Move(beside, path, overwrite: true);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            if (File.Exists(beside))
-            {
-                File.Delete(beside);
-            }
-
-            throw new CheckpointException($"{path} cannot be written: {exception.Message} Check that the folder exists, is writable and has {list.Sum(item => item.Tensor.numel() * item.Tensor.element_size())} bytes free.", exception);
-        }
+            },
+            (message, fault) => new CheckpointException(message, fault));
     }
 
     private static byte[] Header(List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)
@@ -113,7 +99,7 @@ public sealed unsafe partial class Safetensors
         return header;
     }
 
-    private static void WriteValues(FileStream stream, Tensor tensor)
+    private static void WriteValues(Stream stream, Tensor tensor)
     {
         if (tensor.numel() == 0)
         {

@@ -1,0 +1,113 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Retro.Modeling;
+
+namespace Retro.Checkpoints;
+
+/// <summary>
+/// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case. Optional keys that are missing take their defaults;
+/// keys that are not known are refused, because ignoring one would change what the model computes.
+/// </summary>
+public static class RetroConfigJson
+{
+    private const string ModelType = "retro";
+    private const int FormatVersion = 1;
+
+    private static readonly string[] s_required =
+        [nameof(RetroConfig.VocabularySize), nameof(RetroConfig.Width), nameof(RetroConfig.Layers), nameof(RetroConfig.Heads), nameof(RetroConfig.HeadSize), nameof(RetroConfig.FeedForwardSize)];
+
+    private static readonly JsonSerializerOptions s_options = new()
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
+        RespectNullableAnnotations = true,
+        WriteIndented = true,
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false), new LayerListConverter() },
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LeaveOutComputed } },
+    };
+
+    /// <summary>Writes a configuration as JSON.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <exception cref="RetroConfigException">It is not valid.</exception>
+    public static string Write(RetroConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        JsonObject properties = JsonSerializer.SerializeToNode(config.Validate(), s_options)!.AsObject();
+        JsonObject root = new() { ["model_type"] = ModelType, ["format_version"] = FormatVersion };
+        foreach ((string name, JsonNode? value) in properties)
+        {
+            root[name] = value?.DeepClone();
+        }
+
+        return root.ToJsonString(s_options) + "\n";
+    }
+
+    /// <summary>Reads a configuration from JSON, and checks it.</summary>
+    /// <param name="json">The JSON.</param>
+    /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required one.</exception>
+    /// <exception cref="RetroConfigException">The values are not valid.</exception>
+    public static RetroConfig Read(string json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        try
+        {
+            if (JsonNode.Parse(json) is not JsonObject root)
+            {
+                throw new CheckpointException("The configuration is no JSON object.");
+            }
+
+            CheckKind(root);
+            string[] missing = [.. s_required.Select(JsonNamingPolicy.SnakeCaseLower.ConvertName).Where(name => !root.ContainsKey(name))];
+            if (missing.Length > 0)
+            {
+                throw new CheckpointException($"The configuration lacks the keys {string.Join(", ", missing)}.");
+            }
+
+            root.Remove("model_type");
+            root.Remove("format_version");
+            return root.Deserialize<RetroConfig>(s_options)!.Validate();
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException or ArgumentException)
+        {
+            throw new CheckpointException($"The configuration cannot be read: {exception.Message}", exception);
+        }
+    }
+
+    private static void CheckKind(JsonObject root)
+    {
+        string? kind = root["model_type"]?.GetValue<string>();
+        if (kind != ModelType)
+        {
+            throw new CheckpointException($"Expected a configuration with \"model_type\": \"{ModelType}\", got {(kind is null ? "none" : $"\"{kind}\"")}. Models of other kinds are imported, not loaded.");
+        }
+
+        int version = root["format_version"]?.GetValue<int>() ?? throw new CheckpointException("The configuration lacks the key format_version.");
+        if (version != FormatVersion)
+        {
+            throw new CheckpointException($"The configuration is of format version {version}; this library reads version {FormatVersion}. Use the library that wrote it, or a later one.");
+        }
+    }
+
+    // What can be read alone follows from the rest.
+    private static void LeaveOutComputed(JsonTypeInfo type)
+    {
+        for (int i = type.Properties.Count - 1; i >= 0; i--)
+        {
+            if (type.Properties[i].Set is null)
+            {
+                type.Properties.RemoveAt(i);
+            }
+        }
+    }
+
+    private sealed class LayerListConverter : JsonConverter<LayerList>
+    {
+        public override LayerList Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+            => JsonSerializer.Deserialize<int[]>(ref reader, options) ?? throw new JsonException("A list of layers is null; write [] for none.");
+
+        public override void Write(Utf8JsonWriter writer, LayerList value, JsonSerializerOptions options)
+            => JsonSerializer.Serialize(writer, value.ToArray(), options);
+    }
+}

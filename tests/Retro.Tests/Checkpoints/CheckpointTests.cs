@@ -1,0 +1,216 @@
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Tests.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Checkpoints;
+
+public class CheckpointTests
+{
+    public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P31_a_model_comes_back_bit_for_bit(string name)
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(ModelCase.Config(name));
+
+        Checkpoint.Save(folder.Path, model);
+        using RetroModel loaded = Checkpoint.Load(folder.Path);
+
+        Assert.Equal(model.Config, loaded.Config);
+        AssertSame(model, loaded);
+        Assert.Equal(["config.json", "model.safetensors"], Files(folder));
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float64)]
+    public void The_type_is_the_stored_one_or_the_one_asked_for(ScalarType dtype)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(RetroConfig.Tiny, dtype: dtype);
+        Checkpoint.Save(folder.Path, model);
+
+        using RetroModel stored = Checkpoint.Load(folder.Path), asked = Checkpoint.Load(folder.Path, new() { Dtype = ScalarType.Float64 });
+
+        Assert.Equal(dtype, stored.Dtype);
+        AssertSame(model, stored);
+        Assert.Equal(ScalarType.Float64, asked.Dtype);
+        using Tensor converted = model.get_parameter("decoder.norm.weight")!.to_type(ScalarType.Float64);
+        Assert.True(ModelCase.BitEqual(converted, asked.get_parameter("decoder.norm.weight")!));
+    }
+
+    [Fact]
+    public void A_large_model_is_divided_and_a_later_save_leaves_nothing_of_the_earlier()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary"), seed: 2);
+
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 10_000 });
+        string[] divided = Files(folder);
+        Assert.True(divided.Length > 4);
+        Assert.Contains("model.safetensors.index.json", divided);
+        Assert.DoesNotContain("model.safetensors", divided);
+        using (RetroModel loaded = Checkpoint.Load(folder.Path))
+        {
+            AssertSame(model, loaded);
+        }
+
+        Checkpoint.Save(folder.Path, other, new() { MaximumFileBytes = 30_000 });
+        Assert.True(Files(folder).Length < divided.Length);
+        using (RetroModel loaded = Checkpoint.Load(folder.Path))
+        {
+            AssertSame(other, loaded);
+        }
+
+        Checkpoint.Save(folder.Path, model);
+        Assert.Equal(["config.json", "model.safetensors"], Files(folder));
+        using (RetroModel loaded = Checkpoint.Load(folder.Path))
+        {
+            AssertSame(model, loaded);
+        }
+    }
+
+    [Fact]
+    public void Saving_twice_gives_the_same_bytes()
+    {
+        using TemporaryFolder first = new(), second = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("llama"));
+
+        Checkpoint.Save(first.Path, model);
+        Checkpoint.Save(second.Path, model);
+
+        Assert.All(Files(first), file => Assert.Equal(File.ReadAllBytes(Path.Combine(first.Path, file)), File.ReadAllBytes(Path.Combine(second.Path, file))));
+    }
+
+    [Fact]
+    public void Every_missing_extra_misshaped_and_mistyped_tensor_is_in_one_error()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model);
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, Tensor> tensors = model.state_dict();
+        tensors.Remove("decoder.1.attn.q.weight");
+        tensors.Remove("encoder.norm.weight");
+        tensors["stranger"] = ones(2);
+        tensors["head.weight"] = ones(3, 4);
+        tensors["decoder.norm.weight"] = ones(12, ScalarType.Int64);
+        Safetensors.Write(Path.Combine(folder.Path, "model.safetensors"), tensors);
+
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path));
+
+        string[] named = ["5 tensors", "missing: decoder.1.attn.q.weight [8, 12]", "missing: encoder.norm.weight [10]", "extra: stranger [2]", "shape: head.weight has to be [29, 12], is [3, 4]", "type: decoder.norm.weight is I64"];
+        Assert.All(named, text => Assert.Contains(text, exception.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_lenient_load_keeps_fresh_values_for_what_is_missing()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary"), seed: 9);
+        Checkpoint.Save(folder.Path, model);
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, Tensor> tensors = model.state_dict();
+        tensors.Remove("head.weight");
+        tensors["stranger"] = ones(2);
+        Safetensors.Write(Path.Combine(folder.Path, "model.safetensors"), tensors);
+        Tensor before = other.get_parameter("head.weight")!.detach().clone();
+
+        Assert.Throws<CheckpointException>(() => Checkpoint.LoadWeights(folder.Path, other));
+        Checkpoint.LoadWeights(folder.Path, other, new() { Strict = false });
+
+        Assert.True(ModelCase.BitEqual(before, other.get_parameter("head.weight")!));
+        Assert.True(ModelCase.BitEqual(model.get_parameter("embedding.weight")!, other.get_parameter("embedding.weight")!));
+    }
+
+    [Fact]
+    public void Weights_that_are_not_finite_are_named_when_asked()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        using (no_grad())
+        {
+            model.get_parameter("decoder.2.cca.k.weight")!.fill_(double.NaN);
+            model.get_parameter("head.weight")!.fill_(double.PositiveInfinity);
+        }
+
+        Checkpoint.Save(folder.Path, model);
+
+        Checkpoint.Load(folder.Path).Dispose();
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path, new() { RequireFinite = true }));
+        Assert.Contains("decoder.2.cca.k.weight", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("head.weight", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_configuration_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), wider = ModelCase.Model(ModelCase.Config("rotary") with { Width = 14 });
+        Checkpoint.Save(folder.Path, model);
+
+        Assert.Contains("[29, 14], is [29, 12]", Assert.Throws<CheckpointException>(() => Checkpoint.LoadWeights(folder.Path, wider)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("../model-00001-of-00002.safetensors", "beside the index")]
+    [InlineData("/etc/passwd", "beside the index")]
+    [InlineData("model-00009-of-00009.safetensors", "not there")]
+    [InlineData("", "beside the index")]
+    public void An_index_that_names_what_it_must_not_is_refused(string file, string expected)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 30_000 });
+        string path = Path.Combine(folder.Path, "model.safetensors.index.json");
+        JsonNode index = JsonNode.Parse(File.ReadAllText(path))!;
+        index["weight_map"]!["head.weight"] = file;
+        File.WriteAllText(path, index.ToJsonString());
+
+        Assert.Contains(expected, Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Files_of_two_saves_are_not_taken_for_one()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 30_000 });
+        string path = Path.Combine(folder.Path, "model.safetensors.index.json");
+        JsonNode index = JsonNode.Parse(File.ReadAllText(path))!;
+        string moved = index["weight_map"]!["head.weight"]!.GetValue<string>();
+        index["weight_map"]!["head.weight"] = index["weight_map"]!.AsObject().Select(pair => pair.Value!.GetValue<string>()).First(name => name != moved);
+        File.WriteAllText(path, index.ToJsonString());
+
+        Assert.Contains("do not belong together", Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_missing_is_named_with_what_to_do()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains("config.json", Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+
+        File.WriteAllText(Path.Combine(folder.Path, "config.json"), RetroConfigJson.Write(RetroConfig.Tiny));
+        Assert.Contains("holds no weights", Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+
+        File.WriteAllBytes(Path.Combine(folder.Path, "model.safetensors"), [1, 2, 3]);
+        Assert.Contains("model.safetensors", Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    private static void AssertSame(RetroModel expected, RetroModel came)
+    {
+        Dictionary<string, Tensor> state = came.state_dict();
+        Assert.Equal(expected.state_dict().Keys, state.Keys);
+        Assert.All(expected.state_dict(), pair => Assert.True(ModelCase.BitEqual(pair.Value, state[pair.Key]), pair.Key));
+    }
+
+    private static string[] Files(TemporaryFolder folder) => [.. Directory.EnumerateFiles(folder.Path).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
+}

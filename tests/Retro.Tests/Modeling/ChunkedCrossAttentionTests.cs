@@ -1,0 +1,138 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>Chunked cross-attention against a literal reading of its definition, position by position, at generated sizes and masks (property 6 and the closed form of any length).</summary>
+public class ChunkedCrossAttentionTests
+{
+    private sealed record Sizes(int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Masked, int Seed);
+
+    [Fact]
+    public void P06_any_chunk_length_retrieved_length_number_of_neighbors_and_sequence_length()
+    {
+        Gen<Sizes> sizes =
+            from chunk in Gen.Choose(1, 5)
+            from retrieved in Gen.Choose(1, 7)
+            from neighbors in Gen.Choose(1, 3)
+            from tokens in Gen.Choose(1, 14)
+            from missing in Gen.Choose(0, 1)
+            from positions in Gen.Elements(PositionKind.Rotary, PositionKind.TransformerXl, PositionKind.None)
+            from shifted in Gen.Elements(false, true)
+            from masked in Gen.Elements(false, true)
+            from seed in Gen.Choose(0, 1_000_000)
+            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, masked, seed);
+
+        Prop.ForAll(sizes.ToArbitrary(), Agrees).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
+    }
+
+    private static bool Agrees(Sizes sizes)
+    {
+        RetroConfig config = RetroConfig.Tiny with
+        {
+            Width = 6, Heads = 2, HeadSize = 4, EncoderWidth = 8, ChunkLength = sizes.Chunk, RetrievedLength = sizes.Retrieved,
+            RetrievalPositions = sizes.Positions, ShiftedKeys = sizes.Shifted,
+        };
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        manual_seed(sizes.Seed);
+        using ChunkedCrossAttention layer = new(config, ScalarType.Float64);
+        ModelCase.Randomize(layer);
+        long chunks = Math.Max(0, (sizes.Tokens / sizes.Chunk) - sizes.MissingChunks);
+        Tensor x = randn([2, sizes.Tokens, config.Width], ScalarType.Float64);
+        Tensor encoded = randn([2, chunks, sizes.Neighbors, sizes.Retrieved, config.EncoderWidth], ScalarType.Float64);
+        Tensor? valid = sizes.Masked ? rand([2, chunks, sizes.Neighbors, sizes.Retrieved], ScalarType.Float64).ge(0.5) : null;
+
+        AttentionPlan plan = AttentionPlan.ChunkedCross(config, sizes.Tokens, chunks, sizes.Neighbors, valid, ScalarType.Float64, CPU);
+        Tensor came = layer.call(x, encoded, plan);
+
+        return ModelCase.Distance(came, Literal(config, layer.state_dict(), x, encoded, valid)) < 1e-11;
+    }
+
+    private static Tensor Literal(RetroConfig config, Dictionary<string, Tensor> weights, Tensor x, Tensor encoded, Tensor? valid)
+    {
+        long chunk = config.ChunkLength, heads = config.Heads, size = config.HeadSize;
+        Tensor output = zeros_like(x);
+        Tensor Project(string name, Tensor vector) => weights[$"{name}.weight"].matmul(vector).view(heads, size);
+        Tensor normed = x * (x.square().mean([-1], keepdim: true) + config.NormEpsilon).rsqrt() * weights["norm.weight"];
+        for (long row = 0; row < x.shape[0]; row++)
+        {
+            for (long p = chunk - 1; p < x.shape[1]; p++)
+            {
+                long e = ((p + 1) / chunk) - 1, a = (p + 1) % chunk;
+                if (e >= encoded.shape[1])
+                {
+                    continue;
+                }
+
+                Tensor q = Project("q", normed[row, p]);
+                List<Tensor> logits = [], values = [];
+                for (long j = 0; j < encoded.shape[2]; j++)
+                {
+                    for (long b = 0; b < config.RetrievedLength; b++)
+                    {
+                        if (valid is not null && !valid[row, e, j, b].ToBoolean())
+                        {
+                            continue;
+                        }
+
+                        Tensor token = encoded[row, e, j, b], k = Project("k", token);
+                        if (config.ShiftedKeys && b > 0 && (valid is null || valid[row, e, j, b - 1].ToBoolean()))
+                        {
+                            k = k + Project("k_shifted", encoded[row, e, j, b - 1]);
+                        }
+
+                        logits.Add(Logit(config, weights, q, k, a, b) / Math.Sqrt(size));
+                        values.Add(Project("v", token));
+                    }
+                }
+
+                if (logits.Count > 0)
+                {
+                    Tensor shares = stack(logits).softmax(0).unsqueeze(-1); // [KR, H, 1]
+                    output[row, p] = weights["o.weight"].matmul((shares * stack(values)).sum(dim: 0).view(-1));
+                }
+            }
+        }
+
+        return output;
+    }
+
+    private static Tensor Logit(RetroConfig config, Dictionary<string, Tensor> weights, Tensor q, Tensor k, long a, long b)
+    {
+        switch (config.RetrievalPositions)
+        {
+            case PositionKind.Rotary:
+                return (Turn(q, a + config.ChunkLength - 1) * Turn(k, b)).sum(-1);
+            case PositionKind.TransformerXl:
+                double distance = a - b + config.ChunkLength - 1;
+                int half = config.Width / 2;
+                double[] sinusoid = [.. Enumerable.Range(0, config.Width).Select(i => distance * Math.Pow(10_000, -2.0 * (i % half) / config.Width)).Select((angle, i) => i < half ? Math.Sin(angle) : Math.Cos(angle))];
+                Tensor position = weights["r.weight"].matmul(tensor(sinusoid)).view(q.shape);
+                return ((q + weights["content_bias"]) * k).sum(-1) + ((q + weights["position_bias"]) * position).sum(-1);
+            default:
+                return (q * k).sum(-1);
+        }
+    }
+
+    private static Tensor Turn(Tensor x, double position)
+    {
+        double[] values = x.data<double>().ToArray();
+        long size = x.shape[1], half = size / 2;
+        double[] turned = new double[values.Length];
+        for (long head = 0; head < x.shape[0]; head++)
+        {
+            for (long i = 0; i < half; i++)
+            {
+                double angle = position * Math.Pow(10_000, -2.0 * i / size), first = values[(head * size) + i], second = values[(head * size) + half + i];
+                turned[(head * size) + i] = (first * Math.Cos(angle)) - (second * Math.Sin(angle));
+                turned[(head * size) + half + i] = (second * Math.Cos(angle)) + (first * Math.Sin(angle));
+            }
+        }
+
+        return tensor(turned).view(x.shape);
+    }
+}

@@ -1,0 +1,105 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>The simple parts against their formulas.</summary>
+public class LayerTests
+{
+    [Theory]
+    [InlineData(NormKind.RmsNorm)]
+    [InlineData(NormKind.LayerNorm)]
+    public void Normalization_is_its_formula(NormKind kind)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        manual_seed(1);
+        using Normalization norm = new(kind, 5, 1e-3, ScalarType.Float64);
+        ModelCase.Randomize(norm);
+        Tensor x = randn([3, 5], ScalarType.Float64), weight = norm.get_parameter("weight")!;
+        Tensor centered = x - x.mean([-1], keepdim: true);
+        Tensor expected = kind == NormKind.RmsNorm
+            ? x / (x.square().mean([-1], keepdim: true) + 1e-3).sqrt() * weight
+            : (centered / (centered.square().mean([-1], keepdim: true) + 1e-3).sqrt() * weight) + norm.get_parameter("bias")!;
+
+        Assert.InRange(ModelCase.Distance(norm.call(x), expected), 0, 1e-12);
+        Assert.Throws<ShapeException>(() => norm.call(randn(3, 4)));
+    }
+
+    [Theory]
+    [InlineData(ActivationKind.Gelu, -0.15426877)]
+    [InlineData(ActivationKind.GeluTanh, -0.15428599)]
+    [InlineData(ActivationKind.SwiGlu, -0.18877033)]
+    [InlineData(ActivationKind.GeGlu, -0.15426877)]
+    public void Activations_are_the_named_ones(ActivationKind kind, double atMinusHalf)
+    {
+        RetroConfig config = new() { VocabularySize = 2, Width = 1, Layers = 1, Heads = 1, HeadSize = 2, FeedForwardSize = 1, Activation = kind, Norm = NormKind.LayerNorm };
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using FeedForward layer = new(config, dtype: ScalarType.Float64);
+
+        // LayerNorm of width 1 gives its bias, which is then the input of the activation; a gated branch multiplies it by up.
+        layer.get_parameter("norm.bias")!.fill_(-0.5);
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in layer.named_parameters())
+        {
+            if (!name.StartsWith("norm", StringComparison.Ordinal))
+            {
+                parameter.fill_(kind is ActivationKind.SwiGlu or ActivationKind.GeGlu && name == "up.weight" ? -2 : 1);
+            }
+        }
+
+        Assert.Equal(atMinusHalf, layer.call(zeros([1, 1], ScalarType.Float64)).ToDouble(), 7);
+    }
+
+    [Fact]
+    public void Llama3_scaling_keeps_high_frequencies_divides_low_ones_and_blends_between()
+    {
+        RotaryScaling scaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, LowFrequencyFactor = 1, HighFrequencyFactor = 4, OriginalLength = 32 };
+        double[] plain = RotaryTable.Frequencies(16, 500_000), scaled = RotaryTable.Frequencies(16, 500_000, scaling);
+
+        // Turns within 32 positions: 5.09, 0.99, 0.19, ...: the first is kept, the others divided.
+        Assert.Equal(plain[0], scaled[0], 15);
+        Assert.Equal(plain[1] / 8, scaled[1], 15);
+        Assert.Equal(plain[7] / 8, scaled[7], 15);
+
+        // 2.5 turns are half way between 1 and 4.
+        double blended = RotaryTable.Frequencies(2, 10, scaling with { OriginalLength = 1 })[0];
+        Assert.Equal(1.0 / 8, blended, 15);
+        double half = RotaryTable.Frequencies(2, 10, scaling with { LowFrequencyFactor = 4.0 / (2 * Math.PI), HighFrequencyFactor = 60.0 / (2 * Math.PI) })[0];
+        Assert.Equal((0.5 / 8) + 0.5, half, 12);
+        Assert.Equal(plain[3] / 8, RotaryTable.Frequencies(16, 500_000, new() { Kind = RotaryScalingKind.Linear, Factor = 8 })[3], 15);
+    }
+
+    [Fact]
+    public void Partial_rotation_leaves_the_other_features_as_they_are()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor x = randn([2, 1, 3, 8], ScalarType.Float64);
+        RotaryTable table = RotaryTable.Create(tensor(new[] { 1.0, 2, 3 }), RotaryTable.Frequencies(4, 10_000), ScalarType.Float64);
+
+        Tensor rotated = table.Rotate(x);
+
+        Assert.True(ModelCase.BitEqual(x.narrow(-1, 4, 4), rotated.narrow(-1, 4, 4)));
+        Assert.True(ModelCase.Distance(x.narrow(-1, 0, 4), rotated.narrow(-1, 0, 4)) > 0.1);
+        Assert.Equal(x.square().sum().ToDouble(), rotated.square().sum().ToDouble(), 10);
+    }
+
+    [Fact]
+    public void A_layer_can_be_used_alone()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using DecoderLayer layer = new(config, 2);
+        Tensor x = randn(2, 10, config.Width), encoded = randn([2, 2, 3, config.RetrievedLength, config.EncoderWidth]);
+        AttentionPlan plan = AttentionPlan.Causal(config, 10, ScalarType.Float32, CPU);
+
+        Tensor on = layer.call(x, plan, encoded, AttentionPlan.ChunkedCross(config, 10, 2, 3, null, ScalarType.Float32, CPU)), off = layer.call(x, plan, null, null);
+
+        Assert.Equal(x.shape, on.shape);
+        Assert.True(ModelCase.BitEqual(on.narrow(1, 0, 3), off.narrow(1, 0, 3)));
+        Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x, encoded.narrow(4, 0, 3), plan));
+        Assert.Throws<ShapeException>(() => layer.CrossAttention!.call(x.narrow(1, 0, 7), encoded, plan));
+        Assert.Throws<ShapeException>(() => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
+    }
+}

@@ -1,0 +1,216 @@
+using System.Runtime.CompilerServices;
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+public class RetroModelTests
+{
+    public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Parameters_are_those_that_the_configuration_lists(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using RetroModel model = new(config);
+
+        string[] expected = [.. config.Parameters().Select(parameter => $"{parameter.Name} [{string.Join(", ", parameter.Shape)}]").Order(StringComparer.Ordinal)];
+
+        Assert.Equal(expected, model.named_parameters().Select(item => $"{item.name} [{string.Join(", ", item.parameter.shape)}]").Order(StringComparer.Ordinal));
+        Assert.Equal(expected.Length, model.state_dict().Count);
+        Assert.Equal(config.CountParameters().Total, model.parameters().Sum(parameter => parameter.numel()));
+    }
+
+    [Fact]
+    public void Names_are_the_approved_ones()
+    {
+        IEnumerable<string> names = new[] { "transformer-xl", "gpt-2", "llama", "shifted keys", "learned in retrieval" }
+            .SelectMany(name => ModelCase.Config(name).Parameters().Select(parameter => $"{name}: {parameter.Name} [{string.Join(", ", parameter.Shape)}] {parameter.Kind}"));
+
+        string[] approved = File.ReadAllLines(Path.Combine(Folder(), "parameter-names.approved.txt"));
+
+        // Checkpoints of users bear these names: a change here makes them unreadable.
+        Assert.Equal(approved, names);
+    }
+
+    [Fact]
+    public void Fresh_weights_have_the_deviation_that_the_doc_comment_says()
+    {
+        manual_seed(1);
+        using RetroModel model = new(RetroConfig.Mini with { TieEmbeddings = false, ShareEncoderEmbedding = false, QueryKeyValueBias = true });
+        using IDisposable noGrad = no_grad();
+        double Deviation(string name) => model.get_parameter(name)!.square().mean().sqrt().ToDouble();
+
+        Assert.Equal(1 / Math.Sqrt(128), Deviation("embedding.weight"), 0.002);
+        Assert.Equal(1 / Math.Sqrt(128), Deviation("head.weight"), 0.002);
+        Assert.Equal(1 / Math.Sqrt(128), Deviation("decoder.2.cca.k.weight"), 0.002);
+        Assert.Equal(0.05 / Math.Sqrt(128), Deviation("decoder.2.cca.o.weight"), 0.0002);
+        Assert.Equal(0.05 / Math.Sqrt(512), Deviation("encoder.1.ffw.down.weight"), 0.0002);
+        Assert.Equal(0, Deviation("decoder.1.attn.q.bias"));
+        Assert.Equal(1, Deviation("decoder.norm.weight"));
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_model()
+    {
+        manual_seed(11);
+        using RetroModel first = new(RetroConfig.Tiny);
+        manual_seed(11);
+        using RetroModel second = new(RetroConfig.Tiny);
+
+        Assert.All(first.state_dict(), pair => Assert.True(ModelCase.BitEqual(pair.Value, second.state_dict()[pair.Key]), pair.Key));
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_forward_pass_leaves_no_tensor_behind_but_the_logits(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using RetroModel model = ModelCase.Model(config);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.ChunkLength) + 1);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, (2 * config.ChunkLength) + 1, 2);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        long before = Tensor.TotalCount;
+
+        Tensor on = model.call(tokens, neighbors, valid);
+        Assert.Equal(before + 1, Tensor.TotalCount);
+        using (no_grad())
+        {
+            Tensor off = model.call(tokens, null, null), encoded = model.Encode(tokens, neighbors, valid);
+            Assert.Equal(before + 3, Tensor.TotalCount);
+            off.Dispose();
+            encoded.Dispose();
+        }
+
+        on.Dispose();
+        Assert.Equal(before, Tensor.TotalCount);
+        Assert.False(tokens.IsInvalid || neighbors.IsInvalid || valid.IsInvalid);
+    }
+
+    [Theory]
+    [InlineData("rotary")]
+    [InlineData("transformer-xl")]
+    [InlineData("llama")]
+    [InlineData("gpt-2")]
+    public void Bfloat16_and_float32_give_what_float64_gives_but_for_their_rounding(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel exact = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 13);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 13, 2);
+        Tensor expected = exact.call(tokens, neighbors, valid);
+        double scale = expected.abs().max().ToDouble();
+
+        foreach ((ScalarType dtype, double tolerance) in new[] { (ScalarType.Float32, 1e-5), (ScalarType.BFloat16, 0.1) })
+        {
+            using RetroModel model = new(config, dtype);
+            model.load_state_dict(exact.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.to_type(dtype)));
+            Tensor logits = model.call(tokens, neighbors, valid);
+            Assert.Equal(dtype, logits.dtype);
+            Assert.InRange(ModelCase.Distance(logits.to_type(ScalarType.Float64), expected), 0, tolerance * scale);
+        }
+    }
+
+    [Fact]
+    public void A_model_can_be_cast_and_goes_on_working()
+    {
+        RetroConfig config = ModelCase.Config("transformer-xl");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 9);
+
+        model.to(ScalarType.Float32);
+        Tensor logits = model.call(tokens, null, null);
+        logits.sum().backward();
+
+        Assert.Equal(ScalarType.Float32, logits.dtype);
+        Assert.All(model.named_parameters().Where(item => item.name.StartsWith("decoder.1", StringComparison.Ordinal)), item => Assert.Equal(ScalarType.Float32, item.parameter.grad!.dtype));
+    }
+
+    [Fact]
+    public void Dropout_acts_in_training_alone()
+    {
+        RetroConfig config = ModelCase.Config("rotary") with { Dropout = 0.3, EncoderDropout = 0.3 };
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 9), neighbors = ModelCase.Neighbors(config, 1, 9, 2).Neighbors;
+
+        Assert.True(ModelCase.BitEqual(model.call(tokens, neighbors, null), model.call(tokens, neighbors, null)));
+        model.train();
+        Assert.False(ModelCase.BitEqual(model.call(tokens, neighbors, null), model.call(tokens, neighbors, null)));
+        Assert.False(ModelCase.BitEqual(model.Encode(tokens, neighbors), model.Encode(tokens, neighbors)));
+        using DecodingCache cache = model.NewCache(1);
+        Assert.Contains("eval()", Assert.Throws<InvalidOperationException>(() => model.Prefill(cache, tokens)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Tied_embeddings_are_one_parameter_with_both_gradients()
+    {
+        RetroConfig config = ModelCase.Config("rotary") with { TieEmbeddings = true, ShareEncoderEmbedding = true, EncoderWidth = 12, CrossAttentionLayers = [1, 2] };
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = full([1, 9], 3, ScalarType.Int64), neighbors = full([1, 2, 1, 8], 7, ScalarType.Int64);
+
+        model.call(tokens, neighbors, null).square().sum().backward();
+
+        Tensor gradient = model.get_parameter("embedding.weight")!.grad!;
+        Assert.True(gradient[11].abs().max().ToDouble() > 0, "the head's part");
+        Assert.DoesNotContain(model.named_parameters(), item => item.name is "head.weight" or "encoder.embedding.weight");
+    }
+
+    [Fact]
+    public void Fewer_chunks_than_complete_leave_later_positions_unread()
+    {
+        RetroConfig config = ModelCase.Config("rotary");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 1, 16), neighbors = ModelCase.Neighbors(config, 1, 16, 2).Neighbors;
+        Tensor valid = ones(neighbors.shape, ScalarType.Bool);
+        valid.narrow(1, 2, 2).fill_(false);
+
+        Assert.InRange(ModelCase.Distance(model.call(tokens, neighbors.narrow(1, 0, 2), null), model.call(tokens, neighbors, valid)), 0, 1e-12);
+        Assert.True(ModelCase.BitEqual(model.call(tokens, neighbors.narrow(1, 0, 0), null), model.call(tokens, null, null)));
+    }
+
+    [Fact]
+    public void Bad_input_is_named()
+    {
+        RetroConfig config = ModelCase.Config("gpt-2");
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config), plain = new(config with { CrossAttentionLayers = [] });
+        Tensor tokens = ModelCase.Tokens(config, 2, 8), neighbors = ModelCase.Neighbors(config, 2, 8, 2).Neighbors, valid = ones(neighbors.shape, ScalarType.Bool);
+        void Fails<T>(string expected, Tensor tokens, Tensor? neighbors, Tensor? valid, RetroModel? of = null)
+            where T : Exception
+            => Assert.Contains(expected, Assert.Throws<T>(() => (of ?? model).call(tokens, neighbors, valid)).Message, StringComparison.Ordinal);
+
+        Fails<ShapeException>("[B, T]", tokens.view(-1), null, null);
+        Fails<ShapeException>("at least one", zeros([2, 0], ScalarType.Int64), null, null);
+        Fails<ArgumentException>("Int64", tokens.to_type(ScalarType.Int32), null, null);
+        Fails<ArgumentException>("from 0 to 29", tokens.zero_().index_fill_(1, tensor(new long[] { 3 }), 29), null, null);
+        tokens.zero_();
+        Fails<ArgumentException>("from -1", tokens - 1, null, null);
+        Fails<ArgumentException>("41 tokens", zeros([1, 41], ScalarType.Int64), null, null);
+        Fails<ShapeException>("[2, any, any, 8]", tokens, neighbors.narrow(0, 0, 1), null);
+        Fails<ShapeException>("[2, any, any, 8]", tokens, neighbors.narrow(3, 0, 7), null);
+        Fails<ShapeException>("K at least 1", tokens, neighbors.narrow(2, 0, 0), null);
+        Fails<ShapeException>("C at most 1", tokens.narrow(1, 0, 7), neighbors, null);
+        Fails<ArgumentException>("neighbors", tokens, neighbors + 29, null);
+        Fails<ShapeException>("valid", tokens, neighbors, valid.narrow(2, 0, 1));
+        Fails<ArgumentException>("Bool", tokens, neighbors, valid.to_type(ScalarType.Int64));
+        Fails<ArgumentException>("without neighbors", tokens, null, valid);
+        Fails<InvalidOperationException>("does not retrieve", tokens, neighbors, null, plain);
+        Assert.Throws<ArgumentException>(() => new RetroModel(config, ScalarType.Float16));
+        Assert.Throws<RetroConfigException>(() => new RetroModel(config with { Width = -1 }));
+    }
+
+    private static string Folder([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
+}
