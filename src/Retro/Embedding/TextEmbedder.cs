@@ -6,6 +6,7 @@ using Microsoft.ML.Tokenizers;
 using Retro.Text;
 using TorchSharp;
 using TorchSharp.Modules;
+using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace Retro.Embedding;
@@ -142,7 +143,8 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(ids, [rows, length], ScalarType.Int64, _device); // [B, T]
         Tensor pooled = Encoder.Pool(Encoder.forward(input)).to(ScalarType.Float32).cpu(); // [B, D]
-        float[] numbers = pooled.data<float>().ToArray();
+        using TensorAccessor<float> data = pooled.data<float>();
+        float[] numbers = data.ToArray();
         for (int row = 0; row < batch.Length; row++)
         {
             numbers.AsSpan(row * Dimensions, Dimensions).CopyTo(vectors.Slice(batch[row] * Dimensions, Dimensions));

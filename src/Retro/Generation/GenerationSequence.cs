@@ -1,6 +1,7 @@
 using Retro.Modeling;
 using Retro.Text;
 using TorchSharp;
+using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace Retro.Generation;
@@ -104,5 +105,9 @@ internal sealed class GenerationSequence : IDisposable
 
     private Tensor? Valid(ChunkRetriever.Found? found, long[] shape) => found is null ? null : torch.tensor(found.Valid, shape, ScalarType.Bool, _model.Device);
 
-    private void Keep(Tensor logits) => _logits = logits.view(-1).to(ScalarType.Float32).cpu().data<float>().ToArray();
+    private void Keep(Tensor logits)
+    {
+        using TensorAccessor<float> data = logits.view(-1).to(ScalarType.Float32).cpu().data<float>();
+        _logits = data.ToArray();
+    }
 }

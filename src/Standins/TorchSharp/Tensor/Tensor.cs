@@ -60,9 +60,9 @@ public static partial class torch
         public nint DecoupleFromNativeHandle()
         {
             nint owned = Handle;
-            handle = 0;
             Unweigh();
             Leave();
+            handle = 0;
             Interlocked.Decrement(ref live);
             GC.SuppressFinalize(this);
             return owned;
