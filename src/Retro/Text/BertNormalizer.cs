@@ -48,13 +48,9 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
             {
                 text.Append(original, i, length);
             }
-            else if (length == 1 && char.IsWhiteSpace(original[i]) && (code >= ' ' || code is '\t' or '\n' or '\r'))
-            {
-                text.Append(' ');
-            }
             else if (code is not (0 or 0xFFFD) && !IsControl(code))
             {
-                text.Append(original, i, length);
+                text.Append(length == 1 && char.IsWhiteSpace(original[i]) ? " " : original.Substring(i, length));
             }
 
             i += length - 1;
@@ -64,7 +60,7 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
     }
 
     private static bool IsControl(int code)
-        => CharUnicodeInfo.GetUnicodeCategory(code) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned;
+        => code is not ('\t' or '\n' or '\r') && CharUnicodeInfo.GetUnicodeCategory(code) is (UnicodeCategory.Control or UnicodeCategory.Format);
 
     private static bool IsIdeograph(int code)
         => code is (>= 0x4E00 and <= 0x9FFF) or (>= 0x3400 and <= 0x4DBF) or (>= 0x20000 and <= 0x2A6DF) or (>= 0x2A700 and <= 0x2B73F)

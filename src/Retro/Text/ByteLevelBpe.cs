@@ -6,11 +6,12 @@ namespace Retro.Text;
 /// <summary>Loads GPT-2's <c>vocab.json</c> and <c>merges.txt</c>.</summary>
 internal static class ByteLevelBpe
 {
+    public const string KindName = "byte-level BPE";
     public const string VocabularyFile = "vocab.json";
     public const string MergesFile = "merges.txt";
 
     // Tokens that end a document, in the order of preference.
-    private static readonly string[] Ends = [RetroTokenizer.EndOfTextToken, "<|end_of_text|>", "</s>", "<eos>"];
+    public static readonly string[] Ends = [RetroTokenizer.EndOfTextToken, "<|end_of_text|>", "</s>", "<eos>"];
 
     public static RetroTokenizer Load(string folder)
     {
@@ -33,7 +34,7 @@ internal static class ByteLevelBpe
         };
         return new RetroTokenizer(
             BpeTokenizer.Create(options),
-            "byte-level BPE",
+            KindName,
             endOfText,
             BytesOf(vocabulary, options.Merges, vocabularyPath),
             [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)]);

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.ML.Tokenizers;
 
 namespace Retro.Text;
@@ -12,14 +11,6 @@ namespace Retro.Text;
 /// </remarks>
 internal sealed class Gpt2PreTokenizer : PreTokenizer
 {
-    private enum Class
-    {
-        Space,
-        Letter,
-        Number,
-        Other,
-    }
-
     /// <summary>Where the piece that begins at a position ends.</summary>
     public static int End(ReadOnlySpan<char> text, int begin)
     {
@@ -30,14 +21,14 @@ internal sealed class Gpt2PreTokenizer : PreTokenizer
         }
 
         int start = first == ' ' && begin + 1 < text.Length ? begin + 1 : begin;
-        Class kind = ClassAt(text, start, out _);
-        if (kind != Class.Space)
+        CharacterClass kind = CodePoints.ClassAt(text, start, out _);
+        if (kind != CharacterClass.Space)
         {
-            return RunEnd(text, start, kind);
+            return CodePoints.RunEnd(text, start, kind);
         }
 
         // White space: all of it at the end of the text, else all but the last, which belongs to what follows.
-        int end = RunEnd(text, begin, Class.Space);
+        int end = CodePoints.RunEnd(text, begin, CharacterClass.Space);
         return end < text.Length && end - begin > 1 ? end - 1 : end;
     }
 
@@ -62,45 +53,4 @@ internal sealed class Gpt2PreTokenizer : PreTokenizer
         => rest.IsEmpty ? 0
             : rest[0] is 's' or 't' or 'm' or 'd' ? 1
             : rest.Length > 1 && (rest[0], rest[1]) is ('r', 'e') or ('v', 'e') or ('l', 'l') ? 2 : 0;
-
-    private static int RunEnd(ReadOnlySpan<char> text, int begin, Class kind)
-    {
-        int end = begin;
-        while (end < text.Length && ClassAt(text, end, out int length) == kind)
-        {
-            end += length;
-        }
-
-        return end;
-    }
-
-    private static Class ClassAt(ReadOnlySpan<char> text, int at, out int length)
-    {
-        char c = text[at];
-        length = 1;
-        if (c < 0x80)
-        {
-            return char.IsAsciiLetter(c) ? Class.Letter : char.IsAsciiDigit(c) ? Class.Number : char.IsWhiteSpace(c) ? Class.Space : Class.Other;
-        }
-
-        if (char.IsWhiteSpace(c))
-        {
-            return Class.Space;
-        }
-
-        UnicodeCategory category;
-        if (char.IsHighSurrogate(c) && at + 1 < text.Length && char.IsLowSurrogate(text[at + 1]))
-        {
-            length = 2;
-            category = CharUnicodeInfo.GetUnicodeCategory(char.ConvertToUtf32(c, text[at + 1]));
-        }
-        else
-        {
-            category = CharUnicodeInfo.GetUnicodeCategory(c);
-        }
-
-        return category <= UnicodeCategory.OtherLetter ? Class.Letter
-            : category is >= UnicodeCategory.DecimalDigitNumber and <= UnicodeCategory.OtherNumber ? Class.Number
-            : Class.Other;
-    }
 }

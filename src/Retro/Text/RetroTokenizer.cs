@@ -29,7 +29,7 @@ public sealed class RetroTokenizer
     /// <summary>The tokenizer itself.</summary>
     public Tokenizer Tokenizer { get; }
 
-    /// <summary>"byte-level BPE" or "WordPiece". A WordPiece of a word carries the space before it, which <see cref="Decode"/> leaves out at the start.</summary>
+    /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece". In the latter two a word carries the space before it, which <see cref="Decode"/> leaves out at the start.</summary>
     public string Kind { get; }
 
     /// <summary>SHA-256 of the tokenizer's files in lower-case hexadecimal: two tokenizers of equal hash give equal ids.</summary>
@@ -41,7 +41,7 @@ public sealed class RetroTokenizer
     /// <summary>The id that begins and ends every document.</summary>
     public int EndOfText { get; }
 
-    /// <summary>Loads the tokenizer of a folder: <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE), or <c>vocab.txt</c> (WordPiece).</summary>
+    /// <summary>Loads the tokenizer of a folder: <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE), <c>tokenizer.json</c>, <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
     /// <param name="folder">The folder.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
     public static RetroTokenizer Load(string folder)
@@ -54,12 +54,17 @@ public sealed class RetroTokenizer
             return ByteLevelBpe.Load(folder);
         }
 
+        if (Has(TokenizerJson.FileName) || Has(SentencePiecePipeline.FileName))
+        {
+            return PretrainedFiles.Load(folder);
+        }
+
         if (Has(WordPiece.VocabularyFile))
         {
             return WordPiece.Load(folder);
         }
 
-        throw new CorpusException($"The folder {folder} holds no tokenizer: expected vocab.json with merges.txt, or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
+        throw new CorpusException($"The folder {folder} holds no tokenizer: expected vocab.json with merges.txt, tokenizer.json, tokenizer.model or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
     }
 
     /// <summary>The ids of a text. Special tokens written in the text are plain characters; a lone surrogate, which is no text, is taken as U+FFFD.</summary>
@@ -67,7 +72,8 @@ public sealed class RetroTokenizer
     public int[] Encode(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return Tokenizer.EncodeToIds(WellFormed(text)).ToArray();
+        string wellFormed = WellFormed(text);
+        return Tokenizer is PretrainedTokenizer pretrained ? pretrained.EncodePlain(wellFormed) : Tokenizer.EncodeToIds(wellFormed).ToArray();
     }
 
     /// <summary>The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD.</summary>
@@ -82,7 +88,7 @@ public sealed class RetroTokenizer
         }
 
         string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
-        return Kind == WordPiece.KindName && text.StartsWith(' ') ? text[1..] : text;
+        return Kind != ByteLevelBpe.KindName && text.StartsWith(' ') ? text[1..] : text;
     }
 
     /// <summary>The bytes that a token stands for; none for a special token. Bytes, because one character may take several tokens.</summary>

@@ -78,7 +78,7 @@ internal static class WordPiece
     }
 
     /// <summary>What a piece adds to a text: a word comes with the space before it.</summary>
-    private static byte[] BytesOf(string piece)
+    public static byte[] BytesOf(string piece)
         => (piece.Length > 2 && piece[0] == '[' && piece[^1] == ']') || piece.Length == 0 ? []
             : Encoding.UTF8.GetBytes(piece.StartsWith(Continuing, StringComparison.Ordinal) && piece.Length > Continuing.Length ? piece[Continuing.Length..] : " " + piece);
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Retro.Text;
 
 namespace Microsoft.ML.Tokenizers;
 
@@ -37,9 +38,9 @@ internal static class BpeRules
         }
     }
 
-    public static BpeMerges Compile(IEnumerable<(string Left, string Right)> rules, Func<string, int> symbol, Func<string, string, string>? join = null)
+    public static PairMerges Compile(IEnumerable<(string Left, string Right)> rules, Func<string, int> symbol, Func<string, string, string>? join = null)
     {
-        BpeMerges merges = new();
+        PairMerges merges = new();
         int rank = 0;
         foreach ((string left, string right) in rules)
         {

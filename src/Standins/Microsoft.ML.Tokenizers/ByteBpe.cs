@@ -8,7 +8,7 @@ internal sealed class ByteBpe
 {
     // Symbols that are no vocabulary entries: bytes the vocabulary lacks, and merge results it lacks.
     private const int Foreign = 1 << 30;
-    private readonly BpeMerges _merges;
+    private readonly PairMerges _merges;
     private readonly int[] _symbolOfByte = new int[256];
     private readonly int? _unknownId;
     private readonly PieceCache _cache = new();

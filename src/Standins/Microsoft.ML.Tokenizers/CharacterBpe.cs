@@ -1,10 +1,12 @@
+using Retro.Text;
+
 namespace Microsoft.ML.Tokenizers;
 
 /// <summary>BPE over the characters of a piece of text.</summary>
 internal sealed class CharacterBpe
 {
     private readonly IReadOnlyDictionary<string, int> _vocabulary;
-    private readonly BpeMerges _merges;
+    private readonly PairMerges _merges;
     private readonly int? _unknownId;
     private readonly bool _fuseUnknown;
     private readonly string _prefix;

@@ -1,10 +1,11 @@
-namespace Microsoft.ML.Tokenizers;
+namespace Retro.Text;
 
 /// <summary>The merge rules of byte pair encoding over symbol numbers: the pair with the lowest rank is merged first, of equal ones the leftmost.</summary>
-internal sealed class BpeMerges
+internal sealed class PairMerges
 {
     // Below this length looking through all pairs is faster than a heap.
     private const int HeapFrom = 64;
+    private const int Dead = int.MinValue;
     private readonly Dictionary<ulong, (int Rank, int Result)> _rules = [];
 
     public void Add(int left, int right, int rank, int result) => _rules.TryAdd(Key(left, right), (rank, result));
@@ -82,15 +83,15 @@ internal sealed class BpeMerges
         {
             (int at, int left, int right) = candidate;
             int other = next[at];
-            // A neighbor that was merged since makes the candidate stale; a dead symbol has length 0.
-            if (lengths[at] == 0 || other >= symbols.Length || symbols[at] != left || symbols[other] != right)
+            // A neighbor that was merged since makes the candidate stale.
+            if (other >= symbols.Length || symbols[at] != left || symbols[other] != right)
             {
                 continue;
             }
 
             symbols[at] = _rules[Key(left, right)].Result;
             lengths[at] += lengths[other];
-            lengths[other] = 0;
+            symbols[other] = Dead;
             next[at] = next[other];
             if (next[at] < symbols.Length)
             {

@@ -1,0 +1,97 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Retro.Text;
+
+namespace Retro.Tests.Text;
+
+public class PretrainedTokenizerTests
+{
+    private const string Model = "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}";
+
+    [Theory]
+    [InlineData("{", "tokenizer")]
+    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
+    [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Digits\"}, " + Model + "}", "pre_tokenizer \"Digits\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "x+")]
+    [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
+    [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", "id 0")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}}", "\"b\"")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"end_of_word_suffix\": \"</w>\"}}", "end_of_word_suffix")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", "no pair")]
+    public void Malformed_and_unsupported_files_are_refused_by_name(string json, string named)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("tokenizer.json", json);
+
+        string message = Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_damaged_sentencepiece_model_is_refused_wherever_it_is_cut()
+    {
+        byte[] bytes = File.ReadAllBytes(Fixtures.SharedPath("tokenizers/sentencepiece/bpe-byte-fallback/tokenizer.model"));
+        using TemporaryFolder folder = new();
+        for (int length = 0; length < bytes.Length; length += 997)
+        {
+            folder.File("tokenizer.model", bytes[..length]);
+            Exception? fault = Record.Exception(() => PretrainedTokenizer.Load(folder.Path).EncodeToIds("a b c 日本"));
+            Assert.True(fault is null or CorpusException, $"cut at {length}: {fault}");
+        }
+
+        folder.File("tokenizer.model", "no model at all");
+        Assert.Contains("tokenizer.model", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_without_one_says_what_is_expected()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains("tokenizer.json", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gpt2")]
+    [InlineData("llama3-rope-scaled")]
+    public void Byte_level_without_normalization_gives_any_text_back(string folder)
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.SharedPath("pretrained/" + folder));
+
+        Prop.ForAll<string>(text =>
+        {
+            string wellFormed = System.Text.Encoding.UTF8.GetString(System.Text.Encoding.UTF8.GetBytes(text ?? ""));
+            return tokenizer.Decode(tokenizer.EncodeToIds(wellFormed)) == wellFormed;
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(300));
+    }
+
+    [Theory]
+    [InlineData("pretrained/llama", "SentencePiece")]
+    [InlineData("pretrained/mistral", "SentencePiece")]
+    [InlineData("pretrained/qwen2", "byte-level BPE")]
+    [InlineData("pretrained/bert", "WordPiece")]
+    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback", "SentencePiece")]
+    public void As_the_rooms_tokenizer_special_tokens_in_text_are_plain_and_text_comes_back(string relative, string kind)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(relative));
+
+        Assert.Equal(kind, tokenizer.Kind);
+        Assert.DoesNotContain(tokenizer.EndOfText, tokenizer.Encode("</s><|endoftext|>[SEP]"));
+        Assert.Equal("the house in the town", tokenizer.Decode([tokenizer.EndOfText, .. tokenizer.Encode("the house in the town"), tokenizer.EndOfText]));
+        using TemporaryFolder copy = new();
+        tokenizer.Save(copy.Path);
+        Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(copy.Path).Hash);
+    }
+
+    [Fact]
+    public void Tokens_point_at_the_normalized_text()
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.SharedPath("pretrained/llama"));
+
+        var tokens = tokenizer.EncodeToTokens("Hello <s> wörld", out string? normalized);
+        Assert.Equal("\u2581Hello\u2581<s>\u2581\u2581wörld", normalized);
+        Assert.All(tokens.Where(token => !token.Value.StartsWith("<0x", StringComparison.Ordinal)), token => Assert.Equal(token.Value, normalized![token.Offset]));
+    }
+}
