@@ -122,7 +122,7 @@ internal sealed class JsonPipeline : TextPipeline
         IEnumerable<(int Offset, int Length)> pieces = text.Length == 0 ? [] : [(0, text.Length)];
         foreach (PreTokenizer split in _splits)
         {
-            pieces = pieces.SelectMany(piece => split.PreTokenize(text.Substring(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
+            pieces = pieces.SelectMany(piece => split.PreTokenize(text.AsSpan(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
         }
 
         return pieces;
