@@ -99,20 +99,23 @@ public sealed class WeightFiles : IDisposable
     private void AddIndexed(string folder, string path)
     {
         Dictionary<string, string> map = ReadIndex(path);
-        foreach (string name in map.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
+        string[] files = [.. map.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        foreach (string name in files)
         {
             if (name.Length == 0 || name != Path.GetFileName(name) || name is "." or ".." || name.AsSpan().IndexOfAny('/', '\\', ':') >= 0)
             {
                 throw new CheckpointException($"'{path}' names the file \"{name}\"; files beside the index are allowed alone.");
             }
 
-            string file = Path.Combine(folder, name);
-            if (!File.Exists(file))
+            if (!File.Exists(Path.Combine(folder, name)))
             {
                 throw new CheckpointException($"'{path}' names {name}, which is not there; copy the missing file into the folder.");
             }
+        }
 
-            Add(file, map);
+        foreach (string name in files)
+        {
+            Add(Path.Combine(folder, name), map);
         }
 
         string[] missing = [.. map.Keys.Where(name => !_owners.ContainsKey(name)).Order(StringComparer.Ordinal)];
