@@ -1,4 +1,3 @@
-using Microsoft.ML.Tokenizers;
 using Retro.Text;
 
 namespace Retro.Embedding;
@@ -8,7 +7,5 @@ internal readonly record struct TextFrame(int Begin, int End)
 {
     /// <summary>The frame that belongs to a tokenizer.</summary>
     public static TextFrame Of(RetroTokenizer tokenizer)
-        => tokenizer.Tokenizer is BertTokenizer bert
-            ? new TextFrame(bert.ClassificationTokenId, bert.SeparatorTokenId)
-            : new TextFrame(tokenizer.EndOfText, tokenizer.EndOfText);
+        => new(tokenizer.BeginOfText, tokenizer.EndOfText);
 }

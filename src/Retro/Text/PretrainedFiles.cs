@@ -29,7 +29,8 @@ internal static class PretrainedFiles
         }
 
         byte[]?[] bytes = Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == end ? [] : pipeline.BytesOf(id)).ToArray();
-        return new RetroTokenizer(tokenizer, pipeline.Kind, end, bytes, files);
+        int begin = pipeline.Kind == WordPiece.KindName ? pipeline.IdOf(WordPiece.ClassificationToken) : -1;
+        return new RetroTokenizer(tokenizer, pipeline.Kind, end, bytes, files, begin < 0 ? null : begin);
     }
 
     /// <summary>The <c>eos_token</c> of <c>tokenizer_config.json</c>: a text, or an object that holds one.</summary>

@@ -16,11 +16,12 @@ public sealed class RetroTokenizer
     private readonly IReadOnlyList<(string Name, byte[] Content)> _files;
     private readonly byte[]?[] _bytes;
 
-    internal RetroTokenizer(Tokenizer tokenizer, string kind, int endOfText, byte[]?[] bytes, IReadOnlyList<(string Name, byte[] Content)> files)
+    internal RetroTokenizer(Tokenizer tokenizer, string kind, int endOfText, byte[]?[] bytes, IReadOnlyList<(string Name, byte[] Content)> files, int? beginOfText = null)
     {
         Tokenizer = tokenizer;
         Kind = kind;
         EndOfText = endOfText;
+        BeginOfText = beginOfText ?? endOfText;
         _bytes = bytes;
         _files = files;
         Hash = TokenizerFiles.Hash(files);
@@ -40,6 +41,9 @@ public sealed class RetroTokenizer
 
     /// <summary>The id that begins and ends every document.</summary>
     public int EndOfText { get; }
+
+    /// <summary>The id that a text encoder sees first: [CLS] of a WordPiece vocabulary, <see cref="EndOfText"/> of the others.</summary>
+    public int BeginOfText { get; }
 
     /// <summary>Loads the tokenizer of a folder: <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE), <c>tokenizer.json</c>, <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
     /// <param name="folder">The folder.</param>

@@ -10,6 +10,7 @@ internal static class WordPiece
     public const string VocabularyFile = "vocab.txt";
     public const string ConfigurationFile = "tokenizer_config.json";
     public const string KindName = "WordPiece";
+    public const string ClassificationToken = "[CLS]";
     private const string Unknown = "[UNK]";
     private const string Continuing = "##";
 
@@ -25,6 +26,7 @@ internal static class WordPiece
 
         string[] pieces = ReadPieces(files[^1].Content, path);
         int end = Array.IndexOf(pieces, "[SEP]");
+        int begin = Array.IndexOf(pieces, ClassificationToken);
         if (end < 0 || !pieces.Contains(Unknown, StringComparer.Ordinal))
         {
             throw new CorpusException($"The vocabulary {path} lacks {(end < 0 ? "[SEP], which ends a document" : "[UNK], which stands for what it does not know")}. Take the vocab.txt of a BERT.");
@@ -40,7 +42,7 @@ internal static class WordPiece
             ContinuingSubwordPrefix = Continuing,
             MaxInputCharsPerWord = 100,
         });
-        return new RetroTokenizer(tokenizer, KindName, end, pieces.Select(BytesOf).ToArray(), files);
+        return new RetroTokenizer(tokenizer, KindName, end, pieces.Select(BytesOf).ToArray(), files, begin < 0 ? null : begin);
     }
 
     private static string[] ReadPieces(byte[] content, string path)
