@@ -175,7 +175,7 @@ public sealed class ModuleTests
         Assert.True(norm.call(input).allclose(centered.div(centered.pow(2).mean([1], keepdim: true).add(1e-5).sqrt())));
         using LayerNorm unbiased = nn.LayerNorm([6], bias: false);
         Assert.Equal(["weight"], unbiased.state_dict().Keys);
-        using Embedding embedding = nn.Embedding(5, 3, padding_idx: 1);
+        using var embedding = nn.Embedding(5, 3, padding_idx: 1);
         Assert.Equal(0, embedding.call(torch.tensor(new long[] { 1 })).abs().sum().item<float>());
         using Dropout dropout = nn.Dropout(0.5);
         Assert.InRange(dropout.call(torch.ones(1000)).mean().item<float>(), 0.8f, 1.2f);
