@@ -157,7 +157,7 @@ blas=$(ldd "$torch_library" | sed -n 's/.*lib\(blas\|openblas\|mkl[^ ]*\)[^ ]*\.
 blas=$([ -n "$blas" ] && readlink -f "$blas" || true)
 case $blas in
   "") say "libtorch at $torch_library, with the BLAS built into it" ;;
-  *openblas*|*mkl*) say "libtorch at $torch_library, with $(basename "$blas")" ;;
+  *openblas*|*mkl*) say "libtorch at $torch_library, with $blas" ;;
   *) fail "libtorch uses the BLAS $blas, more than 100 times slower than OpenBLAS; run: update-alternatives --config libblas.so.3-$(uname -m)-linux-gnu" ;;
 esac
 

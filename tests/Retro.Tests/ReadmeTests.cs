@@ -1,0 +1,68 @@
+using System.Runtime.CompilerServices;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Text;
+using Retro.Training;
+
+namespace Retro.Tests;
+
+/// <summary>What the README shows is compiled here, run, and compared with the README's text.</summary>
+public class ReadmeTests
+{
+    [Fact]
+    public async Task The_ten_lines_run_and_stand_in_the_readme()
+    {
+        string before = Environment.CurrentDirectory;
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("readme");
+        TextWriter console = Console.Out;
+        StringWriter printed = new();
+        try
+        {
+            Environment.CurrentDirectory = folder.FullName;
+            WriteDocuments();
+            Console.SetOut(printed);
+            await TenLines();
+        }
+        finally
+        {
+            Console.SetOut(console);
+            Environment.CurrentDirectory = before;
+            folder.Delete(recursive: true);
+        }
+
+        Assert.NotEmpty(printed.ToString());
+        Assert.Contains(Snippet(), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+    }
+
+    private static async Task TenLines()
+    {
+        // <readme>
+        Corpus corpus = Corpus.Open("docs");
+        BpeTrainer.Train(corpus.Documents().Select(d => d.Text), vocabularySize: 512, "run/tokenizer");
+        RetroTokenizer tokenizer = RetroTokenizer.Load("run/tokenizer");
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/database", corpus.Documents(), tokenizer);
+        SearchStages.BuildKeywordIndex(database);
+        KeywordNeighborSource source = new(database, SearchStages.OpenKeywordIndex(database));
+        WindowSampler windows = new(database, new WindowSamplerOptions(), SearchStages.BuildNeighbors(database, source));
+        using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize });
+        new Trainer(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10) }).Run(windows);
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece.Text);
+        // </readme>
+    }
+
+    /// <summary>The lines between the marks above, without their indentation.</summary>
+    private static string Snippet([CallerFilePath] string file = "")
+        => string.Join('\n', File.ReadLines(file).SkipWhile(l => l.Trim() != "// <readme>").Skip(1).TakeWhile(l => l.Trim() != "// </readme>").Select(l => l.TrimStart()));
+
+    private static void WriteDocuments()
+    {
+        Directory.CreateDirectory("docs");
+        for (int i = 0; i < 12; i++)
+        {
+            string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
+            File.WriteAllText(Path.Combine("docs", $"{i}.md"), string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {j} stones and {j * i} steps.\n")));
+        }
+    }
+}
