@@ -13,7 +13,8 @@ namespace Retro.Modeling;
 /// <param name="IsRelative">Whether positions are Transformer-XL's.</param>
 /// <param name="ShiftedKeys">Whether keys also see the token before.</param>
 /// <param name="OutputScale">Deviation of a fresh output projection, as a share of 1/sqrt(fan-in).</param>
-internal sealed record AttentionShape(int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale);
+/// <param name="Rank">Width between the two factors of each projection; null for full matrices.</param>
+internal sealed record AttentionShape(int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale, int? Rank = null);
 
 /// <summary>
 /// What every attention branch is made of: a norm, projections of queries, keys, values and output, and the position term of Transformer-XL.
@@ -25,11 +26,11 @@ internal sealed class AttentionParts
     private readonly nn.Module _owner;
     private readonly AttentionShape _shape;
     private readonly Normalization _norm;
-    private readonly Linear _q;
-    private readonly Linear _k;
-    private readonly Linear? _shifted;
-    private readonly Linear _v;
-    private readonly Linear _o;
+    private readonly nn.Module<Tensor, Tensor> _q;
+    private readonly nn.Module<Tensor, Tensor> _k;
+    private readonly nn.Module<Tensor, Tensor>? _shifted;
+    private readonly nn.Module<Tensor, Tensor> _v;
+    private readonly nn.Module<Tensor, Tensor> _o;
     private readonly Linear? _r;
     private readonly bool _biases;
 
@@ -39,15 +40,15 @@ internal sealed class AttentionParts
         _shape = shape;
         int inner = shape.Heads * shape.HeadSize, keyInner = shape.KeyHeads * shape.HeadSize;
         owner.register_module("norm", _norm = new(config.Norm, shape.Width, config.NormEpsilon, dtype, device));
-        owner.register_module("q", _q = Initialization.Linear(shape.Width, inner, config.QueryKeyValueBias, dtype, device));
-        owner.register_module("k", _k = Initialization.Linear(shape.KeyWidth, keyInner, config.QueryKeyValueBias, dtype, device));
+        owner.register_module("q", _q = Projection.Create(shape.Width, inner, shape.Rank, config.QueryKeyValueBias, dtype, device));
+        owner.register_module("k", _k = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, config.QueryKeyValueBias, dtype, device));
         if (shape.ShiftedKeys)
         {
-            owner.register_module("k_shifted", _shifted = Initialization.Linear(shape.KeyWidth, keyInner, false, dtype, device));
+            owner.register_module("k_shifted", _shifted = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, false, dtype, device));
         }
 
-        owner.register_module("v", _v = Initialization.Linear(shape.KeyWidth, keyInner, config.QueryKeyValueBias, dtype, device));
-        owner.register_module("o", _o = Initialization.Linear(inner, shape.Width, config.AttentionOutputBias, dtype, device, shape.OutputScale));
+        owner.register_module("v", _v = Projection.Create(shape.KeyWidth, keyInner, shape.Rank, config.QueryKeyValueBias, dtype, device));
+        owner.register_module("o", _o = Projection.Create(inner, shape.Width, shape.Rank, config.AttentionOutputBias, dtype, device, shape.OutputScale));
         if (shape.IsRelative)
         {
             owner.register_module("r", _r = Initialization.Linear(shape.Width, inner, false, dtype, device));

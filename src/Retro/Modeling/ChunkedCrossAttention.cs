@@ -24,7 +24,7 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         _config = config.Validate();
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
         double scale = config.ZeroCrossAttentionOutput ? 0 : config.InitialOutputScale;
-        _parts = new(this, config, new(config.Width, config.EncoderWidth, config.Heads, config.Heads, config.HeadSize, relative, config.ShiftedKeys, scale), dtype, device);
+        _parts = new(this, config, new(config.Width, config.EncoderWidth, config.Heads, config.Heads, config.HeadSize, relative, config.ShiftedKeys, scale, config.CrossAttentionRank), dtype, device);
     }
 
     /// <summary>Attends over whole sequences.</summary>

@@ -20,7 +20,7 @@ public sealed partial record RetroConfig
             AddAttention(list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
             if (CrossAttentionLayers.Contains(layer))
             {
-                AddAttention(list, $"{prefix}.cca", Width, EncoderWidth, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, ShiftedKeys);
+                AddAttention(list, $"{prefix}.cca", Width, EncoderWidth, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, ShiftedKeys, CrossAttentionRank);
             }
 
             AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize);
@@ -88,19 +88,19 @@ public sealed partial record RetroConfig
         }
     }
 
-    private void AddAttention(List<ParameterShape> list, string name, int width, int keyWidth, int heads, int keyValueHeads, int headSize, bool relative, bool shiftedKeys)
+    private void AddAttention(List<ParameterShape> list, string name, int width, int keyWidth, int heads, int keyValueHeads, int headSize, bool relative, bool shiftedKeys, int? rank = null)
     {
         int inner = heads * headSize, keyValueInner = keyValueHeads * headSize;
         AddNorm(list, $"{name}.norm", width);
-        AddLinear(list, $"{name}.q", width, inner, QueryKeyValueBias);
-        AddLinear(list, $"{name}.k", keyWidth, keyValueInner, QueryKeyValueBias);
+        AddLinear(list, $"{name}.q", width, inner, QueryKeyValueBias, rank);
+        AddLinear(list, $"{name}.k", keyWidth, keyValueInner, QueryKeyValueBias, rank);
         if (shiftedKeys)
         {
-            AddLinear(list, $"{name}.k_shifted", keyWidth, keyValueInner, bias: false);
+            AddLinear(list, $"{name}.k_shifted", keyWidth, keyValueInner, bias: false, rank);
         }
 
-        AddLinear(list, $"{name}.v", keyWidth, keyValueInner, QueryKeyValueBias);
-        AddLinear(list, $"{name}.o", inner, width, AttentionOutputBias);
+        AddLinear(list, $"{name}.v", keyWidth, keyValueInner, QueryKeyValueBias, rank);
+        AddLinear(list, $"{name}.o", inner, width, AttentionOutputBias, rank);
         if (relative)
         {
             AddLinear(list, $"{name}.r", width, inner, bias: false);
@@ -133,8 +133,15 @@ public sealed partial record RetroConfig
         }
     }
 
-    private static void AddLinear(List<ParameterShape> list, string name, int input, int output, bool bias)
+    private static void AddLinear(List<ParameterShape> list, string name, int input, int output, bool bias, int? rank = null)
     {
+        if (rank is int narrow)
+        {
+            AddLinear(list, $"{name}.down", input, narrow, bias: false);
+            AddLinear(list, $"{name}.up", narrow, output, bias);
+            return;
+        }
+
         list.Add(new($"{name}.weight", [output, input], ParameterKind.Matrix));
         if (bias)
         {

@@ -120,6 +120,11 @@ public sealed partial record RetroConfig
         Positive(faults, nameof(EncoderHeads), EncoderHeads);
         Positive(faults, nameof(EncoderHeadSize), EncoderHeadSize);
         Positive(faults, nameof(EncoderFeedForwardSize), EncoderFeedForwardSize);
+        if (CrossAttentionRank is int rank)
+        {
+            Positive(faults, nameof(CrossAttentionRank), rank);
+        }
+
         CheckLayers(faults, nameof(EncoderCrossAttentionLayers), EncoderCrossAttentionLayers, EncoderLayers);
         if (RetrievalPositions is PositionKind retrieval)
         {

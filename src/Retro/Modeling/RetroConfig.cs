@@ -117,6 +117,11 @@ public sealed partial record RetroConfig
     /// <summary>Whether keys of chunked cross-attention also see the retrieved token before: key_t = W_k e_t + W_k' e_(t−1), within each neighbor. Default false; beyond the paper.</summary>
     public bool ShiftedKeys { get; init; }
 
+    /// <summary>
+    /// Width between the two factors of every projection of chunked cross-attention, which is then a product of two narrow matrices (as in arXiv 2106.09685); null: full matrices. Default null; beyond the paper.
+    /// </summary>
+    public int? CrossAttentionRank { get; init; }
+
     /// <summary>Share of values dropped in training, after the decoder's embedding and on every decoder branch's output. Default 0.</summary>
     public double Dropout { get; init; }
 

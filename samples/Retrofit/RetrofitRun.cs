@@ -1,0 +1,132 @@
+using System.Globalization;
+using System.Text;
+using Retro;
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Text;
+using Retro.Training;
+using Spectre.Console;
+
+namespace RetrofitSample;
+
+/// <summary>From a pretrained decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
+internal sealed class RetrofitRun(RetrofitSettings settings)
+{
+    private const int LongestWindow = 512;
+    private const int ChunkLength = 64;
+
+    /// <summary>Neighbors kept per chunk, so that enough remain when those of the window's documents are dropped.</summary>
+    private const int TableNeighbors = 8;
+
+    /// <summary>Runs everything and prints what came out.</summary>
+    public void Run(CancellationToken cancellationToken)
+    {
+        // --- decoder ---
+        using PretrainedDecoder decoder = Bars.Run("load the decoder", progress => PretrainedDecoder.Load(settings.Model, progress: progress, cancellationToken: cancellationToken));
+        RetroTokenizer tokenizer = LoadTokenizer();
+        decoder.RequireTokenizer(tokenizer);
+        int window = Math.Min(decoder.Source.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
+        if (window < 2 * ChunkLength)
+        {
+            throw new CheckpointException($"{settings.Model} reads {decoder.Source.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
+        }
+
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{decoder.Source.Family}, {string.Join(" and ", decoder.Source.StoredTypes)}: {decoder.Model.Config.CountParameters().Total:#,0} parameters, {decoder.Model.Config.Layers} layers, windows of {window} tokens.");
+
+        // --- text and database ---
+        Corpus corpus = settings.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(settings.Corpus);
+        List<Document> documents = Take(corpus, cancellationToken);
+        HeldOutSplit split = Bars.Run("hold documents out", progress => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.06, Seed = settings.Seed }, progress, cancellationToken));
+        List<Document> training = split.Training(documents).ToList(), held = split.HeldOut(documents).ToList();
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{corpus.Kind}: {training.Count:#,0} documents to train on and retrieve from, {held.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one.");
+        ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
+        using ChunkDatabase database = Bars.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "database"), training, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase heldOut = Bars.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
+        Bars.Run("index words", progress =>
+        {
+            SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken);
+            return true;
+        });
+        using Bm25Index words = SearchStages.OpenKeywordIndex(database);
+        KeywordNeighborSource keyword = new(database, words);
+        RandomNeighborSource random = new(database, settings.Seed);
+        using NeighborTable neighbors = Bars.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
+        using NeighborTable heldOutNeighbors = Bars.Run("find held-out neighbors", progress => SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using NeighborTable randomNeighbors = Bars.Run("draw random neighbors", progress => SearchStages.BuildNeighbors(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+
+        // --- retrieval onto the decoder ---
+        TorchSharp.torch.manual_seed(settings.Seed);
+        using Retrofit retrofit = Retrofit.From(decoder, new RetrofitOptions { ChunkLength = ChunkLength, Unfreeze = settings.Unfreeze, GateRank = settings.GateRank, ShiftedKeys = true });
+        RetroModel model = retrofit.Model;
+        long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.CrossAttentionLayers}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
+        BitsPerByteOptions measure = new() { Tokens = window };
+        BitsPerByteResult original = Bars.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
+
+        // Windows without neighbors would teach a frozen decoder nothing.
+        WindowSampler windows = new(
+            database,
+            new WindowSamplerOptions { Tokens = window, Rows = 2, Neighbors = model.Config.Neighbors, RetrievedLength = model.Config.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
+            neighbors);
+        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = settings.Time, Seed = settings.Seed }))
+        {
+            Bars.Train("fit retrieval", settings.Time, progress => trainer.Run(windows, progress, cancellationToken));
+        }
+
+        string saved = Path.Combine(settings.Output, "model");
+        retrofit.Save(saved);
+
+        // --- measurement ---
+        BitsPerByteResult off = Bars.Run("measure without retrieval", progress => BitsPerByte.Measure(model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
+        BitsPerByteResult drawn = Bars.Run("measure with random neighbors", progress => BitsPerByte.Measure(model, heldOut, randomNeighbors, database, measure, progress, cancellationToken));
+        BitsPerByteResult on = Bars.Run("measure with retrieval", progress => BitsPerByte.Measure(model, heldOut, heldOutNeighbors, database, measure, progress, cancellationToken));
+        Table table = new() { Title = new TableTitle("held-out bits per byte") };
+        table.AddColumns("model", "bits per byte", "against the decoder");
+        foreach ((string name, BitsPerByteResult result) in new[] { ("decoder", original), ("fitted, OFF", off), ("fitted, ON with random neighbors", drawn), ("fitted, ON", on) })
+        {
+            table.AddRow(name, result.Value.ToString("0.0000", CultureInfo.InvariantCulture), ((result.Value / original.Value) - 1).ToString("+0.00 %;-0.00 %;0.00 %", CultureInfo.InvariantCulture));
+        }
+
+        AnsiConsole.Write(table);
+        bool same = original.ChunkBits.SequenceEqual(off.ChunkBits);
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"over {on.Tokens:#,0} tokens, {on.Bytes:#,0} bytes, of {on.Documents:#,0} documents that are neither in the training set nor in the database. OFF is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}; ON is {(on.Value < off.Value ? "better" : "not better")} than OFF, and {(on.Value < drawn.Value ? "better" : "not better")} than with random neighbors.");
+        AnsiConsole.MarkupLineInterpolated($"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
+    }
+
+    private RetroTokenizer LoadTokenizer()
+    {
+        string path = settings.Tokenizer ?? (Directory.Exists(settings.Model) ? settings.Model : Beside(settings.Model));
+        return Directory.Exists(path) ? RetroTokenizer.Load(path) : Llama2CTokenizer.Load(path);
+    }
+
+    /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin.</summary>
+    private static string Beside(string model)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(model))!;
+        string[] found = [.. Directory.EnumerateFiles(folder, "tok*.bin").Where(path => Path.GetFullPath(path) != Path.GetFullPath(model))];
+        return found.Length == 1 ? found[0] : Directory.EnumerateFiles(folder, "*.model").Any() ? folder : throw new CheckpointException($"{folder} holds {found.Length} files tok*.bin; name the model's tokenizer with --tokenizer.");
+    }
+
+    private List<Document> Take(Corpus corpus, CancellationToken cancellationToken) => Bars.Run("read the corpus", progress =>
+    {
+        List<Document> taken = [];
+        long bytes = 0;
+        foreach (Document document in corpus.Documents())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            bytes += Encoding.UTF8.GetByteCount(document.Text);
+            if (bytes > settings.MostBytes && taken.Count > 0)
+            {
+                break;
+            }
+
+            taken.Add(document);
+            progress.Report(new StageProgress("", bytes, settings.MostBytes));
+        }
+
+        return taken;
+    });
+}
