@@ -15,8 +15,7 @@ public sealed class Llama2CTokenizerTests
         Assert.Equal([403, 407, 261, 378], tokenizer.Encode("Once upon a time"));
         foreach (string text in (string[])["Once upon a time", "Zoë ate 3 naïve 🍕s.\n\tThen  she slept.", " two  spaces ", "", "<s>"])
         {
-            string decoded = tokenizer.Decode(tokenizer.Encode(text));
-            Assert.Equal(text, text.Length > 0 ? decoded[1..] : decoded);
+            Assert.Equal(text, tokenizer.Decode(tokenizer.Encode(text)));
         }
     }
 

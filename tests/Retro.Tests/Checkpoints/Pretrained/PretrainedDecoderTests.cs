@@ -22,6 +22,7 @@ public sealed class PretrainedDecoderTests
     [MemberData(nameof(DecoderFolders))]
     public void WrittenBackEveryFileHoldsTheSameTensors(string folder)
     {
+        Assert.SkipWhen(PretrainedParityTests.Open.TryGetValue(Path.GetFileName(folder), out string? reason), reason ?? "");
         using TemporaryFolder target = new();
         using (PretrainedDecoder decoder = PretrainedDecoder.Load(folder))
         {
