@@ -75,7 +75,7 @@ public sealed class BpeTokenizer : Tokenizer
 
     public string? ContinuingSubwordPrefix { get; }
 
-    public string? EndOfSentenceToken { get; }
+    internal string? EndOfSentenceToken { get; }
 
     public string? EndOfWordSuffix { get; }
 

@@ -42,11 +42,11 @@ public class NeighborTableTests
         using VectorIndex index = data.Index();
         using Bm25Index keywords = data.Keywords();
         INeighborSource dense = data.Dense(index);
+        const int Window = 4, Used = 2;
+        Span<long> kept = stackalloc long[Used];
         foreach (INeighborSource source in new[] { dense, new KeywordNeighborSource(database, keywords), new HybridNeighborSource(dense, new RandomNeighborSource(database)) })
         {
             using NeighborTable table = NeighborTable.Build(data[source.Name], database, source, 40, excludeOwnDocument: true);
-            const int Window = 4, Used = 2;
-            Span<long> kept = stackalloc long[Used];
             for (long first = 0; first + Window <= database.ChunkCount; first++)
             {
                 int[] inWindow = Enumerable.Range(0, Window).Select(i => database.DocumentOf(first + i)).Distinct().ToArray();

@@ -106,48 +106,62 @@ public sealed class ApiListTests
         HashSet<string> lines = [];
         foreach (MemberReferenceHandle handle in reader.MemberReferences)
         {
-            MemberInfo member;
-            try
+            if (!IsOfTheLibraries(reader, reader.GetMemberReference(handle).Parent))
             {
-                // A reference on a generic type can only be resolved where its parameters have a meaning; what matters here is its definition.
-                member = caller.ManifestModule.ResolveMember(MetadataTokens.GetToken(handle), AnyTypes, AnyTypes)!;
-            }
-            catch (Exception fault) when (fault is FileNotFoundException or FileLoadException)
-            {
-                // Of a library that is not beside the tests; ours both are.
                 continue;
             }
 
-            member = Definition(member);
-            if (member.DeclaringType?.Assembly is Assembly declaring && (declaring == Torch || declaring == Tokenizers) && ApiSignatures.Of(ApiSignatures.Owner(member)) is string line)
+            MemberInfo member = Definition(Resolve(caller, MetadataTokens.GetToken(handle)));
+            if (ApiSignatures.Of(ApiSignatures.Owner(member)) is string line && (member.DeclaringType!.Assembly == Torch || member.DeclaringType.Assembly == Tokenizers))
             {
                 lines.Add(line);
             }
         }
 
-        foreach (TypeReferenceHandle handle in reader.TypeReferences)
+        foreach (TypeReferenceHandle handle in reader.TypeReferences.Where(handle => IsOfTheLibraries(reader, handle)))
         {
-            if (Resolve(caller, MetadataTokens.GetToken(handle)) is Type type && (type.Assembly == Torch || type.Assembly == Tokenizers))
-            {
-                lines.Add(ApiSignatures.Of(type));
-            }
+            lines.Add(ApiSignatures.Of(caller.ManifestModule.ResolveType(MetadataTokens.GetToken(handle))));
         }
 
         return lines;
     }
 
-    private static readonly Type[] AnyTypes = [.. Enumerable.Repeat(typeof(object), 16)];
-
-    private static Type? Resolve(Assembly caller, int token)
+    // Whether a type, the parts of a generic one aside, is of one of the two libraries.
+    private static bool IsOfTheLibraries(MetadataReader reader, EntityHandle type)
     {
-        try
+        switch (type.Kind)
         {
-            return caller.ManifestModule.ResolveType(token);
+            case HandleKind.TypeReference:
+                EntityHandle scope = reader.GetTypeReference((TypeReferenceHandle)type).ResolutionScope;
+                return scope.Kind == HandleKind.TypeReference
+                    ? IsOfTheLibraries(reader, scope)
+                    : scope.Kind == HandleKind.AssemblyReference && reader.GetString(reader.GetAssemblyReference((AssemblyReferenceHandle)scope).Name) is string name
+                        && (name == Torch.GetName().Name || name == Tokenizers.GetName().Name);
+            case HandleKind.TypeSpecification:
+                BlobReader blob = reader.GetBlobReader(reader.GetTypeSpecification((TypeSpecificationHandle)type).Signature);
+                return blob.ReadSignatureTypeCode() == SignatureTypeCode.GenericTypeInstance && (blob.ReadByte(), IsOfTheLibraries(reader, blob.ReadTypeHandle())).Item2;
+            default:
+                return false;
         }
-        catch (Exception fault) when (fault is FileNotFoundException or FileLoadException)
+    }
+
+    // A reference on a generic type can only be resolved with something in the place of its parameters; what matters here is its definition.
+    private static MemberInfo Resolve(Assembly caller, int token)
+    {
+        foreach (Type stand in new[] { typeof(object), typeof(int), typeof(torch.nn.Module) })
         {
-            return null;
+            Type[] any = [.. Enumerable.Repeat(stand, 16)];
+            try
+            {
+                return caller.ManifestModule.ResolveMember(token, any, any)!;
+            }
+            catch (Exception fault) when (fault is TypeLoadException or ArgumentException)
+            {
+                // This one does not satisfy the parameters' constraints.
+            }
         }
+
+        throw new InvalidOperationException($"the reference {token:x8} of {caller.GetName().Name} cannot be resolved");
     }
 
     private static MemberInfo Definition(MemberInfo member)
