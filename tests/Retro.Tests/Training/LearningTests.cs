@@ -34,7 +34,7 @@ public class LearningTests(ITestOutputHelper output)
     [Fact]
     public void What_only_retrieval_can_know_is_learned_and_nothing_else_is()
     {
-        using RetroModel model = Train(shuffled: false, steps: 150, out double loss);
+        using RetroModel model = Train(shuffled: false, steps: 100, out double loss);
         double on = Loss(model, shuffled: false, retrieval: true);
         double off = Loss(model, shuffled: false, retrieval: false);
         double wrong = Loss(model, shuffled: true, retrieval: true);
@@ -48,7 +48,7 @@ public class LearningTests(ITestOutputHelper output)
     [Fact]
     public void Trained_with_shuffled_neighbors_the_loss_stays_at_the_entropy()
     {
-        using RetroModel model = Train(shuffled: true, steps: 60, out _);
+        using RetroModel model = Train(shuffled: true, steps: 50, out _);
         double loss = Loss(model, shuffled: true, retrieval: true);
         output.WriteLine($"entropy {_entropy:F3}, shuffled {loss:F3}");
         Assert.InRange(loss, _entropy - 0.05, _entropy + 0.3);
