@@ -33,7 +33,7 @@ public sealed partial class Trainer
             Safetensors.Write(path, Tensors(), new Dictionary<string, string> { [MetadataKey] = description });
         }
 
-        Safetensors.Write(Path.Combine(folder, "model.safetensors"), Model.state_dict());
+        Checkpoint.Save(folder, Model);
         AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
     }
 

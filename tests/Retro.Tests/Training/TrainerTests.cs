@@ -101,10 +101,13 @@ public sealed class TrainerTests : IDisposable
         }
 
         Assert.Equal(2, copies.Count);
-        using Trainer finished = new(Model(_config), _options);
+        using RetroModel end = Checkpoint.Load(Folder);
+        AssertSameWeights(model, end);
+        using Trainer finished = new(end, _options);
         finished.Load(Folder);
         Assert.Equal(1, finished.Progress);
         Assert.Empty(Run(finished, data));
+        Assert.Equal(["config.json", "model.safetensors", "training.json", "training.safetensors"], Directory.GetFiles(Folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
