@@ -3,7 +3,7 @@ using Retro.Checkpoints;
 
 namespace Retro.Tests.Checkpoints;
 
-public class SafetensorsCasesTests
+public class SafetensorsCasesTests(ITestOutputHelper output)
 {
     [Fact]
     public void Every_case_gets_the_verdict_of_the_original_library()
@@ -12,7 +12,7 @@ public class SafetensorsCasesTests
         List<string> differences = [];
         foreach (string path in Fixtures.Files("safetensors-cases*.json"))
         {
-            Console.WriteLine(path);
+            output.WriteLine(path);
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
             foreach (JsonElement item in document.RootElement.GetProperty("cases").EnumerateArray())
             {
@@ -27,7 +27,7 @@ public class SafetensorsCasesTests
             }
         }
 
-        Console.WriteLine($"{accepted} accepted, {refused} refused.");
+        output.WriteLine($"{accepted} accepted, {refused} refused.");
         Assert.Empty(differences);
         Assert.True(accepted > 0 && refused > 0);
     }

@@ -1,3 +1,5 @@
+using FsCheck;
+using FsCheck.Fluent;
 using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -69,6 +71,48 @@ public class DecodingTests
 
             Assert.Equal(length, cache.Lengths[0]);
         }
+    }
+
+    [Fact]
+    public void P19_holds_for_generated_models_lengths_masks_and_numbers_of_neighbors()
+    {
+        Gen<(string Name, int Length, int Start, int Neighbors, int Seed)> cases =
+            from name in Gen.Elements(ModelCase.Names.Select(row => row.Data).ToArray())
+            from length in Gen.Choose(1, 22)
+            from start in Gen.Choose(0, length)
+            from neighbors in Gen.Choose(1, 4)
+            from seed in Gen.Choose(0, 1_000_000)
+            select (name, length, start, neighbors, seed);
+
+        Prop.ForAll(cases.ToArbitrary(), drawn =>
+        {
+            RetroConfig config = ModelCase.Config(drawn.Name);
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable noGrad = no_grad();
+            using RetroModel model = ModelCase.Model(config, drawn.Seed);
+            Tensor tokens = ModelCase.Tokens(config, 1, drawn.Length);
+            (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, drawn.Length, drawn.Neighbors);
+            Tensor whole = model.call(tokens, neighbors, valid);
+            using DecodingCache cache = model.NewCache(1, capacity: 1);
+            double largest = 0;
+            if (drawn.Start > 0)
+            {
+                long chunks = drawn.Start / config.ChunkLength;
+                Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, drawn.Start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
+                largest = ModelCase.Distance(whole.select(1, drawn.Start - 1), logits);
+            }
+
+            for (long t = drawn.Start; t < drawn.Length; t++)
+            {
+                long chunk = ((t + 1) / config.ChunkLength) - 1;
+                Tensor logits = cache.CompletesChunk(0)
+                    ? model.Step(cache, tokens.select(1, t), neighbors.select(1, chunk), valid.select(1, chunk))
+                    : model.Step(cache, tokens.select(1, t));
+                largest = Math.Max(largest, ModelCase.Distance(whole.select(1, t), logits));
+            }
+
+            return largest < Rounding;
+        }).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(40));
     }
 
     [Theory]

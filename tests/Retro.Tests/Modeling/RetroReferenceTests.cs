@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Modeling;
 
-public class RetroReferenceTests
+public class RetroReferenceTests(ITestOutputHelper output)
 {
     [Theory]
     [InlineData(ScalarType.Float64, 1e-9)]
@@ -16,7 +16,7 @@ public class RetroReferenceTests
         IReadOnlyList<string> files = Fixtures.Files("retro-*.safetensors");
         foreach (string path in files)
         {
-            Console.WriteLine(path);
+            output.WriteLine(path);
             using ReferenceFile file = new(path);
             using DisposeScope scope = NewDisposeScope();
             using RetroModel model = file.Model(dtype);
@@ -49,7 +49,7 @@ public class RetroReferenceTests
             tensors += comparison.Tensors;
         }
 
-        Console.WriteLine($"{files.Count} files, {tensors} tensors, {values} values compared in {dtype}.");
+        output.WriteLine($"{files.Count} files, {tensors} tensors, {values} values compared in {dtype}.");
     }
 
     private sealed class Comparison(ReferenceFile file, string path, ScalarType dtype, double tolerance)

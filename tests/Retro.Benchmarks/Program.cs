@@ -1,0 +1,16 @@
+using Retro.Benchmarks;
+
+// Each benchmark compares two ways in one run and prints a Markdown table; results that back a claim are kept in results/.
+Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
+{
+    ["decoding"] = DecodingBenchmark.Run,
+};
+
+if (args.Length != 1 || !benchmarks.TryGetValue(args[0], out Action? benchmark))
+{
+    Console.Error.WriteLine($"Usage: dotnet run -c Release --project tests/Retro.Benchmarks -- {string.Join("|", benchmarks.Keys)}");
+    return 2;
+}
+
+benchmark();
+return 0;
