@@ -21,8 +21,8 @@ public sealed class GatedCrossAttention : nn.Module<Tensor, Tensor, AttentionPla
         : base(nameof(GatedCrossAttention))
     {
         attention = new(config);
-        slope = Parameter(zeros(config.Width));
-        offset = Parameter(zeros(config.Width));
+        slope = new(zeros(config.Width));
+        offset = new(zeros(config.Width));
         RegisterComponents();
     }
 

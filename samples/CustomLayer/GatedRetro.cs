@@ -23,7 +23,7 @@ public sealed class GatedRetro : nn.Module<Tensor, Tensor, Tensor, Tensor>
         : base(nameof(GatedRetro))
     {
         _config = config;
-        embedding = Embedding(config.VocabularySize, config.Width);
+        embedding = nn.Embedding(config.VocabularySize, config.Width);
         attention1 = new(config);
         feedForward1 = new(config);
         attention2 = new(config);
