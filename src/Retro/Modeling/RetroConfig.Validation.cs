@@ -58,9 +58,9 @@ public sealed partial record RetroConfig
         {
             faults.Add(Text($"{nameof(RotaryFraction)} {RotaryFraction} has to lie above 0 and be at most 1."));
         }
-        else if (Positions == PositionKind.Rotary && HeadSize > 0 && (RotarySize < 2 || RotarySize % 2 != 0))
+        else if (Positions == PositionKind.Rotary && HeadSize > 0 && (RotarySize < 1 || RotarySize + (RotarySize % 2) > HeadSize))
         {
-            faults.Add(Text($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} features, which has to be even and at least 2."));
+            faults.Add(Text($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} features, which has to be at least 1 and, made even, at most the head."));
         }
 
         if (Positions == PositionKind.TransformerXl && Width % 2 != 0)

@@ -72,7 +72,7 @@ public sealed partial record RetroConfig
     /// <summary>Base of the rotary frequencies. Default 10,000.</summary>
     public double RotaryBase { get; init; } = 10_000;
 
-    /// <summary>Share of a head's features that are rotated in decoder self-attention. Default 1. Encoder and chunked cross-attention rotate all.</summary>
+    /// <summary>Share of a head's features that are rotated in decoder self-attention, rounded down to whole features; an odd number is taken as GPT-NeoX takes it, see <see cref="RotaryTable.Frequencies"/>. Default 1. Encoder and chunked cross-attention rotate all.</summary>
     public double RotaryFraction { get; init; } = 1;
 
     /// <summary>Change of the rotary frequencies in decoder self-attention. Default none.</summary>

@@ -37,12 +37,12 @@ public sealed class RotaryTable
     }
 
     /// <summary>Radians that one position turns each pair of features by.</summary>
-    /// <param name="size">Features rotated, even.</param>
+    /// <param name="size">Features rotated. Where the number is odd, as GPT-NeoX may have it, the frequencies are those of the odd number, and one feature more is rotated to make pairs.</param>
     /// <param name="rotaryBase">Base of the frequencies.</param>
     /// <param name="scaling">A change of them; null for none.</param>
     public static double[] Frequencies(int size, double rotaryBase, RotaryScaling? scaling = null)
     {
-        double[] frequencies = new double[size / 2];
+        double[] frequencies = new double[(size + 1) / 2];
         for (int i = 0; i < frequencies.Length; i++)
         {
             double frequency = Math.Pow(rotaryBase, -2.0 * i / size);

@@ -9,7 +9,13 @@ namespace Retro.Tests.Checkpoints.Pretrained;
 
 public sealed class PretrainedDecoderTests
 {
-    private const string StoriesStart = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.";
+    // What llama2.c's own test holds the model to (its test_all.py).
+    private const string StoriesStart = """
+        Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. She wanted to play with it, but it was too high.
+        Lily's mom said, "Lily, let's go to the park." Lily was sad and didn't know what to do. She said, "I want to play with your ball, but I can't find it."
+        Lily was sad and didn't know what to do. She said, "I'm sorry, Lily. I didn't know what to do."
+        Lily didn't want to help her mom, so
+        """;
 
     private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);
 
@@ -22,7 +28,6 @@ public sealed class PretrainedDecoderTests
     [MemberData(nameof(DecoderFolders))]
     public void WrittenBackEveryFileHoldsTheSameTensors(string folder)
     {
-        Assert.SkipWhen(PretrainedParityTests.Open.TryGetValue(Path.GetFileName(folder), out string? reason), reason ?? "");
         using TemporaryFolder target = new();
         using (PretrainedDecoder decoder = PretrainedDecoder.Load(folder))
         {
@@ -210,8 +215,7 @@ public sealed class PretrainedDecoderTests
         long[] cached = AnswerComparers.Greedy(decoder.Model, prompt, 200, cached: true);
         Assert.Equal(AnswerComparers.Greedy(decoder.Model, prompt, 200, cached: false), cached);
         string text = tokenizer.Decode([.. cached.Select(id => (int)id)]).TrimStart();
-        Assert.StartsWith(StoriesStart, text, StringComparison.Ordinal);
-        TestContext.Current.TestOutputHelper!.WriteLine(text);
+        Assert.Equal(StoriesStart, text.TrimEnd());
     }
 
     [Fact]
