@@ -29,6 +29,7 @@ if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
   echo "The test run ended abnormally (exit code $status)." >&2
   failed=1
 fi
-echo "$passed passed, $failed failed, $skipped skipped"
+[ "$skipped" -eq 0 ] || echo "$skipped skipped (their reasons stand above)"
+echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && exit "$status"
 exit 1

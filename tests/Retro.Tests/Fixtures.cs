@@ -1,15 +1,13 @@
-using System.Runtime.CompilerServices;
-
 namespace Retro.Tests;
 
 /// <summary>Where reference files lie: copies beside the tests, the shared folder beside the checkout, and folders named by the user.</summary>
 internal static class Fixtures
 {
-    /// <summary>The checkout's root folder.</summary>
-    public static string Root { get; } = Path.GetFullPath(Path.Combine(SourceFolder(), "..", ".."));
+    /// <summary>The checkout's root folder, found from where the tests were built to: paths in the program itself are mapped in CI builds.</summary>
+    public static string Root { get; } = FindRoot();
 
     /// <summary>The fixtures that belong to the project.</summary>
-    public static string Own { get; } = Path.Combine(SourceFolder(), "fixtures");
+    public static string Own { get; } = Path.Combine(Root, "tests", "Retro.Tests", "fixtures");
 
     /// <summary>The shared folder beside the checkout; it may be absent. RETRO_SHARED names another.</summary>
     public static string Shared { get; } = Environment.GetEnvironmentVariable("RETRO_SHARED") is { Length: > 0 } named
@@ -44,5 +42,16 @@ internal static class Fixtures
         return path;
     }
 
-    private static string SourceFolder([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
+    private static string FindRoot()
+    {
+        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "Retro.sln")))
+            {
+                return folder.FullName;
+            }
+        }
+
+        throw new DirectoryNotFoundException($"No folder above {AppContext.BaseDirectory} holds Retro.sln; run the tests from the checkout they were built in.");
+    }
 }

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Generation;
 using Retro.Modeling;
@@ -53,8 +52,8 @@ public class ReadmeTests
     }
 
     /// <summary>The lines between the marks above, without their indentation.</summary>
-    private static string Snippet([CallerFilePath] string file = "")
-        => string.Join('\n', File.ReadLines(file).SkipWhile(l => l.Trim() != "// <readme>").Skip(1).TakeWhile(l => l.Trim() != "// </readme>").Select(l => l.TrimStart()));
+    private static string Snippet()
+        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs")).SkipWhile(l => l.Trim() != "// <readme>").Skip(1).TakeWhile(l => l.Trim() != "// </readme>").Select(l => l.TrimStart()));
 
     private static void WriteDocuments()
     {

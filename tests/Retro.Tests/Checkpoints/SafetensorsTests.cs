@@ -96,7 +96,7 @@ public class SafetensorsTests
         }
 
         using Safetensors opened = Safetensors.Open(file);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Settled();
         Tensor read = opened.Read("a", ScalarType.Float64);
 
         Assert.Equal(before + 1, Tensor.TotalCount);

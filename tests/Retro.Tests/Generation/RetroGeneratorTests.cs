@@ -248,7 +248,7 @@ public sealed class RetroGeneratorTests : IDisposable
         }
 
         await Run();
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Settled();
 
         await Run();
 

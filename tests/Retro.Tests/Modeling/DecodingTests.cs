@@ -256,10 +256,7 @@ public class DecodingTests
         RetroConfig config = ModelCase.Config("rotary");
         using RetroModel model = ModelCase.Model(config);
 
-        // What other tests left to the collector must not be collected while tensors are counted.
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Settled();
         using (DecodingCache cache = model.NewCache(1, capacity: 16))
         using (Tensor token = tensor(new long[] { 3 }), neighbors = zeros([1, 2, config.RetrievedLength], ScalarType.Int64))
         {

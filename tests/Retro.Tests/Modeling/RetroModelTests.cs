@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -30,7 +29,7 @@ public class RetroModelTests
         IEnumerable<string> names = new[] { "transformer-xl", "gpt-2", "llama", "shifted keys", "learned in retrieval" }
             .SelectMany(name => ModelCase.Config(name).Parameters().Select(parameter => $"{name}: {parameter.Name} [{string.Join(", ", parameter.Shape)}] {parameter.Kind}"));
 
-        string[] approved = File.ReadAllLines(Path.Combine(Folder(), "parameter-names.approved.txt"));
+        string[] approved = File.ReadAllLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "Modeling", "parameter-names.approved.txt"));
 
         // Checkpoints of users bear these names: a change here makes them unreadable.
         Assert.Equal(approved, names);
@@ -73,9 +72,7 @@ public class RetroModelTests
         using DisposeScope scope = NewDisposeScope();
         Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.ChunkLength) + 1);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, (2 * config.ChunkLength) + 1, 2);
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Settled();
 
         Tensor on = model.call(tokens, neighbors, valid);
         Assert.Equal(before + 1, Tensor.TotalCount);
@@ -212,5 +209,4 @@ public class RetroModelTests
         Assert.Throws<RetroConfigException>(() => new RetroModel(config with { Width = -1 }));
     }
 
-    private static string Folder([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 }

@@ -210,6 +210,7 @@ public sealed class TrainerTests : IDisposable
         using RetroModel model = Model(_config);
         using Trainer trainer = new(model, _options with { Steps = 40 });
         List<long> counts = [];
+        _ = LiveTensors.Settled();
         trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.3), new Reports(_ => counts.Add(Tensor.TotalCount)));
         // The first step with and the first one without neighbors may make tables that stay.
         Assert.Single(counts.Skip(10).Distinct());
