@@ -4,6 +4,7 @@ using Retro.Benchmarks;
 Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
 {
     ["decoding"] = DecodingBenchmark.Run,
+    ["throughput"] = ThroughputBenchmark.Run,
 };
 
 if (args.Length != 1 || !benchmarks.TryGetValue(args[0], out Action? benchmark))

@@ -1,0 +1,89 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro.Embedding;
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Benchmarks;
+
+/// <summary>Chunks embedded and tokens trained in a second by the quickstart's two models, beside the rate of a large matrix product, which bounds both.</summary>
+internal static class ThroughputBenchmark
+{
+    public static void Run()
+    {
+        Console.WriteLine($"{get_num_threads()} threads, libtorch {__version__}");
+        Console.WriteLine();
+        Console.WriteLine("| what | rate | multiply-adds, 10^9/s |");
+        Console.WriteLine("|---|---|---|");
+        MatrixProduct();
+        Embedding(TextEncoderConfig.Small(2048));
+        Training(RetroConfig.Mini with { ShiftedKeys = true, EncoderLayers = 1 });
+        MatrixProduct();
+    }
+
+    private static void MatrixProduct()
+    {
+        const int N = 1024;
+        using DisposeScope scope = NewDisposeScope();
+        Tensor a = randn(N, N), b = randn(N, N);
+        double seconds = Median(9, () => a.mm(b).Dispose());
+        Print("1024 x 1024 x 1024 matrix product", 1 / seconds, "products/s", (double)N * N * N / seconds);
+    }
+
+    private static void Embedding(TextEncoderConfig config)
+    {
+        const int Rows = 64, Length = 66;
+        using IDisposable noGrad = no_grad();
+        using TextEncoder encoder = new(config);
+        encoder.eval();
+        using Tensor tokens = randint(config.VocabularySize, [Rows, Length], ScalarType.Int64);
+        double seconds = Median(9, () =>
+        {
+            using DisposeScope scope = NewDisposeScope();
+            encoder.Pool(encoder.call(tokens, null, null));
+        });
+        long perToken = config.Layers * ((4L * config.Width * config.Width) + (2L * config.Width * config.FeedForwardSize) + (2L * Length * config.Width));
+        Print($"embedding, {config.Layers} layers of width {config.Width}, {Rows} texts of {Length} tokens", Rows / seconds, "chunks/s", perToken * Rows * Length / seconds);
+    }
+
+    private static void Training(RetroConfig config)
+    {
+        const int Rows = 2, Length = 512;
+        using RetroModel model = new(config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel);
+        int chunks = Length / config.ChunkLength;
+        using TrainingBatch batch = new(
+            randint(config.VocabularySize, [Rows, Length], ScalarType.Int64),
+            randint(config.VocabularySize, [Rows, chunks, config.Neighbors, config.RetrievedLength], ScalarType.Int64));
+        double seconds = Median(7, () => trainer.Step([batch]));
+
+        // Forward passes of every matrix over the tokens it sees, three times for forward and backward; attention products and the optimizer are left out.
+        long decoder = (config.Layers * ((4L * config.Width * config.Heads * config.HeadSize) + (2L * config.Width * config.FeedForwardSize))) + ((long)config.Width * config.VocabularySize);
+        long crossing = config.CrossAttentionLayers.Count * 2L * config.Width * config.Heads * config.HeadSize;
+        long encoder = config.EncoderLayers * ((4L * config.EncoderWidth * config.EncoderHeads * config.EncoderHeadSize) + (2L * config.EncoderWidth * config.EncoderFeedForwardSize));
+        long keysAndValues = config.CrossAttentionLayers.Count * 2L * config.EncoderWidth * config.Heads * config.HeadSize;
+        long retrieved = (long)Rows * chunks * config.Neighbors * config.RetrievedLength;
+        Print($"training, {config.Layers} layers of width {config.Width}, {Rows} windows of {Length} tokens with {retrieved} retrieved", Rows * Length / seconds, "tokens/s", 3 * (((decoder + crossing) * Rows * Length) + ((encoder + keysAndValues) * retrieved)) / seconds);
+    }
+
+    private static double Median(int times, Action work)
+    {
+        work();
+        double[] seconds = new double[times];
+        for (int i = 0; i < times; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            work();
+            seconds[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        return seconds.Order().ElementAt(times / 2);
+    }
+
+    private static void Print(string what, double rate, string unit, double multiplyAdds)
+    {
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {what} | {rate:#,0} {unit} | {multiplyAdds / 1e9:0.0} |"));
+    }
+}
