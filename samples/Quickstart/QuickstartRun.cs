@@ -19,7 +19,9 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 {
     private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
-    private const int WindowRows = 2;
+
+    /// <summary>Windows of a step. Each is a batch of its own, so that those of a step are computed side by side.</summary>
+    private const int WindowsPerStep = 2;
 
     /// <summary>Neighbors kept per chunk, so that enough remain when those of the window's documents are dropped.</summary>
     private const int TableNeighbors = 8;
@@ -83,9 +85,9 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = WindowTokens, Rows = WindowRows, Neighbors = config.Neighbors, RetrievedLength = config.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
+            new WindowSamplerOptions { Tokens = WindowTokens, Rows = 1, Neighbors = config.Neighbors, RetrievedLength = config.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
             neighbors);
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = WindowsPerStep, TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
         List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));
         trainer.Save(Path.Combine(folder, "checkpoint"));
 

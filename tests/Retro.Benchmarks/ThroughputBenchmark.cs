@@ -19,7 +19,10 @@ internal static class ThroughputBenchmark
         Console.WriteLine("|---|---|---|");
         MatrixProduct();
         Embedding(TextEncoderConfig.Small(2048));
-        Training(RetroConfig.Mini with { ShiftedKeys = true, EncoderLayers = 1 });
+        RetroConfig config = RetroConfig.Mini with { ShiftedKeys = true, EncoderLayers = 1 };
+        Training(config, rows: 2, batches: 1);
+        Training(config, rows: 1, batches: 2);
+        Training(config with { Heads = 2, HeadSize = 64, EncoderHeads = 2, EncoderHeadSize = 64 }, rows: 1, batches: 2);
         MatrixProduct();
     }
 
@@ -48,24 +51,24 @@ internal static class ThroughputBenchmark
         Print($"embedding, {config.Layers} layers of width {config.Width}, {Rows} texts of {Length} tokens", Rows / seconds, "chunks/s", perToken * Rows * Length / seconds);
     }
 
-    private static void Training(RetroConfig config)
+    private static void Training(RetroConfig config, int rows, int batches)
     {
-        const int Rows = 2, Length = 512;
+        const int Length = 512;
         using RetroModel model = new(config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel);
         int chunks = Length / config.ChunkLength;
         using TrainingBatch batch = new(
-            randint(config.VocabularySize, [Rows, Length], ScalarType.Int64),
-            randint(config.VocabularySize, [Rows, chunks, config.Neighbors, config.RetrievedLength], ScalarType.Int64));
-        double seconds = Median(7, () => trainer.Step([batch]));
+            randint(config.VocabularySize, [rows, Length], ScalarType.Int64),
+            randint(config.VocabularySize, [rows, chunks, config.Neighbors, config.RetrievedLength], ScalarType.Int64));
+        double seconds = Median(7, () => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
 
         // Forward passes of every matrix over the tokens it sees, three times for forward and backward; attention products and the optimizer are left out.
         long decoder = (config.Layers * ((4L * config.Width * config.Heads * config.HeadSize) + (2L * config.Width * config.FeedForwardSize))) + ((long)config.Width * config.VocabularySize);
         long crossing = config.CrossAttentionLayers.Count * 2L * config.Width * config.Heads * config.HeadSize;
         long encoder = config.EncoderLayers * ((4L * config.EncoderWidth * config.EncoderHeads * config.EncoderHeadSize) + (2L * config.EncoderWidth * config.EncoderFeedForwardSize));
         long keysAndValues = config.CrossAttentionLayers.Count * 2L * config.EncoderWidth * config.Heads * config.HeadSize;
-        long retrieved = (long)Rows * chunks * config.Neighbors * config.RetrievedLength;
-        Print($"training, {config.Layers} layers of width {config.Width}, {Rows} windows of {Length} tokens with {retrieved} retrieved", Rows * Length / seconds, "tokens/s", 3 * (((decoder + crossing) * Rows * Length) + ((encoder + keysAndValues) * retrieved)) / seconds);
+        long tokens = (long)batches * rows * Length, retrieved = (long)batches * rows * chunks * config.Neighbors * config.RetrievedLength;
+        Print($"training, {config.Layers} layers of width {config.Width}, {config.Heads} heads, {batches} batches of {rows} windows of {Length} tokens, {retrieved} retrieved", tokens / seconds, "tokens/s", 3 * (((decoder + crossing) * tokens) + ((encoder + keysAndValues) * retrieved)) / seconds);
     }
 
     private static double Median(int times, Action work)

@@ -71,15 +71,25 @@ public static class BitsPerByte
         long done = 0, total = windows.Sum(window => (long)window.EndTarget - window.FirstTarget);
         string stage = $"measure {table?.SourceName ?? "off"}";
         model.eval();
-        foreach (EvaluationWindow[] batch in windows.Chunk(options.Rows))
+        EvaluationWindow[][] batches = [.. windows.Chunk(options.Rows)];
+        double[][] bits = new double[batches.Length][];
+        progress?.Report(new StageProgress(stage, done, total));
+        TorchThreads.Run(
+            batches.Length,
+            model.Device,
+            i =>
+            {
+                bits[i] = Bits(model, heldOut, table, retrieval, options.Neighbors ?? model.Config.Neighbors, batches[i]);
+                long now = Interlocked.Add(ref done, batches[i].Sum(window => (long)window.EndTarget - window.FirstTarget));
+                progress?.Report(new StageProgress(stage, now, total));
+            },
+            cancellationToken);
+        // Windows may share a chunk: added in one order, whichever was computed first.
+        for (int i = 0; i < batches.Length; i++)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new StageProgress(stage, done, total));
-            Count(model, heldOut, table, retrieval, options.Neighbors ?? model.Config.Neighbors, batch, chunkBits);
-            done += batch.Sum(window => (long)window.EndTarget - window.FirstTarget);
+            Add(batches[i], bits[i], chunkLength, chunkBits);
         }
 
-        progress?.Report(new StageProgress(stage, total, total));
         return new BitsPerByteResult(
             table?.SourceName ?? "off",
             chunkBits.Sum(),
@@ -89,7 +99,8 @@ public static class BitsPerByte
             chunkBits);
     }
 
-    private static void Count(RetroModel model, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, int count, EvaluationWindow[] windows, double[] chunkBits)
+    /// <summary>What every place of the windows, padded to one length, costs to predict.</summary>
+    private static double[] Bits(RetroModel model, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, int count, EvaluationWindow[] windows)
     {
         int chunkLength = heldOut.ChunkLength, rows = windows.Length, length = windows[0].Tokens;
         long[] read = new long[rows * length], targets = new long[rows * length];
@@ -108,12 +119,17 @@ public static class BitsPerByte
         Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
         Tensor losses = nn.functional.cross_entropy(
             logits.view(-1, logits.shape[2]), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
-        double[] nats = losses.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
-        for (int row = 0; row < rows; row++)
+        return losses.to_type(ScalarType.Float64).div_(Math.Log(2)).cpu().data<double>().ToArray();
+    }
+
+    /// <summary>Adds the bits of the targets that count to their chunks.</summary>
+    private static void Add(EvaluationWindow[] windows, double[] bits, int chunkLength, double[] chunkBits)
+    {
+        for (int row = 0; row < windows.Length; row++)
         {
             for (int target = windows[row].FirstTarget; target < windows[row].EndTarget; target++)
             {
-                chunkBits[windows[row].FirstChunk + target / chunkLength] += nats[row * length + target - 1] / Math.Log(2);
+                chunkBits[windows[row].FirstChunk + target / chunkLength] += bits[(row * windows[0].Tokens) + target - 1];
             }
         }
     }

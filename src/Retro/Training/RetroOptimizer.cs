@@ -83,15 +83,40 @@ public sealed class RetroOptimizer : IDisposable
                 MoveByAdamW(slot, gradient, rate, clip);
             }
 
-            // Matrices of one shape, or of its transpose, are orthogonalized together: few large products instead of many small calls.
-            foreach (var group in present.Where(pair => pair.Slot.Second is null).GroupBy(pair => pair.Slot.Shape))
-            {
-                MoveByMuon([.. group], muonRate, clip);
-            }
+            MoveByMuon([.. present.Where(pair => pair.Slot.Second is null)], muonRate, clip);
         }
 
         ClearGradients();
         return norm;
+    }
+
+    /// <summary>The parameters in the optimizer, in the order of <see cref="ParameterNames"/>.</summary>
+    internal IList<Tensor> Parameters => [.. _slots.Select(slot => slot.Parameter)];
+
+    /// <summary>Adds to each parameter's gradient.</summary>
+    /// <param name="gradients">One per parameter; an invalid one adds nothing. They are taken over.</param>
+    internal void AddGradients(IList<Tensor> gradients)
+    {
+        using IDisposable noGradients = no_grad();
+        for (int i = 0; i < _slots.Count; i++)
+        {
+            if (gradients[i].IsInvalid)
+            {
+                continue;
+            }
+
+            if (_slots[i].Parameter.grad is { } sum)
+            {
+                sum.add_(gradients[i]);
+                sum.Dispose();
+            }
+            else
+            {
+                _slots[i].Parameter.grad = gradients[i];
+            }
+
+            gradients[i].Dispose();
+        }
     }
 
     /// <summary>Clears the gradients.</summary>
@@ -191,8 +216,24 @@ public sealed class RetroOptimizer : IDisposable
         slot.Parameter.addcdiv_(slot.First, denominator, -rate / firstCorrection);
     }
 
-    private void MoveByMuon(IReadOnlyList<(Slot Slot, Tensor Gradient)> group, double rate, double clip)
+    // Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.
+    private void MoveByMuon(IReadOnlyList<(Slot Slot, Tensor Gradient)> matrices, double rate, double clip)
     {
+        if (matrices.Count == 0)
+        {
+            return;
+        }
+
+        Device device = matrices[0].Gradient.device;
+        int parts = TorchThreads.Workers(matrices.Count, device);
+        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => pair.Slot.Shape).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
+        TorchThreads.Run(stacks.Length, device, i => MoveStackByMuon(stacks[i], rate, clip));
+    }
+
+    private void MoveStackByMuon(IReadOnlyList<(Slot Slot, Tensor Gradient)> group, double rate, double clip)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
         double momentum = Options.MuonMomentum;
         List<Tensor> directions = [];
         foreach ((Slot slot, Tensor gradient) in group)

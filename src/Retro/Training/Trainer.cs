@@ -66,14 +66,8 @@ public sealed partial class Trainer : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
         double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
         Model.train();
-        double loss = 0;
-        for (int i = 0; i < batches.Count; i++)
-        {
-            SeedDropout(i);
-            loss += Backward(batches[i], batches.Count) / batches.Count;
-            _tokens += batches[i].Tokens.numel();
-        }
-
+        double loss = Backward(batches);
+        _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
         _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
@@ -156,19 +150,60 @@ public sealed partial class Trainer : IDisposable
         return Task.Run(() => Enumerable.Range(0, count).Select(i => data.Batch(first + i, progress)).ToArray());
     }
 
-    private double Backward(TrainingBatch batch, int count)
+    /// <summary>Adds the batches' mean gradient to that of the parameters, and gives the mean loss.</summary>
+    private double Backward(IReadOnlyList<TrainingBatch> batches)
     {
-        using DisposeScope scope = NewDisposeScope();
-        Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
-        Tensor loss = LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask);
-        (count == 1 ? loss : loss.div(count)).backward();
-        return loss.to_type(ScalarType.Float64).item<double>();
+        // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
+        int together = HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
+        double[] losses = new double[batches.Count];
+        if (together == 1)
+        {
+            for (int i = 0; i < batches.Count; i++)
+            {
+                using DisposeScope scope = NewDisposeScope();
+                SeedDropout(i);
+                Tensor loss = Loss(batches[i], batches.Count, out losses[i]);
+                loss.backward();
+            }
+
+            return losses.Sum() / batches.Count;
+        }
+
+        // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
+        for (int start = 0; start < batches.Count; start += together)
+        {
+            int first = start, count = Math.Min(together, batches.Count - start);
+            IList<Tensor>[] gradients = new IList<Tensor>[count];
+            TorchThreads.Run(count, Model.Device, i =>
+            {
+                using DisposeScope scope = NewDisposeScope();
+                Tensor loss = Loss(batches[first + i], batches.Count, out losses[first + i]);
+                gradients[i] = autograd.grad([loss], _optimizer.Parameters, allow_unused: true);
+                scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
+            });
+            foreach (IList<Tensor> one in gradients)
+            {
+                _optimizer.AddGradients(one);
+            }
+        }
+
+        return losses.Sum() / batches.Count;
     }
+
+    private Tensor Loss(TrainingBatch batch, int batches, out double loss)
+    {
+        Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
+        Tensor mean = LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask);
+        loss = mean.to_type(ScalarType.Float64).item<double>();
+        return batches == 1 ? mean : mean.div(batches);
+    }
+
+    private bool HasDropout => Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0;
 
     /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
     private void SeedDropout(int batch)
     {
-        if (Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0)
+        if (HasDropout)
         {
             manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)Options.Seed) + (ulong)StepsDone) + (ulong)batch) >> 1));
         }

@@ -204,6 +204,34 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(steps.Select(step => step.Progress).Order(), steps.Select(step => step.Progress));
     }
 
+    [Theory]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void Batches_side_by_side_give_the_bits_of_one_after_the_other(int accumulation)
+    {
+        int before = get_num_threads();
+        try
+        {
+            // With one thread each, so that no product is divided otherwise.
+            List<byte[]> ends = [];
+            foreach (int threads in new[] { 1, 2, 1 })
+            {
+                set_num_threads(threads);
+                using RetroModel model = Model(_config);
+                using Trainer trainer = new(model, _options with { Steps = 4, Accumulation = accumulation });
+                trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.4));
+                ends.Add([.. model.state_dict().SelectMany(pair => pair.Value.bytes.ToArray())]);
+            }
+
+            Assert.Equal(ends[0], ends[2]);
+            Assert.Equal(ends[0], ends[1]);
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+
     [Fact]
     public void The_number_of_live_tensors_stays_flat()
     {
