@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using Retro;
 using Retro.Database;
 using Retro.Embedding;
@@ -10,6 +9,7 @@ using Retro.Modeling;
 using Retro.Search;
 using Retro.Text;
 using Retro.Training;
+using Samples;
 using Spectre.Console;
 
 namespace Quickstart;
@@ -35,30 +35,22 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text ---
-        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus, new CorpusOptions { SkipBroken = options.SkipBroken });
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken);
         string folder = Path.Combine(options.Output, FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
-        List<Document> documents = Stages.Run("read the corpus", progress => CorpusSample.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
-        HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.06, Seed = options.Seed }, progress, cancellationToken));
-        List<Document> training = split.Training(documents).ToList();
-        List<Document> held = split.HeldOut(documents).ToList();
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
-            $"{corpus.Kind}, {documents.Sum(d => (long)Encoding.UTF8.GetByteCount(d.Text)) / 1e6:0.0} MB: {training.Count:#,0} documents to train on and retrieve from, {held.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one, {corpus.Skipped:#,0} unreadable.");
-
         RetroTokenizer tokenizer = Stages.Run("train the tokenizer", progress =>
         {
             string target = Path.Combine(folder, "tokenizer");
-            BpeTrainer.Train(training.Select(d => d.Text), Vocabulary, target, progress, cancellationToken);
+            BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, target, progress, cancellationToken);
             return RetroTokenizer.Load(target);
         });
 
         // --- database ---
         ChunkDatabaseOptions fresh = new() { StartOver = true };
-        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
         using TextEmbedder embedder = Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
-            training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
+            corpus.Training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
         embedder.Save(Path.Combine(folder, "embedder"));
         ChunkKeyer keyer = new(tokenizer, embedder);
         Stages.Run("embed chunks", progress => SearchStages.BuildKeys(database, keyer, progress, cancellationToken));

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Retro;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -8,6 +7,7 @@ using Retro.Modeling;
 using Retro.Search;
 using Retro.Text;
 using Retro.Training;
+using Samples;
 using Spectre.Console;
 
 namespace RetrofitSample;
@@ -25,7 +25,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
     public void Run(CancellationToken cancellationToken)
     {
         // --- decoder ---
-        using PretrainedDecoder decoder = Bars.Run("load the decoder", progress => PretrainedDecoder.Load(settings.Model, progress: progress, cancellationToken: cancellationToken));
+        using PretrainedDecoder decoder = Stages.Run("load the decoder", progress => PretrainedDecoder.Load(settings.Model, progress: progress, cancellationToken: cancellationToken));
         RetroTokenizer tokenizer = LoadTokenizer();
         decoder.RequireTokenizer(tokenizer);
         int window = Math.Min(decoder.Source.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
@@ -37,15 +37,11 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{decoder.Source.Family}, {string.Join(" and ", decoder.Source.StoredTypes)}: {decoder.Model.Config.CountParameters().Total:#,0} parameters, {decoder.Model.Config.Layers} layers, windows of {window} tokens.");
 
         // --- text and database ---
-        Corpus corpus = settings.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(settings.Corpus);
-        List<Document> documents = Take(corpus, cancellationToken);
-        HeldOutSplit split = Bars.Run("hold documents out", progress => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.06, Seed = settings.Seed }, progress, cancellationToken));
-        List<Document> training = split.Training(documents).ToList(), held = split.HeldOut(documents).ToList();
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{corpus.Kind}: {training.Count:#,0} documents to train on and retrieve from, {held.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one.");
+        SampleCorpus corpus = SampleCorpus.Read(settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken);
         ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
-        using ChunkDatabase database = Bars.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "database"), training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Bars.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
-        Bars.Run("index words", progress =>
+        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
+        Stages.Run("index words", progress =>
         {
             SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken);
             return true;
@@ -53,9 +49,9 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         using Bm25Index words = SearchStages.OpenKeywordIndex(database);
         KeywordNeighborSource keyword = new(database, words);
         RandomNeighborSource random = new(database, settings.Seed);
-        using NeighborTable neighbors = Bars.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
-        using NeighborTable heldOutNeighbors = Bars.Run("find held-out neighbors", progress => SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
-        using NeighborTable randomNeighbors = Bars.Run("draw random neighbors", progress => SearchStages.BuildNeighbors(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using NeighborTable neighbors = Stages.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
+        using NeighborTable heldOutNeighbors = Stages.Run("find held-out neighbors", progress => SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using NeighborTable randomNeighbors = Stages.Run("draw random neighbors", progress => SearchStages.BuildNeighbors(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
 
         // --- retrieval onto the decoder ---
         TorchSharp.torch.manual_seed(settings.Seed);
@@ -64,25 +60,25 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.CrossAttentionLayers}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
         BitsPerByteOptions measure = new() { Tokens = window };
-        BitsPerByteResult original = Bars.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
+        BitsPerByteResult original = Stages.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         // Windows without neighbors would teach a frozen decoder nothing.
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = window, Rows = 2, Neighbors = model.Config.Neighbors, RetrievedLength = model.Config.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
+            new WindowSamplerOptions { Tokens = window, Rows = 1, Neighbors = model.Config.Neighbors, RetrievedLength = model.Config.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
             neighbors);
-        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = settings.Time, Seed = settings.Seed }))
+        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, TimeBudget = settings.Time, Seed = settings.Seed }))
         {
-            Bars.Train("fit retrieval", settings.Time, progress => trainer.Run(windows, progress, cancellationToken));
+            Stages.Train("fit retrieval", settings.Time, progress => trainer.Run(windows, progress, cancellationToken));
         }
 
         string saved = Path.Combine(settings.Output, "model");
         retrofit.Save(saved);
 
         // --- measurement ---
-        BitsPerByteResult off = Bars.Run("measure without retrieval", progress => BitsPerByte.Measure(model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
-        BitsPerByteResult drawn = Bars.Run("measure with random neighbors", progress => BitsPerByte.Measure(model, heldOut, randomNeighbors, database, measure, progress, cancellationToken));
-        BitsPerByteResult on = Bars.Run("measure with retrieval", progress => BitsPerByte.Measure(model, heldOut, heldOutNeighbors, database, measure, progress, cancellationToken));
+        BitsPerByteResult off = Stages.Run("measure without retrieval", progress => BitsPerByte.Measure(model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
+        BitsPerByteResult drawn = Stages.Run("measure with random neighbors", progress => BitsPerByte.Measure(model, heldOut, randomNeighbors, database, measure, progress, cancellationToken));
+        BitsPerByteResult on = Stages.Run("measure with retrieval", progress => BitsPerByte.Measure(model, heldOut, heldOutNeighbors, database, measure, progress, cancellationToken));
         Table table = new() { Title = new TableTitle("held-out bits per byte") };
         table.AddColumns("model", "bits per byte", "against the decoder");
         foreach ((string name, BitsPerByteResult result) in new[] { ("decoder", original), ("fitted, OFF", off), ("fitted, ON with random neighbors", drawn), ("fitted, ON", on) })
@@ -109,24 +105,4 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         string[] found = [.. Directory.EnumerateFiles(folder, "tok*.bin").Where(path => Path.GetFullPath(path) != Path.GetFullPath(model))];
         return found.Length == 1 ? found[0] : Directory.EnumerateFiles(folder, "*.model").Any() ? folder : throw new CheckpointException($"{folder} holds {found.Length} files tok*.bin; name the model's tokenizer with --tokenizer.");
     }
-
-    private List<Document> Take(Corpus corpus, CancellationToken cancellationToken) => Bars.Run("read the corpus", progress =>
-    {
-        List<Document> taken = [];
-        long bytes = 0;
-        foreach (Document document in corpus.Documents())
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            bytes += Encoding.UTF8.GetByteCount(document.Text);
-            if (bytes > settings.MostBytes && taken.Count > 0)
-            {
-                break;
-            }
-
-            taken.Add(document);
-            progress.Report(new StageProgress("", bytes, settings.MostBytes));
-        }
-
-        return taken;
-    });
 }

@@ -10,6 +10,7 @@ namespace RetrofitSample;
 /// <param name="Output">Folder for everything that is written.</param>
 /// <param name="Seed">Seed of every random choice.</param>
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
+/// <param name="SkipBroken">Whether to leave out what cannot be read.</param>
 /// <param name="Unfreeze">What of the decoder is trained.</param>
 /// <param name="GateRank">Rank of the low-rank gate; null for full matrices.</param>
-internal sealed record RetrofitSettings(string Model, string? Tokenizer, string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, RetrofitUnfreeze Unfreeze, int? GateRank);
+internal sealed record RetrofitSettings(string Model, string? Tokenizer, string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken, RetrofitUnfreeze Unfreeze, int? GateRank);

@@ -4,7 +4,7 @@ using Retro.Training;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
-namespace Quickstart;
+namespace Samples;
 
 /// <summary>Runs the stages of the sample one after the other, each with a bar that shows its rate and the time left.</summary>
 internal static class Stages

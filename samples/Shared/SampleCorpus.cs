@@ -1,0 +1,79 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Retro;
+using Retro.Database;
+using Retro.Text;
+using Spectre.Console;
+
+namespace Samples;
+
+/// <summary>The text of a run: what is trained on and retrieved from, and what is held out.</summary>
+/// <param name="Kind">What kind of corpus it came from.</param>
+/// <param name="Training">Documents to train on and to retrieve from.</param>
+/// <param name="HeldOut">Documents to measure on; none of them, and nothing that nearly repeats them, is in <paramref name="Training"/>.</param>
+internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Training, IReadOnlyList<Document> HeldOut)
+{
+    /// <summary>Share of the documents that is held out.</summary>
+    private const double HeldOutShare = 0.06;
+
+    /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
+    /// <param name="path">A folder of .txt or .md files, a .jsonl file, a folder of .NET XML documentation; null: that of the reference packs.</param>
+    /// <param name="mostBytes">Most text to take.</param>
+    /// <param name="seed">Chooses the documents.</param>
+    /// <param name="skipBroken">Leave out what cannot be read, with a count.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>The documents.</returns>
+    /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
+    public static SampleCorpus Read(string? path, long mostBytes, int seed, bool skipBroken, CancellationToken cancellationToken)
+    {
+        Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, new CorpusOptions { SkipBroken = skipBroken });
+        List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
+        if (documents.Count < 2)
+        {
+            throw new CorpusException($"The corpus has {documents.Count} document(s) to use; one has to be held out and one to be trained on, and a hundred would be better. Cut the text into documents, or raise --megabytes.");
+        }
+
+        HeldOutOptions options = new() { Count = Math.Max(1, (int)Math.Round(HeldOutShare * documents.Count)), Seed = seed };
+        HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, options, progress, cancellationToken));
+        SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
+        AnsiConsole.MarkupLineInterpolated(
+            CultureInfo.InvariantCulture,
+            $"{corpus.Kind}, {documents.Sum(d => (long)Encoding.UTF8.GetByteCount(d.Text)) / 1e6:0.0} MB: {read.Training.Count:#,0} documents to train on and retrieve from, {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one, {corpus.Skipped:#,0} unreadable.");
+        return read;
+    }
+
+    /// <summary>Takes documents by a hash of their ids until there is enough text, in the corpus's order.</summary>
+    private static List<Document> Take(Corpus corpus, long mostBytes, int seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    {
+        List<(ulong Draw, Document Document)> all = [];
+        foreach (Document document in corpus.Documents())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            all.Add((Draw(document.Id, seed), document));
+            if (all.Count % 100 == 0)
+            {
+                progress.Report(new StageProgress("", all.Count, 0));
+            }
+        }
+
+        long bytes = 0;
+        HashSet<Document> taken = new(ReferenceEqualityComparer.Instance);
+        foreach ((_, Document document) in all.OrderBy(d => d.Draw))
+        {
+            bytes += Encoding.UTF8.GetByteCount(document.Text);
+            if (bytes > mostBytes && taken.Count > 0)
+            {
+                break;
+            }
+
+            taken.Add(document);
+        }
+
+        return all.Select(d => d.Document).Where(taken.Contains).ToList();
+    }
+
+    private static ulong Draw(string id, int seed)
+        => BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{seed}:{id}")));
+}
