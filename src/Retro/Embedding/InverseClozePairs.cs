@@ -13,7 +13,6 @@ internal sealed class InverseClozePairs
     private readonly List<string> _texts = [];
     private readonly List<long> _ends = []; // of the texts laid end to end, in characters: what the documents are drawn by
     private readonly Dictionary<int, int[]> _tokens = [];
-    private readonly RetroTokenizer _tokenizer;
     private readonly TextFrame _frame;
     private readonly int _maximumLength;
     private readonly InverseClozeOptions _options;
@@ -21,8 +20,7 @@ internal sealed class InverseClozePairs
 
     public InverseClozePairs(IEnumerable<Document> documents, RetroTokenizer tokenizer, int maximumLength, InverseClozeOptions options, CancellationToken cancellationToken)
     {
-        _tokenizer = tokenizer;
-        _frame = TextFrame.Of(tokenizer);
+        _frame = new TextFrame(tokenizer);
         _maximumLength = maximumLength;
         _options = options;
         _random = new Random(options.Seed);
@@ -128,7 +126,7 @@ internal sealed class InverseClozePairs
     {
         if (!_tokens.TryGetValue(document, out int[]? tokens))
         {
-            _tokens[document] = tokens = _tokenizer.Encode(_texts[document]);
+            _tokens[document] = tokens = _frame.Encode(_texts[document]);
         }
 
         return tokens;

@@ -18,15 +18,16 @@ public sealed partial class TextEmbedder
     /// <param name="device">Where the weights are to lie; the CPU by default. They are float32, whatever is stored.</param>
     /// <returns>The embedder.</returns>
     /// <exception cref="CheckpointException">A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported; or files contradict each other.</exception>
+    /// <exception cref="CorpusException">The folder holds no tokenizer, or its files are damaged.</exception>
+    /// <exception cref="RetroException">The tokenizer is that of another model.</exception>
     public static TextEmbedder Load(string folder, Device? device = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         TextEncoderFolder read = TextEncoderFolder.Read(folder);
         RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder);
-        TextEncoder encoder = new(read.Config);
+        TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder);
         try
         {
-            TextEncoderWeights.Load(encoder, read.WeightFolder);
             if (device is not null)
             {
                 encoder.to(device);
@@ -47,6 +48,7 @@ public sealed partial class TextEmbedder
     /// <remarks>Every file is written beside its place and renamed; config.json comes last and names the whole's <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.</remarks>
     /// <param name="folder">The folder; made where it is missing, files in it are replaced.</param>
     /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    /// <exception cref="CorpusException">A file of the tokenizer cannot be written.</exception>
     public void Save(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);

@@ -19,9 +19,9 @@ namespace Retro.Embedding;
 /// </remarks>
 public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
 {
-    // Tokens computed at once, about: enough to pay for starting each operator, few enough that a single text is not made to wait.
-    private const int BatchTokens = 512;
-    private const int CudaBatchTokens = 8192;
+    // Numbers of a layer's states that are computed at once, about (512 tokens at width 128): enough to pay for starting each operator, few enough that a single text is not made to wait.
+    private const int BatchNumbers = 1 << 16;
+    private const int CudaBatchNumbers = 1 << 21;
 
     private readonly RetroTokenizer _tokenizer;
     private readonly TextFrame _frame;
@@ -32,7 +32,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
     /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
     /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
-    /// <exception cref="RetroException">The tokenizer has another vocabulary size than the encoder, or no token to frame a text with.</exception>
+    /// <exception cref="RetroException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each side.</exception>
     public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false)
     {
         ArgumentNullException.ThrowIfNull(encoder);
@@ -46,7 +46,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         Encoder = encoder;
         LowerCase = lowerCase;
         _tokenizer = tokenizer;
-        _frame = TextFrame.Of(tokenizer);
+        _frame = new TextFrame(tokenizer);
         encoder.eval();
         Parameter[] parameters = encoder.parameters().ToArray();
         foreach (Parameter parameter in parameters)
@@ -87,7 +87,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
 
         foreach (IGrouping<int, int> equal in Enumerable.Range(0, tokens.Length).GroupBy(i => tokens[i].Length).OrderBy(group => group.Key))
         {
-            int rows = Math.Max(1, (_device.type == DeviceType.CUDA ? CudaBatchTokens : BatchTokens) / equal.Key);
+            int rows = Math.Max(1, (_device.type == DeviceType.CUDA ? CudaBatchNumbers : BatchNumbers) / (Dimensions * equal.Key));
             foreach (int[] batch in equal.Chunk(rows))
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -102,7 +102,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     public int[] Tokens(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        int[] ids = _tokenizer.Encode(LowerCase ? text.ToLowerInvariant() : text);
+        int[] ids = _frame.Encode(LowerCase ? text.ToLowerInvariant() : text);
         return [_frame.Begin, .. ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2)), _frame.End];
     }
 

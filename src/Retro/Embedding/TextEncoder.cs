@@ -27,6 +27,17 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     /// <param name="device">Where the weights lie; the CPU by default.</param>
     /// <exception cref="RetroConfigException">The configuration contradicts itself.</exception>
     public TextEncoder(TextEncoderConfig config, int seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : this(config, (int?)seed)
+    {
+        this.to(dtype);
+        if (device is not null)
+        {
+            this.to(device);
+        }
+    }
+
+    /// <summary>Creates an encoder whose weights are to be loaded; they hold anything if there is no seed.</summary>
+    internal TextEncoder(TextEncoderConfig config, int? seed)
         : base(nameof(TextEncoder))
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -39,11 +50,9 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         }
 
         RegisterComponents();
-        Initialize(seed);
-        this.to(dtype);
-        if (device is not null)
+        if (seed is int number)
         {
-            this.to(device);
+            Initialize(number);
         }
     }
 

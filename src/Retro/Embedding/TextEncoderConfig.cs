@@ -74,4 +74,38 @@ public sealed record TextEncoderConfig(
 
         return faults.Count == 0 ? this : throw new RetroConfigException(faults);
     }
+
+    /// <summary>Name and shape of every weight, without making any.</summary>
+    internal IEnumerable<(string Name, long[] Shape)> Weights()
+    {
+        yield return ("embeddings.word_embeddings.weight", [VocabularySize, Width]);
+        yield return ("embeddings.position_embeddings.weight", [MaximumPositions, Width]);
+        yield return ("embeddings.token_type_embeddings.weight", [TokenTypes, Width]);
+        yield return ("embeddings.LayerNorm.weight", [Width]);
+        yield return ("embeddings.LayerNorm.bias", [Width]);
+        for (int i = 0; i < Layers; i++)
+        {
+            string layer = $"encoder.layer.{i}";
+            (string Name, long Output, long Input)[] maps =
+            [
+                ("attention.self.query", Width, Width),
+                ("attention.self.key", Width, Width),
+                ("attention.self.value", Width, Width),
+                ("attention.output.dense", Width, Width),
+                ("intermediate.dense", FeedForwardSize, Width),
+                ("output.dense", Width, FeedForwardSize),
+            ];
+            foreach ((string name, long output, long input) in maps)
+            {
+                yield return ($"{layer}.{name}.weight", [output, input]);
+                yield return ($"{layer}.{name}.bias", [output]);
+            }
+
+            foreach (string norm in new[] { "attention.output.LayerNorm", "output.LayerNorm" })
+            {
+                yield return ($"{layer}.{norm}.weight", [Width]);
+                yield return ($"{layer}.{norm}.bias", [Width]);
+            }
+        }
+    }
 }

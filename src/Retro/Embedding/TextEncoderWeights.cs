@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Embedding;
 
-/// <summary>Loads the weights of a Hugging Face BERT folder into a <see cref="TextEncoder"/>, by name.</summary>
+/// <summary>Loads a <see cref="TextEncoder"/> from the weights of a Hugging Face BERT folder, by name.</summary>
 /// <remarks>
 /// Names may have any prefix (<c>bert.</c>) and layer norms their old names (<c>gamma</c>, <c>beta</c>). The pooler, position buffers, and what stands outside the encoder (heads) are left out by name;
 /// any other tensor would change the vectors and is refused.
@@ -19,21 +19,24 @@ internal static class TextEncoderWeights
     private static readonly string[] s_heads = ["cls.", "classifier.", "qa_outputs."];
     private static readonly string[] s_types = ["F64", "F32", "F16", "BF16"];
 
-    /// <summary>Fills the encoder.</summary>
+    /// <summary>Makes an encoder of the weights in a folder. Nothing is allocated before every name, shape and type has been checked.</summary>
     /// <exception cref="CheckpointException">A file or tensor is missing, not known, or of another shape or type than the configuration says.</exception>
-    public static void Load(TextEncoder encoder, string folder)
+    public static TextEncoder Load(TextEncoderConfig config, string folder)
     {
         List<Safetensors> files = [];
         try
         {
             files.AddRange(Paths(folder).Select(Safetensors.Open));
-            Dictionary<string, Safetensors> found = Match(encoder, folder, files, out Dictionary<string, string> names);
+            Dictionary<string, (Safetensors File, string Name)> found = Match(config, folder, files);
+            TextEncoder encoder = new(config, null);
             using IDisposable guard = no_grad();
             foreach ((string name, Parameter parameter) in encoder.named_parameters())
             {
-                using Tensor weight = found[name].Read(names[name], parameter.dtype, parameter.device);
+                using Tensor weight = found[name].File.Read(found[name].Name, parameter.dtype);
                 parameter.copy_(weight);
             }
+
+            return encoder;
         }
         finally
         {
@@ -41,18 +44,23 @@ internal static class TextEncoderWeights
         }
     }
 
-    /// <summary>Finds the file and the stored name of every parameter.</summary>
-    private static Dictionary<string, Safetensors> Match(TextEncoder encoder, string folder, List<Safetensors> files, out Dictionary<string, string> names)
+    /// <summary>Finds the file and the stored name of every weight.</summary>
+    private static Dictionary<string, (Safetensors File, string Name)> Match(TextEncoderConfig config, string folder, List<Safetensors> files)
     {
+        int stored = files.Sum(file => file.Entries.Count);
+        if (config.Layers > stored)
+        {
+            throw new CheckpointException($"The weights in {folder} do not fit its config.json: {config.Layers} layers cannot lie in {stored} tensors.");
+        }
+
         string[] prefixes = files.SelectMany(file => file.Entries).Select(entry => entry.Name).Where(name => name == Anchor || name.EndsWith("." + Anchor, StringComparison.Ordinal)).Select(name => name[..^Anchor.Length]).ToArray();
         if (prefixes.Length != 1)
         {
             throw new CheckpointException($"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where a BERT encoder has one; is this another architecture?");
         }
 
-        Dictionary<string, long[]> expected = encoder.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.shape);
-        Dictionary<string, Safetensors> found = [];
-        names = [];
+        Dictionary<string, long[]> expected = config.Weights().ToDictionary(weight => weight.Name, weight => weight.Shape);
+        Dictionary<string, (Safetensors File, string Name)> found = [];
         List<string> faults = [];
         foreach (Safetensors file in files)
         {
@@ -75,13 +83,9 @@ internal static class TextEncoderWeights
                 {
                     faults.Add($"tensor \"{entry.Name}\" is of type {entry.Dtype}, supported are {string.Join(", ", s_types)}");
                 }
-                else if (!found.TryAdd(name, file))
+                else if (!found.TryAdd(name, (file, entry.Name)))
                 {
                     faults.Add($"tensor \"{entry.Name}\" comes twice");
-                }
-                else
-                {
-                    names[name] = entry.Name;
                 }
             }
         }

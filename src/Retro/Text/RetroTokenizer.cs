@@ -116,7 +116,8 @@ public sealed class RetroTokenizer
         TokenizerFiles.Write(folder, _files);
     }
 
-    private static string WellFormed(string text)
+    /// <summary>The text with U+FFFD for every lone surrogate.</summary>
+    internal static string WellFormed(string text)
     {
         int first = text.AsSpan().IndexOfAnyInRange('\uD800', '\uDFFF');
         return first < 0 ? text : Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));

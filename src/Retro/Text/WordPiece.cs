@@ -13,6 +13,7 @@ internal static class WordPiece
     public const string ClassificationToken = "[CLS]";
     private const string Unknown = "[UNK]";
     private const string Continuing = "##";
+    private static readonly string[] Special = ["[PAD]", Unknown, ClassificationToken, "[SEP]", "[MASK]"];
 
     public static RetroTokenizer Load(string folder)
     {
@@ -41,6 +42,7 @@ internal static class WordPiece
             UnknownToken = Unknown,
             ContinuingSubwordPrefix = Continuing,
             MaxInputCharsPerWord = 100,
+            SpecialTokens = Special.Where(token => pieces.Contains(token, StringComparer.Ordinal)).ToDictionary(token => token, token => Array.IndexOf(pieces, token)),
         });
         return new RetroTokenizer(tokenizer, KindName, end, pieces.Select(BytesOf).ToArray(), files, begin < 0 ? null : begin);
     }

@@ -158,6 +158,8 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("hidden_size", "64", "the pooling's config.json says 32 dimensions")]
     [InlineData("intermediate_size", "65", "tensor \"encoder.layer.0.intermediate.dense.bias\" is [64], the configuration says [65]")]
     [InlineData("num_hidden_layers", "1", "tensor \"encoder.layer.1.attention.output.LayerNorm.bias\" [32] is not known to this configuration")]
+    [InlineData("num_hidden_layers", "2000000000", "2000000000 layers cannot lie in 37 tensors")]
+    [InlineData("vocab_size", "2000000000", "the configuration says [2000000000, 32]")]
     [InlineData("num_hidden_layers", "3", "tensor \"encoder.layer.2.attention.self.query.weight\" is missing")]
     [InlineData("num_attention_heads", "5", "Width 32 does not divide by Heads 5.")]
     [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]

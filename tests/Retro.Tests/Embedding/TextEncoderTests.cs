@@ -38,6 +38,7 @@ public class TextEncoderTests
             "encoder.layer.0.output.dense.bias [12]",
             "encoder.layer.0.output.dense.weight [12, 20]",
         ];
+        Assert.Equal(expected, encoder.Config.Weights().Select(weight => $"{weight.Name} [{string.Join(", ", weight.Shape)}]").Order(StringComparer.Ordinal));
         Assert.Equal(expected, encoder.state_dict().Select(pair => $"{pair.Key} [{string.Join(", ", pair.Value.shape)}]").Order(StringComparer.Ordinal));
     }
 

@@ -157,20 +157,20 @@ public sealed class RetroGeneratorTests : IDisposable
     {
         SetHeadToZero();
         int ended = 0;
-        for (int seed = 0; seed < 6; seed++)
+        for (int seed = 0; seed < 3; seed++)
         {
-            List<GeneratedPiece> pieces = await Collect(_generator, "", new() { Temperature = 1, TopP = 1, MaximumNewTokens = 400, Seed = seed });
+            List<GeneratedPiece> pieces = await Collect(_generator, "", new() { Temperature = 1, TopP = 1, MaximumNewTokens = 300, Seed = seed });
 
             byte[] bytes = pieces.Where(piece => piece.Token is not null).SelectMany(piece => s_tokenizer.TokenBytes(piece.Token!.Value).ToArray()).ToArray();
             Assert.Equal(System.Text.Encoding.UTF8.GetString(bytes), Text(pieces));
             Assert.DoesNotContain(pieces, piece => piece.Token == s_tokenizer.EndOfText || piece.Token >= s_tokenizer.VocabularySize);
             Assert.All(pieces.SkipLast(1), piece => Assert.Null(piece.End));
             Assert.NotNull(pieces[^1].End);
-            Assert.Equal(pieces[^1].End == GenerationEnd.MaximumNewTokens, pieces.Count(piece => piece.Token is not null) == 400);
+            Assert.Equal(pieces[^1].End == GenerationEnd.MaximumNewTokens, pieces.Count(piece => piece.Token is not null) == 300);
             ended += pieces[^1].End == GenerationEnd.EndOfText ? 1 : 0;
         }
 
-        Assert.InRange(ended, 1, 6);
+        Assert.InRange(ended, 1, 3);
     }
 
     [Fact]

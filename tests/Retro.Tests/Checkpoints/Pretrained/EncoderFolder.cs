@@ -1,4 +1,5 @@
 using Retro.Embedding;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Checkpoints.Pretrained;
@@ -9,8 +10,8 @@ internal static class EncoderFolder
     public static TextEncoder Load(string folder, ScalarType dtype)
     {
         TextEncoderFolder settings = TextEncoderFolder.Read(folder);
-        TextEncoder encoder = new(settings.Config, dtype: dtype);
-        TextEncoderWeights.Load(encoder, settings.WeightFolder);
+        TextEncoder encoder = TextEncoderWeights.Load(settings.Config, settings.WeightFolder);
+        encoder.to(dtype);
         encoder.eval();
         return encoder;
     }
