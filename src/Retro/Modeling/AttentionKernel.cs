@@ -6,7 +6,7 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// softmax(q kᵀ / sqrt(S) + mask + positions) v, by libtorch's fused kernels where it has them (from version 2 on), else by the cheapest explicit form:
-/// mask and product in one baddbmm, softmax, bmm. Heads come first, so that the position term needs no broadcast over the batch and every product is one batched matrix product.
+/// product, mask added in place, softmax, product. Heads come first, so that the position term needs no broadcast over the batch and every product is one batched matrix product.
 /// </summary>
 internal static class AttentionKernel
 {
@@ -14,23 +14,11 @@ internal static class AttentionKernel
     public static bool IsFused { get; } =
         int.TryParse(__version__.Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out int major) && major >= 2;
 
-    /// <summary>Brings a mask of [1, N or 1, A or 1, L] into the shape that <see cref="Attend"/> wants, once for all layers.</summary>
-    public static Tensor Mask(Tensor mask, long heads)
-    {
-        if (IsFused)
-        {
-            return mask.alias();
-        }
-
-        long batch = mask.shape[1], queries = mask.shape[2], keys = mask.shape[3];
-        return batch == 1 ? mask.view(1, queries, keys) : mask.expand(heads, batch, queries, keys).reshape(heads * batch, queries, keys);
-    }
-
     /// <summary>Attends.</summary>
     /// <param name="q">[H, N, A, S].</param>
     /// <param name="k">[G, N, L, S], G a divisor of H.</param>
     /// <param name="v">[G, N, L, S].</param>
-    /// <param name="mask">From <see cref="Mask"/>; null for none.</param>
+    /// <param name="mask">Added to the logits, broadcastable to [G, N, H/G·A, L]; null for none.</param>
     /// <param name="causal">Whether queries see keys up to their place alone; only where <see cref="IsFused"/>, A = L and H = G.</param>
     /// <param name="positions">Position term, divided by sqrt(S); broadcastable to <paramref name="positionShape"/>; null for none.</param>
     /// <param name="positionShape">A shape of as many values as the logits [H, N, A, L] have, in their order.</param>
@@ -52,11 +40,12 @@ internal static class AttentionKernel
 
         Tensor attended = IsFused
             ? Fused(q, k, v, mask, causal, positions, positionShape)
-            : Explicit(q.reshape(groups * batch, rows, size), k.reshape(groups * batch, keys, size), v.reshape(groups * batch, keys, size), mask, positions, positionShape);
+            : Explicit(q, k, v, mask, positions, positionShape);
         return attended.view(groups, batch, shared, queries, size).permute(1, 3, 0, 2, 4).reshape(batch, queries, heads * size);
     }
 
-    private static Tensor Fused(Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape)
+    /// <summary>Attends by scaled_dot_product_attention. q, k and v have the same number of heads.</summary>
+    internal static Tensor Fused(Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape)
     {
         if (positions is not null)
         {
@@ -67,16 +56,22 @@ internal static class AttentionKernel
         return nn.functional.scaled_dot_product_attention(q, k, v, mask!, 0, causal).contiguous();
     }
 
-    private static Tensor Explicit(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape)
+    /// <summary>Attends by single operators. q, k and v have the same number of heads.</summary>
+    internal static Tensor Explicit(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape)
     {
-        // baddbmm's own factor is a float, too coarse for float64, and the queries are the smallest thing to multiply.
-        Tensor scaled = q * (1 / Math.Sqrt(q.shape[^1]));
-        Tensor logits = mask is null ? scaled.bmm(k.transpose(1, 2)) : mask.baddbmm(scaled, k.transpose(1, 2));
+        // The queries are the smallest thing to multiply. baddbmm, which would add the mask on the way, takes no less time, wants the mask once per head,
+        // and takes its operands in another order in TorchSharp than in PyTorch.
+        Tensor logits = (q * (1 / Math.Sqrt(q.shape[^1]))).matmul(k.transpose(-2, -1));
+        if (mask is not null)
+        {
+            logits.add_(mask);
+        }
+
         if (positions is not null)
         {
             logits = (logits.view(positionShape!) + positions).view(logits.shape);
         }
 
-        return logits.softmax(-1).bmm(v);
+        return logits.softmax(-1).matmul(v);
     }
 }

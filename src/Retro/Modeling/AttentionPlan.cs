@@ -17,7 +17,7 @@ public sealed class AttentionPlan
     {
     }
 
-    /// <summary>Which keys may be seen: added to the logits, in the shape that <see cref="AttentionKernel.Mask"/> gives it; null: all, or all up to the query where <see cref="IsCausal"/>.</summary>
+    /// <summary>Which keys may be seen: added to the logits, [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>.</summary>
     internal Tensor? Mask { get; private init; }
 
     /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
@@ -61,7 +61,7 @@ public sealed class AttentionPlan
         return new()
         {
             IsCausal = flag,
-            Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, groups, dtype, device),
+            Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device),
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.Positions == PositionKind.TransformerXl
@@ -92,7 +92,7 @@ public sealed class AttentionPlan
                     hidden = hidden.logical_or(distances.ge(config.SlidingWindow!.Value));
                 }
 
-                mask = AttentionKernel.Mask(Additive(hidden, dtype).view(1, -1, 1, keys), config.SelfAttentionKeyValueHeads).MoveToOuterDisposeScope();
+                mask = Additive(hidden, dtype).view(1, -1, 1, keys).MoveToOuterDisposeScope();
             }
 
             rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(0).MoveToOuterDisposeScope() : null;
@@ -125,7 +125,7 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), config.EncoderHeads, dtype),
+            Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), dtype),
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
@@ -176,7 +176,7 @@ public sealed class AttentionPlan
         if (valid is not null && chunks > 0)
         {
             long batch = valid.shape[0];
-            mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope();
+            mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
             validTokens = config.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
             Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
             if (!any.all().ToBoolean())
@@ -224,7 +224,7 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Mask = Hidden(valid.reshape(1, -1, 1, neighbors * length), config.Heads, dtype).MoveToOuterDisposeScope(),
+            Mask = Hidden(valid.reshape(1, -1, 1, neighbors * length), dtype).MoveToOuterDisposeScope(),
             HasKey = valid.any(-1, keepdim: true).to_type(dtype).unsqueeze(-1).MoveToOuterDisposeScope(),
             QueryRotation = rotation,
             DistanceRows = rows,
@@ -249,20 +249,20 @@ public sealed class AttentionPlan
             : RelativePositions.Sinusoids((2L * config.ChunkLength) - 2, RelativePositions.Count(config.ChunkLength, config.RetrievedLength, causal: false), config.Width, dtype, device);
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
-    private static Tensor CausalMask(long tokens, long window, long repeats, int groups, ScalarType dtype, Device device)
+    private static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor positions = arange(tokens, ScalarType.Int64, device);
         Tensor distances = positions.unsqueeze(-1) - positions;
         Tensor hidden = window < tokens ? distances.lt(0).logical_or(distances.ge(window)) : distances.lt(0);
         Tensor mask = Additive(hidden, dtype);
-        return AttentionKernel.Mask((repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens), groups).MoveToOuterDisposeScope();
+        return (repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens).MoveToOuterDisposeScope();
     }
 
-    private static Tensor Hidden(Tensor valid, int heads, ScalarType dtype)
+    private static Tensor Hidden(Tensor valid, ScalarType dtype)
     {
-        using DisposeScope scope = NewDisposeScope();
-        return AttentionKernel.Mask(Additive(valid.logical_not(), dtype), heads).MoveToOuterDisposeScope();
+        using Tensor hidden = valid.logical_not();
+        return Additive(hidden, dtype);
     }
 
     /// <summary>Hands the tensors to the scope around the current one.</summary>

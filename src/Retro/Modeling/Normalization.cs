@@ -31,6 +31,9 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
         }
     }
 
+    // TorchSharp makes a new tensor at every look at an embedding's weight, but not at a registered parameter.
+    internal Parameter Weight => get_parameter("weight")!;
+
     /// <summary>Normalizes.</summary>
     /// <param name="input">[..., width].</param>
     /// <returns>[..., width].</returns>
@@ -44,16 +47,15 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
         }
 
         using DisposeScope scope = NewDisposeScope();
-        Parameter weight = get_parameter("weight")!;
         if (_kind == NormKind.LayerNorm)
         {
-            return nn.functional.layer_norm(input, [_width], weight, get_parameter("bias"), _epsilon).MoveToOuterDisposeScope();
+            return nn.functional.layer_norm(input, [_width], Weight, get_parameter("bias"), _epsilon).MoveToOuterDisposeScope();
         }
 
         bool narrow = input.dtype is ScalarType.BFloat16 or ScalarType.Float16;
         Tensor x = narrow ? input.to_type(ScalarType.Float32) : input;
         Tensor normed = x * (x.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
-        return ((narrow ? normed.to_type(input.dtype) : normed) * weight).MoveToOuterDisposeScope();
+        return ((narrow ? normed.to_type(input.dtype) : normed) * Weight).MoveToOuterDisposeScope();
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

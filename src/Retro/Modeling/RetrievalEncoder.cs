@@ -65,7 +65,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <param name="tokens">[B, C, K, R] of int64.</param>
     /// <param name="states">[B, C·M, D], the decoder's states of the chunks that the neighbors were retrieved for.</param>
     /// <param name="valid">Which tokens hold something, [B, C, K, R] of bool; null: all.</param>
-    /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers.</returns>
+    /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers, and chunks without any are left out of the work and give zeros.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
@@ -83,8 +83,29 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             return zeros([batch, chunks, neighbors, length, _config.EncoderWidth], states.dtype, states.device).MoveToOuterDisposeScope();
         }
 
-        Tensor perChunk = states.reshape(batch * chunks, _config.ChunkLength, _config.Width);
-        Tensor x = _embedding.call(tokens.reshape(batch * chunks, neighbors, length));
+        Tensor ids = tokens.reshape(batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.ChunkLength, _config.Width);
+        Tensor? mask = valid?.reshape(batch * chunks, neighbors, length);
+        Tensor? asked = mask?.reshape(batch * chunks, neighbors * length).any(-1).nonzero().view(-1); // chunks that have a neighbor
+        long count = asked?.shape[0] ?? batch * chunks;
+        if (count == batch * chunks)
+        {
+            return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+        }
+
+        Tensor all = zeros([batch * chunks, neighbors, length, _config.EncoderWidth], states.dtype, states.device);
+        if (count > 0)
+        {
+            all = all.index_copy(0, asked!, Encode(ids.index_select(0, asked!), perChunk.index_select(0, asked!), mask!.index_select(0, asked!)));
+        }
+
+        return all.view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+    }
+
+    // [N, K, R], states [N, M, D] and mask [N, K, R] to [N, K, R, E].
+    private Tensor Encode(Tensor tokens, Tensor states, Tensor? valid)
+    {
+        long neighbors = tokens.shape[1], length = tokens.shape[2];
+        Tensor x = _embedding.call(tokens);
         x = _projection is null ? x : _projection.call(x);
         if (_positions is not null)
         {
@@ -92,14 +113,14 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
         }
 
         x = training && _config.EncoderDropout > 0 ? nn.functional.dropout(x, _config.EncoderDropout, training: true) : x;
-        AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(batch * chunks * neighbors, length), x.dtype, x.device);
+        AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(-1, length), x.dtype, x.device);
         AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device);
         foreach (EncoderLayer layer in _layers)
         {
-            x = layer.call(x, perChunk, plan, crossPlan);
+            x = layer.call(x, states, plan, crossPlan);
         }
 
-        return (_norm is null ? x : _norm.call(x)).view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+        return _norm is null ? x : _norm.call(x);
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -67,10 +67,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     public RetrievalEncoder? Encoder { get; }
 
     /// <summary>Type of the parameters.</summary>
-    public ScalarType Dtype => _embedding.weight!.dtype;
+    public ScalarType Dtype => _norm.Weight.dtype;
 
     /// <summary>Device of the parameters.</summary>
-    public Device Device => _embedding.weight!.device;
+    public Device Device => _norm.Weight.device;
 
     /// <summary>Predicts the next token at every position.</summary>
     /// <param name="tokens">[B, T] of int64.</param>

@@ -83,8 +83,6 @@ public static partial class torch
 
     public static Tensor atan_(Tensor input) => input.atan_();
 
-    public static Tensor baddbmm(Tensor input, Tensor batch1, Tensor batch2, float beta = 1, float alpha = 1) => input.baddbmm(batch1, batch2, beta, alpha);
-
     public static Tensor bernoulli(Tensor input, Generator? generator = null) => input.bernoulli(generator);
 
     public static Tensor bitwise_and(Tensor left, Tensor right) => left.bitwise_and(right);

@@ -133,4 +133,30 @@ public class IdentityTests
         Assert.All(model.named_parameters(), item => Assert.True(item.parameter.grad is null || item.parameter.grad.isfinite().all().ToBoolean(), item.name));
         Assert.Equal(0, model.get_parameter("decoder.3.cca.v.weight")!.grad!.abs().max().ToDouble());
     }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P10_the_encoder_does_no_work_for_a_chunk_without_neighbors(string name)
+    {
+        RetroConfig config = ModelCase.Config(name) with { ShareEncoderEmbedding = false };
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength), neighbors = randint(config.VocabularySize - 1, [2, 3, 2, config.RetrievedLength], ScalarType.Int64);
+        Tensor valid = ones(neighbors.shape, ScalarType.Bool);
+        Tensor before = model.Encode(tokens, neighbors, valid);
+
+        // What is encoded at all becomes no number: this token's embedding is none.
+        model.get_parameter("encoder.embedding.weight")!.select(0, config.VocabularySize - 1).fill_(double.NaN);
+        valid.select(0, 1).select(0, 2).fill_(false);
+        neighbors.select(0, 1).select(0, 2).fill_(config.VocabularySize - 1);
+        Tensor after = model.Encode(tokens, neighbors, valid);
+
+        Assert.Equal(0, after[1, 2].abs().max().ToDouble());
+        Assert.InRange(ModelCase.Distance(before[0], after[0]), 0, 1e-12);
+        Assert.InRange(ModelCase.Distance(before[1].narrow(0, 0, 2), after[1].narrow(0, 0, 2)), 0, 1e-12);
+        valid.select(0, 1).select(0, 2).fill_(true);
+        Assert.True(model.Encode(tokens, neighbors, valid)[1, 2].isnan().any().ToBoolean());
+        Assert.Equal(0, model.Encode(tokens, neighbors, zeros(neighbors.shape, ScalarType.Bool)).abs().max().ToDouble());
+    }
 }

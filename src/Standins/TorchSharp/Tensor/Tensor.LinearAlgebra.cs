@@ -35,8 +35,6 @@ public static partial class torch
             return this;
         }
 
-        public Tensor baddbmm(Tensor batch1, Tensor batch2, float beta = 1, float alpha = 1) => Aten.baddbmm.Call(this, batch1, batch2, beta, alpha);
-
         public Tensor inner(Tensor vec2) => Aten.inner.Call(this, vec2);
     }
 }

@@ -46,7 +46,6 @@ public sealed class OperatorGradientTests
         ["addmm_"] = method => Filled(method, Values(3, 2), Values(3, 4), Values(4, 2)),
         ["addmv"] = method => Filled(method, Values(3), Values(3, 4), Values(4)),
         ["addmv_"] = method => Filled(method, Values(3), Values(3, 4), Values(4)),
-        ["baddbmm"] = method => Filled(method, Values(2, 3, 2), Values(2, 3, 4), Values(2, 4, 2)),
         ["trace"] = _ => [Values(3, 3)],
         ["acos"] = _ => [Values(3, 4)],
         ["t"] = _ => [Values(3, 4)],

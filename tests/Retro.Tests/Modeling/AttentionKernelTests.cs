@@ -1,0 +1,73 @@
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>Both ways to attend, the fused operator and the explicit form, against the definition; whichever libtorch is there, the other one must be right too.</summary>
+public class AttentionKernelTests
+{
+    private const long Heads = 3, Batch = 2, Queries = 4, Keys = 5, Size = 6;
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(true, true)]
+    public void Both_forms_are_the_definition_with_mask_and_position_term(bool masked, bool positioned)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(1);
+        Tensor q = Random(Heads, Batch, Queries, Size), k = Random(Heads, Batch, Keys, Size), v = Random(Heads, Batch, Keys, Size);
+        Tensor hidden = zeros([1, Batch, Queries, Keys], ScalarType.Float64);
+        hidden.select(1, 1).narrow(2, 3, 2).fill_(-1e9);
+        hidden.select(1, 0).select(1, 0).narrow(1, 0, 1).fill_(-1e9);
+        Tensor? mask = masked ? hidden : null, positions = positioned ? Random(Heads * Batch, Queries, Keys) : null;
+        long[]? shape = positions?.shape;
+
+        Tensor logits = (q.unsqueeze(3) * k.unsqueeze(2)).sum(-1) / Math.Sqrt(Size);
+        logits = positions is null ? logits : logits + positions.view(Heads, Batch, Queries, Keys);
+        Tensor weights = (mask is null ? logits : logits + mask).exp();
+        Tensor expected = ((weights / weights.sum(-1, keepdim: true)).unsqueeze(-1) * v.unsqueeze(2)).sum(3);
+
+        Assert.InRange(ModelCase.Distance(AttentionKernel.Explicit(q, k, v, mask, positions, shape), expected), 0, 1e-12);
+        Assert.InRange(ModelCase.Distance(AttentionKernel.Fused(q, k, v, mask, false, positions, shape), expected), 0, 1e-12);
+        Assert.InRange(ModelCase.Distance(AttentionKernel.Attend(q, k, v, mask, false, positions, shape), expected.permute(1, 2, 0, 3).reshape(Batch, Queries, -1)), 0, 1e-12);
+    }
+
+    [Fact]
+    public void Both_forms_pass_the_same_gradients()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(2);
+        Tensor[] inputs = [Random(Heads, Batch, Queries, Size), Random(Heads, Batch, Keys, Size), Random(Heads, Batch, Keys, Size)];
+        Tensor mask = zeros([1, 1, Queries, Keys], ScalarType.Float64);
+        mask.select(2, 1).narrow(2, 2, 3).fill_(-1e9);
+        Tensor direction = Random(Heads, Batch, Queries, Size);
+        Tensor[][] gradients = [.. new[] { false, true }.Select(fused =>
+        {
+            Tensor[] leaves = [.. inputs.Select(input => input.clone().requires_grad_(true))];
+            Tensor output = fused ? AttentionKernel.Fused(leaves[0], leaves[1], leaves[2], mask, false, null, null) : AttentionKernel.Explicit(leaves[0], leaves[1], leaves[2], mask, null, null);
+            (output * direction).sum().backward();
+            return leaves.Select(leaf => leaf.grad!).ToArray();
+        })];
+
+        Assert.All(gradients[0].Zip(gradients[1]), pair => Assert.InRange(ModelCase.Distance(pair.First, pair.Second), 0, 1e-12));
+        Assert.All(gradients[0], gradient => Assert.True(gradient.abs().max().ToDouble() > 1e-3));
+    }
+
+    [Fact]
+    public void Heads_that_share_keys_attend_as_if_the_keys_were_copied()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(3);
+        Tensor q = Random(4, Batch, Queries, Size), k = Random(2, Batch, Keys, Size), v = Random(2, Batch, Keys, Size), positions = Random(4 * Batch, Queries, Keys);
+
+        Tensor shared = AttentionKernel.Attend(q, k, v, null, false, positions, positions.shape);
+        Tensor copied = AttentionKernel.Attend(q, k.repeat_interleave(2, 0), v.repeat_interleave(2, 0), null, false, positions, positions.shape);
+
+        Assert.InRange(ModelCase.Distance(shared, copied), 0, 1e-12);
+    }
+
+    private static Tensor Random(params long[] shape) => randn(shape, ScalarType.Float64);
+}
