@@ -12,14 +12,16 @@ public static class LanguageModelLoss
     /// <param name="logits">[B, T, V]; row p predicts token p + 1.</param>
     /// <param name="tokens">Token ids, int64 [B, T].</param>
     /// <param name="mask">Which tokens count as targets, bool [B, T]; null: all. The first token of a row never is one.</param>
-    /// <returns>A scalar; not a number where no token counts.</returns>
+    /// <returns>A scalar, in float32 where the logits are narrower; not a number where no token counts.</returns>
     public static Tensor Mean(Tensor logits, Tensor tokens, Tensor? mask = null)
     {
         ArgumentNullException.ThrowIfNull(logits);
         using DisposeScope scope = NewDisposeScope();
         Tensor targets = Targets(tokens, mask);
         // The last row of the logits gets a target that is ignored: to cut it off would copy all others.
-        return nn.functional.cross_entropy(logits.view(-1, logits.shape[2]), targets, ignore_index: Ignored).MoveToOuterDisposeScope();
+        Tensor rows = logits.view(-1, logits.shape[2]);
+        Tensor exact = rows.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? rows.to_type(ScalarType.Float32) : rows;
+        return nn.functional.cross_entropy(exact, targets, ignore_index: Ignored).MoveToOuterDisposeScope();
     }
 
     private static Tensor Targets(Tensor tokens, Tensor? mask)

@@ -10,6 +10,8 @@ namespace Retro.Training;
 /// <para>Muon: m ← µm + (1-µ)g; u = orthogonalize((1-µ)g + µm); w ← w - lr·√max(1, rows/columns)·u (see <see cref="Muon"/>).</para>
 /// <para>Parameters that are frozen (requires_grad false) when the optimizer is made are not in it. A parameter without a gradient, such as
 /// chunked cross-attention in a batch without neighbors, is left as it is in that step.</para>
+/// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed and averaged in float32,
+/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740).</para>
 /// </remarks>
 public sealed class RetroOptimizer : IDisposable
 {
@@ -23,6 +25,12 @@ public sealed class RetroOptimizer : IDisposable
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="TrainingException">A setting is outside its range, or no parameter can be trained.</exception>
     public RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options = null)
+        : this(parameters, options, null)
+    {
+    }
+
+    /// <summary>The same, with the float32 values of bfloat16 parameters where they are known; they are copied.</summary>
+    internal RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
         Options = options ?? new RetroOptimizerOptions();
@@ -38,7 +46,7 @@ public sealed class RetroOptimizer : IDisposable
             // Tied tensors are one parameter with two names.
             if (parameter.requires_grad && seen.Add(parameter.Handle))
             {
-                _slots.Add(new Slot(name, parameter, Options.Kind == OptimizerKind.Muon && Muon.Applies(name, parameter)));
+                _slots.Add(new Slot(name, parameter, Options.Kind == OptimizerKind.Muon && Muon.Applies(name, parameter), masters?.GetValueOrDefault(name)));
             }
         }
 
@@ -57,6 +65,20 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>The parameters that Muon moves.</summary>
     public IEnumerable<string> MuonNames => _slots.Where(slot => slot.Second is null).Select(slot => slot.Name);
 
+    /// <summary>
+    /// Takes the gradients of bfloat16 parameters over into float32 sums, so that the next batch's are not added to them in bfloat16. To be called after each backward pass of
+    /// a step, the last of which <see cref="Step"/> takes care of; gradients of other parameters stay where they are, and libtorch adds to them.
+    /// </summary>
+    public void Accumulate()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        foreach (Slot slot in _slots.Where(slot => slot.Master is not null))
+        {
+            slot.Accumulate();
+        }
+    }
+
     /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
     /// <param name="rate">AdamW's learning rate.</param>
     /// <param name="muonRate">Muon's learning rate; not read without Muon.</param>
@@ -68,7 +90,12 @@ public sealed class RetroOptimizer : IDisposable
         List<(Slot Slot, Tensor Gradient)> present = [];
         foreach (Slot slot in _slots)
         {
-            if (slot.Parameter.grad is { } gradient)
+            if (slot.Master is not null)
+            {
+                slot.Accumulate();
+            }
+
+            if ((slot.Sum ?? slot.Parameter.grad) is { } gradient)
             {
                 present.Add((slot, gradient));
             }
@@ -84,6 +111,11 @@ public sealed class RetroOptimizer : IDisposable
             }
 
             MoveByMuon([.. present.Where(pair => pair.Slot.Second is null)], muonRate, clip);
+
+            foreach ((Slot slot, _) in present)
+            {
+                slot.Round();
+            }
         }
 
         ClearGradients();
@@ -93,7 +125,7 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>The parameters in the optimizer, in the order of <see cref="ParameterNames"/>.</summary>
     internal IList<Tensor> Parameters => [.. _slots.Select(slot => slot.Parameter)];
 
-    /// <summary>Adds to each parameter's gradient.</summary>
+    /// <summary>Adds to each parameter's gradient, or to its float32 sum.</summary>
     /// <param name="gradients">One per parameter; an invalid one adds nothing. They are taken over.</param>
     internal void AddGradients(IList<Tensor> gradients)
     {
@@ -105,7 +137,11 @@ public sealed class RetroOptimizer : IDisposable
                 continue;
             }
 
-            if (_slots[i].Parameter.grad is { } sum)
+            if (_slots[i].Master is not null)
+            {
+                _slots[i].Add(gradients[i]);
+            }
+            else if (_slots[i].Parameter.grad is { } sum)
             {
                 sum.add_(gradients[i]);
                 sum.Dispose();
@@ -125,11 +161,13 @@ public sealed class RetroOptimizer : IDisposable
         foreach (Slot slot in _slots)
         {
             slot.Parameter.grad = null;
+            slot.Sum?.Dispose();
+            slot.Sum = null;
         }
     }
 
     /// <summary>The optimizer's memory, for a checkpoint.</summary>
-    /// <returns>Tensors by "NAME/mean" and, for AdamW, "NAME/square". They stay the optimizer's own.</returns>
+    /// <returns>Tensors by "NAME/mean", for AdamW "NAME/square", and for bfloat16 parameters "NAME/master", the float32 copy. They stay the optimizer's own.</returns>
     public IReadOnlyDictionary<string, Tensor> State()
     {
         Dictionary<string, Tensor> state = [];
@@ -140,6 +178,11 @@ public sealed class RetroOptimizer : IDisposable
             {
                 state.Add(slot.Name + "/square", slot.Second);
             }
+
+            if (slot.Master is not null)
+            {
+                state.Add(slot.Name + "/master", slot.Master);
+            }
         }
 
         return state;
@@ -149,7 +192,7 @@ public sealed class RetroOptimizer : IDisposable
     /// <returns>Steps by parameter name.</returns>
     public IReadOnlyDictionary<string, long> StepCounts() => _slots.ToDictionary(slot => slot.Name, slot => slot.Steps);
 
-    /// <summary>Takes over the memory of an optimizer over the same parameters.</summary>
+    /// <summary>Takes over the memory of an optimizer over the same parameters. Bfloat16 parameters become their float32 copies rounded; others stay as they are.</summary>
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
     /// <param name="steps">What <see cref="StepCounts"/> gave.</param>
     /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer.</exception>
@@ -184,6 +227,7 @@ public sealed class RetroOptimizer : IDisposable
         foreach (Slot slot in _slots)
         {
             slot.Steps = steps[slot.Name];
+            slot.Round();
         }
     }
 
@@ -194,6 +238,8 @@ public sealed class RetroOptimizer : IDisposable
         {
             slot.First.Dispose();
             slot.Second?.Dispose();
+            slot.Master?.Dispose();
+            slot.Sum?.Dispose();
         }
     }
 
@@ -205,15 +251,15 @@ public sealed class RetroOptimizer : IDisposable
         // The clipping factor goes into the two averages, which saves a pass over the gradients.
         slot.First.mul_(Options.Beta1).add_(gradient, (1 - Options.Beta1) * clip);
         slot.Second!.mul_(Options.Beta2).addcmul_(gradient, gradient, (1 - Options.Beta2) * clip * clip);
-        if (slot.Parameter.dim() >= 2 && Options.WeightDecay != 0)
+        if (slot.Target.dim() >= 2 && Options.WeightDecay != 0)
         {
-            slot.Parameter.mul_(1 - rate * Options.WeightDecay);
+            slot.Target.mul_(1 - rate * Options.WeightDecay);
         }
 
         double firstCorrection = 1 - Math.Pow(Options.Beta1, slot.Steps);
         double secondCorrection = 1 - Math.Pow(Options.Beta2, slot.Steps);
         Tensor denominator = slot.Second.sqrt().div_(Math.Sqrt(secondCorrection)).add_(Options.Epsilon);
-        slot.Parameter.addcdiv_(slot.First, denominator, -rate / firstCorrection);
+        slot.Target.addcdiv_(slot.First, denominator, -rate / firstCorrection);
     }
 
     // Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.
@@ -251,23 +297,28 @@ public sealed class RetroOptimizer : IDisposable
             Tensor step = steps.select(0, index);
             if (Options.MuonWeightDecay != 0)
             {
-                slot.Parameter.mul_(1 - rate * Options.MuonWeightDecay);
+                slot.Target.mul_(1 - rate * Options.MuonWeightDecay);
             }
 
-            double scale = Math.Sqrt(Math.Max(1, (double)slot.Parameter.shape[0] / slot.Parameter.shape[1]));
-            slot.Parameter.add_(slot.Tall ? step.transpose(0, 1) : step, -rate * scale);
+            double scale = Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]));
+            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, -rate * scale);
         }
     }
 
     private sealed class Slot
     {
-        public Slot(string name, Parameter parameter, bool muon)
+        public Slot(string name, Parameter parameter, bool muon, Tensor? master)
         {
             Name = name;
             Parameter = parameter;
             using IDisposable noGradients = no_grad();
-            First = zeros_like(parameter).DetachFromDisposeScope();
-            Second = muon ? null : zeros_like(parameter).DetachFromDisposeScope();
+            if (parameter.dtype == ScalarType.BFloat16)
+            {
+                Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).DetachFromDisposeScope();
+            }
+
+            First = zeros_like(Target).DetachFromDisposeScope();
+            Second = muon ? null : zeros_like(Target).DetachFromDisposeScope();
             if (muon)
             {
                 Tall = parameter.shape[0] > parameter.shape[1];
@@ -278,6 +329,15 @@ public sealed class RetroOptimizer : IDisposable
         public string Name { get; }
 
         public Parameter Parameter { get; }
+
+        /// <summary>The float32 copy of a bfloat16 parameter; null where the parameter is exact enough itself.</summary>
+        public Tensor? Master { get; }
+
+        /// <summary>What the step moves.</summary>
+        public Tensor Target => Master ?? Parameter;
+
+        /// <summary>The sum of gradients in float32; null where there is none, or no copy.</summary>
+        public Tensor? Sum { get; set; }
 
         /// <summary>The averaged gradient.</summary>
         public Tensor First { get; }
@@ -290,5 +350,37 @@ public sealed class RetroOptimizer : IDisposable
         public (long Short, long Long) Shape { get; }
 
         public long Steps { get; set; }
+
+        /// <summary>Adds to the float32 sum.</summary>
+        public void Add(Tensor gradient)
+        {
+            if (Sum is null)
+            {
+                Sum = gradient.to_type(ScalarType.Float32).DetachFromDisposeScope();
+            }
+            else
+            {
+                Sum.add_(gradient);
+            }
+        }
+
+        /// <summary>Takes the parameter's gradient over into the float32 sum.</summary>
+        public void Accumulate()
+        {
+            if (Parameter.grad is { } gradient)
+            {
+                Add(gradient);
+                Parameter.grad = null;
+            }
+        }
+
+        /// <summary>Makes the parameter its float32 copy rounded.</summary>
+        public void Round()
+        {
+            if (Master is not null)
+            {
+                Parameter.copy_(Master);
+            }
+        }
     }
 }

@@ -24,7 +24,7 @@ public sealed partial class Trainer : IDisposable
     private string? _dataIdentity;
 
     /// <summary>Creates a trainer at step 0.</summary>
-    /// <param name="model">The model; it stays the caller's.</param>
+    /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new tensors then.</param>
     /// <param name="options">Settings.</param>
     /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
     /// <exception cref="TrainingException">A setting is outside its range, or every parameter is frozen.</exception>
@@ -36,7 +36,7 @@ public sealed partial class Trainer : IDisposable
         Options = options.Validate();
         _time = time ?? TimeProvider.System;
         _schedule = options.Schedule();
-        _optimizer = new RetroOptimizer(model.named_parameters(), options.Optimizer);
+        _optimizer = MakeOptimizer(model, options);
     }
 
     /// <summary>The model.</summary>
@@ -138,6 +138,20 @@ public sealed partial class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _optimizer.Dispose();
 
+    private static RetroOptimizer MakeOptimizer(RetroModel model, TrainingOptions options)
+    {
+        if (options.Dtype is not { } dtype || dtype == model.Dtype)
+        {
+            return new(model.named_parameters(), options.Optimizer);
+        }
+
+        // What the cast rounds away stays in the optimizer's copies.
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, Tensor> exact = model.named_parameters().Where(pair => pair.parameter.requires_grad).ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
+        model.to(dtype);
+        return new(model.named_parameters(), options.Optimizer, exact);
+    }
+
     private TrainingProgress Step(TokenBatch[] prepared)
     {
         using DisposeScope scope = NewDisposeScope();
@@ -164,6 +178,7 @@ public sealed partial class Trainer : IDisposable
                 SeedDropout(i);
                 Tensor loss = Loss(batches[i], batches.Count, out losses[i]);
                 loss.backward();
+                _optimizer.Accumulate();
             }
 
             return losses.Sum() / batches.Count;

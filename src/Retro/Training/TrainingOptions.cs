@@ -1,3 +1,6 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
 namespace Retro.Training;
 
 /// <summary>Settings of a training.</summary>
@@ -25,6 +28,12 @@ public sealed record TrainingOptions
 
     /// <summary>The optimizer.</summary>
     public RetroOptimizerOptions Optimizer { get; init; } = new();
+
+    /// <summary>
+    /// Type in which the model computes, to which the trainer casts it; null: the model's own. Bfloat16 halves the memory of weights and activations; the optimizer then keeps the trained weights in
+    /// float32 beside them, see <see cref="RetroOptimizer"/>, and norms and the loss are taken in float32. A checkpoint holds both. Default null.
+    /// </summary>
+    public ScalarType? Dtype { get; init; }
 
     /// <summary>Batches whose gradients are averaged in a step. Default 1.</summary>
     public int Accumulation { get; init; } = 1;
@@ -69,6 +78,7 @@ public sealed record TrainingOptions
 
         Require(faults, TimeBudget is null || TimeBudget > TimeSpan.Zero, nameof(TimeBudget), TimeBudget, "more than no time");
         Require(faults, MuonLearningRate > 0 && double.IsFinite(MuonLearningRate), nameof(MuonLearningRate), MuonLearningRate, "a number above 0");
+        Require(faults, Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, nameof(Dtype), Dtype, "Float32, Float64 or BFloat16");
         Require(faults, Accumulation > 0, nameof(Accumulation), Accumulation, "at least 1");
         Require(faults, CheckpointEvery >= 0, nameof(CheckpointEvery), CheckpointEvery, "at least 0");
         Require(faults, CheckpointEvery == 0 || CheckpointFolder is not null, nameof(CheckpointEvery), CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");

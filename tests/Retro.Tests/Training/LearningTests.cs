@@ -46,6 +46,17 @@ public class LearningTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void In_bfloat16_the_loss_falls_as_in_float32()
+    {
+        using RetroModel exact = Train(shuffled: false, steps: 60, out double expected), narrow = Train(shuffled: false, steps: 60, out double came, ScalarType.BFloat16);
+        double on = Loss(exact, shuffled: false, retrieval: true), narrowOn = Loss(narrow, shuffled: false, retrieval: true);
+        output.WriteLine($"last training loss {expected:F3} in float32, {came:F3} in bfloat16; on {on:F3}, {narrowOn:F3}");
+        Assert.Equal(ScalarType.BFloat16, narrow.Dtype);
+        Assert.InRange(on, 0, 0.6 * _entropy);
+        Assert.InRange(narrowOn - on, -0.2, 0.2);
+    }
+
+    [Fact]
     public void Trained_with_shuffled_neighbors_the_loss_stays_at_the_entropy()
     {
         using RetroModel model = Train(shuffled: true, steps: 50, out _);
@@ -54,11 +65,11 @@ public class LearningTests(ITestOutputHelper output)
         Assert.InRange(loss, _entropy - 0.05, _entropy + 0.3);
     }
 
-    private static RetroModel Train(bool shuffled, int steps, out double loss)
+    private static RetroModel Train(bool shuffled, int steps, out double loss, ScalarType? dtype = null)
     {
         manual_seed(1);
         RetroModel model = new(_config);
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10 });
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10, Dtype = dtype });
         double last = double.NaN;
         trainer.Run(new CopyingData(_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new LastLoss(value => last = value));
         loss = last;

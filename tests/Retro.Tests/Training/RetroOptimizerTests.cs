@@ -166,6 +166,75 @@ public class RetroOptimizerTests
         Assert.Contains("[2, 4]", Assert.Throws<CheckpointException>(() => larger.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.Muon)]
+    public void Bfloat16_parameters_move_as_their_float32_copies_do_rounded(OptimizerKind kind)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        RetroOptimizerOptions options = new() { Kind = kind, WeightDecay = 0.1, ClipNorm = 1 };
+        double[] start = [1, -2, 0.5, 0.25, 3, -0.125];
+        Parameter exact = new(tensor(start, [2, 3], ScalarType.Float32)), coarse = new(tensor(start, [2, 3], ScalarType.BFloat16));
+        using RetroOptimizer one = new([("a.weight", exact)], options), other = new([("a.weight", coarse)], options);
+        Random random = new(2);
+        for (int step = 0; step < 20; step++)
+        {
+            // Sums of a few 64ths are exact in bfloat16, so that both see the same gradient.
+            double[] gradient = [.. start.Select(_ => random.Next(-64, 64) / 64.0)];
+            exact.grad = tensor(gradient, [2, 3], ScalarType.Float32);
+            coarse.grad = tensor(gradient, [2, 3], ScalarType.BFloat16);
+            Assert.Equal(one.Step(1e-4, 1e-4), other.Step(1e-4, 1e-4));
+        }
+
+        Assert.Equal(Values(exact.to_type(ScalarType.Float64)), Values(other.State()["a.weight/master"].to_type(ScalarType.Float64)));
+        Assert.Equal(Values(exact.to_type(ScalarType.BFloat16).to_type(ScalarType.Float64)), Values(coarse.to_type(ScalarType.Float64)));
+        Assert.Equal(ScalarType.BFloat16, coarse.dtype);
+        Assert.All(other.State().Values, tensor => Assert.Equal(ScalarType.Float32, tensor.dtype));
+    }
+
+    [Fact]
+    public void Steps_below_the_resolution_of_bfloat16_are_not_lost()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter parameter = new(tensor(new double[] { 1, 1 }, [2], ScalarType.BFloat16));
+        using RetroOptimizer optimizer = new([("a", parameter)]);
+
+        // AdamW moves by the rate where the gradient is always the same. Below 1, neighbors in bfloat16 are 2^-8 apart: a single step of 1e-4 rounds to nothing.
+        for (int step = 1; step <= 100; step++)
+        {
+            parameter.grad = tensor(new double[] { 1, -1 }, [2], ScalarType.BFloat16);
+            optimizer.Step(1e-4);
+            if (step == 1)
+            {
+                Assert.Equal([1, 1], Values(parameter.to_type(ScalarType.Float64)));
+            }
+        }
+
+        Assert.Equal([0.99, 1.01], Values(optimizer.State()["a/master"].to_type(ScalarType.Float64)), (x, y) => Math.Abs(x - y) < 1e-5);
+        Assert.Equal([0.98828125, 1.0078125], Values(parameter.to_type(ScalarType.Float64)));
+    }
+
+    [Fact]
+    public void Gradients_of_many_batches_are_summed_in_float32()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter parameter = new(tensor(new double[] { 1 }, [1], ScalarType.BFloat16));
+        using RetroOptimizer optimizer = new([("a", parameter)], new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
+
+        // In bfloat16, 256 + 1 is 256.
+        parameter.grad = tensor(new double[] { 256 }, [1], ScalarType.BFloat16);
+        optimizer.Accumulate();
+        for (int batch = 0; batch < 100; batch++)
+        {
+            Assert.Null(parameter.grad);
+            parameter.grad = tensor(new double[] { 1 }, [1], ScalarType.BFloat16);
+            optimizer.Accumulate();
+        }
+
+        Assert.Equal(356, optimizer.Step(1e-3));
+        Assert.Equal(0, optimizer.Step(1e-3));
+    }
+
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {

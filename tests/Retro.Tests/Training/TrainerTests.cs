@@ -37,15 +37,17 @@ public sealed class TrainerTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Theory]
-    [InlineData(OptimizerKind.Muon, 0)]
-    [InlineData(OptimizerKind.AdamW, 0.1)]
-    public void A_training_that_is_interrupted_and_resumed_ends_with_the_same_bits(OptimizerKind kind, double dropout)
+    [InlineData(OptimizerKind.Muon, 0, null)]
+    [InlineData(OptimizerKind.AdamW, 0.1, null)]
+    [InlineData(OptimizerKind.Muon, 0.1, ScalarType.BFloat16)]
+    [InlineData(OptimizerKind.AdamW, 0, ScalarType.BFloat16)]
+    public void P31_a_training_that_is_interrupted_and_resumed_ends_with_the_same_bits(OptimizerKind kind, double dropout, ScalarType? dtype)
     {
         RetroConfig config = _config with { Dropout = dropout, EncoderDropout = dropout };
-        TrainingOptions options = _options with { Optimizer = new() { Kind = kind } };
+        TrainingOptions options = _options with { Optimizer = new() { Kind = kind }, Dtype = dtype };
         CopyingData data = new(config, rows: 2, chunks: 3, seed: 1, dropout: 0.2);
         using RetroModel whole = Model(config);
-        List<TrainingProgress> expected = Run(new Trainer(whole, options), data);
+        List<TrainingProgress> expected = Run(new Trainer(whole, options with { CheckpointFolder = Folder + "-whole" }), data);
 
         using RetroModel first = Model(config);
         using Trainer begun = new(first, options with { CheckpointFolder = Folder });
@@ -72,6 +74,18 @@ public sealed class TrainerTests : IDisposable
             expected.Select(done => (done.Step, done.Loss, done.GradientNorm, done.LearningRate, done.Tokens)),
             came.Select(done => (done.Step, done.Loss, done.GradientNorm, done.LearningRate, done.Tokens)));
         AssertSameWeights(whole, second);
+        Assert.Equal(dtype ?? ScalarType.Float32, second.Dtype);
+
+        // The optimizers' memories, float32 copies included, are the same too.
+        using Safetensors uninterrupted = Safetensors.Open(Path.Combine(Folder + "-whole", Trainer.StateFile)), state = Safetensors.Open(Path.Combine(Folder, Trainer.StateFile));
+        Assert.Equal(uninterrupted.Entries.Select(entry => entry.Name), state.Entries.Select(entry => entry.Name));
+        Assert.Equal(dtype is not null, state.Entries.Any(entry => entry.Name.EndsWith("/master", StringComparison.Ordinal)));
+        foreach (SafetensorsEntry entry in state.Entries)
+        {
+            using Tensor expectedState = uninterrupted.Read(entry.Name), cameState = state.Read(entry.Name);
+            Assert.True(Modeling.ModelCase.BitEqual(expectedState, cameState), entry.Name);
+            Assert.Equal(dtype is not null && entry.Name.StartsWith("model/", StringComparison.Ordinal) ? "BF16" : "F32", entry.Dtype);
+        }
     }
 
     [Fact]
@@ -302,8 +316,9 @@ public sealed class TrainerTests : IDisposable
             CheckpointEvery = 5,
             TimeBudget = TimeSpan.Zero,
             Optimizer = new() { Beta2 = 2 },
+            Dtype = ScalarType.Float16,
         }).Validate());
-        Assert.All(["warm-up", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Beta2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(["warm-up", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Beta2", "Dtype"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)
