@@ -81,7 +81,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             neighbors);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = WindowsPerStep, TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
         List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));
-        trainer.Save(Path.Combine(folder, "checkpoint"));
 
         // --- measurement ---
         List<BitsPerByteResult> measured =

@@ -25,7 +25,8 @@ internal static class Sample
         {
             try
             {
-                await work(parsed, cancellationToken).ConfigureAwait(false);
+                // On another thread: a command that has not yet given its task back is not waited for when the program is asked to stop.
+                await Task.Run(() => work(parsed, cancellationToken), cancellationToken).ConfigureAwait(false);
                 return 0;
             }
             catch (OperationCanceledException)

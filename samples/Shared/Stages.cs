@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Retro;
 using Retro.Training;
@@ -6,11 +7,11 @@ using Spectre.Console.Rendering;
 
 namespace Samples;
 
-/// <summary>Runs the stages of the sample one after the other, each with a bar that shows its rate and the time left.</summary>
+/// <summary>Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where the output is no terminal, with a line now and then.</summary>
 internal static class Stages
 {
     /// <summary>Runs one stage and gives back its result.</summary>
-    public static T Run<T>(string name, Func<IProgress<StageProgress>, T> work) => Show(name, bar => work(new BarProgress(name, bar)));
+    public static T Run<T>(string name, Func<IProgress<StageProgress>, T> work) => Show(name, bar => work(new StageReports(name, bar)));
 
     /// <summary>Runs one stage that gives nothing back.</summary>
     public static void Run(string name, Action<IProgress<StageProgress>> work)
@@ -24,52 +25,99 @@ internal static class Stages
     public static List<TrainingProgress> Train(string name, TimeSpan time, Action<IProgress<TrainingProgress>> work)
         => Show(name, bar =>
         {
-            StepProgress progress = new(name, time, bar);
+            StepReports progress = new(name, time, bar);
             work(progress);
             return progress.Steps;
         });
 
-    private static T Show<T>(string name, Func<ProgressTask, T> work)
-        => AnsiConsole.Progress()
+    private static T Show<T>(string name, Func<IBar, T> work)
+    {
+        if (!AnsiConsole.Profile.Capabilities.Interactive)
+        {
+            Stopwatch clock = Stopwatch.StartNew();
+            AnsiConsole.WriteLine(name);
+            T result = work(new Lines());
+            AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: done in {clock.Elapsed.TotalSeconds:0.0} s"));
+            return result;
+        }
+
+        return AnsiConsole.Progress()
             .AutoClear(false)
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 28 }, new PercentageColumn(), new RateColumn(), new RemainingTimeColumn(), new ElapsedTimeColumn())
             .Start(context =>
             {
                 ProgressTask bar = context.AddTask(Markup.Escape(name), maxValue: 1);
-                T result = work(bar);
+                T result = work(new Bar(bar));
                 bar.IsIndeterminate = false;
                 bar.Value = bar.MaxValue;
                 bar.StopTask();
                 return result;
             });
+    }
+
+    /// <summary>Where a stage shows how far it is; called from whichever thread does the work.</summary>
+    private interface IBar
+    {
+        /// <summary>Shows a state. A total of 0 or less is unknown.</summary>
+        void Show(string what, double done, double total);
+    }
+
+    private sealed class Bar(ProgressTask task) : IBar
+    {
+        public void Show(string what, double done, double total)
+        {
+            task.Description = Markup.Escape(what);
+            task.IsIndeterminate = total <= 0;
+            if (total > 0)
+            {
+                task.MaxValue = total;
+                task.Value = done;
+            }
+        }
+    }
+
+    /// <summary>A line every ten seconds, with the rate since the beginning and the time left at that rate.</summary>
+    private sealed class Lines : IBar
+    {
+        private static readonly TimeSpan s_between = TimeSpan.FromSeconds(10);
+        private readonly Stopwatch _clock = Stopwatch.StartNew();
+        private readonly Lock _lock = new();
+        private TimeSpan _next = s_between;
+
+        public void Show(string what, double done, double total)
+        {
+            lock (_lock)
+            {
+                TimeSpan now = _clock.Elapsed;
+                if (now < _next)
+                {
+                    return;
+                }
+
+                _next = now + s_between;
+                double rate = done / now.TotalSeconds;
+                string share = total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left") : "...";
+                AnsiConsole.WriteLine($"  {what}: {share}");
+            }
+        }
+    }
 
     /// <summary>Keeps each step; the bar counts tokens up to what the time will allow at the rate so far.</summary>
-    private sealed class StepProgress(string name, TimeSpan time, ProgressTask bar) : IProgress<TrainingProgress>
+    private sealed class StepReports(string name, TimeSpan time, IBar bar) : IProgress<TrainingProgress>
     {
         public List<TrainingProgress> Steps { get; } = [];
 
         public void Report(TrainingProgress value)
         {
             Steps.Add(value);
-            bar.Description = Markup.Escape(string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"));
-            bar.MaxValue = Math.Max(value.TokensPerSecond * time.TotalSeconds, value.Tokens);
-            bar.Value = value.Tokens;
+            bar.Show(string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"), value.Tokens, Math.Max(value.TokensPerSecond * time.TotalSeconds, value.Tokens));
         }
     }
 
-    /// <summary>Moves a bar; called from whichever thread does the work.</summary>
-    private sealed class BarProgress(string name, ProgressTask bar) : IProgress<StageProgress>
+    private sealed class StageReports(string name, IBar bar) : IProgress<StageProgress>
     {
         public void Report(StageProgress value)
-        {
-            bar.Description = value.Stage.Length == 0 || value.Stage == name ? Markup.Escape(name) : Markup.Escape($"{name}: {value.Stage}");
-            bar.IsIndeterminate = value.Total <= 0;
-            if (value.Total > 0)
-            {
-                bar.MaxValue = value.Total;
-                bar.Value = value.Done;
-            }
-        }
+            => bar.Show(name, value.Done, value.Total);
     }
 
     /// <summary>Units a second, as measured over the last seconds.</summary>

@@ -1,0 +1,203 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Tests.Build;
+
+namespace Retro.Tests.Samples;
+
+/// <summary>The quickstart as its users run it: a program of its own, from its command line to its exit code.</summary>
+public sealed class QuickstartTests : IDisposable
+{
+    private static readonly string Program = Path.Combine(
+        Fixtures.Root, "samples", "Quickstart", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Quickstart.dll");
+
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("quickstart");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    [Fact]
+    public void A_small_corpus_goes_all_the_way_to_a_table_a_report_and_text_with_sources()
+    {
+        string corpus = WriteCorpus();
+        Outcome run = Run("--corpus", corpus, "--minutes", "0.1", "--output", Out);
+
+        Assert.True(run.ExitCode == 0, run.Output + run.Errors);
+        Assert.Equal("", run.Errors);
+        Assert.DoesNotContain('\u001b', run.Output);
+        foreach (string row in new[] { "off", "random", "dense", "bm25", "hybrid" })
+        {
+            Assert.Contains($"│ {row} ", run.Output, StringComparison.Ordinal);
+        }
+
+        Assert.Contains("of 4 documents that are neither in the training set nor in the database", run.Output, StringComparison.Ordinal);
+        Assert.Contains("after chunk 1 it read:", run.Output, StringComparison.Ordinal);
+        string made = Path.Combine(Out, "corpus");
+        string report = Path.Combine(made, "report.html");
+        Assert.Contains($"Report: {report}", run.Output, StringComparison.Ordinal);
+        Assert.Contains("<svg", File.ReadAllText(report), StringComparison.Ordinal);
+
+        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(made, "database"), verify: true), heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true);
+        Assert.Equal(60, database.Documents.Count + heldOut.Documents.Count);
+        Assert.Empty(database.Documents.Select(d => d.Id).Intersect(heldOut.Documents.Select(d => d.Id)));
+        using RetroModel model = Checkpoint.Load(Path.Combine(made, "checkpoint"));
+        Assert.NotEmpty(model.Config.CrossAttentionLayers);
+    }
+
+    [Theory]
+    [InlineData("There is no folder or file", "--corpus", "nowhere")]
+    [InlineData("holds no .txt, .md, .jsonl or .xml file", "--corpus", "empty")]
+    [InlineData("The corpus has 1 document(s) to use", "--corpus", "single")]
+    [InlineData("The corpus is too short for one chunk", "--corpus", "short")]
+    [InlineData("broken.txt is not UTF-8: invalid byte 0xFF at byte 4", "--corpus", "broken")]
+    [InlineData("Line 2 of", "--corpus", "lines.jsonl")]
+    [InlineData("--minutes takes a number from 0.1 to 10000, not 'soon'", "--minutes", "soon")]
+    [InlineData("--megabytes takes a number from 0.001 to 100000, not '-1'", "--megabytes", "-1")]
+    public void Bad_input_gets_one_sentence_and_an_exit_code(string message, string option, string value)
+    {
+        foreach (string name in new[] { "empty", "single", "short", "broken" })
+        {
+            Directory.CreateDirectory(In(name));
+        }
+
+        File.WriteAllText(Path.Combine(In("single"), "a.txt"), "Only this.");
+        File.WriteAllText(Path.Combine(In("short"), "a.txt"), "Too short.");
+        File.WriteAllText(Path.Combine(In("short"), "b.txt"), "As short as that.");
+        File.WriteAllBytes(Path.Combine(In("broken"), "broken.txt"), [.. "abc "u8, 0xFF, .. " def"u8]);
+        File.WriteAllText(In("lines.jsonl"), "{\"id\":\"1\",\"title\":\"t\",\"text\":\"x\"}\n{\"id\":");
+
+        Outcome run = Run(option, option == "--corpus" ? In(value) : value, "--output", Out);
+
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains(message, run.Errors, StringComparison.Ordinal);
+        Assert.Single(run.Errors.Trim().Split('\n'));
+    }
+
+    [Fact]
+    public void What_cannot_be_read_is_skipped_with_a_count_where_asked()
+    {
+        string corpus = WriteCorpus();
+        File.WriteAllBytes(Path.Combine(corpus, "broken.md"), [0xFF, 0xFE, 0xFD]);
+        Outcome refused = Run("--corpus", corpus, "--output", Out);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("broken.md is not UTF-8", refused.Errors, StringComparison.Ordinal);
+
+        Outcome skipped = Run("--corpus", corpus, "--output", Out, "--skip-broken", "--minutes", "0.1");
+        Assert.Equal(0, skipped.ExitCode);
+        Assert.Contains("1 unreadable", skipped.Output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("train the tokenizer")]
+    [InlineData("cut chunks")]
+    [InlineData("train the embedder")]
+    [InlineData("embed chunks")]
+    [InlineData("find neighbors")]
+    [InlineData("train")]
+    [InlineData("measure, dense")]
+    public void Interrupted_in_any_stage_it_ends_with_130_and_what_it_left_is_whole_or_refused(string stage)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux() || OperatingSystem.IsMacOS(), "Interrupts are sent by kill.");
+        string corpus = WriteCorpus();
+        Outcome run = Run(process => line =>
+        {
+            if (line == stage)
+            {
+                Tool.Run("kill", _folder.FullName, "-INT", process.Id.ToString(CultureInfo.InvariantCulture));
+            }
+        }, "--corpus", corpus, "--minutes", "0.2", "--output", Out);
+
+        Assert.True(run.ExitCode == 130, $"exit code {run.ExitCode}: {run.Output}{run.Errors}");
+        Assert.Equal("Stopped. Nothing half-written is taken for whole; the same command starts again.", run.Errors.Trim());
+        foreach (string folder in new[] { "database", "held-out" }.Select(name => Path.Combine(Out, "corpus", name)).Where(Directory.Exists))
+        {
+            try
+            {
+                ChunkDatabase.Open(folder, verify: true).Dispose();
+            }
+            catch (DatabaseException)
+            {
+                // Refused: not taken for whole.
+            }
+        }
+
+        if (stage is "embed chunks" or "train")
+        {
+            Assert.Equal(0, Run("--corpus", corpus, "--minutes", "0.1", "--output", Out).ExitCode);
+        }
+    }
+
+    [Theory]
+    [InlineData("100k", "building")]
+    [InlineData("5000k", "bm25.bin")]
+    [InlineData("11m", "training.safetensors")]
+    public void A_full_disk_is_named_with_the_file_and_what_to_do(string size, string file)
+    {
+        Directory.CreateDirectory(Out);
+        Assert.SkipUnless(OperatingSystem.IsLinux() && Tool.Run("mount", _folder.FullName, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0, "A small file system cannot be mounted here.");
+        try
+        {
+            Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--output", Out);
+            Assert.Equal(1, run.ExitCode);
+            Assert.StartsWith("There is no space left on the disk to write", run.Errors, StringComparison.Ordinal);
+            Assert.Contains($"{file}'; free some space", run.Errors, StringComparison.Ordinal);
+            Assert.Single(run.Errors.Trim().Split('\n'));
+        }
+        finally
+        {
+            Tool.Run("umount", _folder.FullName, Out);
+        }
+    }
+
+    private string Out => In("out");
+
+    private string In(string name) => Path.Combine(_folder.FullName, name);
+
+    /// <summary>Sixty documents of made-up words.</summary>
+    private string WriteCorpus()
+    {
+        string folder = Directory.CreateDirectory(In("corpus")).FullName;
+        Random random = new(1);
+        string[] words = [.. Enumerable.Range(0, 400).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
+        for (int i = 0; i < 60; i++)
+        {
+            StringBuilder text = new();
+            for (int line = 0; line < 40; line++)
+            {
+                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
+            }
+
+            File.WriteAllText(Path.Combine(folder, $"{i}.md"), text.ToString());
+        }
+
+        return folder;
+    }
+
+    private Outcome Run(params string[] arguments) => Run(_ => _ => { }, arguments);
+
+    private Outcome Run(Func<Process, Action<string>> watch, params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", [Program, .. arguments])
+        {
+            WorkingDirectory = _folder.FullName,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        using Process process = Process.Start(start)!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        Action<string> seen = watch(process);
+        StringBuilder output = new();
+        while (process.StandardOutput.ReadLine() is { } line)
+        {
+            output.AppendLine(line);
+            seen(line);
+        }
+
+        process.WaitForExit();
+        return new Outcome(process.ExitCode, output.ToString(), errors.Result);
+    }
+
+    private sealed record Outcome(int ExitCode, string Output, string Errors);
+}
