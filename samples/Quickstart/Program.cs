@@ -8,9 +8,10 @@ Option<string> output = new("--output") { Description = "Folder for the database
 Option<int> seed = new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1 };
 Option<double> megabytes = Sample.Number("--megabytes", "Most text to take from the corpus; documents are chosen by the seed.", byDefault: 6, least: 0.001, most: 100_000);
 Option<bool> skipBroken = new("--skip-broken") { Description = "Leave out files and lines that cannot be read, with a count, instead of stopping." };
+Option<string?> embedder = new("--embedder") { Description = "A Hugging Face BERT or sentence-transformers folder that makes the chunks' keys. Default: a small embedder, trained on the corpus." };
 RootCommand root = new("Builds a retrieval database from text, trains a small RETRO on it, measures it on held-out text with retrieval on, off and random, and generates with sources.")
 {
-    corpus, minutes, output, seed, megabytes, skipBroken,
+    corpus, minutes, output, seed, megabytes, skipBroken, embedder,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new QuickstartRun(new QuickstartOptions(
     parsed.GetValue(corpus),
@@ -18,4 +19,5 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new Quic
     parsed.GetValue(output)!,
     parsed.GetValue(seed),
     (long)(parsed.GetValue(megabytes) * 1e6),
-    parsed.GetValue(skipBroken))).RunAsync(cancellationToken)).ConfigureAwait(false);
+    parsed.GetValue(skipBroken),
+    parsed.GetValue(embedder))).RunAsync(cancellationToken)).ConfigureAwait(false);

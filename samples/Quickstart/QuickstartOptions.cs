@@ -7,4 +7,5 @@ namespace Quickstart;
 /// <param name="Seed">Seed of every random choice.</param>
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
-internal sealed record QuickstartOptions(string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken);
+/// <param name="Embedder">Folder of a pretrained embedder; null to train a small one on the corpus.</param>
+internal sealed record QuickstartOptions(string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken, string? Embedder);

@@ -34,6 +34,9 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     /// <summary>Runs everything and prints what came out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
+        // A folder that is no embedder is refused before any work is done.
+        TextEmbedder? embedder = options.Embedder is { } pretrained ? Stages.Run("load the embedder", _ => TextEmbedder.Load(pretrained)) : null;
+
         // --- text ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken);
         string folder = Path.Combine(options.Output, FolderName(options.Corpus));
@@ -49,8 +52,9 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         ChunkDatabaseOptions fresh = new() { StartOver = true };
         using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
         using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
-        using TextEmbedder embedder = Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
+        embedder ??= Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
+        using TextEmbedder owned = embedder;
         embedder.Save(Path.Combine(folder, "embedder"));
         ChunkKeyer keyer = new(tokenizer, embedder);
         Stages.Run("embed chunks", progress => SearchStages.BuildKeys(database, keyer, progress, cancellationToken));

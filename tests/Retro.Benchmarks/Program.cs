@@ -4,6 +4,7 @@ using Retro.Benchmarks;
 Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
 {
     ["decoding"] = DecodingBenchmark.Run,
+    ["embedding"] = EmbeddingBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
 };
 

@@ -14,14 +14,14 @@ namespace Retro.Embedding;
 /// <summary>Texts to vectors: a tokenizer, a frozen <see cref="TextEncoder"/> and pooling.</summary>
 /// <remarks>
 /// A text is framed as [CLS] text [SEP] (a byte-level vocabulary has &lt;|endoftext|&gt; for both) and cut to the encoder's maximum length. Texts of equal length are computed together, without any
-/// padding, and as many at once as their length alone says (missing ones are filled in): matrix products choose their algorithm by shape, and this way a text meets the same ones, and gets the same
-/// bits, alone and among thousands. Safe for concurrent use.
+/// padding, and as many at once as their length alone says (missing ones are filled in), each batch on one core: matrix products choose their algorithm by shape and threads, and this way a text meets
+/// the same ones, and gets the same bits, alone and among thousands. Safe for concurrent use.
 /// </remarks>
 public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
 {
-    // Numbers of a layer's states that are computed at once, about (512 tokens at width 128): enough to pay for starting each operator, few enough that a single text is not made to wait.
-    private const int BatchNumbers = 1 << 16;
-    private const int CudaBatchNumbers = 1 << 21;
+    // Tokens that a core computes at once, about: enough for its matrix products to run near their best rate, few enough that a single text is not made to wait.
+    private const int BatchTokens = 256;
+    private const int CudaBatchTokens = 8192;
 
     private readonly RetroTokenizer _tokenizer;
     private readonly TextFrame _frame;
@@ -85,13 +85,20 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
             tokens[i] = Tokens(texts[i]);
         }
 
-        foreach (IGrouping<int, int> equal in Enumerable.Range(0, tokens.Length).GroupBy(i => tokens[i].Length).OrderBy(group => group.Key))
+        List<(int[] Texts, int Rows)> batches = [];
+        foreach (IGrouping<int, int> equal in Enumerable.Range(0, tokens.Length).GroupBy(i => tokens[i].Length).OrderByDescending(group => group.Key))
         {
-            int rows = Math.Max(1, (_device.type == DeviceType.CUDA ? CudaBatchNumbers : BatchNumbers) / (Dimensions * equal.Key));
-            foreach (int[] batch in equal.Chunk(rows))
+            int rows = Math.Max(1, (_device.type == DeviceType.CUDA ? CudaBatchTokens : BatchTokens) / equal.Key);
+            batches.AddRange(equal.Chunk(rows).Select(batch => (batch, rows)));
+        }
+
+        float[][] results = new float[batches.Count][];
+        TorchThreads.Run(batches.Count, _device, i => results[i] = EmbedBatch(tokens, batches[i].Texts, batches[i].Rows), oneThreadEach: true, cancellationToken);
+        for (int i = 0; i < results.Length; i++)
+        {
+            for (int row = 0; row < batches[i].Texts.Length; row++)
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                EmbedBatch(tokens, batch, rows, vectors);
+                results[i].AsSpan(row * Dimensions, Dimensions).CopyTo(vectors.Slice(batches[i].Texts[row] * Dimensions, Dimensions));
             }
         }
     }
@@ -126,7 +133,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     // Embeddings may be padded to a multiple of what the hardware likes; anything else is the tokenizer of another model.
     private static bool Fits(int vocabulary, int rows) => rows == vocabulary || (rows > vocabulary && rows - vocabulary < 128 && rows % 8 == 0);
 
-    private void EmbedBatch(int[][] tokens, int[] batch, int rows, Span<float> vectors)
+    private float[] EmbedBatch(int[][] tokens, int[] batch, int rows)
     {
         int length = tokens[batch[0]].Length;
         long[] ids = new long[rows * length];
@@ -144,11 +151,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         Tensor input = torch.tensor(ids, [rows, length], ScalarType.Int64, _device); // [B, T]
         Tensor pooled = Encoder.Pool(Encoder.forward(input)).to(ScalarType.Float32).cpu(); // [B, D]
         using TensorAccessor<float> data = pooled.data<float>();
-        float[] numbers = data.ToArray();
-        for (int row = 0; row < batch.Length; row++)
-        {
-            numbers.AsSpan(row * Dimensions, Dimensions).CopyTo(vectors.Slice(batch[row] * Dimensions, Dimensions));
-        }
+        return data.ToArray();
     }
 
     private string ComputeIdentity()

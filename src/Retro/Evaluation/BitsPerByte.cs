@@ -83,7 +83,7 @@ public static class BitsPerByte
                 long now = Interlocked.Add(ref done, batches[i].Sum(window => (long)window.EndTarget - window.FirstTarget));
                 progress?.Report(new StageProgress(stage, now, total));
             },
-            cancellationToken);
+            cancellationToken: cancellationToken);
         // Windows may share a chunk: added in one order, whichever was computed first.
         for (int i = 0; i < batches.Length; i++)
         {

@@ -16,15 +16,10 @@ internal static class EncoderFolder
         return encoder;
     }
 
-    public static float[] Embed(TextEmbedder embedder, string[] texts, int batch)
+    public static float[] Embed(TextEmbedder embedder, params string[] texts)
     {
         float[] vectors = new float[texts.Length * embedder.Dimensions];
-        for (int start = 0; start < texts.Length; start += batch)
-        {
-            string[] part = texts[start..Math.Min(start + batch, texts.Length)];
-            embedder.Embed(part, vectors.AsSpan(start * embedder.Dimensions, part.Length * embedder.Dimensions), CancellationToken.None);
-        }
-
+        embedder.Embed(texts, vectors);
         return vectors;
     }
 }
