@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Embedding;
 using Retro.Modeling;
+using Retro.Text;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -18,7 +19,7 @@ internal static class ThroughputBenchmark
         Console.WriteLine("| what | rate | multiply-adds, 10^9/s |");
         Console.WriteLine("|---|---|---|");
         MatrixProduct();
-        Embedding(TextEncoderConfig.Small(2048));
+        Embedding();
         RetroConfig config = RetroConfig.Mini with { ShiftedKeys = true, EncoderLayers = 1 };
         Training(config, rows: 2, batches: 1);
         Training(config, rows: 1, batches: 2);
@@ -35,20 +36,30 @@ internal static class ThroughputBenchmark
         Print("1024 x 1024 x 1024 matrix product", 1 / seconds, "products/s", (double)N * N * N / seconds);
     }
 
-    private static void Embedding(TextEncoderConfig config)
+    /// <summary>Real chunks, through everything between their tokens and their keys.</summary>
+    private static void Embedding()
     {
-        const int Rows = 64, Length = 66;
-        using IDisposable noGrad = no_grad();
-        using TextEncoder encoder = new(config);
-        encoder.eval();
-        using Tensor tokens = randint(config.VocabularySize, [Rows, Length], ScalarType.Int64);
-        double seconds = Median(9, () =>
+        const int Chunks = 1024, ChunkLength = 64;
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("retro-benchmark");
+        try
         {
-            using DisposeScope scope = NewDisposeScope();
-            encoder.Pool(encoder.call(tokens, null, null));
-        });
-        long perToken = config.Layers * ((4L * config.Width * config.Width) + (2L * config.Width * config.FeedForwardSize) + (2L * Length * config.Width));
-        Print($"embedding, {config.Layers} layers of width {config.Width}, {Rows} texts of {Length} tokens", Rows / seconds, "chunks/s", perToken * Rows * Length / seconds);
+            string[] texts = [.. Corpus.DotNetReferencePacks().Documents().Take(1500).Select(document => document.Text)];
+            BpeTrainer.Train(texts, 2048, folder.FullName);
+            RetroTokenizer tokenizer = RetroTokenizer.Load(folder.FullName);
+            ReadOnlyMemory<int>[] chunks = [.. texts.SelectMany(text => tokenizer.Encode(text).Chunk(ChunkLength)).Take(Chunks).Select(chunk => chunk.AsMemory())];
+            TextEncoderConfig config = TextEncoderConfig.Small(tokenizer.VocabularySize);
+            using TextEmbedder embedder = new(new TextEncoder(config), tokenizer);
+            ChunkKeyer keyer = new(tokenizer, embedder);
+            float[] keys = new float[chunks.Length * keyer.Dimensions];
+            double seconds = Median(5, () => keyer.Keys(chunks, keys));
+            long tokens = chunks.Sum(chunk => (long)chunk.Length + 2);
+            long perToken = config.Layers * ((4L * config.Width * config.Width) + (2L * config.Width * config.FeedForwardSize) + (2L * ChunkLength * config.Width));
+            Print($"keys of {chunks.Length} chunks of {ChunkLength} tokens, {config.Layers} layers of width {config.Width}", chunks.Length / seconds, "chunks/s", perToken * tokens / seconds);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 
     private static void Training(RetroConfig config, int rows, int batches)
