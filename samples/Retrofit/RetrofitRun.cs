@@ -58,7 +58,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         using Retrofit retrofit = Retrofit.From(decoder, new RetrofitOptions { ChunkLength = ChunkLength, Unfreeze = settings.Unfreeze, GateRank = settings.GateRank, ShiftedKeys = true });
         RetroModel model = retrofit.Model;
         long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.CrossAttentionLayers}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.CrossAttentionLayers.ToString()}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
         BitsPerByteOptions measure = new() { Tokens = window };
         BitsPerByteResult original = Stages.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 

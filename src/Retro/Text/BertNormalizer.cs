@@ -17,7 +17,7 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
         string text = cleanText || separateIdeographs ? Clean(original) : original;
         if (stripAccents)
         {
-            text = WithoutMarks(UnicodeForms.ToFormD(text));
+            text = WithoutMarks(UnicodeForms.ToFormD(text), anyKind: false);
         }
 
         return lowerCase ? LowerCase(text) : text;
@@ -66,14 +66,16 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
         => code is (>= 0x4E00 and <= 0x9FFF) or (>= 0x3400 and <= 0x4DBF) or (>= 0x20000 and <= 0x2A6DF) or (>= 0x2A700 and <= 0x2B73F)
             or (>= 0x2B740 and <= 0x2B81F) or (>= 0x2B920 and <= 0x2CEAF) or (>= 0xF900 and <= 0xFAFF) or (>= 0x2F800 and <= 0x2FA1F);
 
-    private static string WithoutMarks(string decomposed)
+    /// <summary>The text without its nonspacing marks, or without marks of any kind.</summary>
+    internal static string WithoutMarks(string decomposed, bool anyKind)
     {
         StringBuilder text = new(decomposed.Length);
         for (int i = 0; i < decomposed.Length; i++)
         {
             bool pair = char.IsHighSurrogate(decomposed[i]) && i + 1 < decomposed.Length && char.IsLowSurrogate(decomposed[i + 1]);
             int code = pair ? char.ConvertToUtf32(decomposed[i], decomposed[i + 1]) : decomposed[i];
-            if (CharUnicodeInfo.GetUnicodeCategory(code) != UnicodeCategory.NonSpacingMark)
+            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(code);
+            if (category != UnicodeCategory.NonSpacingMark && !(anyKind && category is (UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark)))
             {
                 text.Append(decomposed, i, pair ? 2 : 1);
             }

@@ -45,7 +45,8 @@ public sealed class RetroTokenizer
     /// <summary>The id that a text encoder sees first: [CLS] of a WordPiece vocabulary, <see cref="EndOfText"/> of the others.</summary>
     public int BeginOfText { get; }
 
-    /// <summary>Loads the tokenizer of a folder: <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE), <c>tokenizer.json</c>, <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
+    /// <summary>Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split), <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
+    /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
     /// <param name="folder">The folder.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
     public static RetroTokenizer Load(string folder)
@@ -53,12 +54,17 @@ public sealed class RetroTokenizer
         ArgumentException.ThrowIfNullOrEmpty(folder);
         bool Has(string name) => File.Exists(Path.Combine(folder, name));
 
+        if (Has(TokenizerJson.FileName))
+        {
+            return PretrainedFiles.Load(folder);
+        }
+
         if (Has(ByteLevelBpe.VocabularyFile) && Has(ByteLevelBpe.MergesFile))
         {
             return ByteLevelBpe.Load(folder);
         }
 
-        if (Has(TokenizerJson.FileName) || Has(SentencePiecePipeline.FileName))
+        if (Has(SentencePiecePipeline.FileName))
         {
             return PretrainedFiles.Load(folder);
         }
@@ -68,7 +74,7 @@ public sealed class RetroTokenizer
             return WordPiece.Load(folder);
         }
 
-        throw new CorpusException($"The folder {folder} holds no tokenizer: expected vocab.json with merges.txt, tokenizer.json, tokenizer.model or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
+        throw new CorpusException($"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
     }
 
     /// <summary>The ids of a text. Special tokens written in the text are plain characters; a lone surrogate, which is no text, is taken as U+FFFD.</summary>

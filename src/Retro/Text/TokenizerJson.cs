@@ -9,7 +9,11 @@ internal static class TokenizerJson
 {
     public const string FileName = "tokenizer.json";
 
+    // Ids number rows of an embedding; no vocabulary has near as many, and tables are made by the highest.
+    private const int HighestId = (1 << 24) - 1;
+
     private const string Contractions = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
+    private const string Tiktoken = @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
     private const string Rest = @"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
     public static TextPipeline Parse(byte[] bytes, string file)
@@ -19,7 +23,7 @@ internal static class TokenizerJson
             using JsonDocument document = JsonDocument.Parse(bytes);
             return Read(document.RootElement);
         }
-        catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException or ArgumentException or OverflowException)
+        catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException or ArgumentException or OverflowException or IndexOutOfRangeException)
         {
             throw new CorpusException($"The file {file} cannot be used as a tokenizer: {exception.Message} Take the file as the model's authors give it.", exception);
         }
@@ -89,6 +93,10 @@ internal static class TokenizerJson
                 return [UnicodeForms.ToFormD];
             case "Lowercase":
                 return [BertNormalizer.LowerCase];
+            case "StripAccents":
+                return [text => BertNormalizer.WithoutMarks(text, anyKind: true)];
+            case "Strip":
+                return [Strip(Flag(element, "strip_left", true), Flag(element, "strip_right", true))];
             case "Prepend":
                 string prefix = Text(element, "prepend");
                 return [text => text.Length == 0 ? text : prefix + text];
@@ -100,6 +108,9 @@ internal static class TokenizerJson
                 throw Unsupported("normalizer", element);
         }
     }
+
+    private static Func<string, string> Strip(bool left, bool right)
+        => text => left && right ? text.Trim() : left ? text.TrimStart() : right ? text.TrimEnd() : text;
 
     private static void ReadPreTokenizer(JsonElement element, List<PreTokenizer> splits, List<Func<string, bool, string>> changes)
     {
@@ -136,6 +147,9 @@ internal static class TokenizerJson
             case "Split":
                 splits.Add(ReadSplit(element));
                 break;
+            case "Digits":
+                splits.Add(new DigitPreTokenizer(Flag(element, "individual_digits", false)));
+                break;
             case "Metaspace":
                 ReadMetaspace(element, splits, changes);
                 break;
@@ -147,14 +161,17 @@ internal static class TokenizerJson
     private static PreTokenizer ReadSplit(JsonElement element)
     {
         string? expression = Part(element, "pattern") is { } pattern ? Part(pattern, "Regex")?.GetString() : null;
-        if (Text(element, "behavior") != "Isolated" || Flag(element, "invert", false))
+        bool inverted = Flag(element, "invert", false);
+
+        // The expressions below leave nothing between their matches, so that taking away what they do not match takes nothing away.
+        if ((Text(element, "behavior"), inverted) is not (("Isolated", _) or ("Removed", true)))
         {
-            throw Unsupported("pre_tokenizer", element, $"with the behavior {Text(element, "behavior")}");
+            throw Unsupported("pre_tokenizer", element, $"with the behavior {Text(element, "behavior")}{(inverted ? ", inverted" : "")}");
         }
 
         return expression switch
         {
-            Contractions + @"\p{N}{1,3}" + Rest => new Gpt4PreTokenizer(3),
+            Contractions + @"\p{N}{1,3}" + Rest or Tiktoken => new Gpt4PreTokenizer(3),
             Contractions + @"\p{N}" + Rest => new Gpt4PreTokenizer(1),
             @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" or @"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" => new Gpt2PreTokenizer(),
             _ => throw Unsupported("pre_tokenizer", element, $"at {expression ?? "a string"}"),
@@ -202,9 +219,9 @@ internal static class TokenizerJson
         foreach (JsonProperty entry in element.GetProperty("vocab").EnumerateObject())
         {
             int id = entry.Value.GetInt32();
-            if (id < 0 || !ids.Add(id) || !vocabulary.TryAdd(entry.Name, id))
+            if (id is < 0 or > HighestId || !ids.Add(id) || !vocabulary.TryAdd(entry.Name, id))
             {
-                throw new FormatException($"its vocabulary gives the id {id} to \"{entry.Name}\", which is negative or taken.");
+                throw new FormatException($"its vocabulary gives the id {id} to \"{entry.Name}\", which is {(id < 0 ? "negative" : id > HighestId ? $"above {HighestId}" : "taken")}.");
             }
         }
 
@@ -275,15 +292,16 @@ internal static class TokenizerJson
 
     private static (string Left, string Right) ReadMerge(JsonElement merge)
     {
-        string[] pair = merge.ValueKind == JsonValueKind.Array ? merge.EnumerateArray().Select(part => part.GetString()!).ToArray() : merge.GetString()!.Split(' ');
+        string[] pair = merge.ValueKind == JsonValueKind.Array ? merge.EnumerateArray().Select(part => part.GetString() ?? "").ToArray() : (merge.GetString() ?? "").Split(' ');
         return pair.Length == 2 && pair[0].Length > 0 && pair[1].Length > 0 ? (pair[0], pair[1]) : throw new FormatException($"its merge {merge.GetRawText()} is no pair.");
     }
 
     private static AddedToken ReadAdded(JsonElement element)
     {
         bool special = Flag(element, "special", false);
+        int id = element.GetProperty("id").GetInt32();
         return new AddedToken(
-            element.GetProperty("id").GetInt32(),
+            id is >= 0 and <= HighestId ? id : throw new FormatException($"an added token has the id {id}, which is {(id < 0 ? "negative" : $"above {HighestId}")}."),
             element.GetProperty("content").GetString() ?? throw new FormatException("an added token has no content."),
             special,
             Flag(element, "single_word", false),
@@ -317,7 +335,7 @@ internal static class TokenizerJson
                 {
                     if (Part(item, "SpecialToken") is { } special)
                     {
-                        string name = special.GetProperty("id").GetString()!;
+                        string name = special.GetProperty("id").GetString() ?? throw new FormatException("a special token of its template has no id.");
                         IEnumerable<int> ids = element.GetProperty("special_tokens").GetProperty(name).GetProperty("ids").EnumerateArray().Select(id => id.GetInt32());
                         (seen ? after : first).AddRange(ids);
                     }

@@ -12,7 +12,27 @@ public class PretrainedTokenizerTests
     [InlineData("{", "tokenizer")]
     [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Digits\"}, " + Model + "}", "pre_tokenizer \"Digits\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, " + Model + "}", "MergedWithNext")]
+    [InlineData("[]", "no model")]
+    [InlineData("null", "no model")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2000000000}, \"merges\": []}}", "above 16777215")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", "negative")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0.5}, \"merges\": []}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\\ud800\": 0}, \"merges\": []}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [null]}}", "no pair")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", null]]}}", "no pair")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}}", "dropout")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"<unk>\"}}", "<unk>")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 7}, \"unk_token\": \"a\"}}", "id 7")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}}", "unk_token")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}}", "[UNK]")]
+    [InlineData("{\"added_tokens\": [{\"id\": -3, \"content\": \"x\"}], " + Model + "}", "negative")]
+    [InlineData("{\"added_tokens\": [{\"id\": 2147483647, \"content\": \"x\"}], " + Model + "}", "above 16777215")]
+    [InlineData("{\"added_tokens\": [{\"id\": 3, \"content\": null}], " + Model + "}", "no content")]
+    [InlineData("{\"post_processor\": {\"type\": \"BertProcessing\", \"cls\": [], \"sep\": []}, " + Model + "}", "cannot be used")]
+    [InlineData("{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": null}}], \"special_tokens\": {}}, " + Model + "}", "no id")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "x+")]
     [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
     [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
@@ -28,6 +48,32 @@ public class PretrainedTokenizerTests
         string message = Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message;
         Assert.Contains(named, message, StringComparison.Ordinal);
         Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_truncated_file_is_refused_wherever_it_is_cut()
+    {
+        byte[] bytes = File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", "tokenizer.json"));
+        using TemporaryFolder folder = new();
+        for (int length = 0; length < bytes.Length - 2; length += 501)
+        {
+            folder.File("tokenizer.json", bytes[..length]);
+            Assert.Contains("cannot be used as a tokenizer", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData("false", "ab12a1|1", "ab|12|a|11")]
+    [InlineData("true", "ab12a٣", "ab|1|2|a|٣")]
+    public void Digits_are_set_apart(string individually, string text, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string symbols = string.Join(", ", "a b 1 2 | ٣ ab 12 11 2a 1a".Split(' ').Select((symbol, id) => $"\"{symbol}\": {id}"));
+        folder.File("tokenizer.json", $"{{\"pre_tokenizer\": {{\"type\": \"Digits\", \"individual_digits\": {individually}}}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{{symbols}}}, \"merges\": [\"2 a\", \"1 a\", \"a b\", \"1 2\", \"1 1\"]}}}}");
+
+        IReadOnlyList<Microsoft.ML.Tokenizers.EncodedToken> tokens = PretrainedTokenizer.Load(folder.Path).EncodeToTokens(text.Replace("|", "", StringComparison.Ordinal), out _);
+
+        Assert.Equal(expected.Split('|'), tokens.Select(token => token.Value));
     }
 
     [Fact]

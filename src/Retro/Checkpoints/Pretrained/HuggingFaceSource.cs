@@ -53,6 +53,11 @@ internal sealed class HuggingFaceSource : PretrainedSource
         said.RequireAllRead();
         config = Validate(config, configPath);
         using SafetensorsFolder files = SafetensorsFolder.Open(folder);
+        if (config.Layers > files.Names.Count)
+        {
+            throw new CheckpointException($"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
+        }
+
         List<StoredTensor> tensors = Name(family, config, files);
         string[] ignored = Check(family, config, tensors, files, configPath);
         string hash = files.Hash(cancellationToken);

@@ -66,6 +66,9 @@ internal class LlamaFamily : DecoderFamily
             throw config.Unsupported("hidden_act", $"\"{activation}\"", "\"silu\"");
         }
 
+        // Spoken of by some configs; another value is another model.
+        config.Require("rope_interleaved", false);
+        config.Require("use_mrope", false);
         PretrainedRotary rotary = PretrainedRotary.Read(config);
         int? keyValueHeads = config.Has("num_key_value_heads") ? config.Integer("num_key_value_heads") : defaultKeyValueHeads;
         return new()

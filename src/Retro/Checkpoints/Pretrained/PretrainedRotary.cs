@@ -18,9 +18,12 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         double? rotaryBase = Agree(config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
         double? fraction = oldFraction is null ? null
             : Agree(config, "the share of a head that is rotated", Value(parameters, "partial_rotary_factor"), Value(config, "partial_rotary_factor"), Value(config, oldFraction), Value(scaling, "partial_rotary_factor"));
-        if (oldFraction is null && Value(parameters, "partial_rotary_factor") is { Number: not 1 } partial)
+        foreach (PretrainedConfig? part in oldFraction is null ? (PretrainedConfig?[])[parameters, config, scaling] : [])
         {
-            throw parameters!.Unsupported(partial.Key, partial.Number.ToString(CultureInfo.InvariantCulture), "1");
+            if (Value(part, "partial_rotary_factor") is { Number: not 1 } partial)
+            {
+                throw part!.Unsupported(partial.Key, partial.Number.ToString(CultureInfo.InvariantCulture), "1");
+            }
         }
 
         if (parameters is not null && scaling is not null && Scaling(parameters) != Scaling(scaling))

@@ -23,6 +23,9 @@ internal sealed class SentencePieceModel
     /// <summary>U+2581, which stands for a space in pieces.</summary>
     public const char Space = '\u2581';
 
+    private string _begin = "<s>";
+    private string _end = "</s>";
+
     public List<Piece> Pieces { get; } = [];
 
     /// <summary>1 unigram, 2 BPE, 3 words, 4 characters.</summary>
@@ -34,9 +37,11 @@ internal sealed class SentencePieceModel
 
     public int UnknownId { get; private set; }
 
-    public int BeginId { get; private set; } = 1;
+    /// <summary>Id of the piece before a text; -1 where the vocabulary has none.</summary>
+    public int BeginId { get; private set; }
 
-    public int EndId { get; private set; } = 2;
+    /// <summary>Id of the piece after a text; -1 where the vocabulary has none.</summary>
+    public int EndId { get; private set; }
 
     public string UnknownSurface { get; private set; } = " \u2047 ";
 
@@ -80,6 +85,8 @@ internal sealed class SentencePieceModel
         }
 
         model.UnknownId = model.Pieces.FindIndex(piece => piece.Kind == PieceKind.Unknown);
+        model.BeginId = model.Pieces.FindIndex(piece => piece.Kind == PieceKind.Control && piece.Text == model._begin);
+        model.EndId = model.Pieces.FindIndex(piece => piece.Kind == PieceKind.Control && piece.Text == model._end);
         return model.Pieces.Count == 0 ? throw new FormatException("it holds no pieces")
             : model.UnknownId < 0 ? throw new FormatException("it has no unknown piece")
             : model;
@@ -148,14 +155,14 @@ internal sealed class SentencePieceModel
                 case 35:
                     ByteFallback = reader.Integer() != 0;
                     break;
-                case 41:
-                    BeginId = reader.Integer();
-                    break;
-                case 42:
-                    EndId = reader.Integer();
-                    break;
                 case 44:
                     UnknownSurface = reader.String();
+                    break;
+                case 46:
+                    _begin = reader.String();
+                    break;
+                case 47:
+                    _end = reader.String();
                     break;
                 default:
                     reader.Skip();
