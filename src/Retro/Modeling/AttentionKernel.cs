@@ -41,7 +41,9 @@ internal static class AttentionKernel
         Tensor attended = IsFused
             ? Fused(q, k, v, mask, causal, positions, positionShape)
             : Explicit(q, k, v, mask, positions, positionShape);
-        return attended.view(groups, batch, shared, queries, size).permute(1, 3, 0, 2, 4).reshape(batch, queries, heads * size);
+        return batch * queries == 1
+            ? attended.view(1, 1, heads * size)
+            : attended.view(groups, batch, shared, queries, size).permute(1, 3, 0, 2, 4).reshape(batch, queries, heads * size);
     }
 
     /// <summary>Attends by scaled_dot_product_attention. q, k and v have the same number of heads.</summary>

@@ -103,7 +103,10 @@ internal sealed class AttentionParts
 
     /// <summary>[N, A, heads·S] to [heads, N, A, S], contiguous.</summary>
     public Tensor Split(Tensor x, long heads)
-        => x.view(x.shape[0], x.shape[1], heads, _shape.HeadSize).permute(2, 0, 1, 3).contiguous();
+    {
+        long rows = x.shape[0], queries = x.shape[1];
+        return rows * queries == 1 ? x.view(heads, 1, 1, _shape.HeadSize) : x.view(rows, queries, heads, _shape.HeadSize).permute(2, 0, 1, 3).contiguous();
+    }
 
     /// <summary>Projects sinusoids of distances, [W, D], to [H, S, W].</summary>
     public Tensor ProjectDistances(Tensor sinusoids)

@@ -74,8 +74,9 @@ public sealed class AttentionPlan
     /// <param name="positions">Each row's position of the new token, on the device of the states, [B] of int64.</param>
     /// <param name="keys">L: one more than the largest position.</param>
     /// <param name="equal">Whether all rows have the same position.</param>
+    /// <param name="tables">Positions that earlier steps have looked up.</param>
     /// <param name="dtype">Type of the states.</param>
-    internal static AttentionPlan CausalStep(RetroConfig config, Tensor positions, long keys, bool equal, ScalarType dtype)
+    internal static AttentionPlan CausalStep(RetroConfig config, Tensor positions, long keys, bool equal, DecodingTables tables, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
         bool windowed = config.SlidingWindow is int window && window < keys;
@@ -100,7 +101,7 @@ public sealed class AttentionPlan
 
         if (config.Positions == PositionKind.Rotary)
         {
-            rotation = DecoderRotation(config, positions.unsqueeze(-1), dtype);
+            rotation = equal ? tables.Causal(keys - 1, dtype, positions.device) : DecoderRotation(config, positions.unsqueeze(-1), dtype);
             rotation.MoveToOuterDisposeScope();
         }
 
@@ -189,7 +190,7 @@ public sealed class AttentionPlan
         RotaryTable? queries = null, keys = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            queries = RetrievalRotation(config, arange(chunk - 1, (2 * chunk) - 1, ScalarType.Float64, device), config.HeadSize, dtype);
+            queries = CrossQueryRotation(config, dtype, device);
             keys = RetrievalRotation(config, arange(length, ScalarType.Float64, device), config.HeadSize, dtype).Repeat(neighbors);
             queries.MoveToOuterDisposeScope();
             keys.MoveToOuterDisposeScope();
@@ -202,9 +203,10 @@ public sealed class AttentionPlan
     /// <param name="config">The model's configuration.</param>
     /// <param name="positions">Each row's position of the new token, [B] of int64.</param>
     /// <param name="neighbors">K of the cached keys.</param>
-    /// <param name="valid">Which cached keys hold something, [B, K·R] of bool.</param>
+    /// <param name="tables">Positions that earlier steps have looked up.</param>
+    /// <param name="mask">Which cached keys hold something, see <see cref="DecodingMask"/>.</param>
     /// <param name="dtype">Type of the states.</param>
-    internal static AttentionPlan ChunkedCrossStep(RetroConfig config, Tensor positions, long neighbors, Tensor valid, ScalarType dtype)
+    internal static AttentionPlan ChunkedCrossStep(RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
         long length = config.RetrievedLength, chunk = config.ChunkLength;
@@ -213,7 +215,7 @@ public sealed class AttentionPlan
         Tensor? rows = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            rotation = RetrievalRotation(config, (query + (chunk - 1)).unsqueeze(-1), config.HeadSize, dtype);
+            rotation = tables.ChunkedCross(query, dtype);
             rotation.MoveToOuterDisposeScope();
         }
         else if (config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
@@ -224,8 +226,8 @@ public sealed class AttentionPlan
 
         return new()
         {
-            Mask = Hidden(valid.reshape(1, -1, 1, neighbors * length), dtype).MoveToOuterDisposeScope(),
-            HasKey = valid.any(-1, keepdim: true).to_type(dtype).unsqueeze(-1).MoveToOuterDisposeScope(),
+            Mask = mask.Additive,
+            HasKey = mask.HasKey,
             QueryRotation = rotation,
             DistanceRows = rows,
         };
@@ -241,6 +243,13 @@ public sealed class AttentionPlan
 
         using Tensor positions = arange(config.RetrievedLength, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype).Repeat(neighbors);
+    }
+
+    /// <summary>The rotation of chunked cross-attention's queries, at every place of a block.</summary>
+    internal static RotaryTable CrossQueryRotation(RetroConfig config, ScalarType dtype, Device device)
+    {
+        using Tensor positions = arange(config.ChunkLength - 1, (2L * config.ChunkLength) - 1, ScalarType.Float64, device);
+        return RetrievalRotation(config, positions, config.HeadSize, dtype);
     }
 
     /// <summary>Sinusoids of chunked cross-attention's distances 2M − 2 down to M − 1 − R; null where positions are not Transformer-XL's.</summary>
@@ -259,7 +268,8 @@ public sealed class AttentionPlan
         return (repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens).MoveToOuterDisposeScope();
     }
 
-    private static Tensor Hidden(Tensor valid, ScalarType dtype)
+    /// <summary>What is added to the logits of keys, zero where they are valid.</summary>
+    internal static Tensor Hidden(Tensor valid, ScalarType dtype)
     {
         using Tensor hidden = valid.logical_not();
         return Additive(hidden, dtype);
@@ -286,7 +296,8 @@ public sealed class AttentionPlan
         return ones * Masked;
     }
 
-    private static RotaryTable DecoderRotation(RetroConfig config, Tensor positions, ScalarType dtype)
+    /// <summary>The rotation of decoder self-attention at some positions, as float64 or int64.</summary>
+    internal static RotaryTable DecoderRotation(RetroConfig config, Tensor positions, ScalarType dtype)
         => RotaryTable.Create(positions, RotaryTable.Frequencies(config.RotarySize, config.RotaryBase, config.RotaryScaling), dtype);
 
     private static RotaryTable RetrievalRotation(RetroConfig config, Tensor positions, int headSize, ScalarType dtype)

@@ -86,7 +86,8 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
         Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.RetrievedLength);
-        return (_parts.Output(attended) * plan.HasKey!).MoveToOuterDisposeScope();
+        Tensor output = _parts.Output(attended);
+        return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
     }
 
     internal CrossAttentionCache NewCache() => new(_config);

@@ -14,6 +14,7 @@ public sealed class DecodingCache : IDisposable
     private readonly int _firstCrossLayer;
     private Tensor? _chunkStates; // [B, M, D]: what the unfinished chunk's tokens left after self-attention of the first cross-attention layer
     private Tensor? _valid;       // [B, K·R] of bool
+    private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
     private bool _disposed;
 
@@ -24,6 +25,7 @@ public sealed class DecodingCache : IDisposable
         _rowLengths = new long[rows];
         Self = [.. model.Layers.Select(layer => layer.SelfAttention.NewCache(model.Config, this))];
         _cross = [.. model.Layers.Select(layer => layer.CrossAttention?.NewCache())];
+        Tables = new(model.Config);
         _firstCrossLayer = Array.FindIndex(_cross, cache => cache is not null);
     }
 
@@ -34,13 +36,15 @@ public sealed class DecodingCache : IDisposable
     public IReadOnlyList<long> Lengths => _rowLengths;
 
     /// <summary>Bytes of the cached tensors.</summary>
-    public long ByteLength => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid);
+    public long ByteLength => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
 
     internal RetroModel Model { get; }
 
     internal int InitialCapacity { get; }
 
     internal SelfAttentionCache[] Self { get; }
+
+    internal DecodingTables Tables { get; }
 
     internal DecodingPass Pass { get; private set; } = DecodingPass.None;
 
@@ -88,6 +92,7 @@ public sealed class DecodingCache : IDisposable
         if (_valid is not null)
         {
             Replace(ref _valid, _valid.index_select(0, index));
+            ForgetMask();
         }
     }
 
@@ -110,6 +115,8 @@ public sealed class DecodingCache : IDisposable
             cache?.Dispose();
         }
 
+        Tables.Dispose();
+        ForgetMask();
         _chunkStates?.Dispose();
         _valid?.Dispose();
         _chunkStates = _valid = null;
@@ -121,8 +128,8 @@ public sealed class DecodingCache : IDisposable
 
     internal bool IsFirstCrossLayer(int layer) => layer == _firstCrossLayer;
 
-    /// <summary>Which cached neighbors' tokens hold something, [B, K·R]; null before any were given.</summary>
-    internal Tensor? Valid => _valid;
+    /// <summary>Which cached neighbors' tokens hold something; null before any were given.</summary>
+    internal DecodingMask? Mask(ScalarType dtype) => _valid is null ? null : _mask ??= DecodingMask.Create(_valid, dtype);
 
     /// <summary>Begins a pass; positions are those of a step's new tokens, on the model's device.</summary>
     internal void Begin(DecodingPass pass) => Pass = pass;
@@ -179,6 +186,7 @@ public sealed class DecodingCache : IDisposable
         {
             using Tensor index = Index(without);
             _valid.index_fill_(0, index, false);
+            ForgetMask();
         }
 
         if (encoded is null)
@@ -225,6 +233,7 @@ public sealed class DecodingCache : IDisposable
         }
 
         _valid!.index_copy_(0, rowIndex, mask);
+        ForgetMask();
     }
 
     internal static long BytesOf(Tensor? tensor) => tensor is null ? 0 : tensor.numel() * tensor.element_size();
@@ -243,6 +252,12 @@ public sealed class DecodingCache : IDisposable
         {
             Replace(ref place, place.index_select(1, rows));
         }
+    }
+
+    private void ForgetMask()
+    {
+        _mask?.Dispose();
+        _mask = null;
     }
 
     private Tensor ChunkStates(Tensor like)

@@ -77,9 +77,9 @@ public sealed partial class RetroModel
         }
 
         using DisposeScope scope = NewDisposeScope();
-        long smallest = ids.min().ToInt64(), largest = ids.max().ToInt64();
-        if (smallest < 0 || largest >= Config.VocabularySize)
+        if (ids.lt(0).logical_or(ids.ge(Config.VocabularySize)).any().ToBoolean())
         {
+            long smallest = ids.min().ToInt64(), largest = ids.max().ToInt64();
             throw new ArgumentException(
                 $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
                 name);

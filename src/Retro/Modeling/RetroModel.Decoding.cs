@@ -85,7 +85,7 @@ public sealed partial class RetroModel
         Tensor positions = tensor(lengths, device: tokens.device);
         cache.Begin(new(IsPrefill: false, longest + 1, equal, positions, null));
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
-        AttentionPlan plan = AttentionPlan.CausalStep(Config, positions, longest + 1, equal, x.dtype);
+        AttentionPlan plan = AttentionPlan.CausalStep(Config, positions, longest + 1, equal, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
@@ -97,9 +97,9 @@ public sealed partial class RetroModel
                 if (cache.IsFirstCrossLayer(i))
                 {
                     ReadNeighbors(cache, cache.KeepStates(h), neighbors, valid);
-                    if (cache.Valid is not null)
+                    if (cache.Mask(x.dtype) is { } mask)
                     {
-                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.RetrievedLength, cache.Valid, x.dtype);
+                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.RetrievedLength, cache.Tables, mask, x.dtype);
                         crossPlan.MoveToOuterDisposeScope();
                     }
                 }

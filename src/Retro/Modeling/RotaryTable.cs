@@ -70,12 +70,33 @@ public sealed class RotaryTable
     /// <summary>The table for sequences that hold these positions several times over.</summary>
     internal RotaryTable Repeat(long times) => times == 1 ? this : new(_cosines.repeat(times, 1), _sines.repeat(times, 1));
 
+    /// <summary>The table of one of these positions alone, for every row; a view.</summary>
+    internal RotaryTable At(long index) => new(_cosines.narrow(0, index, 1), _sines.narrow(0, index, 1));
+
+    /// <summary>The table of one of these positions for each row, [N] of int64.</summary>
+    internal RotaryTable At(Tensor indices) => new(_cosines.index_select(0, indices).unsqueeze(1), _sines.index_select(0, indices).unsqueeze(1));
+
     /// <summary>Hands the tensors to the scope around the current one.</summary>
     internal void MoveToOuterDisposeScope()
     {
         _cosines.MoveToOuterDisposeScope();
         _sines.MoveToOuterDisposeScope();
     }
+
+    /// <summary>Takes the tensors out of every scope; <see cref="Dispose"/> frees them.</summary>
+    internal void DetachFromDisposeScope()
+    {
+        _cosines.DetachFromDisposeScope();
+        _sines.DetachFromDisposeScope();
+    }
+
+    internal void Dispose()
+    {
+        _cosines.Dispose();
+        _sines.Dispose();
+    }
+
+    internal long ByteLength => DecodingCache.BytesOf(_cosines) + DecodingCache.BytesOf(_sines);
 
     private Tensor RotateAll(Tensor x) => (x * _cosines).addcmul(x.roll(_size / 2, -1), _sines, 1);
 
