@@ -6,36 +6,38 @@ using static TorchSharp.torch;
 
 namespace Retro.Benchmarks;
 
-/// <summary>Time of one more token after a context: with caches, and by running the whole sequence again.</summary>
+/// <summary>Time of one more token after a context: with caches, by running the whole sequence again, and against the time that reading weights and caches from memory takes.</summary>
 internal static class DecodingBenchmark
 {
     private const int CachedTokens = 64;
-    private const int RecomputedTokens = 3;
 
     public static void Run()
     {
-        foreach ((string name, RetroConfig config) in new[]
+        double bandwidth = Bandwidth();
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Batch 1, float32, {get_num_threads()} threads, libtorch {__version__}; memory is read at {bandwidth / 1e9:F1} GB/s (a sum of 256 MB)."));
+        foreach ((string name, RetroConfig config, int recomputedTokens) in new[]
         {
-            ("Mini, rotary", RetroConfig.Mini),
-            ("Mini, Transformer-XL", RetroConfig.Mini with { Positions = PositionKind.TransformerXl }),
+            ("Mini, rotary", RetroConfig.Mini, 3),
+            ("Mini, Transformer-XL", RetroConfig.Mini with { Positions = PositionKind.TransformerXl }, 3),
+            ("Small, rotary", RetroConfig.Small, 1),
         })
         {
             manual_seed(1);
             using RetroModel model = new(config);
             model.eval();
             Console.WriteLine();
-            Console.WriteLine($"**{name}**: {config.Layers} layers of width {config.Width}, {config.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters; batch 1, {get_num_threads()} threads, libtorch {__version__}");
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
             Console.WriteLine();
-            Console.WriteLine("| tokens of context | cached, ms a token | recomputed, ms a token | ratio | cache, KB |");
-            Console.WriteLine("|---|---|---|---|---|");
+            Console.WriteLine("| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of it that memory needs | cache, KB |");
+            Console.WriteLine("|---|---|---|---|---|---|---|");
             foreach (int context in new[] { 128, 512, 2048 })
             {
-                Console.WriteLine(Row(model, context));
+                Console.WriteLine(Row(model, context, recomputedTokens, bandwidth));
             }
         }
     }
 
-    private static string Row(RetroModel model, int context)
+    private static string Row(RetroModel model, int context, int recomputedTokens, double bandwidth)
     {
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
@@ -46,7 +48,7 @@ internal static class DecodingBenchmark
 
         // The recomputed pass first warms up what both share.
         List<double> recomputed = [];
-        for (int i = -1; i < RecomputedTokens; i++)
+        for (int i = -1; i < recomputedTokens; i++)
         {
             int now = context + 1 + Math.Max(i, 0);
             long start = Stopwatch.GetTimestamp();
@@ -60,15 +62,58 @@ internal static class DecodingBenchmark
         // 64 tokens complete one chunk, so its encoding is in the mean.
         using DecodingCache cache = model.NewCache(1, length);
         model.Prefill(cache, tokens.narrow(1, 0, context), null, neighbors.narrow(1, 0, context / config.ChunkLength));
-        long begin = Stopwatch.GetTimestamp();
+        List<double> plain = [];
+        double all = 0;
         for (int t = context; t < length; t++)
         {
             using DisposeScope step = NewDisposeScope();
-            Tensor? given = cache.CompletesChunk(0) ? neighbors.select(1, ((t + 1) / config.ChunkLength) - 1) : null;
+            bool completes = cache.CompletesChunk(0);
+            Tensor? given = completes ? neighbors.select(1, ((t + 1) / config.ChunkLength) - 1) : null;
+            long begin = Stopwatch.GetTimestamp();
             model.Step(cache, tokens.select(1, t), given);
+            double took = Stopwatch.GetElapsedTime(begin).TotalMilliseconds;
+            all += took;
+            if (!completes)
+            {
+                plain.Add(took);
+            }
         }
 
-        double cached = Stopwatch.GetElapsedTime(begin).TotalMilliseconds / CachedTokens, full = recomputed.Order().ElementAt(recomputed.Count / 2);
-        return string.Create(CultureInfo.InvariantCulture, $"| {context} | {cached:F2} | {full:F1} | {full / cached:F0} | {cache.ByteLength / 1024} |");
+        double cached = all / CachedTokens, full = Median(recomputed), one = Median(plain), needed = BytesRead(config, context + (CachedTokens / 2)) / bandwidth * 1000;
+        return string.Create(CultureInfo.InvariantCulture, $"| {context} | {cached:F2} | {full:F0} | {full / cached:F0} | {one:F2} | {100 * needed / one:F0} % | {cache.ByteLength / 1024} |");
+    }
+
+    /// <summary>What a step reads: every weight of the decoder but keys and values of cross-attention, which are cached, and a row of an embedding that is no head; and the cached keys and values.</summary>
+    private static double BytesRead(RetroConfig config, int context)
+    {
+        long weights = config.Parameters()
+            .Where(parameter => !parameter.Name.StartsWith("encoder.", StringComparison.Ordinal)
+                && !parameter.Name.Contains(".cca.k.", StringComparison.Ordinal) && !parameter.Name.Contains(".cca.v.", StringComparison.Ordinal)
+                && !(parameter.Name == "embedding.weight" && !config.TieEmbeddings))
+            .Sum(parameter => parameter.Count);
+        long self = 2L * config.Layers * (config.KeyValueHeads ?? config.Heads) * config.HeadSize * context;
+        long cross = 2L * config.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Neighbors * config.RetrievedLength;
+        return sizeof(float) * (double)(weights + self + cross);
+    }
+
+    private static double Bandwidth()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor large = zeros(64L << 20);
+        double best = double.PositiveInfinity;
+        for (int i = 0; i < 5; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            large.sum();
+            best = Math.Min(best, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        return large.numel() * sizeof(float) / best;
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted[sorted.Length / 2];
     }
 }
