@@ -64,7 +64,7 @@ public sealed partial record RetroConfig
         ShareEncoderEmbedding = true,
     }.Validate();
 
-    /// <summary>A model for one small accelerator: 8 layers of width 512, vocabulary 8,192. About 45M parameters.</summary>
+    /// <summary>A model for one small accelerator: 8 layers of width 512, vocabulary 8,192. About 39M parameters.</summary>
     public static RetroConfig Small { get; } = new RetroConfig
     {
         VocabularySize = 8192,

@@ -53,15 +53,20 @@ public class CausalityTests
         }
     }
 
-    [Fact]
-    public void P03_a_token_acts_from_its_own_position_on_when_neighbors_are_retrieved_anew()
+    [Theory]
+    [InlineData("rotary")]
+    [InlineData("transformer-xl")]
+    [InlineData("shifted keys")]
+    [InlineData("r below m")]
+    [InlineData("m 1")]
+    public void P03_a_token_acts_from_its_own_position_on_when_neighbors_are_retrieved_anew(string name)
     {
-        RetroConfig config = ModelCase.Config("rotary");
+        RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
         int[][] database = [.. Enumerable.Range(0, 60).Select(_ => ModelCase.Tokens(config, 1, config.RetrievedLength).data<long>().Select(id => (int)id).ToArray())];
-        using Bm25Index index = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, config.ChunkLength));
+        using Bm25Index index = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, Math.Min(config.ChunkLength, config.RetrievedLength)));
         long length = 4 * config.ChunkLength;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         Tensor retrieved = Retrieve(index, database, tokens, config);
@@ -139,10 +144,11 @@ public class CausalityTests
         }
     }
 
-    [Fact]
-    public void P05_with_cross_attention_in_the_last_layer_alone_a_chunk_acts_on_its_direct_span_alone()
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P05_with_cross_attention_in_the_last_layer_alone_a_chunk_acts_on_its_direct_span_alone(string name)
     {
-        RetroConfig config = ModelCase.Config("last layer alone");
+        RetroConfig config = ModelCase.Config(name) with { CrossAttentionLayers = [3] };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
@@ -170,7 +176,8 @@ public class CausalityTests
         {
             long[] documents = new long[2];
             index.Search(ids.AsSpan(start, config.ChunkLength).ToArray().Select(id => (int)id).ToArray(), documents, new double[2]);
-            found.AddRange(documents.SelectMany(document => database[document]).Select(id => (long)id));
+            // A chunk of a single token may be found in fewer than two documents; the first one then stands for what is missing.
+            found.AddRange(documents.SelectMany(document => database[Math.Max(document, 0)]).Select(id => (long)id));
         }
 
         return tensor(found.ToArray()).view(1, -1, 2, config.RetrievedLength);

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using FsCheck;
 using FsCheck.Fluent;
 using Retro.Modeling;
@@ -7,7 +8,7 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Modeling;
 
 /// <summary>Chunked cross-attention against a literal reading of its definition, position by position, at generated sizes and masks (property 6 and the closed form of any length).</summary>
-public class ChunkedCrossAttentionTests
+public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 {
     private sealed record Sizes(int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Masked, int Seed);
 
@@ -28,6 +29,47 @@ public class ChunkedCrossAttentionTests
 
         Prop.ForAll(sizes.ToArbitrary(), Agrees).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
     }
+
+    [Theory]
+    [InlineData(PositionKind.Rotary)]
+    [InlineData(PositionKind.TransformerXl)]
+    public void Activation_memory_is_linear_in_the_sequence(PositionKind positions)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux() && NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "malloc_trim", out _), "The memory that a process has in use is asked of glibc.");
+        RetroConfig config = RetroConfig.Mini with { Width = 64, Heads = 4, HeadSize = 16, EncoderWidth = 64, ChunkLength = 32, RetrievedLength = 64, RetrievalPositions = positions };
+        using ChunkedCrossAttention layer = new(config);
+        Grown(layer, config, 512);
+        double small = Grown(layer, config, 2048), large = Grown(layer, config, 8192);
+        output.WriteLine(FormattableString.Invariant($"{positions}: {small / 1e6:F1} MB for 2,048 tokens, {large / 1e6:F1} MB for 8,192"));
+
+        // Logits are [H, T, K·R]: 4 times the tokens, 4 times the memory. Of a square of the sequence it would be 16 times.
+        Assert.InRange(large / small, 3, 5);
+        Assert.True(small > sizeof(float) * 2048.0 * config.Heads * 2 * config.RetrievedLength, "Less memory than the logits take: the test measures nothing.");
+    }
+
+    // What the process holds more of while the graph of a forward pass is kept.
+    private static double Grown(ChunkedCrossAttention layer, RetroConfig config, long tokens)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long chunks = tokens / config.ChunkLength;
+        Tensor x = randn(1, tokens, config.Width), encoded = randn([1, chunks, 2, config.RetrievedLength, config.EncoderWidth], requires_grad: true);
+        AttentionPlan plan = AttentionPlan.ChunkedCross(config, tokens, chunks, 2, null, ScalarType.Float32, CPU);
+        LiveTensors.Settled();
+        long before = InUse();
+        layer.call(x, encoded, plan);
+        return InUse() - before;
+    }
+
+    // Free memory goes back to the system first, so that what the process holds is what it uses.
+    private static long InUse()
+    {
+        _ = Trim(0);
+        return Environment.SystemPageSize * long.Parse(File.ReadAllText("/proc/self/statm").Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    [DllImport("libc", EntryPoint = "malloc_trim")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Trim(nuint keep);
 
     private static bool Agrees(Sizes sizes)
     {

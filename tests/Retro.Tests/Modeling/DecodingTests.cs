@@ -153,9 +153,7 @@ public class DecodingTests
     }
 
     [Theory]
-    [InlineData("rotary")]
-    [InlineData("transformer-xl")]
-    [InlineData("shifted keys")]
+    [MemberData(nameof(Names))]
     public void P21_any_number_of_neighbors_runs_and_may_change_from_chunk_to_chunk(string name)
     {
         RetroConfig config = ModelCase.Config(name);

@@ -191,6 +191,10 @@ public class RetroModelTests
 
         Fails<ShapeException>("[B, T]", tokens.view(-1), null, null);
         Fails<ShapeException>("at least one", zeros([2, 0], ScalarType.Int64), null, null);
+        Fails<ShapeException>("at least one", zeros([0, 3], ScalarType.Int64), null, null);
+        Fails<ArgumentException>("meta", empty([2, 8], ScalarType.Int64, new Device("meta")), null, null);
+        Fails<ArgumentException>("meta", tokens, empty(neighbors.shape, ScalarType.Int64, new Device("meta")), null);
+        Fails<ArgumentException>("meta", tokens, neighbors, empty(neighbors.shape, ScalarType.Bool, new Device("meta")));
         Fails<ArgumentException>("Int64", tokens.to_type(ScalarType.Int32), null, null);
         Fails<ArgumentException>("from 0 to 29", tokens.zero_().index_fill_(1, tensor(new long[] { 3 }), 29), null, null);
         tokens.zero_();
