@@ -95,14 +95,15 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
     private RetroTokenizer LoadTokenizer()
     {
         string path = settings.Tokenizer ?? (Directory.Exists(settings.Model) ? settings.Model : Beside(settings.Model));
-        return Directory.Exists(path) ? RetroTokenizer.Load(path) : Llama2CTokenizer.Load(path);
+        return path.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(path) : RetroTokenizer.Load(path);
     }
 
-    /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin.</summary>
+    /// <summary>llama2.c names its tokenizers tok512.bin or tokenizer.bin; a SentencePiece model may lie there instead.</summary>
     private static string Beside(string model)
     {
         string folder = Path.GetDirectoryName(Path.GetFullPath(model))!;
         string[] found = [.. Directory.EnumerateFiles(folder, "tok*.bin").Where(path => Path.GetFullPath(path) != Path.GetFullPath(model))];
-        return found.Length == 1 ? found[0] : Directory.EnumerateFiles(folder, "*.model").Any() ? folder : throw new CheckpointException($"{folder} holds {found.Length} files tok*.bin; name the model's tokenizer with --tokenizer.");
+        found = found.Length > 0 ? found : [.. Directory.EnumerateFiles(folder, "*.model")];
+        return found.Length == 1 ? found[0] : throw new CheckpointException($"{folder} holds {found.Length} tokenizers (tok*.bin or *.model); name the model's with --tokenizer.");
     }
 }

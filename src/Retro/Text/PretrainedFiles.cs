@@ -7,10 +7,12 @@ internal static class PretrainedFiles
 {
     private static readonly string[] Ends = [.. ByteLevelBpe.Ends, "[SEP]", "<|eot_id|>", "<|im_end|>"];
 
+    /// <summary>Loads a folder's tokenizer, or a single file, which is saved under its usual name.</summary>
     public static RetroTokenizer Load(string folder)
     {
         PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(folder);
-        List<(string Name, byte[] Content)> files = [];
+        List<(string Name, byte[] Content)> files = File.Exists(folder)
+            ? [(folder.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? TokenizerJson.FileName : SentencePiecePipeline.FileName, TokenizerFiles.Read(folder))] : [];
         foreach (string name in new[] { WordPiece.ConfigurationFile, TokenizerJson.FileName, SentencePiecePipeline.FileName })
         {
             if (File.Exists(Path.Combine(folder, name)))

@@ -47,14 +47,14 @@ public sealed class RetroTokenizer
 
     /// <summary>Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split), <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
-    /// <param name="folder">The folder.</param>
+    /// <param name="folder">The folder; or one such file of JSON or SentencePiece, whatever its name.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
     public static RetroTokenizer Load(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         bool Has(string name) => File.Exists(Path.Combine(folder, name));
 
-        if (Has(TokenizerJson.FileName))
+        if (File.Exists(folder) || Has(TokenizerJson.FileName))
         {
             return PretrainedFiles.Load(folder);
         }

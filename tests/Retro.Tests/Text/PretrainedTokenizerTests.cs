@@ -93,6 +93,21 @@ public class PretrainedTokenizerTests
     }
 
     [Fact]
+    public void A_single_file_of_any_name_will_do_and_is_saved_under_its_usual_name()
+    {
+        string model = Path.Combine(Fixtures.SharedPath("models/babyllama"), "tok105.model");
+        using TemporaryFolder folder = new();
+
+        RetroTokenizer tokenizer = RetroTokenizer.Load(model);
+        tokenizer.Save(folder.Path);
+
+        Assert.Equal(105, tokenizer.VocabularySize);
+        Assert.Equal("SentencePiece", tokenizer.Kind);
+        Assert.Equal("Once upon a time", tokenizer.Decode(tokenizer.Encode("Once upon a time")));
+        Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(folder.Path).Hash);
+    }
+
+    [Fact]
     public void A_folder_without_one_says_what_is_expected()
     {
         using TemporaryFolder folder = new();

@@ -12,6 +12,10 @@ namespace Retro.Checkpoints;
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
 {
+    // The largest seen in the field are 418 rows of 152,064 (Qwen2) and 411 of 50,688 (Pythia).
+    private const int SmallPadding = 128;
+    private const int MostPaddingShare = 16;
+
     private PretrainedDecoder(RetroModel model, PretrainedSource source)
     {
         Model = model;
@@ -42,15 +46,16 @@ public sealed class PretrainedDecoder : IDisposable
         return new(model, source);
     }
 
-    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded beyond the tokenizer's ids, as many models have, are accepted.</summary>
+    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond the tokenizer's ids, to a multiple of 8, are accepted: many models have such.</summary>
     /// <param name="tokenizer">The tokenizer.</param>
-    /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding.</exception>
+    /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
     public void RequireTokenizer(RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        if (tokenizer.VocabularySize > Model.Config.VocabularySize)
+        int rows = Model.Config.VocabularySize, padding = rows - tokenizer.VocabularySize;
+        if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
         {
-            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Source.Path} has {Model.Config.VocabularySize} rows; use the tokenizer that came with the model.");
+            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Source.Path} has {rows} rows; use the tokenizer that came with the model.");
         }
     }
 

@@ -235,13 +235,92 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void ATokenizerBeyondTheEmbeddingIsRefused()
+    public void ATokenizerOfAnotherSizeIsRefused()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")), small = PretrainedDecoder.Load(WithLlama2C(folder.Path));
         decoder.RequireTokenizer(tokenizer);
+        RetroTokenizer few = RetroTokenizer.Load(TrainTokenizer(folder.Path, 300));
+        Assert.Contains("The tokenizer has 300 ids, but the embedding of", Assert.Throws<CheckpointException>(() => decoder.RequireTokenizer(few)).Message, StringComparison.Ordinal);
         Assert.Contains(tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture), Assert.Throws<CheckpointException>(() => small.RequireTokenizer(tokenizer)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>transformers 4 and 5 write other keys for the same.</summary>
+    [Theory]
+    [InlineData("mistral-sliding-window", 4)]
+    [InlineData("gpt-neox-buffers", 4)]
+    [InlineData("gpt-neox-buffers", 3)]
+    public void KeysOfEitherVersionGiveTheSameModel(string name, int version)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string path = Path.Combine(folder.Path, "config.json");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+        double theta = config["rope_theta"]!.GetValue<double>(), fraction = config["partial_rotary_factor"]?.GetValue<double>() ?? 1;
+        foreach (string key in (string[])["rope_theta", "rope_scaling", "partial_rotary_factor", .. version == 3 ? [] : new[] { "rotary_pct", "rotary_emb_base" }])
+        {
+            config.Remove(key);
+        }
+
+        config["dtype"] = config["torch_dtype"]!.DeepClone();
+        config.Remove("torch_dtype");
+        if (version == 4)
+        {
+            config["rope_parameters"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = theta, ["partial_rotary_factor"] = fraction };
+        }
+
+        File.WriteAllText(path, config.ToJsonString());
+        Assert.Equal(Logits(Folder(name)), Logits(folder.Path));
+    }
+
+    /// <summary>What a folder holds, and not how it is laid out, decides: names with and without prefix, shards, a wider type.</summary>
+    [Theory]
+    [InlineData("mistral-sliding-window", "model.")]
+    [InlineData("gpt-neox-buffers", "gpt_neox.")]
+    [InlineData("gpt2-no-prefix", "transformer.")]
+    public void LayoutOfTheFilesChangesNothing(string name, string prefix)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string single = Path.Combine(folder.Path, "model.safetensors");
+        using (DisposeScope scope = NewDisposeScope())
+        using (Safetensors file = Safetensors.Open(single))
+        {
+            bool prefixed = file.Entries.Any(entry => entry.Name.StartsWith(prefix, StringComparison.Ordinal));
+            (string Name, Tensor Tensor)[] tensors = [.. file.Entries.Select(entry => (
+                prefixed ? entry.Name.StartsWith(prefix, StringComparison.Ordinal) ? entry.Name[prefix.Length..] : entry.Name : entry.Name == "lm_head.weight" ? entry.Name : prefix + entry.Name,
+                file.Read(entry.Name) is var tensor && tensor.is_floating_point() ? tensor.to_type(ScalarType.Float64) : tensor))];
+            JsonObject map = [];
+            for (int shard = 0; shard < 2; shard++)
+            {
+                string part = $"model-0000{shard + 1}-of-00002.safetensors";
+                var own = tensors.Where((_, i) => i % 2 == shard).ToArray();
+                Safetensors.Write(Path.Combine(folder.Path, part), own.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor)));
+                foreach ((string stored, _) in own)
+                {
+                    map[stored] = part;
+                }
+            }
+
+            File.WriteAllText(single + ".index.json", new JsonObject { ["weight_map"] = map }.ToJsonString());
+        }
+
+        File.Delete(single);
+        Assert.Equal(Logits(Folder(name)), Logits(folder.Path));
+    }
+
+    private static float[] Logits(string folder)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder);
+        return decoder.Model.call(tensor(Enumerable.Range(5, 30).Select(id => (long)id).ToArray(), [1, 30]), null, null).data<float>().ToArray();
+    }
+
+    private static string TrainTokenizer(string folder, int size)
+    {
+        string target = Path.Combine(folder, "few");
+        BpeTrainer.Train([string.Join(' ', Enumerable.Range(0, 3000))], size, target);
+        return target;
     }
 
     internal static string WithLlama2C(string folder)
