@@ -77,7 +77,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, ShiftedKeys = true, EncoderLayers = 1 };
         TorchSharp.torch.manual_seed(options.Seed);
         using RetroModel model = new(config);
-        TimeSpan forTraining = TimeSpan.FromSeconds(Math.Max((options.Time - _clock.Elapsed - (options.Time * 0.16)).TotalSeconds, options.Time.TotalSeconds * 0.2));
+        TimeSpan forTraining = TimeSpan.FromSeconds(Math.Max((options.Time - _clock.Elapsed - (options.Time * 0.1)).TotalSeconds, options.Time.TotalSeconds * 0.2));
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
         WindowSampler windows = new(
             database,
