@@ -320,9 +320,11 @@ public sealed class VectorIndex : IDisposable
         try
         {
             FaissNative.Check(FaissNative.Write(index, beside), $"The vector index {path} cannot be written");
+            // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
+            Open(beside, memoryMapped: true).Dispose();
             File.Move(beside, path, overwrite: true);
         }
-        catch (Exception fault) when (fault is FaissException or IOException or UnauthorizedAccessException)
+        catch (Exception fault) when (fault is FaissException or DatabaseException or IOException or UnauthorizedAccessException)
         {
             TryDelete(beside);
             throw new DatabaseException($"{(fault is FaissException ? fault.Message : $"The vector index {path} cannot be written: {fault.Message}")} Check that its folder exists, can be written and has room.", fault);

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -9,8 +9,10 @@ using Retro.Tests.Build;
 namespace Retro.Tests.Samples;
 
 /// <summary>The quickstart as its users run it: a program of its own, from its command line to its exit code.</summary>
-public sealed class QuickstartTests : IDisposable
+public sealed partial class QuickstartTests : IDisposable
 {
+    private const int Interrupt = 2;
+
     private static readonly string Program = Path.Combine(
         Fixtures.Root, "samples", "Quickstart", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Quickstart.dll");
 
@@ -99,13 +101,13 @@ public sealed class QuickstartTests : IDisposable
     [InlineData("measure, dense")]
     public void Interrupted_in_any_stage_it_ends_with_130_and_what_it_left_is_whole_or_refused(string stage)
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux() || OperatingSystem.IsMacOS(), "Interrupts are sent by kill.");
+        Assert.SkipUnless(OperatingSystem.IsLinux() || OperatingSystem.IsMacOS(), "Interrupts are sent by the C library.");
         string corpus = WriteCorpus();
         Outcome run = Run(process => line =>
         {
             if (line == stage)
             {
-                Tool.Run("kill", _folder.FullName, "-INT", process.Id.ToString(CultureInfo.InvariantCulture));
+                Assert.Equal(0, Signal(process.Id, Interrupt));
             }
         }, "--corpus", corpus, "--minutes", "0.2", "--output", Out);
 
@@ -150,6 +152,9 @@ public sealed class QuickstartTests : IDisposable
             Tool.Run("umount", _folder.FullName, Out);
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
 
     private string Out => In("out");
 
