@@ -1,4 +1,6 @@
+using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Embedding;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Search;
@@ -32,7 +34,21 @@ public class ReadmeTests
         }
 
         Assert.NotEmpty(printed.ToString());
-        Assert.Contains(Snippet(), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+        Assert.Contains(Snippet("readme"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_lines_on_pretrained_weights_run_and_stand_in_the_readme()
+    {
+        string bert = Path.Combine(Fixtures.Own, "pretrained", "bert"), mistral = Path.Combine(Fixtures.Own, "pretrained", "mistral-sliding-window");
+        // <pretrained>
+        using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // Llama, Mistral, Qwen2, GPT-2 or GPT-NeoX folder, or a llama2.c file
+        using Retrofit retrofit = Retrofit.From(decoder, new RetrofitOptions { ShiftedKeys = true }); // the decoder is frozen: step 0 equals it bit for bit
+        // </pretrained>
+        Assert.Equal(48, embedder.Dimensions);
+        Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
+        Assert.Contains(Snippet("pretrained"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
     }
 
     private static async Task TenLines()
@@ -52,8 +68,8 @@ public class ReadmeTests
     }
 
     /// <summary>The lines between the marks above, without their indentation.</summary>
-    private static string Snippet()
-        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs")).SkipWhile(l => l.Trim() != "// <readme>").Skip(1).TakeWhile(l => l.Trim() != "// </readme>").Select(l => l.TrimStart()));
+    private static string Snippet(string mark)
+        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs")).SkipWhile(l => l.Trim() != $"// <{mark}>").Skip(1).TakeWhile(l => l.Trim() != $"// </{mark}>").Select(l => l.TrimStart()));
 
     private static void WriteDocuments()
     {
