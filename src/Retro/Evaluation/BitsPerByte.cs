@@ -118,7 +118,7 @@ public static class BitsPerByte
         (Tensor? neighbors, Tensor? valid) = table is null ? default : Neighbors(model, heldOut, table, retrieval!, count, windows, length / chunkLength);
         Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
         Tensor losses = nn.functional.cross_entropy(
-            logits.view(-1, logits.shape[2]), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
+            Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
         return losses.to_type(ScalarType.Float64).div_(Math.Log(2)).cpu().data<double>().ToArray();
     }
 

@@ -52,10 +52,9 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
             return nn.functional.layer_norm(input, [_width], Weight, get_parameter("bias"), _epsilon).MoveToOuterDisposeScope();
         }
 
-        bool narrow = input.dtype is ScalarType.BFloat16 or ScalarType.Float16;
-        Tensor x = narrow ? input.to_type(ScalarType.Float32) : input;
+        Tensor x = Precision.AtLeastFloat32(input);
         Tensor normed = x * (x.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
-        return ((narrow ? normed.to_type(input.dtype) : normed) * Weight).MoveToOuterDisposeScope();
+        return ((ReferenceEquals(x, input) ? normed : normed.to_type(input.dtype)) * Weight).MoveToOuterDisposeScope();
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

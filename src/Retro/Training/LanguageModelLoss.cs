@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,9 +20,7 @@ public static class LanguageModelLoss
         using DisposeScope scope = NewDisposeScope();
         Tensor targets = Targets(tokens, mask);
         // The last row of the logits gets a target that is ignored: to cut it off would copy all others.
-        Tensor rows = logits.view(-1, logits.shape[2]);
-        Tensor exact = rows.dtype is ScalarType.BFloat16 or ScalarType.Float16 ? rows.to_type(ScalarType.Float32) : rows;
-        return nn.functional.cross_entropy(exact, targets, ignore_index: Ignored).MoveToOuterDisposeScope();
+        return nn.functional.cross_entropy(Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), targets, ignore_index: Ignored).MoveToOuterDisposeScope();
     }
 
     private static Tensor Targets(Tensor tokens, Tensor? mask)

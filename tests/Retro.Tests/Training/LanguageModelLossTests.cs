@@ -36,4 +36,17 @@ public class LanguageModelLossTests
             tensor(logits, [rows, length, vocabulary]), tensor(tokens, [rows, length]), masked ? tensor(mask, [rows, length]) : null);
         Assert.Equal(sum / count, came.item<double>(), 12);
     }
+
+    [Fact]
+    public void Of_bfloat16_logits_the_loss_is_taken_in_float32()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(1);
+        Tensor logits = randn(2, 40, 50).to_type(ScalarType.BFloat16), tokens = randint(50, [2, 40], ScalarType.Int64);
+
+        Tensor came = LanguageModelLoss.Mean(logits, tokens), exact = LanguageModelLoss.Mean(logits.to_type(ScalarType.Float64), tokens);
+
+        Assert.Equal(ScalarType.Float32, came.dtype);
+        Assert.Equal(exact.item<double>(), came.item<float>(), 1e-5);
+    }
 }
