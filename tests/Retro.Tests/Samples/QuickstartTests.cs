@@ -4,6 +4,7 @@ using System.Text;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Search;
 using Retro.Tests.Build;
 
 namespace Retro.Tests.Samples;
@@ -55,6 +56,8 @@ public sealed partial class QuickstartTests : IDisposable
     [InlineData("The corpus is too short for one chunk", "--corpus", "short")]
     [InlineData("broken.txt is not UTF-8: invalid byte 0xFF at byte 4", "--corpus", "broken")]
     [InlineData("Line 2 of", "--corpus", "lines.jsonl")]
+    [InlineData("config.json is missing; the folder of a text embedder holds", "--embedder", "empty")]
+    [InlineData("There is no folder", "--embedder", "nowhere")]
     [InlineData("--minutes takes a number from 0.1 to 10000, not 'soon'", "--minutes", "soon")]
     [InlineData("--megabytes takes a number from 0.001 to 100000, not '-1'", "--megabytes", "-1")]
     public void Bad_input_gets_one_sentence_and_an_exit_code(string message, string option, string value)
@@ -70,11 +73,31 @@ public sealed partial class QuickstartTests : IDisposable
         File.WriteAllBytes(Path.Combine(In("broken"), "broken.txt"), [.. "abc "u8, 0xFF, .. " def"u8]);
         File.WriteAllText(In("lines.jsonl"), "{\"id\":\"1\",\"title\":\"t\",\"text\":\"x\"}\n{\"id\":");
 
-        Outcome run = Run(option, option == "--corpus" ? In(value) : value, "--output", Out);
+        Outcome run = Run(option, option is "--corpus" or "--embedder" ? In(value) : value, "--output", Out);
 
         Assert.Equal(1, run.ExitCode);
         Assert.Contains(message, run.Errors, StringComparison.Ordinal);
         Assert.Single(run.Errors.Trim().Split('\n'));
+    }
+
+    [Fact]
+    public void A_pretrained_embedder_makes_the_keys_and_none_is_trained()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux() || OperatingSystem.IsMacOS(), "Interrupts are sent by the C library.");
+        Outcome run = Run(process => line =>
+        {
+            if (line == "find neighbors")
+            {
+                Assert.Equal(0, Signal(process.Id, Interrupt));
+            }
+        }, "--corpus", WriteCorpus(), "--output", Out, "--embedder", Path.Combine(Fixtures.Own, "pretrained", "bert"));
+
+        Assert.True(run.ExitCode == 130, $"exit code {run.ExitCode}: {run.Output}{run.Errors}");
+        Assert.Contains("load the embedder", run.Output, StringComparison.Ordinal);
+        Assert.DoesNotContain("train the embedder", run.Output, StringComparison.Ordinal);
+        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(Out, "corpus", "database"), verify: true);
+        using VectorIndex index = SearchStages.OpenVectorIndex(database);
+        Assert.Equal((48, database.ChunkCount), (index.Dimensions, index.Count));
     }
 
     [Fact]
