@@ -32,11 +32,13 @@ internal static class ByteLevelBpe
             PreTokenizer = new Gpt2PreTokenizer(),
             Merges = ReadMerges(mergesBytes, mergesPath, vocabulary),
         };
+        // Before the tokenizer is made: it would name what is wrong with the vocabulary less clearly, or not at all.
+        byte[]?[] bytes = BytesOf(vocabulary, options.Merges, vocabularyPath);
         return new RetroTokenizer(
             BpeTokenizer.Create(options),
             KindName,
             endOfText,
-            BytesOf(vocabulary, options.Merges, vocabularyPath),
+            bytes,
             [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)]);
     }
 
