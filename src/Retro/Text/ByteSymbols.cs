@@ -1,7 +1,7 @@
 namespace Retro.Text;
 
 /// <summary>
-/// GPT-2's printable stand-ins for bytes in vocabulary files: the printable characters of Latin-1 stand for themselves, the other
+/// GPT-2's printable characters for bytes in vocabulary files: the printable characters of Latin-1 are themselves, the other
 /// 68 bytes for the characters from U+0100 on, in order.
 /// </summary>
 internal static class ByteSymbols

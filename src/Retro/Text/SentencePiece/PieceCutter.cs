@@ -11,16 +11,13 @@ internal sealed class PieceCutter
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
     private readonly string[] _userDefined;
     private readonly int _longest;
-    private readonly bool _rightmostFirst;
     private readonly float _lowest = float.MaxValue;
     private readonly float _highest = float.MinValue;
 
     /// <param name="model">The model.</param>
-    /// <param name="rightmostFirst">Joins the rightmost of equally scored neighbors first, as Microsoft.ML.Tokenizers does, instead of the leftmost, as SentencePiece does.</param>
     /// <exception cref="FormatException">The model is of a kind that is not known.</exception>
-    public PieceCutter(SentencePieceModel model, bool rightmostFirst = false)
+    public PieceCutter(SentencePieceModel model)
     {
-        _rightmostFirst = rightmostFirst;
         if (model.ModelType is not (1 or 2))
         {
             throw new FormatException($"its model type is {model.ModelType}; known are 1 (unigram) and 2 (BPE)");
@@ -190,7 +187,7 @@ internal sealed class PieceCutter
                 return;
             }
 
-            queue.Enqueue((left, right, union.Length), (-_model.Pieces[id].Score, _rightmostFirst ? -left : left));
+            queue.Enqueue((left, right, union.Length), (-_model.Pieces[id].Score, left));
             if (_model.Pieces[id].Kind == PieceKind.Unused)
             {
                 halves[union.ToString()] = (all.Slice(begin, lengths[left]).ToString(), all.Slice(symbols[right].Begin, lengths[right]).ToString());

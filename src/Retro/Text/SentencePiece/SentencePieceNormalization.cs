@@ -3,7 +3,7 @@ using System.Text;
 namespace Retro.Text.SentencePiece;
 
 /// <summary>What SentencePiece does to a text before it is cut: the model's map, spaces made visible and thinned out.</summary>
-internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined, bool keepWhatTheMapRemoves = false)
+internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined)
 {
     private readonly byte[][] _userDefined = userDefined.Select(Encoding.UTF8.GetBytes).OrderByDescending(piece => piece.Length).ToArray();
 
@@ -84,7 +84,7 @@ internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDumm
             }
         }
 
-        if (map is not null && map.Longest(text, out ReadOnlySpan<byte> replacement) is > 0 and int known && !(keepWhatTheMapRemoves && replacement.IsEmpty))
+        if (map is not null && map.Longest(text, out ReadOnlySpan<byte> replacement) is > 0 and int known)
         {
             length = known;
             return replacement;
