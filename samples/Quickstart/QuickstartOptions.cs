@@ -1,3 +1,4 @@
+using Retro.Corpora;
 namespace Quickstart;
 
 /// <summary>What the command line said.</summary>

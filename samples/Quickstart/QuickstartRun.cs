@@ -1,13 +1,15 @@
 using System.Diagnostics;
 using System.Globalization;
 using Retro;
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Retrievers;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 using Retro.Training;
 using Samples;
 using Spectre.Console;

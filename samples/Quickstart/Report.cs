@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Generation;

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Retro.Checkpoints;
+using Retro.Pretrained;
 using RetrofitSample;
 using Samples;
 

@@ -1,11 +1,12 @@
 using System.Globalization;
 using Retro;
-using Retro.Checkpoints;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 using Retro.Training;
 using Samples;
 using Spectre.Console;

@@ -1,4 +1,5 @@
-using Retro.Checkpoints;
+using Retro.Corpora;
+using Retro.Pretrained;
 
 namespace RetrofitSample;
 

@@ -3,8 +3,8 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Retro;
-using Retro.Database;
-using Retro.Text;
+using Retro.Corpora;
+using Retro.Tokenizers;
 using Spectre.Console;
 
 namespace Samples;

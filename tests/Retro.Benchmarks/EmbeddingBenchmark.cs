@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
-using Retro.Embedding;
-using Retro.Text;
+using Retro.Corpora;
+using Retro.Embedders;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 

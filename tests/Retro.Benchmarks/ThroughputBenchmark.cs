@@ -1,8 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
-using Retro.Embedding;
+using Retro.Corpora;
+using Retro.Embedders;
 using Retro.Modeling;
-using Retro.Text;
+using Retro.Tokenizers;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -1,10 +1,11 @@
-using Retro.Checkpoints;
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 using Retro.Training;
 
 namespace Retro.Tests;

@@ -5,5 +5,18 @@ internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("retro-tests-").FullName;
 
+    /// <summary>Writes a file below the folder.</summary>
+    /// <returns>Its path.</returns>
+    public string File(string relative, string content) => File(relative, System.Text.Encoding.UTF8.GetBytes(content));
+
+    /// <inheritdoc cref="File(string, string)"/>
+    public string File(string relative, byte[] content)
+    {
+        string path = System.IO.Path.Combine(Path, relative);
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(path)!);
+        System.IO.File.WriteAllBytes(path, content);
+        return path;
+    }
+
     public void Dispose() => Directory.Delete(Path, recursive: true);
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 

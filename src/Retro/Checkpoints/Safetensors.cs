@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 

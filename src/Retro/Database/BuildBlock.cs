@@ -1,3 +1,4 @@
+using Retro.Corpora;
 namespace Retro.Database;
 
 /// <summary>A block of documents that is safely on the disk, as the journal of an unfinished database lists it. Counts are the block's own, ends are those in the files.</summary>

@@ -1,3 +1,4 @@
+using Retro.Corpora;
 namespace Retro.Database;
 
 /// <summary>What decides the bytes of a database, besides its documents.</summary>

@@ -1,4 +1,4 @@
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Database;
 

@@ -2,7 +2,8 @@ using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
-using Retro.Text;
+using Retro.Corpora;
+using Retro.Tokenizers;
 
 namespace Retro.Database;
 

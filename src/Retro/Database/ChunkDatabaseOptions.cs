@@ -1,4 +1,4 @@
-using Retro.Text;
+using Retro.Corpora;
 
 namespace Retro.Database;
 

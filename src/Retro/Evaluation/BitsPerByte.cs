@@ -1,5 +1,6 @@
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Search;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -1,6 +1,6 @@
 using Retro.Database;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Evaluation;
 

@@ -1,5 +1,5 @@
 using Retro.Modeling;
-using Retro.Text;
+using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Utils;
 using static TorchSharp.torch;

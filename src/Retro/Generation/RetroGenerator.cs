@@ -1,7 +1,7 @@
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Generation;
 

@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Text;
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Generation;
 

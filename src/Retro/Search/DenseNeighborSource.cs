@@ -1,5 +1,5 @@
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 
 namespace Retro.Search;
 

@@ -1,4 +1,3 @@
-using Retro.Database;
 
 namespace Retro.Search;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 
 namespace Retro.Search;
 

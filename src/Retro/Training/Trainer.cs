@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,3 +1,4 @@
+using Retro.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,6 +1,7 @@
 using System.Text;
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Database;
 

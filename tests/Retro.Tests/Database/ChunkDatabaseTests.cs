@@ -1,5 +1,5 @@
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Text;
 
 namespace Retro.Tests.Database;
 

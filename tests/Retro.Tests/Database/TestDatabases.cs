@@ -1,7 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Text;
 
 namespace Retro.Tests.Database;
 

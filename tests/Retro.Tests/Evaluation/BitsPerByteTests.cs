@@ -1,9 +1,9 @@
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Database;
-using Retro.Text;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Search;

@@ -1,10 +1,11 @@
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Search;
-using Retro.Tests.Embedding;
-using Retro.Text;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

@@ -2,7 +2,7 @@ using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
 using Retro.Generation;
-using Retro.Tests.Embedding;
+using Retro.Tests.Embedders;
 
 namespace Retro.Tests.Generation;
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Retro.Corpora;
 using Retro.Search;
 
 namespace Retro.Tests.Search;

@@ -1,7 +1,8 @@
+using Retro.Corpora;
 using Retro.Database;
-using Retro.Embedding;
+using Retro.Embedders;
 using Retro.Search;
-using Retro.Text;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Search;
 

@@ -1,4 +1,4 @@
-using Retro.Database;
+using Retro.Corpora;
 using Retro.Search;
 using Retro.Tests.Database;
 
@@ -41,7 +41,7 @@ public class DenseNeighborSourceTests
     public void Widens_until_there_are_enough_although_whole_long_documents_are_excluded()
     {
         // One document fills nearly the whole database, and all its chunks are nearer to its own chunks than anything else.
-        List<Retro.Text.Document> documents = [TestDatabases.Document("long", string.Concat(Enumerable.Repeat("abcdefg ", 600)))];
+        List<Retro.Corpora.Document> documents = [TestDatabases.Document("long", string.Concat(Enumerable.Repeat("abcdefg ", 600)))];
         documents.AddRange(SearchDatabase.Documents(6, seed: 2));
         using SearchDatabase data = new(documents);
         using VectorIndex index = data.Index();

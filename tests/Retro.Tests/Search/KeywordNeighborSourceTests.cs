@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using Retro.Search;
 using Retro.Tests.Database;
 

@@ -1,3 +1,4 @@
+using Retro.Corpora;
 namespace Retro.Tests.Search;
 
 /// <summary>BM25 as the formula reads, with no index.</summary>

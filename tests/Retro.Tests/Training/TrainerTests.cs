@@ -1,5 +1,6 @@
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -1,7 +1,7 @@
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Database;
-using Retro.Text;
 using Retro.Training;
 
 namespace Retro.Tests.Training;

@@ -1,0 +1,51 @@
+namespace Retro.Corpora;
+
+/// <summary>How documents are held out for evaluation.</summary>
+public sealed record HeldOutOptions
+{
+    /// <summary>The share of the documents to hold out; 0.02 by default. Not used where <see cref="Count"/> is set.</summary>
+    public double Fraction { get; init; } = 0.02;
+
+    /// <summary>How many documents to hold out; null (the default) for the share of <see cref="Fraction"/>.</summary>
+    public int? Count { get; init; }
+
+    /// <summary>Chooses among the possible splits; 0 by default.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>The Jaccard similarity from which on a document of the training part is removed for resembling a held-out one; 0.8 by default (the paper's section 2.1).</summary>
+    public double Similarity { get; init; } = 0.8;
+
+    /// <summary>Words of a gram that the similarity counts; 13 by default (the paper's section 2.1).</summary>
+    public int GramWords { get; init; } = 13;
+
+    /// <summary>Throws where an option makes no sense.</summary>
+    /// <exception cref="RetroConfigException">Every fault found.</exception>
+    internal void Validate()
+    {
+        List<string> faults = [];
+        if (Count is null && !(Fraction > 0 && Fraction < 1))
+        {
+            faults.Add($"Fraction is {Fraction}; it must lie between 0 and 1.");
+        }
+
+        if (Count < 1)
+        {
+            faults.Add($"Count is {Count}; it must be at least 1.");
+        }
+
+        if (!(Similarity > 0 && Similarity <= 1))
+        {
+            faults.Add($"Similarity is {Similarity}; it must lie above 0 and not above 1.");
+        }
+
+        if (GramWords < 1)
+        {
+            faults.Add($"GramWords is {GramWords}; it must be at least 1.");
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new RetroConfigException(faults);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// Splits a corpus into a training part (which also fills the retrieval database) and a held-out part for evaluation, by a hash of each document's id:
+/// the same document falls on the same side whatever else the corpus holds, and in whatever order. Documents of the training part that equal
+/// or closely resemble a held-out one are removed: Jaccard similarity of 13-grams of words of at least 0.8, the paper's section 2.1 (which
+/// estimates by MinHash what is computed exactly here).
+/// </summary>
+public sealed class HeldOutSplit
+{
+    private const int BlockDocuments = 1024;
+
+    private readonly HashSet<string> _heldOut;
+    private readonly HashSet<string> _removed;
+
+    private HeldOutSplit(HashSet<string> heldOut, List<SimilarDocument> removed, long documents)
+    {
+        _heldOut = heldOut;
+        _removed = removed.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
+        Removed = removed;
+        TrainingCount = documents - heldOut.Count - _removed.Count;
+    }
+
+    /// <summary>How many documents are held out.</summary>
+    public int HeldOutCount => _heldOut.Count;
+
+    /// <summary>How many documents remain for training.</summary>
+    public long TrainingCount { get; }
+
+    /// <summary>The documents in neither part, in the order of the corpus, with what each resembles.</summary>
+    public IReadOnlyList<SimilarDocument> Removed { get; }
+
+    /// <summary>Splits a corpus.</summary>
+    /// <param name="documents">The documents, each with an id of its own; enumerated twice.</param>
+    /// <param name="options">How many to hold out; the defaults where null.</param>
+    /// <param name="progress">Stages "choose held-out documents" and "look for near-duplicates", in documents.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <returns>The split.</returns>
+    /// <exception cref="CorpusException">One of the parts would be empty.</exception>
+    /// <exception cref="RetroConfigException">An option makes no sense.</exception>
+    public static HeldOutSplit Create(IEnumerable<Document> documents, HeldOutOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(documents);
+        options ??= new HeldOutOptions();
+        options.Validate();
+        (List<Document> heldOut, long count) = Choose(documents, options, progress, cancellationToken);
+        if (heldOut.Count == 0)
+        {
+            throw new CorpusException($"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents.");
+        }
+
+        List<SimilarDocument> removed = FindSimilar(documents, heldOut, count, options, progress, cancellationToken);
+        HeldOutSplit split = new(heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count);
+        return split.TrainingCount > 0
+            ? split
+            : throw new CorpusException($"No document is left for training: of {count} documents {split.HeldOutCount} are held out and {removed.Count} resemble one of these; hold out fewer, or give more documents.");
+    }
+
+    /// <summary>Whether a document is held out.</summary>
+    /// <param name="id">Its id.</param>
+    /// <returns>Whether it belongs to the held-out part.</returns>
+    public bool IsHeldOut(string id) => _heldOut.Contains(id);
+
+    /// <summary>Whether a document was removed because it resembles a held-out one.</summary>
+    /// <param name="id">Its id.</param>
+    /// <returns>Whether it belongs to neither part.</returns>
+    public bool IsRemoved(string id) => _removed.Contains(id);
+
+    /// <summary>The training part, in the order of the corpus.</summary>
+    /// <param name="documents">The corpus that was split.</param>
+    /// <returns>Its documents that are neither held out nor removed; as often enumerable as the corpus.</returns>
+    public IEnumerable<Document> Training(IEnumerable<Document> documents) => documents.Where(document => !IsHeldOut(document.Id) && !IsRemoved(document.Id));
+
+    /// <summary>The held-out part, in the order of the corpus.</summary>
+    /// <param name="documents">The corpus that was split.</param>
+    /// <returns>Its held-out documents; as often enumerable as the corpus.</returns>
+    public IEnumerable<Document> HeldOut(IEnumerable<Document> documents) => documents.Where(document => IsHeldOut(document.Id));
+
+    private static (List<Document> HeldOut, long Count) Choose(IEnumerable<Document> documents, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        List<Document> chosen = [];
+
+        // For a count: the smallest hashes so far, the greatest of them first to go; equal ones by id.
+        PriorityQueue<Document, (ulong Hash, string Id)> smallest = new(Comparer<(ulong Hash, string Id)>.Create((a, b)
+            => a.Hash != b.Hash ? b.Hash.CompareTo(a.Hash) : string.CompareOrdinal(b.Id, a.Id)));
+        double bound = options.Fraction * Math.Pow(2, 64);
+        long count = 0;
+        foreach (Document document in documents)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            ulong hash = Hash(document.Id, options.Seed);
+            if (options.Count is { } wanted)
+            {
+                smallest.Enqueue(document, (hash, document.Id));
+                if (smallest.Count > wanted)
+                {
+                    smallest.Dequeue();
+                }
+            }
+            else if (hash < bound)
+            {
+                chosen.Add(document);
+            }
+
+            if (++count % BlockDocuments == 0)
+            {
+                progress?.Report(new StageProgress("choose held-out documents", count, 0));
+            }
+        }
+
+        chosen.AddRange(smallest.UnorderedItems.Select(item => item.Element).OrderBy(document => document.Id, StringComparer.Ordinal));
+        return (chosen, count);
+    }
+
+    private static ulong Hash(string id, long seed)
+    {
+        byte[] input = new byte[8 + Encoding.UTF8.GetByteCount(id)];
+        BinaryPrimitives.WriteInt64LittleEndian(input, seed);
+        Encoding.UTF8.GetBytes(id, input.AsSpan(8));
+        return BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(input));
+    }
+
+    private static List<SimilarDocument> FindSimilar(IEnumerable<Document> documents, List<Document> heldOut, long count, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        HashSet<string> ids = heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
+        Dictionary<string, string> texts = new(StringComparer.Ordinal);
+        heldOut.ForEach(document => texts.TryAdd(document.Text, document.Id));
+        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options.Similarity);
+        ParallelOptions parallel = new() { CancellationToken = cancellationToken };
+        List<SimilarDocument> similar = [];
+        long done = 0;
+        foreach (Document[] block in documents.Chunk(BlockDocuments))
+        {
+            SimilarDocument?[] found = new SimilarDocument?[block.Length];
+            Parallel.For(0, block.Length, parallel, number =>
+            {
+                Document document = block[number];
+                if (ids.Contains(document.Id))
+                {
+                    return;
+                }
+
+                if (texts.TryGetValue(document.Text, out string? same))
+                {
+                    found[number] = new SimilarDocument(document.Id, same, 1, Exact: true);
+                    return;
+                }
+
+                (int text, double similarity) = index.Find(WordGrams.Of(document.Text, options.GramWords));
+                if (text >= 0)
+                {
+                    found[number] = new SimilarDocument(document.Id, heldOut[text].Id, similarity, Exact: false);
+                }
+            });
+            similar.AddRange(found.OfType<SimilarDocument>());
+            done += block.Length;
+            progress?.Report(new StageProgress("look for near-duplicates", done, count));
+        }
+
+        return similar;
+    }
+}

@@ -1,0 +1,104 @@
+using System.Text.Json;
+
+namespace Retro.Corpora;
+
+/// <summary>One document per line: an object with <c>text</c>, and <c>id</c> and <c>title</c> where there are any.</summary>
+internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, CorpusOptions options) : DocumentReader(files, root, options)
+{
+    public override string Kind => "JSON lines";
+
+    public override IEnumerable<Document> Documents()
+    {
+        foreach (string file in Files)
+        {
+            string name = NameOf(file);
+            using IEnumerator<(int Number, byte[] Bytes)> lines = Lines(file).GetEnumerator();
+            while (MoveNext(lines, file))
+            {
+                (int number, byte[] bytes) = lines.Current;
+                if (Guarded(() => Parse(bytes, file, name, number)) is { } document && Checked(document) is { } kept)
+                {
+                    yield return kept;
+                }
+            }
+        }
+    }
+
+    private static bool MoveNext(IEnumerator<(int Number, byte[] Bytes)> lines, string file)
+    {
+        try
+        {
+            return lines.MoveNext();
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw Unreadable(file, exception);
+        }
+    }
+
+    private static IEnumerable<(int Number, byte[] Bytes)> Lines(string file)
+    {
+        using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+        byte[] buffer = new byte[1 << 16];
+        using MemoryStream line = new();
+        int number = 1;
+        int read;
+        while ((read = stream.Read(buffer)) > 0)
+        {
+            int begin = 0;
+            while (buffer.AsSpan(begin, read - begin).IndexOf((byte)'\n') is >= 0 and int length)
+            {
+                line.Write(buffer, begin, length);
+                yield return (number++, line.ToArray());
+                line.SetLength(0);
+                begin += length + 1;
+            }
+
+            line.Write(buffer, begin, read - begin);
+        }
+
+        if (line.Length > 0)
+        {
+            yield return (number, line.ToArray());
+        }
+    }
+
+    private static Document? Parse(byte[] bytes, string file, string name, int number)
+    {
+        string where = $"Line {number} of {file}";
+        string json = Cleaning.DecodeUtf8(bytes, where);
+        if (string.IsNullOrWhiteSpace(json))
+        {
+            return null;
+        }
+
+        try
+        {
+            using JsonDocument parsed = JsonDocument.Parse(json);
+            JsonElement row = parsed.RootElement;
+            if (row.ValueKind != JsonValueKind.Object || !row.TryGetProperty("text", out JsonElement text) || text.ValueKind != JsonValueKind.String)
+            {
+                throw Broken("it is no object with a \"text\" of type string", null);
+            }
+
+            string id = Scalar(row, "id") ?? $"{name}:{number}";
+            return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}");
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            throw Broken(exception.Message.TrimEnd('.'), exception);
+        }
+
+        CorpusException Broken(string fault, Exception? inner)
+            => new($"{where} is broken: {fault}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken, or --skip-broken on the command line).", inner);
+    }
+
+    private static string? Scalar(JsonElement row, string name)
+        => !row.TryGetProperty(name, out JsonElement value) ? null
+            : value.ValueKind switch
+            {
+                JsonValueKind.String => value.GetString() is { Length: > 0 } text ? text : null,
+                JsonValueKind.Number => value.GetRawText(),
+                _ => null,
+            };
+}

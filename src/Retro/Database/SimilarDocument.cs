@@ -1,8 +1,0 @@
-namespace Retro.Database;
-
-/// <summary>A document that was removed from the training part because it resembles a held-out one.</summary>
-/// <param name="Id">The removed document.</param>
-/// <param name="HeldOutId">The held-out document it resembles most.</param>
-/// <param name="Similarity">Their Jaccard similarity, from 0 to 1.</param>
-/// <param name="Exact">Whether the texts are the same, character for character.</param>
-public sealed record SimilarDocument(string Id, string HeldOutId, double Similarity, bool Exact);

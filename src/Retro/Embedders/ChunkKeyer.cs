@@ -1,0 +1,128 @@
+using System.Globalization;
+using Microsoft.Extensions.AI;
+using Retro.Tokenizers;
+
+namespace Retro.Embedders;
+
+/// <summary>The one function from a chunk's tokens, or a text, to its key in the retrieval database (RETRO, section 2.3).</summary>
+/// <remarks>
+/// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, bit for bit: tokens are decoded to text
+/// (special tokens, such as the padding of a document's last chunk, left out), and the text is embedded. Safe for concurrent use where the embedder is.
+/// </remarks>
+public sealed class ChunkKeyer
+{
+    /// <summary>Chunks that are embedded in one go; enough for the embedder to find texts of equal length among them.</summary>
+    private const int Block = 4096;
+
+    private readonly RetroTokenizer _tokenizer;
+    private readonly IEmbeddingGenerator<string, Embedding<float>> _embedder;
+
+    /// <summary>Creates the function.</summary>
+    /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
+    /// <param name="embedder">Makes the vectors. One that is no <see cref="ITextEmbedder"/> is asked for its metadata, and embeds one word here where those do not tell the number of dimensions.</param>
+    /// <exception cref="ArgumentException">The embedder does not name its model, so that its keys could not be told from another's.</exception>
+    public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentNullException.ThrowIfNull(embedder);
+        _tokenizer = tokenizer;
+        _embedder = embedder;
+        string identity;
+        if (embedder is ITextEmbedder own)
+        {
+            (Dimensions, identity) = (own.Dimensions, own.Identity);
+        }
+        else
+        {
+            EmbeddingGeneratorMetadata? metadata = embedder.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
+            if (string.IsNullOrEmpty(metadata?.DefaultModelId))
+            {
+                throw new ArgumentException(
+                    $"The embedder {embedder.GetType().Name} does not name its model; its EmbeddingGeneratorMetadata has to give DefaultModelId, so that a database can tell whose keys it holds.",
+                    nameof(embedder));
+            }
+
+            Dimensions = metadata.DefaultModelDimensions ?? Generate(["text"], CancellationToken.None)[0].Vector.Length;
+            identity = EmbeddingResults.Hash(
+                metadata.ProviderName ?? "", metadata.ProviderUri?.ToString() ?? "", metadata.DefaultModelId, Dimensions.ToString(CultureInfo.InvariantCulture));
+        }
+
+        Identity = EmbeddingResults.Hash("chunk key 1", tokenizer.Hash, identity);
+    }
+
+    /// <summary>Length of a key.</summary>
+    public int Dimensions { get; }
+
+    /// <summary>Names the function: tokenizer, embedder, and the way from tokens to key. SHA-256 in lower-case hex.</summary>
+    public string Identity { get; }
+
+    /// <summary>Makes the keys of chunks.</summary>
+    /// <param name="chunks">The token ids of each chunk; padding with special tokens does not count.</param>
+    /// <param name="keys">Receives one row of <see cref="Dimensions"/> numbers per chunk.</param>
+    /// <param name="cancellationToken">Stops between batches.</param>
+    /// <exception cref="ArgumentException"><paramref name="keys"/> has another size than the chunks need.</exception>
+    /// <exception cref="RetroException">The embedder gave a vector that is no key: another length, or numbers that are not finite.</exception>
+    public void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(chunks);
+        EmbeddingResults.RequireRoom(chunks.Count, Dimensions, keys.Length, nameof(keys));
+        for (int start = 0; start < chunks.Count; start += Block)
+        {
+            string[] texts = new string[Math.Min(Block, chunks.Count - start)];
+            for (int i = 0; i < texts.Length; i++)
+            {
+                texts[i] = _tokenizer.Decode(chunks[start + i].Span);
+            }
+
+            Embed(texts, keys.Slice(start * Dimensions, texts.Length * Dimensions), cancellationToken);
+        }
+    }
+
+    /// <summary>Makes the key of a text; that of a chunk's decoded tokens is the chunk's key.</summary>
+    /// <param name="text">The text.</param>
+    /// <returns>The key, <see cref="Dimensions"/> numbers.</returns>
+    /// <exception cref="RetroException">The embedder gave a vector that is no key.</exception>
+    public float[] KeyOfText(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        float[] key = new float[Dimensions];
+        Embed([text], key, CancellationToken.None);
+        return key;
+    }
+
+    private void Embed(string[] texts, Span<float> keys, CancellationToken cancellationToken)
+    {
+        if (_embedder is ITextEmbedder own)
+        {
+            own.Embed(texts, keys, cancellationToken);
+        }
+        else
+        {
+            GeneratedEmbeddings<Embedding<float>> embeddings = Generate(texts, cancellationToken);
+            for (int i = 0; i < texts.Length; i++)
+            {
+                if (embeddings[i].Vector.Length != Dimensions)
+                {
+                    throw new RetroException($"The embedder gave {embeddings[i].Vector.Length} numbers where its metadata say {Dimensions}; a database takes one length only.");
+                }
+
+                embeddings[i].Vector.Span.CopyTo(keys.Slice(i * Dimensions, Dimensions));
+            }
+        }
+
+        foreach (float value in keys)
+        {
+            if (!float.IsFinite(value))
+            {
+                throw new RetroException("The embedder gave a key with a number that is not finite; its weights are damaged, or it was trained at too high a rate.");
+            }
+        }
+    }
+
+    private GeneratedEmbeddings<Embedding<float>> Generate(string[] texts, CancellationToken cancellationToken)
+    {
+        GeneratedEmbeddings<Embedding<float>> embeddings = _embedder.GenerateAsync(texts, null, cancellationToken).GetAwaiter().GetResult();
+        return embeddings.Count == texts.Length ? embeddings
+            : throw new RetroException($"The embedder {_embedder.GetType().Name} gave {embeddings.Count} vectors for {texts.Length} texts.");
+    }
+}

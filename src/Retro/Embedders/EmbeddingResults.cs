@@ -1,0 +1,56 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.Extensions.AI;
+
+namespace Retro.Embedders;
+
+/// <summary>What the embedders share: argument checks, the asynchronous form of the synchronous work, and identities.</summary>
+internal static class EmbeddingResults
+{
+    /// <summary>Runs the synchronous embedder on the thread pool.</summary>
+    /// <exception cref="ArgumentException">The options ask for another number of dimensions than the embedder has.</exception>
+    public static Task<GeneratedEmbeddings<Embedding<float>>> Generate(
+        ITextEmbedder embedder, IEnumerable<string> values, EmbeddingGenerationOptions? options, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        if (options?.Dimensions is int asked && asked != embedder.Dimensions)
+        {
+            throw new ArgumentException($"The embedder gives {embedder.Dimensions} dimensions, {asked} were asked for; leave Dimensions unset.", nameof(options));
+        }
+
+        List<string> texts = values.ToList();
+        return Task.Run(
+            () =>
+            {
+                int size = embedder.Dimensions;
+                float[] rows = new float[checked(texts.Count * size)];
+                embedder.Embed(texts, rows, cancellationToken);
+                return new GeneratedEmbeddings<Embedding<float>>(
+                    Enumerable.Range(0, texts.Count).Select(i => new Embedding<float>(rows.AsMemory(i * size, size))));
+            },
+            cancellationToken);
+    }
+
+    /// <summary>Checks the room for the vectors.</summary>
+    public static void RequireRoom(int texts, int dimensions, int room, string parameter)
+    {
+        if (room != (long)texts * dimensions)
+        {
+            throw new ArgumentException(
+                $"{texts} vectors of {dimensions} dimensions need {(long)texts * dimensions} numbers, got room for {room}.", parameter);
+        }
+    }
+
+    /// <summary>One hash of several parts, none of which can run into the next.</summary>
+    public static string Hash(params ReadOnlySpan<string> parts)
+    {
+        StringBuilder all = new();
+        foreach (string part in parts)
+        {
+            all.Append(CultureInfo.InvariantCulture, $"{part.Length}:{part}");
+        }
+
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(all.ToString())));
+    }
+}

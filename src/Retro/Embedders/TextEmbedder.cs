@@ -1,0 +1,172 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+using Microsoft.ML.Tokenizers;
+using Retro.Optimization;
+using Retro.Tokenizers;
+using TorchSharp;
+using TorchSharp.Modules;
+using TorchSharp.Utils;
+using static TorchSharp.torch;
+
+namespace Retro.Embedders;
+
+/// <summary>Texts to vectors: a tokenizer, a frozen <see cref="TextEncoder"/> and pooling.</summary>
+/// <remarks>
+/// A text is framed as [CLS] text [SEP] (a byte-level vocabulary has &lt;|endoftext|&gt; for both) and cut to the encoder's maximum length. Texts of equal length are computed together, without any
+/// padding, and as many at once as their length alone says (missing ones are filled in), each batch on one core: matrix products choose their algorithm by shape and threads, and this way a text meets
+/// the same ones, and gets the same bits, alone and among thousands. Safe for concurrent use.
+/// </remarks>
+public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
+{
+    // Tokens that a core computes at once, about: enough for its matrix products to run near their best rate, few enough that a single text is not made to wait.
+    private const int BatchTokens = 256;
+    private const int CudaBatchTokens = 8192;
+
+    private readonly RetroTokenizer _tokenizer;
+    private readonly TextFrame _frame;
+    private readonly Device _device;
+    private readonly Lazy<string> _identity;
+
+    /// <summary>Creates the embedder and freezes the encoder: evaluation mode, no gradients.</summary>
+    /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
+    /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
+    /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
+    /// <exception cref="RetroException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each side.</exception>
+    public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false)
+    {
+        ArgumentNullException.ThrowIfNull(encoder);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        if (!Fits(tokenizer.VocabularySize, encoder.Config.VocabularySize))
+        {
+            throw new RetroException(
+                $"The tokenizer has {tokenizer.VocabularySize} tokens, the encoder's embedding {encoder.Config.VocabularySize} rows; take the tokenizer that the encoder was trained with.");
+        }
+
+        Encoder = encoder;
+        LowerCase = lowerCase;
+        _tokenizer = tokenizer;
+        _frame = new TextFrame(tokenizer);
+        encoder.eval();
+        Parameter[] parameters = encoder.parameters().ToArray();
+        foreach (Parameter parameter in parameters)
+        {
+            parameter.requires_grad = false;
+        }
+
+        _device = parameters[0].device;
+        _identity = new Lazy<string>(ComputeIdentity);
+    }
+
+    /// <summary>The encoder. Changing its weights makes <see cref="Identity"/> wrong.</summary>
+    public TextEncoder Encoder { get; }
+
+    /// <summary>The tokenizer.</summary>
+    public RetroTokenizer Tokenizer => _tokenizer;
+
+    /// <summary>Whether texts are lower-cased before the tokenizer sees them.</summary>
+    public bool LowerCase { get; }
+
+    /// <inheritdoc/>
+    public int Dimensions => Encoder.Config.Width;
+
+    /// <summary>Hash of everything a vector depends on: sizes, weights, tokenizer, frame, maximum length, pooling and normalization. SHA-256 in lower-case hex.</summary>
+    public string Identity => _identity.Value;
+
+    /// <inheritdoc/>
+    public void Embed(IReadOnlyList<string> texts, Span<float> vectors, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(texts);
+        EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
+        int[][] tokens = new int[texts.Count][];
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            tokens[i] = Tokens(texts[i]);
+        }
+
+        List<(int[] Texts, int Rows)> batches = [];
+        foreach (IGrouping<int, int> equal in Enumerable.Range(0, tokens.Length).GroupBy(i => tokens[i].Length).OrderByDescending(group => group.Key))
+        {
+            int rows = Math.Max(1, (_device.type == DeviceType.CUDA ? CudaBatchTokens : BatchTokens) / equal.Key);
+            batches.AddRange(equal.Chunk(rows).Select(batch => (batch, rows)));
+        }
+
+        float[][] results = new float[batches.Count][];
+        TorchThreads.Run(batches.Count, _device, i => results[i] = EmbedBatch(tokens, batches[i].Texts, batches[i].Rows), oneThreadEach: true, cancellationToken);
+        for (int i = 0; i < results.Length; i++)
+        {
+            for (int row = 0; row < batches[i].Texts.Length; row++)
+            {
+                results[i].AsSpan(row * Dimensions, Dimensions).CopyTo(vectors.Slice(batches[i].Texts[row] * Dimensions, Dimensions));
+            }
+        }
+    }
+
+    /// <summary>The ids that the encoder gets for a text: framed, and cut to the maximum length.</summary>
+    /// <param name="text">The text.</param>
+    /// <returns>At least one id, at most <see cref="TextEncoderConfig.MaximumLength"/>.</returns>
+    public int[] Tokens(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        int[] ids = _frame.Encode(LowerCase ? BertNormalizer.LowerCase(text) : text);
+        return [_frame.Begin, .. ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2)), _frame.End];
+    }
+
+    /// <inheritdoc/>
+    public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+        IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        => EmbeddingResults.Generate(this, values, options, cancellationToken);
+
+    /// <inheritdoc/>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata(nameof(Retro), null, Identity, Dimensions)
+            : serviceType.IsInstanceOfType(this) ? this : null;
+    }
+
+    /// <summary>Frees the encoder's weights.</summary>
+    public void Dispose() => Encoder.Dispose();
+
+    // Embeddings may be padded to a multiple of what the hardware likes; anything else is the tokenizer of another model.
+    private static bool Fits(int vocabulary, int rows) => rows == vocabulary || (rows > vocabulary && rows - vocabulary < 128 && rows % 8 == 0);
+
+    private float[] EmbedBatch(int[][] tokens, int[] batch, int rows)
+    {
+        int length = tokens[batch[0]].Length;
+        long[] ids = new long[rows * length];
+        for (int row = 0; row < rows; row++)
+        {
+            int[] text = tokens[batch[Math.Min(row, batch.Length - 1)]];
+            for (int t = 0; t < length; t++)
+            {
+                ids[row * length + t] = text[t];
+            }
+        }
+
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        Tensor input = torch.tensor(ids, [rows, length], ScalarType.Int64, _device); // [B, T]
+        Tensor pooled = Encoder.Pool(Encoder.forward(input)).to(ScalarType.Float32).cpu(); // [B, D]
+        using TensorAccessor<float> data = pooled.data<float>();
+        return data.ToArray();
+    }
+
+    private string ComputeIdentity()
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        string head = JsonSerializer.Serialize(new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
+        hash.AppendData(Encoding.UTF8.GetBytes(head));
+        foreach ((string name, Parameter parameter) in Encoder.named_parameters().OrderBy(pair => pair.name, StringComparer.Ordinal))
+        {
+            using DisposeScope scope = NewDisposeScope();
+            hash.AppendData(Encoding.UTF8.GetBytes($"\n{name} {parameter.dtype} [{string.Join(',', parameter.shape)}]\n"));
+            hash.AppendData(parameter.detach().cpu().contiguous().bytes);
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

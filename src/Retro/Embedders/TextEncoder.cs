@@ -1,0 +1,346 @@
+using System.Diagnostics;
+using TorchSharp;
+using TorchSharp.Modules;
+using TorchSharp.Utils;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace Retro.Embedders;
+
+/// <summary>The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers with exact (erf) GELU.</summary>
+/// <remarks>
+/// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name.
+/// There is no pooler: embeddings are pooled from the states of the last layer. Letters: B texts, T tokens, D width, H heads, S = D / H.
+/// </remarks>
+public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
+{
+    [ComponentName(Name = "embeddings")]
+    private readonly Embeddings _embeddings;
+
+    [ComponentName(Name = "encoder")]
+    private readonly LayerStack _encoder;
+
+    /// <summary>Creates an encoder with small random weights.</summary>
+    /// <param name="config">The sizes.</param>
+    /// <param name="seed">Seeds the weights; the global random state is left alone.</param>
+    /// <param name="dtype">Type of the weights; float32 by default.</param>
+    /// <param name="device">Where the weights lie; the CPU by default.</param>
+    /// <exception cref="RetroConfigException">The configuration contradicts itself.</exception>
+    public TextEncoder(TextEncoderConfig config, int seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : this(config, (int?)seed)
+    {
+        this.to(dtype);
+        if (device is not null)
+        {
+            this.to(device);
+        }
+    }
+
+    /// <summary>Creates an encoder whose weights are to be loaded; they hold anything if there is no seed.</summary>
+    internal TextEncoder(TextEncoderConfig config, int? seed)
+        : base(nameof(TextEncoder))
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        Config = config.Validate();
+        using (Tensor state = torch.get_rng_state())
+        {
+            _embeddings = new Embeddings(config);
+            _encoder = new LayerStack(config);
+            torch.set_rng_state(state); // the modules of TorchSharp draw weights of their own
+        }
+
+        RegisterComponents();
+        if (seed is int number)
+        {
+            Initialize(number);
+        }
+    }
+
+    /// <summary>The sizes.</summary>
+    public TextEncoderConfig Config { get; }
+
+    /// <summary>Encodes texts.</summary>
+    /// <param name="tokens">Token ids, int64 [B, T], T at most <see cref="TextEncoderConfig.MaximumPositions"/>.</param>
+    /// <param name="mask">True where a token is real, bool [B, T], at least one in each row; null when all are.</param>
+    /// <param name="tokenTypes">Token types, int64 [B, T]; null when all are 0.</param>
+    /// <returns>The states of the last layer, [B, T, D]; what stands where the mask is false means nothing.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    public override Tensor forward(Tensor tokens, Tensor? mask = null, Tensor? tokenTypes = null)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        if (tokens.dim() != 2 || tokens.shape[1] < 1 || tokens.shape[1] > Config.MaximumPositions)
+        {
+            throw new ShapeException(nameof(tokens), $"[B, T] with T from 1 to {Config.MaximumPositions}", tokens.shape);
+        }
+
+        RequireLike(mask, nameof(mask), tokens);
+        RequireLike(tokenTypes, nameof(tokenTypes), tokens);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor x = _embeddings.forward(tokens, tokenTypes); // [B, T, D]
+        Tensor? visible = mask?.unsqueeze(1).unsqueeze(2); // [B, 1, 1, T]
+        foreach (Layer layer in _encoder.Layers)
+        {
+            x = layer.forward(x, visible);
+        }
+
+        return x.MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Makes one vector of each text's states.</summary>
+    /// <param name="states">States, [B, T, D].</param>
+    /// <param name="mask">True where a token is real, bool [B, T], at least one in each row; null when all are.</param>
+    /// <returns>The vectors, [B, D], pooled and, where the configuration says so, scaled to length 1.</returns>
+    /// <exception cref="ShapeException">An argument has another shape.</exception>
+    public Tensor Pool(Tensor states, Tensor? mask = null)
+    {
+        ArgumentNullException.ThrowIfNull(states);
+        if (states.dim() != 3)
+        {
+            throw new ShapeException(nameof(states), "[B, T, D]", states.shape);
+        }
+
+        if (mask is not null && !mask.shape.AsSpan().SequenceEqual(states.shape.AsSpan(0, 2)))
+        {
+            throw new ShapeException(nameof(mask), $"[{states.shape[0]}, {states.shape[1]}]", mask.shape);
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        Tensor? real = mask?.unsqueeze(-1); // [B, T, 1]
+        Tensor pooled = Config.Pooling switch
+        {
+            TextPooling.FirstToken => states.select(1, 0),
+            TextPooling.Max => (real is null ? states : states.masked_fill(real.logical_not(), double.NegativeInfinity)).amax([1L]),
+            TextPooling.Mean => Mean(states, mask),
+            TextPooling.MeanSquareRoot => Sum(states, real) / Count(states, real).sqrt(),
+            _ => throw new UnreachableException(), // the configuration was validated
+        }; // [B, D]
+        return (Config.Normalize ? F.normalize(pooled, p: 2, dim: -1, eps: 1e-12) : pooled.clone()).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The mean over the real tokens, [B, D].</summary>
+    internal static Tensor Mean(Tensor states, Tensor? mask)
+    {
+        Tensor? real = mask?.unsqueeze(-1); // [B, T, 1]
+        return Sum(states, real) / Count(states, real);
+    }
+
+    private static Tensor Sum(Tensor states, Tensor? real)
+        => (real is null ? states : states.masked_fill(real.logical_not(), 0)).sum(dim: 1);
+
+    private static Tensor Count(Tensor states, Tensor? real)
+        => real is null
+            ? torch.full([states.shape[0], 1], (double)states.shape[1], dtype: states.dtype, device: states.device)
+            : real.to_type(states.dtype).sum(dim: 1); // [B, 1]
+
+    private static void RequireLike(Tensor? argument, string name, Tensor tokens)
+    {
+        if (argument is not null && !argument.shape.AsSpan().SequenceEqual(tokens.shape))
+        {
+            throw new ShapeException(name, $"[{tokens.shape[0]}, {tokens.shape[1]}]", argument.shape);
+        }
+    }
+
+    // At the start the branches add next to nothing to the residual stream and positions hardly count: the vectors are those of a bag of words whose every token
+    // has a random direction, which already finds texts that share words; training goes on from there.
+    private void Initialize(int seed)
+    {
+        using IDisposable guard = no_grad();
+        Random random = new(seed);
+        foreach ((string name, Parameter parameter) in named_parameters())
+        {
+            if (name.EndsWith("bias", StringComparison.Ordinal))
+            {
+                nn.init.zeros_(parameter);
+            }
+            else if (parameter.dim() == 1)
+            {
+                nn.init.ones_(parameter);
+            }
+            else
+            {
+                double scale = 1 / Math.Sqrt(parameter.shape[1]);
+                bool minor = name.Contains("output.dense", StringComparison.Ordinal) || name.Contains("position", StringComparison.Ordinal) || name.Contains("token_type", StringComparison.Ordinal);
+                using Tensor drawn = torch.tensor(Gaussian(random, parameter.numel(), minor ? scale / 10 : scale), parameter.shape);
+                parameter.copy_(drawn);
+            }
+        }
+    }
+
+    // Drawn here and not by libtorch: the same seed gives the same weights with every version and on every device.
+    private static float[] Gaussian(Random random, long count, double deviation)
+    {
+        float[] numbers = new float[count];
+        for (long i = 0; i < count; i++)
+        {
+            numbers[i] = (float)(deviation * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()));
+        }
+
+        return numbers;
+    }
+
+    /// <summary>Sum of token, position and token-type embedding, normed.</summary>
+    private sealed class Embeddings : nn.Module<Tensor, Tensor?, Tensor>
+    {
+        [ComponentName(Name = "word_embeddings")]
+        private readonly TorchSharp.Modules.Embedding _words;
+
+        [ComponentName(Name = "position_embeddings")]
+        private readonly TorchSharp.Modules.Embedding _positions;
+
+        [ComponentName(Name = "token_type_embeddings")]
+        private readonly TorchSharp.Modules.Embedding _types;
+
+        [ComponentName(Name = "LayerNorm")]
+        private readonly LayerNorm _norm;
+
+        public Embeddings(TextEncoderConfig config)
+            : base(nameof(Embeddings))
+        {
+            _words = nn.Embedding(config.VocabularySize, config.Width);
+            _positions = nn.Embedding(config.MaximumPositions, config.Width);
+            _types = nn.Embedding(config.TokenTypes, config.Width);
+            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor tokens, Tensor? tokenTypes)
+        {
+            Tensor positions = _positions.weight!.slice(0, 0, tokens.shape[1], 1); // [T, D]
+            Tensor types = tokenTypes is null ? _types.weight!.select(0, 0) : _types.forward(tokenTypes); // [D] or [B, T, D]
+            return _norm.forward(_words.forward(tokens) + types + positions); // [B, T, D]
+        }
+    }
+
+    /// <summary>The layers, under the name <c>layer</c>.</summary>
+    private sealed class LayerStack : nn.Module
+    {
+        [ComponentName(Name = "layer")]
+        private readonly ModuleList<Layer> _layers;
+
+        public LayerStack(TextEncoderConfig config)
+            : base(nameof(LayerStack))
+        {
+            _layers = new ModuleList<Layer>(Enumerable.Range(0, config.Layers).Select(_ => new Layer(config)).ToArray());
+            RegisterComponents();
+        }
+
+        public IEnumerable<Layer> Layers => _layers;
+    }
+
+    /// <summary>Self-attention and feed-forward, each followed by the sum with its input and a layer norm.</summary>
+    private sealed class Layer : nn.Module<Tensor, Tensor?, Tensor>
+    {
+        [ComponentName(Name = "attention")]
+        private readonly Attention _attention;
+
+        [ComponentName(Name = "intermediate")]
+        private readonly Intermediate _intermediate;
+
+        [ComponentName(Name = "output")]
+        private readonly Output _output;
+
+        public Layer(TextEncoderConfig config)
+            : base(nameof(Layer))
+        {
+            _attention = new Attention(config);
+            _intermediate = new Intermediate(config);
+            _output = new Output(config.FeedForwardSize, config);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x, Tensor? visible)
+        {
+            Tensor attended = _attention.forward(x, visible); // [B, T, D]
+            return _output.forward(_intermediate.forward(attended), attended); // [B, T, D]
+        }
+    }
+
+    /// <summary>The attention sub-layer with its residual.</summary>
+    private sealed class Attention : nn.Module<Tensor, Tensor?, Tensor>
+    {
+        [ComponentName(Name = "self")]
+        private readonly SelfAttention _self;
+
+        [ComponentName(Name = "output")]
+        private readonly Output _output;
+
+        public Attention(TextEncoderConfig config)
+            : base(nameof(Attention))
+        {
+            _self = new SelfAttention(config);
+            _output = new Output(config.Width, config);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x, Tensor? visible) => _output.forward(_self.forward(x, visible), x);
+    }
+
+    /// <summary>Attention of every token to every visible token.</summary>
+    private sealed class SelfAttention : nn.Module<Tensor, Tensor?, Tensor>
+    {
+        [ComponentName(Name = "query")]
+        private readonly Linear _query;
+
+        [ComponentName(Name = "key")]
+        private readonly Linear _key;
+
+        [ComponentName(Name = "value")]
+        private readonly Linear _value;
+
+        private readonly int _heads;
+
+        public SelfAttention(TextEncoderConfig config)
+            : base(nameof(SelfAttention))
+        {
+            _heads = config.Heads;
+            _query = nn.Linear(config.Width, config.Width);
+            _key = nn.Linear(config.Width, config.Width);
+            _value = nn.Linear(config.Width, config.Width);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x, Tensor? visible)
+        {
+            Tensor attended = F.scaled_dot_product_attention(Split(_query.forward(x)), Split(_key.forward(x)), Split(_value.forward(x)), visible); // [B, H, T, S]
+            return attended.transpose(1, 2).reshape(x.shape); // [B, T, D]
+        }
+
+        private Tensor Split(Tensor x) => x.view(x.shape[0], x.shape[1], _heads, x.shape[2] / _heads).transpose(1, 2); // [B, H, T, S]
+    }
+
+    /// <summary>The first matrix of the feed-forward, with its GELU.</summary>
+    private sealed class Intermediate : nn.Module<Tensor, Tensor>
+    {
+        [ComponentName(Name = "dense")]
+        private readonly Linear _dense;
+
+        public Intermediate(TextEncoderConfig config)
+            : base(nameof(Intermediate))
+        {
+            _dense = nn.Linear(config.Width, config.FeedForwardSize);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x) => F.gelu(_dense.forward(x));
+    }
+
+    /// <summary>A linear map, the sum with the residual, and a layer norm.</summary>
+    private sealed class Output : nn.Module<Tensor, Tensor, Tensor>
+    {
+        [ComponentName(Name = "dense")]
+        private readonly Linear _dense;
+
+        [ComponentName(Name = "LayerNorm")]
+        private readonly LayerNorm _norm;
+
+        public Output(int inputSize, TextEncoderConfig config)
+            : base(nameof(Output))
+        {
+            _dense = nn.Linear(inputSize, config.Width);
+            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor x, Tensor residual) => _norm.forward(_dense.forward(x) + residual);
+    }
+}

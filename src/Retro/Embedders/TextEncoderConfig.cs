@@ -1,0 +1,111 @@
+namespace Retro.Embedders;
+
+/// <summary>The sizes of a <see cref="TextEncoder"/>, and how its states become one vector.</summary>
+/// <param name="VocabularySize">Rows of the token embedding (V).</param>
+/// <param name="Width">Width of the states (D), and of the vectors.</param>
+/// <param name="Layers">Number of layers.</param>
+/// <param name="Heads">Attention heads (H); they share the width evenly.</param>
+/// <param name="FeedForwardSize">Inner width of the feed-forward sub-layers.</param>
+/// <param name="MaximumPositions">Rows of the position embedding: no sequence is longer.</param>
+/// <param name="TokenTypes">Rows of the token-type embedding.</param>
+/// <param name="LayerNormEpsilon">Added to the variance in every layer norm.</param>
+/// <param name="MaximumLength">Tokens a text is cut to, its frame ([CLS] and [SEP]) included.</param>
+/// <param name="Pooling">How the states become one vector.</param>
+/// <param name="Normalize">Whether vectors are scaled to length 1.</param>
+public sealed record TextEncoderConfig(
+    int VocabularySize,
+    int Width,
+    int Layers,
+    int Heads,
+    int FeedForwardSize,
+    int MaximumPositions = 512,
+    int TokenTypes = 2,
+    double LayerNormEpsilon = 1e-12,
+    int MaximumLength = 512,
+    TextPooling Pooling = TextPooling.Mean,
+    bool Normalize = false)
+{
+    /// <summary>The small encoder that is trained on the corpus itself: 4 layers of width 128, at most 128 tokens, vectors of length 1.</summary>
+    /// <param name="vocabularySize">The tokenizer's vocabulary size.</param>
+    /// <returns>The configuration.</returns>
+    public static TextEncoderConfig Small(int vocabularySize)
+        => new(vocabularySize, Width: 128, Layers: 4, Heads: 4, FeedForwardSize: 512, MaximumPositions: 128, TokenTypes: 1, MaximumLength: 128, Normalize: true);
+
+    /// <summary>Checks that the values fit together.</summary>
+    /// <returns>This configuration.</returns>
+    /// <exception cref="RetroConfigException">Something does not fit; the exception lists every fault.</exception>
+    public TextEncoderConfig Validate()
+    {
+        List<string> faults = [];
+        void Positive(int value, string name)
+        {
+            if (value <= 0)
+            {
+                faults.Add($"{name} {value} has to be positive.");
+            }
+        }
+
+        Positive(VocabularySize, nameof(VocabularySize));
+        Positive(Width, nameof(Width));
+        Positive(Layers, nameof(Layers));
+        Positive(Heads, nameof(Heads));
+        Positive(FeedForwardSize, nameof(FeedForwardSize));
+        Positive(MaximumPositions, nameof(MaximumPositions));
+        Positive(TokenTypes, nameof(TokenTypes));
+        if (Heads > 0 && Width % Heads != 0)
+        {
+            faults.Add($"Width {Width} does not divide by Heads {Heads}.");
+        }
+
+        if (!(LayerNormEpsilon > 0) || !double.IsFinite(LayerNormEpsilon))
+        {
+            faults.Add($"LayerNormEpsilon {LayerNormEpsilon} has to be a positive number.");
+        }
+
+        if (MaximumLength < 3 || MaximumLength > MaximumPositions)
+        {
+            faults.Add($"MaximumLength {MaximumLength} has to lie between 3 (a token and its frame) and MaximumPositions {MaximumPositions}.");
+        }
+
+        if (!Enum.IsDefined(Pooling))
+        {
+            faults.Add($"Pooling {Pooling} is not one of {string.Join(", ", Enum.GetNames<TextPooling>())}.");
+        }
+
+        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+    }
+
+    /// <summary>Name and shape of every weight, without making any.</summary>
+    internal IEnumerable<(string Name, long[] Shape)> Weights()
+    {
+        yield return ("embeddings.word_embeddings.weight", [VocabularySize, Width]);
+        yield return ("embeddings.position_embeddings.weight", [MaximumPositions, Width]);
+        yield return ("embeddings.token_type_embeddings.weight", [TokenTypes, Width]);
+        yield return ("embeddings.LayerNorm.weight", [Width]);
+        yield return ("embeddings.LayerNorm.bias", [Width]);
+        for (int i = 0; i < Layers; i++)
+        {
+            string layer = $"encoder.layer.{i}";
+            (string Name, long Output, long Input)[] maps =
+            [
+                ("attention.self.query", Width, Width),
+                ("attention.self.key", Width, Width),
+                ("attention.self.value", Width, Width),
+                ("attention.output.dense", Width, Width),
+                ("intermediate.dense", FeedForwardSize, Width),
+                ("output.dense", Width, FeedForwardSize),
+            ];
+            foreach ((string name, long output, long input) in maps)
+            {
+                yield return ($"{layer}.{name}.weight", [output, input]);
+                yield return ($"{layer}.{name}.bias", [output]);
+            }
+
+            foreach (string norm in new[] { "attention.output.LayerNorm", "output.LayerNorm" })
+            {
+                yield return ($"{layer}.{norm}.weight", [Width]);
+                yield return ($"{layer}.{norm}.bias", [Width]);
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+using Retro.Modeling;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>GPT-2: LayerNorm, learned positions, projections stored as [in, out] with queries, keys and values in one.</summary>
+internal sealed class Gpt2Family : DecoderFamily
+{
+    public override string ModelType => "gpt2";
+
+    public override string Architecture => "GPT2LMHeadModel";
+
+    public override string Prefix => "transformer.";
+
+    public override string Head => "lm_head.weight";
+
+    public override string Embedding => "wte.weight";
+
+    public override int? ContextLength(PretrainedConfig config) => config.Integer("n_positions");
+
+    public override RetroConfig Configure(PretrainedConfig config)
+    {
+        int width = config.Size("n_embd"), heads = config.Size("n_head");
+        config.Require("scale_attn_weights", true);
+        config.Require("scale_attn_by_inverse_layer_idx", false);
+        config.Require("add_cross_attention", false);
+        return new()
+        {
+            VocabularySize = config.Size("vocab_size"),
+            Width = width,
+            Layers = config.Size("n_layer"),
+            Heads = heads,
+            HeadSize = HeadSize(config, "n_embd", width, "n_head", heads),
+            FeedForwardSize = config.Integer("n_inner") ?? 4 * width,
+            MaximumLength = config.Size("n_positions"),
+            Positions = PositionKind.Learned,
+            Norm = NormKind.LayerNorm,
+            NormEpsilon = config.Number("layer_norm_epsilon") ?? 1e-5,
+            Activation = Gelu(config, "activation_function", "gelu_new"),
+            QueryKeyValueBias = true,
+            AttentionOutputBias = true,
+            FeedForwardBias = true,
+            TieEmbeddings = config.Boolean("tie_word_embeddings") ?? true,
+        };
+    }
+
+    public override IEnumerable<StoredTensor> Tensors(RetroConfig config)
+    {
+        long width = config.Width, inner = config.FeedForwardSize;
+        yield return StoredTensor.Same("wte.weight", "embedding.weight", config.VocabularySize, width);
+        yield return StoredTensor.Same("wpe.weight", "positions.weight", config.MaximumLength!.Value, width);
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            string from = $"h.{layer}", to = $"decoder.{layer + 1}";
+            foreach (string part in (string[])["weight", "bias"])
+            {
+                yield return StoredTensor.Same($"{from}.ln_1.{part}", $"{to}.attn.norm.{part}", width);
+                yield return StoredTensor.Same($"{from}.ln_2.{part}", $"{to}.ffw.norm.{part}", width);
+            }
+
+            yield return new(
+                $"{from}.attn.c_attn.weight", [width, 3 * width], [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"], tensor => Thirds(tensor.t()), parts => cat(parts, 0).t());
+            yield return new($"{from}.attn.c_attn.bias", [3 * width], [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"], Thirds, parts => cat(parts, 0));
+            foreach ((string name, string target, long input, long output) in ((string, string, long, long)[])[("attn.c_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", width, inner), ("mlp.c_proj", "ffw.down", inner, width)])
+            {
+                yield return StoredTensor.Transposed($"{from}.{name}.weight", $"{to}.{target}.weight", input, output);
+                yield return StoredTensor.Same($"{from}.{name}.bias", $"{to}.{target}.bias", output);
+            }
+        }
+
+        yield return StoredTensor.Same("ln_f.weight", "decoder.norm.weight", width);
+        yield return StoredTensor.Same("ln_f.bias", "decoder.norm.bias", width);
+    }
+
+    public override bool IsBuffer(string name) => IsInLayer(name, "h", "attn.bias", "attn.masked_bias");
+
+    /// <summary>GELU, exact or by tanh, as transformers names it.</summary>
+    internal static ActivationKind Gelu(PretrainedConfig config, string key, string unsaid) => (config.Text(key) ?? unsaid) switch
+    {
+        "gelu" => ActivationKind.Gelu,
+        "gelu_new" or "gelu_pytorch_tanh" => ActivationKind.GeluTanh,
+        string other => throw config.Unsupported(key, $"\"{other}\"", "\"gelu\", \"gelu_new\" or \"gelu_pytorch_tanh\""),
+    };
+
+    private static Tensor[] Thirds(Tensor tensor)
+    {
+        long size = tensor.shape[0] / 3;
+        return [tensor.narrow(0, 0, size), tensor.narrow(0, size, size), tensor.narrow(0, 2 * size, size)];
+    }
+}

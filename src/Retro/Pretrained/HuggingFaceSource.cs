@@ -1,0 +1,182 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>A Hugging Face folder that a decoder came from.</summary>
+internal sealed class HuggingFaceSource : PretrainedSource
+{
+    private static readonly string[] s_storedTypes = ["F64", "F32", "F16", "BF16"];
+
+    // What stands beside the weights in such a folder and belongs to the model.
+    private static readonly string[] s_kept =
+    [
+        "config.json", "generation_config.json", SafetensorsFolder.IndexFile, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
+        "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    ];
+
+    private readonly IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> _files;
+    private readonly IReadOnlyList<(string Name, byte[] Content)> _kept;
+
+    private HuggingFaceSource(
+        string path,
+        string family,
+        string hash,
+        int? contextLength,
+        IReadOnlyList<StoredTensor> tensors,
+        IReadOnlyDictionary<string, string> dtypes,
+        IReadOnlyDictionary<string, StoredBuffer> buffers,
+        IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> files,
+        IReadOnlyList<(string Name, byte[] Content)> kept)
+        : base(path, family, hash, contextLength, tensors, dtypes, buffers)
+    {
+        _files = files;
+        _kept = kept;
+    }
+
+    /// <summary>Reads a folder.</summary>
+    public static (RetroModel Model, PretrainedSource Source) Load(string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        string configPath = System.IO.Path.Combine(folder, "config.json");
+        if (!File.Exists(configPath))
+        {
+            throw new CheckpointException($"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
+        }
+
+        List<(string Name, byte[] Content)> kept = ReadKept(folder);
+        using PretrainedConfig said = PretrainedConfig.Parse(configPath, kept.Single(file => file.Name == "config.json").Content);
+        DecoderFamily family = DecoderFamily.Of(said);
+        RetroConfig config = family.Configure(said);
+        int? contextLength = family.ContextLength(said);
+        said.Require("is_encoder_decoder", false);
+        said.RequireAllRead();
+        config = Validate(config, configPath);
+        using SafetensorsFolder files = SafetensorsFolder.Open(folder);
+        if (config.Layers > files.Names.Count)
+        {
+            throw new CheckpointException($"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
+        }
+
+        List<StoredTensor> tensors = Name(family, config, files);
+        string[] ignored = Check(family, config, tensors, files, configPath);
+        string hash = files.Hash(cancellationToken);
+        RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
+        Dictionary<string, StoredBuffer> buffers = [];
+        foreach (string name in ignored)
+        {
+            using Tensor buffer = files.Read(name);
+            buffers.Add(name, StoredBuffer.Of(buffer));
+        }
+
+        return (model, new HuggingFaceSource(
+            folder,
+            family.ModelType,
+            hash,
+            contextLength,
+            tensors,
+            tensors.ToDictionary(tensor => tensor.Name, tensor => files.Dtype(tensor.Name)),
+            buffers,
+            [.. files.Files.Select(file => (System.IO.Path.GetFileName(file.FilePath), file.Metadata, file.Entries.Select(entry => entry.Name).ToArray()))],
+            kept));
+    }
+
+    private protected override void WriteFiles(Weights weights, string path)
+    {
+        static CheckpointException Fault(string message, Exception inner) => new(message, inner);
+
+        AtomicFile.Guard(path, Fault, () => Directory.CreateDirectory(path));
+        foreach ((string file, IReadOnlyDictionary<string, string>? metadata, string[] names) in _files)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Safetensors.Write(System.IO.Path.Combine(path, file), names.Select(name => KeyValuePair.Create(name, weights.Get(name))), metadata);
+        }
+
+        // config.json last: with it the folder is a model.
+        foreach ((string name, byte[] content) in _kept.OrderBy(file => file.Name == "config.json"))
+        {
+            AtomicFile.Write(System.IO.Path.Combine(path, name), stream => stream.Write(content), Fault);
+        }
+    }
+
+    private static List<(string Name, byte[] Content)> ReadKept(string folder)
+    {
+        try
+        {
+            return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, File.ReadAllBytes(System.IO.Path.Combine(folder, name))))];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException($"A file of {folder} cannot be read: {exception.Message}", exception);
+        }
+    }
+
+    private static RetroConfig Validate(RetroConfig config, string path)
+    {
+        try
+        {
+            return config.Validate();
+        }
+        catch (RetroConfigException exception)
+        {
+            throw new CheckpointException($"{path} contradicts itself: {exception.Message}", exception);
+        }
+    }
+
+    /// <summary>The tensors by their full names: those of a bare model have no prefix.</summary>
+    private static List<StoredTensor> Name(DecoderFamily family, RetroConfig config, SafetensorsFolder files)
+    {
+        string prefix = files.Names.Contains(family.Prefix + family.Embedding) || !files.Names.Contains(family.Embedding) ? family.Prefix : "";
+        List<StoredTensor> tensors = [.. family.Tensors(config).Select(tensor => tensor with { Name = prefix + tensor.Name })];
+        if (!config.TieEmbeddings)
+        {
+            tensors.Add(StoredTensor.Same(family.Head, "head.weight", config.VocabularySize, config.Width));
+        }
+
+        return tensors;
+    }
+
+    /// <summary>Compares what is stored with what the configuration says.</summary>
+    /// <returns>The stored tensors that are left out.</returns>
+    private static string[] Check(DecoderFamily family, RetroConfig config, List<StoredTensor> tensors, SafetensorsFolder files, string configPath)
+    {
+        HashSet<string> known = [.. files.Names];
+        Dictionary<string, StoredTensor> expected = tensors.ToDictionary(tensor => tensor.Name);
+        List<string> faults = [.. tensors.Where(tensor => !known.Contains(tensor.Name)).Select(tensor => $"\"{tensor.Name}\" [{string.Join(", ", tensor.Shape)}] is missing")], ignored = [];
+        foreach (string name in files.Names)
+        {
+            if (expected.TryGetValue(name, out StoredTensor? tensor))
+            {
+                if (!files.Shape(name).AsSpan().SequenceEqual(tensor.Shape))
+                {
+                    faults.Add($"\"{name}\" is [{string.Join(", ", files.Shape(name))}], the configuration says [{string.Join(", ", tensor.Shape)}]");
+                }
+                else if (!s_storedTypes.Contains(files.Dtype(name)))
+                {
+                    faults.Add($"\"{name}\" is of type {files.Dtype(name)}, which is not supported; supported are {string.Join(", ", s_storedTypes)}");
+                }
+            }
+            else if (family.IsBuffer(name.StartsWith(family.Prefix, StringComparison.Ordinal) ? name[family.Prefix.Length..] : name))
+            {
+                ignored.Add(name);
+            }
+            else if (name == family.Head && config.TieEmbeddings)
+            {
+                ignored.Add(name);
+                using Tensor head = files.Read(name), embedding = files.Read(tensors.Single(stored => stored.Targets[0] == "embedding.weight").Name);
+                if (head.dtype != embedding.dtype || !head.shape.AsSpan().SequenceEqual(embedding.shape) || !head.bytes.SequenceEqual(embedding.bytes))
+                {
+                    faults.Add($"\"{name}\" is not the embedding, but \"tie_word_embeddings\" says it is");
+                }
+            }
+            else
+            {
+                faults.Add($"\"{name}\" [{string.Join(", ", files.Shape(name))}] is not known to this configuration");
+            }
+        }
+
+        return faults.Count == 0 ? [.. ignored]
+            : throw new CheckpointException($"The weights in {files.Place} do not fit {configPath} (\"{family.ModelType}\"): {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+    }
+}

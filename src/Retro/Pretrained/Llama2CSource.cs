@@ -1,0 +1,60 @@
+using System.Buffers.Binary;
+using Retro.Modeling;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>A llama2.c file that a decoder came from.</summary>
+internal sealed class Llama2CSource : PretrainedSource
+{
+    private readonly int[] _header;
+
+    private Llama2CSource(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
+        : base(path, "llama2.c", hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
+        => _header = header;
+
+    /// <summary>Reads a file.</summary>
+    public static (RetroModel Model, PretrainedSource Source) Load(string path, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using Llama2CFile file = Llama2CFile.Open(path);
+        RetroConfig config = file.Configure();
+        List<StoredTensor> tensors = [.. Llama2CFile.Tensors(config, file.Header)];
+        string hash = file.Hash(cancellationToken);
+        RetroModel model = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
+        Dictionary<string, StoredBuffer> buffers = [];
+        foreach (string name in file.Names.Where(Llama2CFile.IsFrequencies))
+        {
+            using Tensor buffer = file.Read(name);
+            buffers.Add(name, StoredBuffer.Of(buffer));
+        }
+
+        return (model, new Llama2CSource(path, hash, file.Header, tensors, buffers));
+    }
+
+    private protected override void WriteFiles(Weights weights, string path)
+        => AtomicFile.Write(
+            path,
+            stream =>
+            {
+                byte[] header = new byte[_header.Length * sizeof(int)];
+                for (int i = 0; i < _header.Length; i++)
+                {
+                    BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(i * sizeof(int)), _header[i]);
+                }
+
+                stream.Write(header);
+                foreach ((string name, _) in Llama2CFile.Layout(_header))
+                {
+                    using DisposeScope scope = NewDisposeScope();
+                    Tensor flat = weights.Get(name).view(-1);
+                    const int Piece = 1 << 28;
+                    for (long done = 0; done < flat.numel(); done += Piece)
+                    {
+                        stream.Write(flat.narrow(0, done, Math.Min(Piece, flat.numel() - done)).bytes);
+                    }
+                }
+            },
+            (message, inner) => new CheckpointException(message, inner));
+}

@@ -1,0 +1,92 @@
+using Retro.Modeling;
+
+namespace Retro.Pretrained;
+
+/// <summary>Llama: RMSNorm, rotary positions (default, linear or llama3 scaling), SwiGLU, grouped queries, optional biases.</summary>
+internal class LlamaFamily : DecoderFamily
+{
+    public override string ModelType => "llama";
+
+    public override string Architecture => "LlamaForCausalLM";
+
+    public override string Prefix => "model.";
+
+    public override string Head => "lm_head.weight";
+
+    public override string Embedding => "embed_tokens.weight";
+
+    public override RetroConfig Configure(PretrainedConfig config)
+    {
+        RetroConfig common = Common(config, defaultKeyValueHeads: null);
+        bool attention = config.Boolean("attention_bias") ?? false;
+        return common with { QueryKeyValueBias = attention, AttentionOutputBias = attention, FeedForwardBias = config.Boolean("mlp_bias") ?? false };
+    }
+
+    public override IEnumerable<StoredTensor> Tensors(RetroConfig config)
+    {
+        long width = config.Width, queries = (long)config.Heads * config.HeadSize, keys = (long)(config.KeyValueHeads ?? config.Heads) * config.HeadSize, inner = config.FeedForwardSize;
+        yield return StoredTensor.Same("embed_tokens.weight", "embedding.weight", config.VocabularySize, width);
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            string from = $"layers.{layer}", to = $"decoder.{layer + 1}";
+            yield return StoredTensor.Same($"{from}.input_layernorm.weight", $"{to}.attn.norm.weight", width);
+            yield return StoredTensor.Same($"{from}.post_attention_layernorm.weight", $"{to}.ffw.norm.weight", width);
+            (string From, string To, long Output, long Input, bool Bias)[] projections =
+            [
+                ("self_attn.q_proj", "attn.q", queries, width, config.QueryKeyValueBias),
+                ("self_attn.k_proj", "attn.k", keys, width, config.QueryKeyValueBias),
+                ("self_attn.v_proj", "attn.v", keys, width, config.QueryKeyValueBias),
+                ("self_attn.o_proj", "attn.o", width, queries, config.AttentionOutputBias),
+                ("mlp.gate_proj", "ffw.gate", inner, width, config.FeedForwardBias),
+                ("mlp.up_proj", "ffw.up", inner, width, config.FeedForwardBias),
+                ("mlp.down_proj", "ffw.down", width, inner, config.FeedForwardBias),
+            ];
+            foreach ((string name, string target, long output, long input, bool bias) in projections)
+            {
+                yield return StoredTensor.Same($"{from}.{name}.weight", $"{to}.{target}.weight", output, input);
+                if (bias)
+                {
+                    yield return StoredTensor.Same($"{from}.{name}.bias", $"{to}.{target}.bias", output);
+                }
+            }
+        }
+
+        yield return StoredTensor.Same("norm.weight", "decoder.norm.weight", width);
+    }
+
+    public override bool IsBuffer(string name) => name == "rotary_emb.inv_freq" || IsInLayer(name, "layers", "self_attn.rotary_emb.inv_freq");
+
+    /// <summary>What Llama, Mistral and Qwen2 say alike.</summary>
+    protected static RetroConfig Common(PretrainedConfig config, int? defaultKeyValueHeads)
+    {
+        int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
+        string activation = config.Text("hidden_act") ?? "silu";
+        if (activation is not ("silu" or "swish"))
+        {
+            throw config.Unsupported("hidden_act", $"\"{activation}\"", "\"silu\"");
+        }
+
+        // Spoken of by some configs; another value is another model.
+        config.Require("rope_interleaved", false);
+        config.Require("use_mrope", false);
+        PretrainedRotary rotary = PretrainedRotary.Read(config);
+        int? keyValueHeads = config.Has("num_key_value_heads") ? config.Integer("num_key_value_heads") : defaultKeyValueHeads;
+        return new()
+        {
+            VocabularySize = config.Size("vocab_size"),
+            Width = width,
+            Layers = config.Size("num_hidden_layers"),
+            Heads = heads,
+            KeyValueHeads = keyValueHeads ?? heads,
+            HeadSize = config.Integer("head_dim") ?? HeadSize(config, "hidden_size", width, "num_attention_heads", heads),
+            FeedForwardSize = config.Size("intermediate_size"),
+            Norm = NormKind.RmsNorm,
+            NormEpsilon = config.Number("rms_norm_eps") ?? 1e-6,
+            Activation = ActivationKind.SwiGlu,
+            Positions = PositionKind.Rotary,
+            RotaryBase = rotary.Base,
+            RotaryScaling = rotary.Scaling,
+            TieEmbeddings = config.Boolean("tie_word_embeddings") ?? false,
+        };
+    }
+}

@@ -1,0 +1,18 @@
+using Retro.Modeling;
+
+namespace Retro.Pretrained;
+
+/// <summary>Mistral: Llama's layers without biases, with a sliding window.</summary>
+internal sealed class MistralFamily : LlamaFamily
+{
+    // What transformers takes where the file does not say the key.
+    private const int UnsaidWindow = 4096;
+    private const int UnsaidKeyValueHeads = 8;
+
+    public override string ModelType => "mistral";
+
+    public override string Architecture => "MistralForCausalLM";
+
+    public override RetroConfig Configure(PretrainedConfig config)
+        => Common(config, UnsaidKeyValueHeads) with { SlidingWindow = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow };
+}

@@ -1,0 +1,157 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace Retro.Pretrained;
+
+/// <summary>
+/// The config.json of a Hugging Face folder, read strictly: every key is read by the family, known to change nothing, or refused by name (<see cref="RequireAllRead"/>),
+/// so that no setting that would change the result is passed over.
+/// </summary>
+internal sealed class PretrainedConfig : IDisposable
+{
+    // Bookkeeping, dropout (which evaluation lacks, and training sets anew), generation and heads of other tasks.
+    private static readonly HashSet<string> s_harmless = new(StringComparer.Ordinal)
+    {
+        "architectures", "attention_dropout", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout",
+        "cross_attention_hidden_size", "decoder_start_token_id", "diversity_penalty", "do_sample", "dtype", "early_stopping", "embd_pdrop", "encoder_no_repeat_ngram_size", "eos_token_id",
+        "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout", "id2label", "initializer_range", "is_decoder", "is_llama_config",
+        "label2id", "length_penalty", "max_length", "max_position_embeddings", "min_length", "n_ctx", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences",
+        "output_attentions", "output_hidden_states", "output_scores", "pad_token_id", "prefix", "pretraining_tp", "problem_type", "remove_invalid_values", "reorder_and_upcast_attn", "repetition_penalty",
+        "resid_pdrop", "return_dict", "return_dict_in_generate", "sep_token_id", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
+        "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tie_encoder_decoder", "tokenizer_class", "top_k", "top_p", "torch_dtype", "torchscript", "transformers.js_config", "transformers_version",
+        "typical_p", "use_bfloat16", "use_cache",
+    };
+
+    private readonly string _path;
+    private readonly string _place;
+    private readonly JsonElement _root;
+    private readonly JsonDocument? _document;
+    private readonly HashSet<string> _read = new(StringComparer.Ordinal);
+
+    private PretrainedConfig(string path, string place, JsonElement root, JsonDocument? document)
+    {
+        _path = path;
+        _place = place;
+        _root = root;
+        _document = document;
+    }
+
+    /// <summary>Parses a file's content.</summary>
+    /// <exception cref="CheckpointException">It is no JSON object, or a key comes twice.</exception>
+    public static PretrainedConfig Parse(string path, byte[] content)
+    {
+        JsonDocument document;
+        try
+        {
+            document = JsonDocument.Parse(content);
+        }
+        catch (JsonException exception)
+        {
+            throw new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception);
+        }
+
+        if (document.RootElement.ValueKind != JsonValueKind.Object)
+        {
+            document.Dispose();
+            throw new CheckpointException($"{path} has to hold a JSON object.");
+        }
+
+        string[] twice = [.. document.RootElement.EnumerateObject().GroupBy(property => property.Name, StringComparer.Ordinal).Where(group => group.Count() > 1).Select(group => group.Key)];
+        if (twice.Length > 0)
+        {
+            document.Dispose();
+            throw new CheckpointException($"{path} says \"{twice[0]}\" twice; keep the one that is meant.");
+        }
+
+        return new(path, "", document.RootElement, document);
+    }
+
+    /// <summary>A whole number; null where the key is missing or null.</summary>
+    public int? Integer(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) ? number
+            : throw Wrong(key, "a whole number", value);
+
+    /// <summary>A whole number that has to be there and be positive.</summary>
+    public int Size(string key)
+        => Integer(key) is not { } number ? throw Fault($"\"{key}\" is missing; it has to be a positive whole number")
+            : number > 0 ? number
+            : throw Fault($"\"{key}\" is {number}; it has to be positive");
+
+    /// <summary>A number; null where the key is missing or null.</summary>
+    public double? Number(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number) ? number
+            : throw Wrong(key, "a number", value);
+
+    /// <summary>A truth value; null where the key is missing or null.</summary>
+    public bool? Boolean(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean()
+            : throw Wrong(key, "true or false", value);
+
+    /// <summary>A string; null where the key is missing or null.</summary>
+    public string? Text(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.String ? value.GetString()
+            : throw Wrong(key, "a string", value);
+
+    /// <summary>Strings; null where the key is missing or null.</summary>
+    public string[]? Texts(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String) ? [.. value.EnumerateArray().Select(item => item.GetString()!)]
+            : throw Wrong(key, "a list of strings", value);
+
+    /// <summary>An object inside, with its own keys; null where the key is missing or null.</summary>
+    public PretrainedConfig? Part(string key)
+        => Value(key) is not { } value ? null
+            : value.ValueKind == JsonValueKind.Object ? new(_path, $"{_place}{key}.", value, null)
+            : throw Wrong(key, "an object", value);
+
+    /// <summary>Whether the file says the key, null included.</summary>
+    public bool Has(string key) => _root.TryGetProperty(key, out _);
+
+    /// <summary>Refuses a truth value that would change the result and is not supported.</summary>
+    public void Require(string key, bool supported)
+    {
+        if (Boolean(key) is { } value && value != supported)
+        {
+            throw Unsupported(key, value ? "true" : "false", supported ? "true" : "false");
+        }
+    }
+
+    /// <summary>Refuses every key that was not read, is not known to change nothing, and says something.</summary>
+    public void RequireAllRead()
+    {
+        string[] unknown = [.. _root.EnumerateObject().Where(property => !_read.Contains(property.Name) && !IsHarmless(property)).Select(property => $"\"{_place}{property.Name}\" ({Shorten(property.Value.GetRawText())})")];
+        if (unknown.Length > 0)
+        {
+            throw new CheckpointException($"{_path} says {string.Join(", ", unknown)}, which this importer does not know and which could change the result. Remove the key where it is known to change nothing.");
+        }
+    }
+
+    /// <summary>A value that would change the result and is not supported.</summary>
+    public CheckpointException Unsupported(string key, string value, string supported) => Fault($"\"{key}\" is {value}, which is not supported; supported is {supported}");
+
+    /// <summary>A fault of the file.</summary>
+    public CheckpointException Fault(string fault) => new($"{_path}{(_place.Length == 0 ? "" : $", \"{_place[..^1]}\"")}: {fault}.");
+
+    /// <inheritdoc/>
+    public void Dispose() => _document?.Dispose();
+
+    private JsonElement? Value(string key)
+    {
+        _read.Add(key);
+        return _root.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    }
+
+    private bool IsHarmless(JsonProperty property)
+        => property.Value.ValueKind == JsonValueKind.Null
+            || (property.Value.ValueKind == JsonValueKind.Object && !property.Value.EnumerateObject().Any())
+            || (property.Value.ValueKind == JsonValueKind.Array && property.Value.GetArrayLength() == 0)
+            || (_place.Length == 0 && (s_harmless.Contains(property.Name) || property.Name.StartsWith('_')));
+
+    private CheckpointException Wrong(string key, string expected, JsonElement value) => Fault(string.Create(CultureInfo.InvariantCulture, $"\"{key}\" has to be {expected}, not {Shorten(value.GetRawText())}"));
+
+    private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "...";
+}

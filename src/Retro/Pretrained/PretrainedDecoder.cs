@@ -1,0 +1,107 @@
+using Retro.Modeling;
+using Retro.Tokenizers;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>
+/// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights as safetensors, in one file or in shards,
+/// of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, and llama2.c files of version 0. What would change the result and is not supported is refused by name.
+/// </summary>
+public sealed class PretrainedDecoder : IDisposable
+{
+    // The largest seen in the field are 418 rows of 152,064 (Qwen2) and 411 of 50,688 (Pythia).
+    private const int SmallPadding = 128;
+    private const int MostPaddingShare = 16;
+
+    private PretrainedDecoder(RetroModel model, PretrainedSource source)
+    {
+        Model = model;
+        Source = source;
+    }
+
+    /// <summary>The model, in evaluation mode.</summary>
+    public RetroModel Model { get; }
+
+    /// <summary>Where it came from.</summary>
+    public PretrainedSource Source { get; }
+
+    /// <summary>Loads a decoder.</summary>
+    /// <param name="path">A Hugging Face folder, or a llama2.c file.</param>
+    /// <param name="dtype">Type to compute in: float32, float64 or bfloat16.</param>
+    /// <param name="device">Where the model is to lie; null: the CPU.</param>
+    /// <param name="progress">Told the tensors read; null: nobody.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
+    /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each other.</exception>
+    public static PretrainedDecoder Load(
+        string path, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        (RetroModel model, PretrainedSource source) = Directory.Exists(path) ? HuggingFaceSource.Load(path, dtype, device, progress, cancellationToken)
+            : !File.Exists(path) ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
+            : path.EndsWith(".safetensors", StringComparison.Ordinal) ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
+            : Llama2CSource.Load(path, dtype, device, progress, cancellationToken);
+        return new(model, source);
+    }
+
+    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond the tokenizer's ids, to a multiple of 8, are accepted: many models have such.</summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
+    public void RequireTokenizer(RetroTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        int rows = Model.Config.VocabularySize, padding = rows - tokenizer.VocabularySize;
+        if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
+        {
+            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Source.Path} has {rows} rows; use the tokenizer that came with the model.");
+        }
+    }
+
+    /// <summary>Frees the model.</summary>
+    public void Dispose() => Model.Dispose();
+
+    /// <summary>Makes a model and fills it.</summary>
+    internal static RetroModel Fill(
+        RetroConfig config, IReadOnlyList<StoredTensor> tensors, StoredWeights files, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        RetroModel model = new(config, dtype, device);
+        try
+        {
+            Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            using IDisposable noGrad = no_grad();
+            for (int i = 0; i < tensors.Count; i++)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new StageProgress("load weights", i, tensors.Count));
+                using DisposeScope scope = NewDisposeScope();
+                Tensor[] parts = tensors[i].Split(files.Read(tensors[i].Name));
+                for (int part = 0; part < parts.Length; part++)
+                {
+                    left.Remove(tensors[i].Targets[part], out Parameter? parameter);
+                    if (!parameter!.shape.AsSpan().SequenceEqual(parts[part].shape))
+                    {
+                        throw new CheckpointException($"\"{tensors[i].Name}\" of {files.Place} gives {tensors[i].Targets[part]} of shape [{string.Join(", ", parts[part].shape)}], but it is [{string.Join(", ", parameter.shape)}].");
+                    }
+
+                    parameter.copy_(parts[part]);
+                }
+            }
+
+            if (left.Count > 0)
+            {
+                throw new CheckpointException($"{files.Place} gives nothing for {string.Join(", ", left.Keys)}.");
+            }
+
+            progress?.Report(new StageProgress("load weights", tensors.Count, tensors.Count));
+            model.eval();
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+using System.Globalization;
+using Retro.Modeling;
+
+namespace Retro.Pretrained;
+
+/// <summary>Rotary positions as a config.json says them: <c>rope_theta</c> and <c>rope_scaling</c> of transformers 4, or <c>rope_parameters</c> of transformers 5.</summary>
+internal sealed record PretrainedRotary(double Base, double? Fraction, RotaryScaling? Scaling)
+{
+    private const double DefaultBase = 10_000;
+
+    /// <summary>Reads the settings.</summary>
+    /// <param name="config">The file.</param>
+    /// <param name="oldBase">What the family called <c>rope_theta</c> before; null for nothing.</param>
+    /// <param name="oldFraction">What the family called <c>partial_rotary_factor</c> before; null where it rotates whole heads.</param>
+    public static PretrainedRotary Read(PretrainedConfig config, string? oldBase = null, string? oldFraction = null)
+    {
+        PretrainedConfig? parameters = config.Part("rope_parameters"), scaling = config.Part("rope_scaling");
+        double? rotaryBase = Agree(config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
+        double? fraction = oldFraction is null ? null
+            : Agree(config, "the share of a head that is rotated", Value(parameters, "partial_rotary_factor"), Value(config, "partial_rotary_factor"), Value(config, oldFraction), Value(scaling, "partial_rotary_factor"));
+        foreach (PretrainedConfig? part in oldFraction is null ? (PretrainedConfig?[])[parameters, config, scaling] : [])
+        {
+            if (Value(part, "partial_rotary_factor") is { Number: not 1 } partial)
+            {
+                throw part!.Unsupported(partial.Key, partial.Number.ToString(CultureInfo.InvariantCulture), "1");
+            }
+        }
+
+        if (parameters is not null && scaling is not null && Scaling(parameters) != Scaling(scaling))
+        {
+            throw config.Fault("\"rope_parameters\" and \"rope_scaling\" contradict each other; keep the one that is meant");
+        }
+
+        RotaryScaling? change = (parameters ?? scaling) is { } said ? ReadScaling(said) : null;
+        parameters?.RequireAllRead();
+        if (scaling is not null)
+        {
+            _ = ReadScaling(scaling);
+            scaling.RequireAllRead();
+        }
+
+        return new(rotaryBase ?? DefaultBase, fraction, change);
+
+        static RotaryScaling? Scaling(PretrainedConfig part) => ReadScaling(part);
+    }
+
+    private static RotaryScaling? ReadScaling(PretrainedConfig part)
+    {
+        string? type = part.Text("rope_type"), old = part.Text("type");
+        if (type is not null && old is not null && type != old)
+        {
+            throw part.Fault($"\"rope_type\" is \"{type}\" and \"type\" is \"{old}\"; keep the one that is meant");
+        }
+
+        type ??= old ?? "default";
+        if (part.Number("attention_factor") is { } attention and not 1)
+        {
+            throw part.Unsupported("attention_factor", attention.ToString(CultureInfo.InvariantCulture), "1");
+        }
+
+        // Read by llama3 alone; the others may say it without effect.
+        int? original = part.Integer("original_max_position_embeddings");
+        return type switch
+        {
+            "default" => null,
+            "linear" => new() { Kind = RotaryScalingKind.Linear, Factor = Needed("factor") },
+            "llama3" => new()
+            {
+                Kind = RotaryScalingKind.Llama3,
+                Factor = Needed("factor"),
+                LowFrequencyFactor = Needed("low_freq_factor"),
+                HighFrequencyFactor = Needed("high_freq_factor"),
+                OriginalLength = original ?? throw part.Fault("\"original_max_position_embeddings\" is missing, which \"llama3\" needs"),
+            },
+            _ => throw part.Unsupported("rope_type", $"\"{type}\"", "\"default\", \"linear\" or \"llama3\""),
+        };
+
+        double Needed(string key) => part.Number(key) ?? throw part.Fault($"\"{key}\" is missing, which \"{type}\" needs");
+    }
+
+    private static (string Key, double Number)? Value(PretrainedConfig? part, string? key)
+        => key is not null && part?.Number(key) is { } number ? (key, number) : null;
+
+    private static double? Agree(PretrainedConfig config, string what, params (string Key, double Number)?[] said)
+    {
+        (string Key, double Number)[] values = [.. said.Where(value => value is not null).Select(value => value!.Value)];
+        return values.Select(value => value.Number).Distinct().Count() > 1
+            ? throw config.Fault($"{what} is said more than once with different values: {string.Join(", ", values.Select(value => string.Create(CultureInfo.InvariantCulture, $"\"{value.Key}\" {value.Number}")))}; keep the one that is meant")
+            : values.Length == 0 ? null : values[0].Number;
+    }
+}

@@ -1,0 +1,106 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>Where a pretrained decoder came from, and what is needed to write it back as it was.</summary>
+public abstract class PretrainedSource
+{
+    private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
+
+    private protected PretrainedSource(string path, string family, string hash, int? contextLength, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, string> dtypes, IReadOnlyDictionary<string, StoredBuffer> buffers)
+    {
+        Path = path;
+        Family = family;
+        Hash = hash;
+        ContextLength = contextLength;
+        Tensors = tensors;
+        Dtypes = dtypes;
+        _buffers = buffers;
+    }
+
+    /// <summary>The folder or file.</summary>
+    public string Path { get; }
+
+    /// <summary>The architecture: "llama", "mistral", "qwen2", "gpt2", "gpt_neox" or "llama2.c".</summary>
+    public string Family { get; }
+
+    /// <summary>SHA-256 in lower-case hexadecimal over names, types, shapes and bytes of every stored tensor: the same weights in other shards have the same.</summary>
+    public string Hash { get; }
+
+    /// <summary>Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do worse on them.</summary>
+    public int? ContextLength { get; }
+
+    /// <summary>Types of the stored values, such as "BF16".</summary>
+    public IReadOnlyList<string> StoredTypes => [.. Dtypes.Values.Distinct().Order(StringComparer.Ordinal)];
+
+    /// <summary>Names of stored tensors that follow from the configuration (masks, frequencies, a tied head) and were left out.</summary>
+    public IReadOnlyList<string> Ignored => [.. _buffers.Keys.Order(StringComparer.Ordinal)];
+
+    private protected IReadOnlyList<StoredTensor> Tensors { get; }
+
+    /// <summary>Types by stored name, buffers excluded.</summary>
+    private protected IReadOnlyDictionary<string, string> Dtypes { get; }
+
+    /// <summary>Writes the decoder's weights back as they were stored: the same files, names, types and shapes. Where the parameters are those that were loaded, every tensor is the same to the bit.</summary>
+    /// <param name="model">The decoder, or a model that was made of it by RETROfitting, whose additions are left out.</param>
+    /// <param name="path">A folder for a Hugging Face model, made where it is missing; a file for llama2.c.</param>
+    /// <exception cref="CheckpointException">A file cannot be written, the model has other parameters, or it computes in a type that cannot hold the stored values.</exception>
+    public void Write(RetroModel model, string path)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        foreach ((string name, string dtype) in Dtypes)
+        {
+            if (!Holds(model.Dtype, dtype))
+            {
+                throw new CheckpointException($"The model computes in {model.Dtype}, which cannot hold the {dtype} values of \"{name}\" exactly; load it in Float32 or Float64 to write it back.");
+            }
+        }
+
+        WriteFiles(new Weights(this, model), path);
+    }
+
+    private protected abstract void WriteFiles(Weights weights, string path);
+
+    private static bool Holds(ScalarType model, string stored)
+        => model == ScalarType.Float64 || stored == "BF16" || (model == ScalarType.Float32 && (stored is "F32" or "F16"));
+
+    /// <summary>A model's parameters as stored tensors.</summary>
+    private protected sealed class Weights
+    {
+        private readonly PretrainedSource _source;
+        private readonly Dictionary<string, Parameter> _parameters;
+        private readonly Dictionary<string, StoredTensor> _stored;
+
+        public Weights(PretrainedSource source, RetroModel model)
+        {
+            _source = source;
+            _parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            _stored = source.Tensors.ToDictionary(tensor => tensor.Name);
+            string? missing = source.Tensors.SelectMany(tensor => tensor.Targets).FirstOrDefault(target => !_parameters.ContainsKey(target));
+            if (missing is not null)
+            {
+                throw new CheckpointException($"The model has no parameter {missing}; give the decoder of {source.Path}, or a model made of it.");
+            }
+        }
+
+        /// <summary>The stored tensor of a name, in its type, on the CPU; it belongs to the dispose scope.</summary>
+        public Tensor Get(string name)
+        {
+            if (_source._buffers.TryGetValue(name, out StoredBuffer? buffer))
+            {
+                return buffer.ToTensor();
+            }
+
+            using IDisposable noGrad = no_grad();
+            StoredTensor stored = _stored[name];
+            Tensor joined = stored.Join([.. stored.Targets.Select(target => _parameters[target].detach().cpu())]);
+            return !joined.shape.AsSpan().SequenceEqual(stored.Shape)
+                ? throw new CheckpointException($"The model's {string.Join(", ", stored.Targets)} give \"{name}\" of shape [{string.Join(", ", joined.shape)}], not [{string.Join(", ", stored.Shape)}]; give the decoder of {_source.Path}, or a model made of it.")
+                : joined.to_type(SafetensorsTypes.ToScalarType(_source.Dtypes[name])!.Value).contiguous();
+        }
+    }
+}

@@ -1,0 +1,197 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+public sealed partial class Retrofit
+{
+    /// <summary>The file of the additions.</summary>
+    public const string FileName = "retrofit.safetensors";
+
+    /// <summary>Beside it in a folder that holds the whole: the decoder as a Hugging Face folder.</summary>
+    public const string BaseFolder = "base";
+
+    /// <summary>Beside it in a folder that holds the whole: the decoder as a llama2.c file.</summary>
+    public const string BaseFile = "base.bin";
+
+    private const string MetadataKey = "retrofit";
+    private const int FormatVersion = 1;
+
+    /// <summary>
+    /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are those of <see cref="RetroConfig.Parameters"/>,
+    /// the metadata hold configuration and hash of the decoder's weights.
+    /// </summary>
+    /// <param name="folder">The folder; made where it is missing.</param>
+    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    public void Save(string folder) => Save(folder, Source.Hash);
+
+    /// <summary>Saves the additions and the decoder: the first as <see cref="Save(string)"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.</summary>
+    /// <param name="folder">The folder; made where it is missing.</param>
+    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored values.</exception>
+    public void SaveWhole(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        AtomicFile.Guard(folder, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
+        string path = Path.Combine(folder, Source is Llama2CSource ? BaseFile : BaseFolder);
+        WriteBase(path);
+
+        // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files written.
+        using StoredWeights written = Source is Llama2CSource ? Llama2CFile.Open(path) : SafetensorsFolder.Open(path);
+        Save(folder, written.Hash(default));
+    }
+
+    /// <summary>Loads the additions onto their decoder.</summary>
+    /// <param name="folder">The folder with <see cref="FileName"/>.</param>
+    /// <param name="decoder">The decoder; its weights are copied.</param>
+    /// <exception cref="CheckpointException">The file is missing or damaged, or belongs to another decoder.</exception>
+    public static Retrofit Load(string folder, PretrainedDecoder decoder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(decoder);
+        string path = Path.Combine(folder, FileName);
+        using Safetensors file = Safetensors.Open(path);
+        (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
+        if (hash != decoder.Source.Hash)
+        {
+            throw new CheckpointException($"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Source.Path} have {decoder.Source.Hash}. Load it onto the decoder it was fitted onto.");
+        }
+
+        RequireDecoder(path, config, decoder);
+        Retrofit retrofit = Make(decoder, config, unfreeze);
+        try
+        {
+            retrofit.Read(file);
+            return retrofit;
+        }
+        catch
+        {
+            retrofit.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Loads a RETROfit that was saved whole.</summary>
+    /// <param name="folder">The folder that <see cref="SaveWhole"/> wrote.</param>
+    /// <param name="dtype">Type to compute in.</param>
+    /// <param name="device">Where the model is to lie; null: the CPU.</param>
+    /// <exception cref="CheckpointException">A file is missing or damaged, or the parts do not belong together.</exception>
+    public static Retrofit Load(string folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string? path = new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
+        if (path is null)
+        {
+            throw new CheckpointException($"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device);
+        return Load(folder, decoder);
+    }
+
+    private void Save(string folder, string hash)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        AtomicFile.Guard(folder, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
+        JsonObject description = new()
+        {
+            ["format_version"] = FormatVersion,
+            ["base_family"] = Source.Family,
+            ["base_hash"] = hash,
+            ["unfreeze"] = Unfreeze.ToString(),
+            ["config"] = RetroConfigJson.Write(Model.Config),
+        };
+        using DisposeScope scope = NewDisposeScope();
+        Safetensors.Write(Path.Combine(folder, FileName), Saved().Select(pair => KeyValuePair.Create<string, Tensor>(pair.Name, pair.Parameter)), new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() });
+    }
+
+    /// <summary>What is not as it was in the decoder's files.</summary>
+    private IEnumerable<(string Name, Parameter Parameter)> Saved()
+        => Model.named_parameters().Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name)).Select(pair => (pair.name, pair.parameter));
+
+    private void Read(Safetensors file)
+    {
+        Dictionary<string, Parameter> wanted = Saved().ToDictionary(pair => pair.Name, pair => pair.Parameter);
+        List<string> faults = [.. wanted.Keys.Where(name => !file.Contains(name)).Select(name => $"\"{name}\" is missing")];
+        foreach (SafetensorsEntry entry in file.Entries)
+        {
+            if (!wanted.TryGetValue(entry.Name, out Parameter? parameter))
+            {
+                faults.Add($"\"{entry.Name}\" is not among the additions");
+            }
+            else if (!entry.Shape.AsSpan().SequenceEqual(parameter.shape) || entry.Dtype is not ("F64" or "F32" or "BF16"))
+            {
+                faults.Add($"\"{entry.Name}\" is {entry.Dtype} [{string.Join(", ", entry.Shape)}], expected [{string.Join(", ", parameter.shape)}]");
+            }
+        }
+
+        if (faults.Count > 0)
+        {
+            throw new CheckpointException($"The tensors of {file.FilePath} do not fit its configuration: {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+        }
+
+        using IDisposable noGrad = no_grad();
+        foreach ((string name, Parameter parameter) in wanted)
+        {
+            using Tensor tensor = file.Read(name);
+            parameter.copy_(tensor);
+        }
+    }
+
+    private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config) Describe(Safetensors file)
+    {
+        if (file.Metadata?.TryGetValue(MetadataKey, out string? text) != true)
+        {
+            throw new CheckpointException($"{file.FilePath} holds no RETROfit; name a folder that Retrofit.Save wrote.");
+        }
+
+        try
+        {
+            JsonNode root = JsonNode.Parse(text!) ?? throw new JsonException("it is null");
+            int version = Said("format_version").GetValue<int>();
+            if (version != FormatVersion)
+            {
+                throw new CheckpointException($"{file.FilePath} has format version {version}; this version of the library reads {FormatVersion}.");
+            }
+
+            return (Said("base_hash").GetValue<string>(), Enum.Parse<RetrofitUnfreeze>(Said("unfreeze").GetValue<string>()), RetroConfigJson.Read(Said("config").GetValue<string>()));
+
+            JsonNode Said(string key) => root[key] ?? throw new JsonException($"\"{key}\" is missing");
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException or ArgumentException or FormatException)
+        {
+            throw new CheckpointException($"What {file.FilePath} says of itself cannot be read: {exception.Message}", exception);
+        }
+    }
+
+    // The hash is of the weights; what config.json says of their use has to be the same too.
+    private static void RequireDecoder(string path, RetroConfig fitted, PretrainedDecoder decoder)
+    {
+        RetroConfig now = decoder.Model.Config;
+        RetroConfig expected = now with
+        {
+            CrossAttentionLayers = fitted.CrossAttentionLayers,
+            ChunkLength = fitted.ChunkLength,
+            RetrievedLength = fitted.RetrievedLength,
+            Neighbors = fitted.Neighbors,
+            EncoderWidth = fitted.EncoderWidth,
+            EncoderLayers = fitted.EncoderLayers,
+            EncoderHeads = fitted.EncoderHeads,
+            EncoderHeadSize = fitted.EncoderHeadSize,
+            EncoderFeedForwardSize = fitted.EncoderFeedForwardSize,
+            EncoderCrossAttentionLayers = fitted.EncoderCrossAttentionLayers,
+            ShareEncoderEmbedding = fitted.ShareEncoderEmbedding,
+            ShiftedKeys = fitted.ShiftedKeys,
+            CrossAttentionRank = fitted.CrossAttentionRank,
+            ZeroCrossAttentionOutput = fitted.ZeroCrossAttentionOutput,
+        };
+        if (expected != fitted)
+        {
+            throw new CheckpointException($"{path} was fitted onto a decoder with another configuration: then {fitted}, now {expected}. Load it onto the decoder it was fitted onto.");
+        }
+    }
+}

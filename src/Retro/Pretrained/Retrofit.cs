@@ -1,0 +1,85 @@
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Pretrained;
+
+/// <summary>
+/// RETROfitting (section 4.2 of arXiv 2112.04426): a pretrained decoder with a fresh retrieval encoder and chunked cross-attention, whose outputs are zero at first, so that the model predicts what the decoder
+/// does, bit for bit, with retrieval and without. By default the decoder's own parameters are frozen: they get no gradient, optimizers leave them out, and without retrieval the model stays the original for ever.
+/// </summary>
+public sealed partial class Retrofit : IDisposable
+{
+    private readonly HashSet<string> _base;
+
+    private Retrofit(RetroModel model, PretrainedSource source, RetroConfig decoder, RetrofitUnfreeze unfreeze)
+    {
+        Model = model;
+        Source = source;
+        Unfreeze = unfreeze;
+        IReadOnlyList<ParameterShape> parameters = decoder.Parameters();
+        _base = [.. parameters.Select(parameter => parameter.Name)];
+        HashSet<string> norms = [.. parameters.Where(parameter => parameter.Kind == ParameterKind.Norm).Select(parameter => parameter.Name)];
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = !_base.Contains(name) || unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && norms.Contains(name));
+        }
+    }
+
+    /// <summary>The model: the decoder and what was added. Train it as any other.</summary>
+    public RetroModel Model { get; }
+
+    /// <summary>Where the decoder came from.</summary>
+    public PretrainedSource Source { get; }
+
+    /// <summary>What of the decoder is trained.</summary>
+    public RetrofitUnfreeze Unfreeze { get; }
+
+    /// <summary>Names of the parameters that were added.</summary>
+    public IReadOnlyList<string> Added => [.. Model.named_parameters().Select(pair => pair.name).Where(name => !_base.Contains(name))];
+
+    /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
+    /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
+    /// <param name="options">What to add and what to freeze; null for the defaults.</param>
+    /// <exception cref="RetroConfigException">The options do not fit the decoder; every fault is listed.</exception>
+    public static Retrofit From(PretrainedDecoder decoder, RetrofitOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(decoder);
+        options ??= new();
+        RetroConfig config = options.Apply(decoder.Model.Config);
+        return Make(decoder, config, options.Unfreeze);
+    }
+
+    /// <summary>Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the same to the bit.</summary>
+    /// <param name="path">The folder, or the file.</param>
+    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the stored values.</exception>
+    public void WriteBase(string path) => Source.Write(Model, path);
+
+    /// <summary>Frees the model.</summary>
+    public void Dispose() => Model.Dispose();
+
+    private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
+    {
+        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device);
+        try
+        {
+            Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            using (no_grad())
+            {
+                foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
+                {
+                    parameters[name].copy_(parameter);
+                }
+            }
+
+            model.eval();
+            return new(model, decoder.Source, decoder.Model.Config, unfreeze);
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+using Retro.Corpora;
+using Retro.Embedders;
+using Retro.Tokenizers;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace Retro.Retrievers;
+
+/// <summary>Trains a small text encoder on nothing but a corpus, by the inverse cloze task with in-batch negatives.</summary>
+/// <remarks>
+/// A pair is a span and the text around it (Lee et al., arXiv 1906.00300, section 4), or two parts that follow each other in a document. Each is to find its partner among all of the batch, both ways
+/// (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document are no negatives to each other.
+/// </remarks>
+public static class InverseClozeTrainer
+{
+    private const double WarmUp = 0.05;
+    private const double GradientNorm = 1.0;
+
+    /// <summary>Trains an encoder and freezes it.</summary>
+    /// <param name="documents">The corpus; its texts stay in memory while training, and only those that are drawn get tokenized.</param>
+    /// <param name="tokenizer">The tokenizer; a decoder's own will do.</param>
+    /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default.</param>
+    /// <param name="options">How to train; about a minute by default.</param>
+    /// <param name="progress">Told after each step: steps done where their number is set, else milliseconds.</param>
+    /// <param name="cancellationToken">Stops between steps.</param>
+    /// <returns>The embedder.</returns>
+    /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
+    /// <exception cref="RetroConfigException">The options or the sizes contradict themselves.</exception>
+    /// <exception cref="RetroException">The loss is no longer a number.</exception>
+    /// <exception cref="OperationCanceledException">Training was canceled.</exception>
+    public static TextEmbedder Train(
+        IEnumerable<Document> documents,
+        RetroTokenizer tokenizer,
+        TextEncoderConfig? config = null,
+        InverseClozeOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(documents);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        options = (options ?? new InverseClozeOptions()).Validate();
+        config = (config ?? TextEncoderConfig.Small(tokenizer.VocabularySize)).Validate();
+        InverseClozePairs pairs = new(documents, tokenizer, config.MaximumLength, options, cancellationToken);
+        TextEncoder encoder = new(config, options.Seed);
+        try
+        {
+            Start(encoder, pairs);
+            Train(encoder, pairs, options, progress, cancellationToken);
+            return new TextEmbedder(encoder, tokenizer);
+        }
+        catch
+        {
+            encoder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The loss of a batch: how badly each row of one side finds its partner on the other, both ways.</summary>
+    /// <param name="left">Vectors, [B, D].</param>
+    /// <param name="right">Their partners, [B, D].</param>
+    /// <param name="forbidden">True where two rows are no negatives to each other, bool [B, B], never on the diagonal; null for none.</param>
+    /// <param name="temperature">Divides the cosines.</param>
+    /// <returns>The mean cross entropy, a scalar in nats.</returns>
+    internal static Tensor Loss(Tensor left, Tensor right, Tensor? forbidden, double temperature)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor cosines = F.normalize(left, dim: -1).matmul(F.normalize(right, dim: -1).transpose(0, 1)) / temperature; // [B, B]
+        if (forbidden is not null)
+        {
+            cosines = cosines.masked_fill(forbidden, double.NegativeInfinity);
+        }
+
+        Tensor partner = torch.arange(left.shape[0], dtype: ScalarType.Int64, device: left.device);
+        return ((F.cross_entropy(cosines, partner) + F.cross_entropy(cosines.transpose(0, 1), partner)) / 2).MoveToOuterDisposeScope();
+    }
+
+    // From a good bag of words a minute of training gets much further than from random vectors.
+    private static void Start(TextEncoder encoder, InverseClozePairs pairs)
+    {
+        if (encoder.Config.Pooling != TextPooling.Mean)
+        {
+            return;
+        }
+
+        SmoothInverseFrequency.Weigh(encoder, pairs.CountTokens(encoder.Config.VocabularySize));
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        InverseClozePairs.Side side = pairs.Next().Right;
+        Device device = encoder.parameters().First().device;
+        SmoothInverseFrequency.Center(encoder, MeanStates(encoder, side, device));
+    }
+
+    private static void Train(TextEncoder encoder, InverseClozePairs pairs, InverseClozeOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        encoder.train();
+        Parameter[] all = encoder.parameters().ToArray();
+        using AdamW optimizer = torch.optim.AdamW(
+            [
+                new AdamW.ParamGroup(all.Where(parameter => parameter.dim() > 1), options.LearningRate, weight_decay: options.WeightDecay),
+                new AdamW.ParamGroup(all.Where(parameter => parameter.dim() <= 1), options.LearningRate, weight_decay: 0),
+            ]);
+        long started = options.Time.GetTimestamp();
+        double budget = options.TimeBudget?.TotalMilliseconds ?? double.PositiveInfinity;
+        for (int step = 0; options.Steps is null || step < options.Steps; step++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            double elapsed = options.TimeBudget is null ? 0 : options.Time.GetElapsedTime(started).TotalMilliseconds;
+            if (elapsed >= budget)
+            {
+                break;
+            }
+
+            double done = Math.Max(elapsed / budget, options.Steps is int steps ? (double)step / steps : 0);
+            foreach (torch.optim.ILearningRateController group in optimizer.ParamGroups)
+            {
+                group.LearningRate = options.LearningRate * Rate(done, step);
+            }
+
+            double loss = Step(encoder, optimizer, all, pairs.Next(), options.Temperature);
+            if (!double.IsFinite(loss))
+            {
+                throw new RetroException($"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than {options.Temperature}.");
+            }
+
+            progress?.Report(options.Steps is int total
+                ? new StageProgress("train embedder", step + 1, total)
+                : new StageProgress("train embedder", (long)Math.Min(budget, options.Time.GetElapsedTime(started).TotalMilliseconds), (long)budget));
+        }
+    }
+
+    private static double Step(TextEncoder encoder, AdamW optimizer, Parameter[] parameters, InverseClozePairs.Batch batch, double temperature)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        optimizer.zero_grad();
+        Device device = parameters[0].device;
+        Tensor left = Encode(encoder, batch.Left, device);
+        Tensor right = Encode(encoder, batch.Right, device);
+        Tensor? forbidden = batch.SameDocument is null ? null : torch.tensor(batch.SameDocument, [left.shape[0], left.shape[0]], ScalarType.Bool, device);
+        Tensor loss = Loss(left, right, forbidden, temperature);
+        loss.backward();
+        nn.utils.clip_grad_norm_(parameters, GradientNorm);
+        optimizer.step();
+        return loss.item<float>();
+    }
+
+    private static Tensor Encode(TextEncoder encoder, InverseClozePairs.Side side, Device device)
+    {
+        (Tensor tokens, Tensor? mask) = Inputs(side, device);
+        return encoder.Pool(encoder.forward(tokens, mask), mask); // [B, D]
+    }
+
+    private static Tensor MeanStates(TextEncoder encoder, InverseClozePairs.Side side, Device device)
+    {
+        (Tensor tokens, Tensor? mask) = Inputs(side, device);
+        return TextEncoder.Mean(encoder.forward(tokens, mask), mask); // [B, D]
+    }
+
+    private static (Tensor Tokens, Tensor? Mask) Inputs(InverseClozePairs.Side side, Device device)
+        => (torch.tensor(side.Tokens, [side.Rows, side.Length], ScalarType.Int64, device),
+            side.Mask is null ? null : torch.tensor(side.Mask, [side.Rows, side.Length], ScalarType.Bool, device));
+
+    // The first steps are counted too: with a budget of time alone, what share of it a step takes is not known before.
+    private static double Rate(double done, int step)
+        => Math.Min(Math.Min(1, (step + 1) / 10.0), done < WarmUp ? Math.Max(done, 0.01) / WarmUp : 0.5 + 0.5 * Math.Cos(Math.PI * (done - WarmUp) / (1 - WarmUp)));
+}

@@ -1,0 +1,88 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>
+/// BERT's normalization as the models were trained with it: control characters go, white space becomes spaces, ideographs stand alone,
+/// accents are stripped, letters are lower-cased. The package's own BERT tokenizer drops symbols such as "$" and "+" instead.
+/// </summary>
+internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bool stripAccents, bool lowerCase) : Normalizer
+{
+    public override string Normalize(ReadOnlySpan<char> original) => Normalize(original.ToString());
+
+    public override string Normalize(string original)
+    {
+        string text = cleanText || separateIdeographs ? Clean(original) : original;
+        if (stripAccents)
+        {
+            text = WithoutMarks(UnicodeForms.ToFormD(text), anyKind: false);
+        }
+
+        return lowerCase ? LowerCase(text) : text;
+    }
+
+    /// <summary>Lower case as Unicode's full mapping has it: of all letters only U+0130 becomes two characters.</summary>
+    internal static string LowerCase(string text)
+        => text.ToLowerInvariant().Replace("\u0130", "i\u0307", StringComparison.Ordinal);
+
+    private string Clean(string original)
+    {
+        StringBuilder text = new(original.Length + 16);
+        for (int i = 0; i < original.Length; i++)
+        {
+            int code = original[i];
+            int length = 1;
+            if (char.IsHighSurrogate(original[i]) && i + 1 < original.Length && char.IsLowSurrogate(original[i + 1]))
+            {
+                code = char.ConvertToUtf32(original[i], original[i + 1]);
+                length = 2;
+            }
+
+            if (separateIdeographs && IsIdeograph(code))
+            {
+                text.Append(' ').Append(original, i, length).Append(' ');
+            }
+            else if (!cleanText)
+            {
+                text.Append(original, i, length);
+            }
+            else if (code is not (0 or 0xFFFD) && !IsControl(code))
+            {
+                text.Append(length == 1 && char.IsWhiteSpace(original[i]) ? " " : original.Substring(i, length));
+            }
+
+            i += length - 1;
+        }
+
+        return text.ToString();
+    }
+
+    private static bool IsControl(int code)
+        => code is not ('\t' or '\n' or '\r') && CharUnicodeInfo.GetUnicodeCategory(code) is (UnicodeCategory.Control or UnicodeCategory.Format);
+
+    private static bool IsIdeograph(int code)
+        => code is (>= 0x4E00 and <= 0x9FFF) or (>= 0x3400 and <= 0x4DBF) or (>= 0x20000 and <= 0x2A6DF) or (>= 0x2A700 and <= 0x2B73F)
+            or (>= 0x2B740 and <= 0x2B81F) or (>= 0x2B920 and <= 0x2CEAF) or (>= 0xF900 and <= 0xFAFF) or (>= 0x2F800 and <= 0x2FA1F);
+
+    /// <summary>The text without its nonspacing marks, or without marks of any kind.</summary>
+    internal static string WithoutMarks(string decomposed, bool anyKind)
+    {
+        StringBuilder text = new(decomposed.Length);
+        for (int i = 0; i < decomposed.Length; i++)
+        {
+            bool pair = char.IsHighSurrogate(decomposed[i]) && i + 1 < decomposed.Length && char.IsLowSurrogate(decomposed[i + 1]);
+            int code = pair ? char.ConvertToUtf32(decomposed[i], decomposed[i + 1]) : decomposed[i];
+            UnicodeCategory category = CharUnicodeInfo.GetUnicodeCategory(code);
+            if (category != UnicodeCategory.NonSpacingMark && !(anyKind && category is (UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark)))
+            {
+                text.Append(decomposed, i, pair ? 2 : 1);
+            }
+
+            i += pair ? 1 : 0;
+        }
+
+        return text.ToString();
+    }
+}

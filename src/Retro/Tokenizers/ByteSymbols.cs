@@ -1,0 +1,51 @@
+namespace Retro.Tokenizers;
+
+/// <summary>
+/// GPT-2's printable characters for bytes in vocabulary files: the printable characters of Latin-1 are themselves, the other
+/// 68 bytes for the characters from U+0100 on, in order.
+/// </summary>
+internal static class ByteSymbols
+{
+    private static readonly char[] CharOfByte = new char[256];
+    private static readonly short[] ByteOfChar = new short[0x144];
+
+    static ByteSymbols()
+    {
+        Array.Fill(ByteOfChar, (short)-1);
+        int next = 0x100;
+        for (int value = 0; value < 256; value++)
+        {
+            bool printable = value is (>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF);
+            CharOfByte[value] = printable ? (char)value : (char)next++;
+            ByteOfChar[CharOfByte[value]] = (short)value;
+        }
+    }
+
+    /// <summary>The bytes in GPT-2's order: the printable ones first.</summary>
+    public static IEnumerable<byte> GptOrder
+        => Enumerable.Range(0, 256).OrderBy(value => CharOfByte[value]).Select(value => (byte)value);
+
+    /// <summary>The character that stands for a byte.</summary>
+    public static char ToChar(byte value) => CharOfByte[value];
+
+    /// <summary>The bytes that a text of symbols stands for; null where it holds another character.</summary>
+    public static byte[]? ToBytes(string symbols)
+    {
+        byte[] bytes = new byte[symbols.Length];
+        for (int i = 0; i < symbols.Length; i++)
+        {
+            short value = symbols[i] < ByteOfChar.Length ? ByteOfChar[symbols[i]] : (short)-1;
+            if (value < 0)
+            {
+                return null;
+            }
+
+            bytes[i] = (byte)value;
+        }
+
+        return bytes;
+    }
+
+    /// <summary>The byte that a character stands for, -1 where it stands for none.</summary>
+    public static int ToByte(char symbol) => symbol < ByteOfChar.Length ? ByteOfChar[symbol] : -1;
+}

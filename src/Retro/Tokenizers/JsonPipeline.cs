@@ -1,0 +1,130 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>What a <c>tokenizer.json</c> describes: added tokens, normalization, split, model, template and decoder.</summary>
+internal sealed class JsonPipeline : TextPipeline
+{
+    private readonly AddedTokens _added;
+    private readonly Func<string, string> _normalize;
+    private readonly Func<string, bool, string> _prepare;
+    private readonly IReadOnlyList<PreTokenizer> _splits;
+    private readonly IPieceModel _model;
+    private readonly Func<List<string>, string> _decode;
+    private readonly Dictionary<int, AddedToken> _addedById;
+
+    /// <param name="added">The added tokens.</param>
+    /// <param name="normalize">The normalizer.</param>
+    /// <param name="prepare">What the splitters change in the text: spaces in front, spaces made visible. Told whether the text's start is in it.</param>
+    /// <param name="splits">The splitters, one after another.</param>
+    /// <param name="model">From pieces to tokens.</param>
+    /// <param name="decode">From token texts to text.</param>
+    /// <param name="before">The template's ids before a text.</param>
+    /// <param name="after">The template's ids after a text.</param>
+    public JsonPipeline(AddedTokens added, Func<string, string> normalize, Func<string, bool, string> prepare, IReadOnlyList<PreTokenizer> splits, IPieceModel model, Func<List<string>, string> decode, int[] before, int[] after)
+    {
+        (_added, _normalize, _prepare, _splits, _model, _decode) = (added, normalize, prepare, splits, model, decode);
+        (Before, After) = (before, after);
+        _addedById = added.All.GroupBy(token => token.Id).ToDictionary(group => group.Key, group => group.Last());
+        VocabularySize = Math.Max(model.Size, added.All.Select(token => token.Id + 1).DefaultIfEmpty(0).Max());
+    }
+
+    public override int VocabularySize { get; }
+
+    public override string Kind
+        => _model is ByteFallbackBpe ? "SentencePiece" : _model is PackageModel { IsByteLevel: true } ? ByteLevelBpe.KindName : WordPiece.KindName;
+
+    public override int IdOf(string token) => _added.All.FirstOrDefault(added => added.Content == token)?.Id ?? _model.IdOf(token);
+
+    public override byte[] BytesOf(int id)
+    {
+        if (_addedById.TryGetValue(id, out AddedToken? added))
+        {
+            return added.Special ? [] : Encoding.UTF8.GetBytes(added.Content);
+        }
+
+        string? text = _model.TextOf(id);
+        return text is null ? []
+            : Kind == ByteLevelBpe.KindName ? ByteSymbols.ToBytes(text) ?? Encoding.UTF8.GetBytes(text)
+            : Kind == WordPiece.KindName ? WordPiece.BytesOf(text)
+            : text.Length == 6 && text.StartsWith("<0x", StringComparison.Ordinal) && text[5] == '>' && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value) ? [value]
+            : Encoding.UTF8.GetBytes(text.Replace('\u2581', ' '));
+    }
+
+    public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
+    {
+        List<EncodedToken> tokens = [];
+        StringBuilder all = new(text.Length + 8);
+        bool start = true;
+        foreach ((string raw, AddedToken? rawToken) in _added.SplitRaw(text, recognizeSpecial))
+        {
+            if (rawToken is not null)
+            {
+                Add(rawToken, raw);
+                continue;
+            }
+
+            foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(raw), recognizeSpecial))
+            {
+                if (token is not null)
+                {
+                    Add(token, part);
+                    continue;
+                }
+
+                string prepared = _prepare(part, start);
+                foreach ((int offset, int length) in Pieces(prepared))
+                {
+                    _model.Encode(prepared.Substring(offset, length), all.Length + offset, tokens);
+                }
+
+                all.Append(prepared);
+                start = false;
+            }
+        }
+
+        normalized = all.ToString();
+        return tokens;
+
+        void Add(AddedToken token, string written)
+        {
+            tokens.Add(new EncodedToken(token.Id, token.Content, all.Length..(all.Length + written.Length)));
+            all.Append(written);
+            start = false;
+        }
+    }
+
+    public override string Decode(IEnumerable<int> ids, bool skipSpecial)
+    {
+        List<string> texts = [];
+        foreach (int id in ids)
+        {
+            if (_addedById.TryGetValue(id, out AddedToken? added))
+            {
+                if (!(skipSpecial && added.Special))
+                {
+                    texts.Add(added.Content);
+                }
+            }
+            else if (_model.TextOf(id) is { } text)
+            {
+                texts.Add(text);
+            }
+        }
+
+        return _decode(texts);
+    }
+
+    private IEnumerable<(int Offset, int Length)> Pieces(string text)
+    {
+        IEnumerable<(int Offset, int Length)> pieces = text.Length == 0 ? [] : [(0, text.Length)];
+        foreach (PreTokenizer split in _splits)
+        {
+            pieces = pieces.SelectMany(piece => split.PreTokenize(text.AsSpan(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
+        }
+
+        return pieces;
+    }
+}

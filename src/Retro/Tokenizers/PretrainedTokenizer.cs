@@ -1,0 +1,98 @@
+using System.Buffers;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>
+/// The tokenizer of a pretrained model, as its folder holds it: a Hugging Face <c>tokenizer.json</c> or a SentencePiece
+/// <c>tokenizer.model</c>. Ids and texts are those of the libraries that wrote the files.
+/// </summary>
+/// <remarks>
+/// <see cref="Tokenizer.EncodeToIds(string, bool, bool)"/> recognizes special tokens that are written in a text and adds none, as
+/// those libraries do with <c>add_special_tokens=False</c>; <see cref="EncodeWithSpecialTokens"/> adds what the model's template has.
+/// Safe for use from many threads.
+/// </remarks>
+public sealed class PretrainedTokenizer : Tokenizer
+{
+    private readonly TextPipeline _pipeline;
+
+    internal PretrainedTokenizer(TextPipeline pipeline) => _pipeline = pipeline;
+
+    /// <summary>One more than the highest id.</summary>
+    public int VocabularySize => _pipeline.VocabularySize;
+
+    /// <summary>Loads a tokenizer.</summary>
+    /// <param name="path">A folder with <c>tokenizer.json</c> or <c>tokenizer.model</c>, or such a file.</param>
+    /// <exception cref="CorpusException">There is none, it is malformed, or it asks for something that is not supported, which is named.</exception>
+    public static PretrainedTokenizer Load(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        string file = path;
+        if (Directory.Exists(path))
+        {
+            file = new[] { TokenizerJson.FileName, SentencePiecePipeline.FileName }.Select(name => Path.Combine(path, name)).FirstOrDefault(File.Exists)
+                ?? throw new CorpusException($"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained model.");
+        }
+
+        byte[] bytes = TokenizerFiles.Read(file);
+        return new PretrainedTokenizer(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? TokenizerJson.Parse(bytes, file) : SentencePiecePipeline.Parse(bytes, file));
+    }
+
+    /// <summary>The ids of a text with the special tokens that the model expects around it.</summary>
+    /// <param name="text">The text.</param>
+    public IReadOnlyList<int> EncodeWithSpecialTokens(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return [.. _pipeline.Before, .. EncodeToIds(text), .. _pipeline.After];
+    }
+
+    /// <summary>The text of ids, special tokens included.</summary>
+    /// <param name="ids">The ids; those outside the vocabulary are left out.</param>
+    public override string Decode(IEnumerable<int> ids) => Decode(ids, skipSpecialTokens: false);
+
+    /// <summary>The text of ids.</summary>
+    /// <param name="ids">The ids; those outside the vocabulary are left out.</param>
+    /// <param name="skipSpecialTokens">Whether special tokens are left out.</param>
+    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        return _pipeline.Decode(ids, skipSpecialTokens);
+    }
+
+    /// <inheritdoc/>
+    public override OperationStatus Decode(IEnumerable<int> ids, Span<char> destination, out int idsConsumed, out int charsWritten)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        int[] all = ids.ToArray();
+        int count = all.Length;
+        string text = _pipeline.Decode(all, false);
+        while (text.Length > destination.Length && count > 0)
+        {
+            count--;
+            text = _pipeline.Decode(all.Take(count), false);
+        }
+
+        text.CopyTo(destination);
+        (idsConsumed, charsWritten) = (count, text.Length);
+        return count == all.Length ? OperationStatus.Done : OperationStatus.DestinationTooSmall;
+    }
+
+    /// <inheritdoc/>
+    protected override EncodeResults<EncodedToken> EncodeToTokens(string? text, ReadOnlySpan<char> textSpan, EncodeSettings settings)
+    {
+        List<EncodedToken> tokens = _pipeline.Encode(text ?? textSpan.ToString(), recognizeSpecial: true, out string normalized);
+        if (tokens.Count > settings.MaxTokenCount)
+        {
+            tokens.RemoveRange(settings.MaxTokenCount, tokens.Count - settings.MaxTokenCount);
+            return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = tokens.Count == 0 ? 0 : tokens[^1].Offset.End.Value };
+        }
+
+        return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = normalized.Length };
+    }
+
+    /// <summary>How it works inside.</summary>
+    internal TextPipeline Pipeline => _pipeline;
+
+    /// <summary>The ids of a text in which special tokens are plain characters.</summary>
+    internal int[] EncodePlain(string text) => _pipeline.Encode(text, recognizeSpecial: false, out _).Select(token => token.Id).ToArray();
+}

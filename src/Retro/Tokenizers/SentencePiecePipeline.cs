@@ -1,0 +1,174 @@
+using System.Globalization;
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>A SentencePiece model as the original library runs it.</summary>
+internal sealed class SentencePiecePipeline : TextPipeline
+{
+    public const string FileName = "tokenizer.model";
+
+    private readonly SentencePieceModel _model;
+    private readonly SentencePieceNormalization _normalization;
+    private readonly PieceCutter _cutter;
+    private readonly int[] _bytes = new int[256];
+
+    private SentencePiecePipeline(SentencePieceModel model)
+    {
+        if (model.HasDenormalizer)
+        {
+            throw new FormatException("it has a map for decoding, which is not supported");
+        }
+
+        _model = model;
+        CharacterMap? map = model.CharacterMap.Length > 0 ? new CharacterMap(model.CharacterMap) : null;
+        string[] userDefined = model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text).ToArray();
+        _normalization = new SentencePieceNormalization(map, model.AddDummyPrefix, model.RemoveExtraSpaces, model.EscapeSpaces, model.SpaceAsSuffix, userDefined);
+        _cutter = new PieceCutter(model);
+        Array.Fill(_bytes, -1);
+        for (int id = 0; id < model.Pieces.Count; id++)
+        {
+            if (model.Pieces[id].Kind == PieceKind.Byte)
+            {
+                _bytes[ByteOf(model.Pieces[id].Text)] = id;
+            }
+        }
+
+        if (model.ByteFallback && _bytes.Contains(-1))
+        {
+            throw new FormatException("it falls back to bytes but does not have all 256 of them");
+        }
+
+        Before = model.BeginId >= 0 ? [model.BeginId] : [];
+        After = model.EndId >= 0 ? [model.EndId] : [];
+    }
+
+    public override int VocabularySize => _model.Pieces.Count;
+
+    public override string Kind => "SentencePiece";
+
+    public override int IdOf(string token) => _model.Pieces.FindIndex(piece => piece.Text == token);
+
+    public override byte[] BytesOf(int id)
+        => _model.Pieces[id] switch
+        {
+            { Kind: PieceKind.Control } => [],
+            { Kind: PieceKind.Unknown } => Encoding.UTF8.GetBytes(_model.UnknownSurface),
+            { Kind: PieceKind.Byte } piece => [(byte)ByteOf(piece.Text)],
+            Piece piece => Encoding.UTF8.GetBytes(piece.Text.Replace(SentencePieceModel.Space, ' ')),
+        };
+
+    public static SentencePiecePipeline Parse(byte[] bytes, string file)
+    {
+        try
+        {
+            return new SentencePiecePipeline(SentencePieceModel.Parse(bytes));
+        }
+        catch (FormatException exception)
+        {
+            throw new CorpusException($"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
+        }
+    }
+
+    public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
+    {
+        normalized = _normalization.Normalize(text);
+        List<EncodedToken> tokens = [];
+        Span<byte> utf8 = stackalloc byte[12];
+        foreach (Cut cut in _cutter.Cut(normalized))
+        {
+            string piece = normalized.Substring(cut.Begin, cut.Length);
+            Range offset = cut.Begin..(cut.Begin + cut.Length);
+            if (cut.Id != _model.UnknownId)
+            {
+                tokens.Add(new EncodedToken(cut.Id, piece, offset));
+            }
+            else if (_model.ByteFallback)
+            {
+                foreach (byte value in utf8[..Encoding.UTF8.GetBytes(piece, utf8)])
+                {
+                    tokens.Add(new EncodedToken(_bytes[value], _model.Pieces[_bytes[value]].Text, offset));
+                }
+            }
+            else if (tokens.Count > 0 && tokens[^1].Id == _model.UnknownId)
+            {
+                // Unknown characters in a row are one unknown token.
+                EncodedToken run = tokens[^1];
+                tokens[^1] = new EncodedToken(run.Id, run.Value + piece, run.Offset.Start..offset.End);
+            }
+            else
+            {
+                tokens.Add(new EncodedToken(cut.Id, piece, offset));
+            }
+        }
+
+        return tokens;
+    }
+
+    public override string Decode(IEnumerable<int> ids, bool skipSpecial)
+    {
+        StringBuilder text = new();
+        List<byte> bytes = [];
+        bool begin = true;
+        foreach (int id in ids.Where(id => (uint)id < (uint)_model.Pieces.Count))
+        {
+            Piece piece = _model.Pieces[id];
+            if (piece.Kind == PieceKind.Byte)
+            {
+                bytes.Add((byte)ByteOf(piece.Text));
+                continue;
+            }
+
+            Flush();
+            begin &= text.Length == 0;
+            if (piece.Kind == PieceKind.Control)
+            {
+                continue;
+            }
+
+            string decoded = piece.Kind == PieceKind.Unknown ? _model.UnknownSurface : piece.Text;
+            if (begin && piece.Kind != PieceKind.Unknown && (_model.AddDummyPrefix || _model.RemoveExtraSpaces) && decoded.StartsWith(SentencePieceModel.Space))
+            {
+                decoded = decoded[1..];
+
+                // Where spaces are thinned out every space at the start goes, else only the one that was added.
+                begin = _model.RemoveExtraSpaces;
+            }
+
+            text.Append(decoded.Replace(SentencePieceModel.Space, ' '));
+        }
+
+        Flush();
+        return text.ToString();
+
+        void Flush()
+        {
+            if (bytes.Count > 0)
+            {
+                text.Append(Utf8OrReplacements(bytes));
+                bytes.Clear();
+            }
+        }
+    }
+
+    /// <summary>Bytes as text; where they are no UTF-8, a replacement character for each byte that begins no character.</summary>
+    private static string Utf8OrReplacements(List<byte> bytes)
+    {
+        StringBuilder text = new();
+        ReadOnlySpan<byte> rest = bytes.ToArray();
+        while (!rest.IsEmpty)
+        {
+            bool valid = Rune.DecodeFromUtf8(rest, out Rune rune, out int length) == System.Buffers.OperationStatus.Done;
+            text.Append(valid ? rune.ToString() : "\uFFFD");
+            rest = rest[(valid ? length : 1)..];
+        }
+
+        return text.ToString();
+    }
+
+    private static int ByteOf(string piece)
+        => piece.Length == 6 && piece.StartsWith("<0x", StringComparison.Ordinal) && int.TryParse(piece.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value)
+            ? value
+            : throw new FormatException($"the byte piece \"{piece}\" is not of the form <0x41>");
+}

@@ -1,0 +1,29 @@
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>How a pretrained tokenizer gets from text to tokens and back.</summary>
+internal abstract class TextPipeline
+{
+    /// <summary>Ids that the model expects before a text.</summary>
+    public int[] Before { get; protected init; } = [];
+
+    /// <summary>Ids that the model expects after a text.</summary>
+    public int[] After { get; protected init; } = [];
+
+    public abstract int VocabularySize { get; }
+
+    /// <summary>What <see cref="RetroTokenizer.Kind"/> calls it.</summary>
+    public abstract string Kind { get; }
+
+    /// <summary>The id of a token's text, -1 where there is none.</summary>
+    public abstract int IdOf(string token);
+
+    /// <summary>The bytes that a token adds to a text; none for a special token and for an id that no token has.</summary>
+    public abstract byte[] BytesOf(int id);
+
+    /// <summary>The tokens of a text; positions are those of the normalized text.</summary>
+    public abstract List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized);
+
+    public abstract string Decode(IEnumerable<int> ids, bool skipSpecial);
+}

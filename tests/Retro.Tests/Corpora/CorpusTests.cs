@@ -1,0 +1,201 @@
+using Retro.Corpora;
+
+namespace Retro.Tests.Corpora;
+
+public class CorpusTests
+{
+    [Fact]
+    public void A_folder_is_read_in_ordinal_order_with_the_folders_below()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("b.txt", "second\r\nline\r");
+        folder.File("a/z.md", "\uFEFF---\r\ntitle: \"From the head\"\r\nauthor: x\r\n---\r\n# Heading\n\nBody");
+        folder.File("a/y.md", "# Only a heading\n\nText");
+        folder.File("B.txt", "  first  ");
+        folder.File("empty.txt", " \n");
+        folder.File("ignored.bin", "x");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+        Document[] documents = corpus.Documents().ToArray();
+
+        Assert.Equal("text files", corpus.Kind);
+        Assert.Equal(["B.txt", "a/y.md", "a/z.md", "b.txt"], documents.Select(document => document.Id));
+        Assert.Equal(["B", "Only a heading", "From the head", "b"], documents.Select(document => document.Title));
+        Assert.Equal(["first", "# Only a heading\n\nText", "# Heading\n\nBody", "second\nline"], documents.Select(document => document.Text));
+        Assert.Equal((0, 1), (corpus.Skipped, corpus.Empty));
+        Assert.Contains("author: x", Corpus.Open(folder.Path, new CorpusOptions { KeepFrontMatter = true }).Documents().Single(document => document.Id == "a/z.md").Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Invalid_utf8_is_refused_with_file_and_byte_or_skipped_with_a_count()
+    {
+        using TemporaryFolder folder = new();
+        string bad = folder.File("bad.txt", [0x61, 0xC3, 0xA9, 0xC3, 0x28]);
+        folder.File("good.txt", "fine");
+        folder.File("utf16.txt", [0xFF, 0xFE, 0x61, 0x00]);
+
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message;
+        Assert.Contains(bad, message, StringComparison.Ordinal);
+        Assert.Contains("byte 3", message, StringComparison.Ordinal);
+
+        Corpus lenient = Corpus.Open(folder.Path, new CorpusOptions { SkipBroken = true });
+        Assert.Equal("fine", Assert.Single(lenient.Documents()).Text);
+        Assert.Equal(2, lenient.Skipped);
+        Assert.Single(lenient.Documents());
+        Assert.Equal(2, lenient.Skipped);
+        Assert.Contains("UTF-16", Assert.Throws<CorpusException>(() => Corpus.Open(Path.Combine(folder.Path, "utf16.txt")).Documents().ToList()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Json_lines_take_id_title_and_text()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("c.jsonl", "\uFEFF{\"id\": \"x\", \"title\": \"T\", \"text\": \"one\\r\\ntwo\"}\n\n{\"id\": 7, \"text\": \"three\"}\r\n{\"text\": \"four\"}\n{\"text\": \"  \"}");
+
+        Corpus corpus = Corpus.Open(file);
+        Document[] documents = corpus.Documents().ToArray();
+
+        Assert.Equal([new("x", "T", "one\ntwo", "c.jsonl:1"), new("7", "7", "three", "c.jsonl:3"), new("c.jsonl:4", "c.jsonl:4", "four", "c.jsonl:4")], documents);
+        Assert.Equal(1, corpus.Empty);
+    }
+
+    [Theory]
+    [InlineData("{\"text\": \"a\"", 2)]
+    [InlineData("[1]", 2)]
+    [InlineData("{\"id\": \"a\"}", 2)]
+    [InlineData("{\"text\": 5}", 2)]
+    [InlineData("{\"text\": \"\\ud800\"}", 2)]
+    public void A_broken_line_is_named_or_skipped_with_a_count(string broken, int line)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("c.jsonl", "{\"text\": \"good\"}\n" + broken + "\n{\"text\": \"also\"}\n");
+
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+        Assert.Contains($"Line {line} of {file}", message, StringComparison.Ordinal);
+
+        Corpus lenient = Corpus.Open(file, new CorpusOptions { SkipBroken = true });
+        Assert.Equal(["good", "also"], lenient.Documents().Select(document => document.Text));
+        Assert.Equal(1, lenient.Skipped);
+    }
+
+    [Fact]
+    public void Lines_longer_than_any_buffer_are_read_whole()
+    {
+        using TemporaryFolder folder = new();
+        string text = string.Concat(Enumerable.Range(0, 40_000).Select(i => i + " é "));
+        string file = folder.File("c.jsonl", $"{{\"text\": \"{text}\"}}\n{{\"text\": \"b\"}}");
+
+        Assert.Equal([text.Trim(), "b"], Corpus.Open(file).Documents().Select(document => document.Text));
+    }
+
+    [Fact]
+    public void What_is_missing_or_empty_says_what_to_do()
+    {
+        using TemporaryFolder folder = new();
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(Path.Combine(folder.Path, "absent"))).Message;
+        Assert.Contains("absent", message, StringComparison.Ordinal);
+        Assert.Contains("Name a folder", message, StringComparison.Ordinal);
+        Assert.Contains("holds no .txt", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path)).Message, StringComparison.Ordinal);
+
+        folder.File("a.txt", "\n");
+        Assert.Contains("holds no text: 1 documents are empty", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Xml_documentation_becomes_prose_by_type()
+    {
+        using TemporaryFolder folder = new();
+        const string xml = """
+            <?xml version="1.0"?>
+            <doc><assembly><name>A</name></assembly><members>
+              <member name="M:N.Box`1.Put(`0,System.Collections.Generic.IDictionary{System.String,System.Int32[]},System.Int32@)">
+                <summary>Puts <paramref name="item" /> into the <see cref="T:N.Box`1" />, or throws <see langword="null" />
+                  away; see <see cref="M:N.Box`1.Take" />.</summary>
+                <param name="item">The item.</param><param name="map">A map.</param><param name="count">How many.</param>
+                <returns><c>true</c> where it fits.</returns>
+                <exception cref="T:System.ArgumentNullException"><paramref name="item" /> is null.</exception>
+                <remarks><para>First.</para><para>Second.</para><list type="bullet"><item><term>One</term><description>is one</description></item></list>
+                <code>
+            if (x)
+                y();
+            </code></remarks>
+              </member>
+              <member name="T:N.Box`1"><summary>A box.</summary><typeparam name="T">What is in it.</typeparam></member>
+              <member name="M:N.Box`1.#ctor(System.String)"><summary>Makes it.</summary><param name="name">Its name.</param></member>
+              <member name="P:N.Box`1.System#IThing#Size"><summary>Its size.</summary></member>
+              <member name="T:N.Silent" />
+              <member name="F:N.Other.Zero"><summary>Nothing.</summary></member>
+            </members></doc>
+            """;
+        folder.File("one/A.xml", xml);
+        folder.File("two/A.xml", xml);
+        folder.File("two/unrelated.xml", "<project/>");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+        Document[] documents = corpus.Documents().ToArray();
+
+        Assert.Equal(["N.Box`1", "N.Other"], documents.Select(document => document.Id));
+        Assert.Equal(1, corpus.Empty);
+        Assert.Equal("one/A.xml", documents[0].Source);
+        Assert.Equal(
+            """
+            N.Box<T>
+            A box.
+            T: What is in it.
+
+            Put(T item, IDictionary<String, Int32[]> map, Int32 count)
+            Puts item into the Box<T>, or throws null away; see Box<T>.Take.
+            item: The item.
+            map: A map.
+            count: How many.
+            Returns: true where it fits.
+            Throws ArgumentNullException: item is null.
+            First.
+            Second.
+            - One: is one
+            if (x)
+                y();
+
+            new Box<T>(String name)
+            Makes it.
+            name: Its name.
+
+            Size
+            Its size.
+            """.ReplaceLineEndings("\n"),
+            documents[0].Text);
+    }
+
+    [Fact]
+    public void Malformed_xml_is_refused_or_skipped()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", "<doc><members><member name=\"T:A\"><summary>x</member></doc>");
+        folder.File("b.xml", "<doc><members><member name=\"T:B\"><summary>y</summary></member></members></doc>");
+
+        Assert.Contains("a.xml", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+        Corpus lenient = Corpus.Open(folder.Path, new CorpusOptions { SkipBroken = true });
+        Assert.Equal("B", Assert.Single(lenient.Documents()).Id);
+        Assert.Equal(1, lenient.Skipped);
+    }
+
+    [Fact]
+    public void The_reference_packs_hold_many_types_once_each()
+    {
+        Corpus corpus;
+        try
+        {
+            corpus = Corpus.DotNetReferencePacks();
+        }
+        catch (CorpusException exception)
+        {
+            Assert.Skip(exception.Message);
+            return;
+        }
+
+        Document[] documents = corpus.Documents().Take(3000).ToArray();
+        Assert.Equal(documents.Length, documents.Select(document => document.Id).Distinct().Count());
+        Assert.True(documents.Length > 1000, $"only {documents.Length} documents");
+        Assert.DoesNotContain(documents, document => document.Text.Contains('\r', StringComparison.Ordinal) || document.Text.Contains("<see ", StringComparison.Ordinal));
+    }
+}

@@ -1,0 +1,141 @@
+using Retro.Corpora;
+using Retro.Tests.Database;
+
+namespace Retro.Tests.Corpora;
+
+public sealed class HeldOutSplitTests
+{
+    private static List<Document> Documents(int count, int seed = 1, int words = 80)
+    {
+        Random random = new(seed);
+        return Enumerable.Range(0, count).Select(number => TestDatabases.Document($"d{number}", string.Join(' ', Enumerable.Range(0, words).Select(_ => $"w{random.Next(5000)}")))).ToList();
+    }
+
+    [Fact]
+    public void The_parts_are_disjoint_and_whole_and_about_the_fraction()
+    {
+        List<Document> documents = Documents(3000);
+        HeldOutSplit split = HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.1 });
+        List<string> training = split.Training(documents).Select(document => document.Id).ToList();
+        List<string> heldOut = split.HeldOut(documents).Select(document => document.Id).ToList();
+        Assert.Empty(split.Removed);
+        Assert.Empty(training.Intersect(heldOut));
+        Assert.Equal(3000, training.Count + heldOut.Count);
+        Assert.Equal((heldOut.Count, training.Count), (split.HeldOutCount, split.TrainingCount));
+        Assert.InRange(heldOut.Count, 250, 350);
+    }
+
+    [Fact]
+    public void A_document_stays_on_its_side_whatever_the_order_or_the_others()
+    {
+        List<Document> documents = Documents(500);
+        HeldOutOptions options = new() { Fraction = 0.1 };
+        HeldOutSplit split = HeldOutSplit.Create(documents, options);
+        List<Document> other = [.. Enumerable.Reverse(documents.Take(300))];
+        HeldOutSplit half = HeldOutSplit.Create(other, options);
+        Assert.All(other, document => Assert.Equal(split.IsHeldOut(document.Id), half.IsHeldOut(document.Id)));
+        HeldOutSplit seeded = HeldOutSplit.Create(documents, options with { Seed = 1 });
+        Assert.Contains(documents, document => split.IsHeldOut(document.Id) != seeded.IsHeldOut(document.Id));
+    }
+
+    [Fact]
+    public void A_count_is_kept_and_a_greater_count_contains_the_smaller()
+    {
+        List<Document> documents = Documents(200);
+        HeldOutSplit ten = HeldOutSplit.Create(documents, new HeldOutOptions { Count = 10 });
+        HeldOutSplit twenty = HeldOutSplit.Create(Enumerable.Reverse(documents), new HeldOutOptions { Count = 20 });
+        Assert.Equal((10, 20), (ten.HeldOutCount, twenty.HeldOutCount));
+        Assert.All(ten.HeldOut(documents), document => Assert.True(twenty.IsHeldOut(document.Id)));
+    }
+
+    [Fact]
+    public void Planted_copies_and_near_copies_are_removed_and_what_differs_more_stays()
+    {
+        List<Document> documents = Documents(300);
+        HeldOutOptions options = new() { Count = 5 };
+        Document target = HeldOutSplit.Create(documents, options).HeldOut(documents).First();
+        string[] words = target.Text.Split(' ');
+        List<Document> with =
+        [
+            .. documents,
+            new("same", "", target.Text, ""),
+            new("case", "", string.Join(", ", words).ToUpperInvariant() + "!", ""),
+            new("tail", "", target.Text + " some three more", ""),
+            new("middle", "", string.Join(' ', words[..40].Append("changed").Concat(words[41..])), ""),
+            new("part", "", string.Join(' ', words[..40]), ""),
+        ];
+
+        // The additions' own hashes must not take them into the held-out part.
+        HeldOutSplit split = HeldOutSplit.Create(with, options);
+        for (long seed = 1; new[] { "same", "case", "tail", "middle", "part" }.Any(split.IsHeldOut) || !split.IsHeldOut(target.Id); seed++)
+        {
+            split = HeldOutSplit.Create(with, options with { Seed = seed });
+        }
+
+        Assert.Equal(["same", "case", "tail"], split.Removed.Select(document => document.Id));
+        Assert.All(split.Removed, document => Assert.Equal(target.Id, document.HeldOutId));
+        Assert.Equal([true, false, false], split.Removed.Select(document => document.Exact));
+        Assert.Equal([1.0, 1.0, 68.0 / 71], split.Removed.Select(document => document.Similarity));
+        Assert.DoesNotContain("tail", split.Training(with).Select(document => document.Id));
+        Assert.Contains("part", split.Training(with).Select(document => document.Id));
+    }
+
+    [Fact]
+    public void The_index_finds_what_comparing_with_every_text_finds()
+    {
+        Random random = new(7);
+        for (int trial = 0; trial < 40; trial++)
+        {
+            double similarity = trial % 4 == 0 ? 1 : 0.3 + 0.6 * random.NextDouble();
+            List<ulong[]> texts = Enumerable.Range(0, 30).Select(_ => Set()).ToList();
+            NearDuplicateIndex index = new(texts, similarity);
+            int hits = 0;
+            for (int query = 0; query < 60; query++)
+            {
+                ulong[] grams = query % 2 == 0 ? Set() : texts[random.Next(30)].Where(_ => random.Next(8) > 0).Append((ulong)random.Next(60)).Distinct().Order().ToArray();
+                (int Text, double Similarity) expected = (-1, 0);
+                for (int text = 0; text < texts.Count; text++)
+                {
+                    double found = WordGrams.Similarity(grams, texts[text]);
+                    if (found >= similarity && found > expected.Similarity)
+                    {
+                        expected = (text, found);
+                    }
+                }
+
+                Assert.Equal(expected, index.Find(grams));
+                hits += expected.Text >= 0 ? 1 : 0;
+            }
+
+            Assert.True(hits > 0 || similarity > 0.85);
+        }
+
+        ulong[] Set() => Enumerable.Range(0, random.Next(1, 25)).Select(_ => (ulong)random.Next(60)).Distinct().Order().ToArray();
+    }
+
+    [Fact]
+    public void Grams_are_a_set_over_words_without_case_or_punctuation()
+    {
+        Assert.Equal(WordGrams.Of("One, two; THREE four", 3), WordGrams.Of("one two three Four!", 3));
+        Assert.Equal(2, WordGrams.Of("one two three four", 3).Length);
+        Assert.Equal(2, WordGrams.Of("a b a b a b", 3).Length);
+        Assert.Single(WordGrams.Of("one two", 3));
+        Assert.Empty(WordGrams.Of(" ... \n", 3));
+        Assert.NotEqual(WordGrams.Of("one two three", 3), WordGrams.Of("three two one", 3));
+        Assert.NotEqual(WordGrams.Of("ab c", 3), WordGrams.Of("a bc", 3));
+    }
+
+    [Fact]
+    public void A_split_without_one_of_its_parts_is_refused()
+    {
+        List<Document> documents = Documents(3);
+        Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 1e-9 }));
+        Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 3 }));
+        Assert.Throws<CorpusException>(() => HeldOutSplit.Create([], new HeldOutOptions { Count = 1 }));
+        Assert.Equal(3, Assert.Throws<RetroConfigException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 0, Fraction = 2, Similarity = 0, GramWords = 0 })).Faults.Count);
+    }
+
+    [Fact]
+    public void Splitting_can_be_canceled()
+        => Assert.Throws<OperationCanceledException>(() => HeldOutSplit.Create(Documents(10), cancellationToken: new CancellationToken(canceled: true)));
+}

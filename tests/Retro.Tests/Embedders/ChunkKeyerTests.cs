@@ -1,0 +1,87 @@
+using Microsoft.Extensions.AI;
+using Retro.Embedders;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Embedders;
+
+public class ChunkKeyerTests
+{
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+
+    /// <summary>Spec, section 2.3, property 26.</summary>
+    [Fact]
+    public async Task The_same_tokens_have_the_same_key_bit_for_bit_when_building_precomputing_and_generating()
+    {
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny), s_tokenizer);
+        ChunkKeyer keyer = new(s_tokenizer, embedder);
+        Random random = new(2);
+        int[] text = s_tokenizer.Encode(string.Join(' ', EmbeddingInputs.Texts));
+        ReadOnlyMemory<int>[] chunks = Enumerable.Range(0, 60).Select(_ => (ReadOnlyMemory<int>)text.AsMemory(random.Next(text.Length - 16), 16)).ToArray();
+
+        float[] built = new float[chunks.Length * keyer.Dimensions]; // all at once, as a database is built
+        keyer.Keys(chunks, built);
+        for (int i = 0; i < chunks.Length; i++)
+        {
+            float[] alone = new float[keyer.Dimensions]; // one at a time, on another thread, as in generation
+            int[] copy = chunks[i].ToArray();
+            await Task.Run(() => keyer.Keys([copy], alone), TestContext.Current.CancellationToken);
+            Assert.Equal(built.AsSpan(i * keyer.Dimensions, keyer.Dimensions), alone.AsSpan());
+            Assert.Equal(alone, keyer.KeyOfText(s_tokenizer.Decode(copy)));
+        }
+    }
+
+    [Fact]
+    public void Padding_does_not_count()
+    {
+        ChunkKeyer keyer = new(s_tokenizer, new HashingEmbedder(16));
+        int[] tokens = s_tokenizer.Encode("Green tea");
+        float[] keys = new float[2 * 16];
+
+        keyer.Keys([tokens, new[] { s_tokenizer.EndOfText }.Concat(tokens).Concat(Enumerable.Repeat(s_tokenizer.EndOfText, 5)).ToArray()], keys);
+
+        Assert.Equal(keys[..16], keys[16..]);
+        Assert.Equal(keys[..16], keyer.KeyOfText("Green tea"));
+    }
+
+    [Fact]
+    public void The_identity_depends_on_the_embedder()
+    {
+        Assert.Equal(new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity, new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity);
+        Assert.NotEqual(new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity, new ChunkKeyer(s_tokenizer, new HashingEmbedder(17)).Identity);
+        Assert.NotEqual(new ChunkKeyer(s_tokenizer, new Foreign("a", 3)).Identity, new ChunkKeyer(s_tokenizer, new Foreign("b", 3)).Identity);
+    }
+
+    [Fact]
+    public void Any_embedding_generator_will_do_if_it_names_its_model()
+    {
+        ChunkKeyer keyer = new(s_tokenizer, new Foreign("model", 3));
+
+        Assert.Equal(3, keyer.Dimensions);
+        Assert.Equal([9, 1, 2], keyer.KeyOfText("Green tea"));
+        Assert.Equal(2, new ChunkKeyer(s_tokenizer, new Foreign("unsized", null, length: 2)).Dimensions);
+        Assert.Contains("does not name its model", Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new Foreign(null, 3))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_is_no_key_is_refused()
+    {
+        Assert.Contains("gave 2 numbers where its metadata say 3", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, length: 2)).KeyOfText("x")).Message, StringComparison.Ordinal);
+        Assert.Contains("not finite", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: float.NaN)).KeyOfText("x")).Message, StringComparison.Ordinal);
+        Assert.Contains("gave 0 vectors for 1 texts", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, drop: true)).KeyOfText("x")).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new HashingEmbedder(4)).Keys([new[] { 1 }], new float[5]));
+    }
+
+    /// <summary>Somebody else's embedder: text length, 1, 2, ...</summary>
+    private sealed class Foreign(string? model, int? dimensions, int length = 3, float? first = null, bool drop = false) : IEmbeddingGenerator<string, Embedding<float>>
+    {
+        public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+            => Task.FromResult(new GeneratedEmbeddings<Embedding<float>>(values.Where(_ => !drop).Select(text => new Embedding<float>(Enumerable.Range(0, length).Select(i => i == 0 ? first ?? text.Length : i).ToArray()))));
+
+        public object? GetService(Type serviceType, object? serviceKey = null)
+            => serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata("test", null, model, dimensions) : null;
+
+        public void Dispose()
+        {
+        }
+    }
+}

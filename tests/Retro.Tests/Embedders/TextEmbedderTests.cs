@@ -1,0 +1,258 @@
+using System.Text.Json.Nodes;
+using Microsoft.Extensions.AI;
+using Retro.Embedders;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Embedders;
+
+public sealed class TextEmbedderTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("retro-tests").FullName;
+    private readonly TextEmbedder _embedder = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 3), EmbeddingInputs.Tokenizer);
+
+    public void Dispose()
+    {
+        _embedder.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public void A_vector_is_the_same_bit_for_bit_alone_and_in_any_batch()
+    {
+        string[] texts = EmbeddingInputs.Texts;
+        float[][] alone = texts.Select(text => Vectors(text)[0]).ToArray();
+
+        float[][] together = Vectors(texts);
+        float[][] reversed = Vectors(texts.Reverse().ToArray());
+        float[][] many = Vectors(Enumerable.Repeat(texts, 9).SelectMany(copy => copy).ToArray());
+
+        Assert.Equal(alone, together);
+        Assert.Equal(alone, reversed.Reverse());
+        Assert.Equal(Enumerable.Repeat(alone, 9).SelectMany(copy => copy), many);
+        Assert.All(alone, vector => Assert.Equal(1, vector.Sum(x => (double)x * x), 1e-5));
+        Assert.NotEqual(alone[1], alone[2]);
+    }
+
+    [Fact]
+    public async Task Other_threads_and_the_asynchronous_form_give_the_same_bits()
+    {
+        float[][] here = Vectors(EmbeddingInputs.Texts);
+
+        float[][][] elsewhere = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Vectors(EmbeddingInputs.Texts))));
+        GeneratedEmbeddings<Embedding<float>> generated = await _embedder.GenerateAsync(EmbeddingInputs.Texts, cancellationToken: TestContext.Current.CancellationToken);
+
+        Assert.All(elsewhere, vectors => Assert.Equal(here, vectors));
+        Assert.Equal(here, generated.Select(embedding => embedding.Vector.ToArray()));
+    }
+
+    [Fact]
+    public void A_text_is_framed_and_cut_to_the_maximum_length()
+    {
+        int end = EmbeddingInputs.Tokenizer.EndOfText;
+        int[] ids = EmbeddingInputs.Tokenizer.Encode(EmbeddingInputs.Texts[9]);
+
+        Assert.True(ids.Length > 40);
+        Assert.Equal([end, .. ids[..38], end], _embedder.Tokens(EmbeddingInputs.Texts[9]));
+        Assert.Equal([end, end], _embedder.Tokens(""));
+        Assert.DoesNotContain(end, _embedder.Tokens("<|endoftext|>")[1..^1]);
+        Assert.Equal(Vectors(EmbeddingInputs.Texts[9]), Vectors(EmbeddingInputs.Tokenizer.Decode(ids.AsSpan(0, 38)) + " whatever follows here"));
+    }
+
+    [Fact]
+    public void It_equals_the_encoder_run_by_hand()
+    {
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        long[] ids = _embedder.Tokens("The lighthouse stands.").Select(id => (long)id).ToArray();
+
+        Tensor states = _embedder.Encoder.forward(torch.tensor(ids, [1, ids.Length], ScalarType.Int64));
+        double[] mean = states.to(ScalarType.Float64).mean([1L]).data<double>().ToArray();
+        double length = Math.Sqrt(mean.Sum(x => x * x));
+
+        Assert.All(mean.Zip(Vectors("The lighthouse stands.")[0]), pair => Assert.Equal(pair.First / length, pair.Second, 1e-6));
+    }
+
+    [Fact]
+    public void The_encoder_is_frozen()
+    {
+        Assert.False(_embedder.Encoder.training);
+        Assert.All(_embedder.Encoder.parameters(), parameter => Assert.False(parameter.requires_grad));
+    }
+
+    [Fact]
+    public void A_saved_embedder_gives_the_same_bits_and_is_the_same()
+    {
+        _embedder.Save(_folder);
+
+        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+
+        Assert.Equal(_embedder.Identity, loaded.Identity);
+        Assert.Equal(_embedder.Encoder.Config, loaded.Encoder.Config);
+        Assert.Equal(Vectors(EmbeddingInputs.Texts), Vectors(loaded, EmbeddingInputs.Texts));
+        Assert.DoesNotContain(Directory.EnumerateFiles(_folder, "*", SearchOption.AllDirectories), file => file.EndsWith(".tmp", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(TextPooling.Max, false, true)]
+    [InlineData(TextPooling.FirstToken, true, false)]
+    [InlineData(TextPooling.MeanSquareRoot, false, false)]
+    public void Pooling_normalization_and_case_survive_saving(TextPooling pooling, bool normalize, bool lowerCase)
+    {
+        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Pooling = pooling, Normalize = normalize, MaximumLength = 30 }), EmbeddingInputs.Tokenizer, lowerCase);
+        embedder.Save(_folder);
+
+        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+
+        Assert.Equal((embedder.Encoder.Config, lowerCase, embedder.Identity), (loaded.Encoder.Config, loaded.LowerCase, loaded.Identity));
+        Assert.Equal(lowerCase, Vectors(loaded, "TEA")[0].SequenceEqual(Vectors(loaded, "tea")[0]));
+    }
+
+    [Fact]
+    public void The_identity_depends_on_everything_a_vector_depends_on()
+    {
+        TextEmbedder Other(TextEncoderConfig? config = null, int seed = 3, bool lowerCase = false) => new(new TextEncoder(config ?? EmbeddingInputs.Tiny, seed), EmbeddingInputs.Tokenizer, lowerCase);
+        List<string> identities = [_embedder.Identity];
+        foreach (TextEmbedder other in new[]
+        {
+            Other(seed: 4), Other(lowerCase: true), Other(EmbeddingInputs.Tiny with { Pooling = TextPooling.Max }),
+            Other(EmbeddingInputs.Tiny with { Normalize = false }), Other(EmbeddingInputs.Tiny with { MaximumLength = 39 }),
+        })
+        {
+            identities.Add(other.Identity);
+            other.Dispose();
+        }
+
+        using TextEmbedder same = Other();
+
+        Assert.Equal(identities.Count, identities.Distinct().Count());
+        Assert.Equal(_embedder.Identity, same.Identity);
+    }
+
+    [Fact]
+    public void Parts_of_different_embedders_in_one_folder_are_found_out()
+    {
+        using TextEmbedder other = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 8), EmbeddingInputs.Tokenizer);
+        _embedder.Save(_folder);
+        byte[] config = File.ReadAllBytes(Path.Combine(_folder, "config.json"));
+        other.Save(_folder);
+        File.WriteAllBytes(Path.Combine(_folder, "config.json"), config); // as a kill before the last file leaves it
+
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+
+        Assert.Contains("holds parts of different embedders", exception.Message, StringComparison.Ordinal);
+        Assert.Contains(_embedder.Identity, exception.Message, StringComparison.Ordinal);
+        Assert.Contains(other.Identity, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("model_type", "\"roberta\"", "The architecture is roberta; the only one known for text embedders is bert")]
+    [InlineData("hidden_act", "\"relu\"", "\"hidden_act\" is relu; supported is gelu")]
+    [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is relative_key; supported is absolute")]
+    [InlineData("is_decoder", "true", "\"is_decoder\" is true; supported is false")]
+    [InlineData("add_cross_attention", "true", "\"add_cross_attention\" is true")]
+    [InlineData("quantization_config", "{\"bits\": 4}", "\"quantization_config\" is set")]
+    [InlineData("hidden_size", "\"32\"", "\"hidden_size\" has to be a whole number, not \"32\"")]
+    [InlineData("hidden_size", "64", "the pooling's config.json says 32 dimensions")]
+    [InlineData("intermediate_size", "65", "tensor \"encoder.layer.0.intermediate.dense.bias\" is [64], the configuration says [65]")]
+    [InlineData("num_hidden_layers", "1", "tensor \"encoder.layer.1.attention.output.LayerNorm.bias\" [32] is not known to this configuration")]
+    [InlineData("num_hidden_layers", "2000000000", "2000000000 layers cannot lie in 37 tensors")]
+    [InlineData("vocab_size", "2000000000", "the configuration says [2000000000, 32]")]
+    [InlineData("num_hidden_layers", "3", "tensor \"encoder.layer.2.attention.self.query.weight\" is missing")]
+    [InlineData("num_attention_heads", "5", "Width 32 does not divide by Heads 5.")]
+    [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]
+    public void A_configuration_that_does_not_fit_is_refused_by_name(string key, string value, string expected)
+    {
+        _embedder.Save(_folder);
+        string path = Path.Combine(_folder, "config.json");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
+        config[key] = JsonNode.Parse(value);
+        File.WriteAllText(path, config.ToJsonString());
+
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+
+        Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
+        Assert.Contains(_folder, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("modules.json", "[]", "The modules are none")]
+    [InlineData("modules.json", "{}", "has to hold a JSON array")]
+    [InlineData("modules.json", """[{"type": "sentence_transformers.models.Transformer", "path": "../elsewhere"}]""", "The module path \"../elsewhere\" leads out of the folder.")]
+    [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense", "path": "2_Dense"}]""", "The modules are Transformer, Pooling, Dense; supported are")]
+    [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "The pooling is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
+    [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "The pooling is pooling_mode_mean_tokens and pooling_mode_cls_token")]
+    [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\"; supported is none")]
+    [InlineData("config.json", "{", "is not valid JSON")]
+    [InlineData("model.safetensors", "", "is not a valid safetensors file")]
+    [InlineData("config.json", null, "config.json is missing")]
+    [InlineData("model.safetensors", null, "model.safetensors is missing; the weights have to be there as safetensors")]
+    public void A_damaged_or_unsupported_file_is_refused_with_the_reason(string name, string? content, string expected)
+    {
+        _embedder.Save(_folder);
+        if (content is null)
+        {
+            File.Delete(Path.Combine(_folder, name));
+        }
+        else
+        {
+            File.WriteAllText(Path.Combine(_folder, name), content);
+        }
+
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+
+        Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_pickle_is_never_opened()
+    {
+        _embedder.Save(_folder);
+        File.Move(Path.Combine(_folder, "model.safetensors"), Path.Combine(_folder, "pytorch_model.bin"));
+
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+
+        Assert.Contains("pytorch_model.bin is a Python pickle", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("safe_serialization=True", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_tokenizer_of_another_size_is_refused()
+    {
+        using TextEncoder encoder = new(EmbeddingInputs.Tiny with { VocabularySize = EmbeddingInputs.Tokenizer.VocabularySize - 1 });
+
+        RetroException exception = Assert.Throws<RetroException>(() => new TextEmbedder(encoder, EmbeddingInputs.Tokenizer));
+
+        Assert.StartsWith($"The tokenizer has {EmbeddingInputs.Tokenizer.VocabularySize} tokens, the encoder's embedding {EmbeddingInputs.Tokenizer.VocabularySize - 1} rows", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Work_can_be_canceled_and_room_is_checked()
+    {
+        Assert.Throws<OperationCanceledException>(() => _embedder.Embed(["a"], new float[32], new CancellationToken(true)));
+        Assert.Throws<ArgumentException>(() => _embedder.Embed(["a"], new float[31]));
+        Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Path.Combine(_folder, "nowhere")));
+    }
+
+    [Fact]
+    public void Embedding_leaves_no_tensor_behind()
+    {
+        Vectors(EmbeddingInputs.Texts);
+        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+
+        Vectors(EmbeddingInputs.Texts);
+        _ = _embedder.Identity;
+
+        Assert.Equal(before, DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+    }
+
+    private float[][] Vectors(params string[] texts) => Vectors(_embedder, texts);
+
+    private static float[][] Vectors(TextEmbedder embedder, params string[] texts)
+    {
+        float[] rows = new float[texts.Length * embedder.Dimensions];
+        embedder.Embed(texts, rows);
+        return rows.Chunk(embedder.Dimensions).ToArray();
+    }
+}

@@ -1,0 +1,121 @@
+using Retro.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Optimization;
+
+public class MuonTests
+{
+    [Theory]
+    [InlineData(4, 4)]
+    [InlineData(3, 7)]
+    [InlineData(9, 5)]
+    public void Orthogonalization_equals_the_literal_iteration_of_each_matrix(int rows, int columns)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Random random = new(rows * 31 + columns);
+        double[][,] matrices = [.. Enumerable.Range(0, 3).Select(_ => RandomMatrix(random, rows, columns))];
+        Tensor batch = tensor(matrices.SelectMany(matrix => matrix.Cast<double>()).ToArray(), [3, rows, columns]);
+
+        double[] came = Muon.Orthogonalize(batch).contiguous().data<double>().ToArray();
+
+        double[] expected = [.. matrices.SelectMany(matrix => LiteralOrthogonalize(matrix).Cast<double>())];
+        Assert.Equal(expected, came, (a, b) => Math.Abs(a - b) < 1e-6);
+    }
+
+    [Fact]
+    public void Singular_values_come_near_one()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(5);
+        Tensor came = Muon.Orthogonalize(randn(2, 16, 40, dtype: ScalarType.Float64));
+        Tensor product = came.bmm(came.transpose(1, 2));
+        for (int matrix = 0; matrix < 2; matrix++)
+        {
+            double[] values = linalg.eigvalsh(product.select(0, matrix)).data<double>().ToArray();
+            Assert.All(values, value => Assert.InRange(Math.Sqrt(value), 0.6, 1.3));
+        }
+    }
+
+    [Fact]
+    public void A_matrix_of_zeros_stays_zero()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Assert.All(Muon.Orthogonalize(zeros(1, 4, 3)).contiguous().data<float>().ToArray(), value => Assert.Equal(0, value));
+    }
+
+    [Fact]
+    public void Other_than_three_dimensions_are_refused()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        ShapeException exception = Assert.Throws<ShapeException>(() => Muon.Orthogonalize(zeros(4, 3)));
+        Assert.Contains("[4, 3]", exception.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("decoder.2.cca.q.weight", 2, true)]
+    [InlineData("encoder.1.ffw.down.weight", 2, true)]
+    [InlineData("decoder.norm.weight", 1, false)]
+    [InlineData("embedding.weight", 2, false)]
+    [InlineData("encoder.embedding.weight", 2, false)]
+    [InlineData("head.weight", 2, false)]
+    [InlineData("decoder.1.attn.u", 2, false)]
+    public void Muon_takes_the_matrices_of_the_layers(string name, int dimensions, bool expected)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Assert.Equal(expected, Muon.Applies(name, zeros(Enumerable.Repeat(2L, dimensions).ToArray())));
+    }
+
+    /// <summary>The iteration as the recipe states it, one number at a time.</summary>
+    internal static double[,] LiteralOrthogonalize(double[,] matrix)
+    {
+        bool tall = matrix.GetLength(0) > matrix.GetLength(1);
+        double[,] x = tall ? Transpose(matrix) : (double[,])matrix.Clone();
+        double norm = Math.Sqrt(x.Cast<double>().Sum(value => value * value));
+        x = Combine(1 / norm, x, 0, x);
+        for (int round = 0; round < 5; round++)
+        {
+            double[,] a = Multiply(x, Transpose(x));
+            x = Combine(3.4445, x, 1, Multiply(Combine(-4.7750, a, 2.0315, Multiply(a, a)), x));
+        }
+
+        return tall ? Transpose(x) : x;
+    }
+
+    internal static double[,] RandomMatrix(Random random, int rows, int columns)
+    {
+        double[,] matrix = new double[rows, columns];
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                matrix[row, column] = random.NextDouble() * 2 - 1;
+            }
+        }
+
+        return matrix;
+    }
+
+    private static double[,] Transpose(double[,] matrix)
+        => Build(matrix.GetLength(1), matrix.GetLength(0), (row, column) => matrix[column, row]);
+
+    private static double[,] Multiply(double[,] left, double[,] right)
+        => Build(left.GetLength(0), right.GetLength(1), (row, column) => Enumerable.Range(0, left.GetLength(1)).Sum(inner => left[row, inner] * right[inner, column]));
+
+    private static double[,] Combine(double weight, double[,] left, double otherWeight, double[,] right)
+        => Build(left.GetLength(0), left.GetLength(1), (row, column) => weight * left[row, column] + otherWeight * right[row, column]);
+
+    private static double[,] Build(int rows, int columns, Func<int, int, double> value)
+    {
+        double[,] matrix = new double[rows, columns];
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                matrix[row, column] = value(row, column);
+            }
+        }
+
+        return matrix;
+    }
+}

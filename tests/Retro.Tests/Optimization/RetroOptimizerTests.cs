@@ -1,0 +1,265 @@
+using Retro.Optimization;
+using Retro.Training;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Optimization;
+
+public class RetroOptimizerTests
+{
+    [Fact]
+    public void AdamW_follows_its_definition_and_decays_matrices_only()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        double[] matrix = [0.5, -0.25, 1, 2, -1, 0.125];
+        double[] vector = [1, -2];
+        Parameter w = new(tensor(matrix, [2, 3]));
+        Parameter b = new(tensor(vector, [2]));
+        using RetroOptimizer optimizer = new([("a.weight", w), ("a.norm", b)], new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
+        double[] values = [.. matrix, .. vector];
+        double[] first = new double[8], second = new double[8];
+        Random random = new(1);
+
+        for (int step = 1; step <= 5; step++)
+        {
+            double[] gradient = [.. Enumerable.Range(0, 8).Select(_ => random.NextDouble() - 0.5)];
+            SetGradient(w, gradient[..6]);
+            SetGradient(b, gradient[6..]);
+            double rate = 0.01 * step;
+            double norm = optimizer.Step(rate);
+
+            Assert.Equal(Math.Sqrt(gradient.Sum(g => g * g)), norm, 12);
+            for (int i = 0; i < 8; i++)
+            {
+                first[i] = 0.9 * first[i] + 0.1 * gradient[i];
+                second[i] = 0.95 * second[i] + 0.05 * gradient[i] * gradient[i];
+                double decay = i < 6 ? 0.1 : 0;
+                values[i] -= rate * decay * values[i];
+                values[i] -= rate * (first[i] / (1 - Math.Pow(0.9, step))) / (Math.Sqrt(second[i] / (1 - Math.Pow(0.95, step))) + 1e-8);
+            }
+
+            Assert.Equal(values[..6], Values(w), (x, y) => Math.Abs(x - y) < 1e-12);
+            Assert.Equal(values[6..], Values(b), (x, y) => Math.Abs(x - y) < 1e-12);
+        }
+    }
+
+    [Fact]
+    public void Muon_follows_the_literal_rule()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Random random = new(3);
+        // Two matrices of one shape and one of the transposed shape: all three are orthogonalized in one stack.
+        (int Rows, int Columns)[] shapes = [(3, 5), (3, 5), (5, 3), (4, 4)];
+        double[][,] weights = [.. shapes.Select(shape => MuonTests.RandomMatrix(random, shape.Rows, shape.Columns))];
+        double[][,] means = [.. shapes.Select(shape => new double[shape.Rows, shape.Columns])];
+        Parameter[] parameters = [.. weights.Select(weight => new Parameter(Matrix(weight)))];
+        using RetroOptimizer optimizer = new(
+            parameters.Select((parameter, index) => ($"decoder.{index}.weight", parameter)),
+            new RetroOptimizerOptions { Kind = OptimizerKind.Muon, ClipNorm = 1 });
+
+        for (int step = 0; step < 4; step++)
+        {
+            double[][,] gradients = [.. shapes.Select(shape => MuonTests.RandomMatrix(random, shape.Rows, shape.Columns))];
+            for (int i = 0; i < parameters.Length; i++)
+            {
+                parameters[i].grad = Matrix(gradients[i]);
+            }
+
+            double norm = optimizer.Step(rate: 100, muonRate: 0.02);
+
+            double clip = 1 / (norm + 1e-6);
+            Assert.True(clip < 1);
+            for (int i = 0; i < parameters.Length; i++)
+            {
+                double[,] direction = (double[,])means[i].Clone();
+                Each(direction, (row, column) => means[i][row, column] = 0.95 * means[i][row, column] + 0.05 * clip * gradients[i][row, column]);
+                Each(direction, (row, column) => direction[row, column] = 0.05 * clip * gradients[i][row, column] + 0.95 * means[i][row, column]);
+                double[,] unit = MuonTests.LiteralOrthogonalize(direction);
+                double scale = Math.Sqrt(Math.Max(1.0, (double)shapes[i].Rows / shapes[i].Columns));
+                Each(direction, (row, column) => weights[i][row, column] -= 0.02 * scale * unit[row, column]);
+                Assert.Equal(weights[i].Cast<double>(), Values(parameters[i]), (x, y) => Math.Abs(x - y) < 1e-6);
+            }
+        }
+    }
+
+    [Fact]
+    public void Gradients_are_scaled_to_the_global_norm_and_cleared()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter one = new(tensor(new double[] { 0, 0 }, [2]));
+        Parameter other = new(tensor(new double[] { 0 }, [1]));
+        using RetroOptimizer optimizer = new([("one", one), ("other", other)], new RetroOptimizerOptions { ClipNorm = 1 });
+        SetGradient(one, [3, 0]);
+        SetGradient(other, [4]);
+
+        Assert.Equal(5, optimizer.Step(0.1), 12);
+
+        Assert.Null(one.grad);
+        Assert.Null(other.grad);
+        IReadOnlyDictionary<string, Tensor> state = optimizer.State();
+        Assert.Equal(0.1 * 3 / 5, state["one/mean"].data<double>().ToArray()[0], 6);
+        Assert.Equal(0.1 * 4 / 5, state["other/mean"].data<double>().ToArray()[0], 6);
+        Assert.Equal(0.05 * 16 / 25, state["other/square"].data<double>().ToArray()[0], 6);
+    }
+
+    [Theory]
+    [InlineData(OptimizerKind.AdamW, double.NaN)]
+    [InlineData(OptimizerKind.AdamW, double.PositiveInfinity)]
+    [InlineData(OptimizerKind.Muon, double.NaN)]
+    [InlineData(OptimizerKind.Muon, double.NegativeInfinity)]
+    public void A_gradient_that_is_not_finite_moves_nothing(OptimizerKind kind, double bad)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter one = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
+        using RetroOptimizer optimizer = new([("one.weight", one)], new RetroOptimizerOptions { Kind = kind });
+        SetGradient(one, [1, 1, bad, 1]);
+
+        Assert.False(double.IsFinite(optimizer.Step(0.1, 0.1)));
+
+        Assert.Equal([1, 2, 3, 4], Values(one));
+        Assert.All(optimizer.State().Values, tensor => Assert.All(tensor.data<double>().ToArray(), value => Assert.Equal(0, value)));
+        Assert.All(optimizer.StepCounts().Values, count => Assert.Equal(0, count));
+        Assert.Null(one.grad);
+    }
+
+    [Fact]
+    public void Frozen_parameters_are_absent_and_those_without_gradient_stay_as_they_are()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter frozen = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]), requires_grad: false);
+        Parameter idle = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
+        Parameter moved = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
+        using RetroOptimizer optimizer = new([("frozen.weight", frozen), ("idle.weight", idle), ("moved.weight", moved), ("tied.weight", moved)]);
+        SetGradient(moved, [1, -1, 1, -1]);
+        optimizer.Step(0.1);
+
+        Assert.Equal(["idle.weight", "moved.weight"], optimizer.ParameterNames);
+        Assert.Equal([1, 2, 3, 4], Values(frozen));
+        Assert.Equal([1, 2, 3, 4], Values(idle));
+        Assert.All(Values(moved).Zip([1.0, 2, 3, 4]), pair => Assert.NotEqual(pair.Second, pair.First));
+        Assert.Throws<TrainingException>(() => new RetroOptimizer([("frozen", frozen)]));
+    }
+
+    [Theory]
+    [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.Muon)]
+    public void State_carries_over_and_foreign_state_is_refused(OptimizerKind kind)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        RetroOptimizerOptions options = new() { Kind = kind };
+        Parameter one = new(tensor(new double[] { 1, 2, 3, 4, 5, 6 }, [2, 3]));
+        using RetroOptimizer optimizer = new([("one.weight", one)], options);
+        SetGradient(one, [1, -1, 0.5, 0.25, 2, -2]);
+        optimizer.Step(0.1, 0.1);
+        Parameter copy = new(one.detach().clone());
+        using RetroOptimizer other = new([("one.weight", copy)], options);
+        other.LoadState(optimizer.State(), optimizer.StepCounts());
+        SetGradient(one, [0.5, 1, 0, 1, 0, 1]);
+        SetGradient(copy, [0.5, 1, 0, 1, 0, 1]);
+        optimizer.Step(0.1, 0.1);
+        other.Step(0.1, 0.1);
+
+        Assert.Equal(Values(one), Values(copy));
+        using RetroOptimizer foreign = new([("two.weight", new Parameter(zeros(2, 3, dtype: ScalarType.Float64)))], options);
+        Assert.Contains("two.weight", Assert.Throws<CheckpointException>(() => foreign.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
+        using RetroOptimizer larger = new([("one.weight", new Parameter(zeros(2, 4, dtype: ScalarType.Float64)))], options);
+        Assert.Contains("[2, 4]", Assert.Throws<CheckpointException>(() => larger.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.Muon)]
+    public void Bfloat16_parameters_move_as_their_float32_copies_do_rounded(OptimizerKind kind)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        RetroOptimizerOptions options = new() { Kind = kind, WeightDecay = 0.1, ClipNorm = 1 };
+        double[] start = [1, -2, 0.5, 0.25, 3, -0.125];
+        Parameter exact = new(tensor(start, [2, 3], ScalarType.Float32)), coarse = new(tensor(start, [2, 3], ScalarType.BFloat16));
+        using RetroOptimizer one = new([("a.weight", exact)], options), other = new([("a.weight", coarse)], options);
+        Random random = new(2);
+        for (int step = 0; step < 20; step++)
+        {
+            // Sums of a few 64ths are exact in bfloat16, so that both see the same gradient.
+            double[] gradient = [.. start.Select(_ => random.Next(-64, 64) / 64.0)];
+            exact.grad = tensor(gradient, [2, 3], ScalarType.Float32);
+            coarse.grad = tensor(gradient, [2, 3], ScalarType.BFloat16);
+            Assert.Equal(one.Step(1e-4, 1e-4), other.Step(1e-4, 1e-4));
+        }
+
+        Assert.Equal(Values(exact.to_type(ScalarType.Float64)), Values(other.State()["a.weight/master"].to_type(ScalarType.Float64)));
+        Assert.Equal(Values(exact.to_type(ScalarType.BFloat16).to_type(ScalarType.Float64)), Values(coarse.to_type(ScalarType.Float64)));
+        Assert.Equal(ScalarType.BFloat16, coarse.dtype);
+        Assert.All(other.State().Values, tensor => Assert.Equal(ScalarType.Float32, tensor.dtype));
+    }
+
+    [Fact]
+    public void Steps_below_the_resolution_of_bfloat16_are_not_lost()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter parameter = new(tensor(new double[] { 1, 1 }, [2], ScalarType.BFloat16));
+        using RetroOptimizer optimizer = new([("a", parameter)]);
+
+        // AdamW moves by the rate where the gradient is always the same. Below 1, neighbors in bfloat16 are 2^-8 apart: a single step of 1e-4 rounds to nothing.
+        for (int step = 1; step <= 100; step++)
+        {
+            parameter.grad = tensor(new double[] { 1, -1 }, [2], ScalarType.BFloat16);
+            optimizer.Step(1e-4);
+            if (step == 1)
+            {
+                Assert.Equal([1, 1], Values(parameter.to_type(ScalarType.Float64)));
+            }
+        }
+
+        Assert.Equal([0.99, 1.01], Values(optimizer.State()["a/master"].to_type(ScalarType.Float64)), (x, y) => Math.Abs(x - y) < 1e-5);
+        Assert.Equal([0.98828125, 1.0078125], Values(parameter.to_type(ScalarType.Float64)));
+    }
+
+    [Fact]
+    public void Gradients_of_many_batches_are_summed_in_float32()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter parameter = new(tensor(new double[] { 1 }, [1], ScalarType.BFloat16));
+        using RetroOptimizer optimizer = new([("a", parameter)], new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
+
+        // In bfloat16, 256 + 1 is 256.
+        parameter.grad = tensor(new double[] { 256 }, [1], ScalarType.BFloat16);
+        optimizer.Accumulate();
+        for (int batch = 0; batch < 100; batch++)
+        {
+            Assert.Null(parameter.grad);
+            parameter.grad = tensor(new double[] { 1 }, [1], ScalarType.BFloat16);
+            optimizer.Accumulate();
+        }
+
+        Assert.Equal(356, optimizer.Step(1e-3));
+        Assert.Equal(0, optimizer.Step(1e-3));
+    }
+
+    [Fact]
+    public void Every_fault_of_the_options_is_named()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter one = new(zeros(2, 3));
+        RetroOptimizerOptions options = new() { Beta1 = 1, Epsilon = -1, ClipNorm = 0, WeightDecay = double.NaN };
+        string message = Assert.Throws<TrainingException>(() => new RetroOptimizer([("one", one)], options)).Message;
+        Assert.All(["Beta1", "Epsilon", "ClipNorm", "WeightDecay"], name => Assert.Contains(name, message, StringComparison.Ordinal));
+    }
+
+    private static void SetGradient(Parameter parameter, double[] values) => parameter.grad = tensor(values, parameter.shape);
+
+    private static double[] Values(Tensor parameter) => parameter.detach().contiguous().data<double>().ToArray();
+
+    private static Tensor Matrix(double[,] values) => tensor(values.Cast<double>().ToArray(), [values.GetLength(0), values.GetLength(1)]);
+
+    private static void Each(double[,] matrix, Action<int, int> action)
+    {
+        for (int row = 0; row < matrix.GetLength(0); row++)
+        {
+            for (int column = 0; column < matrix.GetLength(1); column++)
+            {
+                action(row, column);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+using System.Collections.Concurrent;
+using Retro.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Optimization;
+
+/// <summary>The internal thread team, seen through InternalsVisibleTo.</summary>
+public class TorchThreadsTests
+{
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(17)]
+    public void Every_piece_runs_once_and_the_number_of_threads_is_as_before(int count)
+    {
+        int[] runs = new int[count];
+        With(3, () =>
+        {
+            TorchThreads.Run(count, CPU, i =>
+            {
+                using Tensor one = ones(8, 8);
+                using Tensor product = one.mm(one);
+                Interlocked.Add(ref runs[i], (int)product[0, 0].item<float>() / 8);
+            });
+            Assert.Equal(3, get_num_threads());
+        });
+        Assert.All(runs, n => Assert.Equal(1, n));
+    }
+
+    [Fact]
+    public void A_piece_has_its_share_of_the_threads()
+    {
+        List<int> seen = [];
+        With(4, () => TorchThreads.Run(2, CPU, _ =>
+        {
+            lock (seen)
+            {
+                seen.Add(get_num_threads());
+            }
+        }));
+        Assert.Equal([2, 2], seen);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void A_piece_has_one_thread_where_its_bits_must_not_depend_on_the_number_of_pieces(int count)
+    {
+        ConcurrentBag<int> seen = [];
+        With(4, () =>
+        {
+            TorchThreads.Run(count, CPU, _ => seen.Add(get_num_threads()), oneThreadEach: true);
+            Assert.Equal(4, get_num_threads());
+        });
+        Assert.Equal(Enumerable.Repeat(1, count), seen);
+    }
+
+    [Fact]
+    public void A_fault_comes_out_as_it_was_and_ends_the_run()
+    {
+        int runs = 0;
+        With(2, () =>
+        {
+            InvalidOperationException fault = Assert.Throws<InvalidOperationException>(() => TorchThreads.Run(1000, CPU, i =>
+            {
+                Interlocked.Increment(ref runs);
+                throw new InvalidOperationException($"piece {i}");
+            }));
+            Assert.StartsWith("piece ", fault.Message, StringComparison.Ordinal);
+            Assert.Equal(2, get_num_threads());
+        });
+        Assert.InRange(runs, 1, 2);
+    }
+
+    [Fact]
+    public void Cancelling_ends_the_run()
+    {
+        using CancellationTokenSource source = new();
+        int runs = 0;
+        With(2, () => Assert.Throws<OperationCanceledException>(() => TorchThreads.Run(
+            1000,
+            CPU,
+            _ =>
+            {
+                Interlocked.Increment(ref runs);
+                source.Cancel();
+            },
+            cancellationToken: source.Token)));
+        Assert.InRange(runs, 1, 2);
+    }
+
+    private static void With(int threads, Action work)
+    {
+        int before = get_num_threads();
+        set_num_threads(threads);
+        try
+        {
+            work();
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Pretrained;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Pretrained;
+
+public sealed class PretrainedDecoderTests
+{
+    // What llama2.c's own test holds the model to (its test_all.py).
+    private const string StoriesStart = """
+        Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball. She wanted to play with it, but it was too high.
+        Lily's mom said, "Lily, let's go to the park." Lily was sad and didn't know what to do. She said, "I want to play with your ball, but I can't find it."
+        Lily was sad and didn't know what to do. She said, "I'm sorry, Lily. I didn't know what to do."
+        Lily didn't want to help her mom, so
+        """;
+
+    private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);
+
+    public static IEnumerable<TheoryDataRow<string>> DecoderFolders()
+        => new[] { Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Shared, "pretrained") }.Where(Directory.Exists).SelectMany(Directory.EnumerateDirectories)
+            .Where(folder => !Path.GetFileName(folder).StartsWith("bert", StringComparison.Ordinal) && !Path.GetFileName(folder).StartsWith("all-", StringComparison.Ordinal))
+            .Select(folder => new TheoryDataRow<string>(folder).WithTestDisplayName($"WrittenBack({Path.GetFileName(folder)}, in {Path.GetFileName(Path.GetDirectoryName(folder))})"));
+
+    [Theory]
+    [MemberData(nameof(DecoderFolders))]
+    public void WrittenBackEveryFileHoldsTheSameTensors(string folder)
+    {
+        using TemporaryFolder target = new();
+        using (PretrainedDecoder decoder = PretrainedDecoder.Load(folder))
+        {
+            decoder.Source.Write(decoder.Model, target.Path);
+        }
+
+        string[] files = [.. Directory.EnumerateFiles(folder, "model*").Append(Path.Combine(folder, "config.json"))];
+        Assert.Equal(files.Select(Path.GetFileName).Order(), Directory.EnumerateFiles(target.Path).Select(Path.GetFileName).Where(name => name!.StartsWith("model", StringComparison.Ordinal) || name == "config.json").Order());
+        foreach (string file in files)
+        {
+            string written = Path.Combine(target.Path, Path.GetFileName(file));
+            if (!file.EndsWith(".safetensors", StringComparison.Ordinal))
+            {
+                Assert.Equal(File.ReadAllBytes(file), File.ReadAllBytes(written));
+                continue;
+            }
+
+            using Safetensors before = Safetensors.Open(file), after = Safetensors.Open(written);
+            Assert.Equal(before.Entries.Select(entry => entry.Name).Order(), after.Entries.Select(entry => entry.Name).Order());
+            Assert.Equal(before.Metadata, after.Metadata);
+            foreach (SafetensorsEntry entry in before.Entries)
+            {
+                Assert.Equal((entry.Dtype, string.Join(',', entry.Shape)), (after.Entry(entry.Name).Dtype, string.Join(',', after.Entry(entry.Name).Shape)));
+                Assert.True(before.Bytes(entry.Name).SequenceEqual(after.Bytes(entry.Name)), $"{entry.Name} of {file} changed.");
+            }
+        }
+    }
+
+    [Fact]
+    public void BuffersAreIgnoredByNameAndNamed()
+    {
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
+        Assert.Equal(["F16"], decoder.Source.StoredTypes);
+        Assert.Equal(64, decoder.Source.ContextLength);
+        Assert.Contains("gpt_neox.layers.0.attention.rotary_emb.inv_freq", decoder.Source.Ignored);
+        Assert.Equal(6, decoder.Source.Ignored.Count);
+    }
+
+    [Theory]
+    [InlineData("mistral-sliding-window", "model_type", "\"bloom\"", "\"llama\" (LlamaForCausalLM)")]
+    [InlineData("mistral-sliding-window", "architectures", "[\"MistralForSequenceClassification\"]", "MistralForCausalLM")]
+    [InlineData("mistral-sliding-window", "hidden_act", "\"gelu\"", "hidden_act")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"type\": \"yarn\", \"factor\": 2.0}", "rope_type")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\"}", "factor")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0}", "original_max_position_embeddings")]
+    [InlineData("mistral-sliding-window", "rope_parameters", "{\"rope_type\": \"default\", \"rope_theta\": 5000.0}", "rotary base")]
+    [InlineData("mistral-sliding-window", "quantization_config", "{\"bits\": 4}", "quantization_config")]
+    [InlineData("mistral-sliding-window", "use_new_trick", "true", "use_new_trick")]
+    [InlineData("mistral-sliding-window", "hidden_size", "40", "the configuration says")]
+    [InlineData("mistral-sliding-window", "num_hidden_layers", "3", "missing")]
+    [InlineData("mistral-sliding-window", "num_hidden_layers", "1", "not known to this configuration")]
+    [InlineData("mistral-sliding-window", "num_hidden_layers", "\"two\"", "num_hidden_layers")]
+    [InlineData("mistral-sliding-window", "num_key_value_heads", "3", "KeyValueHeads")]
+    [InlineData("mistral-sliding-window", "tie_word_embeddings", "true", "tie_word_embeddings")]
+    [InlineData("mistral-sliding-window", "vocab_size", "null", "vocab_size")]
+    [InlineData("mistral-sliding-window", "num_hidden_layers", "2000000000", "2000000000 layers cannot lie in")]
+    [InlineData("mistral-sliding-window", "vocab_size", "2000000000", "the configuration says [2000000000, 32]")]
+    [InlineData("mistral-sliding-window", "num_attention_heads", "2000000000", "the configuration says")]
+    [InlineData("mistral-sliding-window", "num_attention_heads", "0", "num_attention_heads")]
+    [InlineData("mistral-sliding-window", "rms_norm_eps", "0", "NormEpsilon 0")]
+    [InlineData("mistral-sliding-window", "rope_theta", "-1", "RotaryBase -1")]
+    [InlineData("mistral-sliding-window", "sliding_window", "-4", "SlidingWindow")]
+    [InlineData("mistral-sliding-window", "partial_rotary_factor", "0.5", "partial_rotary_factor")]
+    [InlineData("mistral-sliding-window", "rope_interleaved", "true", "rope_interleaved")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"dynamic\", \"factor\": 2.0}", "\"dynamic\"")]
+    [InlineData("mistral-sliding-window", "rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}", "Factor 0")]
+    [InlineData("mistral-sliding-window", "rope_parameters", "{\"rope_type\": \"default\", \"mscale\": 2.0}", "rope_parameters.mscale")]
+    [InlineData("mistral-sliding-window", "layer_types", "[\"full_attention\", \"sliding_attention\"]", "layer_types")]
+    [InlineData("gpt2-no-prefix", "n_positions", "63", "\"wpe.weight\" is [64, 32], the configuration says [63, 32]")]
+    [InlineData("gpt-neox-buffers", "rope_scaling", "{\"rope_type\": \"longrope\", \"factor\": 2.0}", "\"longrope\"")]
+    [InlineData("gpt-neox-buffers", "hidden_act", "\"relu\"", "hidden_act")]
+    [InlineData("gpt2-no-prefix", "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx")]
+    [InlineData("gpt2-no-prefix", "activation_function", "\"relu\"", "activation_function")]
+    [InlineData("gpt2-no-prefix", "tie_word_embeddings", "false", "lm_head.weight")]
+    [InlineData("gpt2-no-prefix", "n_head", "3", "n_head")]
+    [InlineData("gpt-neox-buffers", "rotary_pct", "0.25", "share of a head")]
+    [InlineData("gpt-neox-buffers", "attention_bias", "false", "query_key_value.bias")]
+    public void ConfigurationsThatWouldChangeTheResultAreRefusedByName(string name, string key, string value, string says)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string path = Path.Combine(folder.Path, "config.json");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
+        config[key] = JsonNode.Parse(value);
+        File.WriteAllText(path, config.ToJsonString());
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path));
+        Assert.Contains(says, fault.Message, StringComparison.Ordinal);
+        Assert.Contains(folder.Path, fault.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("F32", 31, "the configuration says [32]")]
+    [InlineData("I32", 32, "is of type I32")]
+    public void ATensorOfAnotherShapeOrTypeIsRefused(string dtype, int size, string says)
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        Rewrite(folder.Path, tensors => tensors["ln_f.weight"] = zeros([size], dtype == "I32" ? ScalarType.Int32 : ScalarType.Float32));
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path));
+        Assert.Contains("\"ln_f.weight\"", fault.Message, StringComparison.Ordinal);
+        Assert.Contains(says, fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ATensorThatNobodyKnowsIsReported()
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        Rewrite(folder.Path, tensors => tensors["h.0.attn.adapter.weight"] = zeros([2, 2]));
+        Assert.Contains("h.0.attn.adapter.weight", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AHeadThatIsTheEmbeddingIsAcceptedInATiedModel()
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        Rewrite(folder.Path, tensors => tensors["lm_head.weight"] = tensors["wte.weight"].clone());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
+        Assert.Contains("lm_head.weight", decoder.Source.Ignored);
+    }
+
+    [Fact]
+    public void ShardsHaveToBeThereAndToBelongTogether()
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        string single = Path.Combine(folder.Path, "model.safetensors"), index = single + ".index.json", shard = Path.Combine(folder.Path, "model-00001-of-00001.safetensors");
+        string[] names;
+        using (Safetensors file = Safetensors.Open(single))
+        {
+            names = [.. file.Entries.Select(entry => entry.Name)];
+        }
+
+        File.Move(single, shard);
+        Index([.. names]);
+        PretrainedDecoder.Load(folder.Path).Dispose();
+        Index([.. names, "h.7.ln_1.weight"]);
+        Assert.Contains("h.7.ln_1.weight", Fault(), StringComparison.Ordinal);
+        File.WriteAllText(index, "{\"weight_map\": {\"wte.weight\": \"../model.safetensors\"}}");
+        Assert.Contains("../model.safetensors", Fault(), StringComparison.Ordinal);
+        File.WriteAllText(index, "{\"weight_map\": [1]}");
+        Assert.Contains("weight_map", Fault(), StringComparison.Ordinal);
+        Index([.. names]);
+        File.Delete(shard);
+        Assert.Contains("model-00001-of-00001.safetensors is missing", Fault(), StringComparison.Ordinal);
+
+        string Fault() => Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message;
+
+        void Index(string[] all) => File.WriteAllText(index, $"{{\"weight_map\": {{{string.Join(", ", all.Select(name => $"\"{name}\": \"model-00001-of-00001.safetensors\""))}}}}}");
+    }
+
+    [Fact]
+    public void PicklesAreRefusedWithWhatToDo()
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        File.Delete(Path.Combine(folder.Path, "model.safetensors"));
+        Assert.Contains("holds no weights", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
+        string pickle = Path.Combine(folder.Path, "pytorch_model.bin");
+        File.WriteAllBytes(pickle, [(byte)'P', (byte)'K', 3, 4, .. new byte[40]]);
+        foreach (string path in (string[])[folder.Path, pickle])
+        {
+            string message = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message;
+            Assert.Contains("pickle", message, StringComparison.Ordinal);
+            Assert.Contains("safe_serialization=True", message, StringComparison.Ordinal);
+        }
+
+        File.WriteAllBytes(pickle, [0x80, 2, .. new byte[40]]);
+        Assert.Contains("pickle", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(pickle)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void FilesOfLlama2CAreReadAndWrittenBackByteForByte()
+    {
+        using TemporaryFolder folder = new();
+        string path = Path.Combine(folder.Path, "model.bin"), again = Path.Combine(folder.Path, "again.bin");
+        foreach (bool tied in (bool[])[true, false])
+        {
+            byte[] bytes = Llama2CBytes(tied);
+            File.WriteAllBytes(path, bytes);
+            using PretrainedDecoder decoder = PretrainedDecoder.Load(path);
+            Assert.Equal(tied, decoder.Model.Config.TieEmbeddings);
+            Assert.Equal(("llama2.c", 16), (decoder.Source.Family, decoder.Source.ContextLength));
+            decoder.Source.Write(decoder.Model, again);
+            Assert.Equal(bytes, File.ReadAllBytes(again));
+            File.WriteAllBytes(path, bytes[..^4]);
+            Assert.Contains("cut off", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
+        }
+
+        File.WriteAllBytes(path, [.. "24ka"u8, 1, 0, 0, 0, .. new byte[256]]);
+        Assert.Contains("version 1", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(path, new byte[10]);
+        Assert.Contains("10 bytes", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(path, [.. Enumerable.Repeat((byte)0x7f, 64)]);
+        Assert.Contains("no llama2.c model", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void StoriesGoOnAsPublished()
+    {
+        string folder = Fixtures.SharedPath("models/stories260K");
+        RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok512.bin"));
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(folder, "stories260K.bin"));
+        decoder.RequireTokenizer(tokenizer);
+        long[] prompt = [1, .. tokenizer.Encode("Once upon a time").Select(id => (long)id)];
+        long[] cached = AnswerComparers.Greedy(decoder.Model, prompt, 200, cached: true);
+        Assert.Equal(AnswerComparers.Greedy(decoder.Model, prompt, 200, cached: false), cached);
+        string text = tokenizer.Decode([.. cached.Select(id => (int)id)]).TrimStart();
+        Assert.Equal(StoriesStart, text.TrimEnd());
+    }
+
+    [Fact]
+    public void ATokenizerOfAnotherSizeIsRefused()
+    {
+        using TemporaryFolder folder = Copy("gpt2-no-prefix");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")), small = PretrainedDecoder.Load(WithLlama2C(folder.Path));
+        decoder.RequireTokenizer(tokenizer);
+        RetroTokenizer few = RetroTokenizer.Load(TrainTokenizer(folder.Path, 300));
+        Assert.Contains("The tokenizer has 300 ids, but the embedding of", Assert.Throws<CheckpointException>(() => decoder.RequireTokenizer(few)).Message, StringComparison.Ordinal);
+        Assert.Contains(tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture), Assert.Throws<CheckpointException>(() => small.RequireTokenizer(tokenizer)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>transformers 4 and 5 write other keys for the same.</summary>
+    [Theory]
+    [InlineData("mistral-sliding-window", 4)]
+    [InlineData("gpt-neox-buffers", 4)]
+    [InlineData("gpt-neox-buffers", 3)]
+    public void KeysOfEitherVersionGiveTheSameModel(string name, int version)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string path = Path.Combine(folder.Path, "config.json");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+        double theta = config["rope_theta"]!.GetValue<double>(), fraction = config["partial_rotary_factor"]?.GetValue<double>() ?? 1;
+        foreach (string key in (string[])["rope_theta", "rope_scaling", "partial_rotary_factor", .. version == 3 ? [] : new[] { "rotary_pct", "rotary_emb_base" }])
+        {
+            config.Remove(key);
+        }
+
+        config["dtype"] = config["torch_dtype"]!.DeepClone();
+        config.Remove("torch_dtype");
+        if (version == 4)
+        {
+            config["rope_parameters"] = new JsonObject { ["rope_type"] = "default", ["rope_theta"] = theta, ["partial_rotary_factor"] = fraction };
+        }
+
+        File.WriteAllText(path, config.ToJsonString());
+        Assert.Equal(Logits(Folder(name)), Logits(folder.Path));
+    }
+
+    /// <summary>What a folder holds, and not how it is laid out, decides: names with and without prefix, shards, a wider type.</summary>
+    [Theory]
+    [InlineData("mistral-sliding-window", "model.")]
+    [InlineData("gpt-neox-buffers", "gpt_neox.")]
+    [InlineData("gpt2-no-prefix", "transformer.")]
+    public void LayoutOfTheFilesChangesNothing(string name, string prefix)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string single = Path.Combine(folder.Path, "model.safetensors");
+        using (DisposeScope scope = NewDisposeScope())
+        using (Safetensors file = Safetensors.Open(single))
+        {
+            bool prefixed = file.Entries.Any(entry => entry.Name.StartsWith(prefix, StringComparison.Ordinal));
+            (string Name, Tensor Tensor)[] tensors = [.. file.Entries.Select(entry => (
+                prefixed ? entry.Name.StartsWith(prefix, StringComparison.Ordinal) ? entry.Name[prefix.Length..] : entry.Name : entry.Name == "lm_head.weight" ? entry.Name : prefix + entry.Name,
+                file.Read(entry.Name) is var tensor && tensor.is_floating_point() ? tensor.to_type(ScalarType.Float64) : tensor))];
+            JsonObject map = [];
+            for (int shard = 0; shard < 2; shard++)
+            {
+                string part = $"model-0000{shard + 1}-of-00002.safetensors";
+                var own = tensors.Where((_, i) => i % 2 == shard).ToArray();
+                Safetensors.Write(Path.Combine(folder.Path, part), own.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor)));
+                foreach ((string stored, _) in own)
+                {
+                    map[stored] = part;
+                }
+            }
+
+            File.WriteAllText(single + ".index.json", new JsonObject { ["weight_map"] = map }.ToJsonString());
+        }
+
+        File.Delete(single);
+        Assert.Equal(Logits(Folder(name)), Logits(folder.Path));
+    }
+
+    private static float[] Logits(string folder)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder);
+        return decoder.Model.call(tensor(Enumerable.Range(5, 30).Select(id => (long)id).ToArray(), [1, 30]), null, null).data<float>().ToArray();
+    }
+
+    private static string TrainTokenizer(string folder, int size)
+    {
+        string target = Path.Combine(folder, "few");
+        BpeTrainer.Train([string.Join(' ', Enumerable.Range(0, 3000))], size, target);
+        return target;
+    }
+
+    internal static string WithLlama2C(string folder)
+    {
+        string path = Path.Combine(folder, "small.bin");
+        File.WriteAllBytes(path, Llama2CBytes(tied: true));
+        return path;
+    }
+
+    internal static TemporaryFolder Copy(string name)
+    {
+        TemporaryFolder target = new();
+        foreach (string file in Directory.EnumerateFiles(Folder(name)).Where(file => !Path.GetFileName(file).StartsWith("expected", StringComparison.Ordinal)))
+        {
+            File.Copy(file, Path.Combine(target.Path, Path.GetFileName(file)));
+        }
+
+        return target;
+    }
+
+    private static byte[] Llama2CBytes(bool tied)
+    {
+        int[] header = [8, 12, 2, 2, 1, tied ? 20 : -20, 16];
+        int count = (20 * 8) + (2 * (8 + 64 + 32 + 32 + 64 + 8 + (3 * 96))) + 8 + (2 * 16 * 2) + (tied ? 0 : 160);
+        Random random = new(5);
+        return [.. header.SelectMany(BitConverter.GetBytes), .. Enumerable.Range(0, count).SelectMany(_ => BitConverter.GetBytes((float)(random.NextDouble() - 0.5)))];
+    }
+
+    private static void Rewrite(string folder, Action<Dictionary<string, Tensor>> change)
+    {
+        string path = Path.Combine(folder, "model.safetensors");
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, Tensor> tensors;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+        }
+
+        change(tensors);
+        Safetensors.Write(path, tensors);
+    }
+}

@@ -1,0 +1,234 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Pretrained;
+using Retro.Training;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Pretrained;
+
+/// <summary>Property 9 of the specification: at step 0 ON, OFF and the original agree to the bit; frozen tensors stay for ever, and with them OFF.</summary>
+public sealed class RetrofitTests
+{
+    private static readonly RetrofitOptions s_small = new() { ChunkLength = 4, RetrievedLength = 8, CrossAttentionLayers = [1, 2], EncoderWidth = 8, EncoderHeads = 2, EncoderHeadSize = 4, EncoderFeedForwardSize = 16, EncoderLayers = 1 };
+
+    public static TheoryData<string> Folders => ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window"];
+
+    [Theory]
+    [MemberData(nameof(Folders))]
+    public void AtFirstRetrievalChangesNothingAndOffNeverChanges(string name)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        foreach (RetrofitOptions options in (RetrofitOptions[])[s_small, s_small with { GateRank = 2 }, s_small with { ShareEncoderEmbedding = true, ShiftedKeys = true }])
+        {
+            manual_seed(1);
+            using Retrofit retrofit = Retrofit.From(decoder, options);
+            Tensor original = Logits(decoder.Model, tokens);
+            Assert.True(Same(original, Logits(retrofit.Model, tokens)), "OFF differs at step 0.");
+            Assert.True(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON differs at step 0.");
+            Dictionary<string, byte[]> before = Bytes(retrofit.Model);
+            string[] trained = Train(retrofit, tokens, neighbors, valid, steps: 3);
+            Assert.Equal(retrofit.Added.Order(), trained.Order());
+            Dictionary<string, byte[]> after = Bytes(retrofit.Model);
+            HashSet<string> added = [.. retrofit.Added];
+            foreach ((string parameter, byte[] bytes) in before)
+            {
+                // Some additions may stay for a step or two: what is behind a zero projection has no gradient at first.
+                Assert.True(added.Contains(parameter) || bytes.AsSpan().SequenceEqual(after[parameter]), $"{parameter} was frozen and changed.");
+            }
+
+            Assert.All(retrofit.Added, parameter => Assert.False(before[parameter].AsSpan().SequenceEqual(after[parameter]), $"{parameter} was not trained."));
+            Assert.All(retrofit.Model.named_parameters(), pair => Assert.True(added.Contains(pair.name) || pair.parameter.grad is null, $"{pair.name} is frozen and has a gradient."));
+            Assert.True(Same(original, Logits(retrofit.Model, tokens)), "OFF changed.");
+            Assert.False(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON learned nothing.");
+            RequireBase(retrofit, Folder(name));
+        }
+    }
+
+    [Fact]
+    public void UnfreezingTrainsTheNormsOrEverything()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        string[] norms = [.. decoder.Model.Config.Parameters().Where(parameter => parameter.Kind == ParameterKind.Norm).Select(parameter => parameter.Name)];
+        using Retrofit some = Retrofit.From(decoder, s_small with { Unfreeze = RetrofitUnfreeze.Norms }), all = Retrofit.From(decoder, s_small with { Unfreeze = RetrofitUnfreeze.All });
+        Assert.Equal(some.Added.Concat(norms).Order(), Train(some, tokens, neighbors, valid, 1).Order());
+        Assert.Equal(all.Model.named_parameters().Select(pair => pair.name).Order(), Train(all, tokens, neighbors, valid, 1).Order());
+    }
+
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing, null)]
+    [InlineData(RetrofitUnfreeze.Norms, 3)]
+    [InlineData(RetrofitUnfreeze.All, null)]
+    public void AdditionsAndWholesAreLoadedAsTheyWere(RetrofitUnfreeze unfreeze, int? rank)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        string alone = Path.Combine(folder.Path, "alone"), whole = Path.Combine(folder.Path, "whole");
+
+        // F16 weights: what is trained of the decoder does not fit the type it is stored in.
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small with { Unfreeze = unfreeze, GateRank = rank });
+        Train(retrofit, tokens, neighbors, valid, 2);
+        Tensor expected = Logits(retrofit.Model, tokens, neighbors, valid);
+        retrofit.Save(alone);
+        retrofit.SaveWhole(whole);
+        using (Retrofit again = Retrofit.Load(alone, decoder))
+        {
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+            Assert.True(Same(expected, Logits(again.Model, tokens, neighbors, valid)));
+            Assert.Equal(unfreeze, again.Unfreeze);
+        }
+
+        using (Retrofit again = Retrofit.Load(whole))
+        {
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+            Assert.True(Same(expected, Logits(again.Model, tokens, neighbors, valid)));
+            again.SaveWhole(Path.Combine(folder.Path, "twice"));
+        }
+
+        Retrofit.Load(Path.Combine(folder.Path, "twice")).Dispose();
+        using PretrainedDecoder written = PretrainedDecoder.Load(Path.Combine(whole, Retrofit.BaseFolder));
+        Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Source.Hash == decoder.Source.Hash);
+        Assert.Throws<CheckpointException>(() => Retrofit.Load(alone));
+    }
+
+    [Fact]
+    public void AdditionsAreRefusedByAnotherDecoder()
+    {
+        using TemporaryFolder folder = new();
+        using TemporaryFolder changed = PretrainedDecoderTests.Copy("mistral-sliding-window");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("mistral-sliding-window")), other = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        retrofit.Save(folder.Path);
+        Assert.Contains(other.Source.Hash, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, other)).Message, StringComparison.Ordinal);
+        string config = Path.Combine(changed.Path, "config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"sliding_window\": 12", "\"sliding_window\": 13", StringComparison.Ordinal));
+        using PretrainedDecoder wider = PretrainedDecoder.Load(changed.Path);
+        Assert.Equal(decoder.Source.Hash, wider.Source.Hash);
+        Assert.Contains("another configuration", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, wider)).Message, StringComparison.Ordinal);
+
+        string path = Path.Combine(folder.Path, Retrofit.FileName);
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            Safetensors.Write(path, [KeyValuePair.Create("x", zeros([2]))]);
+        }
+
+        Assert.Contains("no RETROfit", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder)).Message, StringComparison.Ordinal);
+        File.WriteAllBytes(path, new byte[5]);
+        Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder));
+    }
+
+    [Fact]
+    public void ALlama2CDecoderIsFittedAndWrittenBack()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        string path = PretrainedDecoderTests.WithLlama2C(folder.Path), whole = Path.Combine(folder.Path, "whole");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(path);
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        Train(retrofit, tokens, neighbors, valid, 2);
+        retrofit.SaveWhole(whole);
+        Assert.Equal(File.ReadAllBytes(path), File.ReadAllBytes(Path.Combine(whole, Retrofit.BaseFile)));
+        using Retrofit again = Retrofit.Load(whole);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+    }
+
+    [Fact]
+    public void AFittedModelIsAnOrdinaryCheckpoint()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small with { GateRank = 2 });
+        Checkpoint.Save(folder.Path, retrofit.Model);
+        using RetroModel model = Checkpoint.Load(folder.Path);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(model));
+        Assert.Equal(model.Config.Parameters().Select(parameter => parameter.Name).Order(), model.named_parameters().Select(pair => pair.name).Order());
+    }
+
+    [Theory]
+    [InlineData(1, "[1]")]
+    [InlineData(2, "[2]")]
+    [InlineData(3, "[2]")]
+    [InlineData(5, "[3, 5]")]
+    [InlineData(6, "[6]")]
+    [InlineData(12, "[6, 9, 12]")]
+    [InlineData(32, "[6, 9, 12, 15, 18, 21, 24, 27, 30]")]
+    public void EveryThirdLayerFromTheSixthRetrieves(int layers, string expected) => Assert.Equal(expected, RetrofitOptions.DefaultLayers(layers).ToString());
+
+    [Fact]
+    public void DefaultsFitEveryDecoder()
+    {
+        foreach (string name in Folders.Select(row => row.Data))
+        {
+            using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
+            using Retrofit retrofit = Retrofit.From(decoder);
+            Assert.Equal((decoder.Model.Config.Width, decoder.Model.Config.Heads), (retrofit.Model.Config.EncoderWidth, retrofit.Model.Config.EncoderHeads));
+        }
+
+        RetroConfig wide = new RetrofitOptions().Apply(new RetroConfig { VocabularySize = 10, Width = 4096, Layers = 32, Heads = 32, HeadSize = 128, FeedForwardSize = 11008 });
+        Assert.Equal((896, 16, 64, 3584), (wide.EncoderWidth, wide.EncoderHeads, wide.EncoderHeadSize, wide.EncoderFeedForwardSize));
+    }
+
+    [Fact]
+    public void OptionsThatDoNotFitAreRefused()
+    {
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        foreach (RetrofitOptions options in (RetrofitOptions[])[s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { GateRank = 0 }, s_small with { Unfreeze = (RetrofitUnfreeze)9 }, s_small with { ChunkLength = 0 }])
+        {
+            Assert.Throws<RetroConfigException>(() => Retrofit.From(decoder, options));
+        }
+    }
+
+    private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);
+
+    private static (Tensor Tokens, Tensor Neighbors, Tensor Valid) Inputs(int vocabulary)
+    {
+        Random random = new(3);
+        long[] Draw(int count) => [.. Enumerable.Range(0, count).Select(_ => (long)random.Next(vocabulary))];
+        bool[] valid = [.. Enumerable.Range(0, 2 * 4 * 2 * 8).Select(i => i % 16 < 12)];
+        return (tensor(Draw(2 * 17), [2, 17]), tensor(Draw(2 * 4 * 2 * 8), [2, 4, 2, 8]), tensor(valid, [2, 4, 2, 8]));
+    }
+
+    private static Tensor Logits(RetroModel model, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+    {
+        using IDisposable noGrad = no_grad();
+        model.eval();
+        return model.call(tokens, neighbors, valid);
+    }
+
+    private static bool Same(Tensor a, Tensor b) => a.bytes.SequenceEqual(b.bytes);
+
+    private static string[] Train(Retrofit retrofit, Tensor tokens, Tensor neighbors, Tensor valid, int steps)
+    {
+        using RetroOptimizer optimizer = new(retrofit.Model.named_parameters(), new RetroOptimizerOptions { WeightDecay = 0.1 });
+        retrofit.Model.train();
+        for (int step = 0; step < steps; step++)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            LanguageModelLoss.Mean(retrofit.Model.call(tokens, neighbors, valid), tokens, null).backward();
+            optimizer.Step(1e-2);
+        }
+
+        return [.. optimizer.ParameterNames];
+    }
+
+    private static Dictionary<string, byte[]> Bytes(RetroModel model) => model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().contiguous().bytes.ToArray());
+
+    private static void RequireBase(Retrofit retrofit, string folder)
+    {
+        using TemporaryFolder target = new();
+        retrofit.WriteBase(target.Path);
+        using Safetensors before = Safetensors.Open(Path.Combine(folder, "model.safetensors")), after = Safetensors.Open(Path.Combine(target.Path, "model.safetensors"));
+        Assert.Equal(before.Entries.Count, after.Entries.Count);
+        Assert.All(before.Entries, entry => Assert.True(before.Bytes(entry.Name).SequenceEqual(after.Bytes(entry.Name)), $"{entry.Name} changed."));
+    }
+}

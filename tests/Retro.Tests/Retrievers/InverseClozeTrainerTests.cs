@@ -1,0 +1,206 @@
+using Retro.Corpora;
+using Retro.Embedders;
+using Retro.Retrievers;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Retrievers;
+
+public class InverseClozeTrainerTests
+{
+    private const int Topics = 12;
+
+    private static readonly InverseClozeOptions s_short = new() { Steps = 2, TimeBudget = null, BatchSize = 4, WindowLength = 16 };
+
+    /// <summary>The two halves of a text have no word in common; that they belong together is in the corpus alone.</summary>
+    [Fact]
+    public void It_learns_what_belongs_together()
+    {
+        Random random = new(4);
+        List<Document> corpus = Enumerable.Range(0, 240).Select(i => TopicText(i % Topics, random)).Select((parts, i) => new Document($"{i}", "", parts.First + parts.Second, "")).ToList();
+        (string First, string Second)[] heldOut = Enumerable.Range(0, Topics * 4).Select(i => TopicText(i % Topics, random)).ToArray();
+        InverseClozeOptions options = new() { Steps = 60, TimeBudget = null, BatchSize = 24, WindowLength = 40, LearningRate = 3e-3, ClozeShare = 0.3 };
+        using TextEmbedder untrained = new(new TextEncoder(EmbeddingInputs.Tiny, options.Seed), EmbeddingInputs.Tokenizer);
+
+        using TextEmbedder trained = InverseClozeTrainer.Train(corpus, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, options, cancellationToken: TestContext.Current.CancellationToken);
+
+        double before = Recall(untrained, heldOut);
+        double after = Recall(trained, heldOut);
+        TestContext.Current.SendDiagnosticMessage($"Recall of held-out texts among {Topics} topics: untrained {before:F3}, trained {after:F3}, chance {1.0 / Topics:F3}.");
+        Assert.True(after > 0.8, $"recall {after} after training");
+        Assert.True(after > before + 0.3, $"recall {before} before, {after} after training");
+    }
+
+    /// <summary>On real text: a held-out passage finds the one that stood a few lines further in the same document.</summary>
+    [Fact]
+    public void On_real_text_it_beats_the_untrained_encoder_and_chance()
+    {
+        List<Document> all = Corpus.Open(Fixtures.SharedPath("data/powershell-docs")).Documents().Where((_, i) => i % 2 == 0).ToList();
+        List<Document> training = all.Where((_, i) => i % 4 != 0).ToList();
+        RetroTokenizer tokenizer = EmbeddingInputs.TrainTokenizer(training.Take(20).Select(document => document.Text), 600);
+        (string, string)[] heldOut = all.Where((_, i) => i % 4 == 0).Select(document => tokenizer.Encode(document.Text)).Where(tokens => tokens.Length >= 500)
+            .Select(tokens => (tokenizer.Decode(tokens.AsSpan(300, 62)), tokenizer.Decode(tokens.AsSpan(400, 62)))).ToArray();
+        TextEncoderConfig config = EmbeddingInputs.Tiny with { VocabularySize = tokenizer.VocabularySize, MaximumPositions = 64, MaximumLength = 64 };
+        InverseClozeOptions options = new() { Steps = 200, TimeBudget = null, BatchSize = 32, LearningRate = 3e-3 };
+        using TextEmbedder untrained = new(new TextEncoder(config, options.Seed), tokenizer);
+
+        using TextEmbedder trained = InverseClozeTrainer.Train(training, tokenizer, config, options, cancellationToken: TestContext.Current.CancellationToken);
+
+        double chance = Enumerable.Range(1, heldOut.Length).Sum(rank => 1.0 / rank) / heldOut.Length;
+        double before = ReciprocalRank(untrained, heldOut);
+        double after = ReciprocalRank(trained, heldOut);
+        TestContext.Current.SendDiagnosticMessage($"Mean reciprocal rank of {heldOut.Length} held-out passages: untrained {before:F3}, trained {after:F3}, chance {chance:F3}.");
+        Assert.True(after > before + 0.03 && after > 2 * chance, $"mean reciprocal rank {before} before, {after} after training, {chance} by chance");
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_embedder_and_another_seed_another()
+    {
+        string Identity(int seed)
+        {
+            using TextEmbedder embedder = InverseClozeTrainer.Train(Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Seed = seed }, cancellationToken: TestContext.Current.CancellationToken);
+            return embedder.Identity;
+        }
+
+        string first = Identity(1);
+        torch.manual_seed(77); // nobody else's randomness counts
+
+        Assert.Equal(first, Identity(1));
+        Assert.NotEqual(first, Identity(2));
+    }
+
+    [Fact]
+    public void The_loss_equals_literal_code_and_ignores_pairs_of_one_document()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Random random = new(3);
+        double[][] left = Enumerable.Range(0, 4).Select(_ => Enumerable.Range(0, 5).Select(_ => random.NextDouble() - 0.5).ToArray()).ToArray();
+        double[][] right = Enumerable.Range(0, 4).Select(_ => Enumerable.Range(0, 5).Select(_ => random.NextDouble() - 0.5).ToArray()).ToArray();
+        bool[] forbidden = new bool[16];
+        forbidden[(0 * 4) + 2] = forbidden[(2 * 4) + 0] = true;
+        double Cosine(int i, int j)
+            => left[i].Zip(right[j], (x, y) => x * y).Sum() / Math.Sqrt(left[i].Sum(x => x * x) * right[j].Sum(x => x * x)) / 0.1;
+        double expected = 0;
+        for (int i = 0; i < 4; i++)
+        {
+            expected += Math.Log(Enumerable.Range(0, 4).Where(j => !forbidden[(i * 4) + j]).Sum(j => Math.Exp(Cosine(i, j)))) - Cosine(i, i);
+            expected += Math.Log(Enumerable.Range(0, 4).Where(j => !forbidden[(j * 4) + i]).Sum(j => Math.Exp(Cosine(j, i)))) - Cosine(i, i);
+        }
+
+        Tensor loss = InverseClozeTrainer.Loss(
+            torch.tensor(left.SelectMany(row => row).ToArray(), [4, 5]), torch.tensor(right.SelectMany(row => row).ToArray(), [4, 5]), torch.tensor(forbidden, [4, 4]), 0.1);
+
+        Assert.Equal(expected / 8, loss.item<double>(), 1e-12);
+    }
+
+    [Fact]
+    public void Time_ends_it_and_progress_tells_how_far_it_is()
+    {
+        SteppingTime time = new(TimeSpan.FromSeconds(3));
+        List<StageProgress> told = [];
+
+        using TextEmbedder embedder = InverseClozeTrainer.Train(
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = null, TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Sink(told.Add), TestContext.Current.CancellationToken);
+
+        Assert.InRange(told.Count, 2, 6);
+        Assert.All(told, progress => Assert.Equal(("train embedder", 20_000L), (progress.Stage, progress.Total)));
+        Assert.True(told.Zip(told.Skip(1)).All(pair => pair.First.Done < pair.Second.Done || pair.Second.Done == 20_000));
+        Assert.False(embedder.Encoder.training);
+    }
+
+    [Fact]
+    public void It_can_be_canceled_and_leaves_no_tensor_behind()
+    {
+        using CancellationTokenSource source = new();
+        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+
+        Assert.Throws<OperationCanceledException>(() => InverseClozeTrainer.Train(
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = 100 }, new Sink(progress =>
+            {
+                Assert.Equal(new StageProgress("train embedder", 1, 100), progress);
+                source.Cancel();
+            }), source.Token));
+        InverseClozeTrainer.Train(Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short, cancellationToken: TestContext.Current.CancellationToken).Dispose();
+
+        Assert.Equal(before, DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+    }
+
+    [Fact]
+    public void Too_little_text_is_refused()
+    {
+        CorpusException none = Assert.Throws<CorpusException>(() => Train([]));
+        CorpusException one = Assert.Throws<CorpusException>(() => Train([new Document("1", "", "", ""), new Document("2", "", "Tea", ""), new Document("3", "", "Green tea is brewed below boiling heat.", "")]));
+
+        Assert.Contains("the corpus holds 0", none.Message, StringComparison.Ordinal);
+        Assert.Contains("the corpus holds 1", one.Message, StringComparison.Ordinal);
+        Assert.Contains("HashingEmbedder", one.Message, StringComparison.Ordinal);
+
+        static TextEmbedder Train(IEnumerable<Document> documents) => InverseClozeTrainer.Train(documents, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short);
+    }
+
+    [Fact]
+    public void Every_fault_of_the_options_is_named()
+    {
+        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => new InverseClozeOptions
+        {
+            TimeBudget = null, BatchSize = 1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
+        }.Validate());
+
+        Assert.Equal(8, exception.Faults.Count);
+        Assert.Contains("Steps or TimeBudget has to be given, or training would never end.", exception.Faults);
+        new InverseClozeOptions().Validate();
+    }
+
+    private static List<Document> Small() => Enumerable.Range(0, 3).Select(i => new Document($"{i}", "", string.Join(' ', Enumerable.Range(i * 100, 30)), "")).ToList();
+
+    /// <summary>Words of a topic's own: four for the first half, four others for the second.</summary>
+    private static (string First, string Second) TopicText(int topic, Random random)
+    {
+        Random naming = new(1000 + topic);
+        string[] words = Enumerable.Range(0, 8).Select(_ => new string(Enumerable.Range(0, 2).Select(_ => (char)('a' + naming.Next(26))).ToArray())).ToArray();
+        string Half(int from) => string.Concat(Enumerable.Range(0, 10).Select(_ => words[from + random.Next(4)] + " "));
+        return (Half(0), Half(4));
+    }
+
+    /// <summary>How often a first part's nearest second part is of its topic.</summary>
+    private static double Recall(TextEmbedder embedder, (string First, string Second)[] pairs)
+    {
+        double[][] scores = Scores(embedder, pairs);
+        return Enumerable.Range(0, pairs.Length).Average(i => Enumerable.Range(0, pairs.Length).MaxBy(j => scores[i][j]) % Topics == i % Topics ? 1.0 : 0.0);
+    }
+
+    /// <summary>The mean of 1 / rank of a first part's own second part.</summary>
+    private static double ReciprocalRank(TextEmbedder embedder, (string First, string Second)[] pairs)
+    {
+        double[][] scores = Scores(embedder, pairs);
+        return Enumerable.Range(0, pairs.Length).Average(i => 1.0 / (1 + scores[i].Count(score => score > scores[i][i])));
+    }
+
+    private static double[][] Scores(TextEmbedder embedder, (string First, string Second)[] pairs)
+    {
+        int size = embedder.Dimensions;
+        float[] first = new float[pairs.Length * size];
+        float[] second = new float[pairs.Length * size];
+        embedder.Embed(pairs.Select(pair => pair.First).ToArray(), first);
+        embedder.Embed(pairs.Select(pair => pair.Second).ToArray(), second);
+        return Enumerable.Range(0, pairs.Length)
+            .Select(i => Enumerable.Range(0, pairs.Length).Select(j => Enumerable.Range(0, size).Sum(d => (double)first[i * size + d] * second[j * size + d])).ToArray()).ToArray();
+    }
+
+    private sealed class Sink(Action<StageProgress> report) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value) => report(value);
+    }
+
+    /// <summary>A clock that moves on each time it is read.</summary>
+    private sealed class SteppingTime(TimeSpan step) : TimeProvider
+    {
+        private long _now;
+
+        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+        public override long GetTimestamp() => _now += step.Ticks;
+    }
+}

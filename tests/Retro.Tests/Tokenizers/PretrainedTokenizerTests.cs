@@ -1,0 +1,158 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Tokenizers;
+
+public class PretrainedTokenizerTests
+{
+    private const string Model = "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, \"merges\": [\"a b\"]}";
+
+    [Theory]
+    [InlineData("{", "tokenizer")]
+    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
+    [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, " + Model + "}", "MergedWithNext")]
+    [InlineData("[]", "no model")]
+    [InlineData("null", "no model")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2000000000}, \"merges\": []}}", "above 16777215")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", "negative")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0.5}, \"merges\": []}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\\ud800\": 0}, \"merges\": []}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [null]}}", "no pair")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [[\"a\", null]]}}", "no pair")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", "cannot be used")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}}", "dropout")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"<unk>\"}}", "<unk>")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 7}, \"unk_token\": \"a\"}}", "id 7")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}}", "unk_token")]
+    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}}", "[UNK]")]
+    [InlineData("{\"added_tokens\": [{\"id\": -3, \"content\": \"x\"}], " + Model + "}", "negative")]
+    [InlineData("{\"added_tokens\": [{\"id\": 2147483647, \"content\": \"x\"}], " + Model + "}", "above 16777215")]
+    [InlineData("{\"added_tokens\": [{\"id\": 3, \"content\": null}], " + Model + "}", "no content")]
+    [InlineData("{\"post_processor\": {\"type\": \"BertProcessing\", \"cls\": [], \"sep\": []}, " + Model + "}", "cannot be used")]
+    [InlineData("{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": null}}], \"special_tokens\": {}}, " + Model + "}", "no id")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "x+")]
+    [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
+    [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", "id 0")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a b\"]}}", "\"b\"")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"end_of_word_suffix\": \"</w>\"}}", "end_of_word_suffix")]
+    [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [\"a\"]}}", "no pair")]
+    public void Malformed_and_unsupported_files_are_refused_by_name(string json, string named)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("tokenizer.json", json);
+
+        string message = Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains(file, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_truncated_file_is_refused_wherever_it_is_cut()
+    {
+        byte[] bytes = File.ReadAllBytes(Path.Combine(Fixtures.Own, "pretrained", "bert", "tokenizer.json"));
+        using TemporaryFolder folder = new();
+        for (int length = 0; length < bytes.Length - 2; length += 501)
+        {
+            folder.File("tokenizer.json", bytes[..length]);
+            Assert.Contains("cannot be used as a tokenizer", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData("false", "ab12a1|1", "ab|12|a|11")]
+    [InlineData("true", "ab12a٣", "ab|1|2|a|٣")]
+    public void Digits_are_set_apart(string individually, string text, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string symbols = string.Join(", ", "a b 1 2 | ٣ ab 12 11 2a 1a".Split(' ').Select((symbol, id) => $"\"{symbol}\": {id}"));
+        folder.File("tokenizer.json", $"{{\"pre_tokenizer\": {{\"type\": \"Digits\", \"individual_digits\": {individually}}}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{{symbols}}}, \"merges\": [\"2 a\", \"1 a\", \"a b\", \"1 2\", \"1 1\"]}}}}");
+
+        IReadOnlyList<Microsoft.ML.Tokenizers.EncodedToken> tokens = PretrainedTokenizer.Load(folder.Path).EncodeToTokens(text.Replace("|", "", StringComparison.Ordinal), out _);
+
+        Assert.Equal(expected.Split('|'), tokens.Select(token => token.Value));
+    }
+
+    [Fact]
+    public void A_damaged_sentencepiece_model_is_refused_wherever_it_is_cut()
+    {
+        byte[] bytes = File.ReadAllBytes(Fixtures.SharedPath("tokenizers/sentencepiece/bpe-byte-fallback/tokenizer.model"));
+        using TemporaryFolder folder = new();
+        for (int length = 0; length < bytes.Length; length += 997)
+        {
+            folder.File("tokenizer.model", bytes[..length]);
+            Exception? fault = Record.Exception(() => PretrainedTokenizer.Load(folder.Path).EncodeToIds("a b c 日本"));
+            Assert.True(fault is null or CorpusException, $"cut at {length}: {fault}");
+        }
+
+        folder.File("tokenizer.model", "no model at all");
+        Assert.Contains("tokenizer.model", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_single_file_of_any_name_will_do_and_is_saved_under_its_usual_name()
+    {
+        string model = Path.Combine(Fixtures.SharedPath("models/babyllama"), "tok105.model");
+        using TemporaryFolder folder = new();
+
+        RetroTokenizer tokenizer = RetroTokenizer.Load(model);
+        tokenizer.Save(folder.Path);
+
+        Assert.Equal(105, tokenizer.VocabularySize);
+        Assert.Equal("SentencePiece", tokenizer.Kind);
+        Assert.Equal("Once upon a time", tokenizer.Decode(tokenizer.Encode("Once upon a time")));
+        Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(folder.Path).Hash);
+    }
+
+    [Fact]
+    public void A_folder_without_one_says_what_is_expected()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains("tokenizer.json", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gpt2")]
+    [InlineData("llama3-rope-scaled")]
+    public void Byte_level_without_normalization_gives_any_text_back(string folder)
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.SharedPath("pretrained/" + folder));
+
+        Prop.ForAll<string>(text =>
+        {
+            string wellFormed = System.Text.Encoding.UTF8.GetString(System.Text.Encoding.UTF8.GetBytes(text ?? ""));
+            return tokenizer.Decode(tokenizer.EncodeToIds(wellFormed)) == wellFormed;
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(300));
+    }
+
+    [Theory]
+    [InlineData("pretrained/llama", "SentencePiece")]
+    [InlineData("pretrained/mistral", "SentencePiece")]
+    [InlineData("pretrained/qwen2", "byte-level BPE")]
+    [InlineData("pretrained/bert", "WordPiece")]
+    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback", "SentencePiece")]
+    public void As_the_rooms_tokenizer_special_tokens_in_text_are_plain_and_text_comes_back(string relative, string kind)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(relative));
+
+        Assert.Equal(kind, tokenizer.Kind);
+        Assert.DoesNotContain(tokenizer.EndOfText, tokenizer.Encode("</s><|endoftext|>[SEP]"));
+        Assert.Equal("the house in the town", tokenizer.Decode([tokenizer.EndOfText, .. tokenizer.Encode("the house in the town"), tokenizer.EndOfText]));
+        using TemporaryFolder copy = new();
+        tokenizer.Save(copy.Path);
+        Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(copy.Path).Hash);
+    }
+
+    [Fact]
+    public void Tokens_point_at_the_normalized_text()
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.SharedPath("pretrained/llama"));
+
+        var tokens = tokenizer.EncodeToTokens("Hello <s> wörld", out string? normalized);
+        Assert.Equal("\u2581Hello\u2581<s>\u2581\u2581wörld", normalized);
+        Assert.All(tokens.Where(token => !token.Value.StartsWith("<0x", StringComparison.Ordinal)), token => Assert.Equal(token.Value, normalized![token.Offset]));
+    }
+}
