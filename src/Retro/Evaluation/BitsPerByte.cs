@@ -61,6 +61,12 @@ public static class BitsPerByte
         }
 
         table?.RequireMatch(heldOut, retrieval!);
+        int neighbors = options.Neighbors ?? model.Config.Neighbors;
+        if (table is not null && neighbors > table.Count)
+        {
+            throw new ArgumentException($"{neighbors} neighbors per chunk are to be read, and the table holds {table.Count}; make a table of as many, or read fewer.", nameof(options));
+        }
+
         int stride = options.Stride ?? options.Tokens;
         // Windows of one length stand side by side, so that little is computed for padding.
         EvaluationWindow[] windows =
@@ -80,7 +86,7 @@ public static class BitsPerByte
             model.Device,
             i =>
             {
-                bits[i] = Bits(model, heldOut, table, retrieval, options.Neighbors ?? model.Config.Neighbors, batches[i]);
+                bits[i] = Bits(model, heldOut, table, retrieval, neighbors, batches[i]);
                 long now = Interlocked.Add(ref done, batches[i].Sum(window => (long)window.EndTarget - window.FirstTarget));
                 progress?.Report(new StageProgress(stage, now, total));
             },
@@ -116,11 +122,10 @@ public static class BitsPerByte
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable inference = inference_mode();
-        (Tensor? neighbors, Tensor? valid) = table is null ? default : Neighbors(model, heldOut, table, retrieval!, count, windows, length / chunkLength);
+        (Tensor? neighbors, Tensor? valid) = table is null ? default : Neighbors(model.Config, heldOut, table, retrieval!, count, windows, length / chunkLength)?.ToTensors(model.Device) ?? default;
         Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
-        Tensor losses = nn.functional.cross_entropy(
-            Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
-        return losses.to_type(ScalarType.Float64).div_(Math.Log(2)).cpu().data<double>().ToArray();
+        using Tensor likelihoods = LogLikelihood.Of(logits, tensor(targets, [rows, length], device: model.Device)).to_type(ScalarType.Float64).cpu();
+        return [.. likelihoods.data<double>().Select(nats => -nats / Math.Log(2))];
     }
 
     /// <summary>Adds the bits of the targets that count to their chunks.</summary>
@@ -138,32 +143,23 @@ public static class BitsPerByte
     private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
         => database.Tokens(window.FirstChunk + place / database.ChunkLength)[place % database.ChunkLength];
 
-    /// <summary>The neighbors of every complete chunk; null where no window of the batch has one.</summary>
-    private static (Tensor? Neighbors, Tensor? Valid) Neighbors(
-        RetroModel model, ChunkDatabase heldOut, NeighborTable table, ChunkDatabase retrieval, int count, EvaluationWindow[] windows, int chunks)
+    /// <summary>The neighbors of every complete chunk.</summary>
+    private static RetrievedTokens? Neighbors(RetroConfig config, ChunkDatabase heldOut, NeighborTable table, ChunkDatabase retrieval, int count, EvaluationWindow[] windows, int chunks)
     {
-        int retrievedLength = model.Config.RetrievedLength;
-        long[] tokens = new long[(long)windows.Length * chunks * count * retrievedLength];
-        bool[] valid = new bool[tokens.Length];
+        if (chunks == 0)
+        {
+            return null;
+        }
+
+        RetrievedTokens retrieved = new(windows.Length, chunks, count, config.RetrievedLength);
         for (int row = 0; row < windows.Length; row++)
         {
             for (int chunk = 0; chunk < windows[row].Tokens / heldOut.ChunkLength; chunk++)
             {
-                ReadOnlySpan<long> found = table.Row(windows[row].FirstChunk + chunk);
-                for (int neighbor = 0; neighbor < Math.Min(count, found.Length); neighbor++)
-                {
-                    int start = ((row * chunks + chunk) * count + neighbor) * retrievedLength;
-                    retrieval.CopyRetrieved(found[neighbor], tokens.AsSpan(start, retrievedLength), valid.AsSpan(start, retrievedLength));
-                }
+                retrieved.Take(row, chunk, retrieval, table.Row(windows[row].FirstChunk + chunk)[..count]);
             }
         }
 
-        if (!valid.Contains(true))
-        {
-            return default;
-        }
-
-        long[] shape = [windows.Length, chunks, count, retrievedLength];
-        return (tensor(tokens, shape, device: model.Device), tensor(valid, shape, device: model.Device));
+        return retrieved;
     }
 }

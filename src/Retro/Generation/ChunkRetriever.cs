@@ -7,14 +7,10 @@ namespace Retro.Generation;
 /// <summary>Finds the neighbors of chunks that a text has completed, as plain numbers for the model and as sources for the reader.</summary>
 internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, int neighbors, int retrievedLength)
 {
-    /// <summary>Neighbors per chunk (K).</summary>
-    public int Neighbors => neighbors;
-
     /// <summary>What was found for C chunks.</summary>
-    /// <param name="Tokens">[C, K, R].</param>
-    /// <param name="Valid">[C, K, R].</param>
+    /// <param name="Tokens">One row of C chunks.</param>
     /// <param name="Sources">One entry per chunk.</param>
-    internal sealed record Found(long[] Tokens, bool[] Valid, IReadOnlyList<RetrievedSources> Sources);
+    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedSources> Sources);
 
     /// <summary>Finds the neighbors of chunks that follow each other. Nothing is excluded: whatever the database holds may be read.</summary>
     /// <param name="tokens">The text so far.</param>
@@ -28,18 +24,17 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
         long[] found = new long[count * neighbors];
         float[] scores = new float[count * neighbors];
         source.Find(chunks.Select(chunk => new NeighborQuery(chunk, [])).ToArray(), neighbors, found, scores, cancellationToken);
-        long[] ids = new long[found.Length * retrievedLength];
-        bool[] valid = new bool[ids.Length];
-        for (int i = 0; i < found.Length; i++)
+        RetrievedTokens retrieved = new(1, count, neighbors, retrievedLength);
+        for (int c = 0; c < count; c++)
         {
-            database.CopyRetrieved(found[i], ids.AsSpan(i * retrievedLength, retrievedLength), valid.AsSpan(i * retrievedLength, retrievedLength));
+            retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors));
         }
 
         RetrievedSources[] sources = Enumerable.Range(0, count).Select(c => new RetrievedSources(
             first + c,
             tokenizer.Decode(chunks[c]),
             Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
-        return new Found(ids, valid, sources);
+        return new Found(retrieved, sources);
     }
 
     private RetrievedSource Describe(long chunk, float score)

@@ -48,8 +48,8 @@ internal sealed class GenerationSequence : IDisposable
         {
             using DisposeScope scope = NewDisposeScope();
             Tensor tokens = torch.tensor(_tokens.Select(token => (long)token).ToArray(), [1, _tokens.Count], ScalarType.Int64, _model.Device);
-            long[] shape = [1, chunks, _retriever?.Neighbors ?? 0, _model.Config.RetrievedLength];
-            Keep(_model.Prefill(_cache, tokens, null, Neighbors(found, shape), Valid(found, shape)));
+            (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
+            Keep(_model.Prefill(_cache, tokens, null, neighbors, valid));
         }
 
         return found?.Sources.Select(sources => new GeneratedPiece("", null, sources)).ToArray() ?? [];
@@ -96,14 +96,10 @@ internal sealed class GenerationSequence : IDisposable
         ChunkRetriever.Found? found = _retriever is not null && _tokens.Count % length == 0 ? _retriever.Find(_tokens, _tokens.Count / length - 1, 1, cancellationToken) : null;
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
-        long[] shape = [1, _retriever?.Neighbors ?? 0, _model.Config.RetrievedLength];
-        Keep(_model.Step(_cache, input, Neighbors(found, shape), Valid(found, shape)));
+        (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
+        Keep(_model.Step(_cache, input, neighbors?.squeeze(1), valid?.squeeze(1)));
         return new GeneratedPiece(text, token, found?.Sources[0]);
     }
-
-    private Tensor? Neighbors(ChunkRetriever.Found? found, long[] shape) => found is null ? null : torch.tensor(found.Tokens, shape, ScalarType.Int64, _model.Device);
-
-    private Tensor? Valid(ChunkRetriever.Found? found, long[] shape) => found is null ? null : torch.tensor(found.Valid, shape, ScalarType.Bool, _model.Device);
 
     private void Keep(Tensor logits)
     {

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -95,6 +96,10 @@ public sealed unsafe class NeighborTable : IDisposable
 
     private long RetrievalChunks { get; }
 
+    /// <summary>What the rows depend on: the two databases, the source's identity, how many neighbors there are and whether the chunk's own document was left out.</summary>
+    public string Identity => string.Create(
+        CultureInfo.InvariantCulture, $"{SourceName} {SourceIdentityHash}, {Count} of {RetrievalHash ?? "no database"} for {QueryHash}{(ExcludesOwnDocument ? ", own document left out" : "")}");
+
     private string SourceIdentityHash { get; }
 
     /// <summary>Finds the neighbors of every chunk of a database, in blocks, resumable; the same table is not made twice.</summary>
@@ -145,7 +150,7 @@ public sealed unsafe class NeighborTable : IDisposable
         using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), HeaderSize, (long)count * sizeof(long), BlockRows))
         {
             using KeyFile? keys = KeysFor(queries, source);
-            OwnDocuments? own = excludeOwnDocument && source.Database is not null ? new(queries, source.Database) : null;
+            SameDocuments? same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database) : null;
             for (long first = file.Rows; first < queries.ChunkCount; first += BlockRows)
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -155,7 +160,7 @@ public sealed unsafe class NeighborTable : IDisposable
                 for (int i = 0; i < rows; i++)
                 {
                     long chunk = first + i;
-                    asked[i] = new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), own?.Of(queries.DocumentOf(chunk)) ?? [])
+                    asked[i] = new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), same is null ? [] : [.. same.Of(queries.DocumentOf(chunk))])
                     {
                         Key = keys is null ? default : keys.Row(chunk).ToArray(),
                     };
@@ -303,20 +308,5 @@ public sealed unsafe class NeighborTable : IDisposable
         memory.AppendTo(sha, 0, HashAt);
         memory.AppendTo(sha, HeaderSize, memory.Length);
         sha.GetHashAndReset(hash);
-    }
-
-    /// <summary>For every document with chunks to find neighbors of, the documents of the other database that are the same one.</summary>
-    private sealed class OwnDocuments
-    {
-        private readonly int[][] documents;
-
-        public OwnDocuments(ChunkDatabase queries, ChunkDatabase retrieval)
-        {
-            ILookup<string, int> byId = retrieval.Documents.Select((entry, i) => (entry, i)).ToLookup(pair => pair.entry.Id, pair => pair.i);
-            ILookup<string, int> byContent = retrieval.Documents.Select((entry, i) => (entry, i)).ToLookup(pair => pair.entry.ContentHash, pair => pair.i);
-            documents = [.. queries.Documents.Select(entry => byId[entry.Id].Concat(byContent[entry.ContentHash]).Distinct().Order().ToArray())];
-        }
-
-        public int[] Of(int document) => documents[document];
     }
 }

@@ -58,7 +58,7 @@ public sealed partial class Trainer : IDisposable
         : Math.Min(1, (double)StepsDone / Options.Steps);
 
     /// <summary>Does one step.</summary>
-    /// <param name="batches">The batches whose gradients are averaged, each with the same weight; they stay the caller's.</param>
+    /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step moves nothing, and its loss is 0.</param>
     /// <returns>What the step gave.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches)
@@ -67,9 +67,10 @@ public sealed partial class Trainer : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
         double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
         Model.train();
-        double loss = Backward(batches);
+        double[] shares = Shares(batches);
+        double loss = Backward(batches, shares);
         _tokens += batches.Sum(batch => batch.Tokens.numel());
-        double norm = _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
         _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
         if (_skippedInARow >= Options.MaximumSkippedSteps)
@@ -165,8 +166,19 @@ public sealed partial class Trainer : IDisposable
         return Task.Run(() => Enumerable.Range(0, count).Select(i => data.Batch(first + i, progress)).ToArray());
     }
 
-    /// <summary>Adds the batches' mean gradient to that of the parameters, and gives the mean loss.</summary>
-    private double Backward(IReadOnlyList<TrainingBatch> batches)
+    /// <summary>Which share of the step's targets each batch has; 0 throughout where there is none.</summary>
+    private static double[] Shares(IReadOnlyList<TrainingBatch> batches)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long[] targets = [.. batches.Select(batch => batch.LossMask is { } mask
+            ? mask.narrow(1, 1, mask.shape[1] - 1).sum(ScalarType.Int64).item<long>()
+            : batch.Tokens.shape[0] * (batch.Tokens.shape[1] - 1))];
+        double all = Math.Max(1, targets.Sum());
+        return [.. targets.Select(count => count / all)];
+    }
+
+    /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters, and gives that loss.</summary>
+    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
         int together = HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
@@ -175,14 +187,22 @@ public sealed partial class Trainer : IDisposable
         {
             for (int i = 0; i < batches.Count; i++)
             {
+                if (shares[i] == 0)
+                {
+                    continue;
+                }
+
                 using DisposeScope scope = NewDisposeScope();
                 SeedDropout(i);
-                Tensor loss = Loss(batches[i], batches.Count, out losses[i]);
-                loss.backward();
-                _optimizer.Accumulate();
+                Tensor loss = Loss(batches[i], shares[i], out losses[i]);
+                if (loss.requires_grad)
+                {
+                    loss.backward();
+                    _optimizer.Accumulate();
+                }
             }
 
-            return losses.Sum() / batches.Count;
+            return losses.Sum();
         }
 
         // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
@@ -192,26 +212,33 @@ public sealed partial class Trainer : IDisposable
             IList<Tensor>[] gradients = new IList<Tensor>[count];
             TorchThreads.Run(count, Model.Device, i =>
             {
+                if (shares[first + i] == 0)
+                {
+                    gradients[i] = [];
+                    return;
+                }
+
                 using DisposeScope scope = NewDisposeScope();
-                Tensor loss = Loss(batches[first + i], batches.Count, out losses[first + i]);
-                gradients[i] = autograd.grad([loss], _optimizer.Parameters, allow_unused: true);
+                Tensor loss = Loss(batches[first + i], shares[first + i], out losses[first + i]);
+                gradients[i] = loss.requires_grad ? autograd.grad([loss], _optimizer.Parameters, allow_unused: true) : [];
                 scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
             });
-            foreach (IList<Tensor> one in gradients)
+            foreach (IList<Tensor> one in gradients.Where(one => one.Count > 0))
             {
                 _optimizer.AddGradients(one);
             }
         }
 
-        return losses.Sum() / batches.Count;
+        return losses.Sum();
     }
 
-    private Tensor Loss(TrainingBatch batch, int batches, out double loss)
+    /// <summary>A batch's part of the step's loss. It needs no gradient where all that is trained reads neighbors and the batch has none.</summary>
+    private Tensor Loss(TrainingBatch batch, double share, out double loss)
     {
         Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
-        Tensor mean = LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask);
-        loss = mean.to_type(ScalarType.Float64).item<double>();
-        return batches == 1 ? mean : mean.div(batches);
+        Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+        loss = share * mean.to_type(ScalarType.Float64).item<double>();
+        return share == 1 ? mean : mean.Times(share);
     }
 
     private bool HasDropout => Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0;

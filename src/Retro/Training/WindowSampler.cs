@@ -23,8 +23,7 @@ public sealed class WindowSampler : ITrainingData
     private readonly ChunkDatabase _database;
     private readonly NeighborTable? _table;
     private readonly ChunkDatabase _retrieval;
-    private readonly int[] _windowGroups;
-    private readonly int[] _retrievalGroups;
+    private readonly SameDocuments _same;
     private readonly int _chunks;
 
     /// <summary>Creates the sampler. It reads the database and the table and owns neither.</summary>
@@ -63,13 +62,10 @@ public sealed class WindowSampler : ITrainingData
                 $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.Tokens} tokens needs {_chunks}; take more text or shorter windows.");
         }
 
-        // Documents with the same text are one: a copy would show the window's own future.
-        Dictionary<string, int> groups = [];
-        _windowGroups = Groups(database, groups);
-        _retrievalGroups = ReferenceEquals(_retrieval, database) ? _windowGroups : Groups(_retrieval, groups);
+        _same = new(database, _retrieval);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.SourceName ?? "none"}, {options}");
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {options}");
     }
 
     /// <summary>The settings.</summary>
@@ -103,7 +99,7 @@ public sealed class WindowSampler : ITrainingData
         if (HasNeighbors && new SeededRandom(Options.Seed, DropPurpose, index).NextDouble() >= Options.RetrievalDropout)
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
-            batch.AddNeighbors(_chunks - 1, Options.Neighbors, Options.RetrievedLength);
+            batch.Retrieved = new(Options.Rows, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
         }
 
         for (int row = 0; row < Options.Rows; row++)
@@ -111,32 +107,14 @@ public sealed class WindowSampler : ITrainingData
             long window = checked(index * Options.Rows + row);
             long first = FirstChunk(window);
             CopyTokens(batch, row, first);
-            if (batch.Neighbors is not null)
+            if (batch.Retrieved is { } retrieved)
             {
-                CopyNeighbors(batch, row, first);
-                Plant(batch, row, first, window, progress);
+                CopyNeighbors(retrieved, row, first);
+                Plant(batch, retrieved, row, first, window, progress);
             }
         }
 
         return batch;
-    }
-
-    private static int[] Groups(ChunkDatabase database, Dictionary<string, int> groups)
-    {
-        int[] result = new int[database.Documents.Count];
-        for (int document = 0; document < result.Length; document++)
-        {
-            string hash = database.Documents[document].ContentHash;
-            if (!groups.TryGetValue(hash, out int group))
-            {
-                group = groups.Count;
-                groups.Add(hash, group);
-            }
-
-            result[document] = group;
-        }
-
-        return result;
     }
 
     private long ChunkAt(long first, int offset) => (first + offset) % _database.ChunkCount;
@@ -164,44 +142,26 @@ public sealed class WindowSampler : ITrainingData
         }
     }
 
-    private void CopyNeighbors(TokenBatch batch, int row, long first)
+    private void CopyNeighbors(RetrievedTokens retrieved, int row, long first)
     {
         if (_table is null)
         {
             return;
         }
 
-        HashSet<int> inWindow = [];
-        for (int offset = 0; offset < _chunks; offset++)
+        HashSet<int> window = [.. Enumerable.Range(0, _chunks).Select(offset => _same.Group(_database.DocumentOf(ChunkAt(first, offset))))];
+        long[] kept = new long[Options.Neighbors];
+        for (int chunk = 0; chunk < retrieved.Chunks; chunk++)
         {
-            inWindow.Add(_windowGroups[_database.DocumentOf(ChunkAt(first, offset))]);
-        }
-
-        for (int chunk = 0; chunk < batch.Chunks; chunk++)
-        {
-            if (!GoesOn(first, chunk))
+            if (GoesOn(first, chunk))
             {
-                continue;
-            }
-
-            int found = 0;
-            foreach (long candidate in _table.Row(ChunkAt(first, chunk)))
-            {
-                if (found == Options.Neighbors)
-                {
-                    break;
-                }
-
-                if (candidate >= 0 && !inWindow.Contains(_retrievalGroups[_retrieval.DocumentOf(candidate)]))
-                {
-                    int start = batch.NeighborOffset(row, chunk, found++);
-                    _retrieval.CopyRetrieved(candidate, batch.Neighbors.AsSpan(start, batch.RetrievedLength), batch.Valid.AsSpan(start, batch.RetrievedLength));
-                }
+                _same.Keep(_retrieval, _table.Row(ChunkAt(first, chunk)), window, kept);
+                retrieved.Take(row, chunk, _retrieval, kept);
             }
         }
     }
 
-    private void Plant(TokenBatch batch, int row, long first, long window, double progress)
+    private void Plant(TokenBatch batch, RetrievedTokens retrieved, int row, long first, long window, double progress)
     {
         (double share, int largestShift, double largestNoise) = Options.Planting?.At(progress) ?? default;
         if (share == 0)
@@ -210,25 +170,25 @@ public sealed class WindowSampler : ITrainingData
         }
 
         SeededRandom random = new(Options.Seed, PlantPurpose, window);
-        for (int chunk = 0; chunk < batch.Chunks; chunk++)
+        for (int chunk = 0; chunk < retrieved.Chunks; chunk++)
         {
             if (random.NextDouble() >= share || !GoesOn(first, chunk))
             {
                 continue;
             }
 
-            int start = batch.NeighborOffset(row, chunk, random.Below(batch.NeighborsPerChunk));
+            int start = retrieved.Offset(row, chunk, random.Below(retrieved.Neighbors));
             int shift = random.Below(2 * largestShift + 1) - largestShift;
             double noise = random.NextDouble() * largestNoise;
             long own = ChunkAt(first, chunk);
             DocumentEntry document = _database.Documents[_database.DocumentOf(own)];
             long begin = (own - document.FirstChunk) * _database.ChunkLength + shift;
-            for (int token = 0; token < batch.RetrievedLength; token++)
+            for (int token = 0; token < retrieved.Length; token++)
             {
                 long position = begin + token;
                 bool exists = position >= 0 && position < document.TokenCount;
-                batch.Valid![start + token] = exists;
-                batch.Neighbors![start + token] = !exists ? 0
+                retrieved.Valid[start + token] = exists;
+                retrieved.Tokens[start + token] = !exists ? 0
                     : random.NextDouble() < noise ? batch.Tokens[row * batch.Length + random.Below(batch.Length)]
                     : _database.Tokens(document.FirstChunk + position / _database.ChunkLength)[(int)(position % _database.ChunkLength)];
             }

@@ -108,6 +108,8 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase heldOut = _databases.Build([TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
         using RetroModel model = new(_config);
         DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { Tokens = 16 }));
+        using ChunkDatabase edited = _databases.Build([known[4] with { Text = known[4].Text + " and more" }], M, "edited");
+        Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, edited, null, retrieval, new() { Tokens = 16 })).Message, StringComparison.Ordinal);
         Assert.Contains("1 of 2", exception.Message, StringComparison.Ordinal);
         Assert.Contains("\"copy\"", exception.Message, StringComparison.Ordinal);
         Assert.Contains($"\"{copied.Id}\"", exception.Message, StringComparison.Ordinal);
@@ -125,6 +127,7 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.All(["Tokens is 6", "Stride is 3", "Rows is 0", "Neighbors is 0"], part => Assert.Contains(part, faults.Message, StringComparison.Ordinal));
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table));
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, retrieval, new() { Tokens = 16 }));
+        Assert.Contains("the table holds", Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table, retrieval, new() { Tokens = 16, Neighbors = table.Count + 1 })).Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, longer));
     }
 
@@ -138,7 +141,7 @@ public sealed class BitsPerByteTests : IDisposable
             model, heldOut, options: new() { Tokens = 8, Rows = 1 }, progress: new TestDatabases.Reports(_ => cancel.Cancel()), cancellationToken: cancel.Token));
     }
 
-    private ChunkDatabase HeldOut(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1), M, "held-out");
+    private ChunkDatabase HeldOut(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");
 
     private NeighborTable Table(ChunkDatabase queries, ChunkDatabase retrieval)
     {

@@ -214,7 +214,7 @@ public sealed class RetrofitTests
         for (int step = 0; step < steps; step++)
         {
             using DisposeScope scope = NewDisposeScope();
-            LanguageModelLoss.Mean(retrofit.Model.call(tokens, neighbors, valid), tokens, null).backward();
+            LogLikelihood.MeanLoss(retrofit.Model.call(tokens, neighbors, valid), LogLikelihood.Targets(tokens)).backward();
             optimizer.Step(1e-2);
         }
 

@@ -42,6 +42,7 @@ public class NeighborTableTests
         using VectorIndex index = data.Index();
         using Bm25Index keywords = data.Keywords();
         INeighborSource dense = data.Dense(index);
+        SameDocuments same = new(database, database);
         const int Window = 4, Used = 2;
         Span<long> kept = stackalloc long[Used];
         foreach (INeighborSource source in new[] { dense, new KeywordNeighborSource(database, keywords), new HybridNeighborSource(dense, new RandomNeighborSource(database)) })
@@ -50,18 +51,18 @@ public class NeighborTableTests
             for (long first = 0; first + Window <= database.ChunkCount; first++)
             {
                 int[] inWindow = Enumerable.Range(0, Window).Select(i => database.DocumentOf(first + i)).Distinct().ToArray();
+                HashSet<int> groups = [.. inWindow.Select(same.Group)];
                 for (long chunk = first; chunk < first + Window; chunk++)
                 {
-                    int found = NeighborFilter.Keep(database, table.Row(chunk), inWindow, kept);
+                    int found = same.Keep(database, table.Row(chunk), groups, kept);
                     foreach (long neighbor in kept[..found])
                     {
-                        Assert.DoesNotContain(database.DocumentOf(neighbor), inWindow);
-                        Assert.NotEqual(database.Documents[database.DocumentOf(chunk)].ContentHash, database.Documents[database.DocumentOf(neighbor)].ContentHash);
+                        Assert.DoesNotContain(database.Documents[database.DocumentOf(neighbor)].ContentHash, inWindow.Select(document => database.Documents[document].ContentHash));
                     }
 
                     if (source == dense)
                     {
-                        int[] without = [.. inWindow, .. Enumerable.Range(0, database.Documents.Count).Where(d => database.Documents[d].ContentHash == database.Documents[database.DocumentOf(chunk)].ContentHash)];
+                        int[] without = [.. Enumerable.Range(0, database.Documents.Count).Where(d => inWindow.Any(w => database.Documents[d].ContentHash == database.Documents[w].ContentHash))];
                         Assert.Equal(data.Nearest(data.Chunks[(int)chunk], Used, without), kept.ToArray());
                     }
                 }
@@ -73,15 +74,33 @@ public class NeighborTableTests
     public void The_filter_skips_what_is_missing_and_says_how_many_remain()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(12, seed: 43));
+        SameDocuments same = new(data.Database, data.Database);
+        HashSet<int> none = [], first = [same.Group(data.Database.DocumentOf(0))];
         long last = data.Database.ChunkCount - 1;
         long[] kept = new long[3];
 
-        Assert.Equal(1, NeighborFilter.Keep(data.Database, [0, -1, last], [data.Database.DocumentOf(0)], kept));
+        Assert.Equal(1, same.Keep(data.Database, [0, -1, last], first, kept));
         Assert.Equal([last, -1, -1], kept);
-        Assert.Equal(0, NeighborFilter.Keep(data.Database, [-1, -1], [], kept));
+        Assert.Equal(0, same.Keep(data.Database, [-1, -1], none, kept));
         Assert.Equal([-1, -1, -1], kept);
-        Assert.Equal(3, NeighborFilter.Keep(data.Database, [0, 1, 2, 3], [], kept));
-        Assert.Throws<ArgumentOutOfRangeException>(() => NeighborFilter.Keep(data.Database, [last + 1], [], kept));
+        Assert.Equal(3, same.Keep(data.Database, [0, 1, 2, 3], none, kept));
+        Assert.Throws<ArgumentOutOfRangeException>(() => same.Keep(data.Database, [last + 1], none, kept));
+    }
+
+    [Fact]
+    public void Documents_are_the_same_by_id_by_text_and_by_a_chain_of_both()
+    {
+        using SearchDatabase queries = new([TestDatabases.Document("a", "one"), TestDatabases.Document("b", "two"), TestDatabases.Document("c", "three")]);
+        using SearchDatabase retrieval = new([TestDatabases.Document("x", "four"), TestDatabases.Document("a", "five"), TestDatabases.Document("y", "five"), TestDatabases.Document("z", "two")]);
+        SameDocuments same = new(queries.Database, retrieval.Database);
+
+        Assert.Equal([1, 2], same.Of(0)); // by id, and by the text of the one with that id
+        Assert.Equal([3], same.Of(1));
+        Assert.Empty(same.Of(2));
+        long[] kept = new long[4];
+        HashSet<int> window = [same.Group(0), same.Group(1)];
+        Assert.Equal(1, same.Keep(retrieval.Database, [3, 2, 1, 0], window, kept));
+        Assert.Equal([0, -1, -1, -1], kept);
     }
 
     [Fact]

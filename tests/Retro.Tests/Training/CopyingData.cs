@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Search;
 using Retro.Training;
 
 namespace Retro.Tests.Training;
@@ -34,15 +35,16 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
 
         if (random.NextDouble() >= dropout)
         {
-            batch.AddNeighbors(chunks - 1, 1, config.RetrievedLength);
+            RetrievedTokens retrieved = new(rows, chunks - 1, 1, config.RetrievedLength);
+            batch.Retrieved = retrieved;
             for (int row = 0; row < rows; row++)
             {
                 int from = shuffled ? (row + 1) % rows : row;
                 for (int chunk = 0; chunk < chunks - 1; chunk++)
                 {
-                    int start = batch.NeighborOffset(row, chunk, 0);
-                    Array.Copy(batch.Tokens, from * batch.Length + chunk * m, batch.Neighbors!, start, 2 * m);
-                    Array.Fill(batch.Valid!, true, start, 2 * m);
+                    int start = retrieved.Offset(row, chunk, 0);
+                    Array.Copy(batch.Tokens, from * batch.Length + chunk * m, retrieved.Tokens, start, 2 * m);
+                    Array.Fill(retrieved.Valid, true, start, 2 * m);
                 }
             }
         }

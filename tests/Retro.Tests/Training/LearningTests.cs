@@ -84,7 +84,7 @@ public class LearningTests(ITestOutputHelper output)
         using IDisposable inference = inference_mode();
         TrainingBatch batch = fresh.Batch(0, 1).ToTensors();
         Tensor logits = model.call(batch.Tokens, retrieval ? batch.Neighbors : null, retrieval ? batch.Valid : null);
-        return LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask).item<float>();
+        return LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask)).item<float>();
     }
 
     private sealed class LastLoss(Action<double> action) : IProgress<TrainingProgress>

@@ -262,6 +262,72 @@ public sealed class TrainerTests : IDisposable
         Assert.Single(counts.Skip(10).Distinct());
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Every_target_of_a_step_weighs_the_same_however_they_are_divided_into_batches(int threads)
+    {
+        // Two targets in one batch, all in another, none in a third.
+        int before = get_num_threads();
+        set_num_threads(threads);
+        try
+        {
+            using RetroModel model = Model(_config);
+            TokenBatch few = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0), many = new CopyingData(_config, 2, 3, seed: 2).Batch(0, 0), none = new CopyingData(_config, 2, 3, seed: 3).Batch(0, 0);
+            Array.Clear(few.LossMask);
+            few.LossMask[5] = few.LossMask[7] = true;
+            Array.Clear(none.LossMask);
+            using TrainingBatch a = few.ToTensors(), b = many.ToTensors(), c = none.ToTensors();
+            double expected = new[] { a, b }.Sum(batch => LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).sum().item<float>());
+            int targets = 2 + Enumerable.Range(0, many.LossMask.Length).Count(i => i % many.Length > 0 && many.LossMask[i]);
+            using Trainer trainer = new(model, _options);
+
+            TrainingProgress step = trainer.Step([a, b, c]);
+
+            Assert.Equal(-expected / targets, step.Loss, 1e-4);
+            Assert.False(step.Skipped);
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+
+    [Fact]
+    public void A_step_without_any_target_moves_nothing()
+    {
+        using RetroModel model = Model(_config);
+        TokenBatch none = new CopyingData(_config, 2, 3, seed: 3).Batch(0, 0);
+        Array.Clear(none.LossMask);
+        Dictionary<string, double[]> before = Weights(model);
+        using Trainer trainer = new(model, _options);
+        using TrainingBatch batch = none.ToTensors();
+
+        TrainingProgress step = trainer.Step([batch]);
+
+        Assert.Equal(0, step.Loss);
+        Assert.False(step.Skipped);
+        Assert.Equal(before, Weights(model));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Where_only_retrieval_is_trained_batches_without_neighbors_are_taken(int accumulation)
+    {
+        using RetroModel model = Model(_config);
+        foreach ((string name, Parameter parameter) in model.named_parameters())
+        {
+            parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
+        }
+
+        using Trainer trainer = new(model, _options with { Steps = 12, Accumulation = accumulation });
+        List<TrainingProgress> steps = [];
+        trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.5), new Reports(steps.Add));
+
+        Assert.All(steps, step => Assert.False(step.Skipped));
+    }
+
     [Fact]
     public void A_loss_that_is_no_number_is_skipped_and_ends_the_training_when_it_stays()
     {

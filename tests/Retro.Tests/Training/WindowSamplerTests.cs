@@ -53,9 +53,9 @@ public sealed class WindowSamplerTests : IDisposable
                             neighbors++;
                         }
 
-                        int offset = batch.NeighborOffset(row, chunk, neighbor);
-                        Assert.Equal(valid, batch.Valid!.Skip(offset).Take(R));
-                        Assert.Equal(tokens.Where((_, i) => valid[i]), batch.Neighbors!.Skip(offset).Take(R).Where((_, i) => valid[i]));
+                        int offset = batch.Retrieved!.Offset(row, chunk, neighbor);
+                        Assert.Equal(valid, batch.Retrieved!.Valid.Skip(offset).Take(R));
+                        Assert.Equal(tokens.Where((_, i) => valid[i]), batch.Retrieved!.Tokens.Skip(offset).Take(R).Where((_, i) => valid[i]));
                     }
                 }
             }
@@ -75,7 +75,7 @@ public sealed class WindowSamplerTests : IDisposable
         for (long index = 0; index < 30; index++)
         {
             TokenBatch batch = sampler.Batch(index, 0);
-            Assert.Null(batch.Neighbors);
+            Assert.Null(batch.Retrieved);
             for (int row = 0; row < 2; row++)
             {
                 long[] chunks = Chunks(database, sampler, index * 2 + row, 4);
@@ -124,8 +124,8 @@ public sealed class WindowSamplerTests : IDisposable
         for (int i = 0; i < 20; i++)
         {
             Assert.Equal(forward[i].Tokens, backward[i].Tokens);
-            Assert.Equal(forward[i].Neighbors, backward[i].Neighbors);
-            Assert.Equal(forward[i].Valid, backward[i].Valid);
+            Assert.Equal(forward[i].Retrieved?.Tokens, backward[i].Retrieved?.Tokens);
+            Assert.Equal(forward[i].Retrieved?.Valid, backward[i].Retrieved?.Valid);
         }
 
         Assert.Equal(one.Identity, other.Identity);
@@ -139,7 +139,7 @@ public sealed class WindowSamplerTests : IDisposable
         using ChunkDatabase database = Database(60, out _);
         using NeighborTable table = Table(database);
         WindowSampler sampler = new(database, new() { Tokens = 4 * M, RetrievedLength = R, RetrievalDropout = 0.1 }, table);
-        int dropped = Enumerable.Range(0, 1000).Count(i => sampler.Batch(i, 0).Neighbors is null);
+        int dropped = Enumerable.Range(0, 1000).Count(i => sampler.Batch(i, 0).Retrieved is null);
         Assert.InRange(dropped, 60, 140);
     }
 
@@ -156,7 +156,7 @@ public sealed class WindowSamplerTests : IDisposable
             for (int chunk = 0; chunk < 3; chunk++)
             {
                 bool goesOn = database.Continuation(chunks[chunk]) == chunks[chunk + 1];
-                bool[][] valid = [.. Enumerable.Range(0, 2).Select(k => batch.Valid![batch.NeighborOffset(0, chunk, k)..][..R])];
+                bool[][] valid = [.. Enumerable.Range(0, 2).Select(k => batch.Retrieved!.Valid[batch.Retrieved!.Offset(0, chunk, k)..][..R])];
                 Assert.Equal(goesOn ? 1 : 0, valid.Count(v => v.Contains(true)));
                 if (goesOn)
                 {
@@ -165,7 +165,7 @@ public sealed class WindowSamplerTests : IDisposable
                     database.CopyRetrieved(chunks[chunk], tokens, exists);
                     int slot = valid[0].Contains(true) ? 0 : 1;
                     Assert.Equal(exists, valid[slot]);
-                    Assert.Equal(tokens.Where((_, i) => exists[i]), batch.Neighbors![batch.NeighborOffset(0, chunk, slot)..][..R].Where((_, i) => exists[i]));
+                    Assert.Equal(tokens.Where((_, i) => exists[i]), batch.Retrieved!.Tokens[batch.Retrieved!.Offset(0, chunk, slot)..][..R].Where((_, i) => exists[i]));
                     planted++;
                 }
             }
@@ -194,8 +194,8 @@ public sealed class WindowSamplerTests : IDisposable
                 }
 
                 chunksThatGoOn++;
-                int start = batch.NeighborOffset(0, chunk, 0);
-                planted += batch.Valid!.AsSpan(start, R).Contains(true) ? 1 : 0;
+                int start = batch.Retrieved!.Offset(0, chunk, 0);
+                planted += batch.Retrieved!.Valid.AsSpan(start, R).Contains(true) ? 1 : 0;
             }
         }
 
@@ -210,8 +210,8 @@ public sealed class WindowSamplerTests : IDisposable
             long[] chunks = Chunks(database, steady, index, 4);
             for (int chunk = 0; chunk < 3; chunk++)
             {
-                int start = batch.NeighborOffset(0, chunk, 0);
-                bool[] valid = batch.Valid![start..(start + R)];
+                int start = batch.Retrieved!.Offset(0, chunk, 0);
+                bool[] valid = batch.Retrieved!.Valid[start..(start + R)];
                 if (!valid.Contains(true))
                 {
                     continue;
@@ -222,7 +222,7 @@ public sealed class WindowSamplerTests : IDisposable
                 int position = (int)(chunks[chunk] - document.FirstChunk) * M;
                 // The shift is the one whose text agrees best.
                 (int shift, int agreeing) = Enumerable.Range(-5, 11)
-                    .Select(s => (s, Enumerable.Range(0, R).Count(i => position + s + i >= 0 && position + s + i < text.Length && text[position + s + i] == batch.Neighbors![start + i])))
+                    .Select(s => (s, Enumerable.Range(0, R).Count(i => position + s + i >= 0 && position + s + i < text.Length && text[position + s + i] == batch.Retrieved!.Tokens[start + i])))
                     .MaxBy(pair => pair.Item2);
                 Assert.Equal(Enumerable.Range(0, R).Select(i => position + shift + i >= 0 && position + shift + i < text.Length), valid);
                 shifts.Add(shift);
@@ -234,7 +234,7 @@ public sealed class WindowSamplerTests : IDisposable
         Assert.Equal(Enumerable.Range(-5, 11), shifts.Order());
         // The damage is uniform from 0 to 0.4, so 0.2 on average; a replaced token may be the right one by chance.
         Assert.InRange((double)equal / all, 0.76, 0.9);
-        Assert.All(Enumerable.Range(0, 50), index => Assert.DoesNotContain(true, sampler.Batch(index, 0.75).Valid!));
+        Assert.All(Enumerable.Range(0, 50), index => Assert.DoesNotContain(true, sampler.Batch(index, 0.75).Retrieved!.Valid));
     }
 
     [Fact]

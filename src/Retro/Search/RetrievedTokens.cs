@@ -1,0 +1,86 @@
+using Retro.Database;
+using static TorchSharp.torch;
+
+namespace Retro.Search;
+
+/// <summary>What was retrieved for the chunks of some rows, in plain memory, so that it can be prepared on another thread than the one that computes; all missing at first.</summary>
+public sealed class RetrievedTokens
+{
+    /// <summary>Makes room.</summary>
+    /// <param name="rows">B: rows.</param>
+    /// <param name="chunks">C: chunks per row.</param>
+    /// <param name="neighbors">K: neighbors per chunk.</param>
+    /// <param name="length">R: tokens per neighbor.</param>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is not positive.</exception>
+    public RetrievedTokens(int rows, int chunks, int neighbors, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunks);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        (Rows, Chunks, Neighbors, Length) = (rows, chunks, neighbors, length);
+        Tokens = new long[(long)rows * chunks * neighbors * length];
+        Valid = new bool[Tokens.Length];
+    }
+
+    /// <summary>B: rows.</summary>
+    public int Rows { get; }
+
+    /// <summary>C: chunks per row.</summary>
+    public int Chunks { get; }
+
+    /// <summary>K: neighbors per chunk.</summary>
+    public int Neighbors { get; }
+
+    /// <summary>R: tokens per neighbor.</summary>
+    public int Length { get; }
+
+    /// <summary>Token ids, [B, C, K, R].</summary>
+    public long[] Tokens { get; }
+
+    /// <summary>Which tokens hold something, [B, C, K, R].</summary>
+    public bool[] Valid { get; }
+
+    /// <summary>Where one neighbor begins in <see cref="Tokens"/> and <see cref="Valid"/>.</summary>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">Chunk of the row.</param>
+    /// <param name="neighbor">Neighbor of the chunk.</param>
+    /// <returns>Index of its first token.</returns>
+    public int Offset(int row, int chunk, int neighbor) => ((((row * Chunks) + chunk) * Neighbors) + neighbor) * Length;
+
+    /// <summary>Takes the neighbors of a chunk: each chunk of the database with what follows it in its document, up to R tokens.</summary>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">Chunk of the row.</param>
+    /// <param name="database">The database of the neighbors.</param>
+    /// <param name="found">At most K chunk numbers, best first; -1 where there is none.</param>
+    /// <exception cref="ArgumentException">There are more than K.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk in the database.</exception>
+    public void Take(int row, int chunk, ChunkDatabase database, ReadOnlySpan<long> found)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        if (found.Length > Neighbors)
+        {
+            throw new ArgumentException($"Expected at most {Neighbors} neighbors, got {found.Length}.", nameof(found));
+        }
+
+        for (int neighbor = 0; neighbor < found.Length; neighbor++)
+        {
+            int start = Offset(row, chunk, neighbor);
+            database.CopyRetrieved(found[neighbor], Tokens.AsSpan(start, Length), Valid.AsSpan(start, Length));
+        }
+    }
+
+    /// <summary>As tensors; nothing at all where no token holds something, which computes the same for less work.</summary>
+    /// <param name="device">Where they go; null: the default device.</param>
+    /// <returns>int64 and bool [B, C, K, R], or null twice.</returns>
+    public (Tensor? Neighbors, Tensor? Valid) ToTensors(Device? device = null)
+    {
+        if (Array.IndexOf(Valid, true) < 0)
+        {
+            return default;
+        }
+
+        long[] shape = [Rows, Chunks, Neighbors, Length];
+        return (tensor(Tokens, shape, device: device), tensor(Valid, shape, device: device));
+    }
+}

@@ -1,0 +1,88 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// Which documents of two databases are the same one: those of one id, those of one text, and those that a chain of such pairs connects. A copy would show a window its own future,
+/// and so would a document that was edited since.
+/// </summary>
+internal sealed class SameDocuments
+{
+    private readonly int[] _queryGroups;
+    private readonly int[] _retrievalGroups;
+    private readonly ILookup<int, int> _retrievalDocuments;
+
+    /// <param name="queries">The database whose chunks are asked for.</param>
+    /// <param name="retrieval">The database of the neighbors; may be the same.</param>
+    public SameDocuments(ChunkDatabase queries, ChunkDatabase retrieval)
+    {
+        bool one = ReferenceEquals(queries, retrieval);
+        DocumentEntry[] all = [.. queries.Documents, .. one ? [] : retrieval.Documents];
+        int[] parents = [.. Enumerable.Range(0, all.Length)];
+        Dictionary<string, int> byId = new(StringComparer.Ordinal), byText = new(StringComparer.Ordinal);
+        for (int document = 0; document < all.Length; document++)
+        {
+            Join(byId, all[document].Id, document);
+            Join(byText, all[document].ContentHash, document);
+        }
+
+        int[] groups = [.. parents.Select((_, document) => Root(document))];
+        _queryGroups = groups[..queries.Documents.Count];
+        _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];
+        _retrievalDocuments = Enumerable.Range(0, _retrievalGroups.Length).ToLookup(document => _retrievalGroups[document]);
+
+        void Join(Dictionary<string, int> known, string key, int document)
+        {
+            if (!known.TryAdd(key, document))
+            {
+                parents[Root(document)] = Root(known[key]);
+            }
+        }
+
+        int Root(int document)
+        {
+            while (parents[document] != document)
+            {
+                // Halving the path keeps it short.
+                document = parents[document] = parents[parents[document]];
+            }
+
+            return document;
+        }
+    }
+
+    /// <summary>The documents of the retrieval database that are the same as one of the other, in order.</summary>
+    /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
+    public IEnumerable<int> Of(int document) => _retrievalDocuments[_queryGroups[document]];
+
+    /// <summary>What documents are the same by: equal for those that are.</summary>
+    /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
+    public int Group(int document) => _queryGroups[document];
+
+    /// <summary>Keeps the first neighbors that are in none of a window's documents: a neighbor must share no document with the window it is used in (arXiv 2112.04426, section 2.3), whichever of the window's.</summary>
+    /// <param name="retrieval">The database of the neighbors.</param>
+    /// <param name="candidates">Chunk numbers, best first; -1 where there is none.</param>
+    /// <param name="window">The groups of the documents that have a token in the window.</param>
+    /// <param name="kept">Filled with the first that remain, -1 behind them.</param>
+    /// <returns>How many remain, at most the length of <paramref name="kept"/>.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">A candidate is no chunk of the database.</exception>
+    public int Keep(ChunkDatabase retrieval, ReadOnlySpan<long> candidates, IReadOnlySet<int> window, Span<long> kept)
+    {
+        int count = 0;
+        foreach (long chunk in candidates)
+        {
+            if (count == kept.Length)
+            {
+                break;
+            }
+
+            if (chunk != -1 && !window.Contains(_retrievalGroups[retrieval.DocumentOf(chunk)]))
+            {
+                kept[count++] = chunk;
+            }
+        }
+
+        kept[count..].Fill(-1);
+        return count;
+    }
+}
