@@ -13,11 +13,11 @@ public static class CopyTask
     /// <returns>Tokens [B, T], neighbors [B, C, 1, R] and their mask, C one less than the chunks, because the last chunk's continuation is not there.</returns>
     public static (Tensor Tokens, Tensor Neighbors, Tensor Valid) Draw(RetroConfig config, int batch, int chunks)
     {
-        Tensor tokens = randint(config.VocabularySize, [batch, chunks * config.ChunkLength], ScalarType.Int64);
+        Tensor tokens = randint(config.VocabularySize, [batch, chunks * config.Retrieval!.ChunkLength], ScalarType.Int64);
         Tensor[] pairs = new Tensor[chunks - 1];
         for (int chunk = 0; chunk < pairs.Length; chunk++)
         {
-            pairs[chunk] = tokens.narrow(1, chunk * config.ChunkLength, config.RetrievedLength);
+            pairs[chunk] = tokens.narrow(1, chunk * config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength);
         }
 
         Tensor neighbors = stack(pairs, 1).unsqueeze(2);
@@ -30,7 +30,7 @@ public static class CopyTask
     /// <param name="tokens">[B, T].</param>
     public static Tensor Loss(RetroConfig config, Tensor logits, Tensor tokens)
     {
-        long first = config.ChunkLength, count = tokens.shape[1] - first;
+        long first = config.Retrieval!.ChunkLength, count = tokens.shape[1] - first;
         return nn.functional.cross_entropy(
             logits.narrow(1, first - 1, count).reshape(-1, config.VocabularySize),
             tokens.narrow(1, first, count).reshape(-1));

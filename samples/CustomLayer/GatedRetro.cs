@@ -60,7 +60,7 @@ public sealed class GatedRetro : nn.Module<Tensor, Tensor, Tensor, Tensor>
         x = x + attention2.call(x, plan);
 
         // The encoder reads the states after self-attention of the first layer with cross-attention (section 2.4 of the paper).
-        Tensor encoded = encoder.call(neighbors, x.narrow(1, 0, chunks * _config.ChunkLength), valid);
+        Tensor encoded = encoder.call(neighbors, x.narrow(1, 0, chunks * _config.Retrieval!.ChunkLength), valid);
         x = x + cross.call(x, encoded, crossPlan);
         x = x + feedForward2.call(x);
         return nn.functional.linear(norm.call(x), embedding.weight!).MoveToOuterDisposeScope();

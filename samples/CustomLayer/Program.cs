@@ -5,7 +5,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 
 int steps = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : 150;
-RetroConfig config = RetroConfig.Tiny with { VocabularySize = 64, ChunkLength = 8, RetrievedLength = 16 };
+RetroConfig config = RetroConfig.Tiny with { VocabularySize = 64, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 8, RetrievedLength = 16 } };
 manual_seed(1);
 using GatedRetro model = new(config);
 using optim.Optimizer optimizer = optim.AdamW(model.parameters(), 5e-3);

@@ -76,14 +76,14 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             progress => SearchStages.BuildNeighbors(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken))).ToList();
 
         // --- training ---
-        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, ShiftedKeys = true, EncoderLayers = 1 };
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } } };
         TorchSharp.torch.manual_seed(options.Seed);
         using RetroModel model = new(config);
         TimeSpan forTraining = TimeSpan.FromSeconds(Math.Max((options.Time - _clock.Elapsed - (options.Time * 0.1)).TotalSeconds, options.Time.TotalSeconds * 0.2));
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.Retrieval!.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = WindowTokens, Rows = 1, Neighbors = config.Neighbors, RetrievedLength = config.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
+            new WindowSamplerOptions { Tokens = WindowTokens, Rows = 1, Neighbors = config.Retrieval!.Neighbors, RetrievedLength = config.Retrieval!.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
             neighbors);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = WindowsPerStep, TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
         List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));

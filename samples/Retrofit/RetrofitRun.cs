@@ -56,17 +56,17 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
         // --- retrieval onto the decoder ---
         TorchSharp.torch.manual_seed(settings.Seed);
-        using Retrofit retrofit = Retrofit.From(decoder, new RetrofitOptions { ChunkLength = ChunkLength, Unfreeze = settings.Unfreeze, GateRank = settings.GateRank, ShiftedKeys = true });
+        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.For(decoder.Model.Config) with { ChunkLength = ChunkLength, CrossAttentionRank = settings.GateRank, ShiftedKeys = true }, settings.Unfreeze);
         RetroModel model = retrofit.Model;
         long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.CrossAttentionLayers.ToString()}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.Retrieval!.CrossAttentionLayers.ToString()}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
         BitsPerByteOptions measure = new() { Tokens = window };
         BitsPerByteResult original = Stages.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         // Windows without neighbors would teach a frozen decoder nothing.
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = window, Rows = 1, Neighbors = model.Config.Neighbors, RetrievedLength = model.Config.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
+            new WindowSamplerOptions { Tokens = window, Rows = 1, Neighbors = model.Config.Retrieval!.Neighbors, RetrievedLength = model.Config.Retrieval!.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
             neighbors);
         using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, TimeBudget = settings.Time, Seed = settings.Seed }))
         {

@@ -31,7 +31,7 @@ internal static class DecodingBenchmark
             using RetroModel model = new(config);
             model.eval();
             Console.WriteLine();
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Retrieval!.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
             Console.WriteLine();
             Console.WriteLine("| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of it that memory needs | cache, KB |");
             Console.WriteLine("|---|---|---|---|---|---|---|");
@@ -49,7 +49,7 @@ internal static class DecodingBenchmark
         RetroConfig config = model.Config;
         int length = context + CachedTokens;
         Tensor tokens = randint(config.VocabularySize, [1, length], ScalarType.Int64);
-        Tensor neighbors = randint(config.VocabularySize, [1, length / config.ChunkLength, config.Neighbors, config.RetrievedLength], ScalarType.Int64);
+        Tensor neighbors = randint(config.VocabularySize, [1, length / config.Retrieval!.ChunkLength, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength], ScalarType.Int64);
 
         // The first pass over the shortest context warms up what all share.
         List<double> recomputed = [];
@@ -57,7 +57,7 @@ internal static class DecodingBenchmark
         {
             int now = context + 1 + Math.Max(i, 0);
             double start = Now();
-            model.call(tokens.narrow(1, 0, now), neighbors.narrow(1, 0, now / config.ChunkLength), null).Dispose();
+            model.call(tokens.narrow(1, 0, now), neighbors.narrow(1, 0, now / config.Retrieval!.ChunkLength), null).Dispose();
             if (i >= 0)
             {
                 recomputed.Add(Now() - start);
@@ -66,14 +66,14 @@ internal static class DecodingBenchmark
 
         // 64 tokens complete one chunk, so its encoding is in the mean.
         using DecodingCache cache = model.NewCache(1, length);
-        model.Prefill(cache, tokens.narrow(1, 0, context), null, neighbors.narrow(1, 0, context / config.ChunkLength));
+        model.Prefill(cache, tokens.narrow(1, 0, context), null, neighbors.narrow(1, 0, context / config.Retrieval!.ChunkLength));
         List<double> plain = [];
         double all = 0;
         for (int t = context; t < length; t++)
         {
             using DisposeScope step = NewDisposeScope();
             bool completes = cache.CompletesChunk(0);
-            Tensor? given = completes ? neighbors.select(1, ((t + 1) / config.ChunkLength) - 1) : null;
+            Tensor? given = completes ? neighbors.select(1, ((t + 1) / config.Retrieval!.ChunkLength) - 1) : null;
             double begin = Now();
             model.Step(cache, tokens.select(1, t), given);
             double took = Now() - begin;
@@ -97,7 +97,7 @@ internal static class DecodingBenchmark
                 && !(parameter.Name == "embedding.weight" && !config.TieEmbeddings))
             .Sum(parameter => parameter.Count);
         long self = 2L * config.Layers * (config.KeyValueHeads ?? config.Heads) * config.HeadSize * context;
-        long cross = 2L * config.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Neighbors * config.RetrievedLength;
+        long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval!.Neighbors * config.Retrieval!.RetrievedLength;
         return sizeof(float) * (double)(weights + self + cross);
     }
 

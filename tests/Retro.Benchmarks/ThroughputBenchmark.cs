@@ -21,10 +21,10 @@ internal static class ThroughputBenchmark
         Console.WriteLine("|---|---|---|");
         MatrixProduct();
         Embedding();
-        RetroConfig config = RetroConfig.Mini with { ShiftedKeys = true, EncoderLayers = 1 };
+        RetroConfig config = RetroConfig.Mini with { Retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } } };
         Training(config, rows: 2, batches: 1);
         Training(config, rows: 1, batches: 2);
-        Training(config with { Heads = 2, HeadSize = 64, EncoderHeads = 2, EncoderHeadSize = 64 }, rows: 1, batches: 2);
+        Training(config with { Heads = 2, HeadSize = 64, Retrieval = config.Retrieval! with { Encoder = config.Retrieval!.Encoder with { Heads = 2, HeadSize = 64 } } }, rows: 1, batches: 2);
         MatrixProduct();
     }
 
@@ -68,18 +68,18 @@ internal static class ThroughputBenchmark
         const int Length = 512;
         using RetroModel model = new(config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel);
-        int chunks = Length / config.ChunkLength;
+        int chunks = Length / config.Retrieval!.ChunkLength;
         using TrainingBatch batch = new(
             randint(config.VocabularySize, [rows, Length], ScalarType.Int64),
-            randint(config.VocabularySize, [rows, chunks, config.Neighbors, config.RetrievedLength], ScalarType.Int64));
+            randint(config.VocabularySize, [rows, chunks, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength], ScalarType.Int64));
         double seconds = Median(7, () => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
 
         // Forward passes of every matrix over the tokens it sees, three times for forward and backward; attention products and the optimizer are left out.
         long decoder = (config.Layers * ((4L * config.Width * config.Heads * config.HeadSize) + (2L * config.Width * config.FeedForwardSize))) + ((long)config.Width * config.VocabularySize);
-        long crossing = config.CrossAttentionLayers.Count * 2L * config.Width * config.Heads * config.HeadSize;
-        long encoder = config.EncoderLayers * ((4L * config.EncoderWidth * config.EncoderHeads * config.EncoderHeadSize) + (2L * config.EncoderWidth * config.EncoderFeedForwardSize));
-        long keysAndValues = config.CrossAttentionLayers.Count * 2L * config.EncoderWidth * config.Heads * config.HeadSize;
-        long tokens = (long)batches * rows * Length, retrieved = (long)batches * rows * chunks * config.Neighbors * config.RetrievedLength;
+        long crossing = config.Retrieval!.CrossAttentionLayers.Count * 2L * config.Width * config.Heads * config.HeadSize;
+        long encoder = config.Retrieval!.Encoder.Layers * ((4L * config.Retrieval!.Encoder.Width * config.Retrieval!.Encoder.Heads * config.Retrieval!.Encoder.HeadSize) + (2L * config.Retrieval!.Encoder.Width * config.Retrieval!.Encoder.FeedForwardSize));
+        long keysAndValues = config.Retrieval!.CrossAttentionLayers.Count * 2L * config.Retrieval!.Encoder.Width * config.Heads * config.HeadSize;
+        long tokens = (long)batches * rows * Length, retrieved = (long)batches * rows * chunks * config.Retrieval!.Neighbors * config.Retrieval!.RetrievedLength;
         Print($"training, {config.Layers} layers of width {config.Width}, {config.Heads} heads, {batches} batches of {rows} windows of {Length} tokens, {retrieved} retrieved", tokens / seconds, "tokens/s", 3 * (((decoder + crossing) * tokens) + ((encoder + keysAndValues) * retrieved)) / seconds);
     }
 

@@ -45,7 +45,7 @@ public class ReadmeTests
         // <pretrained>
         using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
         using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // Llama, Mistral, Qwen2, GPT-2 or GPT-NeoX folder, or a llama2.c file
-        using Retrofit retrofit = Retrofit.From(decoder, new RetrofitOptions { ShiftedKeys = true }); // the decoder is frozen: step 0 equals it bit for bit
+        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.For(decoder.Model.Config) with { ShiftedKeys = true }); // the decoder is frozen: step 0 equals it bit for bit
         // </pretrained>
         Assert.Equal(48, embedder.Dimensions);
         Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));

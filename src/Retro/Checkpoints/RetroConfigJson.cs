@@ -7,16 +7,29 @@ using Retro.Modeling;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case. Optional keys that are missing take their defaults;
+/// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case, that of retrieval and of the encoder nested. Optional keys that are missing take their defaults;
 /// keys that are not known are refused, because ignoring one would change what the model computes.
 /// </summary>
 public static class RetroConfigJson
 {
     private const string ModelType = "retro";
-    private const int FormatVersion = 1;
+    private const int FormatVersion = 2;
 
     private static readonly string[] s_required =
         [nameof(RetroConfig.VocabularySize), nameof(RetroConfig.Width), nameof(RetroConfig.Layers), nameof(RetroConfig.Heads), nameof(RetroConfig.HeadSize), nameof(RetroConfig.FeedForwardSize)];
+
+    // In format version 1 everything of retrieval stood beside the decoder's keys.
+    private static readonly (string Old, string Retrieval)[] s_retrievalKeys =
+    [
+        ("chunk_length", "chunk_length"), ("retrieved_length", "retrieved_length"), ("neighbors", "neighbors"), ("cross_attention_layers", "cross_attention_layers"), ("retrieval_positions", "positions"),
+        ("shifted_keys", "shifted_keys"), ("cross_attention_rank", "cross_attention_rank"), ("zero_cross_attention_output", "zero_output"),
+    ];
+
+    private static readonly (string Old, string Encoder)[] s_encoderKeys =
+    [
+        ("encoder_width", "width"), ("encoder_layers", "layers"), ("encoder_heads", "heads"), ("encoder_head_size", "head_size"), ("encoder_feed_forward_size", "feed_forward_size"),
+        ("encoder_cross_attention_layers", "cross_attention_layers"), ("share_encoder_embedding", "share_embedding"), ("encoder_final_norm", "final_norm"), ("encoder_dropout", "dropout"),
+    ];
 
     private static readonly JsonSerializerOptions s_options = new()
     {
@@ -58,7 +71,11 @@ public static class RetroConfigJson
                 throw new CheckpointException("The configuration is no JSON object.");
             }
 
-            CheckKind(root);
+            if (VersionOf(root) == 1)
+            {
+                Nest(root);
+            }
+
             string[] missing = [.. s_required.Select(JsonNamingPolicy.SnakeCaseLower.ConvertName).Where(name => !root.ContainsKey(name))];
             if (missing.Length > 0)
             {
@@ -75,7 +92,32 @@ public static class RetroConfigJson
         }
     }
 
-    private static void CheckKind(JsonObject root)
+    /// <summary>Gives a configuration of format version 1 the shape of version 2.</summary>
+    private static void Nest(JsonObject root)
+    {
+        JsonObject encoder = Take(s_encoderKeys), retrieval = Take(s_retrievalKeys);
+        if (retrieval.TryGetPropertyValue("cross_attention_layers", out JsonNode? layers) && layers is not JsonArray { Count: 0 })
+        {
+            retrieval["encoder"] = encoder;
+            root["retrieval"] = retrieval;
+        }
+
+        JsonObject Take((string Old, string New)[] keys)
+        {
+            JsonObject taken = [];
+            foreach ((string old, string key) in keys)
+            {
+                if (root.Remove(old, out JsonNode? value))
+                {
+                    taken[key] = value;
+                }
+            }
+
+            return taken;
+        }
+    }
+
+    private static int VersionOf(JsonObject root)
     {
         string? kind = root["model_type"]?.GetValue<string>();
         if (kind != ModelType)
@@ -84,10 +126,9 @@ public static class RetroConfigJson
         }
 
         int version = root["format_version"]?.GetValue<int>() ?? throw new CheckpointException("The configuration lacks the key format_version.");
-        if (version != FormatVersion)
-        {
-            throw new CheckpointException($"The configuration is of format version {version}; this library reads version {FormatVersion}. Use the library that wrote it, or a later one.");
-        }
+        return version is 1 or FormatVersion
+            ? version
+            : throw new CheckpointException($"The configuration is of format version {version}; this library reads versions 1 and {FormatVersion}. Use the library that wrote it, or a later one.");
     }
 
     // What can be read alone follows from the rest.

@@ -37,8 +37,16 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
-        int chunkLength = model.Config.ChunkLength;
-        heldOut.RequireChunkLength(chunkLength);
+        int chunkLength = heldOut.ChunkLength;
+        if (model.Config.Retrieval is { } config)
+        {
+            heldOut.RequireChunkLength(config.ChunkLength);
+        }
+        else if (table is not null)
+        {
+            throw new ArgumentException("The model does not retrieve, so that it could read no neighbors; measure it without a table.", nameof(table));
+        }
+
         IReadOnlyList<string> faults = options.Faults(chunkLength);
         if (faults.Count > 0)
         {
@@ -61,7 +69,7 @@ public static class BitsPerByte
         }
 
         table?.RequireMatch(heldOut, retrieval!);
-        int neighbors = options.Neighbors ?? model.Config.Neighbors;
+        int neighbors = options.Neighbors ?? model.Config.Retrieval?.Neighbors ?? 0;
         if (table is not null && neighbors > table.Count)
         {
             throw new ArgumentException($"{neighbors} neighbors per chunk are to be read, and the table holds {table.Count}; make a table of as many, or read fewer.", nameof(options));
@@ -151,7 +159,7 @@ public static class BitsPerByte
             return null;
         }
 
-        RetrievedTokens retrieved = new(windows.Length, chunks, count, config.RetrievedLength);
+        RetrievedTokens retrieved = new(windows.Length, chunks, count, config.Retrieval!.RetrievedLength);
         for (int row = 0; row < windows.Length; row++)
         {
             for (int chunk = 0; chunk < windows[row].Tokens / heldOut.ChunkLength; chunk++)

@@ -7,6 +7,9 @@ namespace Retro.Generation;
 /// <summary>Finds the neighbors of chunks that a text has completed, as plain numbers for the model and as sources for the reader.</summary>
 internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, int neighbors, int retrievedLength)
 {
+    /// <summary>Tokens of a chunk (M).</summary>
+    public int ChunkLength => database.ChunkLength;
+
     /// <summary>What was found for C chunks.</summary>
     /// <param name="Tokens">One row of C chunks.</param>
     /// <param name="Sources">One entry per chunk.</param>

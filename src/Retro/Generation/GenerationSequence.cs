@@ -42,7 +42,7 @@ internal sealed class GenerationSequence : IDisposable
     /// <returns>What was retrieved for its chunks.</returns>
     public IReadOnlyList<GeneratedPiece> Read(CancellationToken cancellationToken)
     {
-        int chunks = _retriever is null ? 0 : _tokens.Count / _model.Config.ChunkLength;
+        int chunks = _retriever is null ? 0 : _tokens.Count / _retriever.ChunkLength;
         ChunkRetriever.Found? found = chunks == 0 ? null : _retriever!.Find(_tokens, 0, chunks, cancellationToken);
         if (_end is null)
         {
@@ -92,8 +92,9 @@ internal sealed class GenerationSequence : IDisposable
         }
 
         // The token that completes a chunk is the first to read the chunk's neighbors, so they are found before it is computed.
-        int length = _model.Config.ChunkLength;
-        ChunkRetriever.Found? found = _retriever is not null && _tokens.Count % length == 0 ? _retriever.Find(_tokens, _tokens.Count / length - 1, 1, cancellationToken) : null;
+        ChunkRetriever.Found? found = _retriever is not null && _tokens.Count % _retriever.ChunkLength == 0
+            ? _retriever.Find(_tokens, _tokens.Count / _retriever.ChunkLength - 1, 1, cancellationToken)
+            : null;
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
         (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;

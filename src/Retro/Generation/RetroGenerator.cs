@@ -45,7 +45,11 @@ public sealed class RetroGenerator
         }
 
         database?.RequireTokenizer(tokenizer);
-        database?.RequireChunkLength(model.Config.ChunkLength);
+        if (model.Config.Retrieval is { } retrieval)
+        {
+            database?.RequireChunkLength(retrieval.ChunkLength);
+        }
+
         _model = model;
         _tokenizer = tokenizer;
         _database = database;
@@ -80,8 +84,8 @@ public sealed class RetroGenerator
         int[] prompt, GenerationOptions options, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
-        ChunkRetriever? retriever = options.Retrieval && _model.Config.HasRetrieval && _database is not null
-            ? new ChunkRetriever(_tokenizer, _database, _source!, options.Neighbors ?? _model.Config.Neighbors, _model.Config.RetrievedLength)
+        ChunkRetriever? retriever = options.Retrieval && _model.Config.Retrieval is { } config && _database is not null
+            ? new ChunkRetriever(_tokenizer, _database, _source!, options.Neighbors ?? config.Neighbors, config.RetrievedLength)
             : null;
         using GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt);
         foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))

@@ -116,12 +116,12 @@ public sealed class AttentionPlan
     public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
-        int length = config.RetrievedLength;
+        int length = config.Retrieval!.RetrievedLength;
         RotaryTable? rotation = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
             using Tensor positions = arange(length, ScalarType.Float64, device);
-            rotation = RetrievalRotation(config, positions, config.EncoderHeadSize, dtype);
+            rotation = RetrievalRotation(config, positions, config.Retrieval!.Encoder.HeadSize, dtype);
         }
 
         return new()
@@ -130,7 +130,7 @@ public sealed class AttentionPlan
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
-                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, length, causal: false), config.EncoderWidth, dtype, device) : null,
+                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, length, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
         };
     }
 
@@ -142,13 +142,13 @@ public sealed class AttentionPlan
     public static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
-        int length = config.RetrievedLength;
+        int length = config.Retrieval!.RetrievedLength;
         RotaryTable? queries = null, keys = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            using Tensor retrieved = arange(length, ScalarType.Float64, device), chunk = arange(config.ChunkLength, ScalarType.Float64, device);
-            queries = RetrievalRotation(config, retrieved, config.EncoderHeadSize, dtype).Repeat(neighbors);
-            keys = RetrievalRotation(config, chunk, config.EncoderHeadSize, dtype);
+            using Tensor retrieved = arange(length, ScalarType.Float64, device), chunk = arange(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
+            queries = RetrievalRotation(config, retrieved, config.Retrieval!.Encoder.HeadSize, dtype).Repeat(neighbors);
+            keys = RetrievalRotation(config, chunk, config.Retrieval!.Encoder.HeadSize, dtype);
         }
 
         return new()
@@ -156,7 +156,7 @@ public sealed class AttentionPlan
             QueryRotation = queries,
             KeyRotation = keys,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
-                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, config.ChunkLength, causal: false), config.EncoderWidth, dtype, device) : null,
+                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, config.Retrieval!.ChunkLength, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
         };
     }
 
@@ -172,13 +172,13 @@ public sealed class AttentionPlan
     {
         ArgumentNullException.ThrowIfNull(config);
         using DisposeScope scope = NewDisposeScope();
-        long length = config.RetrievedLength, chunk = config.ChunkLength;
+        long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
         Tensor? mask = null, hasKey = null, validTokens = null;
         if (valid is not null && chunks > 0)
         {
             long batch = valid.shape[0];
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
-            validTokens = config.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
+            validTokens = config.Retrieval!.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
             Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
             if (!any.all().ToBoolean())
             {
@@ -209,7 +209,7 @@ public sealed class AttentionPlan
     internal static AttentionPlan ChunkedCrossStep(RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
-        long length = config.RetrievedLength, chunk = config.ChunkLength;
+        long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
         Tensor query = (positions + 1).remainder(chunk); // [B]: place in the block
         RotaryTable? rotation = null;
         Tensor? rows = null;
@@ -241,21 +241,21 @@ public sealed class AttentionPlan
             return null;
         }
 
-        using Tensor positions = arange(config.RetrievedLength, ScalarType.Float64, device);
+        using Tensor positions = arange(config.Retrieval!.RetrievedLength, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype).Repeat(neighbors);
     }
 
     /// <summary>The rotation of chunked cross-attention's queries, at every place of a block.</summary>
     internal static RotaryTable CrossQueryRotation(RetroConfig config, ScalarType dtype, Device device)
     {
-        using Tensor positions = arange(config.ChunkLength - 1, (2L * config.ChunkLength) - 1, ScalarType.Float64, device);
+        using Tensor positions = arange(config.Retrieval!.ChunkLength - 1, (2L * config.Retrieval!.ChunkLength) - 1, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype);
     }
 
     /// <summary>Sinusoids of chunked cross-attention's distances 2M − 2 down to M − 1 − R; null where positions are not Transformer-XL's.</summary>
     internal static Tensor? CrossSinusoids(RetroConfig config, ScalarType dtype, Device device)
         => config.EffectiveRetrievalPositions != PositionKind.TransformerXl ? null
-            : RelativePositions.Sinusoids((2L * config.ChunkLength) - 2, RelativePositions.Count(config.ChunkLength, config.RetrievedLength, causal: false), config.Width, dtype, device);
+            : RelativePositions.Sinusoids((2L * config.Retrieval!.ChunkLength) - 2, RelativePositions.Count(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength, causal: false), config.Width, dtype, device);
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
     private static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)

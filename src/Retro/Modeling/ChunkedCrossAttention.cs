@@ -23,8 +23,8 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
-        double scale = config.ZeroCrossAttentionOutput ? 0 : config.InitialOutputScale;
-        _parts = new(this, config, new(config.Width, config.EncoderWidth, config.Heads, config.Heads, config.HeadSize, relative, config.ShiftedKeys, scale, config.CrossAttentionRank), dtype, device);
+        double scale = config.Retrieval!.ZeroOutput ? 0 : config.InitialOutputScale;
+        _parts = new(this, config, new(config.Width, config.Retrieval!.Encoder.Width, config.Heads, config.Heads, config.HeadSize, relative, config.Retrieval!.ShiftedKeys, scale, config.Retrieval!.CrossAttentionRank), dtype, device);
     }
 
     /// <summary>Attends over whole sequences.</summary>
@@ -37,8 +37,8 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     {
         ArgumentNullException.ThrowIfNull(plan);
         Guard.Shape(x, "[B, T, D]", null, null, _parts.Width);
-        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _config.RetrievedLength, _parts.KeyWidth);
-        long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _config.ChunkLength;
+        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _config.Retrieval!.RetrievedLength, _parts.KeyWidth);
+        long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _config.Retrieval!.ChunkLength;
         if (chunks * chunk > tokens || neighbors == 0)
         {
             throw new ShapeException(nameof(encoded), $"[B, C, K, R, E] with C at most {tokens / chunk}, the complete chunks of {tokens} tokens, and K at least 1", encoded.shape);
@@ -58,7 +58,7 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         }
 
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
-        (Tensor k, Tensor v) = KeysAndValues(encoded.reshape(batch * chunks, neighbors, _config.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
+        (Tensor k, Tensor v) = KeysAndValues(encoded.reshape(batch * chunks, neighbors, _config.Retrieval!.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
         Tensor output = _parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended); // [B, count, D]
         if (plan.HasKey is not null)
@@ -85,7 +85,7 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
-        Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.RetrievedLength);
+        Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);
         Tensor output = _parts.Output(attended);
         return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
     }
@@ -95,7 +95,7 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     private Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? distances, long neighbors)
     {
         Tensor rotated = plan.QueryRotation is null ? q : plan.QueryRotation.Rotate(q);
-        long queries = q.shape[2], length = _config.RetrievedLength;
+        long queries = q.shape[2], length = _config.Retrieval!.RetrievedLength;
         if (plan.DistanceRows is not null)
         {
             Tensor? step = _parts.PositionTerm(rotated, plan, distances, queries, neighbors * length);

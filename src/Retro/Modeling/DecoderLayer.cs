@@ -25,7 +25,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         _parallel = config.ParallelResidual;
         _dropout = config.Dropout;
         register_module("attn", SelfAttention = new(config, dtype, device));
-        if (config.CrossAttentionLayers.Contains(number))
+        if (config.CrossAttends(number))
         {
             register_module("cca", CrossAttention = new(config, dtype, device));
         }

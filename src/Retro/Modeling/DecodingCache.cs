@@ -54,7 +54,7 @@ public sealed class DecodingCache : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegative(row);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, Rows);
-        return Model.Config.HasRetrieval && (_rowLengths[row] + 1) % Model.Config.ChunkLength == 0;
+        return Model.Config.HasRetrieval && (_rowLengths[row] + 1) % Model.Config.Retrieval!.ChunkLength == 0;
     }
 
     /// <summary>Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.</summary>
@@ -154,7 +154,7 @@ public sealed class DecodingCache : IDisposable
         }
 
         Tensor kept = ChunkStates(states);
-        long chunk = Model.Config.ChunkLength;
+        long chunk = Model.Config.Retrieval!.ChunkLength;
         for (int row = 0; row < Rows; row++)
         {
             long length = Pass.RowLengths![row], start = length / chunk * chunk;
@@ -172,7 +172,7 @@ public sealed class DecodingCache : IDisposable
         Tensor kept = ChunkStates(states);
         for (int row = 0; row < Rows; row++)
         {
-            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % Model.Config.ChunkLength, 1), source = states.select(0, row);
+            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % Model.Config.Retrieval!.ChunkLength, 1), source = states.select(0, row);
             place.copy_(source);
         }
 
@@ -198,7 +198,7 @@ public sealed class DecodingCache : IDisposable
         using DisposeScope scope = NewDisposeScope();
         Tensor rowIndex = Index(rows);
         RotaryTable? rotation = AttentionPlan.CrossKeyRotation(Model.Config, neighbors, encoded.dtype, encoded.device);
-        Tensor? values = valid is null || !Model.Config.ShiftedKeys ? null : valid.to_type(encoded.dtype).unsqueeze(-1);
+        Tensor? values = valid is null || !Model.Config.Retrieval!.ShiftedKeys ? null : valid.to_type(encoded.dtype).unsqueeze(-1);
         for (int layer = 0; layer < _cross.Length; layer++)
         {
             if (_cross[layer] is { } cache)
@@ -264,7 +264,7 @@ public sealed class DecodingCache : IDisposable
     {
         if (_chunkStates is null)
         {
-            Replace(ref _chunkStates, zeros([Rows, Model.Config.ChunkLength, like.shape[2]], like.dtype, like.device));
+            Replace(ref _chunkStates, zeros([Rows, Model.Config.Retrieval!.ChunkLength, like.shape[2]], like.dtype, like.device));
         }
 
         return _chunkStates!;

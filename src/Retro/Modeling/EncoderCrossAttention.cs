@@ -25,7 +25,7 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         _parts = new(
             this,
             config,
-            new(config.EncoderWidth, config.Width, config.EncoderHeads, config.EncoderHeads, config.EncoderHeadSize, relative, false, config.InitialOutputScale),
+            new(config.Retrieval!.Encoder.Width, config.Width, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.HeadSize, relative, false, config.InitialOutputScale),
             dtype,
             device);
     }

@@ -20,10 +20,10 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.EncoderLayers);
-        _dropout = config.EncoderDropout;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Retrieval!.Encoder.Layers);
+        _dropout = config.Retrieval!.Encoder.Dropout;
         register_module("attn", SelfAttention = new(config, dtype, device));
-        if (config.EncoderCrossAttentionLayers.Contains(number))
+        if (config.Retrieval!.Encoder.CrossAttentionLayers.Contains(number))
         {
             register_module("cross", CrossAttention = new(config, dtype, device));
         }

@@ -22,7 +22,7 @@ public sealed class EncoderSelfAttention : nn.Module<Tensor, AttentionPlan, Tens
         _parts = new(
             this,
             config,
-            new(config.EncoderWidth, config.EncoderWidth, config.EncoderHeads, config.EncoderHeads, config.EncoderHeadSize, relative, false, config.InitialOutputScale),
+            new(config.Retrieval!.Encoder.Width, config.Retrieval!.Encoder.Width, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.HeadSize, relative, false, config.InitialOutputScale),
             dtype,
             device);
     }

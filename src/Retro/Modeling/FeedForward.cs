@@ -26,8 +26,8 @@ public sealed class FeedForward : nn.Module<Tensor, Tensor>
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
         _activation = config.Activation;
-        _width = encoder ? config.EncoderWidth : config.Width;
-        int inner = encoder ? config.EncoderFeedForwardSize : config.FeedForwardSize;
+        _width = encoder ? config.Retrieval!.Encoder.Width : config.Width;
+        int inner = encoder ? config.Retrieval!.Encoder.FeedForwardSize : config.FeedForwardSize;
         register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
         if (config.IsGated)
         {

@@ -20,7 +20,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
 
     /// <summary>Makes an encoder with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
-    /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="RetroConfig.ShareEncoderEmbedding"/> says so, else ignored.</param>
+    /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="EncoderConfig.ShareEmbedding"/> says so, else ignored.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
@@ -29,35 +29,35 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     {
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();
-        if (config.ShareEncoderEmbedding)
+        if (config.Retrieval!.Encoder.ShareEmbedding)
         {
             ArgumentNullException.ThrowIfNull(sharedEmbedding);
             _embedding = sharedEmbedding;
             if (config.ProjectsSharedEmbedding)
             {
-                register_module("projection", _projection = Initialization.Linear(config.Width, config.EncoderWidth, false, dtype, device));
+                register_module("projection", _projection = Initialization.Linear(config.Width, config.Retrieval!.Encoder.Width, false, dtype, device));
             }
         }
         else
         {
-            register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, config.EncoderWidth, dtype, device));
+            register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, config.Retrieval!.Encoder.Width, dtype, device));
         }
 
         if (config.EffectiveRetrievalPositions == PositionKind.Learned)
         {
-            register_module("positions", _positions = Initialization.Embedding(config.RetrievedLength, config.EncoderWidth, dtype, device));
+            register_module("positions", _positions = Initialization.Embedding(config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width, dtype, device));
         }
 
-        _layers = new EncoderLayer[config.EncoderLayers];
+        _layers = new EncoderLayer[config.Retrieval!.Encoder.Layers];
         for (int i = 0; i < _layers.Length; i++)
         {
             _layers[i] = new EncoderLayer(config, i + 1, dtype, device);
             register_module($"{i + 1}", _layers[i]);
         }
 
-        if (config.EncoderFinalNorm)
+        if (config.Retrieval!.Encoder.FinalNorm)
         {
-            register_module("norm", _norm = new(config.Norm, config.EncoderWidth, config.NormEpsilon, dtype, device));
+            register_module("norm", _norm = new(config.Norm, config.Retrieval!.Encoder.Width, config.NormEpsilon, dtype, device));
         }
     }
 
@@ -69,9 +69,9 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
-        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _config.RetrievedLength]);
+        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _config.Retrieval!.RetrievedLength]);
         long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
-        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _config.ChunkLength, _config.Width]);
+        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _config.Retrieval!.ChunkLength, _config.Width]);
         if (valid is not null)
         {
             Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [batch, chunks, neighbors, length]);
@@ -80,25 +80,25 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
         using DisposeScope scope = NewDisposeScope();
         if (tokens.numel() == 0)
         {
-            return zeros([batch, chunks, neighbors, length, _config.EncoderWidth], states.dtype, states.device).MoveToOuterDisposeScope();
+            return zeros([batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width], states.dtype, states.device).MoveToOuterDisposeScope();
         }
 
-        Tensor ids = tokens.reshape(batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.ChunkLength, _config.Width);
+        Tensor ids = tokens.reshape(batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.Retrieval!.ChunkLength, _config.Width);
         Tensor? mask = valid?.reshape(batch * chunks, neighbors, length);
         Tensor? asked = mask?.reshape(batch * chunks, neighbors * length).any(-1).nonzero().view(-1); // chunks that have a neighbor
         long count = asked?.shape[0] ?? batch * chunks;
         if (count == batch * chunks)
         {
-            return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+            return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width).MoveToOuterDisposeScope();
         }
 
-        Tensor all = zeros([batch * chunks, neighbors, length, _config.EncoderWidth], states.dtype, states.device);
+        Tensor all = zeros([batch * chunks, neighbors, length, _config.Retrieval!.Encoder.Width], states.dtype, states.device);
         if (count > 0)
         {
             all = all.index_copy(0, asked!, Encode(ids.index_select(0, asked!), perChunk.index_select(0, asked!), mask!.index_select(0, asked!)));
         }
 
-        return all.view(batch, chunks, neighbors, length, _config.EncoderWidth).MoveToOuterDisposeScope();
+        return all.view(batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width).MoveToOuterDisposeScope();
     }
 
     // [N, K, R], states [N, M, D] and mask [N, K, R] to [N, K, R, E].
@@ -112,7 +112,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             x = x + _positions.weight!;
         }
 
-        x = training && _config.EncoderDropout > 0 ? nn.functional.dropout(x, _config.EncoderDropout, training: true) : x;
+        x = training && _config.Retrieval!.Encoder.Dropout > 0 ? nn.functional.dropout(x, _config.Retrieval!.Encoder.Dropout, training: true) : x;
         AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(-1, length), x.dtype, x.device);
         AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device);
         foreach (EncoderLayer layer in _layers)

@@ -18,18 +18,18 @@ public sealed partial record RetroConfig
         {
             string prefix = $"decoder.{layer}";
             AddAttention(list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
-            if (CrossAttentionLayers.Contains(layer))
+            if (Retrieval is { } retrieval && CrossAttends(layer))
             {
-                AddAttention(list, $"{prefix}.cca", Width, EncoderWidth, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, ShiftedKeys, CrossAttentionRank);
+                AddAttention(list, $"{prefix}.cca", Width, retrieval.Encoder.Width, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, retrieval.ShiftedKeys, retrieval.CrossAttentionRank);
             }
 
             AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize);
         }
 
         AddNorm(list, "decoder.norm", Width);
-        if (HasRetrieval)
+        if (Retrieval is not null)
         {
-            AddEncoder(list);
+            AddEncoder(list, Retrieval);
         }
 
         if (!TieEmbeddings)
@@ -53,38 +53,39 @@ public sealed partial record RetroConfig
         return new(counts[(int)ParameterKind.Matrix], counts[(int)ParameterKind.Embedding], counts[(int)ParameterKind.Norm], counts[(int)ParameterKind.Bias]);
     }
 
-    private void AddEncoder(List<ParameterShape> list)
+    private void AddEncoder(List<ParameterShape> list, RetrievalConfig retrieval)
     {
-        if (!ShareEncoderEmbedding)
+        EncoderConfig encoder = retrieval.Encoder;
+        if (!encoder.ShareEmbedding)
         {
-            list.Add(new("encoder.embedding.weight", [VocabularySize, EncoderWidth], ParameterKind.Embedding));
+            list.Add(new("encoder.embedding.weight", [VocabularySize, encoder.Width], ParameterKind.Embedding));
         }
         else if (ProjectsSharedEmbedding)
         {
-            list.Add(new("encoder.projection.weight", [EncoderWidth, Width], ParameterKind.Matrix));
+            list.Add(new("encoder.projection.weight", [encoder.Width, Width], ParameterKind.Matrix));
         }
 
         if (EffectiveRetrievalPositions == PositionKind.Learned)
         {
-            list.Add(new("encoder.positions.weight", [RetrievedLength, EncoderWidth], ParameterKind.Embedding));
+            list.Add(new("encoder.positions.weight", [retrieval.RetrievedLength, encoder.Width], ParameterKind.Embedding));
         }
 
         bool relative = EffectiveRetrievalPositions == PositionKind.TransformerXl;
-        for (int layer = 1; layer <= EncoderLayers; layer++)
+        for (int layer = 1; layer <= encoder.Layers; layer++)
         {
             string prefix = $"encoder.{layer}";
-            AddAttention(list, $"{prefix}.attn", EncoderWidth, EncoderWidth, EncoderHeads, EncoderHeads, EncoderHeadSize, relative, shiftedKeys: false);
-            if (EncoderCrossAttentionLayers.Contains(layer))
+            AddAttention(list, $"{prefix}.attn", encoder.Width, encoder.Width, encoder.Heads, encoder.Heads, encoder.HeadSize, relative, shiftedKeys: false);
+            if (encoder.CrossAttentionLayers.Contains(layer))
             {
-                AddAttention(list, $"{prefix}.cross", EncoderWidth, Width, EncoderHeads, EncoderHeads, EncoderHeadSize, relative, shiftedKeys: false);
+                AddAttention(list, $"{prefix}.cross", encoder.Width, Width, encoder.Heads, encoder.Heads, encoder.HeadSize, relative, shiftedKeys: false);
             }
 
-            AddFeedForward(list, $"{prefix}.ffw", EncoderWidth, EncoderFeedForwardSize);
+            AddFeedForward(list, $"{prefix}.ffw", encoder.Width, encoder.FeedForwardSize);
         }
 
-        if (EncoderFinalNorm)
+        if (encoder.FinalNorm)
         {
-            AddNorm(list, "encoder.norm", EncoderWidth);
+            AddNorm(list, "encoder.norm", encoder.Width);
         }
     }
 

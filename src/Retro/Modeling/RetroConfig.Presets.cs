@@ -35,15 +35,14 @@ public sealed partial record RetroConfig
         Heads = 2,
         HeadSize = 32,
         FeedForwardSize = 256,
-        ChunkLength = 16,
-        RetrievedLength = 32,
-        CrossAttentionLayers = [2, 3],
-        EncoderWidth = 64,
-        EncoderLayers = 1,
-        EncoderHeads = 2,
-        EncoderHeadSize = 32,
-        EncoderFeedForwardSize = 256,
         TieEmbeddings = true,
+        Retrieval = new()
+        {
+            ChunkLength = 16,
+            RetrievedLength = 32,
+            CrossAttentionLayers = [2, 3],
+            Encoder = new() { Width = 64, Layers = 1, Heads = 2, HeadSize = 32, FeedForwardSize = 256 },
+        },
     }.Validate();
 
     /// <summary>A model that trains on two cores in minutes: 4 layers of width 128, chunks of 64 tokens, vocabulary 2,048. About 1.8M parameters.</summary>
@@ -55,13 +54,12 @@ public sealed partial record RetroConfig
         Heads = 4,
         HeadSize = 32,
         FeedForwardSize = 512,
-        CrossAttentionLayers = [2, 3, 4],
-        EncoderWidth = 128,
-        EncoderHeads = 4,
-        EncoderHeadSize = 32,
-        EncoderFeedForwardSize = 512,
         TieEmbeddings = true,
-        ShareEncoderEmbedding = true,
+        Retrieval = new()
+        {
+            CrossAttentionLayers = [2, 3, 4],
+            Encoder = new() { Width = 128, Heads = 4, HeadSize = 32, FeedForwardSize = 512, ShareEmbedding = true },
+        },
     }.Validate();
 
     /// <summary>A model for one small accelerator: 8 layers of width 512, vocabulary 8,192. About 39M parameters.</summary>
@@ -73,13 +71,12 @@ public sealed partial record RetroConfig
         Heads = 8,
         HeadSize = 64,
         FeedForwardSize = 2048,
-        CrossAttentionLayers = [3, 6],
-        EncoderWidth = 512,
-        EncoderHeads = 8,
-        EncoderHeadSize = 64,
-        EncoderFeedForwardSize = 2048,
         TieEmbeddings = true,
-        ShareEncoderEmbedding = true,
+        Retrieval = new()
+        {
+            CrossAttentionLayers = [3, 6],
+            Encoder = new() { Width = 512, Heads = 8, HeadSize = 64, FeedForwardSize = 2048, ShareEmbedding = true },
+        },
     }.Validate();
 
     /// <summary>Every preset by its name, such as "Paper172M".</summary>
@@ -107,14 +104,13 @@ public sealed partial record RetroConfig
         Heads = heads,
         HeadSize = headSize,
         FeedForwardSize = 4 * width,
-        CrossAttentionLayers = LayerList.Every(6, 3, layers),
-        EncoderWidth = 896,
-        EncoderLayers = 2,
-        EncoderHeads = 16,
-        EncoderHeadSize = 64,
-        EncoderFeedForwardSize = 3584,
         Positions = PositionKind.TransformerXl,
         TieEmbeddings = true,
+        Retrieval = new()
+        {
+            CrossAttentionLayers = LayerList.Every(6, 3, layers),
+            Encoder = new() { Width = 896, Layers = 2, Heads = 16, HeadSize = 64, FeedForwardSize = 3584 },
+        },
     }.Validate();
 
     private static RetroConfig Nvidia(int width, int layers, int heads) => new RetroConfig
@@ -125,14 +121,7 @@ public sealed partial record RetroConfig
         Heads = heads,
         HeadSize = width / heads,
         FeedForwardSize = 4 * width,
-        CrossAttentionLayers = LayerList.Every(layers <= 15 ? 6 : 9, 3, layers),
-        EncoderWidth = width,
-        EncoderLayers = 2,
-        EncoderHeads = heads,
-        EncoderHeadSize = width / heads,
-        EncoderFeedForwardSize = 4 * width,
         Positions = PositionKind.Learned,
-        RetrievalPositions = PositionKind.Learned,
         MaximumLength = 2048,
         Norm = NormKind.LayerNorm,
         NormEpsilon = 1e-5,
@@ -140,6 +129,11 @@ public sealed partial record RetroConfig
         AttentionOutputBias = true,
         FeedForwardBias = true,
         TieEmbeddings = true,
-        ShareEncoderEmbedding = true,
+        Retrieval = new()
+        {
+            CrossAttentionLayers = LayerList.Every(layers <= 15 ? 6 : 9, 3, layers),
+            Positions = PositionKind.Learned,
+            Encoder = new() { Width = width, Layers = 2, Heads = heads, HeadSize = width / heads, FeedForwardSize = 4 * width, ShareEmbedding = true },
+        },
     }.Validate();
 }

@@ -4,6 +4,8 @@ namespace Retro.Modeling;
 
 public sealed partial record RetroConfig
 {
+    private const int LargestSize = 1 << 24, MostLayers = 4096;
+
     /// <summary>Checks the configuration.</summary>
     /// <returns>The configuration itself, so that calls chain.</returns>
     /// <exception cref="RetroConfigException">Values are out of range or contradict each other; every fault is listed.</exception>
@@ -12,7 +14,7 @@ public sealed partial record RetroConfig
         List<string> faults = [];
         Positive(faults, nameof(VocabularySize), VocabularySize);
         Positive(faults, nameof(Width), Width);
-        Positive(faults, nameof(Layers), Layers);
+        Positive(faults, nameof(Layers), Layers, MostLayers);
         Positive(faults, nameof(Heads), Heads);
         Positive(faults, nameof(HeadSize), HeadSize);
         Positive(faults, nameof(FeedForwardSize), FeedForwardSize);
@@ -23,10 +25,9 @@ public sealed partial record RetroConfig
 
         ValidatePositions(faults);
         ValidateNumbers(faults);
-        CheckLayers(faults, nameof(CrossAttentionLayers), CrossAttentionLayers, Layers);
-        if (HasRetrieval)
+        if (Retrieval is not null)
         {
-            ValidateRetrieval(faults);
+            ValidateRetrieval(faults, Retrieval);
         }
 
         return faults.Count == 0 ? this : throw new RetroConfigException(faults);
@@ -101,52 +102,72 @@ public sealed partial record RetroConfig
             faults.Add(Text($"{nameof(InitialOutputScale)} {InitialOutputScale} has to be at least 0 and finite."));
         }
 
-        foreach ((string name, double value) in new[] { (nameof(Dropout), Dropout), (nameof(EncoderDropout), EncoderDropout) })
-        {
-            if (!(value >= 0 && value < 1))
-            {
-                faults.Add(Text($"{name} {value} has to be at least 0 and below 1."));
-            }
-        }
+        Share(faults, nameof(Dropout), Dropout);
     }
 
-    private void ValidateRetrieval(List<string> faults)
+    private void ValidateRetrieval(List<string> faults, RetrievalConfig retrieval)
     {
-        Positive(faults, nameof(ChunkLength), ChunkLength);
-        Positive(faults, nameof(RetrievedLength), RetrievedLength);
-        Positive(faults, nameof(Neighbors), Neighbors);
-        Positive(faults, nameof(EncoderWidth), EncoderWidth);
-        Positive(faults, nameof(EncoderLayers), EncoderLayers);
-        Positive(faults, nameof(EncoderHeads), EncoderHeads);
-        Positive(faults, nameof(EncoderHeadSize), EncoderHeadSize);
-        Positive(faults, nameof(EncoderFeedForwardSize), EncoderFeedForwardSize);
-        if (CrossAttentionRank is int rank)
+        Positive(faults, nameof(retrieval.ChunkLength), retrieval.ChunkLength);
+        Positive(faults, nameof(retrieval.RetrievedLength), retrieval.RetrievedLength);
+        Positive(faults, nameof(retrieval.Neighbors), retrieval.Neighbors);
+        CheckLayers(faults, nameof(retrieval.CrossAttentionLayers), retrieval.CrossAttentionLayers, Layers);
+        if (retrieval.CrossAttentionLayers is { Count: 0 })
         {
-            Positive(faults, nameof(CrossAttentionRank), rank);
+            faults.Add($"{nameof(retrieval.CrossAttentionLayers)} is empty, so that nothing could be read; name at least one layer, or leave {nameof(Retrieval)} null.");
         }
 
-        CheckLayers(faults, nameof(EncoderCrossAttentionLayers), EncoderCrossAttentionLayers, EncoderLayers);
-        if (RetrievalPositions is PositionKind retrieval)
+        if (retrieval.CrossAttentionRank is int rank)
         {
-            Defined(faults, nameof(RetrievalPositions), retrieval);
+            Positive(faults, nameof(retrieval.CrossAttentionRank), rank);
         }
 
+        if (retrieval.Positions is PositionKind positions)
+        {
+            Defined(faults, $"{nameof(Retrieval)}.{nameof(retrieval.Positions)}", positions);
+        }
+
+        if (retrieval.Encoder is not { } encoder)
+        {
+            faults.Add($"{nameof(Retrieval)}.{nameof(retrieval.Encoder)} is missing.");
+            return;
+        }
+
+        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Width)}", encoder.Width);
+        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Layers)}", encoder.Layers, MostLayers);
+        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Heads)}", encoder.Heads);
+        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)}", encoder.HeadSize);
+        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.FeedForwardSize)}", encoder.FeedForwardSize);
+        CheckLayers(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.CrossAttentionLayers)}", encoder.CrossAttentionLayers, encoder.Layers);
+        Share(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Dropout)}", encoder.Dropout);
         switch (EffectiveRetrievalPositions)
         {
-            case PositionKind.Rotary when HeadSize % 2 != 0 || EncoderHeadSize % 2 != 0:
-                faults.Add($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} and {nameof(EncoderHeadSize)} {EncoderHeadSize} have to be even.");
+            case PositionKind.Rotary when HeadSize % 2 != 0 || encoder.HeadSize % 2 != 0:
+                faults.Add($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} and {nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)} {encoder.HeadSize} have to be even.");
                 break;
-            case PositionKind.TransformerXl when Width % 2 != 0 || EncoderWidth % 2 != 0:
-                faults.Add($"Transformer-XL positions are pairs of a sine and a cosine of the query's width: {nameof(Width)} {Width} and {nameof(EncoderWidth)} {EncoderWidth} have to be even.");
+            case PositionKind.TransformerXl when Width % 2 != 0 || encoder.Width % 2 != 0:
+                faults.Add($"Transformer-XL positions are pairs of a sine and a cosine of the query's width: {nameof(Width)} {Width} and {nameof(retrieval.Encoder)}.{nameof(encoder.Width)} {encoder.Width} have to be even.");
                 break;
         }
     }
 
-    private static void Positive(List<string> faults, string name, int value)
+    private static void Share(List<string> faults, string name, double value)
+    {
+        if (!(value >= 0 && value < 1))
+        {
+            faults.Add(Text($"{name} {value} has to be at least 0 and below 1."));
+        }
+    }
+
+    /// <summary>A size: positive, and small enough that no product of two overflows and no table of one alone fills a machine. It stops a damaged or hostile file before anything is allocated.</summary>
+    private static void Positive(List<string> faults, string name, int value, int largest = LargestSize)
     {
         if (value <= 0)
         {
             faults.Add($"{name} {value} has to be positive.");
+        }
+        else if (value > largest)
+        {
+            faults.Add($"{name} {value} is more than any model has; at most {largest} is taken.");
         }
     }
 

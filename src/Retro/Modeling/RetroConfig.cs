@@ -27,44 +27,11 @@ public sealed partial record RetroConfig
     /// <summary>Inner width of the decoder's feed-forward branch.</summary>
     public int FeedForwardSize { get; init; }
 
-    /// <summary>M: tokens of a chunk. Default 64.</summary>
-    public int ChunkLength { get; init; } = 64;
-
-    /// <summary>R: tokens retrieved per neighbor, the neighbor chunk and its continuation. Default 128; not tied to 2M.</summary>
-    public int RetrievedLength { get; init; } = 128;
-
-    /// <summary>K: neighbors per chunk that training and generation ask for. Default 2. No parameter depends on it, and a forward pass takes any number.</summary>
-    public int Neighbors { get; init; } = 2;
-
-    /// <summary>Decoder layers with chunked cross-attention, from 1, ascending; empty: a plain decoder without an encoder. Default none; the paper's are 6, 9, ... (specification 1.6).</summary>
-    public LayerList CrossAttentionLayers { get; init; } = LayerList.Empty;
-
-    /// <summary>E: width of the retrieval encoder's states. Unused, as everything of the encoder, where <see cref="CrossAttentionLayers"/> is empty.</summary>
-    public int EncoderWidth { get; init; }
-
-    /// <summary>Number of encoder layers. Default 2.</summary>
-    public int EncoderLayers { get; init; } = 2;
-
-    /// <summary>Attention heads of the encoder.</summary>
-    public int EncoderHeads { get; init; }
-
-    /// <summary>Size of an encoder head.</summary>
-    public int EncoderHeadSize { get; init; }
-
-    /// <summary>Inner width of the encoder's feed-forward branch.</summary>
-    public int EncoderFeedForwardSize { get; init; }
-
-    /// <summary>Encoder layers that attend to the decoder's states of the query chunk, from 1, ascending. Default [1], the paper's.</summary>
-    public LayerList EncoderCrossAttentionLayers { get; init; } = [1];
+    /// <summary>All of retrieval; null: a plain decoder. Default null.</summary>
+    public RetrievalConfig? Retrieval { get; init; }
 
     /// <summary>Positions of every attention. Default rotary; the paper's is <see cref="PositionKind.TransformerXl"/>.</summary>
     public PositionKind Positions { get; init; } = PositionKind.Rotary;
-
-    /// <summary>
-    /// Positions of the encoder and of chunked cross-attention, where they are to differ from <see cref="Positions"/>. Null: the same, or rotary where the decoder's are learned or none,
-    /// because distances between a chunk and its neighbors need relative positions. Learned: a table of R positions added to the encoder's embedding, and cross-attention without positions.
-    /// </summary>
-    public PositionKind? RetrievalPositions { get; init; }
 
     /// <summary>Longest sequence in tokens, enforced; null: any length. Required for learned positions, whose table it sizes.</summary>
     public int? MaximumLength { get; init; }
@@ -87,17 +54,11 @@ public sealed partial record RetroConfig
     /// <summary>Whether the output head is the decoder's embedding. Default false.</summary>
     public bool TieEmbeddings { get; init; }
 
-    /// <summary>Whether the encoder reads the decoder's embedding (through a projection where the widths differ). Default false.</summary>
-    public bool ShareEncoderEmbedding { get; init; }
-
     /// <summary>Normalization. Default RMSNorm.</summary>
     public NormKind Norm { get; init; } = NormKind.RmsNorm;
 
     /// <summary>What a normalization adds below the root. Default 1e-6.</summary>
     public double NormEpsilon { get; init; } = 1e-6;
-
-    /// <summary>Whether the encoder's output is normalized. Default true.</summary>
-    public bool EncoderFinalNorm { get; init; } = true;
 
     /// <summary>Non-linearity of the feed-forward branches. Default GELU with the error function.</summary>
     public ActivationKind Activation { get; init; } = ActivationKind.Gelu;
@@ -114,28 +75,20 @@ public sealed partial record RetroConfig
     /// <summary>Whether decoder attention and feed-forward read the same input and are added together, as in GPT-NeoX. Default false. Chunked cross-attention reads the state after self-attention either way.</summary>
     public bool ParallelResidual { get; init; }
 
-    /// <summary>Whether keys of chunked cross-attention also see the retrieved token before: key_t = W_k e_t + W_k' e_(t−1), within each neighbor. Default false; beyond the paper.</summary>
-    public bool ShiftedKeys { get; init; }
-
-    /// <summary>
-    /// Width between the two factors of every projection of chunked cross-attention, which is then a product of two narrow matrices (as in arXiv 2106.09685); null: full matrices. Default null; beyond the paper.
-    /// </summary>
-    public int? CrossAttentionRank { get; init; }
-
     /// <summary>Share of values dropped in training, after the decoder's embedding and on every decoder branch's output. Default 0.</summary>
     public double Dropout { get; init; }
-
-    /// <summary>The same for the encoder. Default 0.</summary>
-    public double EncoderDropout { get; init; }
 
     /// <summary>Fresh output projections of branches are drawn at this share of 1/sqrt(fan-in). Default 0.05.</summary>
     public double InitialOutputScale { get; init; } = 0.05;
 
-    /// <summary>Whether fresh output projections of chunked cross-attention are zero, so that retrieval changes nothing before the first training step. Default false.</summary>
-    public bool ZeroCrossAttentionOutput { get; init; }
-
     /// <summary>Whether the model retrieves: it has chunked cross-attention and an encoder.</summary>
-    public bool HasRetrieval => CrossAttentionLayers.Count > 0;
+    public bool HasRetrieval => Retrieval is not null;
+
+    /// <summary>Whether a layer of the decoder, from 1, has chunked cross-attention.</summary>
+    internal bool CrossAttends(int layer) => Retrieval is { } retrieval && retrieval.CrossAttentionLayers.Contains(layer);
+
+    /// <summary>Whether training drops values.</summary>
+    internal bool HasDropout => Dropout > 0 || Retrieval?.Encoder.Dropout > 0;
 
     /// <summary>Heads of keys and values in decoder self-attention.</summary>
     internal int SelfAttentionKeyValueHeads => KeyValueHeads ?? Heads;
@@ -144,11 +97,11 @@ public sealed partial record RetroConfig
     internal int RotarySize => (int)(HeadSize * RotaryFraction);
 
     /// <summary>Positions of encoder and chunked cross-attention, with the default resolved.</summary>
-    internal PositionKind EffectiveRetrievalPositions => RetrievalPositions
+    internal PositionKind EffectiveRetrievalPositions => Retrieval?.Positions
         ?? (Positions is PositionKind.Learned or PositionKind.None ? PositionKind.Rotary : Positions);
 
     /// <summary>Whether the encoder needs a projection from the shared embedding's width to its own.</summary>
-    internal bool ProjectsSharedEmbedding => ShareEncoderEmbedding && EncoderWidth != Width;
+    internal bool ProjectsSharedEmbedding => Retrieval is { Encoder: { ShareEmbedding: true } encoder } && encoder.Width != Width;
 
     /// <summary>Whether the feed-forward branch has a gate matrix.</summary>
     internal bool IsGated => Activation is ActivationKind.SwiGlu or ActivationKind.GeGlu;

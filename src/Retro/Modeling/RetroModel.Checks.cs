@@ -37,8 +37,8 @@ public sealed partial class RetroModel
         }
 
         CheckRetrieves();
-        Guard.Shape(neighbors, nameof(neighbors), "[B, C, K, R]", [tokens.shape[0], null, null, Config.RetrievedLength]);
-        long complete = tokens.shape[1] / Config.ChunkLength;
+        Guard.Shape(neighbors, nameof(neighbors), "[B, C, K, R]", [tokens.shape[0], null, null, Config.Retrieval!.RetrievedLength]);
+        long complete = tokens.shape[1] / Config.Retrieval!.ChunkLength;
         if (neighbors.shape[1] > complete || neighbors.shape[2] == 0)
         {
             throw new ShapeException(
@@ -58,7 +58,7 @@ public sealed partial class RetroModel
     {
         if (Encoder is null)
         {
-            throw new InvalidOperationException($"The model does not retrieve: its configuration has no {nameof(RetroConfig.CrossAttentionLayers)}. Pass no neighbors.");
+            throw new InvalidOperationException($"The model does not retrieve: its configuration has no {nameof(RetroConfig.Retrieval)}. Pass no neighbors.");
         }
     }
 

@@ -99,7 +99,7 @@ public sealed partial class RetroModel
                     ReadNeighbors(cache, cache.KeepStates(h), neighbors, valid);
                     if (cache.Mask(x.dtype) is { } mask)
                     {
-                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.RetrievedLength, cache.Tables, mask, x.dtype);
+                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.Retrieval!.RetrievedLength, cache.Tables, mask, x.dtype);
                         crossPlan.MoveToOuterDisposeScope();
                     }
                 }
@@ -145,7 +145,7 @@ public sealed partial class RetroModel
         List<Tensor> last = [], masks = [];
         for (int row = 0; row < lengths.Length; row++)
         {
-            long chunk = (lengths[row] / Config.ChunkLength) - 1;
+            long chunk = (lengths[row] / Config.Retrieval!.ChunkLength) - 1;
             if (chunk >= 0 && chunk < chunks)
             {
                 rows.Add(row);
@@ -172,7 +172,7 @@ public sealed partial class RetroModel
             throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));
         }
 
-        if (training && (Config.Dropout > 0 || Config.EncoderDropout > 0))
+        if (training && Config.HasDropout)
         {
             throw new InvalidOperationException("The model is in training mode and would drop values; call eval() before decoding.");
         }
@@ -194,7 +194,7 @@ public sealed partial class RetroModel
         }
 
         CheckRetrieves();
-        Guard.Shape(neighbors, nameof(neighbors), "[B, K, R]", [cache.Rows, null, Config.RetrievedLength]);
+        Guard.Shape(neighbors, nameof(neighbors), "[B, K, R]", [cache.Rows, null, Config.Retrieval!.RetrievedLength]);
         if (neighbors.shape[1] == 0)
         {
             throw new ShapeException(nameof(neighbors), "[B, K, R] with K at least 1 (null for none)", neighbors.shape);

@@ -48,7 +48,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         register_module("decoder", new Stack("decoder", _layers, _norm));
         if (config.HasRetrieval)
         {
-            register_module("encoder", Encoder = new(config, config.ShareEncoderEmbedding ? _embedding : null, dtype, device));
+            register_module("encoder", Encoder = new(config, config.Retrieval!.Encoder.ShareEmbedding ? _embedding : null, dtype, device));
         }
 
         if (!config.TieEmbeddings)
@@ -124,7 +124,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
                     if (crossPlan is null)
                     {
                         long chunks = neighbors.shape[1];
-                        encoded = Encoder!.call(neighbors, h.narrow(1, 0, chunks * Config.ChunkLength), valid);
+                        encoded = Encoder!.call(neighbors, h.narrow(1, 0, chunks * Config.Retrieval!.ChunkLength), valid);
                         scope.MoveToOuter(encoded);
                         if (encodeOnly)
                         {

@@ -171,24 +171,7 @@ public sealed partial class Retrofit
     // The hash is of the weights; what config.json says of their use has to be the same too.
     private static void RequireDecoder(string path, RetroConfig fitted, PretrainedDecoder decoder)
     {
-        RetroConfig now = decoder.Model.Config;
-        RetroConfig expected = now with
-        {
-            CrossAttentionLayers = fitted.CrossAttentionLayers,
-            ChunkLength = fitted.ChunkLength,
-            RetrievedLength = fitted.RetrievedLength,
-            Neighbors = fitted.Neighbors,
-            EncoderWidth = fitted.EncoderWidth,
-            EncoderLayers = fitted.EncoderLayers,
-            EncoderHeads = fitted.EncoderHeads,
-            EncoderHeadSize = fitted.EncoderHeadSize,
-            EncoderFeedForwardSize = fitted.EncoderFeedForwardSize,
-            EncoderCrossAttentionLayers = fitted.EncoderCrossAttentionLayers,
-            ShareEncoderEmbedding = fitted.ShareEncoderEmbedding,
-            ShiftedKeys = fitted.ShiftedKeys,
-            CrossAttentionRank = fitted.CrossAttentionRank,
-            ZeroCrossAttentionOutput = fitted.ZeroCrossAttentionOutput,
-        };
+        RetroConfig expected = decoder.Model.Config with { Retrieval = fitted.Retrieval };
         if (expected != fitted)
         {
             throw new CheckpointException($"{path} was fitted onto a decoder with another configuration: then {fitted}, now {expected}. Load it onto the decoder it was fitted onto.");

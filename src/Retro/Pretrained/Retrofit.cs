@@ -41,14 +41,24 @@ public sealed partial class Retrofit : IDisposable
 
     /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
-    /// <param name="options">What to add and what to freeze; null for the defaults.</param>
-    /// <exception cref="RetroConfigException">The options do not fit the decoder; every fault is listed.</exception>
-    public static Retrofit From(PretrainedDecoder decoder, RetrofitOptions? options = null)
+    /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first, whatever <see cref="RetrievalConfig.ZeroOutput"/> says.</param>
+    /// <param name="unfreeze">What of the decoder is trained too.</param>
+    /// <exception cref="RetroConfigException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
+    public static Retrofit From(PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing)
     {
         ArgumentNullException.ThrowIfNull(decoder);
-        options ??= new();
-        RetroConfig config = options.Apply(decoder.Model.Config);
-        return Make(decoder, config, options.Unfreeze);
+        if (decoder.Model.Config.HasRetrieval)
+        {
+            throw new RetroConfigException(["The decoder retrieves already; RETROfitting starts from one that does not."]);
+        }
+
+        if (!Enum.IsDefined(unfreeze))
+        {
+            throw new ArgumentOutOfRangeException(nameof(unfreeze), unfreeze, $"Expected one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}.");
+        }
+
+        RetroConfig config = decoder.Model.Config with { Retrieval = (retrieval ?? RetrievalConfig.For(decoder.Model.Config)) with { ZeroOutput = true } };
+        return Make(decoder, config.Validate(), unfreeze);
     }
 
     /// <summary>Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the same to the bit.</summary>

@@ -181,7 +181,7 @@ public sealed partial class Trainer : IDisposable
     private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
-        int together = HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
+        int together = Model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
         double[] losses = new double[batches.Count];
         if (together == 1)
         {
@@ -241,12 +241,10 @@ public sealed partial class Trainer : IDisposable
         return share == 1 ? mean : mean.Times(share);
     }
 
-    private bool HasDropout => Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0;
-
     /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
     private void SeedDropout(int batch)
     {
-        if (HasDropout)
+        if (Model.Config.HasDropout)
         {
             manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)Options.Seed) + (ulong)StepsDone) + (ulong)batch) >> 1));
         }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Training;
@@ -8,7 +9,7 @@ namespace Retro.Training;
 /// <summary>What a checkpoint knows of the training besides its tensors.</summary>
 internal sealed record TrainingState
 {
-    public const int CurrentFormatVersion = 1;
+    public const int CurrentFormatVersion = 2;
 
     private static readonly JsonSerializerOptions Json = new()
     {
@@ -38,7 +39,7 @@ internal sealed record TrainingState
 
     public required IReadOnlyDictionary<string, long> OptimizerSteps { get; init; }
 
-    public static JsonObject Describe<T>(T value) => JsonSerializer.SerializeToNode(value, Json)!.AsObject();
+    public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, Json)!.AsObject();
 
     public static TrainingState Parse(string text, string path)
     {
@@ -52,9 +53,9 @@ internal sealed record TrainingState
             throw new CheckpointException($"The state of the training in {path} cannot be read: {exception.Message} Use another checkpoint.", exception);
         }
 
-        if (state is null || state.FormatVersion != CurrentFormatVersion)
+        if (state is null || state.FormatVersion is not (1 or CurrentFormatVersion))
         {
-            throw new CheckpointException($"The state of the training in {path} has format version {state?.FormatVersion}; this version reads {CurrentFormatVersion}.");
+            throw new CheckpointException($"The state of the training in {path} has format version {state?.FormatVersion}; this version reads 1 and {CurrentFormatVersion}.");
         }
 
         if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.Elapsed < TimeSpan.Zero)
@@ -68,21 +69,59 @@ internal sealed record TrainingState
     /// <summary>Refuses a model of another configuration, naming each value that differs.</summary>
     public void RequireConfig(RetroConfig config, string path)
     {
-        JsonObject now = Describe(config), unset = Describe(new RetroConfig());
-        string[] differences =
-        [
-            // A value that the checkpoint's writer did not know had its default.
-            .. now.Select(pair => (Name: pair.Key, Stored: Config.TryGetPropertyValue(pair.Key, out JsonNode? stored) ? stored : unset[pair.Key], Now: pair.Value))
-                .Where(item => !JsonNode.DeepEquals(item.Stored, item.Now))
-                .Select(item => $"{item.Name} {Text(item.Stored)} (model: {Text(item.Now)})"),
-        ];
-        if (differences.Length > 0)
+        RetroConfig stored = RetroConfigJson.Read((FormatVersion == 1 ? FirstFormat(Config) : Config).ToJsonString());
+        if (stored == config)
         {
-            throw new CheckpointException($"{path} is of a model of another configuration: {string.Join(", ", differences)}. Make the model with the checkpoint's configuration.");
+            return;
+        }
+
+        Dictionary<string, string> then = [], now = [];
+        Flatten(JsonNode.Parse(RetroConfigJson.Write(stored)), "", then);
+        Flatten(JsonNode.Parse(RetroConfigJson.Write(config)), "", now);
+        IEnumerable<string> differences = then.Keys.Union(now.Keys)
+            .Where(name => then.GetValueOrDefault(name) != now.GetValueOrDefault(name))
+            .Select(name => $"{name} {then.GetValueOrDefault(name, "none")} (model: {now.GetValueOrDefault(name, "none")})");
+        throw new CheckpointException($"{path} is of a model of another configuration: {string.Join(", ", differences)}. Make the model with the checkpoint's configuration.");
+    }
+
+    public static JsonObject Describe(RetroConfig config) => JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject();
+
+    // Format version 1 wrote the configuration's properties by their own names.
+    private static JsonObject FirstFormat(JsonObject config)
+    {
+        JsonObject snake = Snake(config).AsObject();
+        snake["model_type"] = "retro";
+        snake["format_version"] = 1;
+        string[] computed = ["has_retrieval"];
+        foreach (string name in computed)
+        {
+            snake.Remove(name);
+        }
+
+        return snake;
+
+        static JsonNode Snake(JsonNode node) => node switch
+        {
+            JsonObject many => new JsonObject(many.Select(pair => KeyValuePair.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(pair.Key), pair.Value is null ? null : Snake(pair.Value)))),
+            JsonValue value when value.TryGetValue(out string? text) => JsonValue.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(text)),
+            _ => node.DeepClone(),
+        };
+    }
+
+    private static void Flatten(JsonNode? node, string name, Dictionary<string, string> values)
+    {
+        if (node is JsonObject many)
+        {
+            foreach ((string key, JsonNode? value) in many)
+            {
+                Flatten(value, name.Length == 0 ? key : $"{name}.{key}", values);
+            }
+        }
+        else
+        {
+            values[name] = node?.ToJsonString() ?? "none";
         }
     }
 
     public override string ToString() => JsonSerializer.Serialize(this, Json);
-
-    private static string Text(JsonNode? node) => node?.ToJsonString() ?? "none";
 }

@@ -21,16 +21,15 @@ public sealed class BitsPerByteTests : IDisposable
         Heads = 2,
         HeadSize = 4,
         FeedForwardSize = 16,
-        ChunkLength = M,
-        RetrievedLength = 2 * M,
-        Neighbors = 2,
-        CrossAttentionLayers = [1, 2],
-        EncoderWidth = 8,
-        EncoderLayers = 1,
-        EncoderHeads = 2,
-        EncoderHeadSize = 4,
-        EncoderFeedForwardSize = 16,
         InitialOutputScale = 1,
+        Retrieval = new()
+        {
+            ChunkLength = M,
+            RetrievedLength = 2 * M,
+            Neighbors = 2,
+            CrossAttentionLayers = [1, 2],
+            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
+        },
     };
 
     private readonly TestDatabases _databases = new();

@@ -21,8 +21,11 @@ public sealed class RetroGeneratorTests : IDisposable
     private static readonly RetroConfig s_config = (RetroConfig.Tiny with
     {
         VocabularySize = s_tokenizer.VocabularySize + 4, // padded, as many are
-        Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, EncoderWidth = 16, EncoderHeads = 2, EncoderHeadSize = 8, EncoderFeedForwardSize = 32,
-        ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, TieEmbeddings = false, InitialOutputScale = 1,
+        Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, TieEmbeddings = false, InitialOutputScale = 1,
+        Retrieval = RetroConfig.Tiny.Retrieval! with
+        {
+            ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+        },
     }).Validate();
 
     private static readonly string[] s_texts =
@@ -307,7 +310,7 @@ public sealed class RetroGeneratorTests : IDisposable
             using IDisposable guard = no_grad();
             using DisposeScope scope = NewDisposeScope();
             int chunks = options.Retrieval ? tokens.Count / ChunkLength : 0;
-            int neighbors = s_config.Neighbors, length = s_config.RetrievedLength;
+            int neighbors = s_config.Retrieval!.Neighbors, length = s_config.Retrieval!.RetrievedLength;
             long[] found = new long[chunks * neighbors];
             long[] ids = new long[found.Length * length];
             bool[] valid = new bool[ids.Length];

@@ -18,7 +18,7 @@ public class CausalityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long chunk = config.ChunkLength, length = (4 * chunk) + (chunk / 2);
+        long chunk = config.Retrieval!.ChunkLength, length = (4 * chunk) + (chunk / 2);
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         Tensor neighbors = ModelCase.Neighbors(config, 1, length, 2).Neighbors;
         Tensor before = model.call(tokens, neighbors, null);
@@ -40,7 +40,7 @@ public class CausalityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long length = (3 * config.ChunkLength) + 2;
+        long length = (3 * config.Retrieval!.ChunkLength) + 2;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, length, 2);
         Tensor before = model.call(tokens, neighbors, valid);
@@ -65,9 +65,9 @@ public class CausalityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        int[][] database = [.. Enumerable.Range(0, 60).Select(_ => ModelCase.Tokens(config, 1, config.RetrievedLength).data<long>().Select(id => (int)id).ToArray())];
-        using Bm25Index index = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, Math.Min(config.ChunkLength, config.RetrievedLength)));
-        long length = 4 * config.ChunkLength;
+        int[][] database = [.. Enumerable.Range(0, 60).Select(_ => ModelCase.Tokens(config, 1, config.Retrieval!.RetrievedLength).data<long>().Select(id => (int)id).ToArray())];
+        using Bm25Index index = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, Math.Min(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength)));
+        long length = 4 * config.Retrieval!.ChunkLength;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         Tensor retrieved = Retrieve(index, database, tokens, config);
         Tensor before = model.call(tokens, retrieved, null);
@@ -92,10 +92,10 @@ public class CausalityTests
     [InlineData("r below m")]
     public void P04_gradients_flow_where_outputs_may_depend_and_nowhere_else(string name)
     {
-        RetroConfig config = ModelCase.Config(name) with { ShareEncoderEmbedding = false };
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { Encoder = retrieval.Encoder with { ShareEmbedding = false } });
         using DisposeScope scope = NewDisposeScope();
         using RetroModel model = ModelCase.Model(config);
-        long chunk = config.ChunkLength, length = (3 * chunk) + 1;
+        long chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + 1;
         Tensor tokens = randperm(config.VocabularySize, ScalarType.Int64).narrow(0, 0, length).view(1, length);
         Tensor neighbors = ModelCase.Neighbors(config, 1, length, 2).Neighbors;
         TorchSharp.Modules.Parameter embedding = model.get_parameter("embedding.weight")!;
@@ -121,9 +121,9 @@ public class CausalityTests
         manual_seed(3);
         using ChunkedCrossAttention layer = new(config, ScalarType.Float64);
         ModelCase.Randomize(layer);
-        long chunk = config.ChunkLength, length = (3 * chunk) + (chunk / 2), chunks = length / chunk;
+        long chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + (chunk / 2), chunks = length / chunk;
         Tensor x = randn([1, length, config.Width], ScalarType.Float64);
-        Tensor encoded = randn([1, chunks, 2, config.RetrievedLength, config.EncoderWidth], ScalarType.Float64, requires_grad: true);
+        Tensor encoded = randn([1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], ScalarType.Float64, requires_grad: true);
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, length, chunks, 2, null, ScalarType.Float64, CPU);
 
         for (long p = 0; p < length; p++)
@@ -148,11 +148,11 @@ public class CausalityTests
     [MemberData(nameof(Names))]
     public void P05_with_cross_attention_in_the_last_layer_alone_a_chunk_acts_on_its_direct_span_alone(string name)
     {
-        RetroConfig config = ModelCase.Config(name) with { CrossAttentionLayers = [3] };
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { CrossAttentionLayers = [3] });
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long chunk = config.ChunkLength, length = 5 * chunk;
+        long chunk = config.Retrieval!.ChunkLength, length = 5 * chunk;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         Tensor neighbors = ModelCase.Neighbors(config, 1, length, 2).Neighbors;
         Tensor before = model.call(tokens, neighbors, null);
@@ -172,14 +172,14 @@ public class CausalityTests
     {
         long[] ids = tokens.data<long>().ToArray();
         List<long> found = [];
-        for (int start = 0; start + config.ChunkLength <= ids.Length; start += config.ChunkLength)
+        for (int start = 0; start + config.Retrieval!.ChunkLength <= ids.Length; start += config.Retrieval!.ChunkLength)
         {
             long[] documents = new long[2];
-            index.Search(ids.AsSpan(start, config.ChunkLength).ToArray().Select(id => (int)id).ToArray(), documents, new double[2]);
+            index.Search(ids.AsSpan(start, config.Retrieval!.ChunkLength).ToArray().Select(id => (int)id).ToArray(), documents, new double[2]);
             // A chunk of a single token may be found in fewer than two documents; the first one then stands for what is missing.
             found.AddRange(documents.SelectMany(document => database[Math.Max(document, 0)]).Select(id => (long)id));
         }
 
-        return tensor(found.ToArray()).view(1, -1, 2, config.RetrievedLength);
+        return tensor(found.ToArray()).view(1, -1, 2, config.Retrieval!.RetrievedLength);
     }
 }

@@ -36,7 +36,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     public void Activation_memory_is_linear_in_the_sequence(PositionKind positions)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux() && NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "mallinfo2", out _), "The memory that a process has in use is asked of glibc.");
-        RetroConfig config = RetroConfig.Mini with { Width = 64, Heads = 4, HeadSize = 16, EncoderWidth = 64, ChunkLength = 32, RetrievedLength = 64, RetrievalPositions = positions };
+        RetroConfig config = RetroConfig.Mini with { Width = 64, Heads = 4, HeadSize = 16, Retrieval = RetroConfig.Mini.Retrieval! with { ChunkLength = 32, RetrievedLength = 64, Positions = positions, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Width = 64 } } };
         using ChunkedCrossAttention layer = new(config);
         Grown(layer, config, 512);
         double small = Grown(layer, config, 2048), large = Grown(layer, config, 8192);
@@ -44,15 +44,15 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 
         // Logits are [H, T, K·R]: 4 times the tokens, 4 times the memory. Of a square of the sequence it would be 16 times.
         Assert.InRange(large / small, 3, 5);
-        Assert.True(small > sizeof(float) * 2048.0 * config.Heads * 2 * config.RetrievedLength, "Less memory than the logits take: the test measures nothing.");
+        Assert.True(small > sizeof(float) * 2048.0 * config.Heads * 2 * config.Retrieval!.RetrievedLength, "Less memory than the logits take: the test measures nothing.");
     }
 
     // What the process holds more of while the graph of a forward pass is kept.
     private static double Grown(ChunkedCrossAttention layer, RetroConfig config, long tokens)
     {
         using DisposeScope scope = NewDisposeScope();
-        long chunks = tokens / config.ChunkLength;
-        Tensor x = randn(1, tokens, config.Width), encoded = randn([1, chunks, 2, config.RetrievedLength, config.EncoderWidth], requires_grad: true);
+        long chunks = tokens / config.Retrieval!.ChunkLength;
+        Tensor x = randn(1, tokens, config.Width), encoded = randn([1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], requires_grad: true);
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, tokens, chunks, 2, null, ScalarType.Float32, CPU);
         LiveTensors.Settled();
         long before = InUse();
@@ -82,8 +82,10 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     {
         RetroConfig config = RetroConfig.Tiny with
         {
-            Width = 6, Heads = 2, HeadSize = 4, EncoderWidth = 8, ChunkLength = sizes.Chunk, RetrievedLength = sizes.Retrieved,
-            RetrievalPositions = sizes.Positions, ShiftedKeys = sizes.Shifted,
+            Width = 6,
+            Heads = 2,
+            HeadSize = 4,
+            Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = sizes.Chunk, RetrievedLength = sizes.Retrieved, Positions = sizes.Positions, ShiftedKeys = sizes.Shifted, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 8 } },
         };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
@@ -92,7 +94,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         ModelCase.Randomize(layer);
         long chunks = Math.Max(0, (sizes.Tokens / sizes.Chunk) - sizes.MissingChunks);
         Tensor x = randn([2, sizes.Tokens, config.Width], ScalarType.Float64);
-        Tensor encoded = randn([2, chunks, sizes.Neighbors, sizes.Retrieved, config.EncoderWidth], ScalarType.Float64);
+        Tensor encoded = randn([2, chunks, sizes.Neighbors, sizes.Retrieved, config.Retrieval!.Encoder.Width], ScalarType.Float64);
         Tensor? valid = sizes.Masked ? rand([2, chunks, sizes.Neighbors, sizes.Retrieved], ScalarType.Float64).ge(0.5) : null;
 
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, sizes.Tokens, chunks, sizes.Neighbors, valid, ScalarType.Float64, CPU);
@@ -103,7 +105,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 
     private static Tensor Literal(RetroConfig config, Dictionary<string, Tensor> weights, Tensor x, Tensor encoded, Tensor? valid)
     {
-        long chunk = config.ChunkLength, heads = config.Heads, size = config.HeadSize;
+        long chunk = config.Retrieval!.ChunkLength, heads = config.Heads, size = config.HeadSize;
         Tensor output = zeros_like(x);
         Tensor Project(string name, Tensor vector) => weights[$"{name}.weight"].matmul(vector).view(heads, size);
         Tensor normed = x * (x.square().mean([-1], keepdim: true) + config.NormEpsilon).rsqrt() * weights["norm.weight"];
@@ -121,7 +123,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                 List<Tensor> logits = [], values = [];
                 for (long j = 0; j < encoded.shape[2]; j++)
                 {
-                    for (long b = 0; b < config.RetrievedLength; b++)
+                    for (long b = 0; b < config.Retrieval!.RetrievedLength; b++)
                     {
                         if (valid is not null && !valid[row, e, j, b].ToBoolean())
                         {
@@ -129,7 +131,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                         }
 
                         Tensor token = encoded[row, e, j, b], k = Project("k", token);
-                        if (config.ShiftedKeys && b > 0 && (valid is null || valid[row, e, j, b - 1].ToBoolean()))
+                        if (config.Retrieval!.ShiftedKeys && b > 0 && (valid is null || valid[row, e, j, b - 1].ToBoolean()))
                         {
                             k = k + Project("k_shifted", encoded[row, e, j, b - 1]);
                         }
@@ -152,12 +154,12 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 
     private static Tensor Logit(RetroConfig config, Dictionary<string, Tensor> weights, Tensor q, Tensor k, long a, long b)
     {
-        switch (config.RetrievalPositions)
+        switch (config.Retrieval!.Positions)
         {
             case PositionKind.Rotary:
-                return (Turn(q, a + config.ChunkLength - 1) * Turn(k, b)).sum(-1);
+                return (Turn(q, a + config.Retrieval!.ChunkLength - 1) * Turn(k, b)).sum(-1);
             case PositionKind.TransformerXl:
-                double distance = a - b + config.ChunkLength - 1;
+                double distance = a - b + config.Retrieval!.ChunkLength - 1;
                 int half = config.Width / 2;
                 double[] sinusoid = [.. Enumerable.Range(0, config.Width).Select(i => distance * Math.Pow(10_000, -2.0 * (i % half) / config.Width)).Select((angle, i) => i < half ? Math.Sin(angle) : Math.Cos(angle))];
                 Tensor position = weights["r.weight"].matmul(tensor(sinusoid)).view(q.shape);

@@ -21,14 +21,14 @@ public class DecodingTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long length = (3 * config.ChunkLength) + 2;
+        long length = (3 * config.Retrieval!.ChunkLength) + 2;
         Tensor tokens = ModelCase.Tokens(config, 2, length);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, length, 2);
         Tensor whole = model.call(tokens, neighbors, valid);
 
         for (long t = 1; t <= length; t++)
         {
-            long chunks = t / config.ChunkLength;
+            long chunks = t / config.Retrieval!.ChunkLength;
             Tensor prefix = model.call(tokens.narrow(1, 0, t), neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
             Assert.InRange(ModelCase.Distance(whole.narrow(1, 0, t), prefix), 0, Rounding);
         }
@@ -42,18 +42,18 @@ public class DecodingTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long length = (3 * config.ChunkLength) + 2;
+        long length = (3 * config.Retrieval!.ChunkLength) + 2;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, length, 2);
         Tensor whole = model.call(tokens, neighbors, valid);
 
-        for (long start = 0; start <= (2 * config.ChunkLength) + 1; start++)
+        for (long start = 0; start <= (2 * config.Retrieval!.ChunkLength) + 1; start++)
         {
             // A small capacity, so that it has to grow on the way.
             using DecodingCache cache = model.NewCache(1, capacity: 2);
             if (start > 0)
             {
-                long chunks = start / config.ChunkLength;
+                long chunks = start / config.Retrieval!.ChunkLength;
                 Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
                 Assert.InRange(ModelCase.Distance(whole.select(1, start - 1), logits), 0, Rounding);
             }
@@ -61,8 +61,8 @@ public class DecodingTests
             for (long t = start; t < length; t++)
             {
                 bool completes = cache.CompletesChunk(0);
-                Assert.Equal((t + 1) % config.ChunkLength == 0, completes);
-                long chunk = ((t + 1) / config.ChunkLength) - 1;
+                Assert.Equal((t + 1) % config.Retrieval!.ChunkLength == 0, completes);
+                long chunk = ((t + 1) / config.Retrieval!.ChunkLength) - 1;
                 Tensor logits = completes
                     ? model.Step(cache, tokens.select(1, t), neighbors.select(1, chunk), valid.select(1, chunk))
                     : model.Step(cache, tokens.select(1, t));
@@ -97,14 +97,14 @@ public class DecodingTests
             double largest = 0;
             if (drawn.Start > 0)
             {
-                long chunks = drawn.Start / config.ChunkLength;
+                long chunks = drawn.Start / config.Retrieval!.ChunkLength;
                 Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, drawn.Start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
                 largest = ModelCase.Distance(whole.select(1, drawn.Start - 1), logits);
             }
 
             for (long t = drawn.Start; t < drawn.Length; t++)
             {
-                long chunk = ((t + 1) / config.ChunkLength) - 1;
+                long chunk = ((t + 1) / config.Retrieval!.ChunkLength) - 1;
                 Tensor logits = cache.CompletesChunk(0)
                     ? model.Step(cache, tokens.select(1, t), neighbors.select(1, chunk), valid.select(1, chunk))
                     : model.Step(cache, tokens.select(1, t));
@@ -123,7 +123,7 @@ public class DecodingTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        int chunk = config.ChunkLength, steps = chunk + 3;
+        int chunk = config.Retrieval!.ChunkLength, steps = chunk + 3;
         int[] prompts = [1, chunk, (2 * chunk) + 1, chunk + 2];
         int longest = prompts.Max(), length = longest + steps, chunks = length / chunk;
         Tensor tokens = ModelCase.Tokens(config, prompts.Length, length);
@@ -138,8 +138,8 @@ public class DecodingTests
             long[] at = [.. prompts.Select(prompt => (long)prompt + step)];
             Tensor next = tokens.gather(1, tensor(at).view(-1, 1)).view(-1);
             Tensor places = tensor(at.Select(t => Math.Clamp(((t + 1) / chunk) - 1, 0, chunks - 1)).ToArray()).view(-1, 1, 1, 1);
-            Tensor now = neighbors.gather(1, places.expand(-1, 1, 3, config.RetrievedLength)).squeeze(1);
-            Tensor nowValid = valid.gather(1, places.expand(-1, 1, 3, config.RetrievedLength)).squeeze(1);
+            Tensor now = neighbors.gather(1, places.expand(-1, 1, 3, config.Retrieval!.RetrievedLength)).squeeze(1);
+            Tensor nowValid = valid.gather(1, places.expand(-1, 1, 3, config.Retrieval!.RetrievedLength)).squeeze(1);
             Compare(whole, model.Step(cache, next, now, nowValid), prompts, step + 1);
         }
 
@@ -160,7 +160,7 @@ public class DecodingTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long chunk = config.ChunkLength, length = 5 * chunk;
+        long chunk = config.Retrieval!.ChunkLength, length = 5 * chunk;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
         int[] counts = [3, 1, 5, 2, 4];
         Tensor neighbors = ModelCase.Neighbors(config, 1, length, 5).Neighbors;
@@ -256,7 +256,7 @@ public class DecodingTests
 
         long before = LiveTensors.Settled();
         using (DecodingCache cache = model.NewCache(1, capacity: 16))
-        using (Tensor token = tensor(new long[] { 3 }), neighbors = zeros([1, 2, config.RetrievedLength], ScalarType.Int64))
+        using (Tensor token = tensor(new long[] { 3 }), neighbors = zeros([1, 2, config.Retrieval!.RetrievedLength], ScalarType.Int64))
         {
             long place = 2L * config.Layers * config.Heads * config.HeadSize * sizeof(double);
             model.Step(cache, token, neighbors).Dispose();
@@ -266,7 +266,7 @@ public class DecodingTests
             {
                 long bytes = cache.ByteLength, count = Tensor.TotalCount;
                 model.Step(cache, token, neighbors).Dispose();
-                if (t > config.ChunkLength)
+                if (t > config.Retrieval!.ChunkLength)
                 {
                     Assert.Equal(count, Tensor.TotalCount);
                     if (cache.ByteLength != bytes)

@@ -18,13 +18,13 @@ public class IdentityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength);
-        Tensor neighbors = ModelCase.Neighbors(config, 2, 3 * config.ChunkLength, 2).Neighbors;
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength);
+        Tensor neighbors = ModelCase.Neighbors(config, 2, 3 * config.Retrieval!.ChunkLength, 2).Neighbors;
 
         Tensor on = model.call(tokens, neighbors, null), off = model.call(tokens, null, null);
 
-        Assert.True(ModelCase.BitEqual(on.narrow(1, 0, config.ChunkLength - 1), off.narrow(1, 0, config.ChunkLength - 1)));
-        Assert.False(ModelCase.BitEqual(on.select(1, config.ChunkLength - 1), off.select(1, config.ChunkLength - 1)));
+        Assert.True(ModelCase.BitEqual(on.narrow(1, 0, config.Retrieval!.ChunkLength - 1), off.narrow(1, 0, config.Retrieval!.ChunkLength - 1)));
+        Assert.False(ModelCase.BitEqual(on.select(1, config.Retrieval!.ChunkLength - 1), off.select(1, config.Retrieval!.ChunkLength - 1)));
     }
 
     [Theory]
@@ -35,14 +35,14 @@ public class IdentityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        using RetroModel plain = new(config with { CrossAttentionLayers = [] }, ScalarType.Float64);
+        using RetroModel plain = new(config with { Retrieval = null }, ScalarType.Float64);
         Dictionary<string, Tensor> weights = model.state_dict();
         foreach ((string key, Tensor parameter) in plain.state_dict())
         {
             parameter.copy_(weights[key]);
         }
 
-        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.ChunkLength) + 1);
+        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.Retrieval!.ChunkLength) + 1);
 
         Assert.True(ModelCase.BitEqual(model.call(tokens, null, null), plain.call(tokens, null, null)));
         Assert.DoesNotContain(plain.state_dict().Keys, key => key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal));
@@ -55,12 +55,12 @@ public class IdentityTests
     [InlineData("gpt-neox")]
     public void P09_zero_output_projections_leave_the_base_as_it_is_and_training_the_rest_keeps_it_frozen(string name)
     {
-        RetroConfig config = ModelCase.Config(name) with { ZeroCrossAttentionOutput = true, ShareEncoderEmbedding = false };
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { ZeroOutput = true, Encoder = retrieval.Encoder with { ShareEmbedding = false } });
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
         using RetroModel model = new(config, ScalarType.Float64);
-        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength);
-        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 3 * config.ChunkLength, 2);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 3 * config.Retrieval!.ChunkLength, 2);
         Tensor off, on;
         using (no_grad())
         {
@@ -107,10 +107,10 @@ public class IdentityTests
     [MemberData(nameof(Names))]
     public void P10_a_chunk_whose_neighbors_are_all_masked_changes_nothing_forward_or_backward(string name)
     {
-        RetroConfig config = ModelCase.Config(name) with { CrossAttentionLayers = [3] };
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { CrossAttentionLayers = [3] });
         using DisposeScope scope = NewDisposeScope();
         using RetroModel model = ModelCase.Model(config);
-        long chunk = config.ChunkLength, length = 4 * chunk;
+        long chunk = config.Retrieval!.ChunkLength, length = 4 * chunk;
         Tensor tokens = ModelCase.Tokens(config, 2, length);
         Tensor neighbors = ModelCase.Neighbors(config, 2, length, 2).Neighbors;
         Tensor valid = ones(neighbors.shape, ScalarType.Bool);
@@ -138,11 +138,11 @@ public class IdentityTests
     [MemberData(nameof(Names))]
     public void P10_the_encoder_does_no_work_for_a_chunk_without_neighbors(string name)
     {
-        RetroConfig config = ModelCase.Config(name) with { ShareEncoderEmbedding = false };
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { Encoder = retrieval.Encoder with { ShareEmbedding = false } });
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength), neighbors = randint(config.VocabularySize - 1, [2, 3, 2, config.RetrievedLength], ScalarType.Int64);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength), neighbors = randint(config.VocabularySize - 1, [2, 3, 2, config.Retrieval!.RetrievedLength], ScalarType.Int64);
         Tensor valid = ones(neighbors.shape, ScalarType.Bool);
         Tensor before = model.Encode(tokens, neighbors, valid);
 

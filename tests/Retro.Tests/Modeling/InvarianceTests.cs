@@ -66,14 +66,14 @@ public class InvarianceTests
         manual_seed(2);
         using ChunkedCrossAttention layer = new(config, ScalarType.Float64);
         ModelCase.Randomize(layer);
-        long length = 2 * config.ChunkLength;
+        long length = 2 * config.Retrieval!.ChunkLength;
         Tensor x = randn([1, length, config.Width], ScalarType.Float64);
-        Tensor encoded = randn([1, 2, 2, config.RetrievedLength, config.EncoderWidth], ScalarType.Float64);
+        Tensor encoded = randn([1, 2, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], ScalarType.Float64);
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, length, 2, 2, null, ScalarType.Float64, CPU);
 
         double change = ModelCase.Distance(layer.call(x, encoded, plan), layer.call(x, encoded.flip(3), plan));
 
-        bool positioned = config.RetrievedLength > 1 && (config.RetrievalPositions ?? config.Positions) is not (PositionKind.None or PositionKind.Learned)
+        bool positioned = config.Retrieval!.RetrievedLength > 1 && (config.Retrieval!.Positions ?? config.Positions) is not (PositionKind.None or PositionKind.Learned)
             || name is "gpt-2";
         Assert.Equal(positioned, change > 1e-6);
     }
@@ -149,15 +149,15 @@ public class InvarianceTests
         manual_seed(6);
         using ChunkedCrossAttention layer = new(config, ScalarType.Float64);
         ModelCase.Randomize(layer);
-        long length = (2 * config.ChunkLength) - 1;
+        long length = (2 * config.Retrieval!.ChunkLength) - 1;
         Tensor x = randn([1, 1, config.Width], ScalarType.Float64).repeat(1, length, 1);
-        Tensor encoded = randn([1, 1, 1, config.RetrievedLength, config.EncoderWidth], ScalarType.Float64);
+        Tensor encoded = randn([1, 1, 1, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], ScalarType.Float64);
 
         Tensor output = layer.call(x, encoded, AttentionPlan.ChunkedCross(config, length, 1, 1, null, ScalarType.Float64, CPU));
 
-        for (long a = config.ChunkLength - 1; a < length; a++)
+        for (long a = config.Retrieval!.ChunkLength - 1; a < length; a++)
         {
-            for (long b = config.ChunkLength - 1; b < a; b++)
+            for (long b = config.Retrieval!.ChunkLength - 1; b < a; b++)
             {
                 Assert.True(ModelCase.Distance(output.select(1, a), output.select(1, b)) > 1e-9, $"{a} and {b}");
             }
@@ -185,7 +185,7 @@ public class InvarianceTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        long length = (3 * config.ChunkLength) + 1;
+        long length = (3 * config.Retrieval!.ChunkLength) + 1;
         Tensor tokens = ModelCase.Tokens(config, 3, length);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 3, length, count);
         body(model, tokens, neighbors, valid);

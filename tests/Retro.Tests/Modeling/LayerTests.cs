@@ -91,7 +91,7 @@ public class LayerTests
         RetroConfig config = ModelCase.Config("rotary");
         using DisposeScope scope = NewDisposeScope();
         using DecoderLayer layer = new(config, 2);
-        Tensor x = randn(2, 10, config.Width), encoded = randn([2, 2, 3, config.RetrievedLength, config.EncoderWidth]);
+        Tensor x = randn(2, 10, config.Width), encoded = randn([2, 2, 3, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width]);
         AttentionPlan plan = AttentionPlan.Causal(config, 10, ScalarType.Float32, CPU);
 
         Tensor on = layer.call(x, plan, encoded, AttentionPlan.ChunkedCross(config, 10, 2, 3, null, ScalarType.Float32, CPU)), off = layer.call(x, plan, null, null);
@@ -112,7 +112,7 @@ public class LayerTests
         RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
-        long b = 2, t = (2 * config.ChunkLength) + 1, c = 2, k = 3, r = config.RetrievedLength, m = config.ChunkLength, d = config.Width, e = config.EncoderWidth;
+        long b = 2, t = (2 * config.Retrieval!.ChunkLength) + 1, c = 2, k = 3, r = config.Retrieval!.RetrievedLength, m = config.Retrieval!.ChunkLength, d = config.Width, e = config.Retrieval!.Encoder.Width;
         Tensor x = randn(b, t, d), encoded = randn([b, c, k, r, e]), retrieved = randn([b * c, k, r, e]), states = randn(b * c, m, d);
         AttentionPlan causal = AttentionPlan.Causal(config, t, ScalarType.Float32, CPU), cross = AttentionPlan.ChunkedCross(config, t, c, k, null, ScalarType.Float32, CPU);
         AttentionPlan within = AttentionPlan.Encoder(config, null, ScalarType.Float32, CPU), toChunk = AttentionPlan.EncoderCross(config, k, ScalarType.Float32, CPU);
@@ -131,7 +131,7 @@ public class LayerTests
         Add(new FeedForward(config), layer => layer.call(x), b, t, d);
         Add(new DecoderSelfAttention(config), layer => layer.call(x, causal), b, t, d);
         Add(new ChunkedCrossAttention(config), layer => layer.call(x, encoded, cross), b, t, d);
-        Add(new DecoderLayer(config, config.CrossAttentionLayers[0]), layer => layer.call(x, causal, encoded, cross), b, t, d);
+        Add(new DecoderLayer(config, config.Retrieval!.CrossAttentionLayers[0]), layer => layer.call(x, causal, encoded, cross), b, t, d);
         Add(new EncoderSelfAttention(config), layer => layer.call(retrieved.view(-1, r, e), within), b * c * k, r, e);
         Add(new EncoderCrossAttention(config), layer => layer.call(retrieved, states, toChunk), b * c, k, r, e);
         Add(new EncoderLayer(config, 1), layer => layer.call(retrieved, states, within, toChunk), b * c, k, r, e);

@@ -62,8 +62,8 @@ public class LogLikelihoodTests
         RetroConfig config = RetroConfig.Tiny;
         using RetroModel model = new(config, ScalarType.Float64);
         model.eval();
-        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.ChunkLength);
-        Tensor neighbors = randint(config.VocabularySize, [2, 2, 1, config.RetrievedLength], ScalarType.Int64);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength);
+        Tensor neighbors = randint(config.VocabularySize, [2, 2, 1, config.Retrieval!.RetrievedLength], ScalarType.Int64);
         Tensor came = LogLikelihood.Of(model, tokens, neighbors);
         Tensor expected = model.call(tokens, neighbors, null).log_softmax(-1).narrow(1, 0, tokens.shape[1] - 1).gather(2, tokens.narrow(1, 1, tokens.shape[1] - 1).unsqueeze(-1)).squeeze(-1);
 

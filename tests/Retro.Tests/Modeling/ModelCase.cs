@@ -15,14 +15,13 @@ internal static class ModelCase
         Heads = 2,
         HeadSize = 4,
         FeedForwardSize = 20,
-        ChunkLength = 4,
-        RetrievedLength = 8,
-        CrossAttentionLayers = [2, 3],
-        EncoderWidth = 10,
-        EncoderLayers = 2,
-        EncoderHeads = 3,
-        EncoderHeadSize = 4,
-        EncoderFeedForwardSize = 16,
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            CrossAttentionLayers = [2, 3],
+            Encoder = new() { Width = 10, Layers = 2, Heads = 3, HeadSize = 4, FeedForwardSize = 16 },
+        },
     };
 
     private static readonly Dictionary<string, RetroConfig> s_configs = new()
@@ -30,30 +29,44 @@ internal static class ModelCase
         ["rotary"] = s_base,
         ["transformer-xl"] = s_base with { Positions = PositionKind.TransformerXl },
         ["transformer-xl, no biases"] = s_base with { Positions = PositionKind.TransformerXl, RelativeBiases = false, KeyValueHeads = 1, SlidingWindow = 5 },
-        ["m 1"] = s_base with { ChunkLength = 1, RetrievedLength = 3 },
-        ["m 1, transformer-xl"] = s_base with { ChunkLength = 1, RetrievedLength = 1, Positions = PositionKind.TransformerXl },
-        ["r = m"] = s_base with { RetrievedLength = 4, Positions = PositionKind.TransformerXl },
-        ["r below m"] = s_base with { ChunkLength = 5, RetrievedLength = 3, CrossAttentionLayers = [1], EncoderCrossAttentionLayers = [] },
-        ["shifted keys"] = s_base with { ShiftedKeys = true, ChunkLength = 3, RetrievedLength = 7 },
-        ["last layer alone"] = s_base with { CrossAttentionLayers = [3], EncoderCrossAttentionLayers = [1, 2] },
+        ["m 1"] = s_base with { Retrieval = s_base.Retrieval! with { ChunkLength = 1, RetrievedLength = 3 } },
+        ["m 1, transformer-xl"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { ChunkLength = 1, RetrievedLength = 1 } },
+        ["r = m"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { RetrievedLength = 4 } },
+        ["r below m"] = s_base with { Retrieval = s_base.Retrieval! with { ChunkLength = 5, RetrievedLength = 3, CrossAttentionLayers = [1], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [] } } },
+        ["shifted keys"] = s_base with { Retrieval = s_base.Retrieval! with { ShiftedKeys = true, ChunkLength = 3, RetrievedLength = 7 } },
+        ["last layer alone"] = s_base with { Retrieval = s_base.Retrieval! with { CrossAttentionLayers = [3], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [1, 2] } } },
         ["gpt-2"] = s_base with
         {
-            Positions = PositionKind.Learned, MaximumLength = 40, Norm = NormKind.LayerNorm, Activation = ActivationKind.GeluTanh,
-            QueryKeyValueBias = true, AttentionOutputBias = true, FeedForwardBias = true, TieEmbeddings = true, ShareEncoderEmbedding = true,
+            Positions = PositionKind.Learned,
+            MaximumLength = 40,
+            Norm = NormKind.LayerNorm,
+            Activation = ActivationKind.GeluTanh,
+            QueryKeyValueBias = true,
+            AttentionOutputBias = true,
+            FeedForwardBias = true,
+            TieEmbeddings = true,
+            Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { ShareEmbedding = true } },
         },
-        ["gpt-neox"] = s_base with { HeadSize = 8, RotaryFraction = 0.25, ParallelResidual = true, Norm = NormKind.LayerNorm, QueryKeyValueBias = true, RetrievalPositions = PositionKind.TransformerXl },
+        ["gpt-neox"] = s_base with { HeadSize = 8, RotaryFraction = 0.25, ParallelResidual = true, Norm = NormKind.LayerNorm, QueryKeyValueBias = true, Retrieval = s_base.Retrieval! with { Positions = PositionKind.TransformerXl } },
         ["llama"] = s_base with
         {
-            Heads = 4, KeyValueHeads = 2, Activation = ActivationKind.SwiGlu, SlidingWindow = 6, EncoderWidth = 12, ShareEncoderEmbedding = true,
+            Heads = 4,
+            KeyValueHeads = 2,
+            Activation = ActivationKind.SwiGlu,
+            SlidingWindow = 6,
             RotaryScaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, OriginalLength = 16 },
+            Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { Width = 12, ShareEmbedding = true } },
         },
-        ["no positions in retrieval"] = s_base with { RetrievalPositions = PositionKind.None, Positions = PositionKind.None, Activation = ActivationKind.GeGlu, EncoderFinalNorm = false },
-        ["learned in retrieval"] = s_base with { RetrievalPositions = PositionKind.Learned, RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 } },
+        ["no positions in retrieval"] = s_base with { Positions = PositionKind.None, Activation = ActivationKind.GeGlu, Retrieval = s_base.Retrieval! with { Positions = PositionKind.None, Encoder = s_base.Retrieval!.Encoder with { FinalNorm = false } } },
+        ["learned in retrieval"] = s_base with { RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 }, Retrieval = s_base.Retrieval! with { Positions = PositionKind.Learned } },
     };
 
     public static IEnumerable<TheoryDataRow<string>> Names => s_configs.Keys.Select(name => new TheoryDataRow<string>(name));
 
     public static RetroConfig Config(string name) => s_configs[name];
+
+    /// <summary>The configuration with another retrieval.</summary>
+    public static RetroConfig With(this RetroConfig config, Func<RetrievalConfig, RetrievalConfig> change) => config with { Retrieval = change(config.Retrieval!) };
 
     /// <summary>A model in float64 whose every parameter is drawn anew: biases, norms and output projections included.</summary>
     public static RetroModel Model(RetroConfig config, long seed = 1, ScalarType dtype = ScalarType.Float64)
@@ -80,11 +93,11 @@ internal static class ModelCase
     /// <summary>Neighbors of every complete chunk, and a mask with missing continuations, missing neighbors and, now and then, a chunk without any.</summary>
     public static (Tensor Neighbors, Tensor Valid) Neighbors(RetroConfig config, long batch, long length, long count)
     {
-        long chunks = length / config.ChunkLength;
-        Tensor neighbors = randint(config.VocabularySize, [batch, chunks, count, config.RetrievedLength], ScalarType.Int64);
-        Tensor filled = randint(config.RetrievedLength + 1, [batch, chunks, count, 1], ScalarType.Int64);
+        long chunks = length / config.Retrieval!.ChunkLength;
+        Tensor neighbors = randint(config.VocabularySize, [batch, chunks, count, config.Retrieval!.RetrievedLength], ScalarType.Int64);
+        Tensor filled = randint(config.Retrieval!.RetrievedLength + 1, [batch, chunks, count, 1], ScalarType.Int64);
         Tensor present = rand(batch, chunks, count, 1).ge(0.2).logical_and(rand(batch, chunks, 1, 1).ge(0.15));
-        return (neighbors, arange(config.RetrievedLength, ScalarType.Int64).lt(filled).logical_and(present));
+        return (neighbors, arange(config.Retrieval!.RetrievedLength, ScalarType.Int64).lt(filled).logical_and(present));
     }
 
     public static bool BitEqual(Tensor a, Tensor b) => a.shape.SequenceEqual(b.shape) && a.detach().contiguous().bytes.SequenceEqual(b.detach().contiguous().bytes);

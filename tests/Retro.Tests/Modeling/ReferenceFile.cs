@@ -35,16 +35,22 @@ internal sealed class ReferenceFile : IDisposable
             HeadSize = Number("head_size"),
             FeedForwardSize = Number("d_ffw"),
             Layers = Number("layers"),
-            EncoderWidth = Number("d_enc"),
-            EncoderHeads = Number("enc_heads"),
-            EncoderHeadSize = Number("enc_head_size"),
-            EncoderFeedForwardSize = Number("d_enc_ffw"),
-            EncoderLayers = Number("enc_layers"),
-            ChunkLength = Number("chunk"),
-            RetrievedLength = Number("neighbour"),
-            Neighbors = Number("k"),
-            CrossAttentionLayers = Numbers("cca_layers"),
-            EncoderCrossAttentionLayers = Numbers("enc_cross_layers"),
+            Retrieval = new()
+            {
+                ChunkLength = Number("chunk"),
+                RetrievedLength = Number("neighbour"),
+                Neighbors = Number("k"),
+                CrossAttentionLayers = Numbers("cca_layers"),
+                Encoder = new()
+                {
+                    Width = Number("d_enc"),
+                    Heads = Number("enc_heads"),
+                    HeadSize = Number("enc_head_size"),
+                    FeedForwardSize = Number("d_enc_ffw"),
+                    Layers = Number("enc_layers"),
+                    CrossAttentionLayers = Numbers("enc_cross_layers"),
+                },
+            },
             NormEpsilon = root.GetProperty("eps").GetDouble(),
             Positions = root.GetProperty("positions").GetString() switch
             {

@@ -23,7 +23,7 @@ public class RetroConfigTests
     [InlineData(nameof(RetroConfig.Paper7532M), "6979.32")]
     public void P30_baseline_counts_without_retrieval_are_the_papers(string preset, string millions)
     {
-        ParameterCounts counts = (RetroConfig.Presets[preset] with { CrossAttentionLayers = [] }).CountParameters();
+        ParameterCounts counts = (RetroConfig.Presets[preset] with { Retrieval = null }).CountParameters();
 
         Assert.Equal(millions, (counts.Matrices / 1e6).ToString("F2", System.Globalization.CultureInfo.InvariantCulture));
     }
@@ -55,17 +55,15 @@ public class RetroConfigTests
             Width = 0,
             KeyValueHeads = 3,
             HeadSize = 7,
-            CrossAttentionLayers = [2, 9],
-            EncoderCrossAttentionLayers = [2, 1],
             Dropout = 1,
             NormEpsilon = double.NaN,
-            Neighbors = 0,
             Activation = (ActivationKind)99,
+            Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2, 9], Neighbors = 0, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { CrossAttentionLayers = [2, 1] } },
         };
 
         RetroConfigException exception = Assert.Throws<RetroConfigException>(() => broken.Validate());
 
-        string[] named = ["Width 0", "KeyValueHeads 3", "HeadSize 7", "CrossAttentionLayers [2, 9]", "EncoderCrossAttentionLayers [2, 1]", "Dropout 1", "NormEpsilon NaN", "Neighbors 0", "Activation 99"];
+        string[] named = ["Width 0", "KeyValueHeads 3", "HeadSize 7", "CrossAttentionLayers [2, 9]", "Encoder.CrossAttentionLayers [2, 1]", "Dropout 1", "NormEpsilon NaN", "Neighbors 0", "Activation 99"];
         Assert.All(named, name => Assert.Contains(exception.Faults, fault => fault.Contains(name, StringComparison.Ordinal)));
     }
 
@@ -89,8 +87,8 @@ public class RetroConfigTests
     [Fact]
     public void Configurations_with_equal_values_are_equal()
     {
-        Assert.Equal(RetroConfig.Tiny, RetroConfig.Tiny with { CrossAttentionLayers = [2, 3] });
-        Assert.NotEqual(RetroConfig.Tiny, RetroConfig.Tiny with { CrossAttentionLayers = [2] });
+        Assert.Equal(RetroConfig.Tiny, RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2, 3] } });
+        Assert.NotEqual(RetroConfig.Tiny, RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2] } });
         Assert.Equal(LayerList.Every(6, 3, 14), [6, 9, 12]);
     }
 }

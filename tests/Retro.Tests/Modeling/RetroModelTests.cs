@@ -39,7 +39,7 @@ public class RetroModelTests
     public void Fresh_weights_have_the_deviation_that_the_doc_comment_says()
     {
         manual_seed(1);
-        using RetroModel model = new(RetroConfig.Mini with { TieEmbeddings = false, ShareEncoderEmbedding = false, QueryKeyValueBias = true });
+        using RetroModel model = new(RetroConfig.Mini with { TieEmbeddings = false, QueryKeyValueBias = true, Retrieval = RetroConfig.Mini.Retrieval! with { Encoder = RetroConfig.Mini.Retrieval!.Encoder with { ShareEmbedding = false } } });
         using IDisposable noGrad = no_grad();
         double Deviation(string name) => model.get_parameter(name)!.square().mean().sqrt().ToDouble();
 
@@ -70,8 +70,8 @@ public class RetroModelTests
         RetroConfig config = ModelCase.Config(name);
         using RetroModel model = ModelCase.Model(config);
         using DisposeScope scope = NewDisposeScope();
-        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.ChunkLength) + 1);
-        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, (2 * config.ChunkLength) + 1, 2);
+        Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.Retrieval!.ChunkLength) + 1);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, (2 * config.Retrieval!.ChunkLength) + 1, 2);
         long before = LiveTensors.Settled();
 
         Tensor on = model.call(tokens, neighbors, valid);
@@ -134,7 +134,7 @@ public class RetroModelTests
     [Fact]
     public void Dropout_acts_in_training_alone()
     {
-        RetroConfig config = ModelCase.Config("rotary") with { Dropout = 0.3, EncoderDropout = 0.3 };
+        RetroConfig config = ModelCase.Config("rotary").With(retrieval => retrieval with { Encoder = retrieval.Encoder with { Dropout = 0.3 } }) with { Dropout = 0.3 };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
@@ -151,7 +151,7 @@ public class RetroModelTests
     [Fact]
     public void Tied_embeddings_are_one_parameter_with_both_gradients()
     {
-        RetroConfig config = ModelCase.Config("rotary") with { TieEmbeddings = true, ShareEncoderEmbedding = true, EncoderWidth = 12, CrossAttentionLayers = [1, 2] };
+        RetroConfig config = ModelCase.Config("rotary").With(retrieval => retrieval with { CrossAttentionLayers = [1, 2], Encoder = retrieval.Encoder with { ShareEmbedding = true, Width = 12 } }) with { TieEmbeddings = true };
         using DisposeScope scope = NewDisposeScope();
         using RetroModel model = ModelCase.Model(config);
         Tensor tokens = full([1, 9], 3, ScalarType.Int64), neighbors = full([1, 2, 1, 8], 7, ScalarType.Int64);
@@ -183,7 +183,7 @@ public class RetroModelTests
     {
         RetroConfig config = ModelCase.Config("gpt-2");
         using DisposeScope scope = NewDisposeScope();
-        using RetroModel model = ModelCase.Model(config), plain = new(config with { CrossAttentionLayers = [] });
+        using RetroModel model = ModelCase.Model(config), plain = new(config with { Retrieval = null });
         Tensor tokens = ModelCase.Tokens(config, 2, 8), neighbors = ModelCase.Neighbors(config, 2, 8, 2).Neighbors, valid = ones(neighbors.shape, ScalarType.Bool);
         void Fails<T>(string expected, Tensor tokens, Tensor? neighbors, Tensor? valid, RetroModel? of = null)
             where T : Exception

@@ -12,7 +12,13 @@ namespace Retro.Tests.Pretrained;
 /// <summary>Property 9 of the specification: at step 0 ON, OFF and the original agree to the bit; frozen tensors stay for ever, and with them OFF.</summary>
 public sealed class RetrofitTests
 {
-    private static readonly RetrofitOptions s_small = new() { ChunkLength = 4, RetrievedLength = 8, CrossAttentionLayers = [1, 2], EncoderWidth = 8, EncoderHeads = 2, EncoderHeadSize = 4, EncoderFeedForwardSize = 16, EncoderLayers = 1 };
+    private static readonly RetrievalConfig s_small = new()
+    {
+        ChunkLength = 4,
+        RetrievedLength = 8,
+        CrossAttentionLayers = [1, 2],
+        Encoder = new() { Width = 8, Heads = 2, HeadSize = 4, FeedForwardSize = 16, Layers = 1 },
+    };
 
     public static TheoryData<string> Folders => ["gpt2-no-prefix", "gpt-neox-buffers", "mistral-sliding-window"];
 
@@ -23,7 +29,7 @@ public sealed class RetrofitTests
         using DisposeScope scope = NewDisposeScope();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
-        foreach (RetrofitOptions options in (RetrofitOptions[])[s_small, s_small with { GateRank = 2 }, s_small with { ShareEncoderEmbedding = true, ShiftedKeys = true }])
+        foreach (RetrievalConfig options in (RetrievalConfig[])[s_small, s_small with { CrossAttentionRank = 2 }, s_small with { ShiftedKeys = true, Encoder = s_small.Encoder with { ShareEmbedding = true } }])
         {
             manual_seed(1);
             using Retrofit retrofit = Retrofit.From(decoder, options);
@@ -56,7 +62,7 @@ public sealed class RetrofitTests
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
         string[] norms = [.. decoder.Model.Config.Parameters().Where(parameter => parameter.Kind == ParameterKind.Norm).Select(parameter => parameter.Name)];
-        using Retrofit some = Retrofit.From(decoder, s_small with { Unfreeze = RetrofitUnfreeze.Norms }), all = Retrofit.From(decoder, s_small with { Unfreeze = RetrofitUnfreeze.All });
+        using Retrofit some = Retrofit.From(decoder, s_small, RetrofitUnfreeze.Norms), all = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
         Assert.Equal(some.Added.Concat(norms).Order(), Train(some, tokens, neighbors, valid, 1).Order());
         Assert.Equal(all.Model.named_parameters().Select(pair => pair.name).Order(), Train(all, tokens, neighbors, valid, 1).Order());
     }
@@ -74,7 +80,7 @@ public sealed class RetrofitTests
         // F16 weights: what is trained of the decoder does not fit the type it is stored in.
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
-        using Retrofit retrofit = Retrofit.From(decoder, s_small with { Unfreeze = unfreeze, GateRank = rank });
+        using Retrofit retrofit = Retrofit.From(decoder, s_small with { CrossAttentionRank = rank }, unfreeze);
         Train(retrofit, tokens, neighbors, valid, 2);
         Tensor expected = Logits(retrofit.Model, tokens, neighbors, valid);
         retrofit.Save(alone);
@@ -147,7 +153,7 @@ public sealed class RetrofitTests
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
-        using Retrofit retrofit = Retrofit.From(decoder, s_small with { GateRank = 2 });
+        using Retrofit retrofit = Retrofit.From(decoder, s_small with { CrossAttentionRank = 2 });
         Checkpoint.Save(folder.Path, retrofit.Model);
         using RetroModel model = Checkpoint.Load(folder.Path);
         Assert.Equal(Bytes(retrofit.Model), Bytes(model));
@@ -162,7 +168,7 @@ public sealed class RetrofitTests
     [InlineData(6, "[6]")]
     [InlineData(12, "[6, 9, 12]")]
     [InlineData(32, "[6, 9, 12, 15, 18, 21, 24, 27, 30]")]
-    public void EveryThirdLayerFromTheSixthRetrieves(int layers, string expected) => Assert.Equal(expected, RetrofitOptions.DefaultLayers(layers).ToString());
+    public void EveryThirdLayerFromTheSixthRetrieves(int layers, string expected) => Assert.Equal(expected, RetrievalConfig.For(new RetroConfig { Layers = layers }).CrossAttentionLayers.ToString());
 
     [Fact]
     public void DefaultsFitEveryDecoder()
@@ -171,21 +177,23 @@ public sealed class RetrofitTests
         {
             using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
             using Retrofit retrofit = Retrofit.From(decoder);
-            Assert.Equal((decoder.Model.Config.Width, decoder.Model.Config.Heads), (retrofit.Model.Config.EncoderWidth, retrofit.Model.Config.EncoderHeads));
+            Assert.Equal((decoder.Model.Config.Width, decoder.Model.Config.Heads), (retrofit.Model.Config.Retrieval!.Encoder.Width, retrofit.Model.Config.Retrieval!.Encoder.Heads));
         }
 
-        RetroConfig wide = new RetrofitOptions().Apply(new RetroConfig { VocabularySize = 10, Width = 4096, Layers = 32, Heads = 32, HeadSize = 128, FeedForwardSize = 11008 });
-        Assert.Equal((896, 16, 64, 3584), (wide.EncoderWidth, wide.EncoderHeads, wide.EncoderHeadSize, wide.EncoderFeedForwardSize));
+        EncoderConfig wide = RetrievalConfig.For(new RetroConfig { Width = 4096, Layers = 32, Heads = 32, HeadSize = 128, FeedForwardSize = 11008 }).Encoder;
+        Assert.Equal((896, 16, 64, 3584), (wide.Width, wide.Heads, wide.HeadSize, wide.FeedForwardSize));
     }
 
     [Fact]
     public void OptionsThatDoNotFitAreRefused()
     {
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
-        foreach (RetrofitOptions options in (RetrofitOptions[])[s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { GateRank = 0 }, s_small with { Unfreeze = (RetrofitUnfreeze)9 }, s_small with { ChunkLength = 0 }])
+        foreach (RetrievalConfig options in (RetrievalConfig[])[s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { CrossAttentionRank = 0 }, s_small with { ChunkLength = 0 }])
         {
             Assert.Throws<RetroConfigException>(() => Retrofit.From(decoder, options));
         }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => Retrofit.From(decoder, s_small, (RetrofitUnfreeze)9));
     }
 
     private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);

@@ -10,7 +10,7 @@ namespace Retro.Tests.Samples;
 /// <summary>How a layer of one's own is tested: shapes, what it does when fresh, its gradients, and that it learns beside Retro's.</summary>
 public class CustomLayerTests
 {
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with { VocabularySize = 32, Width = 16, HeadSize = 8, EncoderWidth = 16, EncoderHeadSize = 8, ChunkLength = 4, RetrievedLength = 8 };
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with { VocabularySize = 32, Width = 16, HeadSize = 8, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8 } } };
 
     [Fact]
     public void A_fresh_gate_is_closed_and_changes_nothing()

@@ -46,7 +46,7 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.Equal(60, database.Documents.Count + heldOut.Documents.Count);
         Assert.Empty(database.Documents.Select(d => d.Id).Intersect(heldOut.Documents.Select(d => d.Id)));
         using RetroModel model = Checkpoint.Load(Path.Combine(made, "checkpoint"));
-        Assert.NotEmpty(model.Config.CrossAttentionLayers);
+        Assert.NotEmpty(model.Config.Retrieval!.CrossAttentionLayers);
     }
 
     [Theory]

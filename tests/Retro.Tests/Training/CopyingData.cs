@@ -20,7 +20,7 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
         }
 
         Random random = new(HashCode(index));
-        int m = config.ChunkLength;
+        int m = config.Retrieval!.ChunkLength;
         TokenBatch batch = new(rows, chunks * m);
         for (int i = 0; i < batch.Tokens.Length; i++)
         {
@@ -35,7 +35,7 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
 
         if (random.NextDouble() >= dropout)
         {
-            RetrievedTokens retrieved = new(rows, chunks - 1, 1, config.RetrievedLength);
+            RetrievedTokens retrieved = new(rows, chunks - 1, 1, config.Retrieval!.RetrievedLength);
             batch.Retrieved = retrieved;
             for (int row = 0; row < rows; row++)
             {

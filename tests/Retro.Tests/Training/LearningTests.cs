@@ -16,17 +16,15 @@ public class LearningTests(ITestOutputHelper output)
         Heads = 4,
         HeadSize = 16,
         FeedForwardSize = 128,
-        ChunkLength = 16,
-        RetrievedLength = 32,
-        Neighbors = 1,
-        CrossAttentionLayers = [2, 3],
-        EncoderWidth = 64,
-        EncoderLayers = 1,
-        EncoderHeads = 4,
-        EncoderHeadSize = 16,
-        EncoderFeedForwardSize = 128,
         TieEmbeddings = true,
-        ShareEncoderEmbedding = true,
+        Retrieval = new()
+        {
+            ChunkLength = 16,
+            RetrievedLength = 32,
+            Neighbors = 1,
+            CrossAttentionLayers = [2, 3],
+            Encoder = new() { Width = 64, Layers = 1, Heads = 4, HeadSize = 16, FeedForwardSize = 128, ShareEmbedding = true },
+        },
     };
 
     private static readonly double _entropy = Math.Log(_config.VocabularySize);

@@ -18,15 +18,14 @@ public sealed class TrainerTests : IDisposable
         Heads = 2,
         HeadSize = 8,
         FeedForwardSize = 32,
-        ChunkLength = 4,
-        RetrievedLength = 8,
-        Neighbors = 1,
-        CrossAttentionLayers = [2],
-        EncoderWidth = 16,
-        EncoderLayers = 1,
-        EncoderHeads = 2,
-        EncoderHeadSize = 8,
-        EncoderFeedForwardSize = 32,
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Neighbors = 1,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+        },
     };
 
     private static readonly TrainingOptions _options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2 };
@@ -44,7 +43,7 @@ public sealed class TrainerTests : IDisposable
     [InlineData(OptimizerKind.AdamW, 0, ScalarType.BFloat16)]
     public void P31_a_training_that_is_interrupted_and_resumed_ends_with_the_same_bits(OptimizerKind kind, double dropout, ScalarType? dtype)
     {
-        RetroConfig config = _config with { Dropout = dropout, EncoderDropout = dropout };
+        RetroConfig config = _config with { Dropout = dropout, Retrieval = _config.Retrieval! with { Encoder = _config.Retrieval!.Encoder with { Dropout = dropout } } };
         TrainingOptions options = _options with { Optimizer = new() { Kind = kind }, Dtype = dtype };
         CopyingData data = new(config, rows: 2, chunks: 3, seed: 1, dropout: 0.2);
         using RetroModel whole = Model(config);
@@ -126,6 +125,25 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_training_of_the_first_format_goes_on()
+    {
+        // Written by version 0.1.0 of 25 November 2026, whose configuration did not nest.
+        string folder = Path.Combine(Fixtures.Own, "checkpoint-format-1");
+        using RetroModel model = Checkpoint.Load(folder), fresh = new(model.Config);
+        RetrievalConfig retrieval = model.Config.Retrieval!;
+        Assert.Equal((2, 4, 1, true), (retrieval.ChunkLength, retrieval.RetrievedLength, retrieval.Encoder.Layers, retrieval.Encoder.ShareEmbedding));
+        using Trainer trainer = new(fresh, new TrainingOptions { Steps = 4, WarmupSteps = 1 });
+
+        trainer.Load(folder);
+
+        Assert.Equal(3, trainer.StepsDone);
+        AssertSameWeights(model, fresh);
+        TokenBatch batch = new(1, 6);
+        using TrainingBatch tensors = batch.ToTensors();
+        Assert.False(trainer.Step([tensors]).Skipped);
+    }
+
+    [Fact]
     public void A_checkpoint_of_another_configuration_optimizer_or_data_is_refused_with_the_values()
     {
         CopyingData data = new(_config, 2, 3, seed: 2);
@@ -134,10 +152,10 @@ public sealed class TrainerTests : IDisposable
             Run(new Trainer(model, _options with { CheckpointFolder = Folder, Steps = 3 }), data);
         }
 
-        using RetroModel deeper = Model(_config with { Layers = 3, CrossAttentionLayers = [2, 3] });
+        using RetroModel deeper = Model(_config with { Layers = 3, Retrieval = _config.Retrieval! with { CrossAttentionLayers = [2, 3] } });
         string message = Assert.Throws<CheckpointException>(() => new Trainer(deeper, _options).Load(Folder)).Message;
-        Assert.Contains("Layers 2 (model: 3)", message, StringComparison.Ordinal);
-        Assert.Contains("CrossAttentionLayers [2] (model: [2,3])", message, StringComparison.Ordinal);
+        Assert.Contains("layers 2 (model: 3)", message, StringComparison.Ordinal);
+        Assert.Contains("retrieval.cross_attention_layers [2] (model: [2,3])", message, StringComparison.Ordinal);
 
         using RetroModel same = Model(_config, seed: 8);
         Dictionary<string, double[]> before = Weights(same);

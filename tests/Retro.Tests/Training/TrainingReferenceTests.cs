@@ -77,16 +77,22 @@ public class TrainingReferenceTests(ITestOutputHelper output)
             Heads = Number("heads"),
             HeadSize = Number("head_size"),
             FeedForwardSize = Number("d_ffw"),
-            ChunkLength = Number("chunk"),
-            RetrievedLength = training.GetProperty("retrieved").GetInt32(),
-            Neighbors = training.GetProperty("k").GetInt32(),
-            CrossAttentionLayers = Layers("cca_layers"),
-            EncoderWidth = Number("d_enc"),
-            EncoderLayers = Number("enc_layers"),
-            EncoderHeads = Number("enc_heads"),
-            EncoderHeadSize = Number("enc_head_size"),
-            EncoderFeedForwardSize = Number("d_enc_ffw"),
-            EncoderCrossAttentionLayers = Layers("enc_cross_layers"),
+            Retrieval = new()
+            {
+                ChunkLength = Number("chunk"),
+                RetrievedLength = training.GetProperty("retrieved").GetInt32(),
+                Neighbors = training.GetProperty("k").GetInt32(),
+                CrossAttentionLayers = Layers("cca_layers"),
+                Encoder = new()
+                {
+                    Width = Number("d_enc"),
+                    Layers = Number("enc_layers"),
+                    Heads = Number("enc_heads"),
+                    HeadSize = Number("enc_head_size"),
+                    FeedForwardSize = Number("d_enc_ffw"),
+                    CrossAttentionLayers = Layers("enc_cross_layers"),
+                },
+            },
             NormEpsilon = root.GetProperty("eps").GetDouble(),
             Positions = root.GetProperty("positions").GetString() switch
             {
