@@ -73,6 +73,7 @@ public sealed class TokenBatch
     /// <returns>The tensors.</returns>
     public TrainingBatch ToTensors(Device? device = null)
     {
+        TorchLibrary.Require();
         bool read = Valid is not null && Array.IndexOf(Valid, true) >= 0;
         long[] shape = [Rows, Chunks, NeighborsPerChunk, RetrievedLength];
         return new TrainingBatch(
