@@ -13,7 +13,12 @@ namespace Retro;
 /// </remarks>
 public static partial class TorchLibrary
 {
-    private const int HeaderSize = 64;
+    // Of ELF files, see elf(5).
+    private const int HeaderSize = 64, SegmentSize = 56, StringTable = 3;
+
+    /// <summary>The version that the package's build step lifts; see Retro.targets.</summary>
+    private const string Lifted = "GLIBCXX_3.4.32";
+
     private static readonly string[] s_prefixes = ["libtorch", "libc10", "libLibTorchSharp", "libgomp"];
     private static volatile bool s_loaded;
 
@@ -113,9 +118,6 @@ public static partial class TorchLibrary
         return new TorchLibraryException(text, fault);
     }
 
-    /// <summary>The version that the package's build step lifts; see Retro.targets.</summary>
-    private const string Lifted = "GLIBCXX_3.4.32";
-
     /// <summary>Where .NET looks for native files of the program and of its packages.</summary>
     private static string[] Folders(Assembly torchSharp)
     {
@@ -143,22 +145,30 @@ public static partial class TorchLibrary
 
             ulong segments = BinaryPrimitives.ReadUInt64LittleEndian(header[32..]), sections = BinaryPrimitives.ReadUInt64LittleEndian(header[40..]);
             int segmentSize = BinaryPrimitives.ReadUInt16LittleEndian(header[54..]), segmentCount = BinaryPrimitives.ReadUInt16LittleEndian(header[56..]);
-            int sectionBytes = BinaryPrimitives.ReadUInt16LittleEndian(header[58..]) * BinaryPrimitives.ReadUInt16LittleEndian(header[60..]);
+            int sectionSize = BinaryPrimitives.ReadUInt16LittleEndian(header[58..]), sectionCount = BinaryPrimitives.ReadUInt16LittleEndian(header[60..]);
+            int nameSection = BinaryPrimitives.ReadUInt16LittleEndian(header[62..]);
             byte[] table = new byte[segmentSize * segmentCount];
-            UInt128 end = UInt128.Max(HeaderSize, (UInt128)segments + (uint)table.Length);
-            end = UInt128.Max(end, (UInt128)sections + (uint)sectionBytes);
+            UInt128 end = UInt128.Max((UInt128)segments + (uint)table.Length, (UInt128)sections + (uint)(sectionSize * sectionCount));
             if (end <= (ulong)file.Length)
             {
                 file.Position = (long)segments;
                 file.ReadExactly(table);
-                for (int i = 0; i < segmentCount && segmentSize >= 40; i++)
+                for (int i = 0; i < segmentCount && segmentSize >= SegmentSize; i++)
                 {
                     ReadOnlySpan<byte> segment = table.AsSpan(i * segmentSize, segmentSize);
                     end = UInt128.Max(end, (UInt128)BinaryPrimitives.ReadUInt64LittleEndian(segment[8..]) + BinaryPrimitives.ReadUInt64LittleEndian(segment[32..]));
                 }
+
+                // The sections stand last: where a copy was broken off in a file whose room had been set aside, there are zeros.
+                Span<byte> kind = stackalloc byte[8];
+                file.Position = (long)sections + (sectionSize * Math.Min(nameSection, sectionCount));
+                if (nameSection < sectionCount && (file.ReadAtLeast(kind, kind.Length, throwOnEndOfStream: false) < kind.Length || BinaryPrimitives.ReadInt32LittleEndian(kind[4..]) != StringTable))
+                {
+                    return "its end was never written";
+                }
             }
 
-            return end > (ulong)file.Length ? $"it ends at byte {file.Length} of {end}" : null;
+            return end > (ulong)file.Length ? $"it ends at byte {file.Length} and speaks of {end}" : null;
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
