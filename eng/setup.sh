@@ -55,7 +55,8 @@ if ! { cmake -S "$root/src/Native" -B "$native/build" && cmake --build "$native/
   fail "libfaiss_c.so did not build (above)."
 fi
 rm -f "$log"
-cp "$native/build/libfaiss_c.so" "$native/"
+# Renamed, not written over: a program that runs has the old one mapped.
+mv -f "$native/build/libfaiss_c.so" "$native/"
 rm -r "$native/build"
 echo "$fingerprint" >"$native/fingerprint"
 say "done"

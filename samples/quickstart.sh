@@ -9,5 +9,5 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 "$root/eng/setup.sh"
-dotnet build "$root/samples/Quickstart" -c Release -v quiet -nologo
+"$root/eng/build.sh" samples/Quickstart
 exec dotnet run --project "$root/samples/Quickstart" -c Release --no-build -- "$@"

@@ -7,7 +7,7 @@ cd "$root" || exit 1
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 
 eng/setup.sh || exit 1
-dotnet build Retro.sln -c Release -v quiet || { echo "The build failed." >&2; exit 1; }
+eng/build.sh Retro.sln || exit 1
 
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT

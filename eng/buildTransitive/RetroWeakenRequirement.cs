@@ -11,13 +11,16 @@ using Microsoft.Build.Utilities;
 /// </summary>
 public class RetroWeakenRequirement : Task
 {
-    private const uint DynamicSymbols = 11, RelocationsWithAddend = 4, Relocations = 9, NeededVersions = 0x6ffffffe, SymbolVersions = 0x6fffffff;
+    private const uint RelocationsWithAddend = 4, Relocations = 9, DynamicSymbols = 11, NeededVersions = 0x6ffffffe, SymbolVersions = 0x6fffffff;
     private const int WeakFlag = 2;
+
+    /// <summary>Bytes of an entry of needed versions, and of one that stands for a library.</summary>
+    private const int EntrySize = 16;
 
     /// <summary>The file as the package has it.</summary>
     public string Source { get; set; }
 
-    /// <summary>Where the copy goes; replaced whole, and only if it differs.</summary>
+    /// <summary>Where the copy goes; replaced whole.</summary>
     public string Destination { get; set; }
 
     /// <summary>Name of the version, such as GLIBCXX_3.4.32.</summary>
@@ -25,7 +28,29 @@ public class RetroWeakenRequirement : Task
 
     public override bool Execute()
     {
-        byte[] file = File.ReadAllBytes(Source);
+        string beside = Destination + "." + Guid.NewGuid().ToString("N");
+        try
+        {
+            byte[] file = File.ReadAllBytes(Source);
+            Weaken(file);
+
+            // Beside it, then renamed: a copy is whole or absent, and where the old one is a link, what it leads to stays as it is.
+            Directory.CreateDirectory(Path.GetDirectoryName(Destination));
+            File.WriteAllBytes(beside, file);
+            File.Delete(Destination);
+            File.Move(beside, Destination);
+            return true;
+        }
+        catch (Exception e) when (e is IOException || e is UnauthorizedAccessException)
+        {
+            Log.LogError("{0} could not be copied to {1}: {2} RetroWeakenTorchRequirement=false does without the copy.", Source, Destination, e.Message);
+            File.Delete(beside);
+            return false;
+        }
+    }
+
+    private void Weaken(byte[] file)
+    {
         try
         {
             int place = FlagsOf(file, Version);
@@ -35,22 +60,10 @@ public class RetroWeakenRequirement : Task
                 Log.LogMessage(MessageImportance.Low, "{0}: {1} may be absent.", Destination, Version);
             }
         }
-        catch (Exception e) when (e is ArgumentException || e is IndexOutOfRangeException || e is OverflowException)
+        catch (Exception e) when (e is ArgumentException || e is IndexOutOfRangeException || e is OverflowException || e is InvalidDataException)
         {
-            Log.LogMessage(MessageImportance.Normal, "{0} is left as it is: it is no whole ELF file ({1})", Source, e.Message);
+            Log.LogMessage(MessageImportance.Normal, "{0} is copied as it is: it is no whole ELF file ({1})", Source, e.Message);
         }
-
-        if (!File.Exists(Destination) || !Same(file, File.ReadAllBytes(Destination)))
-        {
-            // Beside it, then renamed: another project may be reading it, and a link must never be written through.
-            Directory.CreateDirectory(Path.GetDirectoryName(Destination));
-            string beside = Destination + "." + Guid.NewGuid().ToString("N");
-            File.WriteAllBytes(beside, file);
-            File.Delete(Destination);
-            File.Move(beside, Destination);
-        }
-
-        return true;
     }
 
     /// <summary>Where the low byte of the version's flags stands, or -1 where nothing is to be changed.</summary>
@@ -63,32 +76,38 @@ public class RetroWeakenRequirement : Task
         }
 
         List<Section> sections = Sections(file);
-        int flags = -1;
-        ushort index = 0;
-        foreach (Section section in sections)
+        int flags = -1, index = 0;
+        foreach (Section section in sections.FindAll(s => s.Type == NeededVersions))
         {
-            if (section.Type != NeededVersions)
-            {
-                continue;
-            }
-
             Section names = sections[section.Link];
-            int library = section.Offset;
-            for (int i = 0; i < section.Info; i++)
+
+            // Every entry takes room, so that a damaged chain cannot go on for longer than the section is.
+            int room = section.Size / EntrySize;
+            for (int i = 0, library = section.Offset; i < section.Info; i++)
             {
-                int count = BitConverter.ToUInt16(file, library + 2), entry = checked(library + (int)BitConverter.ToUInt32(file, library + 8));
+                int count = BitConverter.ToUInt16(file, library + 2), entry = checked(library + BitConverter.ToInt32(file, library + 8));
                 for (int j = 0; j < count; j++)
                 {
-                    if (Name(file, names, BitConverter.ToUInt32(file, entry + 8)) == version && (BitConverter.ToUInt16(file, entry + 4) & WeakFlag) == 0)
+                    if (--room < 0 || entry < section.Offset || entry + EntrySize > section.End)
                     {
-                        flags = entry + 4;
-                        index = BitConverter.ToUInt16(file, entry + 6);
+                        throw new InvalidDataException("its needed versions lie outside their section.");
                     }
 
-                    entry = checked(entry + (int)BitConverter.ToUInt32(file, entry + 12));
+                    if (Name(file, names, BitConverter.ToInt32(file, entry + 8)) == version && (BitConverter.ToUInt16(file, entry + 4) & WeakFlag) == 0)
+                    {
+                        flags = entry + 4;
+                        index = BitConverter.ToUInt16(file, entry + 6) & 0x7fff;
+                    }
+
+                    entry = checked(entry + BitConverter.ToInt32(file, entry + 12));
                 }
 
-                library = checked(library + (int)BitConverter.ToUInt32(file, library + 12));
+                if (--room < 0)
+                {
+                    throw new InvalidDataException("it counts more needed versions than their section holds.");
+                }
+
+                library = checked(library + BitConverter.ToInt32(file, library + 12));
             }
         }
 
@@ -96,21 +115,26 @@ public class RetroWeakenRequirement : Task
     }
 
     /// <summary>Whether a relocation refers to a symbol of the version.</summary>
-    private static bool IsUsed(byte[] file, List<Section> sections, ushort version)
+    private static bool IsUsed(byte[] file, List<Section> sections, int version)
     {
-        Section versions = sections.Find(section => section.Type == SymbolVersions);
+        Section versions = sections.Find(section => section.Type == SymbolVersions) ?? throw new InvalidDataException("it has no versions of symbols.");
         foreach (Section section in sections)
         {
-            if (section.Type != RelocationsWithAddend && section.Type != Relocations || section.Link == 0 || sections[section.Link].Type != DynamicSymbols)
+            if ((section.Type != RelocationsWithAddend && section.Type != Relocations) || section.Link == 0 || sections[section.Link].Type != DynamicSymbols)
             {
                 continue;
             }
 
             int size = section.Type == RelocationsWithAddend ? 24 : 16;
-            for (int at = section.Offset; at + size <= section.Offset + section.Size; at += size)
+            for (int at = section.Offset; at + size <= section.End; at += size)
             {
                 int symbol = checked((int)(BitConverter.ToUInt64(file, at + 8) >> 32));
-                if (symbol != 0 && (BitConverter.ToUInt16(file, checked(versions.Offset + (2 * symbol))) & 0x7fff) == version)
+                if (symbol >= versions.Size / 2)
+                {
+                    throw new InvalidDataException("a relocation names a symbol that has no version.");
+                }
+
+                if (symbol != 0 && (BitConverter.ToUInt16(file, versions.Offset + (2 * symbol)) & 0x7fff) == version)
                 {
                     return true;
                 }
@@ -122,6 +146,7 @@ public class RetroWeakenRequirement : Task
 
     private static List<Section> Sections(byte[] file)
     {
+        const uint NoBytes = 8;
         int start = checked((int)BitConverter.ToUInt64(file, 40)), size = BitConverter.ToUInt16(file, 58), count = BitConverter.ToUInt16(file, 60);
         List<Section> sections = new List<Section>();
         for (int i = 0; i < count; i++)
@@ -132,42 +157,31 @@ public class RetroWeakenRequirement : Task
                 Type = BitConverter.ToUInt32(file, at + 4),
                 Offset = checked((int)BitConverter.ToUInt64(file, at + 24)),
                 Size = checked((int)BitConverter.ToUInt64(file, at + 32)),
-                Link = checked((int)BitConverter.ToUInt32(file, at + 40)),
-                Info = checked((int)BitConverter.ToUInt32(file, at + 44)),
+                Link = BitConverter.ToInt32(file, at + 40),
+                Info = BitConverter.ToInt32(file, at + 44),
             };
+            if (section.Type != NoBytes && section.Offset > file.Length - section.Size)
+            {
+                throw new InvalidDataException("a section lies beyond its end.");
+            }
+
             sections.Add(section);
         }
 
         return sections;
     }
 
-    private static string Name(byte[] file, Section names, uint offset)
+    private static string Name(byte[] file, Section names, int offset)
     {
-        int begin = checked(names.Offset + (int)offset), end = Array.IndexOf(file, (byte)0, begin);
+        int begin = checked(names.Offset + offset), end = Array.IndexOf(file, (byte)0, begin);
         return end < 0 ? null : Encoding.ASCII.GetString(file, begin, end - begin);
     }
 
-    private static bool Same(byte[] a, byte[] b)
-    {
-        if (a.Length != b.Length)
-        {
-            return false;
-        }
-
-        for (int i = 0; i < a.Length; i++)
-        {
-            if (a[i] != b[i])
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    private struct Section
+    private class Section
     {
         public uint Type;
         public int Offset, Size, Link, Info;
+
+        public int End { get { return Offset + Size; } }
     }
 }

@@ -1,8 +1,19 @@
 using System.Globalization;
 using CustomLayer;
+using Retro;
 using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
+
+try
+{
+    TorchLibrary.Require(); // TorchSharp itself is used here before anything of Retro
+}
+catch (TorchLibraryException missing)
+{
+    Console.Error.WriteLine(missing.Message);
+    return 1;
+}
 
 int steps = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : 150;
 RetroConfig config = RetroConfig.Tiny with { VocabularySize = 64, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 8, RetrievedLength = 16 } };
@@ -24,3 +35,5 @@ for (int step = 1; step <= steps; step++)
         Console.WriteLine($"step {step,4}: loss {loss.ToDouble():F3}, gate opened by {open:F3} on average");
     }
 }
+
+return 0;

@@ -25,6 +25,8 @@ internal static class Sample
         {
             try
             {
+                TorchLibrary.Require();
+
                 // On another thread: a command that has not yet given its task back is not waited for when the program is asked to stop.
                 await Task.Run(() => work(parsed, cancellationToken), cancellationToken).ConfigureAwait(false);
                 return 0;

@@ -42,6 +42,16 @@ public sealed class CheckpointException : RetroException
     }
 }
 
+/// <summary>The native half of TorchSharp cannot be loaded: its package is missing, the system is too old for it, or a file is damaged.</summary>
+public sealed class TorchLibraryException : RetroException
+{
+    /// <inheritdoc cref="RetroException(string, Exception)"/>
+    public TorchLibraryException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
 /// <summary>A configuration contradicts itself; the message lists every fault.</summary>
 public sealed class RetroConfigException : RetroException
 {

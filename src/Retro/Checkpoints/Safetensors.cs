@@ -113,6 +113,7 @@ public sealed unsafe partial class Safetensors : IDisposable
         SafetensorsEntry entry = Entry(name);
         ScalarType stored = SafetensorsTypes.ToScalarType(entry.Dtype)
             ?? throw new CheckpointException($"Tensor \"{name}\" of {FilePath} is of type {entry.Dtype}, which cannot be read; readable are {SafetensorsTypes.Readable}.");
+        TorchLibrary.Require();
         using DisposeScope scope = NewDisposeScope();
         Tensor tensor = empty(entry.Shape, stored, CPU);
         if (entry.ByteLength > 0)

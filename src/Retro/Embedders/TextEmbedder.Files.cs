@@ -23,6 +23,7 @@ public sealed partial class TextEmbedder
     public static TextEmbedder Load(string folder, Device? device = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        TorchLibrary.Require();
         TextEncoderFolder read = TextEncoderFolder.Read(folder);
         RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder);
         TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder);

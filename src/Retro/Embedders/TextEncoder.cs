@@ -38,7 +38,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 
     /// <summary>Creates an encoder whose weights are to be loaded; they hold anything if there is no seed.</summary>
     internal TextEncoder(TextEncoderConfig config, int? seed)
-        : base(nameof(TextEncoder))
+        : base(TorchLibrary.Require(nameof(TextEncoder)))
     {
         ArgumentNullException.ThrowIfNull(config);
         Config = config.Validate();

@@ -18,7 +18,7 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public ChunkedCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(ChunkedCrossAttention))
+        : base(TorchLibrary.Require(nameof(ChunkedCrossAttention)))
     {
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();

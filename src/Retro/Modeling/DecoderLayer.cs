@@ -16,7 +16,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(DecoderLayer))
+        : base(TorchLibrary.Require(nameof(DecoderLayer)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

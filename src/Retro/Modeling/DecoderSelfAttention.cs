@@ -14,7 +14,7 @@ public sealed class DecoderSelfAttention : nn.Module<Tensor, AttentionPlan, Tens
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public DecoderSelfAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(DecoderSelfAttention))
+        : base(TorchLibrary.Require(nameof(DecoderSelfAttention)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

@@ -17,7 +17,7 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public EncoderCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(EncoderCrossAttention))
+        : base(TorchLibrary.Require(nameof(EncoderCrossAttention)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

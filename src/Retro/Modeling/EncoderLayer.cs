@@ -15,7 +15,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public EncoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(EncoderLayer))
+        : base(TorchLibrary.Require(nameof(EncoderLayer)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

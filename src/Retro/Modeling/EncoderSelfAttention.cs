@@ -14,7 +14,7 @@ public sealed class EncoderSelfAttention : nn.Module<Tensor, AttentionPlan, Tens
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public EncoderSelfAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(EncoderSelfAttention))
+        : base(TorchLibrary.Require(nameof(EncoderSelfAttention)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

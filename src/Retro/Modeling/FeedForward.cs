@@ -21,7 +21,7 @@ public sealed class FeedForward : nn.Module<Tensor, Tensor>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public FeedForward(RetroConfig config, bool encoder = false, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(FeedForward))
+        : base(TorchLibrary.Require(nameof(FeedForward)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();

@@ -18,7 +18,7 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     public Normalization(NormKind kind, int width, double epsilon, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(Normalization))
+        : base(TorchLibrary.Require(nameof(Normalization)))
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         _kind = kind;

@@ -25,7 +25,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public RetrievalEncoder(RetroConfig config, EmbeddingTable? sharedEmbedding = null, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(RetrievalEncoder))
+        : base(TorchLibrary.Require(nameof(RetrievalEncoder)))
     {
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();

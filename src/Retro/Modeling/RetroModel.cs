@@ -23,7 +23,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
     public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : base(nameof(RetroModel))
+        : base(TorchLibrary.Require(nameof(RetroModel)))
     {
         ArgumentNullException.ThrowIfNull(config);
         if (dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16))

@@ -39,6 +39,7 @@ public sealed class PretrainedDecoder : IDisposable
         string path, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
+        TorchLibrary.Require();
         (RetroModel model, PretrainedSource source) = Directory.Exists(path) ? HuggingFaceSource.Load(path, dtype, device, progress, cancellationToken)
             : !File.Exists(path) ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
             : path.EndsWith(".safetensors", StringComparison.Ordinal) ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")

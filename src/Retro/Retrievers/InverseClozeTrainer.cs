@@ -42,6 +42,7 @@ public static class InverseClozeTrainer
         ArgumentNullException.ThrowIfNull(tokenizer);
         options = (options ?? new InverseClozeOptions()).Validate();
         config = (config ?? TextEncoderConfig.Small(tokenizer.VocabularySize)).Validate();
+        TorchLibrary.Require();
         InverseClozePairs pairs = new(documents, tokenizer, config.MaximumLength, options, cancellationToken);
         TextEncoder encoder = new(config, options.Seed);
         try

@@ -41,6 +41,7 @@ public sealed class TokenBatch
     /// <returns>The tensors.</returns>
     public TrainingBatch ToTensors(Device? device = null)
     {
+        TorchLibrary.Require();
         (Tensor? neighbors, Tensor? valid) = Retrieved?.ToTensors(device) ?? default;
         return new TrainingBatch(tensor(Tokens, [Rows, Length], device: device), neighbors, valid, tensor(LossMask, [Rows, Length], device: device));
     }
