@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -40,21 +39,6 @@ public class TorchThreadsTests
             }
         }));
         Assert.Equal([2, 2], seen);
-    }
-
-    [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(5)]
-    public void A_piece_has_one_thread_where_its_bits_must_not_depend_on_the_number_of_pieces(int count)
-    {
-        ConcurrentBag<int> seen = [];
-        With(4, () =>
-        {
-            TorchThreads.Run(count, CPU, _ => seen.Add(get_num_threads()), oneThreadEach: true);
-            Assert.Equal(4, get_num_threads());
-        });
-        Assert.Equal(Enumerable.Repeat(1, count), seen);
     }
 
     [Fact]
