@@ -21,12 +21,13 @@ internal static class TorchThreads
     /// <param name="count">Pieces of work.</param>
     /// <param name="device">Where they compute.</param>
     /// <param name="piece">Does the piece of a number below <paramref name="count"/>.</param>
+    /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: one that is too small to be shared gains little from more, and loses much where the cores have other work.</param>
     /// <param name="cancellationToken">Ends the run between two pieces.</param>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public static void Run(int count, Device device, Action<int> piece, CancellationToken cancellationToken = default)
+    public static void Run(int count, Device device, Action<int> piece, bool oneThreadEach = false, CancellationToken cancellationToken = default)
     {
         int workers = Workers(count, device), threads = get_num_threads(), next = -1;
-        int share = threads / workers;
+        int share = oneThreadEach && device.type == DeviceType.CPU ? 1 : threads / workers;
         if (share == threads)
         {
             for (int i = 0; i < count; i++)

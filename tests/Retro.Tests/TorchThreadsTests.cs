@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -39,6 +40,21 @@ public class TorchThreadsTests
             }
         }));
         Assert.Equal([2, 2], seen);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(5)]
+    public void A_piece_that_is_too_small_to_be_shared_has_one_thread(int count)
+    {
+        ConcurrentBag<int> seen = [];
+        With(4, () =>
+        {
+            TorchThreads.Run(count, CPU, _ => seen.Add(get_num_threads()), oneThreadEach: true);
+            Assert.Equal(4, get_num_threads());
+        });
+        Assert.Equal(Enumerable.Repeat(1, count), seen);
     }
 
     [Fact]
