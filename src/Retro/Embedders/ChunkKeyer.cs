@@ -6,8 +6,8 @@ namespace Retro.Embedders;
 
 /// <summary>The one function from a chunk's tokens, or a text, to its key in the retrieval database (RETRO, section 2.3).</summary>
 /// <remarks>
-/// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, bit for bit: tokens are decoded to text
-/// (special tokens, such as the padding of a document's last chunk, left out), and the text is embedded. Safe for concurrent use where the embedder is.
+/// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the embedder (see <see cref="ITextEmbedder"/>):
+/// tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the text is embedded. Safe for concurrent use where the embedder is.
 /// </remarks>
 public sealed class ChunkKeyer
 {

@@ -1,13 +1,13 @@
 namespace Retro.Embedders;
 
 /// <summary>An embedder that computes synchronously and says which function it is.</summary>
-/// <remarks>Implementations are safe for concurrent use, and give a text the same vector whatever it is batched with.</remarks>
+/// <remarks>Implementations are safe for concurrent use, and give a text the same vector whatever it is batched with, but for rounding: within 1e-5 of its length.</remarks>
 public interface ITextEmbedder
 {
     /// <summary>Length of every vector.</summary>
     int Dimensions { get; }
 
-    /// <summary>Names the function: two embedders with the same identity give the same vectors. SHA-256 in lower-case hex.</summary>
+    /// <summary>Names the function: two embedders with the same identity give the same vectors, but for rounding. SHA-256 in lower-case hex.</summary>
     string Identity { get; }
 
     /// <summary>Embeds texts.</summary>

@@ -23,7 +23,7 @@ public sealed record GenerationOptions
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;
 
-    /// <summary>Seeds the drawing of tokens: the same seed, weights, database and number of threads give the same text.</summary>
+    /// <summary>Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text.</summary>
     /// <value>The default is 0.</value>
     public int Seed { get; init; }
 

@@ -21,7 +21,7 @@ internal static class TorchThreads
     /// <param name="count">Pieces of work.</param>
     /// <param name="device">Where they compute.</param>
     /// <param name="piece">Does the piece of a number below <paramref name="count"/>.</param>
-    /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are, so that what it computes does not depend on their number either.</param>
+    /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: a small one shares badly, and its threads wait for each other where the cores have other work.</param>
     /// <param name="cancellationToken">Ends the run between two pieces.</param>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static void Run(int count, Device device, Action<int> piece, bool oneThreadEach = false, CancellationToken cancellationToken = default)

@@ -11,7 +11,7 @@ public interface INeighborSource
     /// <summary>The database whose chunk numbers are found; null where the source has none.</summary>
     ChunkDatabase? Database => null;
 
-    /// <summary>Everything that the answers depend on: two sources of the same identity give the same answers to the same queries.</summary>
+    /// <summary>Everything that the answers depend on: two sources of the same identity give the same answers to the same queries, up to ties: chunks whose scores rounding alone tells apart may change places.</summary>
     string Identity => Name;
 
     /// <summary>The identity of the function that makes the keys of <see cref="NeighborQuery.Key"/>; null where the source needs no keys.</summary>

@@ -7,7 +7,7 @@ namespace Retro.Training;
 
 /// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
 /// <remarks>
-/// By steps, the same seed and number of threads give the same bits, whether or not the training was interrupted and resumed. Parameters that are frozen
+/// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters that are frozen
 /// (requires_grad false) when the trainer is made stay as they are.
 /// </remarks>
 public sealed partial class Trainer : IDisposable

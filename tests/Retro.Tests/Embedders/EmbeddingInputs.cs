@@ -23,6 +23,18 @@ internal static class EmbeddingInputs
         string.Join(' ', Enumerable.Range(0, 200)), "<|endoftext|>", "Green tea is brewed below boiling heat.",
     ];
 
+    /// <summary>Checks that vectors are the same but for the rounding of work that was batched otherwise: within 1e-5 of a vector's length.</summary>
+    public static void AssertNear(float[][] expected, float[][] came)
+    {
+        Assert.Equal(expected.Length, came.Length);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            Assert.Equal(expected[i].Length, came[i].Length);
+            double difference = Math.Sqrt(expected[i].Zip(came[i]).Sum(pair => Math.Pow((double)pair.First - pair.Second, 2))), length = Math.Sqrt(expected[i].Sum(value => (double)value * value));
+            Assert.True(difference <= 1e-5 * length, $"Vector {i} is {difference:E2} away from the expected one, whose length is {length:E2}.");
+        }
+    }
+
     /// <summary>Trains a byte-level BPE.</summary>
     public static RetroTokenizer TrainTokenizer(IEnumerable<string> texts, int vocabularySize)
     {

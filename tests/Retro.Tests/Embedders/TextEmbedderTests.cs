@@ -19,7 +19,7 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Fact]
-    public void A_vector_is_the_same_bit_for_bit_alone_and_in_any_batch()
+    public void A_vector_is_the_same_but_for_rounding_alone_and_in_any_batch()
     {
         string[] texts = EmbeddingInputs.Texts;
         float[][] alone = texts.Select(text => Vectors(text)[0]).ToArray();
@@ -28,23 +28,23 @@ public sealed class TextEmbedderTests : IDisposable
         float[][] reversed = Vectors(texts.Reverse().ToArray());
         float[][] many = Vectors(Enumerable.Repeat(texts, 9).SelectMany(copy => copy).ToArray());
 
-        Assert.Equal(alone, together);
-        Assert.Equal(alone, reversed.Reverse());
-        Assert.Equal(Enumerable.Repeat(alone, 9).SelectMany(copy => copy), many);
+        EmbeddingInputs.AssertNear(alone, together);
+        EmbeddingInputs.AssertNear(alone, [.. reversed.Reverse()]);
+        EmbeddingInputs.AssertNear([.. Enumerable.Repeat(alone, 9).SelectMany(copy => copy)], many);
         Assert.All(alone, vector => Assert.Equal(1, vector.Sum(x => (double)x * x), 1e-5));
-        Assert.NotEqual(alone[1], alone[2]);
+        Assert.True(alone[1].Zip(alone[2]).Max(pair => Math.Abs(pair.First - pair.Second)) > 1e-2);
     }
 
     [Fact]
-    public async Task Other_threads_and_the_asynchronous_form_give_the_same_bits()
+    public async Task Other_threads_and_the_asynchronous_form_give_the_same_vectors()
     {
         float[][] here = Vectors(EmbeddingInputs.Texts);
 
         float[][][] elsewhere = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Vectors(EmbeddingInputs.Texts))));
         GeneratedEmbeddings<Embedding<float>> generated = await _embedder.GenerateAsync(EmbeddingInputs.Texts, cancellationToken: TestContext.Current.CancellationToken);
 
-        Assert.All(elsewhere, vectors => Assert.Equal(here, vectors));
-        Assert.Equal(here, generated.Select(embedding => embedding.Vector.ToArray()));
+        Assert.All(elsewhere, vectors => EmbeddingInputs.AssertNear(here, vectors));
+        EmbeddingInputs.AssertNear(here, [.. generated.Select(embedding => embedding.Vector.ToArray())]);
     }
 
     [Fact]

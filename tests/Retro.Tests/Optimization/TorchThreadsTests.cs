@@ -47,7 +47,7 @@ public class TorchThreadsTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(5)]
-    public void A_piece_has_one_thread_where_its_bits_must_not_depend_on_the_number_of_pieces(int count)
+    public void A_piece_that_is_too_small_to_be_shared_has_one_thread(int count)
     {
         ConcurrentBag<int> seen = [];
         With(4, () =>

@@ -48,7 +48,7 @@ public class DenseNeighborSourceTests
 
         (long[] chunks, _) = data.Dense(index).Ask([new(data.Chunks[17], [0])], 9);
 
-        Assert.Equal(data.Nearest(data.Chunks[17], 9, 0), chunks);
+        data.AssertNearest(data.Chunks[17], chunks, 0);
     }
 
     [Fact]
@@ -105,14 +105,13 @@ public class DenseNeighborSourceTests
         using VectorIndex index = data.Index();
         DenseNeighborSource source = data.Dense(index);
         NeighborQuery[] queries = data.OwnQueries();
-        long[] plain = source.Ask(queries, 4).Chunks;
+        (long[] Chunks, float[] Scores) plain = source.Ask(queries, 4);
 
-        long[] backward = source.Ask(queries.Reverse().ToArray(), 4).Chunks;
-        Assert.Equal(plain.Chunk(4), backward.Chunk(4).Reverse());
+        (long[] chunks, float[] scores) = source.Ask(queries.Reverse().ToArray(), 4);
+        NeighborResults.AssertSame(plain, ([.. chunks.Chunk(4).Reverse().SelectMany(row => row)], [.. scores.Chunk(4).Reverse().SelectMany(row => row)]), 4);
 
         int made = data.KeysMade;
-        long[] withKeys = source.Ask(queries.Select((query, i) => i % 2 == 0 ? query : query with { Key = SearchDatabase.KeyOf(data.Chunks[i]) }).ToArray(), 4).Chunks;
-        Assert.Equal(plain, withKeys);
+        NeighborResults.AssertSame(plain, source.Ask(queries.Select((query, i) => i % 2 == 0 ? query : query with { Key = SearchDatabase.KeyOf(data.Chunks[i]) }).ToArray(), 4), 4);
         Assert.Equal(made + (queries.Length + 1) / 2, data.KeysMade);
         Assert.Throws<ArgumentException>(() => source.Ask([queries[0] with { Key = new float[3] }], 4));
     }

@@ -25,4 +25,29 @@ internal static class NeighborResults
 
         return (chunks, scores);
     }
+
+    /// <summary>
+    /// Checks that two searches found the same neighbors up to ties. Each rank holds a score within <paramref name="tolerance"/> (of the score's size, at least of 1) of the other search's;
+    /// a neighbor that stands elsewhere there, or is not there, is within it of the score at that place, or of the last one. What is missing is missing in both.
+    /// </summary>
+    public static void AssertSame((long[] Ids, float[] Scores) expected, (long[] Ids, float[] Scores) came, int count, double tolerance = 1e-5)
+    {
+        Assert.Equal(expected.Ids.Length, came.Ids.Length);
+        for (int i = 0; i < came.Ids.Length; i++)
+        {
+            int row = i / count * count;
+            Assert.Equal(expected.Ids[i] < 0, came.Ids[i] < 0);
+            if (came.Ids[i] >= 0)
+            {
+                int there = Array.IndexOf(expected.Ids, came.Ids[i], row, count);
+                Near(expected.Scores[i]);
+                Near(expected.Scores[there < 0 ? row + count - 1 : there]);
+                Assert.Equal(i, Array.IndexOf(came.Ids, came.Ids[i], row, count));
+            }
+
+            void Near(float score) => Assert.True(
+                Math.Abs(score - came.Scores[i]) <= tolerance * Math.Max(1, Math.Abs(score)),
+                $"Row {i / count}, rank {i % count}: neighbor {came.Ids[i]} of score {came.Scores[i]:R}, where {expected.Ids[i]} of {expected.Scores[i]:R} was expected; it is no tie with a score of {score:R}.");
+        }
+    }
 }

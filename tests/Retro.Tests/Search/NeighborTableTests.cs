@@ -21,7 +21,7 @@ public class NeighborTableTests
         for (int chunk = 0; chunk < data.Chunks.Count; chunk++)
         {
             // The row of a chunk is what its own tokens find, not those of a chunk beside it.
-            Assert.Equal(data.Nearest(data.Chunks[chunk], K, data.Database.DocumentOf(chunk)), table.Row(chunk).ToArray());
+            data.AssertNearest(data.Chunks[chunk], table.Row(chunk), data.Database.DocumentOf(chunk));
         }
 
         Assert.Throws<ArgumentOutOfRangeException>(() => table.Row(table.Rows).Length);
@@ -63,7 +63,7 @@ public class NeighborTableTests
                     if (source == dense)
                     {
                         int[] without = [.. Enumerable.Range(0, database.Documents.Count).Where(d => inWindow.Any(w => database.Documents[d].ContentHash == database.Documents[w].ContentHash))];
-                        Assert.Equal(data.Nearest(data.Chunks[(int)chunk], Used, without), kept.ToArray());
+                        data.AssertNearest(data.Chunks[(int)chunk], kept, without);
                     }
                 }
             }
@@ -132,8 +132,8 @@ public class NeighborTableTests
         for (int chunk = 0; chunk < queries.Chunks.Count; chunk++)
         {
             int document = own[queries.Database.DocumentOf(chunk)];
-            Assert.Equal(retrieval.Nearest(queries.Chunks[chunk], K, document), without.Row(chunk).ToArray());
-            Assert.Equal(retrieval.Nearest(queries.Chunks[chunk], K), with.Row(chunk).ToArray());
+            retrieval.AssertNearest(queries.Chunks[chunk], without.Row(chunk), document);
+            retrieval.AssertNearest(queries.Chunks[chunk], with.Row(chunk));
         }
 
         without.RequireMatch(queries.Database, retrieval.Database);

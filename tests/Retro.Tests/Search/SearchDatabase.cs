@@ -86,6 +86,18 @@ internal sealed class SearchDatabase : IDisposable
         .Take(count)
         .ToArray();
 
+    /// <summary>Checks that chunks are those of <see cref="Nearest"/> up to ties.</summary>
+    public void AssertNearest(int[] tokens, ReadOnlySpan<long> came, params int[] without)
+    {
+        long[] expected = new long[came.Length], chunks = came.ToArray();
+        expected.AsSpan().Fill(-1);
+        Nearest(tokens, came.Length, without).CopyTo(expected, 0);
+        Dictionary<long, float> distances = Vectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count).ToDictionary(pair => pair.Id, pair => (float)pair.Distance);
+        float[] Scores(long[] ids) => [.. ids.Select(id => id < 0 ? float.NaN : distances[id])];
+        NeighborResults.AssertSame((expected, Scores(expected)), (chunks, Scores(chunks)), chunks.Length);
+        Assert.DoesNotContain(chunks, chunk => chunk >= 0 && without.Contains(Database.DocumentOf(chunk)));
+    }
+
     public string this[string file] => Path.Combine(Database.Folder, file);
 
     public void Dispose()

@@ -45,7 +45,7 @@ public class SearchStagesTests
         using VectorIndex index = SearchStages.OpenVectorIndex(data.Database);
         using NeighborTable table = SearchStages.BuildNeighbors(data.Database, data.Dense(index), 3);
         Assert.Equal(made, data.KeysMade);
-        Assert.Equal(data.Nearest(data.Chunks[0], 3, 0), table.Row(0).ToArray());
+        data.AssertNearest(data.Chunks[0], table.Row(0), 0);
 
         using NeighborTable other = NeighborTable.Build(data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keys, SearchDatabase.Dimensions, "another"), 3, excludeOwnDocument: true);
         Assert.Equal(made + data.Chunks.Count, data.KeysMade);
