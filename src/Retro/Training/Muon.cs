@@ -24,6 +24,12 @@ public static class Muon
     public static Tensor Orthogonalize(Tensor matrices)
     {
         ArgumentNullException.ThrowIfNull(matrices);
+        return Orthogonalize(matrices, matrices.dtype);
+    }
+
+    /// <summary>The same with products in another type. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the singular values end.</summary>
+    internal static Tensor Orthogonalize(Tensor matrices, ScalarType products)
+    {
         if (matrices.dim() != 3)
         {
             throw new ShapeException(nameof(matrices), "[G, rows, columns]", matrices.shape);
@@ -34,7 +40,7 @@ public static class Muon
         bool tall = matrices.shape[1] > matrices.shape[2];
         Tensor x = tall ? matrices.transpose(1, 2) : matrices;
         Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().add_(s_epsilon, KeptScalars.One);
-        x = x.div(norm);
+        x = x.div(norm).to_type(products);
         for (int round = 0; round < Rounds; round++)
         {
             Tensor a = x.bmm(x.transpose(1, 2));
@@ -43,7 +49,7 @@ public static class Muon
             x = polynomial.bmm(x).add_(x, s_a);
         }
 
-        return (tall ? x.transpose(1, 2) : x.alias()).MoveToOuterDisposeScope();
+        return (tall ? x.transpose(1, 2) : x).to_type(matrices.dtype).MoveToOuterDisposeScope();
     }
 
     /// <summary>Whether a parameter is a matrix that Muon moves: a weight of two dimensions that is neither an embedding nor the head.</summary>

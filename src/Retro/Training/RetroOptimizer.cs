@@ -12,14 +12,14 @@ namespace Retro.Training;
 /// <para>Parameters that are frozen (requires_grad false) when the optimizer is made are not in it. A parameter without a gradient, such as
 /// chunked cross-attention in a batch without neighbors, is left as it is in that step.</para>
 /// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed and averaged in float32,
-/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740).</para>
+/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740). Muon's products alone are in bfloat16.</para>
 /// </remarks>
 public sealed class RetroOptimizer : IDisposable
 {
     // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
     private const double ClipEpsilon = 1e-6;
 
-    // Half of the time of a step, where many tensors are moved: one pass over each instead of eight.
+    // One pass over each tensor instead of eight: about half of the time (tests/Retro.Benchmarks/results/operators.md).
     private static readonly AtenOperator s_fusedAdamW = new("aten::_fused_adamw_", 0, () =>
         [(Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8, false, false, AtenArgument.Some(ones(1)), AtenArgument.None]);
 
@@ -64,7 +64,7 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>The settings.</summary>
     public RetroOptimizerOptions Options { get; }
 
-    /// <summary>The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types, single operators do.</summary>
+    /// <summary>The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types and layouts, single operators do.</summary>
     internal AtenOperator FusedAdamW { get; init; } = s_fusedAdamW;
 
     /// <summary>The names of the parameters in the optimizer.</summary>
@@ -114,7 +114,7 @@ public sealed class RetroOptimizer : IDisposable
         {
             double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));
             foreach (IGrouping<(bool Decays, bool Fused), (Slot Slot, Tensor Gradient)> group in present.Where(pair => pair.Slot.Second is not null)
-                .GroupBy(pair => (pair.Slot.Target.dim() >= 2, pair.Slot.Target.dtype == ScalarType.Float32 && FusedAdamW.IsAvailable)))
+                .GroupBy(pair => (pair.Slot.Target.dim() >= 2, MovesTogether(pair.Slot))))
             {
                 double decay = group.Key.Decays ? Options.WeightDecay : 0;
                 if (group.Key.Fused)
@@ -264,6 +264,8 @@ public sealed class RetroOptimizer : IDisposable
 
     private static string Some(string[] names) => names.Length == 0 ? "none" : string.Join(", ", names.Take(3)) + (names.Length > 3 ? ", ..." : "");
 
+    private bool MovesTogether(Slot slot) => slot.Target.dtype == ScalarType.Float32 && slot.Target.is_contiguous() && FusedAdamW.IsAvailable;
+
     private void MoveTogetherByAdamW((Slot Slot, Tensor Gradient)[] group, double rate, double decay, double clip)
     {
         foreach ((Slot slot, _) in group)
@@ -271,7 +273,7 @@ public sealed class RetroOptimizer : IDisposable
             slot.Steps++;
         }
 
-        // The operator reads gradients in the order in which they lie. It divides them by their scale, in place; they are not read again.
+        // The operator reads all values in the order in which they lie. It divides gradients by their scale, in place; they are not read again.
         Device device = group[0].Gradient.device;
         Dictionary<long, Tensor> steps = group.Select(pair => pair.Slot.Steps).Distinct().ToDictionary(count => count, count => tensor((float)count, device: device));
         FusedAdamW.Call(
@@ -321,7 +323,7 @@ public sealed class RetroOptimizer : IDisposable
 
         Device device = matrices[0].Gradient.device;
         int parts = TorchThreads.Workers(matrices.Count, device);
-        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => pair.Slot.Shape).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
+        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype)).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
         TorchThreads.Run(stacks.Length, device, i => MoveStackByMuon(stacks[i], rate, clip));
     }
 
@@ -340,7 +342,8 @@ public sealed class RetroOptimizer : IDisposable
             directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
         }
 
-        Tensor steps = Muon.Orthogonalize(stack(directions));
+        // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
+        Tensor steps = Muon.Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
         for (int index = 0; index < group.Count; index++)
         {
             Slot slot = group[index].Slot;

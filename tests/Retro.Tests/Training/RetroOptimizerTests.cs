@@ -52,7 +52,7 @@ public class RetroOptimizerTests
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
         long[][] shapes = [[8, 6], [6], [4, 3], [7, 2]];
-        Tensor[] start = [.. shapes.Select(shape => randn(shape, dtype))];
+        Tensor[] start = [.. shapes.Select(shape => shape[^1] == 2 ? randn([2, 7], dtype).t() : randn(shape, dtype))];
         (string Name, Parameter Parameter)[] together = Parameters(), single = Parameters();
         AtenOperator missing = new("aten::relu", 1, () => [ones(1)], "no_library_of_this_name");
         RetroOptimizerOptions options = new() { ClipNorm = 1 };
@@ -70,7 +70,7 @@ public class RetroOptimizerTests
 
             for (int i = 0; i < shapes.Length; i++)
             {
-                // The first gradients are small enough not to be clipped; one lies in memory as its transpose does; one parameter has none in half of the steps.
+                // The first gradients are small enough not to be clipped; one lies in memory as its transpose does, and so does another parameter, which has none in half of the steps.
                 Tensor gradient = (i == 2 ? randn([3, 4]).t() : randn(shapes[i])).to_type(dtype) * (step == 0 ? 0.01 : 1);
                 together[i].Parameter.grad = i == 3 && step % 2 == 1 ? null : gradient.clone();
                 single[i].Parameter.grad = i == 3 && step % 2 == 1 ? null : gradient.clone();
@@ -231,8 +231,11 @@ public class RetroOptimizerTests
             Assert.Equal(one.Step(1e-4, 1e-4), other.Step(1e-4, 1e-4));
         }
 
-        Assert.Equal(Values(exact.to_type(ScalarType.Float64)), Values(other.State()["a.weight/master"].to_type(ScalarType.Float64)));
-        Assert.Equal(Values(exact.to_type(ScalarType.BFloat16).to_type(ScalarType.Float64)), Values(coarse.to_type(ScalarType.Float64)));
+        // Muon's products are in the parameter's type; what they lose is a twentieth of the way of 20 steps.
+        Tensor master = other.State()["a.weight/master"];
+        double tolerance = kind == OptimizerKind.Muon ? 1e-4 : 0;
+        Assert.Equal(Values(exact.to_type(ScalarType.Float64)), Values(master.to_type(ScalarType.Float64)), (x, y) => Math.Abs(x - y) <= tolerance);
+        Assert.Equal(Values(master.to_type(ScalarType.BFloat16).to_type(ScalarType.Float64)), Values(coarse.to_type(ScalarType.Float64)));
         Assert.Equal(ScalarType.BFloat16, coarse.dtype);
         Assert.All(other.State().Values, tensor => Assert.Equal(ScalarType.Float32, tensor.dtype));
     }
