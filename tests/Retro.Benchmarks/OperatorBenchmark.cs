@@ -27,6 +27,9 @@ internal static class OperatorBenchmark
         Console.WriteLine();
         Console.WriteLine("| what | A | B | A, ms | B, ms | B / A |");
         Console.WriteLine("|---|---|---|---|---|---|");
+        Orthogonalize(4, 512, 512);
+        Orthogonalize(4, 512, 1365);
+        Orthogonalize(4, 128, 384);
         foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             Step(dtype, OptimizerKind.AdamW);
@@ -36,6 +39,7 @@ internal static class OperatorBenchmark
             Attention("encoder", dtype, 4, 32, 128, 128, 32);
             Attention("chunked cross-attention", dtype, 8, 16, 64, 256, 64);
             Attention("one decoded token, forward", dtype, 8, 1, 1, 512, 64);
+            Gelu(dtype, 4096, 2048);
             Norm(dtype, 2, 512, 512);
             Norm(dtype, 2, 512, 128);
             Norm(dtype, 1, 1, 512);
@@ -95,6 +99,30 @@ internal static class OperatorBenchmark
             "_fused_rms_norm",
             () => Pass(norm.call(input), direction, input, weight),
             () => Pass(s_rmsNorm.Call(input, width, AtenArgument.Some(weight), AtenArgument.Some(1e-5))[0], direction, input, weight));
+    }
+
+    private static void Gelu(ScalarType dtype, params long[] shape)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor input = randn(shape, dtype).requires_grad_(true), direction = randn(shape, dtype);
+        Pair(
+            $"GELU by tanh, [{string.Join(", ", shape)}], {dtype}",
+            "single operators",
+            "gelu",
+            () => Pass(input * 0.5 * (((input + (input.pow(3) * 0.044715)) * Math.Sqrt(2 / Math.PI)).tanh() + 1), direction, input),
+            () => Pass(nn.functional.gelu(input, GELU.Approximate.tanh, false), direction, input));
+    }
+
+    private static void Orthogonalize(params long[] shape)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor matrices = randn(shape);
+        Pair(
+            $"orthogonalization for Muon, [{string.Join(", ", shape)}]",
+            "products in Float32",
+            "products in BFloat16",
+            () => Muon.Orthogonalize(matrices, ScalarType.Float32),
+            () => Muon.Orthogonalize(matrices, ScalarType.BFloat16));
     }
 
     private static void Pass(Tensor output, Tensor direction, params Tensor[] leaves)

@@ -11,8 +11,8 @@ internal static class AttentionKernel
 {
     /// <summary>Whether the fused kernel is the faster one.</summary>
     /// <remarks>
-    /// On the processor it has no bfloat16 products: forward and backward together it takes 2 to 5 times as long as the explicit form, which has them from oneDNN, and a decoded token 3 times.
-    /// In float32 it saves a fifth of a forward pass, and all the memory of the weights (tests/Retro.Benchmarks/results/operators.md).
+    /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a decoded token.
+    /// In float32 it is a little faster, and saves the memory of the weights (tests/Retro.Benchmarks/results/operators.md).
     /// </remarks>
     public static bool IsFused(ScalarType dtype, Device device) => device.type != DeviceType.CPU || dtype != ScalarType.BFloat16;
 
