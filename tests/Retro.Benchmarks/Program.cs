@@ -5,6 +5,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
 {
     ["decoding"] = DecodingBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
+    ["operators"] = OperatorBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
 };
 

@@ -1,25 +1,27 @@
-using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
 /// <summary>
-/// softmax(q kᵀ / sqrt(S) + mask + positions) v, by libtorch's fused kernels where it has them (from version 2 on), else by the cheapest explicit form:
-/// product, mask added in place, softmax, product. Heads come first, so that the position term needs no broadcast over the batch and every product is one batched matrix product.
+/// softmax(q kᵀ / sqrt(S) + mask + positions) v, by libtorch's fused kernel or by the cheapest explicit form: product, mask added in place, softmax, product.
+/// Heads come first, so that the position term needs no broadcast over the batch and every product is one batched matrix product.
 /// </summary>
 internal static class AttentionKernel
 {
-    /// <summary>Whether libtorch has scaled_dot_product_attention.</summary>
-    public static bool IsFused { get; } =
-        int.TryParse(__version__.Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out int major) && major >= 2;
+    /// <summary>Whether the fused kernel is the faster one.</summary>
+    /// <remarks>
+    /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a decoded token.
+    /// In float32 it is a little faster, and saves the memory of the weights (tests/Retro.Benchmarks/results/operators.md).
+    /// </remarks>
+    public static bool IsFused(ScalarType dtype, Device device) => device.type != DeviceType.CPU || dtype != ScalarType.BFloat16;
 
     /// <summary>Attends.</summary>
     /// <param name="q">[H, N, A, S].</param>
     /// <param name="k">[G, N, L, S], G a divisor of H.</param>
     /// <param name="v">[G, N, L, S].</param>
     /// <param name="mask">Added to the logits, broadcastable to [G, N, H/G·A, L]; null for none.</param>
-    /// <param name="causal">Whether queries see keys up to their place alone; only where <see cref="IsFused"/>, A = L and H = G.</param>
+    /// <param name="causal">Whether queries see keys up to their place alone; only where A = L and H = G. The fused kernel alone can do it.</param>
     /// <param name="positions">Position term, divided by sqrt(S); broadcastable to <paramref name="positionShape"/>; null for none.</param>
     /// <param name="positionShape">A shape of as many values as the logits [H, N, A, L] have, in their order.</param>
     /// <returns>[N, A, H·S].</returns>
@@ -38,7 +40,7 @@ internal static class AttentionKernel
             }
         }
 
-        Tensor attended = IsFused
+        Tensor attended = causal || IsFused(q.dtype, q.device)
             ? Fused(q, k, v, mask, causal, positions, positionShape)
             : Explicit(q, k, v, mask, positions, positionShape);
         return batch * queries == 1
@@ -52,7 +54,7 @@ internal static class AttentionKernel
         if (positions is not null)
         {
             positions = positions.expand(positionShape!).reshape(q.shape[0], q.shape[1], q.shape[2], k.shape[2]);
-            mask = mask is null ? positions : positions + mask;
+            mask = mask is null ? positions : positions.Plus(mask);
         }
 
         return nn.functional.scaled_dot_product_attention(q, k, v, mask!, 0, causal).contiguous();
@@ -63,15 +65,15 @@ internal static class AttentionKernel
     {
         // The queries are the smallest thing to multiply. baddbmm, which would add the mask on the way, takes no less time, wants the mask once per head,
         // and takes its operands in another order in TorchSharp than in PyTorch.
-        Tensor logits = (q * (1 / Math.Sqrt(q.shape[^1]))).matmul(k.transpose(-2, -1));
+        Tensor logits = q.Times(1 / Math.Sqrt(q.shape[^1])).matmul(k.transpose(-2, -1));
         if (mask is not null)
         {
-            logits.add_(mask);
+            logits.add_(mask, KeptScalars.One);
         }
 
         if (positions is not null)
         {
-            logits = (logits.view(positionShape!) + positions).view(logits.shape);
+            logits = logits.view(positionShape!).Plus(positions).view(logits.shape);
         }
 
         return logits.softmax(-1).matmul(v);

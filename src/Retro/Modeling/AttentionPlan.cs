@@ -57,7 +57,7 @@ public sealed class AttentionPlan
 
         // A fused kernel skips what lies after the query, where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
-        bool flag = AttentionKernel.IsFused && groups == config.Heads && config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
+        bool flag = AttentionKernel.IsFused(dtype, device) && groups == config.Heads && config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
         return new()
         {
             IsCausal = flag,

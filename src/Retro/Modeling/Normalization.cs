@@ -52,8 +52,9 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
             return nn.functional.layer_norm(input, [_width], Weight, get_parameter("bias"), _epsilon).MoveToOuterDisposeScope();
         }
 
+        // libtorch's own RMS norm is made of the same operators on the processor, and no faster there (tests/Retro.Benchmarks/results/operators.md).
         Tensor x = Precision.AtLeastFloat32(input);
-        Tensor normed = x * (x.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
+        Tensor normed = x * x.square().mean([-1], keepdim: true).Plus(_epsilon).rsqrt();
         return ((ReferenceEquals(x, input) ? normed : normed.to_type(input.dtype)) * Weight).MoveToOuterDisposeScope();
     }
 

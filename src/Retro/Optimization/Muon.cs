@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -11,9 +12,10 @@ namespace Retro.Optimization;
 public static class Muon
 {
     private const int Rounds = 5;
-    private const double A = 3.4445;
-    private const double B = -4.7750;
-    private const double C = 2.0315;
+    private static readonly Scalar s_a = 3.4445.ToScalar();
+    private static readonly Scalar s_b = (-4.7750).ToScalar();
+    private static readonly Scalar s_c = 2.0315.ToScalar();
+    private static readonly Scalar s_epsilon = 1e-7.ToScalar();
 
     /// <summary>Brings the singular values of a stack of matrices near 1.</summary>
     /// <param name="matrices">Matrices of one shape, [G, rows, columns], floating point.</param>
@@ -22,6 +24,12 @@ public static class Muon
     public static Tensor Orthogonalize(Tensor matrices)
     {
         ArgumentNullException.ThrowIfNull(matrices);
+        return Orthogonalize(matrices, matrices.dtype);
+    }
+
+    /// <summary>The same with products in another type. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the singular values end.</summary>
+    internal static Tensor Orthogonalize(Tensor matrices, ScalarType products)
+    {
         if (matrices.dim() != 3)
         {
             throw new ShapeException(nameof(matrices), "[G, rows, columns]", matrices.shape);
@@ -31,17 +39,17 @@ public static class Muon
         // The product X·Xᵀ is over the shorter side.
         bool tall = matrices.shape[1] > matrices.shape[2];
         Tensor x = tall ? matrices.transpose(1, 2) : matrices;
-        Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().add_(1e-7);
-        x = x.div(norm);
+        Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().add_(s_epsilon, KeptScalars.One);
+        x = x.div(norm).to_type(products);
         for (int round = 0; round < Rounds; round++)
         {
             Tensor a = x.bmm(x.transpose(1, 2));
             // TorchSharp's baddbmm takes its operands in another order than PyTorch's; bmm has no such trap.
-            Tensor polynomial = a.bmm(a).mul_(C).add_(a, B);
-            x = polynomial.bmm(x).add_(x, A);
+            Tensor polynomial = a.bmm(a).mul_(s_c).add_(a, s_b);
+            x = polynomial.bmm(x).add_(x, s_a);
         }
 
-        return (tall ? x.transpose(1, 2) : x.alias()).MoveToOuterDisposeScope();
+        return (tall ? x.transpose(1, 2) : x).to_type(matrices.dtype).MoveToOuterDisposeScope();
     }
 
     /// <summary>Whether a parameter is a matrix that Muon moves: a weight of two dimensions that is neither an embedding nor the head.</summary>

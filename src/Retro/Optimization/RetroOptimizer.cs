@@ -1,4 +1,4 @@
-using Retro.Training;
+using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -12,12 +12,16 @@ namespace Retro.Optimization;
 /// <para>Parameters that are frozen (requires_grad false) when the optimizer is made are not in it. A parameter without a gradient, such as
 /// chunked cross-attention in a batch without neighbors, is left as it is in that step.</para>
 /// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed and averaged in float32,
-/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740).</para>
+/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740). Muon's products alone are in bfloat16.</para>
 /// </remarks>
 public sealed class RetroOptimizer : IDisposable
 {
     // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
     private const double ClipEpsilon = 1e-6;
+
+    // One pass over each tensor instead of eight: about half of the time (tests/Retro.Benchmarks/results/operators.md).
+    private static readonly AtenOperator s_fusedAdamW = new("aten::_fused_adamw_", 0, () =>
+        [(Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8, false, false, AtenArgument.Some(ones(1)), AtenArgument.None]);
 
     private readonly List<Slot> _slots = [];
 
@@ -59,6 +63,9 @@ public sealed class RetroOptimizer : IDisposable
 
     /// <summary>The settings.</summary>
     public RetroOptimizerOptions Options { get; }
+
+    /// <summary>The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types and layouts, single operators do.</summary>
+    internal AtenOperator FusedAdamW { get; init; } = s_fusedAdamW;
 
     /// <summary>The names of the parameters in the optimizer.</summary>
     public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
@@ -106,9 +113,20 @@ public sealed class RetroOptimizer : IDisposable
         if (double.IsFinite(norm))
         {
             double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));
-            foreach ((Slot slot, Tensor gradient) in present.Where(pair => pair.Slot.Second is not null))
+            foreach (IGrouping<(bool Decays, bool Fused), (Slot Slot, Tensor Gradient)> group in present.Where(pair => pair.Slot.Second is not null)
+                .GroupBy(pair => (pair.Slot.Target.dim() >= 2, MovesTogether(pair.Slot))))
             {
-                MoveByAdamW(slot, gradient, rate, clip);
+                double decay = group.Key.Decays ? Options.WeightDecay : 0;
+                if (group.Key.Fused)
+                {
+                    MoveTogetherByAdamW([.. group], rate, decay, clip);
+                    continue;
+                }
+
+                foreach ((Slot slot, Tensor gradient) in group)
+                {
+                    MoveByAdamW(slot, gradient, rate, decay, clip);
+                }
             }
 
             MoveByMuon([.. present.Where(pair => pair.Slot.Second is null)], muonRate, clip);
@@ -144,7 +162,7 @@ public sealed class RetroOptimizer : IDisposable
             }
             else if (_slots[i].Parameter.grad is { } sum)
             {
-                sum.add_(gradients[i]);
+                sum.add_(gradients[i], KeptScalars.One);
                 sum.Dispose();
             }
             else
@@ -246,21 +264,53 @@ public sealed class RetroOptimizer : IDisposable
 
     private static string Some(string[] names) => names.Length == 0 ? "none" : string.Join(", ", names.Take(3)) + (names.Length > 3 ? ", ..." : "");
 
-    private void MoveByAdamW(Slot slot, Tensor gradient, double rate, double clip)
+    private bool MovesTogether(Slot slot) => slot.Target.dtype == ScalarType.Float32 && slot.Target.is_contiguous() && FusedAdamW.IsAvailable;
+
+    private void MoveTogetherByAdamW((Slot Slot, Tensor Gradient)[] group, double rate, double decay, double clip)
     {
-        slot.Steps++;
-        // The clipping factor goes into the two averages, which saves a pass over the gradients.
-        slot.First.mul_(Options.Beta1).add_(gradient, (1 - Options.Beta1) * clip);
-        slot.Second!.mul_(Options.Beta2).addcmul_(gradient, gradient, (1 - Options.Beta2) * clip * clip);
-        if (slot.Target.dim() >= 2 && Options.WeightDecay != 0)
+        foreach ((Slot slot, _) in group)
         {
-            slot.Target.mul_(1 - rate * Options.WeightDecay);
+            slot.Steps++;
         }
 
-        double firstCorrection = 1 - Math.Pow(Options.Beta1, slot.Steps);
-        double secondCorrection = 1 - Math.Pow(Options.Beta2, slot.Steps);
-        Tensor denominator = slot.Second.sqrt().div_(Math.Sqrt(secondCorrection)).add_(Options.Epsilon);
-        slot.Target.addcdiv_(slot.First, denominator, -rate / firstCorrection);
+        // The operator reads all values in the order in which they lie. It divides gradients by their scale, in place; they are not read again.
+        Device device = group[0].Gradient.device;
+        Dictionary<long, Tensor> steps = group.Select(pair => pair.Slot.Steps).Distinct().ToDictionary(count => count, count => tensor((float)count, device: device));
+        FusedAdamW.Call(
+            Array.ConvertAll(group, pair => pair.Slot.Target),
+            Array.ConvertAll(group, pair => pair.Gradient.contiguous()),
+            Array.ConvertAll(group, pair => pair.Slot.First),
+            Array.ConvertAll(group, pair => pair.Slot.Second!),
+            (Tensor[])[],
+            Array.ConvertAll(group, pair => steps[pair.Slot.Steps]),
+            rate,
+            Options.Beta1,
+            Options.Beta2,
+            decay,
+            Options.Epsilon,
+            false, // amsgrad
+            false, // maximize
+            clip < 1 ? AtenArgument.Some(tensor((float)(1 / clip), device: device)) : AtenArgument.None,
+            AtenArgument.None);
+    }
+
+    private void MoveByAdamW(Slot slot, Tensor gradient, double rate, double decay, double clip)
+    {
+        slot.Steps++;
+        double firstCorrection = 1 - Math.Pow(Options.Beta1, slot.Steps), secondCorrection = 1 - Math.Pow(Options.Beta2, slot.Steps);
+        using Scalar keepFirst = Options.Beta1.ToScalar(), keepSecond = Options.Beta2.ToScalar(), kept = (1 - (rate * decay)).ToScalar(),
+            // The clipping factor goes into the two averages, which saves a pass over the gradients.
+            addFirst = ((1 - Options.Beta1) * clip).ToScalar(), addSecond = ((1 - Options.Beta2) * clip * clip).ToScalar(),
+            root = Math.Sqrt(secondCorrection).ToScalar(), epsilon = Options.Epsilon.ToScalar(), move = (-rate / firstCorrection).ToScalar();
+        slot.First.mul_(keepFirst).add_(gradient, addFirst);
+        slot.Second!.mul_(keepSecond).addcmul_(gradient, gradient, addSecond);
+        if (decay != 0)
+        {
+            slot.Target.mul_(kept);
+        }
+
+        Tensor denominator = slot.Second.sqrt().div_(root).add_(epsilon, KeptScalars.One);
+        slot.Target.addcdiv_(slot.First, denominator, move);
     }
 
     // Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.
@@ -273,7 +323,7 @@ public sealed class RetroOptimizer : IDisposable
 
         Device device = matrices[0].Gradient.device;
         int parts = TorchThreads.Workers(matrices.Count, device);
-        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => pair.Slot.Shape).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
+        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype)).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
         TorchThreads.Run(stacks.Length, device, i => MoveStackByMuon(stacks[i], rate, clip));
     }
 
@@ -282,27 +332,29 @@ public sealed class RetroOptimizer : IDisposable
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
         double momentum = Options.MuonMomentum;
+        using Scalar keep = momentum.ToScalar(), add = ((1 - momentum) * clip).ToScalar(), decayed = (1 - (rate * Options.MuonWeightDecay)).ToScalar();
         List<Tensor> directions = [];
         foreach ((Slot slot, Tensor gradient) in group)
         {
             slot.Steps++;
-            slot.First.mul_(momentum).add_(gradient, (1 - momentum) * clip);
-            Tensor direction = slot.First.mul(momentum).add_(gradient, (1 - momentum) * clip);
+            slot.First.mul_(keep).add_(gradient, add);
+            Tensor direction = slot.First.mul(keep).add_(gradient, add);
             directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
         }
 
-        Tensor steps = Muon.Orthogonalize(stack(directions));
+        // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
+        Tensor steps = Muon.Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
         for (int index = 0; index < group.Count; index++)
         {
             Slot slot = group[index].Slot;
             Tensor step = steps.select(0, index);
             if (Options.MuonWeightDecay != 0)
             {
-                slot.Target.mul_(1 - rate * Options.MuonWeightDecay);
+                slot.Target.mul_(decayed);
             }
 
-            double scale = Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]));
-            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, -rate * scale);
+            using Scalar move = (-rate * Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]))).ToScalar();
+            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, move);
         }
     }
 
@@ -361,7 +413,7 @@ public sealed class RetroOptimizer : IDisposable
             }
             else
             {
-                Sum.add_(gradient);
+                Sum.add_(gradient, KeptScalars.One);
             }
         }
 

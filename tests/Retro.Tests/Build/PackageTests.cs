@@ -85,12 +85,13 @@ public sealed class PackageTests : IDisposable
             """);
         File.WriteAllText(Path.Combine(app, "Program.cs"), $$"""
             using Retro.Checkpoints;
+            using Retro.Corpora;
             using Retro.Database;
-            using Retro.Embedding;
+            using Retro.Embedders;
             using Retro.Generation;
             using Retro.Modeling;
             using Retro.Search;
-            using Retro.Text;
+            using Retro.Tokenizers;
             using Retro.Training;
 
             if (args is ["torch"])

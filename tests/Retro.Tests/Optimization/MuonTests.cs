@@ -23,12 +23,15 @@ public class MuonTests
         Assert.Equal(expected, came, (a, b) => Math.Abs(a - b) < 1e-6);
     }
 
-    [Fact]
-    public void Singular_values_come_near_one()
+    [Theory]
+    [InlineData(ScalarType.Float64)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Singular_values_come_near_one_whatever_type_the_products_have(ScalarType products)
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
-        Tensor came = Muon.Orthogonalize(randn(2, 16, 40, dtype: ScalarType.Float64));
+        Tensor came = Muon.Orthogonalize(randn(2, 16, 40, dtype: ScalarType.Float64), products);
+        Assert.Equal(ScalarType.Float64, came.dtype);
         Tensor product = came.bmm(came.transpose(1, 2));
         for (int matrix = 0; matrix < 2; matrix++)
         {

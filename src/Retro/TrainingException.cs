@@ -1,4 +1,4 @@
-namespace Retro.Training;
+namespace Retro;
 
 /// <summary>Training cannot go on: the options contradict themselves, the data do not suffice, or the loss has diverged.</summary>
 public sealed class TrainingException : RetroException
