@@ -4,19 +4,19 @@ using Retro.Generation;
 namespace Quickstart;
 
 /// <summary>A text that the model went on with, and what it read on the way.</summary>
-internal sealed record Continuation(string Prompt, string Text, IReadOnlyList<RetrievedSources> Sources)
+internal sealed record Continuation(string Prompt, string Text, IReadOnlyList<RetrievedNeighbors> Sources)
 {
     public static async Task<Continuation> GenerateAsync(RetroGenerator generator, string prompt, int seed, CancellationToken cancellationToken)
     {
         StringBuilder text = new();
-        List<RetrievedSources> sources = [];
+        List<RetrievedNeighbors> sources = [];
         GenerationOptions options = new() { MaximumNewTokens = 128, Temperature = 0.7, TopP = 0.9, Seed = seed };
         await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
-            if (piece.Sources is not null)
+            if (piece.Retrieved is not null)
             {
-                sources.Add(piece.Sources);
+                sources.Add(piece.Retrieved);
             }
         }
 

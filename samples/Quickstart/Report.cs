@@ -30,7 +30,7 @@ internal sealed class Report(
         table.AddColumns("retrieval", "bits per byte", "against off", "perplexity");
         foreach (BitsPerByteResult result in measured)
         {
-            table.AddRow(result.Source, Number(result.Value, "0.0000"), Against(result), Number(result.Perplexity, "0.00"));
+            table.AddRow(result.SourceName, Number(result.Value, "0.0000"), Against(result), Number(result.Perplexity, "0.00"));
         }
 
         AnsiConsole.Write(table);
@@ -42,12 +42,12 @@ internal sealed class Report(
             AnsiConsole.Write(new Text(continuation.Prompt, new Style(decoration: Decoration.Dim)));
             AnsiConsole.Write(new Text(continuation.Text, new Style(decoration: Decoration.Bold)));
             AnsiConsole.WriteLine();
-            foreach (RetrievedSources retrieved in continuation.Sources)
+            foreach (RetrievedNeighbors retrieved in continuation.Sources)
             {
                 AnsiConsole.Write(new Text($"  after chunk {retrieved.Chunk + 1} it read:\n"));
-                foreach (RetrievedSource source in retrieved.Sources)
+                foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    AnsiConsole.Write(new Text($"    {Name(source)}, token {source.Position}: {Shorten(source.Text)}\n"));
+                    AnsiConsole.Write(new Text($"    {Name(neighbor)}, chunk {neighbor.ChunkInDocument + 1}: {Shorten(neighbor.Text)}\n"));
                 }
             }
         }
@@ -64,11 +64,11 @@ internal sealed class Report(
         html.AppendLine("<h2>Held-out bits per byte</h2><table><tr><th>retrieval</th><th>bits per byte</th><th>against off</th><th>perplexity</th></tr>");
         foreach (BitsPerByteResult result in measured)
         {
-            html.AppendLine(CultureInfo.InvariantCulture, $"<tr><td>{SvgPlot.Escape(result.Source)}</td><td>{result.Value:0.0000}</td><td>{Against(result)}</td><td>{result.Perplexity:0.00}</td></tr>");
+            html.AppendLine(CultureInfo.InvariantCulture, $"<tr><td>{SvgPlot.Escape(result.SourceName)}</td><td>{result.Value:0.0000}</td><td>{Against(result)}</td><td>{result.Perplexity:0.00}</td></tr>");
         }
 
         html.AppendLine(CultureInfo.InvariantCulture, $"</table><p><small>{Off.Tokens:#,0} tokens, {Off.Bytes:#,0} bytes, {Off.Documents:#,0} documents, neither trained on nor in the database.</small></p>");
-        html.AppendLine(SvgPlot.Bars("Held-out bits per byte", "bits per byte", measured.Select(r => (r.Source, r.Value)).ToList()));
+        html.AppendLine(SvgPlot.Bars("Held-out bits per byte", "bits per byte", measured.Select(r => (r.SourceName, r.Value)).ToList()));
         if (steps.Any(s => double.IsFinite(s.Loss)))
         {
             html.AppendLine(SvgPlot.Lines("Training loss", "step", "nats per token", new PlotSeries("loss", Smooth(steps))));
@@ -78,11 +78,11 @@ internal sealed class Report(
         foreach (Continuation continuation in continuations)
         {
             html.AppendLine(CultureInfo.InvariantCulture, $"<pre>{SvgPlot.Escape(continuation.Prompt)}<b>{SvgPlot.Escape(continuation.Text)}</b></pre><ul>");
-            foreach (RetrievedSources retrieved in continuation.Sources)
+            foreach (RetrievedNeighbors retrieved in continuation.Sources)
             {
-                foreach (RetrievedSource source in retrieved.Sources)
+                foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    html.AppendLine(CultureInfo.InvariantCulture, $"<li>after chunk {retrieved.Chunk + 1}: <b>{SvgPlot.Escape(Name(source))}</b>, token {source.Position}: <small>{SvgPlot.Escape(Shorten(source.Text))}</small></li>");
+                    html.AppendLine(CultureInfo.InvariantCulture, $"<li>after chunk {retrieved.Chunk + 1}: <b>{SvgPlot.Escape(Name(neighbor))}</b>, chunk {neighbor.ChunkInDocument + 1}: <small>{SvgPlot.Escape(Shorten(neighbor.Text))}</small></li>");
                 }
             }
 
@@ -106,7 +106,7 @@ internal sealed class Report(
     private string Against(BitsPerByteResult result)
         => ReferenceEquals(result, Off) ? "" : ((result.Value / Off.Value) - 1).ToString("+0.00 %;-0.00 %", CultureInfo.InvariantCulture);
 
-    private static string Name(RetrievedSource source) => source.Title.Length > 0 ? source.Title : source.DocumentId;
+    private static string Name(RetrievedNeighbor neighbor) => neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId;
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 

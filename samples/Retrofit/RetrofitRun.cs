@@ -29,13 +29,13 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         using PretrainedDecoder decoder = Stages.Run("load the decoder", progress => PretrainedDecoder.Load(settings.Model, progress: progress, cancellationToken: cancellationToken));
         RetroTokenizer tokenizer = LoadTokenizer();
         decoder.RequireTokenizer(tokenizer);
-        int window = Math.Min(decoder.Source.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
+        int window = Math.Min(decoder.Origin.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
         if (window < 2 * ChunkLength)
         {
-            throw new CheckpointException($"{settings.Model} reads {decoder.Source.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
+            throw new CheckpointException($"{settings.Model} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
         }
 
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{decoder.Source.Family}, {string.Join(" and ", decoder.Source.StoredTypes)}: {decoder.Model.Config.CountParameters().Total:#,0} parameters, {decoder.Model.Config.Layers} layers, windows of {window} tokens.");
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoder.Model.Config.CountParameters().Total:#,0} parameters, {decoder.Model.Config.Layers} layers, windows of {window} tokens.");
 
         // --- text and database ---
         SampleCorpus corpus = SampleCorpus.Read(settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken);

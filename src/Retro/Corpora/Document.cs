@@ -4,5 +4,5 @@ namespace Retro.Corpora;
 /// <param name="Id">Names it within its corpus: a relative path, an id of the file, a type's full name.</param>
 /// <param name="Title">What people call it.</param>
 /// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Never empty.</param>
-/// <param name="Source">Where it was read from: a file, and the line where one file holds many.</param>
-public sealed record Document(string Id, string Title, string Text, string Source);
+/// <param name="Location">Where it was read from: a file, and the line where one file holds many.</param>
+public sealed record Document(string Id, string Title, string Text, string Location);

@@ -90,7 +90,7 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
         }
 
         CorpusException Broken(string fault, Exception? inner)
-            => new($"{where} is broken: {fault}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken, or --skip-broken on the command line).", inner);
+            => new($"{where} is broken: {fault}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).", inner);
     }
 
     private static string? Scalar(JsonElement row, string name)

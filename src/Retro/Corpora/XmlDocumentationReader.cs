@@ -72,7 +72,7 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         }
         catch (XmlException exception)
         {
-            throw new CorpusException($"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken, or --skip-broken on the command line).", exception);
+            throw new CorpusException($"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
         }
 
         return types;

@@ -225,7 +225,7 @@ public static class ChunkDatabaseBuilder
             WriteTokens(document.Ids);
             WriteTokens(endOfText);
             WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
-            byte[] record = DocumentRecord.Write(document.Document.Id, document.Document.Title, document.Document.Source, document.Labels, count, document.Bytes, document.ContentHash);
+            byte[] record = DocumentRecord.Write(document.Document.Id, document.Document.Title, document.Document.Location, document.Labels, count, document.Bytes, document.ContentHash);
             work.Records.Write(record);
             recordsHash.AppendData(record);
             chunks += rows;
@@ -330,7 +330,7 @@ public static class ChunkDatabaseBuilder
             IReadOnlyList<string> labels = options.Labels?.Invoke(document) ?? [];
 
             // The record's bytes bound each field by its length, so that no two documents have the same.
-            byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Source, labels, 0, text.Length, contentHash));
+            byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, labels, 0, text.Length, contentHash));
             int[] ids = tokenizer?.Encode(document.Text) ?? [];
             if (tokenizer is not null)
             {
@@ -382,15 +382,15 @@ public static class ChunkDatabaseBuilder
         {
             if (document.Id.Length == 0)
             {
-                throw new DatabaseException($"A document from {document.Source} has an empty id; every document needs an id of its own.");
+                throw new DatabaseException($"A document from {document.Location} has an empty id; every document needs an id of its own.");
             }
 
             Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
             SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
             if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
             {
-                string first = documents.First(other => other.Id == document.Id).Source;
-                throw new DatabaseException($"Two documents have the id '{document.Id}', one from {first} and one from {document.Source}; give each an id of its own.");
+                string first = documents.First(other => other.Id == document.Id).Location;
+                throw new DatabaseException($"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own.");
             }
         }
     }

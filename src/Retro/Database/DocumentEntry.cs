@@ -3,7 +3,7 @@ namespace Retro.Database;
 /// <summary>What a database knows of one document.</summary>
 /// <param name="Id">The document's id, unique in the database.</param>
 /// <param name="Title">Its title; may be empty.</param>
-/// <param name="Source">Where it came from, such as a file and line.</param>
+/// <param name="Location">Where it came from, such as a file and line.</param>
 /// <param name="Labels">Labels given when the database was built.</param>
 /// <param name="FirstChunk">The number of its first chunk.</param>
 /// <param name="ChunkCount">How many chunks it has; they follow one another.</param>
@@ -13,7 +13,7 @@ namespace Retro.Database;
 public sealed record DocumentEntry(
     string Id,
     string Title,
-    string Source,
+    string Location,
     IReadOnlyList<string> Labels,
     long FirstChunk,
     int ChunkCount,

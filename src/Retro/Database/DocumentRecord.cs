@@ -5,7 +5,7 @@ namespace Retro.Database;
 
 /// <summary>
 /// The bytes of one document's record: int32 bytes of the whole record, int32 tokens, int64 bytes of text, 32 bytes SHA-256 of the text, then id,
-/// title, source and labels, each as int32 byte count and UTF-8, the labels after their int32 number.
+/// title, location and labels, each as int32 byte count and UTF-8, the labels after their int32 number.
 /// </summary>
 internal static class DocumentRecord
 {
@@ -14,7 +14,7 @@ internal static class DocumentRecord
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>Writes a record.</summary>
-    public static byte[] Write(string id, string title, string source, IReadOnlyList<string> labels, int tokens, long bytes, ReadOnlySpan<byte> contentHash)
+    public static byte[] Write(string id, string title, string location, IReadOnlyList<string> labels, int tokens, long bytes, ReadOnlySpan<byte> contentHash)
     {
         using MemoryStream stream = new();
         Span<byte> head = stackalloc byte[FixedBytes];
@@ -24,7 +24,7 @@ internal static class DocumentRecord
         stream.Write(head);
         WriteText(id);
         WriteText(title);
-        WriteText(source);
+        WriteText(location);
         WriteNumber(labels.Count);
         foreach (string label in labels)
         {
@@ -69,7 +69,7 @@ internal static class DocumentRecord
         ReadOnlySpan<byte> rest = record[FixedBytes..];
         string id = ReadText(ref rest);
         string title = ReadText(ref rest);
-        string source = ReadText(ref rest);
+        string location = ReadText(ref rest);
         int count = ReadNumber(ref rest);
         if (count > rest.Length / 4)
         {
@@ -83,7 +83,7 @@ internal static class DocumentRecord
         }
 
         return rest.IsEmpty && tokens > 0 && bytes >= 0
-            ? new DocumentEntry(id, title, source, labels, firstChunk, DocumentTable.Chunks(tokens, chunkLength), tokens, bytes, hash)
+            ? new DocumentEntry(id, title, location, labels, firstChunk, DocumentTable.Chunks(tokens, chunkLength), tokens, bytes, hash)
             : throw new InvalidDataException("The record's fields do not fill it.");
     }
 

@@ -12,8 +12,8 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
 
     /// <summary>What was found for C chunks.</summary>
     /// <param name="Tokens">One row of C chunks.</param>
-    /// <param name="Sources">One entry per chunk.</param>
-    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedSources> Sources);
+    /// <param name="PerChunk">One entry per chunk.</param>
+    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedNeighbors> PerChunk);
 
     /// <summary>Finds the neighbors of chunks that follow each other. Nothing is excluded: whatever the database holds may be read.</summary>
     /// <param name="tokens">The text so far.</param>
@@ -33,14 +33,14 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
             retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors));
         }
 
-        RetrievedSources[] sources = Enumerable.Range(0, count).Select(c => new RetrievedSources(
+        RetrievedNeighbors[] perChunk = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
             tokenizer.Decode(chunks[c]),
             Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
-        return new Found(retrieved, sources);
+        return new Found(retrieved, perChunk);
     }
 
-    private RetrievedSource Describe(long chunk, float score)
+    private RetrievedNeighbor Describe(long chunk, float score)
     {
         DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
         long[] tokens = new long[Math.Max(retrievedLength, database.ChunkLength)];
@@ -48,7 +48,7 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
         database.CopyRetrieved(chunk, tokens, valid);
         int[] real = tokens.Where((_, i) => valid[i]).Select(token => (int)token).ToArray();
         int own = Math.Min(database.ChunkLength, real.Length);
-        return new RetrievedSource(
-            chunk, document.Id, document.Title, document.Source, chunk - document.FirstChunk, tokenizer.Decode(real.AsSpan(0, own)), tokenizer.Decode(real.AsSpan(own)), score);
+        return new RetrievedNeighbor(
+            chunk, document.Id, document.Title, document.Location, chunk - document.FirstChunk, tokenizer.Decode(real.AsSpan(0, own)), tokenizer.Decode(real.AsSpan(own)), score);
     }
 }

@@ -52,7 +52,7 @@ internal sealed class GenerationSequence : IDisposable
             Keep(_model.Prefill(_cache, tokens, null, neighbors, valid));
         }
 
-        return found?.Sources.Select(sources => new GeneratedPiece("", null, sources)).ToArray() ?? [];
+        return found?.PerChunk.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
     }
 
     /// <summary>Generates the next token, or ends the text.</summary>
@@ -99,7 +99,7 @@ internal sealed class GenerationSequence : IDisposable
         Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
         (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
         Keep(_model.Step(_cache, input, neighbors?.squeeze(1), valid?.squeeze(1)));
-        return new GeneratedPiece(text, token, found?.Sources[0]);
+        return new GeneratedPiece(text, token, found?.PerChunk[0]);
     }
 
     private void Keep(Tensor logits)

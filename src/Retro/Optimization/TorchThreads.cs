@@ -23,7 +23,7 @@ internal static class TorchThreads
     /// <param name="piece">Does the piece of a number below <paramref name="count"/>.</param>
     /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: a small one shares badly, and its threads wait for each other where the cores have other work.</param>
     /// <param name="cancellationToken">Ends the run between two pieces.</param>
-    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
     public static void Run(int count, Device device, Action<int> piece, bool oneThreadEach = false, CancellationToken cancellationToken = default)
     {
         int workers = Workers(count, device), threads = get_num_threads(), next = -1;

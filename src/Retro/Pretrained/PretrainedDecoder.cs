@@ -16,17 +16,17 @@ public sealed class PretrainedDecoder : IDisposable
     private const int SmallPadding = 128;
     private const int MostPaddingShare = 16;
 
-    private PretrainedDecoder(RetroModel model, PretrainedSource source)
+    private PretrainedDecoder(RetroModel model, PretrainedOrigin origin)
     {
         Model = model;
-        Source = source;
+        Origin = origin;
     }
 
     /// <summary>The model, in evaluation mode.</summary>
     public RetroModel Model { get; }
 
     /// <summary>Where it came from.</summary>
-    public PretrainedSource Source { get; }
+    public PretrainedOrigin Origin { get; }
 
     /// <summary>Loads a decoder.</summary>
     /// <param name="path">A Hugging Face folder, or a llama2.c file.</param>
@@ -40,11 +40,11 @@ public sealed class PretrainedDecoder : IDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         TorchLibrary.Require();
-        (RetroModel model, PretrainedSource source) = Directory.Exists(path) ? HuggingFaceSource.Load(path, dtype, device, progress, cancellationToken)
+        (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path) ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
             : !File.Exists(path) ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
             : path.EndsWith(".safetensors", StringComparison.Ordinal) ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
-            : Llama2CSource.Load(path, dtype, device, progress, cancellationToken);
-        return new(model, source);
+            : Llama2COrigin.Load(path, dtype, device, progress, cancellationToken);
+        return new(model, origin);
     }
 
     /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond the tokenizer's ids, to a multiple of 8, are accepted: many models have such.</summary>
@@ -56,7 +56,7 @@ public sealed class PretrainedDecoder : IDisposable
         int rows = Model.Config.VocabularySize, padding = rows - tokenizer.VocabularySize;
         if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
         {
-            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Source.Path} has {rows} rows; use the tokenizer that came with the model.");
+            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Origin.Path} has {rows} rows; use the tokenizer that came with the model.");
         }
     }
 

@@ -28,7 +28,7 @@ public sealed partial class Retrofit
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
-    public void Save(string folder) => Save(folder, Source.Hash);
+    public void Save(string folder) => Save(folder, Origin.Hash);
 
     /// <summary>Saves the additions and the decoder: the first as <see cref="Save(string)"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.</summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -37,11 +37,11 @@ public sealed partial class Retrofit
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         AtomicFile.Guard(folder, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
-        string path = Path.Combine(folder, Source is Llama2CSource ? BaseFile : BaseFolder);
+        string path = Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder);
         WriteBase(path);
 
         // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files written.
-        using StoredWeights written = Source is Llama2CSource ? Llama2CFile.Open(path) : SafetensorsFolder.Open(path);
+        using StoredWeights written = Origin is Llama2COrigin ? Llama2CFile.Open(path) : SafetensorsFolder.Open(path);
         Save(folder, written.Hash(default));
     }
 
@@ -56,9 +56,9 @@ public sealed partial class Retrofit
         string path = Path.Combine(folder, FileName);
         using Safetensors file = Safetensors.Open(path);
         (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
-        if (hash != decoder.Source.Hash)
+        if (hash != decoder.Origin.Hash)
         {
-            throw new CheckpointException($"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Source.Path} have {decoder.Source.Hash}. Load it onto the decoder it was fitted onto.");
+            throw new CheckpointException($"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it onto the decoder it was fitted onto.");
         }
 
         RequireDecoder(path, config, decoder);
@@ -100,7 +100,7 @@ public sealed partial class Retrofit
         JsonObject description = new()
         {
             ["format_version"] = FormatVersion,
-            ["base_family"] = Source.Family,
+            ["base_family"] = Origin.Family,
             ["base_hash"] = hash,
             ["unfreeze"] = Unfreeze.ToString(),
             ["config"] = RetroConfigJson.Write(Model.Config),

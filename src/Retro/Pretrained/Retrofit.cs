@@ -13,10 +13,10 @@ public sealed partial class Retrofit : IDisposable
 {
     private readonly HashSet<string> _base;
 
-    private Retrofit(RetroModel model, PretrainedSource source, RetroConfig decoder, RetrofitUnfreeze unfreeze)
+    private Retrofit(RetroModel model, PretrainedOrigin origin, RetroConfig decoder, RetrofitUnfreeze unfreeze)
     {
         Model = model;
-        Source = source;
+        Origin = origin;
         Unfreeze = unfreeze;
         IReadOnlyList<ParameterShape> parameters = decoder.Parameters();
         _base = [.. parameters.Select(parameter => parameter.Name)];
@@ -31,7 +31,7 @@ public sealed partial class Retrofit : IDisposable
     public RetroModel Model { get; }
 
     /// <summary>Where the decoder came from.</summary>
-    public PretrainedSource Source { get; }
+    public PretrainedOrigin Origin { get; }
 
     /// <summary>What of the decoder is trained.</summary>
     public RetrofitUnfreeze Unfreeze { get; }
@@ -64,7 +64,7 @@ public sealed partial class Retrofit : IDisposable
     /// <summary>Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the same to the bit.</summary>
     /// <param name="path">The folder, or the file.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the stored values.</exception>
-    public void WriteBase(string path) => Source.Write(Model, path);
+    public void WriteBase(string path) => Origin.Write(Model, path);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
@@ -84,7 +84,7 @@ public sealed partial class Retrofit : IDisposable
             }
 
             model.eval();
-            return new(model, decoder.Source, decoder.Model.Config, unfreeze);
+            return new(model, decoder.Origin, decoder.Model.Config, unfreeze);
         }
         catch
         {

@@ -87,7 +87,7 @@ public sealed partial class Trainer : IDisposable
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
-    /// <exception cref="OperationCanceledException">The training was cancelled.</exception>
+    /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)

@@ -42,7 +42,7 @@ public sealed record TrainingOptions
     /// <summary>Folder of the checkpoint; null: none is written. Default none.</summary>
     public string? CheckpointFolder { get; init; }
 
-    /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is cancelled. Default 0.</summary>
+    /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
     public long CheckpointEvery { get; init; }
 
     /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>

@@ -136,7 +136,7 @@ public class CorpusTests
 
         Assert.Equal(["N.Box`1", "N.Other"], documents.Select(document => document.Id));
         Assert.Equal(1, corpus.Empty);
-        Assert.Equal("one/A.xml", documents[0].Source);
+        Assert.Equal("one/A.xml", documents[0].Location);
         Assert.Equal(
             """
             N.Box<T>

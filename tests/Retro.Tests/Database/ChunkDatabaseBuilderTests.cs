@@ -224,7 +224,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     [Fact]
     public void An_id_that_comes_twice_is_refused_with_both_sources()
     {
-        _documents[^1] = _documents[^1] with { Id = "d0", Source = "elsewhere.txt" };
+        _documents[^1] = _documents[^1] with { Id = "d0", Location = "elsewhere.txt" };
         DatabaseException fault = Assert.Throws<DatabaseException>(() => Build("db"));
         Assert.Contains("'d0'", fault.Message, StringComparison.Ordinal);
         Assert.Contains("d0.txt", fault.Message, StringComparison.Ordinal);

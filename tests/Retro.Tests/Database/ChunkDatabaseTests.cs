@@ -32,7 +32,7 @@ public sealed class ChunkDatabaseTests : IDisposable
             Assert.Equal(expected.Length, entry.TokenCount);
             Assert.Equal(kept[number].Text.Length, entry.ByteCount);
             Assert.Equal(kept[number].Title, entry.Title);
-            Assert.Equal(kept[number].Source, entry.Source);
+            Assert.Equal(kept[number].Location, entry.Location);
             List<int> found = [];
             for (int index = 0; index < entry.ChunkCount; index++, chunk++)
             {
@@ -263,7 +263,7 @@ public sealed class ChunkDatabaseTests : IDisposable
         Document odd = new("id ü \u0001 \"quoted\"", "日本語\nTitle", "text of \U0001F600", "folder/ä.jsonl:3");
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), [odd, TestDatabases.Document("b", "plain")], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 4, Labels = document => document.Id == "b" ? [] : ["license: MIT", "日"] });
         DocumentEntry entry = database.Documents[0];
-        Assert.Equal((odd.Id, odd.Title, odd.Source), (entry.Id, entry.Title, entry.Source));
+        Assert.Equal((odd.Id, odd.Title, odd.Location), (entry.Id, entry.Title, entry.Location));
         Assert.Equal(["license: MIT", "日"], entry.Labels);
         Assert.Empty(database.Documents[1].Labels);
         Assert.Equal(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(odd.Text))), entry.ContentHash);

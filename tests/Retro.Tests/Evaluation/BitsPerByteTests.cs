@@ -81,7 +81,7 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal(chunkBits, result.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(chunkBits.Sum(), result.Bits, 8);
         Assert.Equal(result.Bits / result.Bytes, result.Value);
-        Assert.Equal(retrieve ? "given" : "off", result.Source);
+        Assert.Equal(retrieve ? "given" : "off", result.SourceName);
     }
 
     [Fact]

@@ -85,7 +85,7 @@ public sealed class RetroGeneratorTests : IDisposable
 
         Assert.NotEqual(Text(on), Text(off));
         Assert.Equal(Text(off), Text(without));
-        Assert.All(off, piece => Assert.Null(piece.Sources));
+        Assert.All(off, piece => Assert.Null(piece.Retrieved));
     }
 
     [Fact]
@@ -97,24 +97,24 @@ public sealed class RetroGeneratorTests : IDisposable
         List<GeneratedPiece> pieces = await Collect(_generator, s_texts[1], options);
 
         int[] tokens = [.. prompt, .. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
-        RetrievedSources[] sources = pieces.Where(piece => piece.Sources is not null).Select(piece => piece.Sources!).ToArray();
+        RetrievedNeighbors[] sources = pieces.Where(piece => piece.Retrieved is not null).Select(piece => piece.Retrieved!).ToArray();
         Assert.Equal(Enumerable.Range(0, (tokens.Length - 1) / ChunkLength), sources.Select(found => found.Chunk));
         Assert.Equal(prompt.Length / ChunkLength, pieces.TakeWhile(piece => piece.Token is null).Count());
-        foreach (RetrievedSources found in sources)
+        foreach (RetrievedNeighbors found in sources)
         {
             int[] chunk = tokens[(found.Chunk * ChunkLength)..((found.Chunk + 1) * ChunkLength)];
             long[] numbers = new long[3];
             float[] scores = new float[3];
             _source.Find([new NeighborQuery(chunk, [])], 3, numbers, scores);
             Assert.Equal(s_tokenizer.Decode(chunk), found.Query);
-            Assert.Equal(numbers, found.Sources.Select(source => source.Chunk));
-            Assert.Equal(scores, found.Sources.Select(source => source.Score));
+            Assert.Equal(numbers, found.Neighbors.Select(source => source.Chunk));
+            Assert.Equal(scores, found.Neighbors.Select(source => source.Score));
         }
 
         // The first chunk of the prompt is in the database: nothing is excluded, and it finds itself.
-        RetrievedSource own = sources[0].Sources[0];
+        RetrievedNeighbor own = sources[0].Neighbors[0];
         DocumentEntry document = _database.Documents[1];
-        Assert.Equal((document.FirstChunk, "d1", "Title 1", "file1.txt", 0L), (own.Chunk, own.DocumentId, own.Title, own.Source, own.Position));
+        Assert.Equal((document.FirstChunk, "d1", "Title 1", "file1.txt", 0L), (own.Chunk, own.DocumentId, own.Title, own.Location, own.ChunkInDocument));
         Assert.Equal(s_tokenizer.Decode(prompt.AsSpan(0, ChunkLength)), own.Text);
         Assert.Equal(s_tokenizer.Decode(prompt.AsSpan(ChunkLength, ChunkLength)), own.Continuation);
     }
@@ -127,8 +127,8 @@ public sealed class RetroGeneratorTests : IDisposable
 
         List<GeneratedPiece> pieces = await Collect(generator, s_texts[1], new() { MaximumNewTokens = 1, Neighbors = 2 });
 
-        RetrievedSource only = Assert.Single(pieces[0].Sources!.Sources);
-        Assert.Equal(("", _database.Documents[0].ChunkCount - 1L), (only.Continuation, only.Position));
+        RetrievedNeighbor only = Assert.Single(pieces[0].Retrieved!.Neighbors);
+        Assert.Equal(("", _database.Documents[0].ChunkCount - 1L), (only.Continuation, only.ChunkInDocument));
         Assert.EndsWith(only.Text, s_texts[0], StringComparison.Ordinal);
     }
 
@@ -141,7 +141,7 @@ public sealed class RetroGeneratorTests : IDisposable
         List<GeneratedPiece> pieces = await Collect(none, s_texts[0], options);
 
         Assert.Equal(Text(await Collect(_generator, s_texts[0], options with { Retrieval = false })), Text(pieces));
-        Assert.All(pieces.Where(piece => piece.Sources is not null), piece => Assert.Empty(piece.Sources!.Sources));
+        Assert.All(pieces.Where(piece => piece.Retrieved is not null), piece => Assert.Empty(piece.Retrieved!.Neighbors));
     }
 
     [Fact]
@@ -198,7 +198,7 @@ public sealed class RetroGeneratorTests : IDisposable
 
         Assert.Equal("", Text(pieces));
         Assert.Equal(GenerationEnd.MaximumNewTokens, pieces[^1].End);
-        Assert.NotNull(pieces[0].Sources);
+        Assert.NotNull(pieces[0].Retrieved);
     }
 
     [Fact]

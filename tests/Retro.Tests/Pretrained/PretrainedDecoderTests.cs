@@ -32,7 +32,7 @@ public sealed class PretrainedDecoderTests
         using TemporaryFolder target = new();
         using (PretrainedDecoder decoder = PretrainedDecoder.Load(folder))
         {
-            decoder.Source.Write(decoder.Model, target.Path);
+            decoder.Origin.Write(decoder.Model, target.Path);
         }
 
         string[] files = [.. Directory.EnumerateFiles(folder, "model*").Append(Path.Combine(folder, "config.json"))];
@@ -61,10 +61,10 @@ public sealed class PretrainedDecoderTests
     public void BuffersAreIgnoredByNameAndNamed()
     {
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
-        Assert.Equal(["F16"], decoder.Source.StoredTypes);
-        Assert.Equal(64, decoder.Source.ContextLength);
-        Assert.Contains("gpt_neox.layers.0.attention.rotary_emb.inv_freq", decoder.Source.Ignored);
-        Assert.Equal(6, decoder.Source.Ignored.Count);
+        Assert.Equal(["F16"], decoder.Origin.StoredTypes);
+        Assert.Equal(64, decoder.Origin.ContextLength);
+        Assert.Contains("gpt_neox.layers.0.attention.rotary_emb.inv_freq", decoder.Origin.Ignored);
+        Assert.Equal(6, decoder.Origin.Ignored.Count);
     }
 
     [Theory]
@@ -144,7 +144,7 @@ public sealed class PretrainedDecoderTests
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         Rewrite(folder.Path, tensors => tensors["lm_head.weight"] = tensors["wte.weight"].clone());
         using PretrainedDecoder decoder = PretrainedDecoder.Load(folder.Path);
-        Assert.Contains("lm_head.weight", decoder.Source.Ignored);
+        Assert.Contains("lm_head.weight", decoder.Origin.Ignored);
     }
 
     [Fact]
@@ -206,8 +206,8 @@ public sealed class PretrainedDecoderTests
             File.WriteAllBytes(path, bytes);
             using PretrainedDecoder decoder = PretrainedDecoder.Load(path);
             Assert.Equal(tied, decoder.Model.Config.TieEmbeddings);
-            Assert.Equal(("llama2.c", 16), (decoder.Source.Family, decoder.Source.ContextLength));
-            decoder.Source.Write(decoder.Model, again);
+            Assert.Equal(("llama2.c", 16), (decoder.Origin.Family, decoder.Origin.ContextLength));
+            decoder.Origin.Write(decoder.Model, again);
             Assert.Equal(bytes, File.ReadAllBytes(again));
             File.WriteAllBytes(path, bytes[..^4]);
             Assert.Contains("cut off", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);

@@ -101,7 +101,7 @@ public sealed class RetrofitTests
 
         Retrofit.Load(Path.Combine(folder.Path, "twice")).Dispose();
         using PretrainedDecoder written = PretrainedDecoder.Load(Path.Combine(whole, Retrofit.BaseFolder));
-        Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Source.Hash == decoder.Source.Hash);
+        Assert.Equal(unfreeze == RetrofitUnfreeze.Nothing, written.Origin.Hash == decoder.Origin.Hash);
         Assert.Throws<CheckpointException>(() => Retrofit.Load(alone));
     }
 
@@ -113,11 +113,11 @@ public sealed class RetrofitTests
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("mistral-sliding-window")), other = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
         using Retrofit retrofit = Retrofit.From(decoder, s_small);
         retrofit.Save(folder.Path);
-        Assert.Contains(other.Source.Hash, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, other)).Message, StringComparison.Ordinal);
+        Assert.Contains(other.Origin.Hash, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, other)).Message, StringComparison.Ordinal);
         string config = Path.Combine(changed.Path, "config.json");
         File.WriteAllText(config, File.ReadAllText(config).Replace("\"sliding_window\": 12", "\"sliding_window\": 13", StringComparison.Ordinal));
         using PretrainedDecoder wider = PretrainedDecoder.Load(changed.Path);
-        Assert.Equal(decoder.Source.Hash, wider.Source.Hash);
+        Assert.Equal(decoder.Origin.Hash, wider.Origin.Hash);
         Assert.Contains("another configuration", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, wider)).Message, StringComparison.Ordinal);
 
         string path = Path.Combine(folder.Path, Retrofit.FileName);

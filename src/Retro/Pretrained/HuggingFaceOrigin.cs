@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>A Hugging Face folder that a decoder came from.</summary>
-internal sealed class HuggingFaceSource : PretrainedSource
+internal sealed class HuggingFaceOrigin : PretrainedOrigin
 {
     private static readonly string[] s_storedTypes = ["F64", "F32", "F16", "BF16"];
 
@@ -20,7 +20,7 @@ internal sealed class HuggingFaceSource : PretrainedSource
     private readonly IReadOnlyList<(string File, IReadOnlyDictionary<string, string>? Metadata, string[] Names)> _files;
     private readonly IReadOnlyList<(string Name, byte[] Content)> _kept;
 
-    private HuggingFaceSource(
+    private HuggingFaceOrigin(
         string path,
         string family,
         string hash,
@@ -37,7 +37,7 @@ internal sealed class HuggingFaceSource : PretrainedSource
     }
 
     /// <summary>Reads a folder.</summary>
-    public static (RetroModel Model, PretrainedSource Source) Load(string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static (RetroModel Model, PretrainedOrigin Origin) Load(string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         string configPath = System.IO.Path.Combine(folder, "config.json");
         if (!File.Exists(configPath))
@@ -70,7 +70,7 @@ internal sealed class HuggingFaceSource : PretrainedSource
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
-        return (model, new HuggingFaceSource(
+        return (model, new HuggingFaceOrigin(
             folder,
             family.ModelType,
             hash,

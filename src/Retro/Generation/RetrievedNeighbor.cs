@@ -4,9 +4,9 @@ namespace Retro.Generation;
 /// <param name="Chunk">The chunk's number in the database.</param>
 /// <param name="DocumentId">The document's id.</param>
 /// <param name="Title">The document's title; may be empty.</param>
-/// <param name="Source">Where the document came from, such as a file and line.</param>
-/// <param name="Position">The chunk's place in its document, in chunks from 0.</param>
+/// <param name="Location">Where the document came from, such as a file and line.</param>
+/// <param name="ChunkInDocument">The chunk's place in its document, in chunks from 0.</param>
 /// <param name="Text">The chunk's text. Where its first or last character is cut by the chunk's border, U+FFFD stands for it.</param>
 /// <param name="Continuation">The text that follows in the same document, as far as the model reads it; empty where the document ends.</param>
 /// <param name="Score">The neighbor source's score; greater is better.</param>
-public sealed record RetrievedSource(long Chunk, string DocumentId, string Title, string Source, long Position, string Text, string Continuation, float Score);
+public sealed record RetrievedNeighbor(long Chunk, string DocumentId, string Title, string Location, long ChunkInDocument, string Text, string Continuation, float Score);

@@ -3,5 +3,5 @@ namespace Retro.Generation;
 /// <summary>What was retrieved for a completed chunk; the model reads it from the chunk's last token on.</summary>
 /// <param name="Chunk">The chunk's place in the text, prompt and end-of-text token before it included, in chunks from 0.</param>
 /// <param name="Query">The chunk's own text, which was searched with.</param>
-/// <param name="Sources">The neighbors, best first; fewer than asked for where the source found no more.</param>
-public sealed record RetrievedSources(int Chunk, string Query, IReadOnlyList<RetrievedSource> Sources);
+/// <param name="Neighbors">The neighbors, best first; fewer than asked for where the source found no more.</param>
+public sealed record RetrievedNeighbors(int Chunk, string Query, IReadOnlyList<RetrievedNeighbor> Neighbors);

@@ -6,11 +6,11 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>Where a pretrained decoder came from, and what is needed to write it back as it was.</summary>
-public abstract class PretrainedSource
+public abstract class PretrainedOrigin
 {
     private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
 
-    private protected PretrainedSource(string path, string family, string hash, int? contextLength, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, string> dtypes, IReadOnlyDictionary<string, StoredBuffer> buffers)
+    private protected PretrainedOrigin(string path, string family, string hash, int? contextLength, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, string> dtypes, IReadOnlyDictionary<string, StoredBuffer> buffers)
     {
         Path = path;
         Family = family;
@@ -71,19 +71,19 @@ public abstract class PretrainedSource
     /// <summary>A model's parameters as stored tensors.</summary>
     private protected sealed class Weights
     {
-        private readonly PretrainedSource _source;
+        private readonly PretrainedOrigin _source;
         private readonly Dictionary<string, Parameter> _parameters;
         private readonly Dictionary<string, StoredTensor> _stored;
 
-        public Weights(PretrainedSource source, RetroModel model)
+        public Weights(PretrainedOrigin origin, RetroModel model)
         {
-            _source = source;
+            _source = origin;
             _parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
-            _stored = source.Tensors.ToDictionary(tensor => tensor.Name);
-            string? missing = source.Tensors.SelectMany(tensor => tensor.Targets).FirstOrDefault(target => !_parameters.ContainsKey(target));
+            _stored = origin.Tensors.ToDictionary(tensor => tensor.Name);
+            string? missing = origin.Tensors.SelectMany(tensor => tensor.Targets).FirstOrDefault(target => !_parameters.ContainsKey(target));
             if (missing is not null)
             {
-                throw new CheckpointException($"The model has no parameter {missing}; give the decoder of {source.Path}, or a model made of it.");
+                throw new CheckpointException($"The model has no parameter {missing}; give the decoder of {origin.Path}, or a model made of it.");
             }
         }
 

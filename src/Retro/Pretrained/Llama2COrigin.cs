@@ -7,16 +7,16 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>A llama2.c file that a decoder came from.</summary>
-internal sealed class Llama2CSource : PretrainedSource
+internal sealed class Llama2COrigin : PretrainedOrigin
 {
     private readonly int[] _header;
 
-    private Llama2CSource(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
+    private Llama2COrigin(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)
         : base(path, "llama2.c", hash, header[6], tensors, tensors.ToDictionary(tensor => tensor.Name, _ => "F32"), buffers)
         => _header = header;
 
     /// <summary>Reads a file.</summary>
-    public static (RetroModel Model, PretrainedSource Source) Load(string path, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static (RetroModel Model, PretrainedOrigin Origin) Load(string path, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using Llama2CFile file = Llama2CFile.Open(path);
         RetroConfig config = file.Configure();
@@ -30,7 +30,7 @@ internal sealed class Llama2CSource : PretrainedSource
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
-        return (model, new Llama2CSource(path, hash, file.Header, tensors, buffers));
+        return (model, new Llama2COrigin(path, hash, file.Header, tensors, buffers));
     }
 
     private protected override void WriteFiles(Weights weights, string path)
