@@ -17,9 +17,15 @@ public sealed class ChunkKeyer
     private readonly RetroTokenizer _tokenizer;
     private readonly IEmbeddingGenerator<string, Embedding<float>> _embedder;
 
+    // Retro's own embedders compute without a task, where nothing is wrapped around them.
+    private readonly ITextEmbedder? _direct;
+
     /// <summary>Creates the function.</summary>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
-    /// <param name="embedder">Makes the vectors. One that is no <see cref="ITextEmbedder"/> is asked for its metadata, and embeds one word here where those do not tell the number of dimensions.</param>
+    /// <param name="embedder">
+    /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is; a foreign one is asked for its metadata, and embeds one word here where those do not tell the number of
+    /// dimensions.
+    /// </param>
     /// <exception cref="ArgumentException">The embedder does not name its model, so that its keys could not be told from another's.</exception>
     public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder)
     {
@@ -28,7 +34,8 @@ public sealed class ChunkKeyer
         _tokenizer = tokenizer;
         _embedder = embedder;
         string identity;
-        if (embedder is ITextEmbedder own)
+        _direct = embedder as ITextEmbedder;
+        if ((_direct ?? embedder.GetService(typeof(ITextEmbedder)) as ITextEmbedder) is { } own)
         {
             (Dimensions, identity) = (own.Dimensions, own.Identity);
         }
@@ -92,9 +99,9 @@ public sealed class ChunkKeyer
 
     private void Embed(string[] texts, Span<float> keys, CancellationToken cancellationToken)
     {
-        if (_embedder is ITextEmbedder own)
+        if (_direct is not null)
         {
-            own.Embed(texts, keys, cancellationToken);
+            _direct.Embed(texts, keys, cancellationToken);
         }
         else
         {

@@ -11,8 +11,12 @@ public interface INeighborSource
     /// <summary>The database whose chunk numbers are found; null where the source has none.</summary>
     ChunkDatabase? Database => null;
 
-    /// <summary>Everything that the answers depend on: two sources of the same identity give the same answers to the same queries, up to ties: chunks whose scores rounding alone tells apart may change places.</summary>
-    string Identity => Name;
+    /// <summary>
+    /// Everything that the answers depend on: two sources of the same identity give the same answers to the same queries, up to ties (chunks whose scores rounding alone tells apart
+    /// may change places), and one may use the neighbor table of the other.
+    /// Name every setting in it, and the database's contents (its manifest's TokensHash).
+    /// </summary>
+    string Identity { get; }
 
     /// <summary>The identity of the function that makes the keys of <see cref="NeighborQuery.Key"/>; null where the source needs no keys.</summary>
     string? KeyIdentity => null;

@@ -7,6 +7,9 @@ public sealed class NoNeighborSource : INeighborSource
     public string Name => "none";
 
     /// <inheritdoc/>
+    public string Identity => Name;
+
+    /// <inheritdoc/>
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
     {
         NeighborQueries.Check(queries, count, chunks, scores);

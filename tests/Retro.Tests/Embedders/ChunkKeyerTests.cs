@@ -63,12 +63,35 @@ public class ChunkKeyerTests
     }
 
     [Fact]
+    public void An_embedder_in_middleware_has_the_identity_of_the_embedder_and_is_called_through_the_middleware()
+    {
+        HashingEmbedder embedder = new(16);
+        Counting wrapped = new(embedder);
+        ChunkKeyer plain = new(s_tokenizer, embedder), through = new(s_tokenizer, wrapped);
+
+        Assert.Equal(plain.Identity, through.Identity);
+        Assert.Equal(plain.KeyOfText("Green tea"), through.KeyOfText("Green tea"));
+        Assert.Equal(1, wrapped.Calls);
+    }
+
+    [Fact]
     public void What_is_no_key_is_refused()
     {
         Assert.Contains("gave 2 numbers where its metadata say 3", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, length: 2)).KeyOfText("x")).Message, StringComparison.Ordinal);
         Assert.Contains("not finite", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: float.NaN)).KeyOfText("x")).Message, StringComparison.Ordinal);
         Assert.Contains("gave 0 vectors for 1 texts", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, drop: true)).KeyOfText("x")).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new HashingEmbedder(4)).Keys([new[] { 1 }], new float[5]));
+    }
+
+    private sealed class Counting(IEmbeddingGenerator<string, Embedding<float>> inner) : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)
+    {
+        public int Calls { get; private set; }
+
+        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            Calls++;
+            return base.GenerateAsync(values, options, cancellationToken);
+        }
     }
 
     /// <summary>Somebody else's embedder: text length, 1, 2, ...</summary>

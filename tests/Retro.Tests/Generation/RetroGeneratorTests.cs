@@ -360,6 +360,8 @@ public sealed class RetroGeneratorTests : IDisposable
 
         public string Name => "nearest";
 
+        public string Identity => $"{Name} {keyer.Identity} {database.Manifest.TokensHash}";
+
         public ChunkDatabase Database => database;
 
         public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
