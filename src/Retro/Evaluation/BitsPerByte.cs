@@ -119,7 +119,7 @@ public static class BitsPerByte
         Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
         Tensor losses = nn.functional.cross_entropy(
             Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), tensor(targets, [rows * length], device: model.Device), reduction: nn.Reduction.None);
-        return losses.to_type(ScalarType.Float64).div_(Math.Log(2)).cpu().data<double>().ToArray();
+        return losses.to_type(ScalarType.Float64).OverInPlace(Math.Log(2)).cpu().data<double>().ToArray();
     }
 
     /// <summary>Adds the bits of the targets that count to their chunks.</summary>

@@ -52,7 +52,7 @@ internal static class AttentionKernel
         if (positions is not null)
         {
             positions = positions.expand(positionShape!).reshape(q.shape[0], q.shape[1], q.shape[2], k.shape[2]);
-            mask = mask is null ? positions : positions + mask;
+            mask = mask is null ? positions : positions.Plus(mask);
         }
 
         return nn.functional.scaled_dot_product_attention(q, k, v, mask!, 0, causal).contiguous();
@@ -63,15 +63,15 @@ internal static class AttentionKernel
     {
         // The queries are the smallest thing to multiply. baddbmm, which would add the mask on the way, takes no less time, wants the mask once per head,
         // and takes its operands in another order in TorchSharp than in PyTorch.
-        Tensor logits = (q * (1 / Math.Sqrt(q.shape[^1]))).matmul(k.transpose(-2, -1));
+        Tensor logits = q.Times(1 / Math.Sqrt(q.shape[^1])).matmul(k.transpose(-2, -1));
         if (mask is not null)
         {
-            logits.add_(mask);
+            logits.AddInPlace(mask);
         }
 
         if (positions is not null)
         {
-            logits = (logits.view(positionShape!) + positions).view(logits.shape);
+            logits = logits.view(positionShape!).Plus(positions).view(logits.shape);
         }
 
         return logits.softmax(-1).matmul(v);

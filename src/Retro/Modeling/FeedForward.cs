@@ -52,7 +52,7 @@ public sealed class FeedForward : nn.Module<Tensor, Tensor>
 
     private Tensor Activate(Tensor x) => _activation switch
     {
-        ActivationKind.GeluTanh => x * 0.5 * (((x + (x.pow(3) * 0.044715)) * Math.Sqrt(2 / Math.PI)).tanh() + 1),
+        ActivationKind.GeluTanh => x.Times(0.5) * x.Plus(x.Power(3).Times(0.044715)).Times(Math.Sqrt(2 / Math.PI)).tanh().Plus(1),
         ActivationKind.SwiGlu => nn.functional.silu(x),
         _ => nn.functional.gelu(x),
     };

@@ -53,7 +53,7 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
         }
 
         Tensor x = Precision.AtLeastFloat32(input);
-        Tensor normed = x * (x.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
+        Tensor normed = x * (x * x).mean([-1], keepdim: true).Plus(_epsilon).rsqrt();
         return ((ReferenceEquals(x, input) ? normed : normed.to_type(input.dtype)) * Weight).MoveToOuterDisposeScope();
     }
 

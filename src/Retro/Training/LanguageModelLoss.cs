@@ -25,8 +25,8 @@ public static class LanguageModelLoss
 
     private static Tensor Targets(Tensor tokens, Tensor? mask)
     {
-        Tensor counted = mask is null ? tokens : tokens.masked_fill(mask.logical_not(), Ignored);
-        Tensor none = full(tokens.shape[0], 1, Ignored, dtype: ScalarType.Int64, device: tokens.device);
+        Tensor counted = mask is null ? tokens : tokens.FilledWhere(mask.logical_not(), Ignored);
+        Tensor none = KeptScalars.Filled([tokens.shape[0], 1], Ignored, ScalarType.Int64, tokens.device);
         return cat([counted.narrow(1, 1, tokens.shape[1] - 1), none], 1).view(-1);
     }
 }

@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -31,14 +32,14 @@ public static class Muon
         // The product X·Xᵀ is over the shorter side.
         bool tall = matrices.shape[1] > matrices.shape[2];
         Tensor x = tall ? matrices.transpose(1, 2) : matrices;
-        Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().add_(1e-7);
+        Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().AddInPlace(1e-7);
         x = x.div(norm);
         for (int round = 0; round < Rounds; round++)
         {
             Tensor a = x.bmm(x.transpose(1, 2));
             // TorchSharp's baddbmm takes its operands in another order than PyTorch's; bmm has no such trap.
-            Tensor polynomial = a.bmm(a).mul_(C).add_(a, B);
-            x = polynomial.bmm(x).add_(x, A);
+            Tensor polynomial = a.bmm(a).TimesInPlace(C).AddInPlace(a, B);
+            x = polynomial.bmm(x).AddInPlace(x, A);
         }
 
         return (tall ? x.transpose(1, 2) : x.alias()).MoveToOuterDisposeScope();

@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -101,7 +102,7 @@ public sealed class RetroOptimizer : IDisposable
             }
         }
 
-        double norm = present.Count == 0 ? 0 : stack(present.Select(pair => pair.Gradient.norm())).norm().ToDouble();
+        double norm = present.Count == 0 ? 0 : stack(present.Select(pair => pair.Gradient.norm())).norm().Value();
         if (double.IsFinite(norm))
         {
             double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));
@@ -143,7 +144,7 @@ public sealed class RetroOptimizer : IDisposable
             }
             else if (_slots[i].Parameter.grad is { } sum)
             {
-                sum.add_(gradients[i]);
+                sum.AddInPlace(gradients[i]);
                 sum.Dispose();
             }
             else
@@ -249,17 +250,17 @@ public sealed class RetroOptimizer : IDisposable
     {
         slot.Steps++;
         // The clipping factor goes into the two averages, which saves a pass over the gradients.
-        slot.First.mul_(Options.Beta1).add_(gradient, (1 - Options.Beta1) * clip);
-        slot.Second!.mul_(Options.Beta2).addcmul_(gradient, gradient, (1 - Options.Beta2) * clip * clip);
+        slot.First.TimesInPlace(Options.Beta1).AddInPlace(gradient, (1 - Options.Beta1) * clip);
+        slot.Second!.TimesInPlace(Options.Beta2).AddProductInPlace(gradient, gradient, (1 - Options.Beta2) * clip * clip);
         if (slot.Target.dim() >= 2 && Options.WeightDecay != 0)
         {
-            slot.Target.mul_(1 - rate * Options.WeightDecay);
+            slot.Target.TimesInPlace(1 - rate * Options.WeightDecay);
         }
 
         double firstCorrection = 1 - Math.Pow(Options.Beta1, slot.Steps);
         double secondCorrection = 1 - Math.Pow(Options.Beta2, slot.Steps);
-        Tensor denominator = slot.Second.sqrt().div_(Math.Sqrt(secondCorrection)).add_(Options.Epsilon);
-        slot.Target.addcdiv_(slot.First, denominator, -rate / firstCorrection);
+        Tensor denominator = slot.Second!.sqrt().OverInPlace(Math.Sqrt(secondCorrection)).AddInPlace(Options.Epsilon);
+        slot.Target.AddQuotientInPlace(slot.First, denominator, -rate / firstCorrection);
     }
 
     // Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.
@@ -285,8 +286,8 @@ public sealed class RetroOptimizer : IDisposable
         foreach ((Slot slot, Tensor gradient) in group)
         {
             slot.Steps++;
-            slot.First.mul_(momentum).add_(gradient, (1 - momentum) * clip);
-            Tensor direction = slot.First.mul(momentum).add_(gradient, (1 - momentum) * clip);
+            slot.First.TimesInPlace(momentum).AddInPlace(gradient, (1 - momentum) * clip);
+            Tensor direction = slot.First.Times(momentum).AddInPlace(gradient, (1 - momentum) * clip);
             directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
         }
 
@@ -297,11 +298,11 @@ public sealed class RetroOptimizer : IDisposable
             Tensor step = steps.select(0, index);
             if (Options.MuonWeightDecay != 0)
             {
-                slot.Target.mul_(1 - rate * Options.MuonWeightDecay);
+                slot.Target.TimesInPlace(1 - rate * Options.MuonWeightDecay);
             }
 
             double scale = Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]));
-            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, -rate * scale);
+            slot.Target.AddInPlace(slot.Tall ? step.transpose(0, 1) : step, -rate * scale);
         }
     }
 
@@ -360,7 +361,7 @@ public sealed class RetroOptimizer : IDisposable
             }
             else
             {
-                Sum.add_(gradient);
+                Sum.AddInPlace(gradient);
             }
         }
 

@@ -210,7 +210,7 @@ public sealed partial class Trainer : IDisposable
         Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
         Tensor mean = LanguageModelLoss.Mean(logits, batch.Tokens, batch.LossMask);
         loss = mean.to_type(ScalarType.Float64).item<double>();
-        return batches == 1 ? mean : mean.div(batches);
+        return batches == 1 ? mean : mean.Over(batches);
     }
 
     private bool HasDropout => Model.Config.Dropout > 0 || Model.Config.EncoderDropout > 0;
