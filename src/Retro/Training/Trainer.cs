@@ -66,6 +66,7 @@ public sealed partial class Trainer : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
         double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
         Model.train();
+        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(Model));
         double loss = Backward(batches);
         _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
