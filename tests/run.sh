@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The test command: sets up what is missing, builds everything, runs every test, and ends with "N passed, N failed".
 # Arguments go to the test runner, for instance: tests/run.sh --filter FullyQualifiedName~Bm25
+# Tests of the category Long, which take minutes, run where the filter names a category; tests/long.sh does that.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
@@ -9,9 +10,24 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 eng/setup.sh || exit 1
 eng/build.sh Retro.sln || exit 1
 
+arguments=()
+filter=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --filter) filter=${2-}; shift ;;
+    --filter=* | --filter:*) filter=${1#--filter?} ;;
+    *) arguments+=("$1") ;;
+  esac
+  shift
+done
+case $filter in
+  *Category*) ;;
+  *) filter=${filter:+"($filter)&"}Category!=Long ;;
+esac
+
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
-dotnet test Retro.sln -c Release --no-build --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" "$@"
+dotnet test Retro.sln -c Release --no-build --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" --filter "$filter" ${arguments[@]+"${arguments[@]}"}
 status=$?
 
 # The counts are read from the result files: a runner that found no test prints none and still exits 0.

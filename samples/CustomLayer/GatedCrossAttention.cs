@@ -39,5 +39,5 @@ public sealed class GatedCrossAttention : nn.Module<Tensor, Tensor, AttentionPla
     }
 
     /// <summary>How far the gate is open, between -1 and 1. [B, T, D] to [B, T, D].</summary>
-    public Tensor Gate(Tensor x) => ((x * slope) + offset).tanh();
+    public Tensor Gate(Tensor x) => offset.addcmul(x, slope, Number.One).tanh();
 }

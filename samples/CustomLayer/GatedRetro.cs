@@ -55,14 +55,14 @@ public sealed class GatedRetro : nn.Module<Tensor, Tensor, Tensor, Tensor>
         AttentionPlan plan = AttentionPlan.Causal(_config, length, x.dtype, x.device);
         AttentionPlan crossPlan = AttentionPlan.ChunkedCross(_config, length, chunks, neighbors.shape[2], valid, x.dtype, x.device);
 
-        x = x + attention1.call(x, plan);
-        x = x + feedForward1.call(x);
-        x = x + attention2.call(x, plan);
+        x = x.add(attention1.call(x, plan), Number.One);
+        x = x.add(feedForward1.call(x), Number.One);
+        x = x.add(attention2.call(x, plan), Number.One);
 
         // The encoder reads the states after self-attention of the first layer with cross-attention (section 2.4 of the paper).
         Tensor encoded = encoder.call(neighbors, x.narrow(1, 0, chunks * _config.Retrieval!.ChunkLength), valid);
-        x = x + cross.call(x, encoded, crossPlan);
-        x = x + feedForward2.call(x);
+        x = x.add(cross.call(x, encoded, crossPlan), Number.One);
+        x = x.add(feedForward2.call(x), Number.One);
         return nn.functional.linear(norm.call(x), embedding.weight!).MoveToOuterDisposeScope();
     }
 }

@@ -2,6 +2,8 @@ using System.Globalization;
 using CustomLayer;
 using Retro;
 using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,20 +21,19 @@ int steps = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) :
 RetroConfig config = RetroConfig.Tiny with { VocabularySize = 64, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 8, RetrievedLength = 16 } };
 manual_seed(1);
 using GatedRetro model = new(config);
-using optim.Optimizer optimizer = optim.AdamW(model.parameters(), 5e-3);
+using RetroOptimizer optimizer = new(model.named_parameters());
 Console.WriteLine($"Chance is {Math.Log(config.VocabularySize):F3} nats a token; the neighbors tell every one of them.");
 for (int step = 1; step <= steps; step++)
 {
     using DisposeScope scope = NewDisposeScope();
     (Tensor tokens, Tensor neighbors, Tensor valid) = CopyTask.Draw(config, 8, 4);
-    optimizer.zero_grad();
     Tensor loss = CopyTask.Loss(config, model.call(tokens, neighbors, valid), tokens);
     loss.backward();
-    optimizer.step();
+    optimizer.Step(1e-2);
     if (step == 1 || step % 25 == 0)
     {
-        double open = model.Cross.get_parameter("offset")!.abs().mean().ToDouble();
-        Console.WriteLine($"step {step,4}: loss {loss.ToDouble():F3}, gate opened by {open:F3} on average");
+        double open = model.Cross.get_parameter("offset")!.abs().mean().item<float>();
+        Console.WriteLine($"step {step,4}: loss {loss.item<float>():F3}, gate opened by {open:F3} on average");
     }
 }
 

@@ -227,7 +227,7 @@ public static class Checkpoint
     private static bool IsFinite(WeightFiles weights, string name)
     {
         using DisposeScope scope = NewDisposeScope();
-        return weights.FileOf(name).Read(name).isfinite().all().ToBoolean();
+        return weights.FileOf(name).Read(name).isfinite().all().item<bool>();
     }
 
     private static ScalarType StoredType(WeightFiles weights)

@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -37,7 +38,7 @@ internal static class SmoothInverseFrequency
         Parameter words = encoder.get_parameter("embeddings.word_embeddings.weight")!; // [V, D]
         words.mul_(torch.tensor(said, [said.Length, 1], device: words.device));
         words.select(1, 0).copy_(torch.tensor(unsaid, device: words.device));
-        LastNorm(encoder, "weight").select(0, 0).fill_(0);
+        LastNorm(encoder, "weight").select(0, 0).fill_(KeptScalars.Zero);
     }
 
     /// <summary>Takes the mean vector of some texts off every vector.</summary>

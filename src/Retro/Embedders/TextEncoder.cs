@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using System.Diagnostics;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -42,11 +43,12 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     {
         ArgumentNullException.ThrowIfNull(config);
         Config = config.Validate();
-        using (Tensor state = torch.get_rng_state())
+        using (torch.Generator generator = torch.Generator.Default)
+        using (Tensor state = generator.get_state())
         {
             _embeddings = new Embeddings(config);
             _encoder = new LayerStack(config);
-            torch.set_rng_state(state); // the modules of TorchSharp draw weights of their own
+            generator.set_state(state); // the modules of TorchSharp draw weights of their own
         }
 
         RegisterComponents();
@@ -109,7 +111,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         Tensor pooled = Config.Pooling switch
         {
             TextPooling.FirstToken => states.select(1, 0),
-            TextPooling.Max => (real is null ? states : states.masked_fill(real.logical_not(), double.NegativeInfinity)).amax([1L]),
+            TextPooling.Max => (real is null ? states : states.FilledWhere(real.logical_not(), double.NegativeInfinity)).amax([1L]),
             TextPooling.Mean => Mean(states, mask),
             TextPooling.MeanSquareRoot => Sum(states, real) / Count(states, real).sqrt(),
             _ => throw new UnreachableException(), // the configuration was validated
@@ -125,11 +127,11 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     }
 
     private static Tensor Sum(Tensor states, Tensor? real)
-        => (real is null ? states : states.masked_fill(real.logical_not(), 0)).sum(dim: 1);
+        => (real is null ? states : states.FilledWhere(real.logical_not(), 0)).sum(dim: 1);
 
     private static Tensor Count(Tensor states, Tensor? real)
         => real is null
-            ? torch.full([states.shape[0], 1], (double)states.shape[1], dtype: states.dtype, device: states.device)
+            ? KeptScalars.Filled([states.shape[0], 1], states.shape[1], states.dtype, states.device)
             : real.to_type(states.dtype).sum(dim: 1); // [B, 1]
 
     private static void RequireLike(Tensor? argument, string name, Tensor tokens)
@@ -207,7 +209,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         {
             Tensor positions = _positions.weight!.slice(0, 0, tokens.shape[1], 1); // [T, D]
             Tensor types = tokenTypes is null ? _types.weight!.select(0, 0) : _types.forward(tokenTypes); // [D] or [B, T, D]
-            return _norm.forward(_words.forward(tokens) + types + positions); // [B, T, D]
+            return _norm.forward(_words.forward(tokens).Plus(types).Plus(positions)); // [B, T, D]
         }
     }
 
@@ -341,6 +343,6 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
             RegisterComponents();
         }
 
-        public override Tensor forward(Tensor x, Tensor residual) => _norm.forward(_dense.forward(x) + residual);
+        public override Tensor forward(Tensor x, Tensor residual) => _norm.forward(_dense.forward(x).Plus(residual));
     }
 }

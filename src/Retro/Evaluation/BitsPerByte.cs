@@ -88,13 +88,18 @@ public static class BitsPerByte
         model.eval();
         EvaluationWindow[][] batches = [.. windows.Chunk(options.Rows)];
         double[][] bits = new double[batches.Length][];
+        bool gated = FinalizerGate.IsNeededFor(model);
         progress?.Report(new StageProgress(stage, done, total));
         TorchThreads.Run(
             batches.Length,
             model.Device,
             i =>
             {
-                bits[i] = Bits(model, heldOut, table, retrieval, neighbors, batches[i]);
+                using (FinalizerGate.Close(gated))
+                {
+                    bits[i] = Bits(model, heldOut, table, retrieval, neighbors, batches[i]);
+                }
+
                 long now = Interlocked.Add(ref done, batches[i].Sum(window => (long)window.EndTarget - window.FirstTarget));
                 progress?.Report(new StageProgress(stage, now, total));
             },

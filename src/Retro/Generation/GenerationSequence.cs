@@ -19,6 +19,7 @@ internal sealed class GenerationSequence : IDisposable
     private readonly TokenTextStream _text;
     private readonly StopStrings _stops;
     private readonly DecodingCache _cache;
+    private readonly bool _gated;
     private float[] _logits = [];
     private GenerationEnd? _end;
 
@@ -36,6 +37,7 @@ internal sealed class GenerationSequence : IDisposable
         _stops = new StopStrings(options.Stop);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
         _cache = model.NewCache(1, Math.Max(64, prompt.Length));
+        _gated = FinalizerGate.IsNeededFor(model);
     }
 
     /// <summary>Reads the prompt.</summary>
@@ -49,6 +51,7 @@ internal sealed class GenerationSequence : IDisposable
             using DisposeScope scope = NewDisposeScope();
             Tensor tokens = torch.tensor(_tokens.Select(token => (long)token).ToArray(), [1, _tokens.Count], ScalarType.Int64, _model.Device);
             (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
+            using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
             Keep(_model.Prefill(_cache, tokens, null, neighbors, valid));
         }
 
@@ -98,6 +101,7 @@ internal sealed class GenerationSequence : IDisposable
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
         (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
         Keep(_model.Step(_cache, input, neighbors?.squeeze(1), valid?.squeeze(1)));
         return new GeneratedPiece(text, token, found?.PerChunk[0]);
     }

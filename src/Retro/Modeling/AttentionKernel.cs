@@ -68,7 +68,7 @@ internal static class AttentionKernel
         Tensor logits = q.Times(1 / Math.Sqrt(q.shape[^1])).matmul(k.transpose(-2, -1));
         if (mask is not null)
         {
-            logits.add_(mask, KeptScalars.One);
+            logits.AddInPlace(mask);
         }
 
         if (positions is not null)

@@ -92,7 +92,7 @@ internal sealed class AttentionParts
                 before = before * valid;
             }
 
-            keys = keys + nn.functional.pad(before.narrow(2, 0, before.shape[2] - 1), [0L, 0, 1, 0]);
+            keys = keys.Plus(nn.functional.pad(before.narrow(2, 0, before.shape[2] - 1), [0L, 0, 1, 0]));
         }
 
         return Split(keys.view(x.shape[0], x.shape[1] * x.shape[2], keys.shape[3]), _shape.KeyHeads);
@@ -129,7 +129,7 @@ internal sealed class AttentionParts
         }
 
         distances ??= ProjectDistances(plan.Sinusoids!);
-        Tensor asking = (_biases ? q + Bias("position_bias") : q) * (1 / Math.Sqrt(_shape.HeadSize));
+        Tensor asking = (_biases ? q.Plus(Bias("position_bias")) : q).Times(1 / Math.Sqrt(_shape.HeadSize));
         Tensor scores = asking.view(_shape.Heads, -1, _shape.HeadSize).bmm(distances); // [H, N·A, W]
         long width = scores.shape[2];
         if (plan.DistanceRows is not null)
@@ -144,7 +144,7 @@ internal sealed class AttentionParts
 
     /// <summary>Attends and projects. See <see cref="AttentionKernel.Attend"/>; returns [N, A, H·S] before the output projection.</summary>
     public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape)
-        => AttentionKernel.Attend(_biases ? q + Bias("content_bias") : q, k, v, plan.Mask, plan.IsCausal, positions, positionShape);
+        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, plan.Mask, plan.IsCausal, positions, positionShape);
 
     /// <summary>[N, A, H·S] to [N, A, D].</summary>
     public Tensor Output(Tensor x) => _o.call(x);

@@ -51,7 +51,7 @@ public sealed class AttentionPlan
         RotaryTable? rotation = null;
         if (config.Positions == PositionKind.Rotary)
         {
-            using Tensor positions = arange(tokens, ScalarType.Float64, device);
+            using Tensor positions = KeptScalars.Range(tokens, ScalarType.Float64, device);
             rotation = DecoderRotation(config, positions, dtype);
         }
 
@@ -84,19 +84,19 @@ public sealed class AttentionPlan
         RotaryTable? rotation = null;
         if (!equal || windowed || config.Positions == PositionKind.TransformerXl)
         {
-            Tensor distances = positions.unsqueeze(-1) - arange(keys, ScalarType.Int64, positions.device); // [B, L]
+            Tensor distances = positions.unsqueeze(-1) - KeptScalars.Range(keys, ScalarType.Int64, positions.device); // [B, L]
             if (!equal || windowed)
             {
-                Tensor hidden = distances.lt(0);
+                Tensor hidden = distances.Below(0);
                 if (windowed)
                 {
-                    hidden = hidden.logical_or(distances.ge(config.SlidingWindow!.Value));
+                    hidden = hidden.logical_or(distances.AtLeast(config.SlidingWindow!.Value));
                 }
 
                 mask = Additive(hidden, dtype).view(1, -1, 1, keys).MoveToOuterDisposeScope();
             }
 
-            rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(0).MoveToOuterDisposeScope() : null;
+            rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(KeptScalars.Zero).MoveToOuterDisposeScope() : null;
         }
 
         if (config.Positions == PositionKind.Rotary)
@@ -120,7 +120,7 @@ public sealed class AttentionPlan
         RotaryTable? rotation = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            using Tensor positions = arange(length, ScalarType.Float64, device);
+            using Tensor positions = KeptScalars.Range(length, ScalarType.Float64, device);
             rotation = RetrievalRotation(config, positions, config.Retrieval!.Encoder.HeadSize, dtype);
         }
 
@@ -146,7 +146,7 @@ public sealed class AttentionPlan
         RotaryTable? queries = null, keys = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            using Tensor retrieved = arange(length, ScalarType.Float64, device), chunk = arange(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
+            using Tensor retrieved = KeptScalars.Range(length, ScalarType.Float64, device), chunk = KeptScalars.Range(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
             queries = RetrievalRotation(config, retrieved, config.Retrieval!.Encoder.HeadSize, dtype).Repeat(neighbors);
             keys = RetrievalRotation(config, chunk, config.Retrieval!.Encoder.HeadSize, dtype);
         }
@@ -180,7 +180,7 @@ public sealed class AttentionPlan
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
             validTokens = config.Retrieval!.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
             Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
-            if (!any.all().ToBoolean())
+            if (!any.all().item<bool>())
             {
                 hasKey = any.to_type(dtype).expand(batch, chunks, chunk).reshape(batch, chunks * chunk, 1)
                     .narrow(1, 0, ChunkedCrossAttention.QueryCount(tokens, chunks, chunk)).MoveToOuterDisposeScope();
@@ -191,7 +191,7 @@ public sealed class AttentionPlan
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
             queries = CrossQueryRotation(config, dtype, device);
-            keys = RetrievalRotation(config, arange(length, ScalarType.Float64, device), config.HeadSize, dtype).Repeat(neighbors);
+            keys = RetrievalRotation(config, KeptScalars.Range(length, ScalarType.Float64, device), config.HeadSize, dtype).Repeat(neighbors);
             queries.MoveToOuterDisposeScope();
             keys.MoveToOuterDisposeScope();
         }
@@ -210,7 +210,7 @@ public sealed class AttentionPlan
     {
         using DisposeScope scope = NewDisposeScope();
         long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
-        Tensor query = (positions + 1).remainder(chunk); // [B]: place in the block
+        Tensor query = positions.Plus(1).Modulo(chunk); // [B]: place in the block
         RotaryTable? rotation = null;
         Tensor? rows = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
@@ -221,7 +221,7 @@ public sealed class AttentionPlan
         else if (config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
         {
             // Sinusoids fall from distance 2M − 2, so the row of distance a − b + M − 1 is M − 1 − a + b.
-            rows = (arange(length, ScalarType.Int64, positions.device) + (chunk - 1) - query.unsqueeze(-1)).repeat(1, neighbors).MoveToOuterDisposeScope();
+            rows = (KeptScalars.Range(length, ScalarType.Int64, positions.device).Plus(chunk - 1) - query.unsqueeze(-1)).repeat(1, neighbors).MoveToOuterDisposeScope();
         }
 
         return new()
@@ -241,14 +241,14 @@ public sealed class AttentionPlan
             return null;
         }
 
-        using Tensor positions = arange(config.Retrieval!.RetrievedLength, ScalarType.Float64, device);
+        using Tensor positions = KeptScalars.Range(config.Retrieval!.RetrievedLength, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype).Repeat(neighbors);
     }
 
     /// <summary>The rotation of chunked cross-attention's queries, at every place of a block.</summary>
     internal static RotaryTable CrossQueryRotation(RetroConfig config, ScalarType dtype, Device device)
     {
-        using Tensor positions = arange(config.Retrieval!.ChunkLength - 1, (2L * config.Retrieval!.ChunkLength) - 1, ScalarType.Float64, device);
+        using Tensor positions = KeptScalars.Range(config.Retrieval!.ChunkLength - 1, (2L * config.Retrieval!.ChunkLength) - 1, 1, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype);
     }
 
@@ -261,9 +261,9 @@ public sealed class AttentionPlan
     private static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor positions = arange(tokens, ScalarType.Int64, device);
+        Tensor positions = KeptScalars.Range(tokens, ScalarType.Int64, device);
         Tensor distances = positions.unsqueeze(-1) - positions;
-        Tensor hidden = window < tokens ? distances.lt(0).logical_or(distances.ge(window)) : distances.lt(0);
+        Tensor hidden = window < tokens ? distances.Below(0).logical_or(distances.AtLeast(window)) : distances.Below(0);
         Tensor mask = Additive(hidden, dtype);
         return (repeats == 1 ? mask : mask.repeat(repeats, 1)).view(1, 1, -1, tokens).MoveToOuterDisposeScope();
     }
@@ -293,7 +293,7 @@ public sealed class AttentionPlan
     private static Tensor Additive(Tensor hidden, ScalarType dtype)
     {
         using Tensor ones = hidden.to_type(dtype);
-        return ones * Masked;
+        return ones.Times(Masked);
     }
 
     /// <summary>The rotation of decoder self-attention at some positions, as float64 or int64.</summary>

@@ -64,13 +64,13 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
 
     /// <summary>Adds self-attention to the state.</summary>
     internal Tensor SelfAttend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
-        => x + Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Run(x, plan, cache));
+        => x.Plus(Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Run(x, plan, cache)));
 
     /// <summary>Adds chunked cross-attention to the state after self-attention.</summary>
-    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan) => h + Drop(CrossAttention!.call(h, encoded, plan));
+    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan) => h.Plus(Drop(CrossAttention!.call(h, encoded, plan)));
 
     /// <summary>Adds feed-forward, which reads the layer's input where residuals are parallel.</summary>
-    internal Tensor Finish(Tensor x, Tensor h) => h + Drop(FeedForward.call(_parallel ? x : h));
+    internal Tensor Finish(Tensor x, Tensor h) => h.Plus(Drop(FeedForward.call(_parallel ? x : h)));
 
     private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;
 

@@ -185,7 +185,7 @@ public sealed class DecodingCache : IDisposable
         if (_valid is not null && without.Count > 0)
         {
             using Tensor index = Index(without);
-            _valid.index_fill_(0, index, false);
+            _valid.index_fill_(0, index, KeptScalars.False);
             ForgetMask();
         }
 
@@ -225,7 +225,7 @@ public sealed class DecodingCache : IDisposable
         Tensor given = mask.narrow(1, 0, width);
         if (valid is null)
         {
-            given.fill_(true);
+            given.fill_(KeptScalars.True);
         }
         else
         {

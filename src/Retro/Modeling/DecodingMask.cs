@@ -18,7 +18,7 @@ internal sealed class DecodingMask(Tensor? additive, Tensor? hasKey) : IDisposab
     public static DecodingMask Create(Tensor valid, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
-        if (valid.all().ToBoolean())
+        if (valid.all().item<bool>())
         {
             return new(null, null);
         }

@@ -20,7 +20,7 @@ internal sealed class DecodingTables(RetroConfig config) : IDisposable
         long start = position / Block * Block;
         if (_causal is null || _start != start)
         {
-            using Tensor positions = arange(start, start + Block, ScalarType.Float64, device);
+            using Tensor positions = KeptScalars.Range(start, start + Block, 1, ScalarType.Float64, device);
             Replace(ref _causal, AttentionPlan.DecoderRotation(config, positions, dtype));
             _start = start;
         }

@@ -51,13 +51,13 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
         ArgumentNullException.ThrowIfNull(x);
         using DisposeScope scope = NewDisposeScope();
         long[] shape = x.shape;
-        Tensor h = x + Drop(SelfAttention.call(x.reshape(shape[0] * shape[1], shape[2], shape[3]), plan)).view(shape);
+        Tensor h = x.Plus(Drop(SelfAttention.call(x.reshape(shape[0] * shape[1], shape[2], shape[3]), plan)).view(shape));
         if (CrossAttention is not null)
         {
-            h = h + Drop(CrossAttention.call(h, states, crossPlan));
+            h = h.Plus(Drop(CrossAttention.call(h, states, crossPlan)));
         }
 
-        return (h + Drop(FeedForward.call(h))).MoveToOuterDisposeScope();
+        return h.Plus(Drop(FeedForward.call(h))).MoveToOuterDisposeScope();
     }
 
     private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;

@@ -9,7 +9,7 @@ internal static class Initialization
 {
     /// <summary>A parameter of one value.</summary>
     public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
-        => Own(full(shape, value, dtype, device ?? CPU));
+        => Own(KeptScalars.Filled(shape, value, dtype, device ?? CPU));
 
     /// <summary>A linear projection; <paramref name="scale"/> multiplies the deviation 1/sqrt(input), and 0 makes it zero.</summary>
     public static Linear Linear(int input, int output, bool bias, ScalarType dtype, Device? device, double scale = 1)

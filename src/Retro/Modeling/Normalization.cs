@@ -54,7 +54,7 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
 
         // libtorch's own RMS norm is made of the same operators on the processor, and no faster there (tests/Retro.Benchmarks/results/operators.md).
         Tensor x = Precision.AtLeastFloat32(input);
-        Tensor normed = x * x.square().mean([-1], keepdim: true).Plus(_epsilon).rsqrt();
+        Tensor normed = x * (x * x).mean([-1], keepdim: true).Plus(_epsilon).rsqrt();
         return ((ReferenceEquals(x, input) ? normed : normed.to_type(input.dtype)) * Weight).MoveToOuterDisposeScope();
     }
 

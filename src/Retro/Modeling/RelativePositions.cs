@@ -16,7 +16,7 @@ internal static class RelativePositions
     public static Tensor Sinusoids(long first, long count, int width, ScalarType dtype, Device device)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor distances = arange(first, first - count, -1, ScalarType.Float64, device).unsqueeze(-1);
+        Tensor distances = KeptScalars.Range(first, first - count, -1, ScalarType.Float64, device).unsqueeze(-1);
         double[] frequencies = RotaryTable.Frequencies(width, Base);
         Tensor angles = distances * tensor(frequencies, device: device);
         return cat([angles.sin(), angles.cos()], -1).to_type(dtype).MoveToOuterDisposeScope();

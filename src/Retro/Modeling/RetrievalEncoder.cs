@@ -109,7 +109,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
         x = _projection is null ? x : _projection.call(x);
         if (_positions is not null)
         {
-            x = x + _positions.weight!;
+            x = x.Plus(_positions.weight!);
         }
 
         x = training && _config.Retrieval!.Encoder.Dropout > 0 ? nn.functional.dropout(x, _config.Retrieval!.Encoder.Dropout, training: true) : x;

@@ -77,9 +77,9 @@ public sealed partial class RetroModel
         }
 
         using DisposeScope scope = NewDisposeScope();
-        if (ids.lt(0).logical_or(ids.ge(Config.VocabularySize)).any().ToBoolean())
+        if (ids.Below(0).logical_or(ids.AtLeast(Config.VocabularySize)).any().item<bool>())
         {
-            long smallest = ids.min().ToInt64(), largest = ids.max().ToInt64();
+            long smallest = ids.min().item<long>(), largest = ids.max().item<long>();
             throw new ArgumentException(
                 $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
                 name);

@@ -104,7 +104,7 @@ public sealed partial class RetroModel
                     }
                 }
 
-                h = crossPlan is null ? h : h + layer.CrossAttention.Step(h, cache.Cross(i), crossPlan);
+                h = crossPlan is null ? h : h.Plus(layer.CrossAttention.Step(h, cache.Cross(i), crossPlan));
             }
 
             x = layer.Finish(x, h).MoveToOuterDisposeScope();

@@ -148,7 +148,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {
         Tensor x = _embedding.call(tokens);
-        x = positions is null ? x : x + positions;
+        x = positions is null ? x : x.Plus(positions);
         return training && Config.Dropout > 0 ? nn.functional.dropout(x, Config.Dropout, training: true) : x;
     }
 

@@ -98,7 +98,7 @@ public sealed class RotaryTable
 
     internal long ByteLength => DecodingCache.BytesOf(_cosines) + DecodingCache.BytesOf(_sines);
 
-    private Tensor RotateAll(Tensor x) => (x * _cosines).addcmul(x.roll(_size / 2, -1), _sines, 1);
+    private Tensor RotateAll(Tensor x) => (x * _cosines).addcmul(x.roll(_size / 2, -1), _sines, KeptScalars.One);
 
     private static double Scale(double frequency, RotaryScaling scaling)
     {

@@ -109,7 +109,7 @@ public sealed class RetroOptimizer : IDisposable
             }
         }
 
-        double norm = present.Count == 0 ? 0 : stack(present.Select(pair => pair.Gradient.norm())).norm().ToDouble();
+        double norm = present.Count == 0 ? 0 : stack(present.Select(pair => pair.Gradient.norm())).norm().Value();
         if (double.IsFinite(norm))
         {
             double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));

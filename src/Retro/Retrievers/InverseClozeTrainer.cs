@@ -1,8 +1,9 @@
 using Retro.Corpora;
 using Retro.Embedders;
+using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Tokenizers;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 using F = TorchSharp.torch.nn.functional;
 
@@ -67,14 +68,14 @@ public static class InverseClozeTrainer
     internal static Tensor Loss(Tensor left, Tensor right, Tensor? forbidden, double temperature)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor cosines = F.normalize(left, dim: -1).matmul(F.normalize(right, dim: -1).transpose(0, 1)) / temperature; // [B, B]
+        Tensor cosines = F.normalize(left, dim: -1).matmul(F.normalize(right, dim: -1).transpose(0, 1)).Over(temperature); // [B, B]
         if (forbidden is not null)
         {
-            cosines = cosines.masked_fill(forbidden, double.NegativeInfinity);
+            cosines = cosines.FilledWhere(forbidden, double.NegativeInfinity);
         }
 
-        Tensor partner = torch.arange(left.shape[0], dtype: ScalarType.Int64, device: left.device);
-        return ((F.cross_entropy(cosines, partner) + F.cross_entropy(cosines.transpose(0, 1), partner)) / 2).MoveToOuterDisposeScope();
+        Tensor partner = KeptScalars.Range(left.shape[0], ScalarType.Int64, left.device);
+        return F.cross_entropy(cosines, partner).Plus(F.cross_entropy(cosines.transpose(0, 1), partner)).Over(2).MoveToOuterDisposeScope();
     }
 
     // From a good bag of words a minute of training gets much further than from random vectors.
@@ -96,12 +97,7 @@ public static class InverseClozeTrainer
     private static void Train(TextEncoder encoder, InverseClozePairs pairs, InverseClozeOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         encoder.train();
-        Parameter[] all = encoder.parameters().ToArray();
-        using AdamW optimizer = torch.optim.AdamW(
-            [
-                new AdamW.ParamGroup(all.Where(parameter => parameter.dim() > 1), options.LearningRate, weight_decay: options.WeightDecay),
-                new AdamW.ParamGroup(all.Where(parameter => parameter.dim() <= 1), options.LearningRate, weight_decay: 0),
-            ]);
+        using RetroOptimizer optimizer = new(encoder.named_parameters(), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
         long started = options.Time.GetTimestamp();
         double budget = options.TimeBudget?.TotalMilliseconds ?? double.PositiveInfinity;
         for (int step = 0; options.Steps is null || step < options.Steps; step++)
@@ -114,12 +110,7 @@ public static class InverseClozeTrainer
             }
 
             double done = Math.Max(elapsed / budget, options.Steps is int steps ? (double)step / steps : 0);
-            foreach (torch.optim.ILearningRateController group in optimizer.ParamGroups)
-            {
-                group.LearningRate = options.LearningRate * Rate(done, step);
-            }
-
-            double loss = Step(encoder, optimizer, all, pairs.Next(), options.Temperature);
+            double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs.Next(), options.Temperature);
             if (!double.IsFinite(loss))
             {
                 throw new RetroException($"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than {options.Temperature}.");
@@ -131,18 +122,16 @@ public static class InverseClozeTrainer
         }
     }
 
-    private static double Step(TextEncoder encoder, AdamW optimizer, Parameter[] parameters, InverseClozePairs.Batch batch, double temperature)
+    private static double Step(TextEncoder encoder, RetroOptimizer optimizer, double rate, InverseClozePairs.Batch batch, double temperature)
     {
         using DisposeScope scope = NewDisposeScope();
-        optimizer.zero_grad();
-        Device device = parameters[0].device;
+        Device device = encoder.parameters().First().device;
         Tensor left = Encode(encoder, batch.Left, device);
         Tensor right = Encode(encoder, batch.Right, device);
         Tensor? forbidden = batch.SameDocument is null ? null : torch.tensor(batch.SameDocument, [left.shape[0], left.shape[0]], ScalarType.Bool, device);
         Tensor loss = Loss(left, right, forbidden, temperature);
         loss.backward();
-        nn.utils.clip_grad_norm_(parameters, GradientNorm);
-        optimizer.step();
+        _ = optimizer.Step(rate);
         return loss.item<float>();
     }
 

@@ -68,6 +68,7 @@ public sealed partial class Trainer : IDisposable
         double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
         Model.train();
         double[] shares = Shares(batches);
+        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(Model));
         double loss = Backward(batches, shares);
         _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);

@@ -287,6 +287,38 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Throws<RetroConfigException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public Task Four_threads_generate_the_same_while_another_collects(bool hooked) => GenerateWhileCollecting(hooked, 60);
+
+    [Theory]
+    [Trait("Category", "Long")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public Task Four_threads_generate_the_same_for_long_while_another_collects(bool hooked) => GenerateWhileCollecting(hooked, 1500);
+
+    private async Task GenerateWhileCollecting(bool hooked, int tokens)
+    {
+        if (hooked)
+        {
+            _model.Layers[0].FeedForward.register_forward_hook((_, x, y) => (y * 1.5) + x + 1e-6);
+        }
+
+        GenerationOptions Options(int seed) => new() { MaximumNewTokens = tokens, Seed = seed };
+        List<string> expected = [];
+        for (int seed = 0; seed < 4; seed++)
+        {
+            expected.Add(Text(await Collect(_generator, "the lighthouse", Options(seed))));
+        }
+
+        using Collector collector = new();
+        List<GeneratedPiece>[] came = await Task.WhenAll(Enumerable.Range(0, 4).Select(seed => Task.Run(() => Collect(_generator, "the lighthouse", Options(seed)))));
+
+        Assert.Equal(expected, came.Select(Text));
+        Assert.Equal(4, expected.Distinct().Count());
+    }
+
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
 
     private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)

@@ -1,0 +1,166 @@
+using System.Runtime.CompilerServices;
+using Retro.Modeling;
+using Retro.Tests.Training;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests;
+
+public class FinalizerGateTests
+{
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with { VocabularySize = 16, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8 } };
+
+    [Fact]
+    public void While_the_gate_is_closed_no_finalizer_runs_and_afterwards_all_do()
+    {
+        Finalized finalized = new();
+        for (int round = 1; round <= 20; round++)
+        {
+            using (FinalizerGate.Close())
+            {
+                Leave(finalized, 10);
+                GC.Collect();
+                Thread.Sleep(2);
+                Assert.Equal((round - 1) * 10, finalized.Count);
+            }
+
+            GC.WaitForPendingFinalizers();
+            Assert.Equal(round * 10, finalized.Count);
+        }
+    }
+
+    [Fact]
+    public void A_hold_inside_a_hold_opens_nothing()
+    {
+        Finalized finalized = new();
+        using (FinalizerGate.Close())
+        {
+            using (FinalizerGate.Close())
+            {
+                Leave(finalized, 1);
+            }
+
+            GC.Collect();
+            Thread.Sleep(20);
+            Assert.Equal(0, finalized.Count);
+        }
+
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(1, finalized.Count);
+    }
+
+    [Fact]
+    public void Of_several_threads_the_last_opens_the_gate()
+    {
+        Finalized finalized = new();
+        using Barrier both = new(2), left = new(2);
+        Thread other = new(() =>
+        {
+            using (FinalizerGate.Close())
+            {
+                both.SignalAndWait(TestContext.Current.CancellationToken);
+                left.SignalAndWait(TestContext.Current.CancellationToken);
+                Leave(finalized, 1);
+                GC.Collect();
+                Thread.Sleep(20);
+                Assert.Equal(0, finalized.Count);
+            }
+        });
+        other.Start();
+        using (FinalizerGate.Close())
+        {
+            both.SignalAndWait(TestContext.Current.CancellationToken);
+        }
+
+        left.SignalAndWait(TestContext.Current.CancellationToken);
+        other.Join();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(1, finalized.Count);
+    }
+
+    [Fact]
+    public void A_fault_inside_opens_the_gate()
+    {
+        Finalized finalized = new();
+        try
+        {
+            using FinalizerGate.Hold gate = FinalizerGate.Close();
+            Leave(finalized, 1);
+            throw new InvalidOperationException("inside");
+        }
+        catch (InvalidOperationException exception) when (exception.Message == "inside")
+        {
+        }
+
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(1, finalized.Count);
+    }
+
+    [Fact]
+    public void Models_of_Retros_own_layers_do_not_need_the_gate_and_others_do()
+    {
+        using RetroModel model = new(s_config), hooked = new(s_config), added = new(s_config);
+        using RetroModel dense = new(RetroConfig.Tiny with { VocabularySize = 16, Retrieval = null, Norm = NormKind.LayerNorm, Positions = PositionKind.Learned, MaximumLength = 8, Dropout = 0.1 });
+        Assert.False(FinalizerGate.IsNeededFor(model));
+        Assert.False(FinalizerGate.IsNeededFor(dense));
+
+        hooked.Layers[1].FeedForward.register_forward_hook((_, _, y) => y);
+        added.register_module("other", nn.GELU());
+        using CustomLayer.GatedRetro other = new(s_config);
+
+        Assert.True(FinalizerGate.IsNeededFor(hooked));
+        Assert.True(FinalizerGate.IsNeededFor(added));
+        Assert.True(FinalizerGate.IsNeededFor(other));
+    }
+
+    [Fact]
+    public void A_training_step_of_a_model_with_a_hook_keeps_the_gate_closed()
+    {
+        using RetroModel model = new(s_config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 5, WarmupSteps = 1 });
+        Finalized finalized = new();
+        List<int> before = [], inside = [];
+        model.Layers[0].FeedForward.register_forward_hook((_, _, y) =>
+        {
+            before.Add(finalized.Count);
+            Leave(finalized, 3);
+            GC.Collect();
+            Thread.Sleep(20);
+            inside.Add(finalized.Count);
+            return y;
+        });
+
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+
+        Assert.Equal(5, inside.Count);
+        Assert.Equal(before, inside);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(15, finalized.Count);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Leave(Finalized finalized, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            _ = new Left(finalized);
+        }
+    }
+
+    private sealed class Finalized
+    {
+        private int _count;
+
+        public int Count => Volatile.Read(ref _count);
+
+        public void Add() => Interlocked.Increment(ref _count);
+    }
+
+    private sealed class Left(Finalized finalized)
+    {
+        ~Left() => finalized.Add();
+    }
+}

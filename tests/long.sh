@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# The tests that take minutes: trainings and generation while another thread collects all the time. Sets up, builds and ends as tests/run.sh does: "N passed, N failed".
+exec "$(dirname "${BASH_SOURCE[0]}")/run.sh" --filter Category=Long "$@"
