@@ -117,7 +117,14 @@ internal static class Stages
     private sealed class StageReports(string name, IBar bar) : IProgress<StageProgress>
     {
         public void Report(StageProgress value)
-            => bar.Show(name, value.Done, value.Total);
+        {
+            if (value.Message is { } message)
+            {
+                AnsiConsole.WriteLine(message);
+            }
+
+            bar.Show(name, value.Done, value.Total);
+        }
     }
 
     /// <summary>Units a second, as measured over the last seconds.</summary>

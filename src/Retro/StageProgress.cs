@@ -4,4 +4,5 @@ namespace Retro;
 /// <param name="Stage">What is being done, such as "embed chunks".</param>
 /// <param name="Done">Units done.</param>
 /// <param name="Total">Units in all; 0 where it is not known.</param>
-public readonly record struct StageProgress(string Stage, long Done, long Total);
+/// <param name="Message">A sentence for whoever watches, about a choice that the stage made; most reports have none.</param>
+public readonly record struct StageProgress(string Stage, long Done, long Total, string? Message = null);

@@ -22,7 +22,7 @@ public sealed class DenseNeighborSource : INeighborSource
     private readonly VectorIndex index;
     private readonly ChunkKeys keys;
 
-    // The number of probed lists belongs to the index, so searches take turns; FAISS itself uses all threads.
+    // The number of probed lists belongs to the index, so searches take turns; each of them uses all threads.
     private readonly Lock gate = new();
 
     /// <summary>Creates the source.</summary>
@@ -75,7 +75,7 @@ public sealed class DenseNeighborSource : INeighborSource
 
     /// <inheritdoc/>
     public string Identity => NeighborQueries.Identity(
-        [Name, Database.Manifest.TokensHash, KeyIdentity, index.Metric, index.ListCount, index.ProbedLists, Database.Manifest.Find(SearchStages.VectorIndexFile)?.Sha256]);
+        [Name, Database.Manifest.TokensHash, KeyIdentity, index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, Database.Manifest.Find(SearchStages.VectorIndexFile)?.Sha256]);
 
     /// <inheritdoc/>
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)

@@ -18,19 +18,12 @@ internal static unsafe partial class FaissNative
 
     static FaissNative()
     {
-        // OpenMP reads its settings once, when the first library that uses it is loaded. Its waiting threads would otherwise
-        // spin against the workers of BLAS and double the time of a search. .NET's own setter does not reach the C environment.
-        if (!OperatingSystem.IsWindows())
-        {
-            _ = SetEnvironment("OMP_WAIT_POLICY", "passive", overwrite: 0);
-        }
-
         if (!NativeLibrary.TryLoad(Library, typeof(FaissNative).Assembly, null, out nint library))
         {
             return; // Require says so where it is needed
         }
 
-        // FAISS's C API has no thread count: it is OpenMP's, of whichever OpenMP the library was linked with.
+        // FAISS's C API has no thread count: it is OpenMP's, of whichever OpenMP runtime serves the library.
         if (NativeLibrary.TryGetExport(library, "omp_set_num_threads", out nint set) && NativeLibrary.TryGetExport(library, "omp_get_max_threads", out nint get))
         {
             SetThreads = (delegate* unmanaged<int, void>)set;
@@ -39,6 +32,9 @@ internal static unsafe partial class FaissNative
 
         IsLoaded = true;
     }
+
+    /// <summary>What brings FAISS where it is missing, to end a sentence with.</summary>
+    public static string Remedy => "put a libfaiss_c of FAISS, and the OpenMP runtime libgomp that it needs, beside the application";
 
     /// <summary>Whether libfaiss_c was found.</summary>
     public static bool IsLoaded { get; }
@@ -49,7 +45,7 @@ internal static unsafe partial class FaissNative
     {
         if (!IsLoaded)
         {
-            throw new FaissException("The native library libfaiss_c cannot be loaded, or a library that it needs is missing: run eng/setup.sh, or put a libfaiss_c of FAISS beside the application.");
+            throw new FaissException($"The native library libfaiss_c cannot be loaded, or a library that it needs is missing: use the exact managed index ({nameof(VectorEngine)}.{nameof(VectorEngine.Exact)}), or {Remedy}.");
         }
     }
 
@@ -78,9 +74,6 @@ internal static unsafe partial class FaissNative
             throw new FaissException($"{action}: FAISS says: {text}");
         }
     }
-
-    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial int SetEnvironment(string name, string value, int overwrite);
 
     [LibraryImport(Library, EntryPoint = "faiss_get_last_error")]
     private static partial nint GetLastError();

@@ -1,12 +1,13 @@
 namespace Retro.Search;
 
 /// <summary>The best of what is offered, in room given by the caller: higher scores first, ties by lower number. A heap with the worst on top until sorted.</summary>
-internal ref struct Ranking(Span<long> items, Span<double> scores)
+internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0)
 {
     private readonly Span<long> items = items;
     private readonly Span<double> scores = scores;
 
-    public int Count { get; private set; }
+    /// <summary>How many are held; a ranking can be left and taken up again by giving the count that it had.</summary>
+    public int Count { get; private set; } = count;
 
     /// <summary>Once the room is full, a score below this cannot enter; before, every score can.</summary>
     public readonly double Least => Count < items.Length || Count == 0 ? double.NegativeInfinity : scores[0];

@@ -13,7 +13,7 @@ public static class SearchStages
     /// <summary>The keys' file name.</summary>
     public const string KeysFile = "keys.bin";
 
-    /// <summary>The vector index's file name.</summary>
+    /// <summary>The vector index's file name, whichever engine made it.</summary>
     public const string VectorIndexFile = "index.faiss";
 
     /// <summary>The keyword index's file name.</summary>
@@ -22,6 +22,7 @@ public static class SearchStages
     private const int KeyBlock = 2048;
     private const int AddBlock = 16_384;
     private const string FactoryDetail = "factory";
+    private const string ExactFactory = "exact";
     private const string MetricDetail = "metric";
     private const string ParametersDetail = "parameters";
     private const string K1Detail = "k1";
@@ -69,33 +70,44 @@ public static class SearchStages
         database.Register(KeysFile, details, progress, cancellationToken);
     }
 
-    /// <summary>Makes the vector index (<see cref="VectorIndexFile"/>) of the keys.</summary>
+    /// <summary>
+    /// Makes the vector index (<see cref="VectorIndexFile"/>) of the keys: with FAISS, or with the exact managed index where its library is missing, which is said in a message of the progress.
+    /// The manifest records which under "factory": FAISS's text or "exact".
+    /// </summary>
     /// <param name="database">The database, with keys.</param>
     /// <param name="options">How; by size where null.</param>
     /// <param name="progress">Told the keys done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run starts over.</param>
     /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
-    /// <exception cref="FaissException">FAISS refuses the factory text, its library is missing, or the keys are too few to train such an index.</exception>
+    /// <exception cref="FaissException">FAISS refuses the factory text, the options ask for what only FAISS can do and its library is missing, or the keys are too few to train such an index.</exception>
     public static void BuildVectorIndex(ChunkDatabase database, VectorIndexOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         options ??= new();
         using KeyFile keys = KeyFile.Open(database);
         VectorIndexPlan plan = options.Plan(keys.Count, keys.Dimensions);
+        VectorEngine engine = VectorIndex.Choose(options.Engine);
         Dictionary<string, string> details = new()
         {
             [KeyFile.KeyerDetail] = keys.Identity,
-            [FactoryDetail] = plan.Factory,
+            [FactoryDetail] = engine == VectorEngine.Exact ? ExactFactory : plan.Factory,
             [ParametersDetail] = plan.Parameters,
             [MetricDetail] = options.Metric.ToString(),
         };
+
+        // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
+        using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine);
+        index.SetParameters(plan.Parameters);
         if (IsMade(database, VectorIndexFile, details))
         {
             return;
         }
 
-        using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric);
-        index.SetParameters(plan.Parameters);
+        if (engine != options.Engine && engine == VectorEngine.Exact)
+        {
+            progress?.Report(new("fill vector index", 0, keys.Count, $"FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every query with all {keys.Count} keys."));
+        }
+
         if (!index.IsTrained)
         {
             progress?.Report(new("train vector index", 0, plan.TrainingVectors));
@@ -118,9 +130,9 @@ public static class SearchStages
 
     /// <summary>Opens the vector index of a database, with its search parameters set.</summary>
     /// <param name="database">The database.</param>
-    /// <param name="memoryMapped">Leaves inverted lists in the file, and does not compare the checksum, which would read the whole file.</param>
+    /// <param name="memoryMapped">Leaves inverted lists, or the vectors of an exact managed index, in the file, and does not compare the checksum, which would read the whole file.</param>
     /// <exception cref="DatabaseException">There is none, it is damaged, or it does not belong to these keys.</exception>
-    /// <exception cref="FaissException">FAISS's library is missing.</exception>
+    /// <exception cref="FaissException">The index was made by FAISS, whose library is missing.</exception>
     public static VectorIndex OpenVectorIndex(ChunkDatabase database, bool memoryMapped = false)
     {
         ArgumentNullException.ThrowIfNull(database);

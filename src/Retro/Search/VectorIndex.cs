@@ -1,20 +1,24 @@
+using System.Globalization;
+
 namespace Retro.Search;
 
 /// <summary>
-/// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>).
+/// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that library is missing.
 /// Searching from several threads at once is safe; training, adding, setting parameters and disposing are not, beside anything else.
 /// </summary>
-public sealed class VectorIndex : IDisposable
+public abstract class VectorIndex : IDisposable
 {
-    private readonly FaissIndexHandle handle;
+    private readonly SortedDictionary<string, string> parameters = new(StringComparer.Ordinal);
     private int threads = Environment.ProcessorCount;
 
-    private VectorIndex(FaissIndexHandle handle)
+    private protected VectorIndex(int dimensions, VectorMetric metric)
     {
-        this.handle = handle;
-        Dimensions = FaissNative.Dimensions(handle);
-        Metric = (VectorMetric)FaissNative.Metric(handle);
+        Dimensions = dimensions;
+        Metric = metric;
     }
+
+    /// <summary>Who keeps and compares the vectors: FAISS or the exact managed index.</summary>
+    public abstract VectorEngine Engine { get; }
 
     /// <summary>Numbers in a vector.</summary>
     public int Dimensions { get; }
@@ -23,14 +27,14 @@ public sealed class VectorIndex : IDisposable
     public VectorMetric Metric { get; }
 
     /// <summary>Vectors held.</summary>
-    public long Count => FaissNative.Count(Open());
+    public abstract long Count { get; }
 
     /// <summary>Whether the index can take vectors: an exact index always, one with inverted lists or codes after <see cref="Train"/>.</summary>
-    public bool IsTrained => FaissNative.IsTrained(Open()) != 0;
+    public abstract bool IsTrained { get; }
 
     /// <summary>
-    /// Threads used by training, adding and searching; every processor by default. It is set on the calling thread around every call and
-    /// put back, since OpenMP keeps the count per thread and libtorch changes it as well.
+    /// Threads used by training, adding and searching; every processor by default. OpenMP keeps its count per thread: for FAISS it is set on the calling
+    /// thread around every call and put back, since the runtime is libtorch's as well where libtorch was loaded first.
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The number is not positive.</exception>
     public int Threads
@@ -44,45 +48,21 @@ public sealed class VectorIndex : IDisposable
     }
 
     /// <summary>Inverted lists of the index, 0 where it has none (an exact or a graph index).</summary>
-    public long ListCount
-    {
-        get
-        {
-            long count = 0;
-            WithLists(lists => count = (long)FaissNative.ListCount(lists));
-            return count;
-        }
-    }
+    public abstract long ListCount { get; }
 
     /// <summary>How many of the inverted lists a search looks into; 0 where the index has none.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The number set is not positive.</exception>
     /// <exception cref="InvalidOperationException">Set on an index without inverted lists.</exception>
-    public long ProbedLists
-    {
-        get
-        {
-            long count = 0;
-            WithLists(lists => count = (long)FaissNative.ProbedLists(lists));
-            return count;
-        }
-
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            if (!WithLists(lists => FaissNative.SetProbedLists(lists, (nuint)value)))
-            {
-                throw new InvalidOperationException("The index has no inverted lists, so there is no number of probed lists to set.");
-            }
-        }
-    }
+    public abstract long ProbedLists { get; set; }
 
     /// <summary>Makes an empty index.</summary>
     /// <param name="dimensions">Numbers in a vector.</param>
     /// <param name="factory">FAISS's factory text, such as "Flat", "IVF256,Flat" or "HNSW32"; <see cref="VectorIndexPlan.For"/> chooses one by size.</param>
     /// <param name="metric">How vectors are compared.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension is not positive or the metric unknown.</exception>
-    /// <exception cref="FaissException">FAISS does not know the factory text, or its library is missing.</exception>
-    public static VectorIndex Create(int dimensions, string factory = "Flat", VectorMetric metric = VectorMetric.SquaredL2)
+    /// <param name="engine">FAISS, the exact managed index, or whichever there is.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension is not positive, or the metric or the engine unknown.</exception>
+    /// <exception cref="FaissException">FAISS does not know the factory text; or another index than "Flat" is asked of the exact index, or of any while FAISS's library is missing.</exception>
+    public static VectorIndex Create(int dimensions, string factory = VectorIndexPlan.Exact, VectorMetric metric = VectorMetric.SquaredL2, VectorEngine engine = VectorEngine.Auto)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         ArgumentException.ThrowIfNullOrWhiteSpace(factory);
@@ -91,45 +71,51 @@ public sealed class VectorIndex : IDisposable
             throw new ArgumentOutOfRangeException(nameof(metric), metric, "A metric is inner product or squared L2.");
         }
 
-        FaissNative.Require();
-        FaissNative.Check(
-            FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
-            $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
-        return new(handle);
+        if (Choose(engine) == VectorEngine.Faiss)
+        {
+            return FaissIndex.Make(dimensions, factory, metric);
+        }
+
+        return factory == VectorIndexPlan.Exact
+            ? new ExactIndex(dimensions, metric)
+            : throw new FaissException(
+                $"The exact managed index is \"{VectorIndexPlan.Exact}\", and an index \"{factory}\" was asked for, which only FAISS can make: leave the factory text out, or {FaissNative.Remedy}.");
     }
 
-    /// <summary>Opens an index file, written by <see cref="Save"/> or by any other user of FAISS.</summary>
+    /// <summary>Opens an index file, written by <see cref="Save"/> or by any other user of FAISS. The file itself says which engine it belongs to.</summary>
     /// <param name="path">The file.</param>
     /// <param name="memoryMapped">
-    /// Leaves the inverted lists in the file and maps them (exact and graph indexes have none and are loaded whole). The file has to stay as it is while the index is open.
+    /// Leaves the vectors of an exact managed index, or the inverted lists of FAISS, in the file and maps them (FAISS's exact and graph indexes are loaded whole).
+    /// The file has to stay as it is while the index is open.
     /// </param>
-    /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this FAISS can read.</exception>
-    /// <exception cref="FaissException">FAISS's library is missing.</exception>
+    /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this library or this FAISS can read.</exception>
+    /// <exception cref="FaissException">It is an index of FAISS, whose library is missing.</exception>
     public static VectorIndex Open(string path, bool memoryMapped = false)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        FaissNative.Require();
         if (!File.Exists(path))
         {
             throw new DatabaseException($"The vector index {path} does not exist: build it first.");
         }
 
-        try
+        if (ExactIndex.IsOne(path))
         {
-            FaissNative.Check(FaissNative.Read(path, memoryMapped ? FaissNative.MemoryMap : 0, out FaissIndexHandle handle), $"The vector index {path} cannot be read");
-            return new(handle);
+            return ExactIndex.Read(path, memoryMapped);
         }
-        catch (FaissException fault)
+
+        if (!FaissNative.IsLoaded)
         {
-            throw new DatabaseException($"{fault.Message} The file is damaged, cut short or no FAISS index: build it again.", fault);
+            throw new FaissException($"The vector index {path} was made by FAISS, whose library libfaiss_c cannot be loaded here: build the index again, which makes an exact one, or {FaissNative.Remedy}.");
         }
+
+        return FaissIndex.Read(path, memoryMapped);
     }
 
     /// <summary>Lets an index with inverted lists or codes learn from vectors what they look like. An exact index needs no training and ignores it.</summary>
     /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
     /// <exception cref="ArgumentException">The length is no multiple of the dimension, there is none, or a number is not finite.</exception>
     /// <exception cref="FaissException">FAISS refuses: there are fewer vectors than the index has lists, for instance.</exception>
-    public unsafe void Train(ReadOnlySpan<float> vectors)
+    public void Train(ReadOnlySpan<float> vectors)
     {
         long n = Rows(vectors, nameof(vectors));
         if (n == 0)
@@ -137,19 +123,7 @@ public sealed class VectorIndex : IDisposable
             throw new ArgumentException("There are no vectors to train the index on.", nameof(vectors));
         }
 
-        FaissIndexHandle index = Open();
-        fixed (float* x = vectors)
-        {
-            int former = FaissNative.ExchangeThreads(threads);
-            try
-            {
-                FaissNative.Check(FaissNative.Train(index, n, x), $"The index cannot be trained on {n} vectors");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
-        }
+        TrainOn(n, vectors);
     }
 
     /// <summary>Adds vectors; they get the numbers <see cref="Count"/>, <see cref="Count"/> + 1 and so on.</summary>
@@ -158,12 +132,13 @@ public sealed class VectorIndex : IDisposable
     /// <exception cref="FaissException">FAISS refuses.</exception>
     public void Add(ReadOnlySpan<float> vectors) => Add(vectors, []);
 
-    /// <summary>Adds vectors under numbers of their own. An exact index takes them only as "IDMap,Flat".</summary>
+    /// <summary>Adds vectors under numbers of their own. An exact index of FAISS takes them only as "IDMap,Flat", the managed one never.</summary>
     /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
     /// <param name="ids">A number for every vector, none negative; empty to number them on.</param>
     /// <exception cref="ArgumentException">The lengths do not fit, a number of a vector is not finite, or an id is negative.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public unsafe void Add(ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    /// <exception cref="InvalidOperationException">The exact managed index got ids.</exception>
+    public void Add(ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
     {
         long n = Rows(vectors, nameof(vectors));
         if (ids.Length != 0 && ids.Length != n)
@@ -179,29 +154,9 @@ public sealed class VectorIndex : IDisposable
             }
         }
 
-        if (n == 0)
+        if (n > 0)
         {
-            return;
-        }
-
-        FaissIndexHandle index = Open();
-        if (!IsTrained)
-        {
-            throw new FaissException("The index takes no vectors before it has been trained: call Train first.");
-        }
-
-        fixed (float* x = vectors)
-        fixed (long* numbers = ids)
-        {
-            int former = FaissNative.ExchangeThreads(threads);
-            try
-            {
-                FaissNative.Check(numbers == null ? FaissNative.Add(index, n, x) : FaissNative.AddWithIds(index, n, x, numbers), $"The index cannot take {n} vectors");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
+            Take(n, vectors, ids);
         }
     }
 
@@ -212,7 +167,7 @@ public sealed class VectorIndex : IDisposable
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
     /// <exception cref="ArgumentException">A length does not fit or a number is not finite.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public unsafe void Search(ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    public void Search(ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         long n = Rows(queries, nameof(queries));
@@ -221,41 +176,14 @@ public sealed class VectorIndex : IDisposable
             throw new ArgumentException($"Expected room for {n} rows of {count} ids and distances, got {ids.Length} and {distances.Length}.", nameof(ids));
         }
 
-        FaissIndexHandle index = Open();
-        if (n == 0)
-        {
-            return;
-        }
-
         if (Count == 0)
         {
             ids.Fill(-1);
             distances.Fill(float.NaN);
-            return;
         }
-
-        fixed (float* x = queries)
-        fixed (long* labels = ids)
-        fixed (float* found = distances)
+        else if (n > 0)
         {
-            int former = FaissNative.ExchangeThreads(threads);
-            try
-            {
-                FaissNative.Check(FaissNative.Search(index, n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
-            }
-            finally
-            {
-                _ = FaissNative.ExchangeThreads(former);
-            }
-        }
-
-        for (int i = 0; i < ids.Length; i++)
-        {
-            if (ids[i] < 0)
-            {
-                ids[i] = -1;
-                distances[i] = float.NaN;
-            }
+            Find(n, queries, count, ids, distances);
         }
     }
 
@@ -264,7 +192,7 @@ public sealed class VectorIndex : IDisposable
     /// <param name="vector">Room for <see cref="Dimensions"/> numbers.</param>
     /// <exception cref="ArgumentException">The room has another size, or the number lies outside of the index.</exception>
     /// <exception cref="FaissException">FAISS cannot read vectors back from this kind of index.</exception>
-    public unsafe void Reconstruct(long id, Span<float> vector)
+    public void Reconstruct(long id, Span<float> vector)
     {
         // Some indexes of FAISS do not check the number at all and would read past their end.
         if (id < 0 || id >= Count)
@@ -277,24 +205,22 @@ public sealed class VectorIndex : IDisposable
             throw new ArgumentException($"Expected room for {Dimensions} numbers, got {vector.Length}.", nameof(vector));
         }
 
-        fixed (float* x = vector)
-        {
-            FaissNative.Check(FaissNative.Reconstruct(Open(), id, x), $"Vector {id} cannot be read back");
-        }
+        ReadBack(id, vector);
     }
 
     /// <summary>Removes every vector; what was learned by training stays.</summary>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public void Reset() => FaissNative.Check(FaissNative.Reset(Open()), "The index cannot be emptied");
+    public abstract void Reset();
 
-    /// <summary>Sets one search parameter of FAISS's, such as "nprobe" (lists looked into) or "efSearch" (candidates of a graph).</summary>
+    /// <summary>Sets one search parameter of FAISS's (the exact managed index has none), such as "nprobe" (lists looked into) or "efSearch" (candidates of a graph).</summary>
     /// <param name="name">The parameter.</param>
     /// <param name="value">Its value.</param>
     /// <exception cref="FaissException">The index has no such parameter.</exception>
     public void SetParameter(string name, double value)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        WithParameterSpace(space => FaissNative.SetParameter(space, Open(), name, value), $"Parameter {name} cannot be set");
+        Set(name, value);
+        parameters[name] = value.ToString(CultureInfo.InvariantCulture);
     }
 
     /// <summary>Sets search parameters from a text such as "nprobe=8" or "nprobe=8,ht=24".</summary>
@@ -303,25 +229,35 @@ public sealed class VectorIndex : IDisposable
     public void SetParameters(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        if (text.Length > 0)
+        if (text.Length == 0)
         {
-            WithParameterSpace(space => FaissNative.SetParameters(space, Open(), text), $"The parameters {text} cannot be set");
+            return;
+        }
+
+        Set(text);
+        foreach (string parameter in text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries))
+        {
+            string[] pair = parameter.Split('=', 2);
+            parameters[pair[0]] = pair[^1];
         }
     }
 
-    /// <summary>Writes the index in FAISS's own format, beside the file first, so that a whole file is never replaced by half a one.</summary>
+    /// <summary>Writes the index in its engine's format: beside the file first and through to the disk, so that a whole file is never replaced by half a one.</summary>
     /// <param name="path">The file; its folder has to exist.</param>
     /// <exception cref="DatabaseException">The file cannot be written: the folder is missing or the disk full, for instance.</exception>
     public void Save(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        FaissIndexHandle index = Open();
+        ObjectDisposedException.ThrowIf(IsDisposed, this);
         string beside = path + ".new";
         try
         {
-            FaissNative.Check(FaissNative.Write(index, beside), $"The vector index {path} cannot be written");
-            // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
-            Open(beside, memoryMapped: true).Dispose();
+            Write(beside);
+            using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
+            {
+                written.Flush(flushToDisk: true);
+            }
+
             File.Move(beside, path, overwrite: true);
         }
         catch (Exception fault) when (fault is FaissException or DatabaseException or IOException or UnauthorizedAccessException)
@@ -332,7 +268,36 @@ public sealed class VectorIndex : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => handle.Dispose();
+    public abstract void Dispose();
+
+    /// <summary>The engine that an index will have: what was asked for, or what there is.</summary>
+    internal static VectorEngine Choose(VectorEngine asked) => asked switch
+    {
+        VectorEngine.Auto => FaissNative.IsLoaded ? VectorEngine.Faiss : VectorEngine.Exact,
+        VectorEngine.Faiss or VectorEngine.Exact => asked,
+        _ => throw new ArgumentOutOfRangeException(nameof(asked), asked, "An engine is Auto, Faiss or Exact."),
+    };
+
+    /// <summary>The search parameters that were set, by name: "efSearch=64,ht=24".</summary>
+    internal string Parameters => string.Join(',', parameters.Select(parameter => $"{parameter.Key}={parameter.Value}"));
+
+    private protected abstract bool IsDisposed { get; }
+
+    private protected abstract void Set(string name, double value);
+
+    private protected abstract void Set(string parameters);
+
+    private protected abstract void TrainOn(long n, ReadOnlySpan<float> vectors);
+
+    private protected abstract void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids);
+
+    private protected abstract void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances);
+
+    private protected abstract void ReadBack(long id, Span<float> vector);
+
+    private protected abstract void Write(string path);
+
+    private protected static InvalidOperationException NoLists() => new("The index has no inverted lists, so there is no number of probed lists to set.");
 
     private static void TryDelete(string path)
     {
@@ -344,25 +309,6 @@ public sealed class VectorIndex : IDisposable
         {
             // The fault being reported is the one that matters; the leftover bears a name that is never read.
         }
-    }
-
-    private static void WithParameterSpace(Func<nint, int> use, string action)
-    {
-        FaissNative.Check(FaissNative.ParameterSpaceNew(out nint space), action);
-        try
-        {
-            FaissNative.Check(use(space), action);
-        }
-        finally
-        {
-            FaissNative.ParameterSpaceFree(space);
-        }
-    }
-
-    private FaissIndexHandle Open()
-    {
-        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
-        return handle;
     }
 
     /// <summary>Number of vectors in a span; refuses what FAISS would take without a word and answer with nonsense.</summary>
@@ -382,45 +328,5 @@ public sealed class VectorIndex : IDisposable
         }
 
         return vectors.Length / Dimensions;
-    }
-
-    /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>
-    private bool WithLists(Action<nint> use)
-    {
-        bool held = false;
-        FaissIndexHandle index = Open();
-        try
-        {
-            index.DangerousAddRef(ref held);
-            nint inner = index.DangerousGetHandle();
-            while (true)
-            {
-                if (FaissNative.AsInvertedLists(inner) is var lists and not 0)
-                {
-                    use(lists);
-                    return true;
-                }
-
-                if (FaissNative.AsPreTransform(inner) is var transform and not 0)
-                {
-                    inner = FaissNative.PreTransformed(transform);
-                }
-                else if (FaissNative.AsIdMap(inner) is var map and not 0)
-                {
-                    inner = FaissNative.IdMapped(map);
-                }
-                else
-                {
-                    return false;
-                }
-            }
-        }
-        finally
-        {
-            if (held)
-            {
-                index.DangerousRelease();
-            }
-        }
     }
 }

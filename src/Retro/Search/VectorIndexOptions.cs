@@ -3,6 +3,9 @@ namespace Retro.Search;
 /// <summary>How the vector index of a database is made.</summary>
 public sealed record VectorIndexOptions
 {
+    /// <summary>FAISS, the exact managed index, or, the default, FAISS where it is there. The managed index takes no <see cref="Factory"/> but "Flat" and no <see cref="Parameters"/>.</summary>
+    public VectorEngine Engine { get; init; } = VectorEngine.Auto;
+
     /// <summary>FAISS's factory text; null, the default, to choose by size (<see cref="VectorIndexPlan.For"/>).</summary>
     public string? Factory { get; init; }
 
@@ -19,6 +22,11 @@ public sealed record VectorIndexOptions
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(TrainingVectors);
         ArgumentNullException.ThrowIfNull(Parameters);
+        if (Factory is null && VectorIndex.Choose(Engine) == VectorEngine.Exact)
+        {
+            return new(VectorIndexPlan.Exact, 0, Parameters);
+        }
+
         return Factory is null ? VectorIndexPlan.For(count, dimensions) : new(Factory, (int)Math.Min(count, TrainingVectors), Parameters);
     }
 }

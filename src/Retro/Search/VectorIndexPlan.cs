@@ -9,6 +9,9 @@ namespace Retro.Search;
 /// <param name="Parameters">Search parameters such as "nprobe=64"; empty where there is nothing to set.</param>
 public sealed record VectorIndexPlan(string Factory, int TrainingVectors, string Parameters)
 {
+    /// <summary>The factory text of an index that compares a query with every vector.</summary>
+    public const string Exact = "Flat";
+
     /// <summary>Up to this many vectors the search is exact.</summary>
     public const int ExactLimit = 100_000;
 
@@ -32,7 +35,7 @@ public sealed record VectorIndexPlan(string Factory, int TrainingVectors, string
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         if (count <= ExactLimit)
         {
-            return new("Flat", 0, "");
+            return new(Exact, 0, "");
         }
 
         int lists = (int)Math.Min(BitOperations.RoundUpToPowerOf2((uint)Math.Min(2 * Math.Sqrt(count), 1 << 17)), 1 << 17);

@@ -117,6 +117,29 @@ public class DenseNeighborSourceTests
     }
 
     [Fact]
+    public void Its_identity_names_the_engine_and_the_search_parameters()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 7));
+        using VectorIndex index = data.Index("HNSW8");
+        using VectorIndex flat = data.Index();
+        using VectorIndex exact = VectorIndex.Create(SearchDatabase.Dimensions, engine: VectorEngine.Exact);
+        exact.Add(data.AllKeys);
+        DenseNeighborSource source = data.Dense(index);
+        string plain = source.Identity;
+        index.SetParameter("efSearch", 20);
+        string twenty = source.Identity;
+        index.SetParameters("efSearch=40");
+        string forty = source.Identity;
+        index.SetParameters("efSearch=20");
+
+        Assert.Equal(3, new[] { plain, twenty, forty }.Distinct().Count());
+        Assert.Equal(twenty, source.Identity);
+        Assert.Throws<FaissException>(() => index.SetParameter("nosuch", 1));
+        Assert.Equal(twenty, source.Identity);
+        Assert.NotEqual(data.Dense(flat).Identity, data.Dense(exact).Identity);
+    }
+
+    [Fact]
     public void What_does_not_belong_together_is_refused()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 6));

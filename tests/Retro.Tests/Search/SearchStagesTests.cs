@@ -156,6 +156,43 @@ public class SearchStagesTests
         Assert.Throws<ArgumentOutOfRangeException>(() => SearchStages.BuildVectorIndex(data.Database, new() { TrainingVectors = 0 }));
     }
 
+    [Fact]
+    public void The_manifest_records_the_engine_and_each_opens_what_it_made()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 57));
+        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        List<string> messages = [];
+        TestDatabases.Reports reports = new(report =>
+        {
+            if (report.Message is { } message)
+            {
+                messages.Add(message);
+            }
+        });
+        List<long[]> found = [];
+        foreach ((VectorEngine engine, string factory) in new[] { (VectorEngine.Exact, "exact"), (VectorEngine.Faiss, "Flat"), (VectorEngine.Exact, "exact") })
+        {
+            SearchStages.BuildVectorIndex(data.Database, new() { Engine = engine }, reports);
+            Assert.Equal(factory, data.Database.Manifest.Find("index.faiss")!.Details["factory"]);
+            using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+            foreach (bool memoryMapped in new[] { false, true })
+            {
+                using VectorIndex index = SearchStages.OpenVectorIndex(database, memoryMapped);
+                Assert.Equal(engine, index.Engine);
+                found.Add(data.Dense(index).Ask(data.OwnQueries()[..5], 4).Chunks);
+            }
+        }
+
+        Assert.All(found, chunks => Assert.Equal(found[0], chunks));
+        Assert.Empty(messages); // nothing was chosen that was not asked for
+        byte[] changed = File.ReadAllBytes(data["index.faiss"]);
+        changed[100] ^= 1;
+        File.WriteAllBytes(data["index.faiss"], changed);
+        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Engine = VectorEngine.Exact, Factory = "IVF2,Flat" }));
+        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Engine = VectorEngine.Exact, Parameters = "nprobe=2" }));
+    }
+
     private static void Build(SearchDatabase data)
     {
         SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);

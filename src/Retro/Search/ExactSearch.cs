@@ -1,0 +1,321 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace Retro.Search;
+
+/// <summary>
+/// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held in registers, and the best of
+/// each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends neither on the other queries nor on the number of threads,
+/// and equal vectors are equally far.
+/// </summary>
+/// <remarks>
+/// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no digits. Some more than are wanted are
+/// ranked, so that rounding in the former does not decide who is in the answer.
+/// </remarks>
+internal sealed unsafe class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads)
+{
+    private const int QueryTile = 4;
+    private const int VectorTile = 3;
+
+    /// <summary>Queries that go over the vectors together: each time the vectors come from memory, they are used for so many.</summary>
+    private const int QueryBlock = 128;
+
+    /// <summary>Bytes of the vectors in a block: about a quarter of a second-level cache.</summary>
+    private const int BlockBytes = 1 << 18;
+
+    /// <summary>Fewer vectors than this are not worth another thread.</summary>
+    private const int LeastPart = 1024;
+
+    /// <summary>Candidates beyond those wanted, for squared distances.</summary>
+    private const int Slack = 16;
+
+    private readonly int block = Math.Clamp(BlockBytes / sizeof(float) / dimensions, VectorTile, 256 * VectorTile) / VectorTile * VectorTile;
+
+    /// <summary>Finds the nearest of every query.</summary>
+    /// <param name="queries"><c>[n, dimensions]</c>.</param>
+    /// <param name="n">How many queries.</param>
+    /// <param name="wanted">Vectors wanted for each.</param>
+    /// <param name="ids"><c>[n, wanted]</c>: numbers, nearest first and ties by number; -1 where there are no more.</param>
+    /// <param name="distances"><c>[n, wanted]</c>: squared distances or inner products, NaN beside -1.</param>
+    public void Find(float* queries, int n, int wanted, long* ids, float* distances)
+    {
+        int blocks = (n + QueryBlock - 1) / QueryBlock;
+        int size = (n + blocks - 1) / blocks;
+
+        // Few queries leave too few blocks for all threads: then each thread takes a part of the vectors, and the parts are joined.
+        int parts = blocks >= 4 * threads ? 1 : (int)Math.Clamp(total / LeastPart, 1, threads);
+        Part[][] found = new Part[blocks][];
+        int[] missing = new int[blocks];
+        for (int i = 0; i < blocks; i++)
+        {
+            found[i] = new Part[parts];
+            missing[i] = parts;
+        }
+
+        void Work(int item)
+        {
+            int b = item / parts, p = item % parts, first = b * size, count = Math.Min(size, n - first);
+            if (count > 0)
+            {
+                found[b][p] = Scan(queries + (long)first * dimensions, count, p * total / parts, (p + 1) * total / parts, wanted);
+            }
+
+            // Whoever finishes a block's last part joins them, so that no more is held than is being worked on.
+            if (Interlocked.Decrement(ref missing[b]) == 0)
+            {
+                for (int q = 0; q < count; q++)
+                {
+                    long row = (long)first + q;
+                    Join(queries + row * dimensions, found[b], q, new(ids + row * wanted, wanted), new(distances + row * wanted, wanted));
+                }
+
+                found[b] = [];
+            }
+        }
+
+        if (threads == 1 || blocks * parts == 1)
+        {
+            for (int i = 0; i < blocks * parts; i++)
+            {
+                Work(i);
+            }
+        }
+        else
+        {
+            Parallel.For(0, blocks * parts, new() { MaxDegreeOfParallelism = threads }, Work);
+        }
+    }
+
+    /// <summary>Ranks a range of vectors for a block of queries.</summary>
+    private Part Scan(float* queries, int count, long start, long end, int wanted)
+    {
+        Part part = new(count, (int)Math.Min(end - start, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)));
+        float[] half = new float[block];
+        float[] products = new float[QueryTile * block];
+        fixed (float* product = products)
+        {
+            for (long first = start; first < end; first += block)
+            {
+                int length = (int)Math.Min(block, end - first);
+                float* some = vectors + first * dimensions;
+                if (metric == VectorMetric.SquaredL2)
+                {
+                    for (int i = 0; i < length; i++)
+                    {
+                        float* vector = some + (long)i * dimensions;
+                        half[i] = Product(vector, vector) / 2;
+                    }
+                }
+
+                int q = 0;
+                for (; q + QueryTile <= count; q += QueryTile)
+                {
+                    Products(queries + (long)q * dimensions, some, length, product);
+                    for (int i = 0; i < QueryTile; i++)
+                    {
+                        part.Offer(q + i, first, products.AsSpan(i * block, length), half);
+                    }
+                }
+
+                for (; q < count; q++)
+                {
+                    ProductsOfOne(queries + (long)q * dimensions, some, length, product);
+                    part.Offer(q, first, products.AsSpan(0, length), half);
+                }
+            }
+        }
+
+        return part;
+    }
+
+    /// <summary>The answer of one query from those of all parts.</summary>
+    private void Join(float* query, Part[] parts, int q, Span<long> ids, Span<float> distances)
+    {
+        double[] exact = new double[ids.Length];
+        Ranking best = new(ids, exact);
+        foreach (Part part in parts)
+        {
+            for (int i = 0; i < part.Counts[q]; i++)
+            {
+                int at = q * part.Room + i;
+                best.Offer(part.Ids[at], metric == VectorMetric.SquaredL2 ? -SquaredDistance(query, vectors + part.Ids[at] * dimensions) : part.Scores[at]);
+            }
+        }
+
+        int count = best.Sort();
+        ids[count..].Fill(-1);
+        distances[count..].Fill(float.NaN);
+        for (int i = 0; i < count; i++)
+        {
+            distances[i] = (float)(metric == VectorMetric.SquaredL2 ? -exact[i] : exact[i]);
+        }
+    }
+
+    /// <summary>Products of four queries with the vectors of a block, three at a time: twelve sums, and what they are made of, fill the registers.</summary>
+    private void Products(float* queries, float* some, int length, float* products)
+    {
+        int width = Vector<float>.Count, whole = dimensions / width * width;
+        float* q0 = queries, q1 = q0 + dimensions, q2 = q1 + dimensions, q3 = q2 + dimensions;
+        int v = 0;
+        for (; v + VectorTile <= length; v += VectorTile)
+        {
+            float* v0 = some + (long)v * dimensions, v1 = v0 + dimensions, v2 = v1 + dimensions;
+            Vector<float> s00 = default, s01 = default, s02 = default, s10 = default, s11 = default, s12 = default;
+            Vector<float> s20 = default, s21 = default, s22 = default, s30 = default, s31 = default, s32 = default;
+            for (int d = 0; d < whole; d += width)
+            {
+                Vector<float> x0 = Vector.Load(v0 + d), x1 = Vector.Load(v1 + d), x2 = Vector.Load(v2 + d);
+                Vector<float> y = Vector.Load(q0 + d);
+                s00 = Vector.MultiplyAddEstimate(y, x0, s00);
+                s01 = Vector.MultiplyAddEstimate(y, x1, s01);
+                s02 = Vector.MultiplyAddEstimate(y, x2, s02);
+                y = Vector.Load(q1 + d);
+                s10 = Vector.MultiplyAddEstimate(y, x0, s10);
+                s11 = Vector.MultiplyAddEstimate(y, x1, s11);
+                s12 = Vector.MultiplyAddEstimate(y, x2, s12);
+                y = Vector.Load(q2 + d);
+                s20 = Vector.MultiplyAddEstimate(y, x0, s20);
+                s21 = Vector.MultiplyAddEstimate(y, x1, s21);
+                s22 = Vector.MultiplyAddEstimate(y, x2, s22);
+                y = Vector.Load(q3 + d);
+                s30 = Vector.MultiplyAddEstimate(y, x0, s30);
+                s31 = Vector.MultiplyAddEstimate(y, x1, s31);
+                s32 = Vector.MultiplyAddEstimate(y, x2, s32);
+            }
+
+            float* to = products + v;
+            (to[0], to[1], to[2]) = (Rest(q0, v0, whole, s00), Rest(q0, v1, whole, s01), Rest(q0, v2, whole, s02));
+            to += block;
+            (to[0], to[1], to[2]) = (Rest(q1, v0, whole, s10), Rest(q1, v1, whole, s11), Rest(q1, v2, whole, s12));
+            to += block;
+            (to[0], to[1], to[2]) = (Rest(q2, v0, whole, s20), Rest(q2, v1, whole, s21), Rest(q2, v2, whole, s22));
+            to += block;
+            (to[0], to[1], to[2]) = (Rest(q3, v0, whole, s30), Rest(q3, v1, whole, s31), Rest(q3, v2, whole, s32));
+        }
+
+        for (; v < length; v++)
+        {
+            for (int q = 0; q < QueryTile; q++)
+            {
+                products[q * block + v] = Product(queries + (long)q * dimensions, some + (long)v * dimensions);
+            }
+        }
+    }
+
+    /// <summary>Products of one query with the vectors of a block, four at a time.</summary>
+    private void ProductsOfOne(float* query, float* some, int length, float* products)
+    {
+        int width = Vector<float>.Count, whole = dimensions / width * width;
+        int v = 0;
+        for (; v + 4 <= length; v += 4)
+        {
+            float* v0 = some + (long)v * dimensions, v1 = v0 + dimensions, v2 = v1 + dimensions, v3 = v2 + dimensions;
+            Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
+            for (int d = 0; d < whole; d += width)
+            {
+                Vector<float> y = Vector.Load(query + d);
+                s0 = Vector.MultiplyAddEstimate(y, Vector.Load(v0 + d), s0);
+                s1 = Vector.MultiplyAddEstimate(y, Vector.Load(v1 + d), s1);
+                s2 = Vector.MultiplyAddEstimate(y, Vector.Load(v2 + d), s2);
+                s3 = Vector.MultiplyAddEstimate(y, Vector.Load(v3 + d), s3);
+            }
+
+            float* to = products + v;
+            (to[0], to[1], to[2], to[3]) = (Rest(query, v0, whole, s0), Rest(query, v1, whole, s1), Rest(query, v2, whole, s2), Rest(query, v3, whole, s3));
+        }
+
+        for (; v < length; v++)
+        {
+            products[v] = Product(query, some + (long)v * dimensions);
+        }
+    }
+
+    private float Product(float* a, float* b)
+    {
+        int width = Vector<float>.Count, whole = dimensions / width * width;
+        Vector<float> sum = default;
+        for (int d = 0; d < whole; d += width)
+        {
+            sum = Vector.MultiplyAddEstimate(Vector.Load(a + d), Vector.Load(b + d), sum);
+        }
+
+        return Rest(a, b, whole, sum);
+    }
+
+    /// <summary>A product from the sums of its whole registers and the numbers behind them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private float Rest(float* a, float* b, int from, Vector<float> sums)
+    {
+        float sum = Vector.Sum(sums);
+        for (int d = from; d < dimensions; d++)
+        {
+            sum += a[d] * b[d];
+        }
+
+        return sum;
+    }
+
+    private float SquaredDistance(float* a, float* b)
+    {
+        int width = Vector<float>.Count, d = 0;
+        Vector<float> sums = default;
+        for (; d <= dimensions - width; d += width)
+        {
+            Vector<float> difference = Vector.Load(a + d) - Vector.Load(b + d);
+            sums = Vector.MultiplyAddEstimate(difference, difference, sums);
+        }
+
+        float sum = Vector.Sum(sums);
+        for (; d < dimensions; d++)
+        {
+            float difference = a[d] - b[d];
+            sum += difference * difference;
+        }
+
+        return sum;
+    }
+
+    /// <summary>The best of a range of vectors for every query of a block, as heaps.</summary>
+    private sealed class Part(int queries, int room)
+    {
+        public int Room { get; } = room;
+
+        public int[] Counts { get; } = new int[queries];
+
+        public long[] Ids { get; } = new long[(long)queries * room];
+
+        public double[] Scores { get; } = new double[(long)queries * room];
+
+        /// <summary>Offers vectors that follow one another: their products, less half their squared lengths (zeros for inner products).</summary>
+        public void Offer(int query, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
+        {
+            Ranking best = new(Ids.AsSpan(query * Room, Room), Scores.AsSpan(query * Room, Room), Counts[query]);
+            int width = Vector<float>.Count, i = 0;
+            float least = (float)best.Least;
+            for (; i <= products.Length - width; i += width)
+            {
+                // Nearly all are worse than the worst that is held.
+                if (Vector.GreaterThanOrEqualAny(new Vector<float>(products[i..]) - new Vector<float>(half[i..]), new Vector<float>(least)))
+                {
+                    least = OfferSome(ref best, i, i + width, first, products, half);
+                }
+            }
+
+            _ = OfferSome(ref best, i, products.Length, first, products, half);
+            Counts[query] = best.Count;
+        }
+
+        private static float OfferSome(ref Ranking best, int from, int to, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
+        {
+            for (int i = from; i < to; i++)
+            {
+                if (products[i] - half[i] is var score && score >= best.Least)
+                {
+                    best.Offer(first + i, score);
+                }
+            }
+
+            return (float)best.Least;
+        }
+    }
+}

@@ -1,0 +1,224 @@
+namespace Retro.Search;
+
+/// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
+internal sealed class FaissIndex : VectorIndex
+{
+    private readonly FaissIndexHandle handle;
+
+    private FaissIndex(FaissIndexHandle handle)
+        : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle))
+        => this.handle = handle;
+
+    public override VectorEngine Engine => VectorEngine.Faiss;
+
+    public override long Count => FaissNative.Count(Handle());
+
+    public override bool IsTrained => FaissNative.IsTrained(Handle()) != 0;
+
+    public override long ListCount
+    {
+        get
+        {
+            long count = 0;
+            WithLists(lists => count = (long)FaissNative.ListCount(lists));
+            return count;
+        }
+    }
+
+    public override long ProbedLists
+    {
+        get
+        {
+            long count = 0;
+            WithLists(lists => count = (long)FaissNative.ProbedLists(lists));
+            return count;
+        }
+
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
+            if (!WithLists(lists => FaissNative.SetProbedLists(lists, (nuint)value)))
+            {
+                throw NoLists();
+            }
+        }
+    }
+
+    /// <summary>Makes an empty index of a factory text.</summary>
+    public static FaissIndex Make(int dimensions, string factory, VectorMetric metric)
+    {
+        FaissNative.Require();
+        FaissNative.Check(
+            FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
+            $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
+        return new(handle);
+    }
+
+    /// <summary>Reads a file; the caller has seen that it exists and that FAISS is there.</summary>
+    public static FaissIndex Read(string path, bool memoryMapped)
+    {
+        try
+        {
+            FaissNative.Check(FaissNative.Read(path, memoryMapped ? FaissNative.MemoryMap : 0, out FaissIndexHandle handle), $"The vector index {path} cannot be read");
+            return new(handle);
+        }
+        catch (FaissException fault)
+        {
+            throw new DatabaseException($"{fault.Message} The file is damaged, cut short or no FAISS index: build it again.", fault);
+        }
+    }
+
+    public override void Reset() => FaissNative.Check(FaissNative.Reset(Handle()), "The index cannot be emptied");
+
+    public override void Dispose() => handle.Dispose();
+
+    private protected override bool IsDisposed => handle.IsClosed;
+
+    private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
+    {
+        FaissIndexHandle index = Handle();
+        fixed (float* x = vectors)
+        {
+            int former = FaissNative.ExchangeThreads(Threads);
+            try
+            {
+                FaissNative.Check(FaissNative.Train(index, n, x), $"The index cannot be trained on {n} vectors");
+            }
+            finally
+            {
+                _ = FaissNative.ExchangeThreads(former);
+            }
+        }
+    }
+
+    private protected override unsafe void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    {
+        FaissIndexHandle index = Handle();
+        if (!IsTrained)
+        {
+            throw new FaissException("The index takes no vectors before it has been trained: call Train first.");
+        }
+
+        fixed (float* x = vectors)
+        fixed (long* numbers = ids)
+        {
+            int former = FaissNative.ExchangeThreads(Threads);
+            try
+            {
+                FaissNative.Check(numbers == null ? FaissNative.Add(index, n, x) : FaissNative.AddWithIds(index, n, x, numbers), $"The index cannot take {n} vectors");
+            }
+            finally
+            {
+                _ = FaissNative.ExchangeThreads(former);
+            }
+        }
+    }
+
+    private protected override unsafe void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    {
+        FaissIndexHandle index = Handle();
+        fixed (float* x = queries)
+        fixed (long* labels = ids)
+        fixed (float* found = distances)
+        {
+            int former = FaissNative.ExchangeThreads(Threads);
+            try
+            {
+                FaissNative.Check(FaissNative.Search(index, n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
+            }
+            finally
+            {
+                _ = FaissNative.ExchangeThreads(former);
+            }
+        }
+
+        for (int i = 0; i < ids.Length; i++)
+        {
+            if (ids[i] < 0)
+            {
+                ids[i] = -1;
+                distances[i] = float.NaN;
+            }
+        }
+    }
+
+    private protected override unsafe void ReadBack(long id, Span<float> vector)
+    {
+        fixed (float* x = vector)
+        {
+            FaissNative.Check(FaissNative.Reconstruct(Handle(), id, x), $"Vector {id} cannot be read back");
+        }
+    }
+
+    private protected override void Write(string path)
+    {
+        FaissNative.Check(FaissNative.Write(Handle(), path), $"The vector index {path} cannot be written");
+        // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
+        Read(path, memoryMapped: true).Dispose();
+    }
+
+    private protected override void Set(string name, double value)
+        => WithParameterSpace(space => FaissNative.SetParameter(space, Handle(), name, value), $"Parameter {name} cannot be set");
+
+    private protected override void Set(string parameters)
+        => WithParameterSpace(space => FaissNative.SetParameters(space, Handle(), parameters), $"The parameters {parameters} cannot be set");
+
+    private static void WithParameterSpace(Func<nint, int> use, string action)
+    {
+        FaissNative.Check(FaissNative.ParameterSpaceNew(out nint space), action);
+        try
+        {
+            FaissNative.Check(use(space), action);
+        }
+        finally
+        {
+            FaissNative.ParameterSpaceFree(space);
+        }
+    }
+
+    private FaissIndexHandle Handle()
+    {
+        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
+        return handle;
+    }
+
+    /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>
+    private bool WithLists(Action<nint> use)
+    {
+        bool held = false;
+        FaissIndexHandle index = Handle();
+        try
+        {
+            index.DangerousAddRef(ref held);
+            nint inner = index.DangerousGetHandle();
+            while (true)
+            {
+                if (FaissNative.AsInvertedLists(inner) is var lists and not 0)
+                {
+                    use(lists);
+                    return true;
+                }
+
+                if (FaissNative.AsPreTransform(inner) is var transform and not 0)
+                {
+                    inner = FaissNative.PreTransformed(transform);
+                }
+                else if (FaissNative.AsIdMap(inner) is var map and not 0)
+                {
+                    inner = FaissNative.IdMapped(map);
+                }
+                else
+                {
+                    return false;
+                }
+            }
+        }
+        finally
+        {
+            if (held)
+            {
+                index.DangerousRelease();
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+/// <summary>The exact index in managed code, which serves where FAISS is missing.</summary>
+public class ExactIndexTests
+{
+    public static TheoryData<int, int, int, int, VectorMetric> Sizes()
+    {
+        TheoryData<int, int, int, int, VectorMetric> sizes = [];
+        foreach (VectorMetric metric in Enum.GetValues<VectorMetric>())
+        {
+            sizes.Add(1, 1, 1, 1, metric);
+            sizes.Add(7, 3, 5, 3, metric);
+            sizes.Add(5000, 33, 1, 10, metric); // one query: the vectors are shared out
+            sizes.Add(3001, 40, 67, 10, metric);
+            sizes.Add(2500, 16, 700, 8, metric); // many queries: each block goes over all vectors
+            sizes.Add(9000, 384, 130, 10, metric);
+            sizes.Add(400, 12, 9, 500, metric); // more wanted than there are
+        }
+
+        return sizes;
+    }
+
+    [Theory]
+    [MemberData(nameof(Sizes))]
+    public void Finds_what_FAISS_finds(int count, int dimensions, int queries, int k, VectorMetric metric)
+    {
+        foreach (bool clustered in new[] { false, true })
+        {
+            float[] vectors = clustered ? Vectors.Clustered(count, dimensions, 20, seed: 1) : Vectors.Random(count, dimensions, seed: 1);
+            float[] asked = clustered ? Vectors.Clustered(queries, dimensions, 20, seed: 2) : Vectors.Random(queries, dimensions, seed: 2);
+            Normalize(vectors, dimensions);
+            Normalize(asked, dimensions);
+            using VectorIndex exact = VectorIndex.Create(dimensions, "Flat", metric, VectorEngine.Exact);
+            using VectorIndex faiss = VectorIndex.Create(dimensions, "Flat", metric, VectorEngine.Faiss);
+            exact.Add(vectors);
+            faiss.Add(vectors);
+            (long[] ids, float[] distances) = Search(exact, asked, k);
+            (long[] expectedIds, float[] expected) = Search(faiss, asked, k);
+
+            Assert.Equal((VectorEngine.Exact, VectorEngine.Faiss), (exact.Engine, faiss.Engine));
+            for (int i = 0; i < ids.Length; i++)
+            {
+                Assert.Equal(expectedIds[i] < 0, ids[i] < 0);
+                if (ids[i] < 0)
+                {
+                    Assert.Equal(float.NaN, distances[i]);
+                    continue;
+                }
+
+                Assert.Equal(expected[i], distances[i], 1e-5);
+                Assert.Equal(expected[i], Compare(vectors, ids[i], asked, i / k, dimensions, metric), 1e-5);
+            }
+
+            for (int q = 0; q < queries; q++)
+            {
+                long[] row = ids[(q * k)..(q * k + Math.Min(k, count))];
+                Assert.Equal(row.Length, row.Distinct().Count());
+            }
+        }
+    }
+
+    [Fact]
+    public void Far_from_the_origin_it_is_still_exact()
+    {
+        // Ranking by products alone would leave two of seven digits here.
+        float[] vectors = Vectors.Random(2000, 16, seed: 3).Select(x => x + 30).ToArray();
+        float[] queries = Vectors.Random(40, 16, seed: 4).Select(x => x + 30).ToArray();
+        using VectorIndex index = Exact(vectors, 16);
+        (long[] ids, float[] distances) = Search(index, queries, 5);
+
+        for (int q = 0; q < 40; q++)
+        {
+            (long Id, double Distance)[] expected = Vectors.Nearest(vectors, queries.AsSpan(q * 16, 16), 5);
+            Assert.Equal(expected.Select(pair => pair.Id), ids[(q * 5)..(q * 5 + 5)]);
+            Assert.All(expected.Zip(distances[(q * 5)..(q * 5 + 5)]), pair => Assert.Equal(pair.First.Distance, pair.Second, 1e-5));
+        }
+    }
+
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2)]
+    [InlineData(VectorMetric.InnerProduct)]
+    public void An_answer_depends_neither_on_the_other_queries_nor_on_the_number_of_threads(VectorMetric metric)
+    {
+        using VectorIndex index = VectorIndex.Create(21, "Flat", metric, VectorEngine.Exact);
+        index.Add(Vectors.Random(6000, 21, seed: 5));
+        float[] queries = Vectors.Random(300, 21, seed: 6);
+        index.Threads = 3;
+        (long[] ids, float[] distances) = Search(index, queries, 7);
+        foreach (int threads in new[] { 1, 2 })
+        {
+            index.Threads = threads;
+            for (int q = 0; q < 300; q += 37)
+            {
+                (long[] alone, float[] scores) = Search(index, queries[(q * 21)..(q * 21 + 21)], 7);
+                Assert.Equal(ids[(q * 7)..(q * 7 + 7)], alone);
+                Assert.Equal(distances[(q * 7)..(q * 7 + 7)], scores);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2)]
+    [InlineData(VectorMetric.InnerProduct)]
+    public void Equal_vectors_come_in_the_order_of_their_numbers(VectorMetric metric)
+    {
+        float[] one = Vectors.Random(1, 19, seed: 7);
+        using VectorIndex index = VectorIndex.Create(19, "Flat", metric, VectorEngine.Exact);
+        index.Add(Enumerable.Repeat(one, 5000).SelectMany(x => x).ToArray());
+
+        Assert.Equal(Enumerable.Range(0, 40).Select(i => (long)i), Search(index, one, 40).Ids);
+        Assert.Equal(Enumerable.Repeat(Enumerable.Range(0, 9).Select(i => (long)i), 6).SelectMany(x => x), Search(index, Enumerable.Repeat(one, 6).SelectMany(x => x).ToArray(), 9).Ids);
+    }
+
+    [Fact]
+    public void Several_threads_search_at_once()
+    {
+        using VectorIndex index = Exact(Vectors.Random(4000, 24, seed: 8), 24);
+        float[] queries = Vectors.Random(50, 24, seed: 9);
+        long[] expected = Search(index, queries, 6).Ids;
+        long[][] found = new long[8][];
+        Thread[] threads = Enumerable.Range(0, 8).Select(i => new Thread(() => found[i] = Search(index, queries, 6).Ids)).ToArray();
+        Array.ForEach(threads, thread => thread.Start());
+        Array.ForEach(threads, thread => thread.Join());
+
+        Assert.All(found, ids => Assert.Equal(expected, ids));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_saved_index_answers_as_before_and_takes_more(bool memoryMapped)
+    {
+        using ScratchFolder folder = new();
+        float[] vectors = Vectors.Random(900, 10, seed: 10), queries = Vectors.Random(20, 10, seed: 11);
+        using VectorIndex index = VectorIndex.Create(10, "Flat", VectorMetric.InnerProduct, VectorEngine.Exact);
+        index.Add(vectors.AsSpan(0, 5000));
+        index.Add(vectors.AsSpan(5000));
+        index.Save(folder["index"]);
+        byte[] file = File.ReadAllBytes(folder["index"]);
+        using VectorIndex opened = VectorIndex.Open(folder["index"], memoryMapped);
+
+        Assert.Equal((VectorEngine.Exact, VectorMetric.InnerProduct, 10, 900L), (opened.Engine, opened.Metric, opened.Dimensions, opened.Count));
+        Assert.Equal(Search(index, queries, 4).Ids, Search(opened, queries, 4).Ids);
+        float[] vector = new float[10];
+        opened.Reconstruct(899, vector);
+        Assert.Equal(vectors[^10..], vector);
+
+        index.Add(queries);
+        opened.Add(queries);
+        Assert.Equal(Search(index, queries, 4).Ids, Search(opened, queries, 4).Ids);
+        Assert.Equal(file, File.ReadAllBytes(folder["index"]));
+        opened.Save(folder["index"]);
+        using VectorIndex again = VectorIndex.Open(folder["index"], memoryMapped);
+        Assert.Equal(920, again.Count);
+        Assert.Equal([folder["index"]], Directory.GetFiles(folder.ToString()));
+        again.Reset();
+        Assert.Equal([-1], Search(again, queries[..10], 1).Ids);
+    }
+
+    [Fact]
+    public void Damaged_and_cut_short_files_are_refused_with_their_name()
+    {
+        using ScratchFolder folder = new();
+        string path = folder["index"];
+        using VectorIndex index = Exact(Vectors.Random(20, 6, seed: 12), 6);
+        index.Save(path);
+        byte[] whole = File.ReadAllBytes(path);
+        for (int length = 0; length < whole.Length; length += 7)
+        {
+            Refused(whole[..length]);
+        }
+
+        Refused([.. whole, 0]);
+        Refused([.. whole, .. new byte[24]]);
+        for (int i = 0; i < 64; i++)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[i] ^= 0x82;
+            Refused(changed);
+        }
+
+        // Sizes whose product overflows to the right number of bytes.
+        byte[] huge = (byte[])whole.Clone();
+        BitConverter.TryWriteBytes(huge.AsSpan(16), 1 << 30);
+        BitConverter.TryWriteBytes(huge.AsSpan(24), 1L << 33);
+        Refused(huge[..64]);
+
+        void Refused(byte[] bytes)
+        {
+            File.WriteAllBytes(path, bytes);
+            foreach (bool memoryMapped in new[] { false, true })
+            {
+                Assert.Contains(path, Assert.Throws<DatabaseException>(() => VectorIndex.Open(path, memoryMapped)).Message, StringComparison.Ordinal);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_full_disk_is_reported_and_the_former_file_stays()
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
+        using ScratchFolder folder = new();
+        using VectorIndex index = Exact(Vectors.Random(10, 8, seed: 13), 8);
+        index.Save(folder["index"]);
+        byte[] former = File.ReadAllBytes(folder["index"]);
+        File.CreateSymbolicLink(folder["index.new"], "/dev/full");
+
+        Assert.Contains("room", Assert.Throws<DatabaseException>(() => index.Save(folder["index"])).Message, StringComparison.Ordinal);
+        Assert.Equal(former, File.ReadAllBytes(folder["index"]));
+        Assert.Throws<DatabaseException>(() => index.Save(folder["no/such/folder/index"]));
+    }
+
+    [Fact]
+    public void What_it_cannot_do_it_refuses()
+    {
+        using VectorIndex index = Exact([1, 2, 3, 4], 2);
+        Assert.Contains("holds NaN at place 1", Assert.Throws<ArgumentException>(() => index.Add([1, float.NaN])).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => Search(index, [float.NegativeInfinity, 1], 1));
+        Assert.Throws<ArgumentException>(() => index.Train([]));
+        Assert.Throws<InvalidOperationException>(() => index.Add([1, 1], [3]));
+        Assert.Throws<InvalidOperationException>(() => index.ProbedLists = 2);
+        Assert.Contains("efSearch", Assert.Throws<FaissException>(() => index.SetParameter("efSearch", 2)).Message, StringComparison.Ordinal);
+        Assert.Contains("nprobe=2", Assert.Throws<FaissException>(() => index.SetParameters("nprobe=2")).Message, StringComparison.Ordinal);
+        Assert.Contains("IVF4,Flat", Assert.Throws<FaissException>(() => VectorIndex.Create(2, "IVF4,Flat", engine: VectorEngine.Exact)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(2, engine: (VectorEngine)7));
+        index.SetParameters("");
+        index.Train([1, 2]);
+        Assert.Equal((2, 0, 0, true), (index.Count, index.ListCount, index.ProbedLists, index.IsTrained));
+    }
+
+    [Fact]
+    public void A_disposed_index_says_so()
+    {
+        VectorIndex index = Exact([1, 2], 2);
+        index.Dispose();
+        index.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => index.Add([1, 2]));
+        Assert.Throws<ObjectDisposedException>(() => index.Count);
+        Assert.Throws<ObjectDisposedException>(() => Search(index, [1, 2], 1));
+        Assert.Throws<ObjectDisposedException>(() => index.Save("nowhere"));
+    }
+
+    private static VectorIndex Exact(float[] vectors, int dimensions)
+    {
+        VectorIndex index = VectorIndex.Create(dimensions, engine: VectorEngine.Exact);
+        index.Add(vectors);
+        return index;
+    }
+
+    private static void Normalize(float[] vectors, int dimensions)
+    {
+        for (int start = 0; start < vectors.Length; start += dimensions)
+        {
+            Span<float> vector = vectors.AsSpan(start, dimensions);
+            double norm = 0;
+            foreach (float x in vector)
+            {
+                norm += (double)x * x;
+            }
+
+            for (int i = 0; i < dimensions; i++)
+            {
+                vector[i] = (float)(vector[i] / Math.Sqrt(norm));
+            }
+        }
+    }
+
+    private static double Compare(float[] vectors, long id, float[] queries, int query, int dimensions, VectorMetric metric)
+    {
+        double sum = 0;
+        for (int i = 0; i < dimensions; i++)
+        {
+            double x = vectors[id * dimensions + i], y = queries[query * dimensions + i];
+            sum += metric == VectorMetric.InnerProduct ? x * y : (x - y) * (x - y);
+        }
+
+        return sum;
+    }
+
+    private static (long[] Ids, float[] Distances) Search(VectorIndex index, float[] queries, int k)
+    {
+        int n = queries.Length / index.Dimensions;
+        long[] ids = new long[n * k];
+        float[] distances = new float[n * k];
+        index.Search(queries, k, ids, distances);
+        return (ids, distances);
+    }
+}
