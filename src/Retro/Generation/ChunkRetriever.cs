@@ -37,7 +37,7 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
 
         RetrievedSources[] sources = Enumerable.Range(0, count).Select(c => new RetrievedSources(
             first + c,
-            tokenizer.Decode(chunks[c]),
+            first + c == 0 ? tokenizer.Decode(chunks[c]) : tokenizer.DecodeWithin(chunks[c]),
             Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
         return new Found(ids, valid, sources);
     }
@@ -50,7 +50,8 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
         database.CopyRetrieved(chunk, tokens, valid);
         int[] real = tokens.Where((_, i) => valid[i]).Select(token => (int)token).ToArray();
         int own = Math.Min(database.ChunkLength, real.Length);
-        return new RetrievedSource(
-            chunk, document.Id, document.Title, document.Source, chunk - document.FirstChunk, tokenizer.Decode(real.AsSpan(0, own)), tokenizer.Decode(real.AsSpan(own)), score);
+        long number = chunk - document.FirstChunk;
+        string text = number == 0 ? tokenizer.Decode(real.AsSpan(0, own)) : tokenizer.DecodeWithin(real.AsSpan(0, own));
+        return new RetrievedSource(chunk, document.Id, document.Title, document.Source, number, text, tokenizer.DecodeWithin(real.AsSpan(own)), score);
     }
 }
