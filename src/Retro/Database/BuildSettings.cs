@@ -14,6 +14,9 @@ internal sealed record BuildSettings
 
     public required int EndOfText { get; init; }
 
+    /// <summary>Null where it is the end-of-text token.</summary>
+    public int? BeginOfText { get; init; }
+
     public required int ChunkLength { get; init; }
 
     public required string Cleaning { get; init; }
@@ -27,6 +30,7 @@ internal sealed record BuildSettings
         Compare("tokenizer hash", TokenizerHash, asked.TokenizerHash);
         Compare("vocabulary size", VocabularySize, asked.VocabularySize);
         Compare("end-of-text token", EndOfText, asked.EndOfText);
+        Compare("begin-of-text token", BeginOfText ?? EndOfText, asked.BeginOfText ?? asked.EndOfText);
         Compare("chunk length", ChunkLength, asked.ChunkLength);
         Compare("cleaning", Cleaning, asked.Cleaning);
         return differences;

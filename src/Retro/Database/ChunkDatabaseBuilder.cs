@@ -35,7 +35,7 @@ public static class ChunkDatabaseBuilder
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        TokenizerFacts facts = new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode);
+        TokenizerFacts facts = new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode, tokenizer.BeginOfText);
         return Build(folder, documents, facts, options, progress, cancellationToken);
     }
 
@@ -58,6 +58,7 @@ public static class ChunkDatabaseBuilder
             TokenizerHash = tokenizer.Hash,
             VocabularySize = tokenizer.VocabularySize,
             EndOfText = tokenizer.EndOfText,
+            BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
             ChunkLength = options.ChunkLength,
             Cleaning = options.Cleaning,
         };
@@ -208,6 +209,7 @@ public static class ChunkDatabaseBuilder
         long tokens = 0;
         long bytes = 0;
         int empty = 0;
+        int[] beginOfText = [tokenizer.BeginOfText ?? tokenizer.EndOfText];
         int[] endOfText = [tokenizer.EndOfText];
         int[] padding = new int[chunkLength];
         Array.Fill(padding, tokenizer.EndOfText);
@@ -221,7 +223,7 @@ public static class ChunkDatabaseBuilder
 
             int count = document.Ids.Length + 2;
             int rows = DocumentTable.Chunks(count, chunkLength);
-            WriteTokens(endOfText);
+            WriteTokens(beginOfText);
             WriteTokens(document.Ids);
             WriteTokens(endOfText);
             WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
@@ -299,6 +301,7 @@ public static class ChunkDatabaseBuilder
             TokenizerHash = settings.TokenizerHash,
             VocabularySize = settings.VocabularySize,
             EndOfText = settings.EndOfText,
+            BeginOfText = settings.BeginOfText,
             ChunkLength = settings.ChunkLength,
             Cleaning = settings.Cleaning,
             CorpusHash = corpusHash,

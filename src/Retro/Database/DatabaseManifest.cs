@@ -40,8 +40,11 @@ public sealed record DatabaseManifest
     /// <summary>The tokenizer's vocabulary, <c>V</c>: every token id is below.</summary>
     public required int VocabularySize { get; init; }
 
-    /// <summary>The token before and after each document's text, which also pads its last chunk.</summary>
+    /// <summary>The token after each document's text, which also pads its last chunk.</summary>
     public required int EndOfText { get; init; }
+
+    /// <summary>The token before each document's text; null where it is <see cref="EndOfText"/>.</summary>
+    public int? BeginOfText { get; init; }
 
     /// <summary>Tokens of a chunk, <c>M</c>.</summary>
     public required int ChunkLength { get; init; }
@@ -74,6 +77,10 @@ public sealed record DatabaseManifest
     [JsonIgnore]
     public string TokensHash => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
 
+    /// <summary>The tokens that stand before and after a document's text.</summary>
+    [JsonIgnore]
+    internal int[] Bounds => [BeginOfText ?? EndOfText, EndOfText];
+
     /// <summary>The settings the database was built with.</summary>
     [JsonIgnore]
     internal BuildSettings Settings => new()
@@ -83,6 +90,7 @@ public sealed record DatabaseManifest
         TokenizerHash = TokenizerHash,
         VocabularySize = VocabularySize,
         EndOfText = EndOfText,
+        BeginOfText = BeginOfText,
         ChunkLength = ChunkLength,
         Cleaning = Cleaning,
     };
@@ -203,6 +211,7 @@ public sealed record DatabaseManifest
         Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
         Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
         Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
+        Require(BeginOfText is null || (BeginOfText >= 0 && BeginOfText < VocabularySize), $"begin-of-text token {BeginOfText} in a vocabulary of {VocabularySize}");
         Require(DocumentCount is >= 1 and <= int.MaxValue, $"document count {DocumentCount}");
         Require(EmptyDocuments >= 0, $"empty documents {EmptyDocuments}");
         Require(ChunkCount >= DocumentCount && ChunkCount <= long.MaxValue / sizeof(int) / ChunkLength - TokenFile.HeaderBytes, $"chunk count {ChunkCount} for {DocumentCount} documents");

@@ -4,6 +4,7 @@ namespace Retro.Database;
 /// <param name="Kind">Its kind.</param>
 /// <param name="Hash">SHA-256 of its files.</param>
 /// <param name="VocabularySize">How many ids it has.</param>
-/// <param name="EndOfText">The id that bounds documents and pads chunks.</param>
+/// <param name="EndOfText">The id that ends documents and pads chunks.</param>
 /// <param name="Encode">From text to ids; called by several threads at once.</param>
-internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode);
+/// <param name="BeginOfText">The id that begins documents; null: <paramref name="EndOfText"/>.</param>
+internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode, int? BeginOfText = null);

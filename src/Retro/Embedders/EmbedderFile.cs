@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Retro.Tokenizers;
 
 namespace Retro.Embedders;
 
@@ -34,7 +35,7 @@ internal sealed class EmbedderFile : IDisposable
 
         try
         {
-            JsonDocument document = JsonDocument.Parse(json);
+            JsonDocument document = TokenizerFiles.Json(json);
             if (document.RootElement.ValueKind == kind)
             {
                 return new EmbedderFile(path, document);

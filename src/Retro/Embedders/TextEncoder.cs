@@ -1,5 +1,5 @@
-using Retro.Modeling;
 using System.Diagnostics;
+using Retro.Modeling;
 using TorchSharp;
 using TorchSharp.Modules;
 using TorchSharp.Utils;
@@ -8,7 +8,7 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Retro.Embedders;
 
-/// <summary>The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers with exact (erf) GELU.</summary>
+/// <summary>The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers, with exact (erf) GELU if its configuration says no other.</summary>
 /// <remarks>
 /// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name.
 /// There is no pooler: embeddings are pooled from the states of the last layer. Letters: B texts, T tokens, D width, H heads, S = D / H.
@@ -310,20 +310,37 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         private Tensor Split(Tensor x) => x.view(x.shape[0], x.shape[1], _heads, x.shape[2] / _heads).transpose(1, 2); // [B, H, T, S]
     }
 
-    /// <summary>The first matrix of the feed-forward, with its GELU.</summary>
+    /// <summary>The first matrix of the feed-forward, with the function after it.</summary>
     private sealed class Intermediate : nn.Module<Tensor, Tensor>
     {
         [ComponentName(Name = "dense")]
         private readonly Linear _dense;
 
+        private readonly EncoderActivation _activation;
+
         public Intermediate(TextEncoderConfig config)
             : base(nameof(Intermediate))
         {
+            _activation = config.Activation;
             _dense = nn.Linear(config.Width, config.FeedForwardSize);
             RegisterComponents();
         }
 
-        public override Tensor forward(Tensor x) => F.gelu(_dense.forward(x));
+        public override Tensor forward(Tensor x)
+        {
+            Tensor inner = _dense.forward(x);
+            return _activation switch
+            {
+                EncoderActivation.GeluTanh => GeluTanh(inner),
+                EncoderActivation.Relu => F.relu(inner),
+                EncoderActivation.Silu => F.silu(inner),
+                _ => F.gelu(inner),
+            };
+        }
+
+        /// <summary>x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2.</summary>
+        private static Tensor GeluTanh(Tensor x)
+            => x.Times(0.5) * x.Plus((x * x * x).Times(0.044715)).Times(Math.Sqrt(2 / Math.PI)).tanh().Plus(1);
     }
 
     /// <summary>A linear map, the sum with the residual, and a layer norm.</summary>

@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace Retro.Embedders;
 
 /// <summary>The sizes of a <see cref="TextEncoder"/>, and how its states become one vector.</summary>
@@ -12,6 +14,7 @@ namespace Retro.Embedders;
 /// <param name="MaximumLength">Tokens a text is cut to, its frame ([CLS] and [SEP]) included.</param>
 /// <param name="Pooling">How the states become one vector.</param>
 /// <param name="Normalize">Whether vectors are scaled to length 1.</param>
+/// <param name="Activation">The function within the feed-forward sub-layers.</param>
 public sealed record TextEncoderConfig(
     int VocabularySize,
     int Width,
@@ -23,7 +26,8 @@ public sealed record TextEncoderConfig(
     double LayerNormEpsilon = 1e-12,
     int MaximumLength = 512,
     TextPooling Pooling = TextPooling.Mean,
-    bool Normalize = false)
+    bool Normalize = false,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] EncoderActivation Activation = EncoderActivation.Gelu)
 {
     /// <summary>The small encoder that is trained on the corpus itself: 4 layers of width 128, at most 128 tokens, vectors of length 1.</summary>
     /// <param name="vocabularySize">The tokenizer's vocabulary size.</param>
@@ -70,6 +74,11 @@ public sealed record TextEncoderConfig(
         if (!Enum.IsDefined(Pooling))
         {
             faults.Add($"Pooling {Pooling} is not one of {string.Join(", ", Enum.GetNames<TextPooling>())}.");
+        }
+
+        if (!Enum.IsDefined(Activation))
+        {
+            faults.Add($"Activation {Activation} is not one of {string.Join(", ", Enum.GetNames<EncoderActivation>())}.");
         }
 
         return faults.Count == 0 ? this : throw new RetroConfigException(faults);

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Retro.Checkpoints;
+using Retro.Modeling;
 
 namespace Retro.Embedders;
 
@@ -43,7 +45,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 LayerNormEpsilon: config.Number("layer_norm_eps") ?? 1e-12,
                 MaximumLength: length,
                 Pooling: modules.Pooling,
-                Normalize: modules.Normalize).Validate();
+                Normalize: modules.Normalize,
+                Activation: ReadActivation(config)).Validate();
             if (modules.Dimensions is int dimensions && dimensions != sizes.Width)
             {
                 throw config.Fault($"\"hidden_size\" is {sizes.Width}, the pooling's config.json says {dimensions} dimensions; the files belong to different models.");
@@ -67,7 +70,6 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
             throw config.Fault($"The architecture is {kind ?? "not named (\"model_type\" is missing)"}; the only one known for text embedders is {Architecture} (BertModel and BertFor...).");
         }
 
-        Require(config, "hidden_act", config.Text("hidden_act") ?? "gelu", "gelu");
         Require(config, "position_embedding_type", config.Text("position_embedding_type") ?? "absolute", "absolute");
         Require(config, "is_decoder", config.Boolean("is_decoder") ?? false ? "true" : "false", "false");
         Require(config, "add_cross_attention", config.Boolean("add_cross_attention") ?? false ? "true" : "false", "false");
@@ -78,6 +80,15 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 throw config.Unsupported(key, "set", "a model without it");
             }
         }
+    }
+
+    private static EncoderActivation ReadActivation(EmbedderFile config)
+    {
+        string name = config.Text("hidden_act") ?? "gelu";
+        return ActivationNames.GeluOf(name) is { } gelu ? gelu == ActivationKind.Gelu ? EncoderActivation.Gelu : EncoderActivation.GeluTanh
+            : ActivationNames.Relu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Relu
+            : ActivationNames.Silu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Silu
+            : throw config.Unsupported("hidden_act", name, "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
     }
 
     private static void Require(EmbedderFile file, string key, string value, string supported)

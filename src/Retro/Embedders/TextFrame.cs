@@ -1,4 +1,3 @@
-using Microsoft.ML.Tokenizers;
 using Retro.Tokenizers;
 
 namespace Retro.Embedders;
@@ -10,8 +9,7 @@ namespace Retro.Embedders;
 internal sealed class TextFrame
 {
     private readonly RetroTokenizer _tokenizer;
-    private readonly PretrainedTokenizer? _pretrained;
-    private readonly IReadOnlyDictionary<string, int> _special = new Dictionary<string, int>();
+    private readonly bool _recognizesSpecial;
 
     /// <summary>Takes the frame that belongs to a tokenizer.</summary>
     /// <exception cref="RetroException">The tokenizer frames a text with anything but one token on each side.</exception>
@@ -19,20 +17,16 @@ internal sealed class TextFrame
     {
         _tokenizer = tokenizer;
         (Begin, End) = (tokenizer.BeginOfText, tokenizer.EndOfText);
-        if (tokenizer.Kind == WordPiece.KindName && tokenizer.Tokenizer is PretrainedTokenizer pretrained)
+        _recognizesSpecial = tokenizer.Kind == WordPiece.KindName;
+        if (_recognizesSpecial)
         {
-            _pretrained = pretrained;
-            (int[] before, int[] after) = (pretrained.Pipeline.Before, pretrained.Pipeline.After);
+            (int[] before, int[] after) = tokenizer.Template;
             (Begin, End) = (before.Length, after.Length) switch
             {
                 (1, 1) => (before[0], after[0]),
                 (0, 0) => (Begin, End),
                 _ => throw new RetroException($"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
             };
-        }
-        else if (tokenizer.Tokenizer is WordPieceTokenizer { SpecialTokens: { } special })
-        {
-            _special = special;
         }
     }
 
@@ -43,38 +37,5 @@ internal sealed class TextFrame
     public int End { get; }
 
     /// <summary>The ids of a text without its frame.</summary>
-    public int[] Encode(string text)
-    {
-        if (_pretrained is not null)
-        {
-            return [.. _pretrained.EncodeToIds(RetroTokenizer.WellFormed(text))];
-        }
-
-        List<int> ids = [];
-        int begin = 0;
-        do
-        {
-            int at = text.Length;
-            string? found = null;
-            foreach (string token in _special.Keys)
-            {
-                int index = text.IndexOf(token, begin, StringComparison.Ordinal);
-                if (index >= 0 && index < at)
-                {
-                    (at, found) = (index, token);
-                }
-            }
-
-            ids.AddRange(_tokenizer.Encode(text[begin..at]));
-            begin = at;
-            if (found is not null)
-            {
-                ids.Add(_special[found]);
-                begin += found.Length;
-            }
-        }
-        while (begin < text.Length);
-
-        return [.. ids];
-    }
+    public int[] Encode(string text) => _recognizesSpecial ? [.. _tokenizer.Tokenizer.EncodeToIds(RetroTokenizer.WellFormed(text))] : _tokenizer.Encode(text);
 }

@@ -35,7 +35,7 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
 
         RetrievedNeighbors[] perChunk = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
-            tokenizer.Decode(chunks[c]),
+            first + c == 0 ? tokenizer.Decode(chunks[c]) : tokenizer.DecodeWithin(chunks[c]),
             Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
         return new Found(retrieved, perChunk);
     }
@@ -48,7 +48,8 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
         database.CopyRetrieved(chunk, tokens, valid);
         int[] real = tokens.Where((_, i) => valid[i]).Select(token => (int)token).ToArray();
         int own = Math.Min(database.ChunkLength, real.Length);
-        return new RetrievedNeighbor(
-            chunk, document.Id, document.Title, document.Location, chunk - document.FirstChunk, tokenizer.Decode(real.AsSpan(0, own)), tokenizer.Decode(real.AsSpan(own)), score);
+        long number = chunk - document.FirstChunk;
+        string text = number == 0 ? tokenizer.Decode(real.AsSpan(0, own)) : tokenizer.DecodeWithin(real.AsSpan(0, own));
+        return new RetrievedNeighbor(chunk, document.Id, document.Title, document.Location, number, text, tokenizer.DecodeWithin(real.AsSpan(own)), score);
     }
 }

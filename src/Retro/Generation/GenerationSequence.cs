@@ -33,7 +33,7 @@ internal sealed class GenerationSequence : IDisposable
         _promptLength = prompt.Length;
         _sampler = new TokenSampler(options);
         _sampler.See(prompt.AsSpan(1)); // the document's beginning is no repetition
-        _text = new TokenTextStream(tokenizer);
+        _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
         _cache = model.NewCache(1, Math.Max(64, prompt.Length));

@@ -71,7 +71,7 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = (options ?? new GenerationOptions()).Validate();
-        int[] tokens = [_tokenizer.EndOfText, .. _tokenizer.Encode(prompt)];
+        int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
         if (_model.Config.MaximumLength is int longest && tokens.Length > longest)
         {
             throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));

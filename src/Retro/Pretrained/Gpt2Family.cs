@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using static TorchSharp.torch;
 
@@ -75,12 +76,11 @@ internal sealed class Gpt2Family : DecoderFamily
     public override bool IsBuffer(string name) => IsInLayer(name, "h", "attn.bias", "attn.masked_bias");
 
     /// <summary>GELU, exact or by tanh, as transformers names it.</summary>
-    internal static ActivationKind Gelu(PretrainedConfig config, string key, string unsaid) => (config.Text(key) ?? unsaid) switch
+    internal static ActivationKind Gelu(PretrainedConfig config, string key, string unsaid)
     {
-        "gelu" => ActivationKind.Gelu,
-        "gelu_new" or "gelu_pytorch_tanh" => ActivationKind.GeluTanh,
-        string other => throw config.Unsupported(key, $"\"{other}\"", "\"gelu\", \"gelu_new\" or \"gelu_pytorch_tanh\""),
-    };
+        string name = config.Text(key) ?? unsaid;
+        return ActivationNames.GeluOf(name) ?? throw config.Unsupported(key, $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh));
+    }
 
     private static Tensor[] Thirds(Tensor tensor)
     {

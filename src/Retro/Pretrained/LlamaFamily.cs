@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Pretrained;
@@ -61,9 +62,9 @@ internal class LlamaFamily : DecoderFamily
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
         string activation = config.Text("hidden_act") ?? "silu";
-        if (activation is not ("silu" or "swish"))
+        if (!ActivationNames.Silu.Contains(activation, StringComparer.Ordinal))
         {
-            throw config.Unsupported("hidden_act", $"\"{activation}\"", "\"silu\"");
+            throw config.Unsupported("hidden_act", $"\"{activation}\"", "one of " + ActivationNames.List(ActivationNames.Silu));
         }
 
         // Spoken of by some configs; another value is another model.

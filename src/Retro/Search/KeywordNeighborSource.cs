@@ -56,7 +56,7 @@ public sealed class KeywordNeighborSource : INeighborSource
     public static ReadOnlySpan<int> TermsOf(ChunkDatabase database, long chunk)
     {
         ArgumentNullException.ThrowIfNull(database);
-        return database.Tokens(chunk)[..database.TokenCount(chunk)].Trim(database.Manifest.EndOfText);
+        return database.Tokens(chunk)[..database.TokenCount(chunk)].Trim(database.Manifest.Bounds);
     }
 
     /// <inheritdoc/>
@@ -88,7 +88,7 @@ public sealed class KeywordNeighborSource : INeighborSource
 
     private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
     {
-        int[] terms = query.Tokens.Span.Trim(Database.Manifest.EndOfText).ToArray();
+        int[] terms = query.Tokens.Span.Trim(Database.Manifest.Bounds).ToArray();
         Array.Sort(terms);
         int different = 0;
         for (int i = 0; i < terms.Length; i++)

@@ -1,4 +1,4 @@
-using Microsoft.ML.Tokenizers;
+using System.Globalization;
 
 namespace Retro.Tokenizers;
 
@@ -8,86 +8,98 @@ internal sealed record AddedToken(int Id, string Content, bool Special, bool Sin
 /// <summary>Finds added tokens in a text: at each place the longest, from left to right.</summary>
 internal sealed class AddedTokens
 {
-    private readonly AddedToken[] _raw;
-    private readonly (AddedToken Token, string Content)[] _normalized;
+    private readonly Finder _raw;
+    private readonly Finder _normalized;
 
     public AddedTokens(IReadOnlyList<AddedToken> tokens, Func<string, string> normalize)
     {
         All = tokens;
-        _raw = tokens.Where(token => !token.Normalized && token.Content.Length > 0).OrderByDescending(token => token.Content.Length).ToArray();
-        _normalized = tokens.Where(token => token.Normalized).Select(token => (token, Content: normalize(token.Content)))
-            .Where(entry => entry.Content.Length > 0).OrderByDescending(entry => entry.Content.Length).ToArray();
+        _raw = new Finder(tokens.Where(token => !token.Normalized).Select(token => (token, token.Content)));
+        _normalized = new Finder(tokens.Where(token => token.Normalized).Select(token => (token, normalize(token.Content))));
     }
 
     public IReadOnlyList<AddedToken> All { get; }
 
     /// <summary>Splits a text as it is written.</summary>
-    public List<(string Text, AddedToken? Token)> SplitRaw(string text, bool recognizeSpecial)
-        => Split(text, _raw.Where(token => recognizeSpecial || !token.Special).Select(token => (token, token.Content)).ToArray());
+    public List<(string Text, AddedToken? Token)> SplitRaw(string text, bool recognizeSpecial) => _raw.Split(text, recognizeSpecial);
 
     /// <summary>Splits a normalized text.</summary>
-    public List<(string Text, AddedToken? Token)> SplitNormalized(string text, bool recognizeSpecial)
-        => Split(text, recognizeSpecial ? _normalized : _normalized.Where(entry => !entry.Token.Special).ToArray());
+    public List<(string Text, AddedToken? Token)> SplitNormalized(string text, bool recognizeSpecial) => _normalized.Split(text, recognizeSpecial);
 
-    private static List<(string Text, AddedToken? Token)> Split(string text, (AddedToken Token, string Content)[] tokens)
+    /// <summary>What is sought, and the automaton that finds it.</summary>
+    private sealed class Finder
     {
-        List<(string Text, AddedToken? Token)> parts = [];
-        int begin = 0;
-        HashSet<char> firsts = [.. tokens.Select(entry => entry.Content[0])];
-        for (int i = 0; i < text.Length;)
+        private readonly AddedToken[] _tokens;
+        private readonly string[] _contents;
+        private readonly TokenAutomaton _automaton;
+
+        public Finder(IEnumerable<(AddedToken Token, string Content)> sought)
         {
-            AddedToken? found = null;
-            int length = 0;
-            if (firsts.Contains(text[i]))
+            (AddedToken Token, string Content)[] all = [.. sought.Where(entry => entry.Content.Length > 0)];
+            _tokens = Array.ConvertAll(all, entry => entry.Token);
+            _contents = Array.ConvertAll(all, entry => entry.Content);
+            _automaton = new TokenAutomaton(_contents);
+        }
+
+        public List<(string Text, AddedToken? Token)> Split(string text, bool recognizeSpecial)
+        {
+            List<(string Text, AddedToken? Token)> parts = [];
+            int begin = 0;
+            for (int i = 0; _contents.Length > 0 && i < text.Length;)
             {
-                // Only the longest counts, even where it then is no word by itself.
-                (AddedToken Token, string Content) longest = tokens.FirstOrDefault(entry => string.CompareOrdinal(text, i, entry.Content, 0, entry.Content.Length) == 0);
-                if (longest.Token is not null)
+                (int pattern, int from) = _automaton.Find(text, i);
+                if (pattern < 0)
                 {
-                    (found, length) = (longest.Token, longest.Content.Length);
+                    break;
                 }
+
+                // What is found and does not count hides what overlaps it, as in the original.
+                AddedToken found = _tokens[pattern];
+                int to = from + _contents[pattern].Length;
+                i = to;
+                if ((found.Special && !recognizeSpecial) || (found.SingleWord && (IsWordBefore(text, from) || IsWordAt(text, to))))
+                {
+                    continue;
+                }
+
+                while (found.StripLeft && from > begin && char.IsWhiteSpace(text[from - 1]))
+                {
+                    from--;
+                }
+
+                while (found.StripRight && to < text.Length && char.IsWhiteSpace(text[to]))
+                {
+                    to++;
+                }
+
+                if (from > begin)
+                {
+                    parts.Add((text[begin..from], null));
+                }
+
+                parts.Add((text[from..to], found));
+                begin = i = to;
             }
 
-            if (found is null)
+            if (begin < text.Length)
             {
-                i++;
-                continue;
+                parts.Add((text[begin..], null));
             }
 
-            int from = i;
-            int to = i + length;
-            i = to;
-            if (found.SingleWord && ((from > 0 && IsWord(text[from - 1])) || (to < text.Length && IsWord(text[to]))))
-            {
-                continue;
-            }
-
-            while (found.StripLeft && from > begin && char.IsWhiteSpace(text[from - 1]))
-            {
-                from--;
-            }
-
-            while (found.StripRight && to < text.Length && char.IsWhiteSpace(text[to]))
-            {
-                to++;
-            }
-
-            if (from > begin)
-            {
-                parts.Add((text[begin..from], null));
-            }
-
-            parts.Add((text[from..to], found));
-            begin = i = to;
+            return parts;
         }
-
-        if (begin < text.Length)
-        {
-            parts.Add((text[begin..], null));
-        }
-
-        return parts;
     }
 
-    private static bool IsWord(char c) => char.IsLetterOrDigit(c) || c == '_';
+    private static bool IsWordBefore(string text, int at)
+        => at > 0 && IsWord(at > 1 && char.IsSurrogatePair(text[at - 2], text[at - 1]) ? char.ConvertToUtf32(text[at - 2], text[at - 1]) : text[at - 1]);
+
+    private static bool IsWordAt(string text, int at)
+        => at < text.Length && IsWord(at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? char.ConvertToUtf32(text[at], text[at + 1]) : text[at]);
+
+    /// <summary>Unicode's <c>\w</c> (UTS #18, annex C): alphabetic, marks, decimal digits, connectors and join controls.</summary>
+    private static bool IsWord(int code)
+        => CharUnicodeInfo.GetUnicodeCategory(code) is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation
+            || code is 0x200C or 0x200D
+            // Circled and squared letters are symbols by category and alphabetic all the same.
+            or (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
 }

@@ -59,8 +59,9 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
         return text.ToString();
     }
 
+    /// <summary>Control, format, surrogate and private use (Unicode's categories C), but for tab and line ends. What is not assigned stays, as in the original library.</summary>
     private static bool IsControl(int code)
-        => code is not ('\t' or '\n' or '\r') && CharUnicodeInfo.GetUnicodeCategory(code) is (UnicodeCategory.Control or UnicodeCategory.Format);
+        => code is not ('\t' or '\n' or '\r') && CharUnicodeInfo.GetUnicodeCategory(code) is >= UnicodeCategory.Control and <= UnicodeCategory.PrivateUse;
 
     private static bool IsIdeograph(int code)
         => code is (>= 0x4E00 and <= 0x9FFF) or (>= 0x3400 and <= 0x4DBF) or (>= 0x20000 and <= 0x2A6DF) or (>= 0x2A700 and <= 0x2B73F)

@@ -18,7 +18,7 @@ public static class BpeTrainer
     /// <summary>The smallest vocabulary: one piece per byte, and the end of text.</summary>
     public const int SmallestVocabulary = 257;
 
-    // Longer runs are rulers, base64 and the like; they would only teach pieces of themselves.
+    // Longer runs (text without spaces, sequences, base64) are cut, so that no word makes the learning slow.
     private const int LongestWord = 128;
 
     // Bounds memory: reached, words seen once are forgotten, which a merge can hardly turn on.
@@ -62,12 +62,13 @@ public static class BpeTrainer
             for (int begin = 0; begin < span.Length;)
             {
                 int end = Gpt2PreTokenizer.End(span, begin);
-                if (end - begin <= LongestWord)
+                while (begin < end)
                 {
-                    CollectionsMarshal.GetValueRefOrAddDefault(lookup, span[begin..end], out _)++;
+                    int cut = Math.Min(end, begin + LongestWord);
+                    cut -= CodePoints.IsWithinPair(span, cut) ? 1 : 0;
+                    CollectionsMarshal.GetValueRefOrAddDefault(lookup, span[begin..cut], out _)++;
+                    begin = cut;
                 }
-
-                begin = end;
             }
 
             if (words.Count > MostWords)

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Microsoft.ML.Tokenizers;
 using Retro.Corpora;
 
 namespace Retro.Tokenizers;
@@ -27,40 +26,75 @@ internal static class ByteLevelBpe
             throw new CorpusException($"The vocabulary {vocabularyPath} has no token that ends a document (expected one of {string.Join(", ", Ends)}). Add one.");
         }
 
-        BpeOptions options = new(vocabulary)
+        List<(string Left, string Right)> merges = ReadMerges(mergesBytes, mergesPath, vocabulary);
+        BpeModel model;
+        try
         {
-            ByteLevel = true,
-            PreTokenizer = new Gpt2PreTokenizer(),
-            Merges = ReadMerges(mergesBytes, mergesPath, vocabulary),
-        };
-        // Before the tokenizer is made: it would name what is wrong with the vocabulary less clearly, or not at all.
-        byte[]?[] bytes = BytesOf(vocabulary, options.Merges, vocabularyPath);
-        return new RetroTokenizer(
-            BpeTokenizer.Create(options),
-            KindName,
-            endOfText,
-            bytes,
-            [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)]);
+            model = new BpeModel(vocabulary, merges, new BpeSettings { ByteLevel = true });
+        }
+        catch (FormatException exception)
+        {
+            throw new CorpusException($"The file {vocabularyPath} cannot be used: {exception.Message} Train one that has them all (BpeTrainer).", exception);
+        }
+
+        JsonPipeline pipeline = new(
+            new AddedTokens(Special(vocabulary, merges), text => text),
+            text => text,
+            (text, _) => text,
+            [new Gpt2PreTokenizer()],
+            model,
+            Decoders.ByteLevel,
+            before: [],
+            after: [],
+            addsSpace: false);
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), endOfText, [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)]);
+    }
+
+    /// <summary>What no merge makes is never encoded from text: a special token.</summary>
+    private static AddedToken[] Special(Dictionary<string, int> vocabulary, List<(string Left, string Right)> merges)
+    {
+        HashSet<string> merged = merges.Select(merge => merge.Left + merge.Right).ToHashSet(StringComparer.Ordinal);
+        return [.. vocabulary.Where(entry => entry.Key.Length > 1 && !merged.Contains(entry.Key))
+            .Select(entry => new AddedToken(entry.Value, entry.Key, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
     }
 
     private static Dictionary<string, int> ReadVocabulary(byte[] bytes, string path)
     {
+        Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         try
         {
-            return new Dictionary<string, int>(
-                JsonSerializer.Deserialize<Dictionary<string, int>>(bytes) ?? throw new JsonException("it holds null"),
-                StringComparer.Ordinal);
+            using JsonDocument document = TokenizerFiles.Json(bytes);
+            foreach (JsonProperty entry in document.RootElement.EnumerateObject())
+            {
+                vocabulary[entry.Name] = entry.Value.GetInt32();
+            }
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
         {
             throw new CorpusException($"The vocabulary {path} is no JSON object of pieces and ids: {exception.Message}", exception);
         }
+
+        HashSet<int> ids = [];
+        foreach ((string piece, int id) in vocabulary)
+        {
+            if (id is < 0 or > TokenizerJson.HighestId)
+            {
+                throw new CorpusException($"The vocabulary {path} has ids from {vocabulary.Values.Min()} to {vocabulary.Values.Max()}, which no vocabulary has.");
+            }
+
+            if (!ids.Add(id))
+            {
+                throw new CorpusException($"The vocabulary {path} gives the id {id} twice, the second time to \"{piece}\".");
+            }
+        }
+
+        return vocabulary;
     }
 
-    private static List<string> ReadMerges(byte[] bytes, string path, Dictionary<string, int> vocabulary)
+    private static List<(string Left, string Right)> ReadMerges(byte[] bytes, string path, Dictionary<string, int> vocabulary)
     {
         string[] lines = Cleaning.DecodeUtf8(bytes, $"The file {path}").ReplaceLineEndings("\n").Split('\n');
-        List<string> merges = new(lines.Length);
+        List<(string Left, string Right)> merges = new(lines.Length);
         for (int i = 0; i < lines.Length; i++)
         {
             string line = lines[i];
@@ -83,37 +117,9 @@ internal static class ByteLevelBpe
                 }
             }
 
-            merges.Add(line);
+            merges.Add((pair[0], pair[1]));
         }
 
         return merges;
-    }
-
-    /// <summary>What each id stands for; empty for special tokens and for ids that no piece has.</summary>
-    private static byte[]?[] BytesOf(Dictionary<string, int> vocabulary, IEnumerable<string> merges, string path)
-    {
-        HashSet<string> merged = merges.Select(line => line.Replace(" ", "", StringComparison.Ordinal)).ToHashSet(StringComparer.Ordinal);
-        int size = vocabulary.Count == 0 ? 0 : vocabulary.Values.Max() + 1;
-        if (vocabulary.Count > 0 && (vocabulary.Values.Min() < 0 || size > 16 * 1024 * 1024))
-        {
-            throw new CorpusException($"The vocabulary {path} has ids from {vocabulary.Values.Min()} to {size - 1}, which no vocabulary has.");
-        }
-
-        byte[]?[] bytes = new byte[size][];
-        foreach ((string piece, int id) in vocabulary)
-        {
-            if (bytes[id] is not null)
-            {
-                throw new CorpusException($"The vocabulary {path} gives the id {id} twice, the second time to \"{piece}\".");
-            }
-
-            // What no merge makes is never encoded from text: a special token.
-            bytes[id] = piece.Length == 1 || merged.Contains(piece) ? ByteSymbols.ToBytes(piece) ?? [] : [];
-        }
-
-        string[] missing = Enumerable.Range(0, 256).Select(value => ByteSymbols.ToChar((byte)value).ToString()).Where(symbol => !vocabulary.ContainsKey(symbol)).ToArray();
-        return missing.Length == 0
-            ? bytes
-            : throw new CorpusException($"The vocabulary {path} lacks {missing.Length} of the 256 bytes (the first is \"{missing[0]}\"), so some text would be lost. Train one that has them all (BpeTrainer).");
     }
 }

@@ -28,6 +28,14 @@ internal static class ByteSymbols
     /// <summary>The character that stands for a byte.</summary>
     public static char ToChar(byte value) => CharOfByte[value];
 
+    /// <summary>The symbols of a text's UTF-8.</summary>
+    public static string Of(ReadOnlySpan<char> text)
+    {
+        byte[] bytes = new byte[System.Text.Encoding.UTF8.GetByteCount(text)];
+        System.Text.Encoding.UTF8.GetBytes(text, bytes);
+        return string.Concat(bytes.Select(ToChar));
+    }
+
     /// <summary>The bytes that a text of symbols stands for; null where it holds another character.</summary>
     public static byte[]? ToBytes(string symbols)
     {

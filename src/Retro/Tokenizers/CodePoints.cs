@@ -51,6 +51,24 @@ internal static class CodePoints
             : CharacterClass.Other;
     }
 
+    /// <summary>How many units the character at a position has: two for a surrogate pair, else one.</summary>
+    public static int LengthAt(ReadOnlySpan<char> text, int at) => at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? 2 : 1;
+
+    /// <summary>Whether a position lies between the two halves of one character.</summary>
+    public static bool IsWithinPair(ReadOnlySpan<char> text, int at) => at > 0 && at < text.Length && char.IsSurrogatePair(text[at - 1], text[at]);
+
+    /// <summary>How many characters (code points) a text has.</summary>
+    public static int Count(ReadOnlySpan<char> text)
+    {
+        int count = 0;
+        for (int i = 0; i < text.Length; i += LengthAt(text, i))
+        {
+            count++;
+        }
+
+        return count;
+    }
+
     /// <summary>Where a run of one class ends.</summary>
     public static int RunEnd(ReadOnlySpan<char> text, int begin, CharacterClass kind)
     {

@@ -48,7 +48,8 @@ internal static class Decoders
         }
     }
 
-    private static string ByteLevel(List<string> texts)
+    /// <summary>The text of byte symbols.</summary>
+    public static string ByteLevel(List<string> texts)
     {
         List<byte> bytes = [];
         foreach (string text in texts)
@@ -59,7 +60,8 @@ internal static class Decoders
         return Encoding.UTF8.GetString(bytes.ToArray());
     }
 
-    private static List<string> WordPiece(List<string> texts, string prefix, bool cleanUp)
+    /// <summary>Words with a space before each but the first.</summary>
+    public static List<string> WordPiece(List<string> texts, string prefix, bool cleanUp)
     {
         List<string> decoded = new(texts.Count);
         for (int i = 0; i < texts.Count; i++)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using Microsoft.ML.Tokenizers;
 
@@ -23,35 +22,25 @@ internal sealed class JsonPipeline : TextPipeline
     /// <param name="decode">From token texts to text.</param>
     /// <param name="before">The template's ids before a text.</param>
     /// <param name="after">The template's ids after a text.</param>
-    public JsonPipeline(AddedTokens added, Func<string, string> normalize, Func<string, bool, string> prepare, IReadOnlyList<PreTokenizer> splits, IPieceModel model, Func<List<string>, string> decode, int[] before, int[] after)
+    /// <param name="addsSpace">Whether encoding puts a space before a text.</param>
+    public JsonPipeline(
+        AddedTokens added, Func<string, string> normalize, Func<string, bool, string> prepare, IReadOnlyList<PreTokenizer> splits, IPieceModel model, Func<List<string>, string> decode, int[] before, int[] after, bool addsSpace)
     {
         (_added, _normalize, _prepare, _splits, _model, _decode) = (added, normalize, prepare, splits, model, decode);
-        (Before, After) = (before, after);
+        (Before, After, LeadingSpaces) = (before, after, addsSpace ? 1 : 0);
         _addedById = added.All.GroupBy(token => token.Id).ToDictionary(group => group.Key, group => group.Last());
         VocabularySize = Math.Max(model.Size, added.All.Select(token => token.Id + 1).DefaultIfEmpty(0).Max());
     }
 
     public override int VocabularySize { get; }
 
-    public override string Kind
-        => _model is ByteFallbackBpe ? "SentencePiece" : _model is PackageModel { IsByteLevel: true } ? ByteLevelBpe.KindName : WordPiece.KindName;
+    public override string Kind => _model.Kind;
 
     public override int IdOf(string token) => _added.All.FirstOrDefault(added => added.Content == token)?.Id ?? _model.IdOf(token);
 
     public override byte[] BytesOf(int id)
-    {
-        if (_addedById.TryGetValue(id, out AddedToken? added))
-        {
-            return added.Special ? [] : Encoding.UTF8.GetBytes(added.Content);
-        }
-
-        string? text = _model.TextOf(id);
-        return text is null ? []
-            : Kind == ByteLevelBpe.KindName ? ByteSymbols.ToBytes(text) ?? Encoding.UTF8.GetBytes(text)
-            : Kind == WordPiece.KindName ? WordPiece.BytesOf(text)
-            : text.Length == 6 && text.StartsWith("<0x", StringComparison.Ordinal) && text[5] == '>' && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value) ? [value]
-            : Encoding.UTF8.GetBytes(text.Replace('\u2581', ' '));
-    }
+        => !_addedById.TryGetValue(id, out AddedToken? added) ? _model.BytesOf(id)
+            : added.Special ? [] : Encoding.UTF8.GetBytes(added.Content);
 
     public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
     {
@@ -77,7 +66,7 @@ internal sealed class JsonPipeline : TextPipeline
                 string prepared = _prepare(part, start);
                 foreach ((int offset, int length) in Pieces(prepared))
                 {
-                    _model.Encode(prepared.Substring(offset, length), all.Length + offset, tokens);
+                    _model.Encode(prepared.AsSpan(offset, length), all.Length + offset, tokens);
                 }
 
                 all.Append(prepared);

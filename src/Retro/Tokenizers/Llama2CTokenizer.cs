@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
-using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
 
@@ -31,10 +30,7 @@ public static class Llama2CTokenizer
         ArgumentException.ThrowIfNullOrEmpty(path);
         List<(string Text, float Score)> pieces = Parse(TokenizerFiles.Read(path), path);
         byte[] model = Model(pieces);
-        using MemoryStream stream = new(model);
-        SentencePieceTokenizer tokenizer = SentencePieceTokenizer.Create(stream, addBeginningOfSentence: false, addEndOfSentence: false);
-        byte[][] bytes = [.. pieces.Select((piece, id) => id < FirstByte ? [] : id < FirstPiece ? [(byte)(id - FirstByte)] : Encoding.UTF8.GetBytes(piece.Text))];
-        return new RetroTokenizer(tokenizer, "SentencePiece", Begin, bytes, [("tokenizer.model", model)]);
+        return new RetroTokenizer(new PretrainedTokenizer(SentencePiecePipeline.Parse(model, path)), Begin, [(SentencePiecePipeline.FileName, model)]);
     }
 
     private static List<(string Text, float Score)> Parse(byte[] content, string path)
@@ -110,7 +106,10 @@ public static class Llama2CTokenizer
         AddNumber(trainer, 35, 1);
         AddNumber(trainer, 40, 0);
         AddNumber(trainer, 41, Begin);
-        AddNumber(trainer, 42, End);
+        // Beginning and end are one piece here: llama2.c begins and ends a text with it.
+        AddNumber(trainer, 42, Begin);
+        AddBytes(trainer, 46, "<s>"u8.ToArray());
+        AddBytes(trainer, 47, "<s>"u8.ToArray());
         AddBytes(model, 2, [.. trainer]);
 
         // A space before the text, no other change: as llama2.c encodes.

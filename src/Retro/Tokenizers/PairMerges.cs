@@ -7,8 +7,13 @@ internal sealed class PairMerges
     private const int HeapFrom = 64;
     private const int Dead = int.MinValue;
     private readonly Dictionary<ulong, (int Rank, int Result)> _rules = [];
+    private long _candidates;
 
-    public void Add(int left, int right, int rank, int result) => _rules.TryAdd(Key(left, right), (rank, result));
+    /// <summary>Adds a rule; of two for one pair the last counts, as in the originals.</summary>
+    public void Add(int left, int right, int rank, int result) => _rules[Key(left, right)] = (rank, result);
+
+    /// <summary>Candidates that long texts have put into the queue so far, which is what their time goes with.</summary>
+    internal long Candidates => Interlocked.Read(ref _candidates);
 
     /// <summary>Merges in place; each symbol has a length (characters or bytes), and lengths add up.</summary>
     /// <returns>How many symbols remain.</returns>
@@ -69,13 +74,14 @@ internal sealed class PairMerges
         int[] next = new int[symbols.Length];
         int[] previous = new int[symbols.Length];
         PriorityQueue<(int At, int Left, int Right), (int Rank, int At)> queue = new();
+        long offered = 0;
         for (int i = 0; i < symbols.Length; i++)
         {
             next[i] = i + 1;
             previous[i] = i - 1;
             if (i + 1 < symbols.Length)
             {
-                Offer(queue, symbols, i, i + 1);
+                offered += Offer(queue, symbols, i, i + 1);
             }
         }
 
@@ -96,15 +102,16 @@ internal sealed class PairMerges
             if (next[at] < symbols.Length)
             {
                 previous[next[at]] = at;
-                Offer(queue, symbols, at, next[at]);
+                offered += Offer(queue, symbols, at, next[at]);
             }
 
             if (previous[at] >= 0)
             {
-                Offer(queue, symbols, previous[at], at);
+                offered += Offer(queue, symbols, previous[at], at);
             }
         }
 
+        Interlocked.Add(ref _candidates, offered);
         int count = 0;
         for (int i = 0; i < symbols.Length; i = next[i])
         {
@@ -115,12 +122,15 @@ internal sealed class PairMerges
         return count;
     }
 
-    private void Offer(PriorityQueue<(int At, int Left, int Right), (int Rank, int At)> queue, Span<int> symbols, int at, int other)
+    private int Offer(PriorityQueue<(int At, int Left, int Right), (int Rank, int At)> queue, Span<int> symbols, int at, int other)
     {
         int rank = Rank(symbols[at], symbols[other]);
-        if (rank != int.MaxValue)
+        if (rank == int.MaxValue)
         {
-            queue.Enqueue((at, symbols[at], symbols[other]), (rank, at));
+            return 0;
         }
+
+        queue.Enqueue((at, symbols[at], symbols[other]), (rank, at));
+        return 1;
     }
 }

@@ -9,7 +9,7 @@ internal sealed class PieceCutter
     private readonly SentencePieceModel _model;
     private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
-    private readonly string[] _userDefined;
+    private readonly TokenAutomaton _userDefined;
     private readonly int _longest;
     private readonly float _lowest = float.MaxValue;
     private readonly float _highest = float.MinValue;
@@ -45,14 +45,11 @@ internal sealed class PieceCutter
             }
         }
 
-        _userDefined = model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text).OrderByDescending(text => text.Length).ToArray();
+        _userDefined = new TokenAutomaton([.. model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text)]);
     }
 
     /// <summary>The cuts of a text, in order.</summary>
     public List<Cut> Cut(ReadOnlySpan<char> text) => text.IsEmpty ? [] : _model.ModelType == 1 ? BestPath(text) : Merged(text);
-
-    private static int CharacterLength(ReadOnlySpan<char> text, int at)
-        => char.IsHighSurrogate(text[at]) && at + 1 < text.Length && char.IsLowSurrogate(text[at + 1]) ? 2 : 1;
 
     /// <summary>
     /// The unigram model's most likely cut (Kudo 2018), found from left to right: an unknown character costs ten more than the
@@ -67,7 +64,7 @@ internal sealed class PieceCutter
         Array.Fill(from, -1);
         for (int begin = 0; begin < text.Length;)
         {
-            int character = CharacterLength(text, begin);
+            int character = CodePoints.LengthAt(text, begin);
             bool single = false;
             for (int length = 1; length <= Math.Min(_longest, text.Length - begin); length++)
             {
@@ -115,18 +112,9 @@ internal sealed class PieceCutter
         List<(int Begin, int Length, bool Frozen)> symbols = [];
         for (int begin = 0; begin < text.Length;)
         {
-            ReadOnlySpan<char> rest = text[begin..];
-            int length = CharacterLength(text, begin);
-            bool frozen = false;
-            foreach (string symbol in _userDefined)
-            {
-                if (rest.StartsWith(symbol, StringComparison.Ordinal))
-                {
-                    (length, frozen) = (symbol.Length, true);
-                    break;
-                }
-            }
-
+            int symbol = _userDefined.LongestAt(text, begin);
+            bool frozen = symbol > 0;
+            int length = frozen ? symbol : CodePoints.LengthAt(text, begin);
             symbols.Add((begin, length, frozen));
             begin += length;
         }

@@ -14,35 +14,41 @@ public sealed class RetroTokenizer
     public const string EndOfTextToken = "<|endoftext|>";
 
     private readonly IReadOnlyList<(string Name, byte[] Content)> _files;
-    private readonly byte[]?[] _bytes;
+    private readonly PretrainedTokenizer _tokenizer;
+    private readonly byte[][] _bytes;
 
-    internal RetroTokenizer(Tokenizer tokenizer, string kind, int endOfText, byte[]?[] bytes, IReadOnlyList<(string Name, byte[] Content)> files, int? beginOfText = null)
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="endOfText">The id that ends a document.</param>
+    /// <param name="files">Its files, the one that makes a folder a tokenizer last.</param>
+    /// <param name="beginOfText">The id that begins a document; null: the one that the tokenizer's template puts before a text, or else <paramref name="endOfText"/>.</param>
+    internal RetroTokenizer(PretrainedTokenizer tokenizer, int endOfText, IReadOnlyList<(string Name, byte[] Content)> files, int? beginOfText = null)
     {
-        Tokenizer = tokenizer;
-        Kind = kind;
+        TextPipeline pipeline = tokenizer.Pipeline;
+        _tokenizer = tokenizer;
+        Kind = pipeline.Kind;
         EndOfText = endOfText;
-        BeginOfText = beginOfText ?? endOfText;
-        _bytes = bytes;
+        BeginOfText = beginOfText ?? (pipeline.Before.Length == 1 ? pipeline.Before[0] : endOfText);
+        _bytes = [.. Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == EndOfText || id == BeginOfText ? [] : pipeline.BytesOf(id))];
         _files = files;
         Hash = TokenizerFiles.Hash(files);
     }
 
     /// <summary>The tokenizer itself.</summary>
-    public Tokenizer Tokenizer { get; }
+    public Tokenizer Tokenizer => _tokenizer;
 
-    /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece". In the latter two a word carries the space before it, which <see cref="Decode"/> leaves out at the start.</summary>
+    /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece".</summary>
     public string Kind { get; }
 
-    /// <summary>SHA-256 of the tokenizer's files in lower-case hexadecimal: two tokenizers of equal hash give equal ids.</summary>
+    /// <summary>SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give equal ids. Chat templates and the like do not count.</summary>
     public string Hash { get; }
 
     /// <summary>One more than the highest id.</summary>
     public int VocabularySize => _bytes.Length;
 
-    /// <summary>The id that begins and ends every document.</summary>
+    /// <summary>The id that ends every document.</summary>
     public int EndOfText { get; }
 
-    /// <summary>The id that a text encoder sees first: [CLS] of a WordPiece vocabulary, <see cref="EndOfText"/> of the others.</summary>
+    /// <summary>The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS] of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.</summary>
     public int BeginOfText { get; }
 
     /// <summary>Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split), <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
@@ -82,24 +88,18 @@ public sealed class RetroTokenizer
     public int[] Encode(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        string wellFormed = WellFormed(text);
-        return Tokenizer is PretrainedTokenizer pretrained ? pretrained.EncodePlain(wellFormed) : Tokenizer.EncodeToIds(wellFormed).ToArray();
+        return _tokenizer.EncodePlain(WellFormed(text));
     }
 
-    /// <summary>The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD.</summary>
+    /// <summary>The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own file says, is not part of it.</summary>
     /// <param name="ids">The ids.</param>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
-    public string Decode(ReadOnlySpan<int> ids)
-    {
-        using MemoryStream bytes = new(ids.Length * 4);
-        foreach (int id in ids)
-        {
-            bytes.Write(TokenBytes(id));
-        }
+    public string Decode(ReadOnlySpan<int> ids) => Decode(ids, Beginning);
 
-        string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
-        return Kind != ByteLevelBpe.KindName && text.StartsWith(' ') ? text[1..] : text;
-    }
+    /// <summary>The text of ids that stand within a text: a space before the first word stays.</summary>
+    /// <param name="ids">The ids.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
+    public string DecodeWithin(ReadOnlySpan<int> ids) => Decode(ids, default);
 
     /// <summary>The bytes that a token stands for; none for a special token. Bytes, because one character may take several tokens.</summary>
     /// <param name="id">The id.</param>
@@ -122,10 +122,27 @@ public sealed class RetroTokenizer
         TokenizerFiles.Write(folder, _files);
     }
 
+    /// <summary>The ids that the tokenizer's template puts before and after a text.</summary>
+    internal (int[] Before, int[] After) Template => (_tokenizer.Pipeline.Before, _tokenizer.Pipeline.After);
+
+    /// <summary>What the beginning of a text loses.</summary>
+    internal TextBeginning Beginning => new(_tokenizer.Pipeline.LeadingSpaces);
+
     /// <summary>The text with U+FFFD for every lone surrogate.</summary>
     internal static string WellFormed(string text)
     {
         int first = text.AsSpan().IndexOfAnyInRange('\uD800', '\uDFFF');
         return first < 0 ? text : Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
+    }
+
+    private string Decode(ReadOnlySpan<int> ids, TextBeginning beginning)
+    {
+        using MemoryStream bytes = new(ids.Length * 4);
+        foreach (int id in ids)
+        {
+            bytes.Write(beginning.Trim(TokenBytes(id)));
+        }
+
+        return Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
     }
 }

@@ -5,16 +5,18 @@ namespace Retro.Tokenizers;
 /// <summary>What SentencePiece does to a text before it is cut: the model's map, spaces made visible and thinned out.</summary>
 internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined)
 {
-    private readonly byte[][] _userDefined = userDefined.Select(Encoding.UTF8.GetBytes).OrderByDescending(piece => piece.Length).ToArray();
+    // Over the bytes, each as a character.
+    private readonly TokenAutomaton _userDefined = new([.. userDefined.Select(piece => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(piece)))]);
 
     public string Normalize(ReadOnlySpan<char> text)
     {
         byte[] utf8 = new byte[Encoding.UTF8.GetByteCount(text)];
         Encoding.UTF8.GetBytes(text, utf8);
+        string characters = userDefined.Count > 0 ? Encoding.Latin1.GetString(utf8) : "";
         ReadOnlySpan<byte> rest = utf8;
         if (removeExtraSpaces)
         {
-            while (!rest.IsEmpty && Prefix(rest, out int length).SequenceEqual(" "u8))
+            while (!rest.IsEmpty && Prefix(rest, characters, out int length).SequenceEqual(" "u8))
             {
                 rest = rest[length..];
             }
@@ -35,7 +37,7 @@ internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDumm
         bool afterSpace = removeExtraSpaces;
         while (!rest.IsEmpty)
         {
-            ReadOnlySpan<byte> piece = Prefix(rest, out int length);
+            ReadOnlySpan<byte> piece = Prefix(rest, characters, out int length);
             rest = rest[length..];
             while (afterSpace && !piece.IsEmpty && piece[0] == ' ')
             {
@@ -73,15 +75,12 @@ internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDumm
     }
 
     /// <summary>What the beginning of a text becomes, and how much of it that is.</summary>
-    private ReadOnlySpan<byte> Prefix(ReadOnlySpan<byte> text, out int length)
+    private ReadOnlySpan<byte> Prefix(ReadOnlySpan<byte> text, string characters, out int length)
     {
-        foreach (byte[] symbol in _userDefined)
+        length = characters.Length == 0 ? 0 : _userDefined.LongestAt(characters, characters.Length - text.Length);
+        if (length > 0)
         {
-            if (text.StartsWith(symbol))
-            {
-                length = symbol.Length;
-                return text[..length];
-            }
+            return text[..length];
         }
 
         if (map is not null && map.Longest(text, out ReadOnlySpan<byte> replacement) is > 0 and int known)

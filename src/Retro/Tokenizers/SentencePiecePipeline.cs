@@ -40,11 +40,14 @@ internal sealed class SentencePiecePipeline : TextPipeline
             throw new FormatException("it falls back to bytes but does not have all 256 of them");
         }
 
+        LeadingSpaces = model.RemoveExtraSpaces ? int.MaxValue : model.AddDummyPrefix && !model.SpaceAsSuffix ? 1 : 0;
         Before = model.BeginId >= 0 ? [model.BeginId] : [];
         After = model.EndId >= 0 ? [model.EndId] : [];
     }
 
     public override int VocabularySize => _model.Pieces.Count;
+
+    public override int EndId => _model.EndId;
 
     public override string Kind => "SentencePiece";
 

@@ -11,6 +11,12 @@ internal abstract class TextPipeline
     /// <summary>Ids that the model expects after a text.</summary>
     public int[] After { get; protected init; } = [];
 
+    /// <summary>How many spaces a text's beginning loses where tokens become text: those that encoding put there, or would have taken away.</summary>
+    public int LeadingSpaces { get; protected init; }
+
+    /// <summary>The id that the file itself says ends a text, -1 where it says none.</summary>
+    public virtual int EndId => -1;
+
     public abstract int VocabularySize { get; }
 
     /// <summary>What <see cref="RetroTokenizer.Kind"/> calls it.</summary>

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 
 namespace Retro.Tokenizers;
 
@@ -40,14 +41,18 @@ internal static class TokenizerFiles
         }
     }
 
-    /// <summary>SHA-256 over the names, lengths and contents of the files, in hexadecimal.</summary>
+    /// <summary>Parses JSON; a byte order mark before it, as some editors write, is no part of it (RFC 8259, 8.1).</summary>
+    public static JsonDocument Json(byte[] bytes) => JsonDocument.Parse(bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0));
+
+    /// <summary>SHA-256 over the names, lengths and contents of the files, in hexadecimal; of a configuration only what changes ids.</summary>
     public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach ((string name, byte[] content) in files.OrderBy(file => file.Name, StringComparer.Ordinal))
         {
-            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{content.LongLength}\n"));
-            hash.AppendData(content);
+            byte[] counted = name == WordPiece.ConfigurationFile ? JsonSerializer.SerializeToUtf8Bytes(TokenizerConfig.Read(content, name)) : content;
+            hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{counted.LongLength}\n"));
+            hash.AppendData(counted);
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

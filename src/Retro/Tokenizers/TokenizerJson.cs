@@ -10,7 +10,7 @@ internal static class TokenizerJson
     public const string FileName = "tokenizer.json";
 
     // Ids number rows of an embedding; no vocabulary has near as many, and tables are made by the highest.
-    private const int HighestId = (1 << 24) - 1;
+    public const int HighestId = (1 << 24) - 1;
 
     private const string Contractions = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
     private const string Tiktoken = @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
@@ -20,7 +20,7 @@ internal static class TokenizerJson
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(bytes);
+            using JsonDocument document = TokenizerFiles.Json(bytes);
             return Read(document.RootElement);
         }
         catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException or ArgumentException or OverflowException or IndexOutOfRangeException)
@@ -39,7 +39,8 @@ internal static class TokenizerJson
             ReadPreTokenizer(preTokenizer, splits, changes);
         }
 
-        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), splits.Exists(split => split is ByteLevelMark));
+        (string? spaceMark, bool addsSpace) = ReadSpaces(root);
+        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), splits.Exists(split => split is ByteLevelMark), spaceMark);
         splits.RemoveAll(split => split is ByteLevelMark);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
         List<int> before = [];
@@ -58,8 +59,55 @@ internal static class TokenizerJson
             model,
             texts => string.Concat(decoder(texts)),
             before.ToArray(),
-            after.ToArray());
+            after.ToArray(),
+            addsSpace || model is WordPieceModel);
     }
+
+    /// <summary>What stands for a space in pieces, null where nothing does, and whether one is put before a text.</summary>
+    private static (string? Mark, bool Adds) ReadSpaces(JsonElement root)
+    {
+        string? mark = null;
+        string? prefix = null;
+        bool adds = false;
+        foreach (JsonElement part in Steps(root, "normalizer", "normalizers").Concat(Steps(root, "pre_tokenizer", "pretokenizers")))
+        {
+            switch (Type(part))
+            {
+                case "Replace" when PatternString("normalizer", part) == " ":
+                    mark = Text(part, "content");
+                    break;
+                case "Prepend":
+                    prefix = Text(part, "prepend");
+                    break;
+                case "Metaspace":
+                    (mark, adds) = (Text(part, "replacement"), Scheme(part) != "never");
+                    break;
+                case "ByteLevel":
+                    adds |= Flag(part, "add_prefix_space", true);
+                    break;
+            }
+        }
+
+        // Where encoding leaves spaces alone the decoder still may make some.
+        mark ??= Steps(root, "decoder", "decoders").Select(part => Type(part) switch
+        {
+            "Metaspace" => Text(part, "replacement"),
+            "Replace" when Text(part, "content") == " " => PatternString("decoder", part),
+            _ => null,
+        }).FirstOrDefault(found => found is not null);
+        return (mark, adds || (prefix is not null && (prefix == " " || prefix == mark)));
+    }
+
+    /// <summary>A part of the file, or the parts of a sequence.</summary>
+    private static IEnumerable<JsonElement> Steps(JsonElement root, string name, string list)
+    {
+        return Part(root, name) is { } part ? Flat(part) : [];
+
+        IEnumerable<JsonElement> Flat(JsonElement element) => Type(element) == "Sequence" ? element.GetProperty(list).EnumerateArray().SelectMany(Flat) : [element];
+    }
+
+    /// <summary>Where a <c>Metaspace</c> puts a space: "always", "first" or "never"; older files have a flag.</summary>
+    private static string Scheme(JsonElement metaspace) => Part(metaspace, "prepend_scheme")?.GetString() ?? (Flag(metaspace, "add_prefix_space", true) ? "always" : "never");
 
     internal static JsonElement? Part(JsonElement element, string name)
         => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement part) && part.ValueKind != JsonValueKind.Null ? part : null;
@@ -186,7 +234,7 @@ internal static class TokenizerJson
         }
 
         string mark = Text(element, "replacement");
-        string scheme = Part(element, "prepend_scheme")?.GetString() ?? (Flag(element, "add_prefix_space", true) ? "always" : "never");
+        string scheme = Scheme(element);
         if (scheme is not ("always" or "first" or "never"))
         {
             throw Unsupported("pre_tokenizer", element, $"with the prepend_scheme {scheme}");
@@ -205,7 +253,7 @@ internal static class TokenizerJson
         }
     }
 
-    private static IPieceModel ReadModel(JsonElement element, bool byteLevel)
+    private static IPieceModel ReadModel(JsonElement element, bool byteLevel, string? spaceMark)
     {
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         // The oldest files give no type.
@@ -225,29 +273,14 @@ internal static class TokenizerJson
             }
         }
 
-        return type == "WordPiece" ? WordPieceModel(element, vocabulary) : BpeModel(element, vocabulary, byteLevel);
+        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, byteLevel, spaceMark);
     }
 
-    private static PackageModel WordPieceModel(JsonElement element, Dictionary<string, int> vocabulary)
-    {
-        // The package reads lines, numbered from zero.
-        string[] pieces = new string[vocabulary.Count];
-        foreach ((string piece, int id) in vocabulary)
-        {
-            pieces[id < pieces.Length ? id : throw new FormatException($"its vocabulary of {pieces.Length} pieces has the id {id}.")] = piece;
-        }
+    private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
+        => vocabulary.Values.FirstOrDefault(id => id >= vocabulary.Count, -1) is >= 0 and int high ? throw new FormatException($"its vocabulary of {vocabulary.Count} pieces has the id {high}.")
+            : new WordPieceModel(vocabulary, Text(element, "unk_token"), Part(element, "continuing_subword_prefix")?.GetString() ?? "##", Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
 
-        using MemoryStream lines = new(System.Text.Encoding.UTF8.GetBytes(string.Join('\n', pieces) + "\n"));
-        WordPieceTokenizer tokenizer = WordPieceTokenizer.Create(lines, new WordPieceOptions
-        {
-            UnknownToken = Text(element, "unk_token"),
-            ContinuingSubwordPrefix = Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
-            MaxInputCharsPerWord = Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100,
-        });
-        return new PackageModel(tokenizer, vocabulary);
-    }
-
-    private static IPieceModel BpeModel(JsonElement element, Dictionary<string, int> vocabulary, bool byteLevel)
+    private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, bool byteLevel, string? spaceMark)
     {
         foreach (string affix in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
         {
@@ -262,32 +295,15 @@ internal static class TokenizerJson
             throw new FormatException("its BPE model has a dropout, which is not supported.");
         }
 
-        List<(string Left, string Right)> rules = element.GetProperty("merges").EnumerateArray().Select(ReadMerge).ToList();
-        bool ignoreMerges = Flag(element, "ignore_merges", false);
-        bool byteFallback = Flag(element, "byte_fallback", false);
-        string? unknown = Part(element, "unk_token")?.GetString();
-        if (!byteLevel || byteFallback)
+        return new BpeModel(vocabulary, element.GetProperty("merges").EnumerateArray().Select(ReadMerge).ToList(), new BpeSettings
         {
-            int unknownId = unknown is null ? -1 : vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
-            return new ByteFallbackBpe(vocabulary, rules, unknownId, Flag(element, "fuse_unk", false), byteFallback, ignoreMerges);
-        }
-
-        BpeOptions options = new(vocabulary) { ByteLevel = true, Merges = rules.Select(rule => $"{rule.Left} {rule.Right}"), UnknownToken = unknown };
-        return new PackageModel(BpeTokenizer.Create(options), vocabulary, ignoreMerges ? WholePieces(vocabulary) : null);
-    }
-
-    private static Dictionary<string, int> WholePieces(Dictionary<string, int> vocabulary)
-    {
-        Dictionary<string, int> pieces = new(StringComparer.Ordinal);
-        foreach ((string symbols, int id) in vocabulary)
-        {
-            if (ByteSymbols.ToBytes(symbols) is { } bytes && System.Text.Unicode.Utf8.IsValid(bytes))
-            {
-                pieces[System.Text.Encoding.UTF8.GetString(bytes)] = id;
-            }
-        }
-
-        return pieces;
+            ByteLevel = byteLevel,
+            ByteFallback = Flag(element, "byte_fallback", false),
+            Unknown = Part(element, "unk_token")?.GetString(),
+            FuseUnknown = Flag(element, "fuse_unk", false),
+            IgnoreMerges = Flag(element, "ignore_merges", false),
+            SpaceMark = spaceMark,
+        });
     }
 
     private static (string Left, string Right) ReadMerge(JsonElement merge)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Reflection;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Retro.Tokenizers;
@@ -108,17 +109,32 @@ internal static class UnicodeForms
             }
         }
 
-        // Canonical order: marks in a row are sorted by class, those of one class keep their order.
-        for (int i = 1; i < codes.Count; i++)
-        {
-            byte own = Class(codes[i]);
-            for (int j = i; own != 0 && j > 0 && Class(codes[j - 1]) > own; j--)
-            {
-                (codes[j - 1], codes[j]) = (codes[j], codes[j - 1]);
-            }
-        }
-
+        Reorder(codes);
         return codes;
+    }
+
+    /// <summary>Canonical order: marks in a row are sorted by class, those of one class keep their order.</summary>
+    private static void Reorder(List<int> codes)
+    {
+        for (int begin = 0; begin < codes.Count; begin++)
+        {
+            int end = begin;
+            bool sorted = true;
+            while (end < codes.Count && Class(codes[end]) is > 0 and byte own)
+            {
+                sorted &= end == begin || Class(codes[end - 1]) <= own;
+                end++;
+            }
+
+            if (!sorted)
+            {
+                // LINQ's sort is stable.
+                int[] marks = [.. codes.GetRange(begin, end - begin).OrderBy(Class)];
+                marks.CopyTo(CollectionsMarshal.AsSpan(codes)[begin..end]);
+            }
+
+            begin = end;
+        }
     }
 
     private static List<int> Compose(List<int> codes)

@@ -1,6 +1,3 @@
-using System.Text;
-using System.Text.Json;
-using Microsoft.ML.Tokenizers;
 using Retro.Corpora;
 
 namespace Retro.Tokenizers;
@@ -12,9 +9,11 @@ internal static class WordPiece
     public const string ConfigurationFile = "tokenizer_config.json";
     public const string KindName = "WordPiece";
     public const string ClassificationToken = "[CLS]";
+    private const string SeparatorToken = "[SEP]";
     private const string Unknown = "[UNK]";
     private const string Continuing = "##";
-    private static readonly string[] Special = ["[PAD]", Unknown, ClassificationToken, "[SEP]", "[MASK]"];
+    private const int MostCharacters = 100;
+    private static readonly string[] Special = ["[PAD]", Unknown, ClassificationToken, SeparatorToken, "[MASK]"];
 
     public static RetroTokenizer Load(string folder)
     {
@@ -27,25 +26,37 @@ internal static class WordPiece
         }
 
         string[] pieces = ReadPieces(files[^1].Content, path);
-        int end = Array.IndexOf(pieces, "[SEP]");
-        int begin = Array.IndexOf(pieces, ClassificationToken);
-        if (end < 0 || !pieces.Contains(Unknown, StringComparer.Ordinal))
+        string? lacking = new[] { SeparatorToken, Unknown }.FirstOrDefault(token => !pieces.Contains(token, StringComparer.Ordinal));
+        if (lacking is not null)
         {
-            throw new CorpusException($"The vocabulary {path} lacks {(end < 0 ? "[SEP], which ends a document" : "[UNK], which stands for what it does not know")}. Take the vocab.txt of a BERT.");
+            throw new CorpusException($"The vocabulary {path} lacks {lacking}, which {(lacking == Unknown ? "stands for what it does not know" : "ends a document")}. Take the vocab.txt of a BERT.");
         }
 
-        (bool lowerCase, bool stripAccents, bool ideographs) = Configuration(files.Count > 1 ? files[0].Content : null, configurationPath);
-        using MemoryStream stream = new(files[^1].Content);
-        WordPieceTokenizer tokenizer = WordPieceTokenizer.Create(stream, new WordPieceOptions
+        TokenizerConfig config = TokenizerConfig.Read(files.Count > 1 ? files[0].Content : null, configurationPath);
+        bool lowerCase = config.LowerCase ?? true;
+        Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
+        for (int id = 0; id < pieces.Length; id++)
         {
-            Normalizer = new BertNormalizer(cleanText: true, ideographs, stripAccents, lowerCase),
-            PreTokenizer = new BertPreTokenizer(),
-            UnknownToken = Unknown,
-            ContinuingSubwordPrefix = Continuing,
-            MaxInputCharsPerWord = 100,
-            SpecialTokens = Special.Where(token => pieces.Contains(token, StringComparer.Ordinal)).ToDictionary(token => token, token => Array.IndexOf(pieces, token)),
-        });
-        return new RetroTokenizer(tokenizer, KindName, end, pieces.Select(BytesOf).ToArray(), files, begin < 0 ? null : begin);
+            // Of a piece that comes twice the last line counts, as in the original.
+            vocabulary[pieces[id]] = id;
+        }
+
+        BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
+        AddedToken[] special = [.. Special.Where(vocabulary.ContainsKey)
+            .Select(token => new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
+        bool framed = vocabulary.TryGetValue(ClassificationToken, out int begin);
+        int end = vocabulary[SeparatorToken];
+        JsonPipeline pipeline = new(
+            new AddedTokens(special, normalizer.Normalize),
+            normalizer.Normalize,
+            (text, _) => text,
+            [new BertPreTokenizer()],
+            new WordPieceModel(vocabulary, Unknown, Continuing, MostCharacters),
+            texts => string.Concat(Decoders.WordPiece(texts, Continuing, cleanUp: true)),
+            framed ? [begin] : [],
+            framed ? [end] : [],
+            addsSpace: true);
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files);
     }
 
     private static string[] ReadPieces(byte[] content, string path)
@@ -53,37 +64,11 @@ internal static class WordPiece
         // Only what a StreamReader takes for line ends: some vocabularies hold U+2028 and U+0085 as pieces.
         using StringReader reader = new(Cleaning.DecodeUtf8(content, $"The file {path}"));
         List<string> pieces = [];
-        HashSet<string> seen = new(StringComparer.Ordinal);
         while (reader.ReadLine() is { } line)
         {
-            pieces.Add(seen.Add(line) ? line : throw new CorpusException($"Line {pieces.Count + 1} of {path} holds the piece \"{line}\" for the second time."));
+            pieces.Add(line);
         }
 
         return pieces.ToArray();
     }
-
-    private static (bool LowerCase, bool StripAccents, bool Ideographs) Configuration(byte[]? json, string path)
-    {
-        if (json is null)
-        {
-            return (true, true, true);
-        }
-
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(json);
-            bool? Flag(string name) => document.RootElement.TryGetProperty(name, out JsonElement value) && value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null;
-            bool lowerCase = Flag("do_lower_case") ?? true;
-            return (lowerCase, Flag("strip_accents") ?? lowerCase, Flag("tokenize_chinese_chars") ?? true);
-        }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
-        {
-            throw new CorpusException($"The file {path} is no JSON object: {exception.Message} Correct it or take it away.", exception);
-        }
-    }
-
-    /// <summary>What a piece adds to a text: a word comes with the space before it.</summary>
-    public static byte[] BytesOf(string piece)
-        => (piece.Length > 2 && piece[0] == '[' && piece[^1] == ']') || piece.Length == 0 ? []
-            : Encoding.UTF8.GetBytes(piece.StartsWith(Continuing, StringComparison.Ordinal) && piece.Length > Continuing.Length ? piece[Continuing.Length..] : " " + piece);
 }

@@ -148,7 +148,7 @@ public sealed class TextEmbedderTests : IDisposable
 
     [Theory]
     [InlineData("model_type", "\"roberta\"", "The architecture is roberta; the only one known for text embedders is bert")]
-    [InlineData("hidden_act", "\"relu\"", "\"hidden_act\" is relu; supported is gelu")]
+    [InlineData("hidden_act", "\"quick_gelu\"", "\"hidden_act\" is quick_gelu; supported is one of \"gelu\"")]
     [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is relative_key; supported is absolute")]
     [InlineData("is_decoder", "true", "\"is_decoder\" is true; supported is false")]
     [InlineData("add_cross_attention", "true", "\"add_cross_attention\" is true")]

@@ -2,6 +2,7 @@ using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
 using Retro.Generation;
+using Retro.Tokenizers;
 using Retro.Tests.Embedders;
 
 namespace Retro.Tests.Generation;
@@ -33,9 +34,39 @@ public class TokenTextStreamTests
     public void An_incomplete_character_at_the_end_is_marked()
         => Assert.Equal(["a", "", "", "", "\uFFFD"], Pieces(EmbeddingInputs.Tokenizer.Encode("a👩")[..4]));
 
+    [Theory]
+    [InlineData("pretrained/llama")]
+    [InlineData("pretrained/mistral")]
+    [InlineData("pretrained/bert")]
+    [InlineData("pretrained/gpt2")]
+    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback")]
+    [InlineData("tokenizers/sentencepiece/unigram-nfkc")]
+    public void What_is_streamed_from_the_beginning_is_the_decoded_text_and_what_goes_on_keeps_its_space(string folder)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+        Random random = new(6);
+        for (int i = 0; i < 500; i++)
+        {
+            int[] tokens = [.. Enumerable.Range(0, random.Next(12)).Select(_ => random.Next(tokenizer.VocabularySize))];
+            TokenTextStream beginning = new(tokenizer, atBeginning: true), within = new(tokenizer, atBeginning: false);
+
+            Assert.Equal(tokenizer.Decode(tokens), string.Concat(tokens.Select(beginning.Add)) + beginning.Flush());
+            Assert.Equal(tokenizer.DecodeWithin(tokens), string.Concat(tokens.Select(within.Add)) + within.Flush());
+        }
+    }
+
+    [Fact]
+    public void A_llama2_c_text_begins_without_the_space_that_encoding_puts_there()
+    {
+        RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(Fixtures.Own, "cases", "27-llama2c-leading-space", "tok.bin"));
+        int[] tokens = tokenizer.Encode("Once upon a time.");
+        TokenTextStream stream = new(tokenizer, atBeginning: true);
+        Assert.Equal("Once upon a time.", string.Concat(((int[])[tokenizer.BeginOfText, .. tokens]).Select(stream.Add)));
+    }
+
     private static List<string> Pieces(int[] tokens)
     {
-        TokenTextStream stream = new(EmbeddingInputs.Tokenizer);
+        TokenTextStream stream = new(EmbeddingInputs.Tokenizer, atBeginning: true);
         return [.. tokens.Select(stream.Add), stream.Flush()];
     }
 }

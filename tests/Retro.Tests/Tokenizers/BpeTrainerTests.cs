@@ -108,6 +108,22 @@ public class BpeTrainerTests
         Assert.Equal(ids, BpeTokenizer.Create(options).EncodeToIds("The quick brown dogs"));
     }
 
+    [Theory]
+    [InlineData("ACGTTGCAACGGTA", 400)]
+    [InlineData("山路を登りながら考えた智に働けば角が立つ", 40)]
+    [InlineData("\U00020000\U00020001\U00020002", 100)]
+    public void Text_without_spaces_teaches_its_own_pieces(string unit, int repeats)
+    {
+        using TemporaryFolder folder = new();
+        string text = string.Concat(Enumerable.Repeat(unit, repeats));
+        BpeTrainer.Train([text], BpeTrainer.SmallestVocabulary + 60, folder.Path);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        int[] ids = tokenizer.Encode(text);
+        Assert.Equal(text, tokenizer.Decode(ids));
+        Assert.InRange(ids.Length, 1, System.Text.Encoding.UTF8.GetByteCount(text) / 8);
+    }
+
     [Fact]
     public void Cancelling_leaves_no_file()
     {

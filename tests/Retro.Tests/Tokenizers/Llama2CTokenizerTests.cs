@@ -19,6 +19,52 @@ public sealed class Llama2CTokenizerTests
         }
     }
 
+    [Fact]
+    public void Saved_and_loaded_again_it_ends_texts_and_cuts_ties_as_before()
+    {
+        RetroTokenizer tokenizer = Llama2CTokenizer.Load(Fixtures.SharedPath("models/stories260K/tok512.bin"));
+        using TemporaryFolder folder = new();
+        tokenizer.Save(folder.Path);
+        RetroTokenizer loaded = RetroTokenizer.Load(folder.Path);
+
+        Assert.Equal((1, 1, tokenizer.Hash), (loaded.BeginOfText, loaded.EndOfText, loaded.Hash));
+        Random random = new(8);
+        for (int i = 0; i < 2_000; i++)
+        {
+            // Few letters: many pairs have one score.
+            string text = string.Concat(Enumerable.Range(0, random.Next(40)).Select(_ => "aeht n.\u00E9\n"[random.Next(9)]));
+            Assert.Equal(tokenizer.Encode(text), loaded.Encode(text));
+            Assert.Equal(text, loaded.Decode(loaded.Encode(text)));
+        }
+    }
+
+    [Fact]
+    public void Of_equal_scores_the_leftmost_pair_is_merged_first_as_in_llama2_c()
+    {
+        using TemporaryFolder folder = new();
+        List<(string Text, float Score)> pieces = [("<unk>", 0), ("\n<s>\n", 0), ("\n</s>\n", 0), .. Enumerable.Range(0, 256).Select(value => ($"<0x{value:X2}>", 0f))];
+        pieces.AddRange([(" ", -9), ("a", -9), ("b", -9), ("ab", -1), ("ba", -1), (" a", -1)]);
+        using MemoryStream file = new();
+        using (BinaryWriter writer = new(file))
+        {
+            writer.Write(8);
+            foreach ((string text, float score) in pieces)
+            {
+                byte[] utf8 = System.Text.Encoding.UTF8.GetBytes(text);
+                writer.Write(score);
+                writer.Write(utf8.Length);
+                writer.Write(utf8);
+            }
+        }
+
+        RetroTokenizer tokenizer = Llama2CTokenizer.Load(folder.File("tok.bin", file.ToArray()));
+
+        // " aba": " a" comes first, then "ba".
+        Assert.Equal([264, 263], tokenizer.Encode("aba"));
+        tokenizer.Save(folder.Path);
+        Assert.Equal([264, 263], RetroTokenizer.Load(folder.Path).Encode("aba"));
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(3)]

@@ -1,0 +1,89 @@
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>WordPiece as BERT has it: of a word's rest always the longest piece that the vocabulary holds; a word with a rest that begins with none, or one of too many characters, is unknown as a whole.</summary>
+internal sealed class WordPieceModel : IPieceModel
+{
+    private readonly IReadOnlyDictionary<string, int> _vocabulary;
+    private readonly Dictionary<string, int> _beginnings = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _continuations = new(StringComparer.Ordinal);
+    private readonly Dictionary<int, string> _texts;
+    private readonly string _prefix;
+    private readonly string _unknown;
+    private readonly int _unknownId;
+    private readonly int _mostCharacters;
+    private readonly int _longest;
+
+    /// <param name="vocabulary">Pieces and ids.</param>
+    /// <param name="unknown">The piece that stands for unknown words.</param>
+    /// <param name="prefix">What pieces begin with that go on within a word.</param>
+    /// <param name="mostCharacters">Words of more characters (code points) are unknown.</param>
+    /// <exception cref="FormatException">The vocabulary lacks the unknown piece.</exception>
+    public WordPieceModel(IReadOnlyDictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters)
+    {
+        (_vocabulary, _unknown, _prefix, _mostCharacters) = (vocabulary, unknown, prefix, mostCharacters);
+        _unknownId = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
+        _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
+        Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
+        foreach ((string piece, int own) in vocabulary)
+        {
+            _beginnings[piece] = own;
+            _longest = Math.Max(_longest, piece.Length);
+            if (piece.StartsWith(prefix, StringComparison.Ordinal))
+            {
+                _continuations[piece[prefix.Length..]] = own;
+            }
+        }
+    }
+
+    public int Size { get; }
+
+    public string Kind => WordPiece.KindName;
+
+    public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
+    {
+        int before = tokens.Count;
+        if (CodePoints.Count(piece) <= _mostCharacters)
+        {
+            Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup = _beginnings.GetAlternateLookup<ReadOnlySpan<char>>();
+            int begin = 0;
+            while (begin < piece.Length)
+            {
+                int id = -1;
+                int end = Math.Min(piece.Length, begin + _longest);
+                while (end > begin && (CodePoints.IsWithinPair(piece, end) || !lookup.TryGetValue(piece[begin..end], out id)))
+                {
+                    end--;
+                }
+
+                if (end == begin)
+                {
+                    break;
+                }
+
+                tokens.Add(new EncodedToken(id, _texts[id], (position + begin)..(position + end)));
+                begin = end;
+                lookup = _continuations.GetAlternateLookup<ReadOnlySpan<char>>();
+            }
+
+            if (begin == piece.Length)
+            {
+                return;
+            }
+        }
+
+        tokens.RemoveRange(before, tokens.Count - before);
+        tokens.Add(new EncodedToken(_unknownId, _unknown, position..(position + piece.Length)));
+    }
+
+    public string? TextOf(int id) => _texts.GetValueOrDefault(id);
+
+    public int IdOf(string text) => _vocabulary.GetValueOrDefault(text, -1);
+
+    /// <summary>A word comes with the space before it; what stands in brackets is none.</summary>
+    public byte[] BytesOf(int id)
+        => TextOf(id) is not { Length: > 0 } text || (text.Length > 2 && text[0] == '[' && text[^1] == ']') ? []
+            : Encoding.UTF8.GetBytes(_prefix.Length > 0 && text.StartsWith(_prefix, StringComparison.Ordinal) && text.Length > _prefix.Length ? text[_prefix.Length..] : " " + text);
+}

@@ -1,0 +1,310 @@
+using System.Diagnostics;
+using System.Text.Json;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Tokenizers;
+
+/// <summary>Inputs that users of comparable tools reported trouble with, and their kinds.</summary>
+public class TokenizerCasesTests
+{
+    [Theory]
+    [InlineData("13-bert-newline-tab")]
+    [InlineData("14-bert-accents")]
+    public void Bert_s_cleaning_gives_the_right_ids_from_both_kinds_of_files(string name)
+    {
+        foreach (string folder in (string[])["json", "vocab-txt"])
+        {
+            RetroTokenizer tokenizer = RetroTokenizer.Load(Case(name, folder));
+            foreach (JsonElement row in Expected(name).EnumerateArray())
+            {
+                Assert.Equal(Ids(row[1]), tokenizer.Encode(row[0].GetString()!));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("\uE000")]
+    [InlineData("\uDBC0\uDC00")]
+    [InlineData("\u200B")]
+    [InlineData("\u00AD")]
+    [InlineData("\u0001")]
+    public void Bert_s_cleaning_drops_control_format_and_private_characters_within_words(string dropped)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Case("13-bert-newline-tab", "vocab-txt"));
+        Assert.Equal(tokenizer.Encode("notebook"), tokenizer.Encode($"note{dropped}book"));
+    }
+
+    [Fact]
+    public void A_word_s_length_is_counted_in_characters()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("vocab.txt", string.Join('\n', "[UNK]", "[CLS]", "[SEP]", "\U00010400", "##\U00010400", "##a", "a"));
+        folder.File("tokenizer_config.json", "{\"do_lower_case\": false}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        Assert.Equal([3, .. Enumerable.Repeat(4, 99)], tokenizer.Encode(string.Concat(Enumerable.Repeat("\U00010400", 100))));
+        Assert.Equal([0], tokenizer.Encode(string.Concat(Enumerable.Repeat("\U00010400", 101))));
+        Assert.Equal([0, 6], tokenizer.Encode(new string('a', 101) + " a"));
+    }
+
+    [Theory]
+    [InlineData("cat", true)]
+    [InlineData("cat\u0301", false)]
+    [InlineData("cat\u0903", false)]
+    [InlineData("cat\U00010400", false)]
+    [InlineData("\U00010400cat", false)]
+    [InlineData("cat\u200D", false)]
+    [InlineData("\u24D0cat", false)]
+    [InlineData("cat_", false)]
+    [InlineData("cat\u00B2", true)]
+    [InlineData("cat\U0001F600", true)]
+    [InlineData("\uFF0Dcat\u2014", true)]
+    public void A_token_that_is_a_word_by_itself_goes_by_unicode_s_word_characters(string text, bool found)
+    {
+        AddedTokens added = new([new AddedToken(1, "cat", Special: false, SingleWord: true, StripLeft: false, StripRight: false, Normalized: false)], plain => plain);
+        Assert.Equal(found, added.SplitRaw(text, recognizeSpecial: true).Exists(part => part.Token is not null));
+    }
+
+    [Fact]
+    public void Many_added_tokens_are_sought_in_one_walk_over_the_text()
+    {
+        Random random = new(3);
+        TokenAutomaton automaton = new([.. Enumerable.Range(0, 20_000).Select(_ => Word(random, 3 + random.Next(12)))]);
+        string text = string.Join(' ', Enumerable.Range(0, 30_000).Select(_ => Word(random, 1 + random.Next(12))));
+        long before = automaton.Steps;
+        int found = 0;
+        for (int i = 0, begin; ; found++)
+        {
+            (int pattern, begin) = automaton.Find(text, i);
+            if (pattern < 0)
+            {
+                break;
+            }
+
+            i = begin + 1;
+        }
+
+        // Each character is a step to the next state, or one of the failures that such steps have earned; a search begins anew at each match.
+        Assert.InRange(automaton.Steps - before, text.Length, (2L * text.Length) + (found * 40L));
+    }
+
+    [Fact]
+    public void The_automaton_finds_what_looking_at_every_place_finds()
+    {
+        Random random = new(11);
+        for (int round = 0; round < 2_000; round++)
+        {
+            string[] patterns = [.. Enumerable.Range(0, 1 + random.Next(6)).Select(_ => Word(random, 1 + random.Next(5), letters: 2)).Distinct()];
+            string text = Word(random, random.Next(20), letters: 2);
+            TokenAutomaton automaton = new(patterns);
+            int from = random.Next(text.Length + 1);
+            (int, int) expected = Enumerable.Range(from, text.Length - from)
+                .Select(at => (Pattern: patterns.Where(pattern => string.CompareOrdinal(text, at, pattern, 0, pattern.Length) == 0).OrderByDescending(pattern => pattern.Length).FirstOrDefault(), at))
+                .Where(match => match.Pattern is not null).Select(match => (Array.IndexOf(patterns, match.Pattern), match.at)).DefaultIfEmpty((-1, -1)).First();
+            Assert.Equal(expected, automaton.Find(text, from));
+        }
+    }
+
+    [Theory]
+    [InlineData("18-llama3-ignore-merges", "on", "on")]
+    [InlineData("18-llama3-ignore-merges", "off", "off")]
+    [InlineData("19-merges-as-lists", "lists", "ids")]
+    [InlineData("19-merges-as-lists", "strings", "ids")]
+    public void Merges_are_read_as_the_file_says(string name, string folder, string answer)
+        => Assert.Equal(Ids(Expected(name).GetProperty(answer)), RetroTokenizer.Load(Case(name, folder)).Encode(Expected(name).GetProperty("text").GetString()!));
+
+    [Fact]
+    public void Bytes_that_a_vocabulary_lacks_are_never_lost_unseen()
+    {
+        Assert.Contains("of the 256 bytes", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "json"))).Message, StringComparison.Ordinal);
+        Assert.Contains("of the 256 bytes", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "files"))).Message, StringComparison.Ordinal);
+
+        // The same of characters is known only when one comes.
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"</s>\": 1}, \"merges\": []}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal([0, 0], tokenizer.Encode("aa"));
+        Assert.Contains("\"ä\"", Assert.Throws<CorpusException>(() => tokenizer.Encode("aä")).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("a")]
+    [InlineData("^")]
+    [InlineData(" ")]
+    [InlineData("ab")]
+    public void Merging_a_long_run_takes_work_in_proportion_to_its_length(string unit)
+    {
+        foreach (int length in (int[])[100_000, 400_000])
+        {
+            PairMerges merges = new();
+            for (int rank = 0, left = unit[0], right = unit[^1]; rank < 12; rank++, left = right = 999 + rank)
+            {
+                merges.Add(left, right, rank, 1_000 + rank);
+            }
+
+            int[] symbols = [.. string.Concat(Enumerable.Repeat(unit, length / unit.Length)).Select(c => (int)c)];
+            int[] lengths = Enumerable.Repeat(1, symbols.Length).ToArray();
+            int count = merges.Merge(symbols, lengths);
+
+            Assert.Equal(length, lengths.Take(count).Sum());
+            Assert.InRange(count, 1, length / 1_000);
+            // A merge offers its two new neighbors, and there are fewer merges than symbols.
+            Assert.InRange(merges.Candidates, length / 2, 3L * length);
+        }
+    }
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void Four_times_the_text_takes_about_four_times_the_time()
+    {
+        string[] units = ["a", "^", " ", "\n", "e\u0301\u0323", "日本"];
+        foreach (string folder in (string[])["pretrained/gpt2", "pretrained/qwen2", "pretrained/llama", "pretrained/bert", "tokenizers/sentencepiece/bpe-byte-fallback", "tokenizers/sentencepiece/unigram-nfkc"])
+        {
+            RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+            foreach (string unit in units)
+            {
+                string small = string.Concat(Enumerable.Repeat(unit, 250_000 / unit.Length));
+                string large = string.Concat(Enumerable.Repeat(small, 4));
+                tokenizer.Encode(small);
+                double ratio = Seconds(large) / Seconds(small);
+                Assert.True(ratio < 12, $"{folder}, {unit}: {ratio:F1} times the time.");
+            }
+
+            double Seconds(string text)
+            {
+                long start = Stopwatch.GetTimestamp();
+                tokenizer.Encode(text);
+                return Stopwatch.GetElapsedTime(start).TotalSeconds + 0.01;
+            }
+        }
+    }
+
+    [Fact]
+    public void Marks_in_any_number_are_put_into_canonical_order()
+    {
+        // Classes 230, 220, 202, 1 and 230 again: equal ones keep their order.
+        char[] marks = ['\u0301', '\u0323', '\u0327', '\u0334', '\u0300'];
+        Dictionary<char, int> classes = new() { ['\u0301'] = 230, ['\u0323'] = 220, ['\u0327'] = 202, ['\u0334'] = 1, ['\u0300'] = 230 };
+        Random random = new(5);
+        foreach (int length in (int[])[3, 40, 400_000])
+        {
+            string run = string.Concat(Enumerable.Range(0, length).Select(_ => marks[random.Next(marks.Length)]));
+            Assert.Equal("x" + string.Concat(run.OrderBy(mark => classes[mark])) + "y", UnicodeForms.ToFormD($"x{run}y"));
+        }
+    }
+
+    [Fact]
+    public void WordPiece_of_any_continuing_prefix_gives_its_text_back()
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Case("23-wordpiece-other-prefix", "json"));
+        Assert.Equal([3, 4, 5, 6], tokenizer.Encode("hello world"));
+        Assert.Equal("hello world", tokenizer.Decode([3, 4, 5, 6]));
+        Assert.Equal("hello world", ((PretrainedTokenizer)tokenizer.Tokenizer).Decode([3, 4, 5, 6], skipSpecialTokens: true));
+    }
+
+    [Fact]
+    public void Of_a_line_that_comes_twice_in_vocab_txt_the_last_counts_and_ids_are_line_numbers()
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Case("24-vocab-duplicates", "vocab-txt"));
+        Assert.Equal([7, 6, 8], tokenizer.Encode("cat dog fish"));
+        Assert.Equal(9, tokenizer.VocabularySize);
+        Assert.True(tokenizer.IsSpecial(5));
+    }
+
+    [Fact]
+    public void What_a_llama_vocabulary_lacks_becomes_bytes()
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Case("25-llama-byte-fallback", "json"));
+        foreach (JsonElement row in Expected("25-llama-byte-fallback").EnumerateArray())
+        {
+            string text = row[0].GetString()!;
+            Assert.Equal(Ids(row[1]), tokenizer.Encode(text));
+            Assert.Equal(text, tokenizer.Decode(tokenizer.Encode(text)));
+        }
+    }
+
+    [Fact]
+    public void A_byte_order_mark_before_a_tokenizer_s_files_is_no_part_of_them()
+    {
+        Assert.NotEmpty(RetroTokenizer.Load(Case("51-json-bom", "tokenizer")).Encode("one"));
+        Assert.NotEmpty(RetroTokenizer.Load(Case("51-json-bom", "gpt2")).Encode("one"));
+
+        using TemporaryFolder folder = new();
+        folder.File("vocab.txt", "\uFEFFone\n[UNK]\n[CLS]\n[SEP]\n");
+        folder.File("tokenizer_config.json", "\uFEFF{\"do_lower_case\": false}");
+        Assert.Equal([0, 1], RetroTokenizer.Load(folder.Path).Encode("one One"));
+    }
+
+    [Theory]
+    [InlineData("wordpiece")]
+    [InlineData("gpt2")]
+    public void Line_ends_of_windows_change_no_id(string folder)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Case("52-vocab-crlf", folder));
+        Assert.All(Expected("52-vocab-crlf").GetProperty(folder).EnumerateArray().Chunk(2), row => Assert.Equal(Ids(row[1]), tokenizer.Encode(row[0].GetString()!)));
+    }
+
+    [Fact]
+    public void Added_tokens_swallow_white_space_and_are_sought_as_the_file_says()
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Case("56-added-strip-normalized", "json"));
+        Assert.All(Expected("56-added-strip-normalized").EnumerateArray(), row => Assert.Equal(Ids(row[1]), tokenizer.EncodeToIds(row[0].GetString()!)));
+    }
+
+    [Theory]
+    [InlineData("""{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never"}""", 0, " a")]
+    [InlineData("""{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}""", 1, "a")]
+    [InlineData("""{"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}""", 1, "a a")]
+    [InlineData("""{"type": "ByteLevel", "add_prefix_space": true}""", 1, "a a")]
+    [InlineData("""{"type": "ByteLevel", "add_prefix_space": false}""", 0, " a")]
+    public void A_text_begins_as_the_tokenizer_s_own_file_says(string preTokenizer, int leading, string text)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", $"{{\"pre_tokenizer\": {preTokenizer}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{\"</s>\": 0, \"a\": 1, \"▁\": 2, \"_\": 3, \"Ġ\": 4}}, \"merges\": [], \"unk_token\": \"</s>\"}}}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        int[] ids = tokenizer.Encode(text);
+        Assert.Equal(text, tokenizer.Decode(ids));
+        Assert.Equal(new string(' ', leading) + text, tokenizer.DecodeWithin(ids));
+    }
+
+    [Fact]
+    public void A_chat_template_is_no_part_of_a_tokenizer_s_identity_and_what_changes_ids_is()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("vocab.txt", "one\n[UNK]\n[CLS]\n[SEP]\n");
+        string Hash(string configuration)
+        {
+            folder.File("tokenizer_config.json", configuration);
+            return RetroTokenizer.Load(folder.Path).Hash;
+        }
+
+        string plain = Hash("{\"do_lower_case\": true}");
+        Assert.Equal(plain, Hash("{\"chat_template\": \"{{ messages }}\", \"do_lower_case\": true, \"model_max_length\": 512}"));
+        Assert.NotEqual(plain, Hash("{\"do_lower_case\": false}"));
+        Assert.NotEqual(plain, Hash("{\"do_lower_case\": true, \"strip_accents\": false}"));
+    }
+
+    [Theory]
+    [InlineData("pretrained/llama", 1, 2)]
+    [InlineData("pretrained/mistral", 1, 2)]
+    [InlineData("pretrained/gpt2", 0, 0)]
+    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback", 1, 2)]
+    public void A_document_begins_with_the_token_that_the_original_puts_there(string folder, int begin, int end)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+        Assert.Equal((begin, end), (tokenizer.BeginOfText, tokenizer.EndOfText));
+    }
+
+    private static string Word(Random random, int length, int letters = 26) => string.Concat(Enumerable.Range(0, length).Select(_ => (char)('a' + random.Next(letters))));
+
+    private static string Case(string name, string folder) => Path.Combine(Fixtures.Own, "cases", name, folder);
+
+    private static JsonElement Expected(string name)
+    {
+        using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Fixtures.Own, "cases", name, "expected.json")));
+        return document.RootElement.Clone();
+    }
+
+    private static int[] Ids(JsonElement element) => [.. element.EnumerateArray().Select(id => id.GetInt32())];
+}

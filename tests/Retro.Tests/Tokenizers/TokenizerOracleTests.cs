@@ -1,0 +1,106 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Tokenizers;
+
+/// <summary>Every <c>tokenizer.json</c> at hand against Hugging Face's own library (Tokenizers.DotNet), over random and hard text.</summary>
+public class TokenizerOracleTests(ITestOutputHelper output)
+{
+    [Fact]
+    public void Two_thousand_random_texts_give_the_other_library_s_ids_and_texts() => Compare(2_000, seed: 1);
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void A_hundred_thousand_random_texts_give_the_other_library_s_ids_and_texts() => Compare(100_000, seed: 2);
+
+    /// <summary>Kinds of files that no folder at hand is: each is written here.</summary>
+    [Theory]
+    [InlineData("a merge twice", """{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4}, "merges": ["a b", "b c", "a b"], "unk_token": "c"}}""")]
+    [InlineData("bytes missing, with an unknown token", """{"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true}, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "Ġ": 2, "aa": 3}, "merges": ["a a"], "unk_token": "?"}}""")]
+    [InlineData("bytes missing, unknown ones in one", """{"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true}, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "Ġ": 2, "aa": 3}, "merges": ["a a"], "unk_token": "?", "fuse_unk": true}}""")]
+    [InlineData("words alone", """{"added_tokens": [{"id": 2, "content": "the", "single_word": true, "special": false}, {"id": 3, "content": "of", "single_word": true, "lstrip": true, "rstrip": true, "special": false}, {"id": 4, "content": "12", "single_word": true, "special": true}], "model": {"type": "BPE", "vocab": {"a": 0, "?": 1}, "merges": [], "unk_token": "?", "fuse_unk": true}}""")]
+    [InlineData("one within another", """{"added_tokens": [{"id": 2, "content": "aa", "special": false}, {"id": 3, "content": "aaaaa", "special": true}, {"id": 4, "content": "he ", "special": false}, {"id": 5, "content": "e o", "special": false}, {"id": 6, "content": " the of", "special": false}], "model": {"type": "BPE", "vocab": {"a": 0, "?": 1}, "merges": [], "unk_token": "?"}}""")]
+    [InlineData("short words", """{"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true}, "pre_tokenizer": {"type": "BertPreTokenizer"}, "decoder": {"type": "WordPiece", "prefix": "@@", "cleanup": true}, "model": {"type": "WordPiece", "vocab": {"?": 0, "a": 1, "@@a": 2, "𝐀": 3, "@@𝐀": 4, "the": 5, "@@aaaa": 6}, "unk_token": "?", "continuing_subword_prefix": "@@", "max_input_chars_per_word": 6}}""")]
+    public void A_file_of_this_kind_gives_the_other_library_s_ids_and_texts(string kind, string json)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", json);
+        List<string> differences = Differences(folder.Path, 1_000, 5);
+        Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
+    }
+
+    private void Compare(int count, int seed)
+    {
+        string[] folders = [.. new[] { Path.Combine(Fixtures.Shared, "pretrained"), Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Own, "cases") }
+            .Where(Directory.Exists)
+            .SelectMany(root => Directory.EnumerateFiles(root, "tokenizer.json", SearchOption.AllDirectories))
+            .Where(file => !file.Contains("-missing-bytes", StringComparison.Ordinal) && !file.Contains("-json-bom", StringComparison.Ordinal))
+            .Select(file => Path.GetDirectoryName(file)!).Order(StringComparer.Ordinal)];
+        List<string> all = [];
+        for (int i = 0; i < folders.Length; i++)
+        {
+            int share = (count / folders.Length) + (i < count % folders.Length ? 1 : 0);
+            List<string> differences = Differences(folders[i], share, seed + i);
+            output.WriteLine($"{Path.GetRelativePath(Fixtures.Root, folders[i])}: {share} texts, {differences.Count} differences");
+            all.AddRange(differences.Take(5));
+        }
+
+        Assert.True(folders.Length >= 5, "Hardly a folder holds a tokenizer.json.");
+        Assert.True(all.Count == 0, string.Join('\n', all));
+    }
+
+    private static List<string> Differences(string folder, int count, int seed)
+    {
+        string file = Path.Combine(folder, "tokenizer.json");
+        JsonNode root = JsonNode.Parse(File.ReadAllText(file))!;
+        // Padding and truncation are no part of a tokenizer here.
+        root["padding"] = null;
+        root["truncation"] = null;
+        root["version"] = "1.0";
+        foreach (JsonNode? token in root["added_tokens"] as JsonArray ?? [])
+        {
+            // What may be left out here has to be said there.
+            foreach (string flag in (string[])["single_word", "lstrip", "rstrip", "normalized"])
+            {
+                token![flag] ??= flag == "normalized" && !(bool)token["special"]!;
+            }
+        }
+
+        using TemporaryFolder copy = new();
+        using global::Tokenizers.DotNet.Tokenizer? theirs = Open(copy.File("tokenizer.json", root.ToJsonString()));
+        PretrainedTokenizer ours = PretrainedTokenizer.Load(folder);
+        string[] pieces = [.. root["model"]!["vocab"]!.AsObject().Select(entry => entry.Key), .. (root["added_tokens"] as JsonArray ?? []).Select(token => (string)token!["content"]!)];
+        OracleTexts texts = new(seed, pieces);
+        List<string> differences = [];
+        for (int i = 0; i < count; i++)
+        {
+            string text = texts.Next();
+            int[] expected = [.. theirs.Encode(text).Select(id => (int)id)];
+            int[] actual = [.. ours.EncodeWithSpecialTokens(text)];
+            if (!expected.AsSpan().SequenceEqual(actual))
+            {
+                differences.Add($"{folder}: {JsonSerializer.Serialize(text)}\n  expected {string.Join(' ', expected)}\n  got      {string.Join(' ', actual)}");
+            }
+            else if (expected.Length > 0 && theirs.Decode([.. expected.Select(id => (uint)id)]) is { } decoded && decoded != ours.Decode(expected, skipSpecialTokens: true))
+            {
+                differences.Add($"{folder}: {string.Join(' ', expected)}\n  expected {JsonSerializer.Serialize(decoded)}\n  got      {JsonSerializer.Serialize(ours.Decode(expected, skipSpecialTokens: true))}");
+            }
+        }
+
+        return differences;
+    }
+
+    private static global::Tokenizers.DotNet.Tokenizer Open(string file)
+    {
+        try
+        {
+            return new(vocabPath: file);
+        }
+        catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or TypeInitializationException)
+        {
+            Assert.Skip($"The native library of Tokenizers.DotNet does not load on this machine: {exception.Message}");
+            throw;
+        }
+    }
+}
