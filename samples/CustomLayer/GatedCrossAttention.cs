@@ -5,39 +5,26 @@ using static TorchSharp.torch;
 
 namespace CustomLayer;
 
-/// <summary>
-/// A layer of one's own around one of Retro's: chunked cross-attention whose output passes a gate, tanh(a · x + b) for every channel of every position.
-/// The gate starts closed (a = b = 0), so that a fresh layer changes nothing; the model learns where reading the neighbors pays.
-/// </summary>
-public sealed class GatedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
+/// <summary>Chunked cross-attention behind a gate, tanh(a · x + b) for every channel: closed at first, so that a fresh layer changes nothing; the model learns where reading the neighbors pays.</summary>
+public sealed class GatedCrossAttention : ChunkedCrossAttention
 {
-    // Fields are what TorchSharp registers, under their names: "attention.q.weight", "slope", "offset".
-    private readonly ChunkedCrossAttention attention;
-    private readonly Parameter slope;
-    private readonly Parameter offset;
+    // A number that lives as long as the program; x + y would make one that a collection on another thread can free (README, Threads).
+    private static readonly Scalar s_one = 1.ToScalar();
+    private readonly Parameter _slope, _offset;
 
     /// <summary>Makes a layer with a closed gate.</summary>
-    public GatedCrossAttention(RetroConfig config)
-        : base(nameof(GatedCrossAttention))
+    public GatedCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : base(config, dtype, device)
     {
-        attention = new(config);
-        slope = new(zeros(config.Width));
-        offset = new(zeros(config.Width));
-        RegisterComponents();
+        register_parameter("slope", _slope = new(zeros(config.Width, dtype, device)));
+        register_parameter("offset", _offset = new(zeros(config.Width, dtype, device)));
     }
 
-    /// <summary>Reads the neighbors through the gate.</summary>
-    /// <param name="x">[B, T, D], the states after self-attention.</param>
-    /// <param name="encoded">[B, C, K, R, E], the encoded neighbors.</param>
-    /// <param name="plan">From <see cref="AttentionPlan.ChunkedCross"/>.</param>
-    /// <returns>[B, T, D].</returns>
-    public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        Tensor gate = Gate(x);
-        return (gate * attention.call(x, encoded, plan)).MoveToOuterDisposeScope();
-    }
+    /// <summary>Whole sequences: training and evaluation.</summary>
+    public override Tensor forward(Tensor x, Tensor encoded, AttentionPlan plan) => Gate(x) * base.forward(x, encoded, plan);
 
-    /// <summary>How far the gate is open, between -1 and 1. [B, T, D] to [B, T, D].</summary>
-    public Tensor Gate(Tensor x) => offset.addcmul(x, slope, Number.One).tanh();
+    /// <summary>One token more: generation with caches.</summary>
+    public override Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan) => Gate(x) * base.Step(x, cache, plan);
+
+    private Tensor Gate(Tensor x) => _offset.addcmul(x, _slope, s_one).tanh(); // [B, T, D]
 }

@@ -1,40 +1,49 @@
-using System.Globalization;
 using CustomLayer;
 using Retro;
+using Retro.Checkpoints;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Generation;
 using Retro.Modeling;
-using Retro.Optimization;
+using Retro.Search;
+using Retro.Tokenizers;
 using Retro.Training;
-using TorchSharp;
-using static TorchSharp.torch;
 
+// Builds a database of <corpus>, and trains, saves, loads, measures and generates with a model whose cross-attention is one's own.
+(string folder, Corpus corpus) = (Path.GetFullPath("custom-layer"), Corpus.Open(args.FirstOrDefault() ?? "docs"));
 try
 {
-    TorchLibrary.Require(); // TorchSharp itself is used here before anything of Retro
+    TorchLibrary.Require();
+    LayerFactory layers = new() { CrossAttention = (config, dtype, device) => new GatedCrossAttention(config, dtype, device) };
+    List<Document> texts = [.. corpus.Documents()], held = [.. texts.Where((_, i) => i % 8 == 0)], known = [.. texts.Except(held)];
+    BpeTrainer.Train(known.Select(text => text.Text), 512, Path.Combine(folder, "tokenizer"));
+    RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(folder, "tokenizer"));
+    ChunkDatabaseOptions chunks = new() { ChunkLength = RetroConfig.Tiny.Retrieval!.ChunkLength, StartOver = true };
+    using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), known, tokenizer, chunks);
+    using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, chunks);
+    SearchStages.BuildKeywordIndex(database);
+    using Bm25Index words = SearchStages.OpenKeywordIndex(database);
+    KeywordNeighborSource source = new(database, words);
+    using NeighborTable neighbors = SearchStages.BuildNeighbors(database, source), answers = SearchStages.BuildNeighbors(heldOut, source);
+    using (RetroModel fresh = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize }, layers: layers))
+    using (Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 200, WarmupSteps = 20 }))
+    {
+        trainer.Run(new WindowSampler(database, new() { Tokens = 128, RetrievedLength = 32 }, neighbors));
+        Checkpoint.Save(Path.Combine(folder, "model"), fresh);
+    }
+
+    using RetroModel model = Checkpoint.Load(Path.Combine(folder, "model"), new() { Layers = layers });
+    Console.WriteLine($"bits per byte: {BitsPerByte.Measure(model, heldOut).Value:0.000} off, {BitsPerByte.Measure(model, heldOut, answers, database).Value:0.000} on");
+    await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync(held[0].Text[..40], new() { MaximumNewTokens = 60 }))
+    {
+        Console.Write(piece.Text + string.Concat(piece.Retrieved?.Neighbors.Select(neighbor => $" [{neighbor.Title}]") ?? []));
+    }
+
+    return 0;
 }
-catch (TorchLibraryException missing)
+catch (RetroException fault)
 {
-    Console.Error.WriteLine(missing.Message);
+    Console.Error.WriteLine(fault.Message);
     return 1;
 }
-
-int steps = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : 150;
-RetroConfig config = RetroConfig.Tiny with { VocabularySize = 64, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 8, RetrievedLength = 16 } };
-manual_seed(1);
-using GatedRetro model = new(config);
-using RetroOptimizer optimizer = new(model.named_parameters());
-Console.WriteLine($"Chance is {Math.Log(config.VocabularySize):F3} nats a token; the neighbors tell every one of them.");
-for (int step = 1; step <= steps; step++)
-{
-    using DisposeScope scope = NewDisposeScope();
-    (Tensor tokens, Tensor neighbors, Tensor valid) = CopyTask.Draw(config, 8, 4);
-    Tensor loss = CopyTask.Loss(config, model.call(tokens, neighbors, valid), tokens);
-    loss.backward();
-    optimizer.Step(1e-2);
-    if (step == 1 || step % 25 == 0)
-    {
-        double open = model.Cross.get_parameter("offset")!.abs().mean().item<float>();
-        Console.WriteLine($"step {step,4}: loss {loss.item<float>():F3}, gate opened by {open:F3} on average");
-    }
-}
-
-return 0;

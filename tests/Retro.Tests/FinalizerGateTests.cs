@@ -108,7 +108,7 @@ public class FinalizerGateTests
 
         hooked.Layers[1].FeedForward.register_forward_hook((_, _, y) => y);
         added.register_module("other", nn.GELU());
-        using CustomLayer.GatedRetro other = new(s_config);
+        using CustomLayer.GatedCrossAttention other = new(s_config);
 
         Assert.True(FinalizerGate.IsNeededFor(hooked));
         Assert.True(FinalizerGate.IsNeededFor(added));

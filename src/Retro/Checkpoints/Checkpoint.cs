@@ -39,10 +39,12 @@ public static class Checkpoint
         RetroConfig config = LoadConfig(folder);
         options ??= new();
         using WeightFiles weights = WeightFiles.Open(folder);
-        Check(folder, config, weights, options.Strict);
-        RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device);
+        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add is known only when they are there.
+        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict, extra: options.Layers is not null);
+        RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
         try
         {
+            Check(folder, Shapes(model), weights, options.Strict);
             Copy(folder, model, weights, options.RequireFinite);
             return model;
         }
@@ -63,7 +65,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         using WeightFiles weights = WeightFiles.Open(folder);
-        Check(folder, model.Config, weights, options.Strict);
+        Check(folder, Shapes(model), weights, options.Strict);
         Copy(folder, model, weights, options.RequireFinite);
     }
 
@@ -163,34 +165,36 @@ public static class Checkpoint
 
     private static string ShardName(int number, int count) => string.Create(CultureInfo.InvariantCulture, $"model-{number:D5}-of-{count:D5}.safetensors");
 
-    private static void Check(string folder, RetroConfig config, WeightFiles weights, bool strict)
+    private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
+        => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
+
+    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFiles weights, bool strict, bool extra = false)
     {
-        Dictionary<string, ParameterShape> expected = config.Parameters().ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
         List<string> faults = [];
-        foreach (ParameterShape parameter in expected.Values)
+        foreach ((string name, IReadOnlyList<long> shape) in expected)
         {
-            if (!weights.Contains(parameter.Name))
+            if (!weights.Contains(name))
             {
                 if (strict)
                 {
-                    faults.Add($"missing: {parameter.Name} [{string.Join(", ", parameter.Shape)}]");
+                    faults.Add($"missing: {name} [{string.Join(", ", shape)}]");
                 }
 
                 continue;
             }
 
-            SafetensorsEntry entry = weights.FileOf(parameter.Name).Entry(parameter.Name);
-            if (!entry.Dimensions.SequenceEqual(parameter.Shape.Select(size => (ulong)size)))
+            SafetensorsEntry entry = weights.FileOf(name).Entry(name);
+            if (!entry.Dimensions.SequenceEqual(shape.Select(size => (ulong)size)))
             {
-                faults.Add($"shape: {parameter.Name} has to be [{string.Join(", ", parameter.Shape)}], is [{string.Join(", ", entry.Dimensions)}]");
+                faults.Add($"shape: {name} has to be [{string.Join(", ", shape)}], is [{string.Join(", ", entry.Dimensions)}]");
             }
             else if (SafetensorsTypes.ToScalarType(entry.Dtype) is not (ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16))
             {
-                faults.Add($"type: {parameter.Name} is {entry.Dtype}, not F64, F32, BF16 or F16");
+                faults.Add($"type: {name} is {entry.Dtype}, not F64, F32, BF16 or F16");
             }
         }
 
-        if (strict)
+        if (strict && !extra)
         {
             faults.AddRange(weights.Entries.Where(entry => !expected.ContainsKey(entry.Name)).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
         }
@@ -207,7 +211,7 @@ public static class Checkpoint
         using IDisposable noGrad = no_grad();
         if (requireFinite)
         {
-            string[] faulty = [.. model.Config.Parameters().Select(parameter => parameter.Name).Where(weights.Contains).Where(name => !IsFinite(weights, name))];
+            string[] faulty = [.. model.named_parameters().Select(pair => pair.name).Where(weights.Contains).Where(name => !IsFinite(weights, name))];
             if (faulty.Length > 0)
             {
                 throw new CheckpointException($"The weights of '{folder}' hold values that are not finite, in {string.Join(", ", faulty)}; the training that wrote them had diverged. Load an earlier checkpoint.");

@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -18,6 +19,9 @@ public sealed record CheckpointLoadOptions
 
     /// <summary>Device of the model; null: the CPU. Default null.</summary>
     public Device? Device { get; init; }
+
+    /// <summary>Makes the model's branches where they are of one's own; null: Retro's. Default null.</summary>
+    public LayerFactory? Layers { get; init; }
 
     /// <summary>Whether missing and extra tensors are a fault. Default true. Where false, missing ones keep their fresh values; another shape is a fault either way.</summary>
     public bool Strict { get; init; } = true;

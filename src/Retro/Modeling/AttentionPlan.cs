@@ -18,26 +18,28 @@ public sealed class AttentionPlan
     }
 
     /// <summary>Which keys may be seen: added to the logits, [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>.</summary>
-    internal Tensor? Mask { get; private init; }
+    public Tensor? Mask { get; private init; }
 
     /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
-    internal bool IsCausal { get; private init; }
+    public bool IsCausal { get; private init; }
 
-    internal RotaryTable? QueryRotation { get; private init; }
+    /// <summary>Turns the queries; null where positions are not rotary.</summary>
+    public RotaryTable? QueryRotation { get; private init; }
 
-    internal RotaryTable? KeyRotation { get; private init; }
+    /// <summary>Turns the keys; null where positions are not rotary.</summary>
+    public RotaryTable? KeyRotation { get; private init; }
 
     /// <summary>Sinusoids of the distances, [W, width]; Transformer-XL positions alone.</summary>
-    internal Tensor? Sinusoids { get; private init; }
+    public Tensor? Sinusoids { get; private init; }
 
-    /// <summary>Row of the position scores for each pair of a single query and a key, [N, L], where rows of the batch differ; null: <see cref="RelativePositions.Align"/> is used.</summary>
-    internal Tensor? DistanceRows { get; private init; }
+    /// <summary>Row of the position scores for each pair of a single query and a key, [N, L], where rows of the batch differ; null: the pairs are aligned by their distance.</summary>
+    public Tensor? DistanceRows { get; private init; }
 
     /// <summary>Queries that have a key at all, [N, A, 1] of zeros and ones; null: all have.</summary>
-    internal Tensor? HasKey { get; private init; }
+    public Tensor? HasKey { get; private init; }
 
     /// <summary>Retrieved tokens that hold something, [N, K, R, 1] of zeros and ones; null: all do. Shifted keys alone read it.</summary>
-    internal Tensor? ValidTokens { get; private init; }
+    public Tensor? ValidTokens { get; private init; }
 
     /// <summary>Plans decoder self-attention over whole sequences.</summary>
     /// <param name="config">The model's configuration.</param>

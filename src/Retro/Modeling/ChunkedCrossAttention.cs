@@ -6,8 +6,9 @@ namespace Retro.Modeling;
 /// <summary>
 /// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded neighbors of chunk
 /// e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get exactly zero.
+/// A branch of one's own derives from it, overrides <see cref="forward"/> and <see cref="Step"/> alike, and registers what parameters it adds; see <see cref="LayerFactory"/>.
 /// </summary>
-public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
+public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
     private readonly AttentionParts _parts;
     private readonly RetroConfig _config;
@@ -80,9 +81,15 @@ public sealed class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         return (rotation is null ? keys : rotation.Rotate(keys), values);
     }
 
-    /// <summary>Attends with one new token per row to cached keys and values. [B, 1, D] to [B, 1, D].</summary>
-    internal Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan)
+    /// <summary>Attends with one new token per row, to the keys and values of each row's last complete chunk.</summary>
+    /// <param name="x">[B, 1, D], the states after self-attention.</param>
+    /// <param name="cache">Keys and values of the rows.</param>
+    /// <param name="plan">What the step's positions and missing neighbors make of it.</param>
+    /// <returns>[B, 1, D]: what <see cref="forward"/> gives at that position.</returns>
+    public virtual Tensor Step(Tensor x, CrossAttentionCache cache, AttentionPlan plan)
     {
+        ArgumentNullException.ThrowIfNull(cache);
+        ArgumentNullException.ThrowIfNull(plan);
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
         Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);

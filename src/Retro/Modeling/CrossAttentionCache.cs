@@ -4,43 +4,49 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>Keys and values of one chunked cross-attention, [H, B, K·R, S]: those of each row's last complete chunk, made once per chunk. Earlier chunks are never read again.</summary>
-internal sealed class CrossAttentionCache(RetroConfig config) : IDisposable
+public sealed class CrossAttentionCache : IDisposable
 {
+    private readonly RetroConfig _config;
     private Tensor? _keys;
     private Tensor? _values;
     private Tensor? _distances;
 
+    internal CrossAttentionCache(RetroConfig config) => _config = config;
+
+    /// <summary>[H, B, K·R, S], rotated; null before a neighbor was read.</summary>
     public Tensor? Keys => _keys;
 
+    /// <summary>[H, B, K·R, S]; null before a neighbor was read.</summary>
     public Tensor? Values => _values;
 
-    public long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
+    internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
 
     /// <summary>Stores keys and values [H, n, K·R, S] of the rows [n].</summary>
-    public void Write(Tensor rows, long batch, Tensor keys, Tensor values)
+    internal void Write(Tensor rows, long batch, Tensor keys, Tensor values)
     {
         Write(ref _keys, rows, batch, keys);
         Write(ref _values, rows, batch, values);
     }
 
     /// <summary>Projected sinusoids of the distances 2M − 2 down, [H, S, W]; null where positions are not Transformer-XL's.</summary>
-    public Tensor? Distances(AttentionParts parts, ScalarType dtype, Device device)
+    internal Tensor? Distances(AttentionParts parts, ScalarType dtype, Device device)
     {
-        if (_distances is null && config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
+        if (_distances is null && _config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
         {
             using DisposeScope scope = NewDisposeScope();
-            DecodingCache.Replace(ref _distances, parts.ProjectDistances(AttentionPlan.CrossSinusoids(config, dtype, device)!).contiguous());
+            DecodingCache.Replace(ref _distances, parts.ProjectDistances(AttentionPlan.CrossSinusoids(_config, dtype, device)!).contiguous());
         }
 
         return _distances;
     }
 
-    public void SelectRows(Tensor rows)
+    internal void SelectRows(Tensor rows)
     {
         DecodingCache.SelectRows(ref _keys, rows);
         DecodingCache.SelectRows(ref _values, rows);
     }
 
+    /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {
         _keys?.Dispose();

@@ -14,23 +14,25 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="number">Its number, from 1.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
-    public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(DecoderLayer)))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Layers);
+        layers ??= new();
         _parallel = config.ParallelResidual;
         _dropout = config.Dropout;
         register_module("attn", SelfAttention = new(config, dtype, device));
         if (config.CrossAttends(number))
         {
-            register_module("cca", CrossAttention = new(config, dtype, device));
+            register_module("cca", CrossAttention = layers.CrossAttention(config, dtype, device));
         }
 
-        register_module("ffw", FeedForward = new(config, encoder: false, dtype, device));
+        register_module("ffw", FeedForward = layers.FeedForward(config, dtype, device));
     }
 
     /// <summary>The self-attention branch.</summary>

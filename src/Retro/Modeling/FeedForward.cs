@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>The feed-forward branch, norm included and residual excluded: down(activation(up(norm(x)))), or down(activation(gate) · up) where gated.</summary>
-public sealed class FeedForward : nn.Module<Tensor, Tensor>
+public class FeedForward : nn.Module<Tensor, Tensor>
 {
     private readonly Normalization _norm;
     private readonly Linear? _gate;

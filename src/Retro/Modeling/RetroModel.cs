@@ -21,8 +21,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="config">The configuration.</param>
     /// <param name="dtype">Type of the parameters, in which the model computes: float32, float64 or bfloat16.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
-    public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(RetroModel)))
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -41,7 +42,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         _layers = new DecoderLayer[config.Layers];
         for (int i = 0; i < _layers.Length; i++)
         {
-            _layers[i] = new DecoderLayer(config, i + 1, dtype, device);
+            _layers[i] = new DecoderLayer(config, i + 1, dtype, device, layers);
         }
 
         _norm = new(config.Norm, config.Width, config.NormEpsilon, dtype, device);

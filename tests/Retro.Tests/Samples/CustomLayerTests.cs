@@ -1,16 +1,29 @@
 using CustomLayer;
+using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Tests.Build;
 using Retro.Tests.Modeling;
+using Retro.Tests.Training;
+using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Samples;
 
-/// <summary>How a layer of one's own is tested: shapes, what it does when fresh, its gradients, and that it learns beside Retro's.</summary>
-public class CustomLayerTests
+/// <summary>How a layer of one's own is tested: shapes, what it does when fresh, its gradients, its caches, and that a model with it is trained, saved, loaded and resumed.</summary>
+public sealed class CustomLayerTests : IDisposable
 {
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with { VocabularySize = 32, Width = 16, HeadSize = 8, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8 } } };
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with
+    {
+        VocabularySize = 32, Width = 16, HeadSize = 8,
+        Retrieval = RetroConfig.Tiny.Retrieval! with { Neighbors = 1, ChunkLength = 4, RetrievedLength = 8, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8 } },
+    };
+
+    private static readonly LayerFactory s_layers = new() { CrossAttention = (config, dtype, device) => new GatedCrossAttention(config, dtype, device) };
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
 
     [Fact]
     public void A_fresh_gate_is_closed_and_changes_nothing()
@@ -26,30 +39,26 @@ public class CustomLayerTests
     }
 
     [Fact]
-    public void Its_parameters_and_those_of_the_layer_inside_are_found_by_name()
+    public void Its_parameters_stand_beside_those_of_the_layer_that_it_derives_from()
     {
-        using GatedRetro model = new(s_config);
+        using RetroModel model = new(s_config, layers: s_layers), plain = new(s_config);
 
         string[] names = [.. model.named_parameters().Select(item => item.name)];
 
-        Assert.Contains("cross.slope", names);
-        Assert.Contains("cross.offset", names);
-        Assert.Contains("cross.attention.q.weight", names);
-        Assert.Contains("encoder.1.cross.k.weight", names);
+        Assert.Equal(["decoder.2.cca.offset", "decoder.2.cca.slope", "decoder.3.cca.offset", "decoder.3.cca.slope"], names.Except(plain.named_parameters().Select(item => item.name)).Order(StringComparer.Ordinal));
         Assert.Equal(names.Length, names.Distinct().Count());
     }
 
     [Theory]
     [InlineData("slope")]
     [InlineData("offset")]
-    [InlineData("attention.o.weight")]
+    [InlineData("o.weight")]
     public void Gradients_are_those_of_finite_differences(string name)
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(3);
-        using GatedCrossAttention layer = new(s_config);
+        using GatedCrossAttention layer = new(s_config, ScalarType.Float64);
         ModelCase.Randomize(layer);
-        layer.to(ScalarType.Float64);
         Tensor x = randn([1, 9, 16], ScalarType.Float64), encoded = randn([1, 2, 2, 8, 16], ScalarType.Float64);
         AttentionPlan plan = AttentionPlan.ChunkedCross(s_config, 9, 2, 2, null, ScalarType.Float64, CPU);
         Parameter parameter = layer.named_parameters().Single(item => item.name == name).parameter;
@@ -71,25 +80,77 @@ public class CustomLayerTests
     }
 
     [Fact]
-    public void A_few_steps_of_training_open_the_gate_and_lower_the_loss()
+    public void Decoding_with_caches_equals_the_full_pass()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using RetroModel model = new(s_config, ScalarType.Float64, layers: s_layers);
+        ModelCase.Randomize(model);
+        model.eval();
+        const int Length = 14;
+        Tensor tokens = ModelCase.Tokens(s_config, 1, Length), neighbors = randint(s_config.VocabularySize, [1, 3, 1, 8], ScalarType.Int64);
+        Tensor full = model.call(tokens, neighbors, null);
+        using DecodingCache cache = model.NewCache(1, Length);
+        for (int t = 0; t < Length; t++)
+        {
+            bool completes = (t + 1) % 4 == 0;
+            Tensor logits = t == 0
+                ? model.Prefill(cache, tokens.narrow(1, 0, 1))
+                : model.Step(cache, tokens.select(1, t), completes ? neighbors.select(1, ((t + 1) / 4) - 1) : null);
+            Assert.InRange(ModelCase.Distance(logits, full.select(1, t)), 0, 1e-12);
+        }
+    }
+
+    [Fact]
+    public void A_model_with_it_is_trained_saved_loaded_and_resumed_and_says_so_where_the_layer_is_not_given()
     {
         manual_seed(5);
-        using GatedRetro model = new(s_config);
-        using optim.Optimizer optimizer = optim.AdamW(model.parameters(), 1e-2);
+        CopyingData data = new(s_config, 4, 4, seed: 1);
+        TrainingOptions options = new() { Steps = 60, WarmupSteps = 5, LearningRate = 1e-2, CheckpointFolder = _folder.Path };
+        using RetroModel model = new(s_config, layers: s_layers);
         List<double> losses = [];
-        for (int step = 0; step < 60; step++)
+        using (Trainer trainer = new(model, options))
         {
-            using DisposeScope scope = NewDisposeScope();
-            (Tensor tokens, Tensor neighbors, Tensor valid) = CopyTask.Draw(s_config, 8, 4);
-            optimizer.zero_grad();
-            Tensor loss = CopyTask.Loss(s_config, model.call(tokens, neighbors, valid), tokens);
-            loss.backward();
-            optimizer.step();
-            losses.Add(loss.ToDouble());
+            trainer.Run(data, new Reports(step => losses.Add(step.Loss)));
         }
 
         // Tokens are random, so that nothing but the neighbors can bring the loss below the logarithm of the vocabulary.
         Assert.InRange(losses.TakeLast(5).Average(), 0, Math.Log(s_config.VocabularySize) - 0.1);
-        Assert.True(model.Cross.get_parameter("offset")!.abs().max().ToDouble() > 0);
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
+        Assert.Equal(model.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))), loaded.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))));
+        Assert.Contains("extra: decoder.2.cca.offset", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        using Trainer resumed = new(loaded, options with { Steps = 61 });
+        resumed.Load(_folder.Path);
+        resumed.Run(data);
+        Assert.Equal(61, resumed.StepsDone);
+    }
+
+    [Fact]
+    public void The_sample_trains_saves_measures_and_generates_with_sources()
+    {
+        string[] places = ["Ardnamur", "Bell", "Corran", "Duncans", "Eilean", "Fidra", "Girdle", "Hoy"];
+        for (int i = 0; i < 32; i++)
+        {
+            string place = places[i % places.Length];
+            _folder.File($"docs/{i}.txt", string.Concat(Enumerable.Repeat($"The lighthouse at {place} was built in {1800 + i} and stands on the northern cape. Its lamp is seen from {10 + i} miles. ", 8)));
+        }
+
+        string configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+        string program = Path.Combine(Fixtures.Root, "samples", "CustomLayer", "bin", configuration, "net10.0", "CustomLayer.dll");
+
+        (int exitCode, string output) = Tool.Run("dotnet", _folder.Path, program, Path.Combine(_folder.Path, "docs"));
+
+        Assert.True(exitCode == 0, output);
+        Assert.Matches(@"bits per byte: \d\.\d{3} off, \d\.\d{3} on", output);
+        Assert.Matches(@"\[\d+\]", output);
+        Assert.True(File.Exists(Path.Combine(_folder.Path, "custom-layer", "model", "model.safetensors")));
+        (exitCode, output) = Tool.Run("dotnet", _folder.Path, program, Path.Combine(_folder.Path, "nowhere"));
+        Assert.Equal(1, exitCode);
+        Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
+    }
+
+    private sealed class Reports(Action<TrainingProgress> action) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => action(value);
     }
 }

@@ -1,0 +1,14 @@
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>Makes branches of a decoder's layers, where one's own are to take the place of Retro's: derive from the branch, override what it computes, and name the new one here.</summary>
+/// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again.</remarks>
+public sealed record LayerFactory
+{
+    /// <summary>Makes the chunked cross-attention of a layer. Default: <see cref="ChunkedCrossAttention"/>.</summary>
+    public Func<RetroConfig, ScalarType, Device?, ChunkedCrossAttention> CrossAttention { get; init; } = (config, dtype, device) => new(config, dtype, device);
+
+    /// <summary>Makes the feed-forward branch of a layer. Default: <see cref="Modeling.FeedForward"/>.</summary>
+    public Func<RetroConfig, ScalarType, Device?, FeedForward> FeedForward { get; init; } = (config, dtype, device) => new(config, encoder: false, dtype, device);
+}
