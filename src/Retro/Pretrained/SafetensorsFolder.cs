@@ -137,7 +137,7 @@ internal sealed class SafetensorsFolder : StoredWeights
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using JsonDocument document = TokenizerFiles.Json(File.ReadAllBytes(path));
             if (document.RootElement.ValueKind == JsonValueKind.Object && document.RootElement.TryGetProperty("weight_map", out JsonElement map) && map.ValueKind == JsonValueKind.Object
                 && map.EnumerateObject().Any() && map.EnumerateObject().All(entry => entry.Value.ValueKind == JsonValueKind.String))
             {

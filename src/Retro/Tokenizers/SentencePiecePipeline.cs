@@ -79,8 +79,16 @@ internal sealed class SentencePiecePipeline : TextPipeline
         normalized = _normalization.Normalize(text);
         List<EncodedToken> tokens = [];
         Span<byte> utf8 = stackalloc byte[12];
-        foreach (Cut cut in _cutter.Cut(normalized))
+        List<Cut> cuts = _cutter.Cut(normalized);
+        for (int i = 0; i < cuts.Count; i++)
         {
+            Cut cut = cuts[i];
+            while (!_model.ByteFallback && cut.Id == _model.UnknownId && i + 1 < cuts.Count && cuts[i + 1].Id == _model.UnknownId)
+            {
+                // Unknown characters in a row are one unknown token.
+                cut = cut with { Length = cut.Length + cuts[++i].Length };
+            }
+
             string piece = normalized.Substring(cut.Begin, cut.Length);
             Range offset = cut.Begin..(cut.Begin + cut.Length);
             if (cut.Id != _model.UnknownId)
@@ -93,12 +101,6 @@ internal sealed class SentencePiecePipeline : TextPipeline
                 {
                     tokens.Add(new EncodedToken(_bytes[value], _model.Pieces[_bytes[value]].Text, offset));
                 }
-            }
-            else if (tokens.Count > 0 && tokens[^1].Id == _model.UnknownId)
-            {
-                // Unknown characters in a row are one unknown token.
-                EncodedToken run = tokens[^1];
-                tokens[^1] = new EncodedToken(run.Id, run.Value + piece, run.Offset.Start..offset.End);
             }
             else
             {

@@ -169,6 +169,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             ($"tokenizer hash {TestDatabases.Bytes.Hash} there", "other asked", TestDatabases.Bytes with { Hash = "other" }, Options),
             ("vocabulary size 257 there", "300 asked", TestDatabases.Bytes with { VocabularySize = 300 }, Options),
             ("end-of-text token 256 there", "0 asked", TestDatabases.Bytes with { EndOfText = 0 }, Options),
+            ("begin-of-text token 256 there", "1 asked", TestDatabases.Bytes with { BeginOfText = 1 }, Options),
         ];
         foreach ((string expected, string asked, TokenizerFacts facts, ChunkDatabaseOptions options) in cases)
         {

@@ -1,5 +1,6 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Tokenizers;
 
 namespace Retro.Tests.Database;
 
@@ -51,6 +52,30 @@ public sealed class ChunkDatabaseTests : IDisposable
 
         Assert.Equal(chunk, database.ChunkCount);
         Assert.Equal(kept.Sum(document => document.Text.Length + 2L), database.Manifest.TokenCount);
+    }
+
+    [Theory]
+    [InlineData("pretrained/llama")]
+    [InlineData("pretrained/mistral")]
+    [InlineData("pretrained/qwen2")]
+    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback")]
+    public void Documents_begin_as_the_tokenizer_s_template_says_and_end_with_the_end_of_text(string folder)
+    {
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+        PretrainedTokenizer original = (PretrainedTokenizer)tokenizer.Tokenizer;
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder("begin"), TestDatabases.Documents(5), tokenizer, new ChunkDatabaseOptions { ChunkLength = 8 });
+        DocumentEntry entry = database.Documents[0];
+        List<int> tokens = [];
+        for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
+        {
+            tokens.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
+        }
+
+        // The original's own template, without the end that a SentencePiece file names besides.
+        IEnumerable<int> template = original.EncodeWithSpecialTokens(TestDatabases.Documents(5)[0].Text);
+        int[] expected = [.. template.First() == tokenizer.BeginOfText ? [] : (int[])[tokenizer.EndOfText], .. template.Reverse().SkipWhile(id => id == tokenizer.EndOfText).Reverse(), tokenizer.EndOfText];
+        Assert.Equal(expected, tokens);
+        Assert.Equal(tokenizer.BeginOfText, database.Manifest.BeginOfText ?? database.Manifest.EndOfText);
     }
 
     [Theory]

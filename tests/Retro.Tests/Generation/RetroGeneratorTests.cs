@@ -3,6 +3,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
@@ -317,6 +318,19 @@ public sealed class RetroGeneratorTests : IDisposable
 
         Assert.Equal(expected, came.Select(Text));
         Assert.Equal(4, expected.Distinct().Count());
+    }
+
+    /// <summary>A model that can say one thing: after the beginning " Once", " upon", " a", " time", ".", and the end.</summary>
+    [Theory]
+    [InlineData("", "Once upon a time.")]
+    [InlineData("Once", " upon a time.")]
+    public async Task What_is_generated_from_nothing_begins_without_a_space_and_what_goes_on_keeps_it(string prompt, string expected)
+    {
+        string folder = Fixtures.SharedPath("cases/27-llama2c-leading-space");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(folder, "model.bin"));
+        RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok.bin"));
+        List<GeneratedPiece> pieces = await Collect(new RetroGenerator(decoder.Model, tokenizer), prompt, new GenerationOptions { Temperature = 0, MaximumNewTokens = 20 });
+        Assert.Equal(expected, Text(pieces));
     }
 
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));

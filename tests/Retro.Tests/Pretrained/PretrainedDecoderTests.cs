@@ -119,6 +119,47 @@ public sealed class PretrainedDecoderTests
     }
 
     [Theory]
+    [InlineData("fast")]
+    [InlineData("dropout-keys")]
+    public void OtherNamesOfAnActivationAndDropoutsChangeNoLogit(string name)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        using PretrainedDecoder plain = PretrainedDecoder.Load(Path.Combine(Fixtures.Own, "cases", "59-neox-gelu-fast", "new"));
+        using PretrainedDecoder other = PretrainedDecoder.Load(Path.Combine(Fixtures.Own, "cases", "59-neox-gelu-fast", name));
+        Tensor tokens = tensor(new long[] { 3, 1, 4, 1, 5 }, [1, 5]);
+        Assert.Equal(plain.Model.call(tokens, null, null).data<float>().ToArray(), other.Model.call(tokens, null, null).data<float>().ToArray());
+    }
+
+    [Theory]
+    [InlineData("gpt2-no-prefix", "activation_function", "gelu_accurate")]
+    [InlineData("gpt2-no-prefix", "activation_function", "gelu_python_tanh")]
+    [InlineData("mistral-sliding-window", "hidden_act", "swish")]
+    public void AnActivationIsKnownByAllOfItsNames(string name, string key, string activation)
+    {
+        using TemporaryFolder folder = Copy(name);
+        string path = Path.Combine(folder.Path, "config.json");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
+        config[key] = activation;
+        foreach (string dropout in (string[])["attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout_prob", "layerdrop"])
+        {
+            config[dropout] = 0.1;
+        }
+
+        File.WriteAllText(path, config.ToJsonString());
+        using PretrainedDecoder renamed = PretrainedDecoder.Load(folder.Path);
+        using PretrainedDecoder plain = PretrainedDecoder.Load(Folder(name));
+        Assert.Equal(plain.Model.Config.Activation, renamed.Model.Config.Activation);
+    }
+
+    [Fact]
+    public void AByteOrderMarkBeforeAConfigurationIsNoPartOfIt()
+    {
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(Fixtures.Own, "cases", "51-json-bom", "model"));
+        Assert.Equal(8, decoder.Model.Config.Width);
+    }
+
+    [Theory]
     [InlineData("F32", 31, "the configuration says [32]")]
     [InlineData("I32", 32, "is of type I32")]
     public void ATensorOfAnotherShapeOrTypeIsRefused(string dtype, int size, string says)
