@@ -17,7 +17,7 @@ for (int step = 1; step <= steps; step++)
     (Tensor tokens, Tensor neighbors, Tensor valid) = CopyTask.Draw(config, 8, 4);
     Tensor loss = CopyTask.Loss(config, model.call(tokens, neighbors, valid), tokens);
     loss.backward();
-    optimizer.Step(1e-2);
+    optimizer.Step(5e-3);
     if (step == 1 || step % 25 == 0)
     {
         double open = model.Cross.get_parameter("offset")!.abs().mean().item<float>();
