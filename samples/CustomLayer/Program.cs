@@ -11,10 +11,11 @@ using Retro.Tokenizers;
 using Retro.Training;
 
 // Builds a database of <corpus>, and trains, saves, loads, measures and generates with a model whose cross-attention is one's own.
-(string folder, Corpus corpus) = (Path.GetFullPath("custom-layer"), Corpus.Open(args.FirstOrDefault() ?? "docs"));
+string folder = Path.GetFullPath("custom-layer");
 try
 {
     TorchLibrary.Require();
+    Corpus corpus = Corpus.Open(args.FirstOrDefault() ?? "docs");
     LayerFactory layers = new() { CrossAttention = (config, dtype, device) => new GatedCrossAttention(config, dtype, device) };
     List<Document> texts = [.. corpus.Documents()], held = [.. texts.Where((_, i) => i % 8 == 0)], known = [.. texts.Except(held)];
     BpeTrainer.Train(known.Select(text => text.Text), 512, Path.Combine(folder, "tokenizer"));

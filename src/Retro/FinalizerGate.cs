@@ -19,7 +19,8 @@ namespace Retro;
 ///     optimizer.step();
 /// }</code>
 /// <para>Closing costs a collection of the youngest generation. Several threads may hold the gate at once; a step that computes on several threads closes it once, around all of them. Code inside
-/// must not wait for finalizers (<see cref="GC.WaitForPendingFinalizers"/>): it would wait until the gate opens by itself, which it does after ten minutes.</para>
+/// must neither wait for finalizers (<see cref="GC.WaitForPendingFinalizers"/>) nor end the process (<see cref="Environment.Exit"/>, which waits for the finalizer thread): it would wait until the gate
+/// opens by itself, which it does after ten minutes.</para>
 /// </remarks>
 public static class FinalizerGate
 {
@@ -39,9 +40,6 @@ public static class FinalizerGate
 
     [ThreadStatic]
     private static int t_depth;
-
-    // A runtime that ends waits for the finalizer thread.
-    static FinalizerGate() => AppDomain.CurrentDomain.ProcessExit += (_, _) => s_closing?.Open();
 
     /// <summary>Closes the gate; disposing what is returned opens it, unless another thread still holds it.</summary>
     /// <returns>The hold. It cannot leave its method, so that the thread that closed the gate opens it.</returns>

@@ -79,6 +79,39 @@ public class FinalizerGateTests
         Assert.Equal(1, finalized.Count);
     }
 
+    /// <summary>Three threads, one of which always holds the gate unless those that come wait for its opening.</summary>
+    [Fact]
+    [Trait("Category", "Long")]
+    public void Finalizers_run_also_where_holds_overlap_without_end()
+    {
+        Finalized finalized = new();
+        using CancellationTokenSource end = new(TimeSpan.FromMinutes(1));
+        Thread[] threads = new Thread[3];
+        for (int i = 0; i < threads.Length; i++)
+        {
+            int number = i;
+            threads[i] = new Thread(() =>
+            {
+                while (finalized.Count == 0 && !end.IsCancellationRequested)
+                {
+                    using FinalizerGate.Hold gate = FinalizerGate.Close();
+                    Leave(finalized, 1);
+                    Thread.Sleep(30 + (10 * number));
+                    GC.Collect();
+                }
+            });
+        }
+
+        using (FinalizerGate.Close())
+        {
+            Array.ForEach(threads, thread => thread.Start());
+            Thread.Sleep(200);
+        }
+
+        Array.ForEach(threads, thread => thread.Join());
+        Assert.False(end.IsCancellationRequested);
+    }
+
     [Fact]
     public void A_fault_inside_opens_the_gate()
     {

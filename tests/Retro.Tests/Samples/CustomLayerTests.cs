@@ -106,7 +106,7 @@ public sealed class CustomLayerTests : IDisposable
     {
         manual_seed(5);
         CopyingData data = new(s_config, 4, 4, seed: 1);
-        TrainingOptions options = new() { Steps = 60, WarmupSteps = 5, LearningRate = 1e-2, CheckpointFolder = _folder.Path };
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 200, WarmupSteps = 5, CheckpointFolder = _folder.Path };
         using RetroModel model = new(s_config, layers: s_layers);
         List<double> losses = [];
         using (Trainer trainer = new(model, options))
@@ -119,10 +119,10 @@ public sealed class CustomLayerTests : IDisposable
         using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
         Assert.Equal(model.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))), loaded.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))));
         Assert.Contains("extra: decoder.2.cca.offset", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
-        using Trainer resumed = new(loaded, options with { Steps = 61 });
+        using Trainer resumed = new(loaded, options with { Steps = 201 });
         resumed.Load(_folder.Path);
         resumed.Run(data);
-        Assert.Equal(61, resumed.StepsDone);
+        Assert.Equal(201, resumed.StepsDone);
     }
 
     [Fact]
