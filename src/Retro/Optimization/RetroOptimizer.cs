@@ -114,7 +114,7 @@ public sealed class RetroOptimizer : IDisposable
         {
             double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));
             foreach (IGrouping<(bool Decays, bool Fused), (Slot Slot, Tensor Gradient)> group in present.Where(pair => pair.Slot.Second is not null)
-                .GroupBy(pair => (pair.Slot.Target.dim() >= 2, MovesTogether(pair.Slot))))
+                .GroupBy(pair => (pair.Slot.Decays, MovesTogether(pair.Slot))))
             {
                 double decay = group.Key.Decays ? Options.WeightDecay : 0;
                 if (group.Key.Fused)
@@ -380,6 +380,9 @@ public sealed class RetroOptimizer : IDisposable
         }
 
         public string Name { get; }
+
+        /// <summary>Whether AdamW lets it decay: matrices and tables, but no bias, of whatever shape (those of Transformer-XL are [heads, size]).</summary>
+        public bool Decays => Target.dim() >= 2 && !Name.EndsWith("bias", StringComparison.Ordinal);
 
         public Parameter Parameter { get; }
 

@@ -57,7 +57,7 @@ public sealed partial class Trainer : IDisposable
         ? Math.Min(1, Elapsed / budget)
         : Math.Min(1, (double)StepsDone / Options.Steps);
 
-    /// <summary>Does one step.</summary>
+    /// <summary>Does one step. Where it throws, no gradient is left behind. Outside of <see cref="Run"/>, a time budget counts the time of the steps themselves.</summary>
     /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step moves nothing, and its loss is 0.</param>
     /// <returns>What the step gave.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
@@ -65,14 +65,30 @@ public sealed partial class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
+        long began = _running ? 0 : _time.GetTimestamp();
         double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
         Model.train();
         double[] shares = Shares(batches);
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(Model));
-        double loss = Backward(batches, shares);
+        double loss;
+        try
+        {
+            loss = Backward(batches, shares);
+        }
+        catch
+        {
+            _optimizer.ClearGradients();
+            throw;
+        }
+
         _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
+        if (!_running)
+        {
+            _elapsedBefore += _time.GetElapsedTime(began);
+        }
+
         _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
         if (_skippedInARow >= Options.MaximumSkippedSteps)
         {
@@ -182,6 +198,7 @@ public sealed partial class Trainer : IDisposable
     private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
+        using DropoutSeed? dropout = Model.Config.HasDropout ? new() : null;
         int together = Model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
         double[] losses = new double[batches.Count];
         if (together == 1)
@@ -248,6 +265,22 @@ public sealed partial class Trainer : IDisposable
         if (Model.Config.HasDropout)
         {
             manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)Options.Seed) + (ulong)StepsDone) + (ulong)batch) >> 1));
+        }
+    }
+
+    /// <summary>Gives TorchSharp's generator back as it was: what dropout draws is no business of whoever uses the generator besides.</summary>
+    private sealed class DropoutSeed : IDisposable
+    {
+        private readonly Generator _generator = Generator.Default;
+        private readonly Tensor _state;
+
+        public DropoutSeed() => _state = _generator.get_state();
+
+        public void Dispose()
+        {
+            _generator.set_state(_state);
+            _state.Dispose();
+            _generator.Dispose();
         }
     }
 

@@ -10,6 +10,20 @@ namespace Retro.Tests.Optimization;
 public class RetroOptimizerTests
 {
     [Fact]
+    public void Biases_do_not_decay_whatever_their_shape()
+    {
+        Parameter bias = new(ones(2, 3)), matrix = new(ones(2, 3));
+        using RetroOptimizer optimizer = new([("decoder.1.attn.content_bias", bias), ("decoder.1.attn.q.weight", matrix)], new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.5 });
+        bias.grad = zeros(2, 3);
+        matrix.grad = zeros(2, 3);
+
+        optimizer.Step(0.1);
+
+        Assert.Equal(1, bias.min().item<float>());
+        Assert.Equal(0.95f, matrix.max().item<float>(), 1e-6);
+    }
+
+    [Fact]
     public void AdamW_follows_its_definition_and_decays_matrices_only()
     {
         using DisposeScope scope = NewDisposeScope();

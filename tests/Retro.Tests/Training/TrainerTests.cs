@@ -332,6 +332,61 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Steps_of_ones_own_move_along_the_schedule_of_a_time_budget()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options with { TimeBudget = TimeSpan.FromSeconds(40) }, new SteppingClock());
+        using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+
+        List<TrainingProgress> steps = [.. Enumerable.Range(0, 10).Select(_ => trainer.Step([batch]))];
+
+        Assert.NotEqual(steps[0].LearningRate, steps[^1].LearningRate);
+        Assert.All(steps.Zip(steps.Skip(1)), pair => Assert.True(pair.Second.Progress > pair.First.Progress));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_step_that_fails_leaves_no_gradient_behind(int threads)
+    {
+        int before = get_num_threads();
+        set_num_threads(threads);
+        try
+        {
+            using RetroModel model = Model(_config), other = Model(_config);
+            using Trainer trainer = new(model, _options), untouched = new(other, _options);
+            TokenBatch wrong = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0);
+            wrong.Tokens[3] = _config.VocabularySize;
+            using TrainingBatch good = new CopyingData(_config, 2, 3, seed: 2).Batch(0, 0).ToTensors(), bad = wrong.ToTensors();
+
+            Assert.ThrowsAny<ArgumentException>(() => trainer.Step([good, bad]));
+            TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
+
+            Assert.Equal(expected.GradientNorm, after.GradientNorm);
+            AssertSameWeights(other, model);
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+
+    [Fact]
+    public void What_dropout_draws_leaves_the_generator_as_it_was()
+    {
+        using RetroModel model = Model(_config with { Dropout = 0.2 });
+        using Trainer trainer = new(model, _options);
+        using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        manual_seed(12);
+        double[] expected = [.. rand(4, ScalarType.Float64).data<double>()];
+        manual_seed(12);
+
+        _ = trainer.Step([batch]);
+
+        Assert.Equal(expected, rand(4, ScalarType.Float64).data<double>().ToArray());
+    }
+
+    [Fact]
     public void A_step_without_any_target_moves_nothing()
     {
         using RetroModel model = Model(_config);
