@@ -6,6 +6,7 @@ using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Training;
+using Samples;
 using Spectre.Console;
 
 namespace Quickstart;
@@ -39,15 +40,15 @@ internal sealed class Report(
         {
             AnsiConsole.WriteLine();
             AnsiConsole.Write(new Rule("prompt, and what the model went on with") { Justification = Justify.Left });
-            AnsiConsole.Write(new Text(continuation.Prompt, new Style(decoration: Decoration.Dim)));
-            AnsiConsole.Write(new Text(continuation.Text, new Style(decoration: Decoration.Bold)));
+            AnsiConsole.Write(new Text(Printable.Of(continuation.Prompt), new Style(decoration: Decoration.Dim)));
+            AnsiConsole.Write(new Text(Printable.Of(continuation.Text), new Style(decoration: Decoration.Bold)));
             AnsiConsole.WriteLine();
             foreach (RetrievedNeighbors retrieved in continuation.Sources)
             {
                 AnsiConsole.Write(new Text($"  after chunk {retrieved.Chunk + 1} it read:\n"));
                 foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    AnsiConsole.Write(new Text($"    {Name(neighbor)}, chunk {neighbor.ChunkInDocument + 1}: {Shorten(neighbor.Text)}\n"));
+                    AnsiConsole.Write(new Text(Printable.Of($"    {Name(neighbor)}, chunk {neighbor.ChunkInDocument + 1}: {Shorten(neighbor.Text)}\n")));
                 }
             }
         }

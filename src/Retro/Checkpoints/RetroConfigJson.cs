@@ -10,7 +10,7 @@ namespace Retro.Checkpoints;
 /// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case, that of retrieval and of the encoder nested. Optional keys that are missing take their defaults;
 /// keys that are not known are refused, because ignoring one would change what the model computes.
 /// </summary>
-public static class RetroConfigJson
+internal static class RetroConfigJson
 {
     private const string ModelType = "retro";
     private const int FormatVersion = 2;

@@ -7,7 +7,7 @@ namespace Retro.Checkpoints;
 /// The weights of a folder: <c>model.safetensors</c>, or several files with <c>model.safetensors.index.json</c>, laid out as Hugging Face lays them out.
 /// The index is hostile input: it may name files of the folder alone, and every tensor has to be in the file it names.
 /// </summary>
-public sealed class WeightFiles : IDisposable
+internal sealed class WeightFiles : IDisposable
 {
     /// <summary>Name of the file where there is one.</summary>
     public const string SingleName = "model.safetensors";

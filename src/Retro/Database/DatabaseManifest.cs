@@ -107,7 +107,7 @@ public sealed record DatabaseManifest
     /// <param name="details">What is to be known of it, such as the embedder's identity.</param>
     /// <returns>The new manifest; <see cref="Save"/> writes it.</returns>
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
-    public DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
+    internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
     {
         if (!IsPlainName(name) || name is TokensFile or DocumentsFile or FileName)
         {
@@ -129,7 +129,7 @@ public sealed record DatabaseManifest
     /// <summary>The manifest without a file of a later stage.</summary>
     /// <param name="name">The file's name.</param>
     /// <returns>The new manifest; the same where the file is not listed.</returns>
-    public DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
+    internal DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
 
     /// <summary>Registers a file that a stage has completed: reads its size and checksum, and saves the manifest of the folder with it.</summary>
     /// <param name="folder">The database's folder.</param>
@@ -139,7 +139,7 @@ public sealed record DatabaseManifest
     /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
     /// <returns>The saved manifest.</returns>
     /// <exception cref="DatabaseException">The file or the manifest cannot be read or written.</exception>
-    public static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         string path = Path.Combine(folder, name);
         string sha256 = FileHash.Sha256(path, progress, cancellationToken);
@@ -192,7 +192,7 @@ public sealed record DatabaseManifest
     /// <summary>Writes the manifest into a folder, beside and renamed.</summary>
     /// <param name="folder">The database's folder.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
-    public void Save(string folder)
+    internal void Save(string folder)
         => AtomicFile.WriteText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Json) + "\n", (message, inner) => new DatabaseException(message, inner));
 
     /// <summary>A name that cannot lead out of the folder.</summary>

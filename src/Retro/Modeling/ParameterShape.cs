@@ -1,7 +1,7 @@
 namespace Retro.Modeling;
 
 /// <summary>What a parameter is; optimizers and parameter counts tell by it.</summary>
-public enum ParameterKind
+internal enum ParameterKind
 {
     /// <summary>A table of token or position embeddings, or an output head of its own.</summary>
     Embedding,
@@ -20,7 +20,7 @@ public enum ParameterKind
 /// <param name="Name">Name in the state dictionary and in checkpoints.</param>
 /// <param name="Shape">Its dimensions; a linear weight is [out, in].</param>
 /// <param name="Kind">What it is.</param>
-public sealed record ParameterShape(string Name, IReadOnlyList<long> Shape, ParameterKind Kind)
+internal sealed record ParameterShape(string Name, IReadOnlyList<long> Shape, ParameterKind Kind)
 {
     /// <summary>How many values it holds.</summary>
     public long Count => Shape.Aggregate(1L, (product, size) => checked(product * size));

@@ -4,7 +4,7 @@ public sealed partial record RetroConfig
 {
     /// <summary>Every parameter that a model of this configuration has, in the order of its state dictionary. Nothing is allocated for the values.</summary>
     /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
-    public IReadOnlyList<ParameterShape> Parameters()
+    internal IReadOnlyList<ParameterShape> Parameters()
     {
         Validate();
         List<ParameterShape> list = [];

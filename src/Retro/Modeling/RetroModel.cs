@@ -95,7 +95,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
     /// <returns>[B, C, K, R, E].</returns>
     /// <exception cref="InvalidOperationException">The model does not retrieve.</exception>
-    public Tensor Encode(Tensor tokens, Tensor neighbors, Tensor? valid = null)
+    internal Tensor Encode(Tensor tokens, Tensor neighbors, Tensor? valid = null)
     {
         ArgumentNullException.ThrowIfNull(neighbors);
         CheckTokens(tokens);

@@ -9,7 +9,7 @@ namespace Retro.Optimization;
 /// Source: Keller Jordan, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon). A quintic Newton-Schulz
 /// iteration X ← aX + (bA + cA²)X with A = X·Xᵀ maps each singular value s to a·s + b·s³ + c·s⁵, which after five rounds lies between about 0.7 and 1.2.
 /// </remarks>
-public static class Muon
+internal static class Muon
 {
     private const int Rounds = 5;
     private static readonly Scalar s_a = 3.4445.ToScalar();

@@ -129,7 +129,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         }
     }
 
-    public override void Reset()
+    internal override void Reset()
     {
         ObjectDisposedException.ThrowIf(disposed, this);
         count = 0;

@@ -68,7 +68,7 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    public override void Reset() => FaissNative.Check(FaissNative.Reset(Handle()), "The index cannot be emptied");
+    internal override void Reset() => FaissNative.Check(FaissNative.Reset(Handle()), "The index cannot be emptied");
 
     public override void Dispose() => handle.Dispose();
 

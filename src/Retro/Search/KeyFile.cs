@@ -5,7 +5,7 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped.</summary>
-public sealed unsafe class KeyFile : IDisposable
+internal sealed unsafe class KeyFile : IDisposable
 {
     internal const string KeyerDetail = "keyer";
     internal const string DimensionsDetail = "dimensions";

@@ -53,7 +53,7 @@ public sealed class KeywordNeighborSource : INeighborSource
     /// <summary>The terms of a chunk: its tokens without the end-of-text tokens before and after the document.</summary>
     /// <param name="database">The database.</param>
     /// <param name="chunk">The chunk's number.</param>
-    public static ReadOnlySpan<int> TermsOf(ChunkDatabase database, long chunk)
+    internal static ReadOnlySpan<int> TermsOf(ChunkDatabase database, long chunk)
     {
         ArgumentNullException.ThrowIfNull(database);
         return database.Tokens(chunk)[..database.TokenCount(chunk)].Trim(database.Manifest.Bounds);

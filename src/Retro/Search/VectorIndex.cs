@@ -138,7 +138,7 @@ public abstract class VectorIndex : IDisposable
     /// <exception cref="ArgumentException">The lengths do not fit, a number of a vector is not finite, or an id is negative.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
     /// <exception cref="InvalidOperationException">The exact managed index got ids.</exception>
-    public void Add(ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    internal void Add(ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
     {
         long n = Rows(vectors, nameof(vectors));
         if (ids.Length != 0 && ids.Length != n)
@@ -192,7 +192,7 @@ public abstract class VectorIndex : IDisposable
     /// <param name="vector">Room for <see cref="Dimensions"/> numbers.</param>
     /// <exception cref="ArgumentException">The room has another size, or the number lies outside of the index.</exception>
     /// <exception cref="FaissException">FAISS cannot read vectors back from this kind of index.</exception>
-    public void Reconstruct(long id, Span<float> vector)
+    internal void Reconstruct(long id, Span<float> vector)
     {
         // Some indexes of FAISS do not check the number at all and would read past their end.
         if (id < 0 || id >= Count)
@@ -210,13 +210,13 @@ public abstract class VectorIndex : IDisposable
 
     /// <summary>Removes every vector; what was learned by training stays.</summary>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public abstract void Reset();
+    internal abstract void Reset();
 
     /// <summary>Sets one search parameter of FAISS's (the exact managed index has none), such as "nprobe" (lists looked into) or "efSearch" (candidates of a graph).</summary>
     /// <param name="name">The parameter.</param>
     /// <param name="value">Its value.</param>
     /// <exception cref="FaissException">The index has no such parameter.</exception>
-    public void SetParameter(string name, double value)
+    internal void SetParameter(string name, double value)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(name);
         Set(name, value);

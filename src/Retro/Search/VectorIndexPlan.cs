@@ -7,7 +7,7 @@ namespace Retro.Search;
 /// <param name="Factory">FAISS's factory text, such as "Flat" or "IVF1024,Flat".</param>
 /// <param name="TrainingVectors">How many vectors the index is trained on; 0 where it needs no training. Never more than there are.</param>
 /// <param name="Parameters">Search parameters such as "nprobe=64"; empty where there is nothing to set.</param>
-public sealed record VectorIndexPlan(string Factory, int TrainingVectors, string Parameters)
+internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, string Parameters)
 {
     /// <summary>The factory text of an index that compares a query with every vector.</summary>
     public const string Exact = "Flat";

@@ -1,15 +1,15 @@
 using System.Globalization;
 using System.Text;
 
-namespace Retro.Evaluation;
+namespace Samples;
 
 /// <summary>A line of a plot.</summary>
 /// <param name="Name">What the line shows, for the legend.</param>
 /// <param name="Points">The points in order of x; points that are not finite are left out.</param>
-public sealed record PlotSeries(string Name, IReadOnlyList<(double X, double Y)> Points);
+internal sealed record PlotSeries(string Name, IReadOnlyList<(double X, double Y)> Points);
 
 /// <summary>Draws the plots that reports hold, as SVG text: no library, opens in every browser.</summary>
-public static class SvgPlot
+internal static class SvgPlot
 {
     private const int Width = 720;
     private const int Height = 360;

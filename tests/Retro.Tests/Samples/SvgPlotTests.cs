@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Xml.Linq;
-using Retro.Evaluation;
+using Samples;
 
-namespace Retro.Tests.Evaluation;
+namespace Retro.Tests.Samples;
 
 public class SvgPlotTests
 {
