@@ -43,46 +43,11 @@ internal static class KeptScalars
     /// <summary>x ← x + y.</summary>
     public static Tensor AddInPlace(this Tensor x, Tensor y) => x.add_(y, One);
 
-    /// <summary>x ← x + factor · y.</summary>
-    public static Tensor AddInPlace(this Tensor x, Tensor y, double factor)
-    {
-        using Scalar kept = factor.ToScalar();
-        return x.add_(y, kept);
-    }
-
-    /// <summary>x ← x + value.</summary>
-    public static Tensor AddInPlace(this Tensor x, double value)
-    {
-        using Scalar kept = value.ToScalar();
-        return x.add_(kept, One);
-    }
-
-    /// <summary>x ← x + factor · y · z.</summary>
-    public static Tensor AddProductInPlace(this Tensor x, Tensor y, Tensor z, double factor)
-    {
-        using Scalar kept = factor.ToScalar();
-        return x.addcmul_(y, z, kept);
-    }
-
-    /// <summary>x ← x + factor · y / z.</summary>
-    public static Tensor AddQuotientInPlace(this Tensor x, Tensor y, Tensor z, double factor)
-    {
-        using Scalar kept = factor.ToScalar();
-        return x.addcdiv_(y, z, kept);
-    }
-
     /// <summary>x · value.</summary>
     public static Tensor Times(this Tensor x, double value)
     {
         using Scalar kept = value.ToScalar();
         return x.mul(kept);
-    }
-
-    /// <summary>x ← x · value.</summary>
-    public static Tensor TimesInPlace(this Tensor x, double value)
-    {
-        using Scalar kept = value.ToScalar();
-        return x.mul_(kept);
     }
 
     /// <summary>x / value.</summary>
@@ -92,25 +57,11 @@ internal static class KeptScalars
         return x.div(kept);
     }
 
-    /// <summary>x ← x / value.</summary>
-    public static Tensor OverInPlace(this Tensor x, double value)
-    {
-        using Scalar kept = value.ToScalar();
-        return x.div_(kept);
-    }
-
     /// <summary>x modulo value, of whole numbers.</summary>
     public static Tensor Modulo(this Tensor x, long value)
     {
         using Scalar kept = value.ToScalar();
         return x.remainder(kept);
-    }
-
-    /// <summary>x to a power.</summary>
-    public static Tensor Power(this Tensor x, double exponent)
-    {
-        using Scalar kept = exponent.ToScalar();
-        return x.pow(kept);
     }
 
     /// <summary>Where x &lt; value.</summary>

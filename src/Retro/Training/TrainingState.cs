@@ -92,12 +92,7 @@ internal sealed record TrainingState
         JsonObject snake = Snake(config).AsObject();
         snake["model_type"] = "retro";
         snake["format_version"] = 1;
-        string[] computed = ["has_retrieval"];
-        foreach (string name in computed)
-        {
-            snake.Remove(name);
-        }
-
+        snake.Remove("has_retrieval"); // computed
         return snake;
 
         static JsonNode Snake(JsonNode node) => node switch

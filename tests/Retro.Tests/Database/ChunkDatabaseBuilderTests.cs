@@ -17,7 +17,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     private Dictionary<string, string> Build(string name, IEnumerable<Document>? documents = null, ChunkDatabaseOptions? options = null, Action<StageProgress>? report = null, CancellationToken cancellationToken = default)
     {
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(
-            _databases.Folder(name), documents ?? _documents, TestDatabases.Bytes, options ?? Options, report is null ? null : new TestDatabases.Reports(report), cancellationToken);
+            _databases.Folder(name), documents ?? _documents, TestDatabases.Bytes, options ?? Options, report is null ? null : new Reports<StageProgress>(report), cancellationToken);
         return TestDatabases.Contents(database.Folder);
     }
 

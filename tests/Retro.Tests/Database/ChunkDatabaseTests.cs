@@ -238,7 +238,7 @@ public sealed class ChunkDatabaseTests : IDisposable
     {
         string folder = BuildWithKeys();
         List<StageProgress> reports = [];
-        ChunkDatabase.Open(folder, verify: true, new TestDatabases.Reports(reports.Add)).Dispose();
+        ChunkDatabase.Open(folder, verify: true, new Reports<StageProgress>(reports.Add)).Dispose();
         Assert.Contains(reports, report => report.Stage.Contains("tokens.bin", StringComparison.Ordinal) && report.Done == report.Total);
         Assert.Throws<OperationCanceledException>(() => ChunkDatabase.Open(folder, verify: true, cancellationToken: new CancellationToken(canceled: true)));
     }

@@ -44,10 +44,4 @@ internal sealed class TestDatabases : IDisposable
     }
 
     public void Dispose() => Directory.Delete(_root, recursive: true);
-
-    /// <summary>Reports at once, on the thread that reports.</summary>
-    internal sealed class Reports(Action<StageProgress> action) : IProgress<StageProgress>
-    {
-        public void Report(StageProgress value) => action(value);
-    }
 }

@@ -137,7 +137,7 @@ public sealed class BitsPerByteTests : IDisposable
         using RetroModel model = new(_config);
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => BitsPerByte.Measure(
-            model, heldOut, options: new() { Tokens = 8, Rows = 1 }, progress: new TestDatabases.Reports(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+            model, heldOut, options: new() { Tokens = 8, Rows = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
     }
 
     private ChunkDatabase HeldOut(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");

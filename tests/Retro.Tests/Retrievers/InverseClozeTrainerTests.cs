@@ -102,7 +102,7 @@ public class InverseClozeTrainerTests
         List<StageProgress> told = [];
 
         using TextEmbedder embedder = InverseClozeTrainer.Train(
-            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = null, TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Sink(told.Add), TestContext.Current.CancellationToken);
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = null, TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Reports<StageProgress>(told.Add), TestContext.Current.CancellationToken);
 
         Assert.InRange(told.Count, 2, 6);
         Assert.All(told, progress => Assert.Equal(("train embedder", 20_000L), (progress.Stage, progress.Total)));
@@ -117,7 +117,7 @@ public class InverseClozeTrainerTests
         long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
 
         Assert.Throws<OperationCanceledException>(() => InverseClozeTrainer.Train(
-            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = 100 }, new Sink(progress =>
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = 100 }, new Reports<StageProgress>(progress =>
             {
                 Assert.Equal(new StageProgress("train embedder", 1, 100), progress);
                 source.Cancel();
@@ -187,11 +187,6 @@ public class InverseClozeTrainerTests
         embedder.Embed(pairs.Select(pair => pair.Second).ToArray(), second);
         return Enumerable.Range(0, pairs.Length)
             .Select(i => Enumerable.Range(0, pairs.Length).Select(j => Enumerable.Range(0, size).Sum(d => (double)first[i * size + d] * second[j * size + d])).ToArray()).ToArray();
-    }
-
-    private sealed class Sink(Action<StageProgress> report) : IProgress<StageProgress>
-    {
-        public void Report(StageProgress value) => report(value);
     }
 
     /// <summary>A clock that moves on each time it is read.</summary>

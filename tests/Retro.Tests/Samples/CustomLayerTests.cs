@@ -111,7 +111,7 @@ public sealed class CustomLayerTests : IDisposable
         List<double> losses = [];
         using (Trainer trainer = new(model, options))
         {
-            trainer.Run(data, new Reports(step => losses.Add(step.Loss)));
+            trainer.Run(data, new Reports<TrainingProgress>(step => losses.Add(step.Loss)));
         }
 
         // Tokens are random, so that nothing but the neighbors can bring the loss below the logarithm of the vocabulary.
@@ -147,10 +147,5 @@ public sealed class CustomLayerTests : IDisposable
         (exitCode, output) = Tool.Run("dotnet", _folder.Path, program, Path.Combine(_folder.Path, "nowhere"));
         Assert.Equal(1, exitCode);
         Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
-    }
-
-    private sealed class Reports(Action<TrainingProgress> action) : IProgress<TrainingProgress>
-    {
-        public void Report(TrainingProgress value) => action(value);
     }
 }

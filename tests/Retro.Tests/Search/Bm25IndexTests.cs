@@ -254,7 +254,7 @@ public class Bm25IndexTests
         Assert.Throws<OperationCanceledException>(() => Bm25Index.Build(5, _ => [1], cancellationToken: stopped.Token));
 
         List<StageProgress> told = [];
-        using Bm25Index index = Bm25Index.Build(5, _ => [1], progress: new Collector(told));
+        using Bm25Index index = Bm25Index.Build(5, _ => [1], progress: new Reports<StageProgress>(told.Add));
         Assert.Equal(new("index terms", 10, 10), told[^1]);
 
         Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(-1, _ => []));
@@ -289,10 +289,5 @@ public class Bm25IndexTests
         return Enumerable.Range(0, count)
             .Select(_ => Enumerable.Range(0, random.Next(1, length + 1)).Select(_ => (int)(vocabulary * Math.Pow(random.NextDouble(), 3))).ToArray())
             .ToArray();
-    }
-
-    private sealed class Collector(List<StageProgress> told) : IProgress<StageProgress>
-    {
-        public void Report(StageProgress value) => told.Add(value);
     }
 }

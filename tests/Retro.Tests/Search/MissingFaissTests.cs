@@ -48,7 +48,7 @@ public class MissingFaissTests
         Assert.Contains("IVF4,Flat", Assert.Throws<FaissException>(() => VectorIndex.Create(4, "IVF4,Flat")).Message, StringComparison.Ordinal);
 
         List<string> messages = [];
-        TestDatabases.Reports reports = new(report =>
+        Reports<StageProgress> reports = new(report =>
         {
             if (report.Message is { } message)
             {

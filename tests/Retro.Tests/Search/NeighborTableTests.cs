@@ -164,7 +164,7 @@ public class NeighborTableTests
             Assert.False(File.Exists(path));
 
             List<long> done = [];
-            NeighborTable.Build(path, data.Database, source, 3, excludeOwnDocument: false, new TestDatabases.Reports(progress => done.Add(progress.Done))).Dispose();
+            NeighborTable.Build(path, data.Database, source, 3, excludeOwnDocument: false, new Reports<StageProgress>(progress => done.Add(progress.Done))).Dispose();
             Assert.Equal(File.ReadAllBytes(data["whole.bin"]), File.ReadAllBytes(path));
 
             // The last block that was written is made again, since a kill may have torn it; those before it are not.

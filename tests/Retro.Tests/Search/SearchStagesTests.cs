@@ -162,7 +162,7 @@ public class SearchStagesTests
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 57));
         SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
         List<string> messages = [];
-        TestDatabases.Reports reports = new(report =>
+        Reports<StageProgress> reports = new(report =>
         {
             if (report.Message is { } message)
             {

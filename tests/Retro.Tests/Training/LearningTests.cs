@@ -69,7 +69,7 @@ public class LearningTests(ITestOutputHelper output)
         RetroModel model = new(_config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10, Dtype = dtype });
         double last = double.NaN;
-        trainer.Run(new CopyingData(_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new LastLoss(value => last = value));
+        trainer.Run(new CopyingData(_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new Reports<TrainingProgress>(value => last = value.Loss));
         loss = last;
         return model;
     }
@@ -83,10 +83,5 @@ public class LearningTests(ITestOutputHelper output)
         TrainingBatch batch = fresh.Batch(0, 1).ToTensors();
         Tensor logits = model.call(batch.Tokens, retrieval ? batch.Neighbors : null, retrieval ? batch.Valid : null);
         return LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask)).item<float>();
-    }
-
-    private sealed class LastLoss(Action<double> action) : IProgress<TrainingProgress>
-    {
-        public void Report(TrainingProgress value) => action(value.Loss);
     }
 }

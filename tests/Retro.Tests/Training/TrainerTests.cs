@@ -53,7 +53,7 @@ public sealed class TrainerTests : IDisposable
         using Trainer begun = new(first, options with { CheckpointFolder = Folder });
         using CancellationTokenSource cancel = new();
         List<TrainingProgress> came = [];
-        Assert.Throws<OperationCanceledException>(() => begun.Run(data, new Reports(done =>
+        Assert.Throws<OperationCanceledException>(() => begun.Run(data, new Reports<TrainingProgress>(done =>
         {
             came.Add(done);
             if (done.Step == 5)
@@ -280,7 +280,7 @@ public sealed class TrainerTests : IDisposable
         try
         {
             _ = LiveTensors.Settled();
-            trainer.Run(data, new Reports(_ => counts.Add(Tensor.TotalCount)));
+            trainer.Run(data, new Reports<TrainingProgress>(_ => counts.Add(Tensor.TotalCount)));
         }
         finally
         {
@@ -416,7 +416,7 @@ public sealed class TrainerTests : IDisposable
 
         using Trainer trainer = new(model, _options with { Steps = 12, Accumulation = accumulation });
         List<TrainingProgress> steps = [];
-        trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.5), new Reports(steps.Add));
+        trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
 
         Assert.All(steps, step => Assert.False(step.Skipped));
     }
@@ -433,7 +433,7 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> before = Weights(model);
         using Trainer trainer = new(model, _options with { MaximumSkippedSteps = 3 });
         List<TrainingProgress> steps = [];
-        TrainingException exception = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1), new Reports(steps.Add)));
+        TrainingException exception = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
         Assert.Equal(2, steps.Count);
@@ -496,7 +496,7 @@ public sealed class TrainerTests : IDisposable
     {
         using Trainer owned = trainer;
         List<TrainingProgress> steps = [];
-        trainer.Run(data, new Reports(done =>
+        trainer.Run(data, new Reports<TrainingProgress>(done =>
         {
             steps.Add(done);
             also?.Invoke(done);
@@ -515,11 +515,6 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
         Assert.Equal(one.Keys, other.Keys);
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
-    }
-
-    private sealed class Reports(Action<TrainingProgress> action) : IProgress<TrainingProgress>
-    {
-        public void Report(TrainingProgress value) => action(value);
     }
 
     private sealed class SteppingClock : TimeProvider
