@@ -198,7 +198,7 @@ public sealed partial class Trainer : IDisposable
     private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
-        using DropoutSeed? dropout = Model.Config.HasDropout ? new() : null;
+        using DropoutSeed? dropout = Model.Config.HasDropout ? new(Model.Device) : null;
         int together = Model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
         double[] losses = new double[batches.Count];
         if (together == 1)
@@ -268,16 +268,33 @@ public sealed partial class Trainer : IDisposable
         }
     }
 
-    /// <summary>Gives TorchSharp's generator back as it was: what dropout draws is no business of whoever uses the generator besides.</summary>
+    /// <summary>
+    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose state TorchSharp cannot read, goes on from a number
+    /// that was drawn from it, so that it follows from its own seed as before.
+    /// </summary>
     private sealed class DropoutSeed : IDisposable
     {
         private readonly Generator _generator = Generator.Default;
         private readonly Tensor _state;
+        private readonly long? _next;
 
-        public DropoutSeed() => _state = _generator.get_state();
+        public DropoutSeed(Device device)
+        {
+            _state = _generator.get_state();
+            if (device.type == DeviceType.CUDA)
+            {
+                using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
+                _next = drawn.item<long>();
+            }
+        }
 
         public void Dispose()
         {
+            if (_next is { } seed)
+            {
+                cuda.manual_seed_all(seed);
+            }
+
             _generator.set_state(_state);
             _state.Dispose();
             _generator.Dispose();

@@ -1,0 +1,317 @@
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Evaluation;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Pretrained;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tests.Embedders;
+using Retro.Tests.Modeling;
+using Retro.Tests.Training;
+using Retro.Tokenizers;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests;
+
+/// <summary>Everything that takes a device, on one that is named: what it gives is what float64 gives on the processor.</summary>
+public sealed class DeviceTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public static TheoryData<string> Devices => ["cpu", "cuda"];
+
+    /// <summary>One row a model and device that is there; what is not there is said by the tests of <see cref="Devices"/>.</summary>
+    public static IEnumerable<TheoryDataRow<string, string>> Cases
+        => Devices.Where(device => device.Data == "cpu" || HasCuda).SelectMany(device => ModelCase.Names.Select(name => new TheoryDataRow<string, string>(device.Data, name.Data)));
+
+    private static bool HasCuda
+    {
+        get
+        {
+            TorchLibrary.Require();
+            return cuda.is_available();
+        }
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_model_gives_the_processors_logits_and_gradients(string device, string name)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel expected = ModelCase.Model(config);
+        Tensor tokens = ModelCase.Tokens(config, 2, 14);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 14, 2);
+        Tensor wanted = Pass(expected, tokens, neighbors, valid);
+        foreach ((ScalarType dtype, double bound) in new[] { (ScalarType.Float64, 1e-10), (ScalarType.Float32, 2e-4), (ScalarType.BFloat16, 0.2) })
+        {
+            using RetroModel model = Copy(expected, dtype, on);
+            Tensor came = Pass(model, tokens.to(on), neighbors.to(on), valid.to(on));
+
+            Assert.Equal(on.type, came.device_type);
+            double scale = wanted.abs().max().ToDouble();
+            Assert.InRange(ModelCase.Distance(wanted, came.cpu().to(ScalarType.Float64)), 0, bound * scale);
+            if (dtype == ScalarType.BFloat16)
+            {
+                continue; // With weights as large as these, gradients have few digits left.
+            }
+
+            Dictionary<string, TorchSharp.Modules.Parameter> gradients = expected.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
+            double largest = gradients.Values.Max(parameter => parameter.grad!.abs().max().ToDouble());
+            foreach ((string parameter, TorchSharp.Modules.Parameter value) in model.named_parameters())
+            {
+                Assert.True(ModelCase.Distance(gradients[parameter].grad!, value.grad!.cpu().to(ScalarType.Float64)) <= bound * largest, $"The gradient of {parameter} differs in {dtype}.");
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Decoding_with_caches_equals_the_full_pass(string device, string name)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        using RetroModel reference = ModelCase.Model(config), model = Copy(reference, ScalarType.Float64, on);
+        int length = (3 * config.Retrieval!.ChunkLength) + 2, start = config.Retrieval.ChunkLength + 1;
+        Tensor tokens = ModelCase.Tokens(config, 1, length).to(on);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 1, length, 2);
+        (neighbors, valid) = (neighbors.to(on), valid.to(on));
+        Tensor whole = model.call(tokens, neighbors, valid);
+
+        using DecodingCache cache = model.NewCache(1, capacity: 2);
+        int chunks = start / config.Retrieval.ChunkLength;
+        Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, start), null, neighbors.narrow(1, 0, chunks), valid.narrow(1, 0, chunks));
+        Assert.InRange(ModelCase.Distance(whole.select(1, start - 1), logits), 0, 1e-10);
+        for (int t = start; t < length; t++)
+        {
+            int chunk = ((t + 1) / config.Retrieval.ChunkLength) - 1;
+            logits = cache.CompletesChunk(0)
+                ? model.Step(cache, tokens.select(1, t), neighbors.select(1, chunk), valid.select(1, chunk))
+                : model.Step(cache, tokens.select(1, t));
+            Assert.InRange(ModelCase.Distance(whole.select(1, t), logits), 0, 1e-10);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_training_takes_the_processors_course(string device)
+    {
+        Device on = Require(device);
+        foreach (OptimizerKind kind in Enum.GetValues<OptimizerKind>())
+        {
+            TrainingOptions options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2, Optimizer = new() { Kind = kind } };
+            RetroConfig config = ModelCase.Config("rotary");
+            CopyingData data = new(config, rows: 2, chunks: 3, seed: 1);
+            using RetroModel first = ModelCase.Model(config);
+            using RetroModel second = Copy(first, ScalarType.Float32, on), third = Copy(first, ScalarType.Float32, on);
+            double[] expected = Train(first, options, data), came = Train(second, options, data), halved = Train(third, options with { Dtype = ScalarType.BFloat16 }, data);
+
+            Assert.True(expected[^1] < expected[0]);
+            for (int step = 0; step < expected.Length; step++)
+            {
+                Assert.InRange(Math.Abs(came[step] - expected[step]), 0, 2e-3 * expected[step]);
+                Assert.InRange(Math.Abs(halved[step] - expected[step]), 0, 0.1 * expected[step]);
+            }
+
+            Assert.Equal(on.type, second.Device.type);
+            Assert.All(second.parameters(), parameter => Assert.Equal(on.type, parameter.device_type));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void An_interrupted_training_with_dropout_goes_on_with_the_same_bits_and_leaves_the_generator_alone(string device)
+    {
+        Device on = Require(device);
+        RetroConfig config = ModelCase.Config("rotary") with { Dropout = 0.1 };
+        CopyingData data = new(config, rows: 2, chunks: 3, seed: 1);
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 6, WarmupSteps = 2 };
+        string folder = Path.Combine(_folder.Path, "training");
+        using RetroModel source = ModelCase.Model(config);
+        using RetroModel whole = Copy(source, ScalarType.Float32, on), begun = Copy(source, ScalarType.Float32, on), resumed = Copy(source, ScalarType.Float32, on);
+        manual_seed(3);
+        using Tensor untouched = rand(4, device: on);
+        manual_seed(3);
+        double[] losses = Train(whole, options, data);
+        using Tensor came = rand(4, device: on);
+        using RetroModel again = Copy(source, ScalarType.Float32, on), other = Copy(source, ScalarType.Float32, on);
+        manual_seed(3);
+        Assert.Equal(losses, Train(again, options, data));
+        using Tensor repeated = rand(4, device: on);
+        manual_seed(4);
+        Assert.Equal(losses, Train(other, options, data));
+        using Tensor seeded = rand(4, device: on);
+        Assert.True(ModelCase.BitEqual(came.cpu(), repeated.cpu()), "What follows a training depends on more than the seed.");
+        Assert.False(ModelCase.BitEqual(came.cpu(), seeded.cpu()), "Training overwrote the generator with a seed of its own.");
+        Assert.True(device != "cpu" || ModelCase.BitEqual(untouched, came), "Training used up the generator.");
+
+        using CancellationTokenSource cancel = new();
+        using (Trainer trainer = new(begun, options with { CheckpointFolder = folder }))
+        {
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(done =>
+            {
+                if (done.Step == 3)
+                {
+                    cancel.Cancel();
+                }
+            }), cancel.Token));
+        }
+
+        using (Trainer trainer = new(resumed, options))
+        {
+            trainer.Load(folder);
+            List<double> rest = [];
+            trainer.Run(data, new Reports<TrainingProgress>(done => rest.Add(done.Loss)), TestContext.Current.CancellationToken);
+            Assert.Equal(losses[3..], rest);
+        }
+
+        foreach (((_, TorchSharp.Modules.Parameter one), (_, TorchSharp.Modules.Parameter two)) in whole.named_parameters().Zip(resumed.named_parameters()))
+        {
+            Assert.True(ModelCase.BitEqual(one.cpu(), two.cpu()));
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_checkpoint_goes_to_the_processor_and_back(string device)
+    {
+        Device on = Require(device);
+        using RetroModel source = ModelCase.Model(ModelCase.Config("llama"));
+        using RetroModel model = Copy(source, ScalarType.Float32, on);
+        Checkpoint.Save(_folder.Path, model);
+
+        using RetroModel here = Checkpoint.Load(_folder.Path), there = Checkpoint.Load(_folder.Path, new() { Device = on });
+
+        Assert.Equal(on.type, there.Device.type);
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
+        {
+            Assert.True(ModelCase.BitEqual(parameter.cpu(), here.named_parameters().Single(pair => pair.name == name).parameter.cpu()), name);
+            Assert.True(ModelCase.BitEqual(parameter.cpu(), there.named_parameters().Single(pair => pair.name == name).parameter.cpu()), name);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_RETROfit_equals_its_decoder_at_first_and_OFF_for_ever(string device)
+    {
+        Device on = Require(device);
+        string folder = Fixtures.SharedPath("pretrained/gpt2-no-prefix");
+        using DisposeScope scope = NewDisposeScope();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(folder, device: on);
+        RetrievalConfig retrieval = new()
+        {
+            ChunkLength = 4, RetrievedLength = 8, CrossAttentionLayers = [1, 2], Encoder = new() { Width = 8, Heads = 2, HeadSize = 4, FeedForwardSize = 16, Layers = 1 },
+        };
+        using Retrofit retrofit = Retrofit.From(decoder, retrieval);
+        Tensor tokens = ModelCase.Tokens(retrofit.Model.Config, 2, 14).to(on);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(retrofit.Model.Config, 2, 14, 2);
+        (neighbors, valid) = (neighbors.to(on), valid.to(on));
+        Tensor original = Logits(decoder.Model, tokens);
+        Assert.True(ModelCase.BitEqual(original, Logits(retrofit.Model, tokens, neighbors, valid)));
+
+        CopyingData data = new(retrofit.Model.Config, rows: 2, chunks: 3, seed: 1);
+        Train(retrofit.Model, TrainingOptions.SmallModel with { Steps = 3, WarmupSteps = 1 }, data);
+
+        Assert.True(ModelCase.BitEqual(original, Logits(retrofit.Model, tokens)));
+        Assert.False(ModelCase.BitEqual(original, Logits(retrofit.Model, tokens, neighbors, valid)));
+
+        static Tensor Logits(RetroModel model, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+        {
+            using IDisposable noGradients = no_grad();
+            model.eval();
+            return model.call(tokens, neighbors, valid).cpu();
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Evaluation_and_generation_give_the_processors_numbers_and_text(string device)
+    {
+        Device on = Require(device);
+        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
+        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
+        ChunkDatabaseOptions chunks = new() { ChunkLength = config.Retrieval!.ChunkLength };
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
+        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "held-out"), TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), tokenizer, chunks);
+        RandomNeighborSource source = new(database, 1);
+        using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 2, excludeOwnDocument: false);
+
+        foreach (NeighborTable? neighbors in new[] { null, table })
+        {
+            Assert.Equal(BitsPerByte.Measure(expected, heldOut, neighbors, database).Value, BitsPerByte.Measure(model, heldOut, neighbors, database).Value, 1e-9);
+        }
+
+        GenerationOptions greedy = new() { Temperature = 0, MaximumNewTokens = 20 };
+        Assert.Equal(Generate(expected), Generate(model));
+
+        List<int> Generate(RetroModel reader)
+            => [.. new RetroGenerator(reader, tokenizer, database, source).GenerateAsync("the lighthouse", greedy).ToBlockingEnumerable().Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void An_embedder_gives_the_processors_vectors(string device)
+    {
+        Device on = Require(device);
+        string folder = Path.Combine(_folder.Path, "embedder");
+        using (TextEmbedder made = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 3), EmbeddingInputs.Tokenizer))
+        {
+            made.Save(folder);
+        }
+
+        using TextEmbedder expected = TextEmbedder.Load(folder), embedder = TextEmbedder.Load(folder, on);
+        EmbeddingInputs.AssertNear(Vectors(expected), Vectors(embedder));
+
+        static float[][] Vectors(TextEmbedder embedder)
+        {
+            float[] keys = new float[EmbeddingInputs.Texts.Length * embedder.Dimensions];
+            embedder.Embed(EmbeddingInputs.Texts, keys);
+            return [.. keys.Chunk(embedder.Dimensions)];
+        }
+    }
+
+    private static Device Require(string name)
+    {
+        Assert.SkipWhen(name == "cuda" && !HasCuda, "There is no CUDA device on this machine, or the program has no libtorch for one.");
+        return new Device(name);
+    }
+
+    private static Tensor Pass(RetroModel model, Tensor tokens, Tensor neighbors, Tensor valid)
+    {
+        Tensor logits = model.call(tokens, neighbors, valid);
+        LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(tokens, null)).backward();
+        return logits.detach();
+    }
+
+    private static RetroModel Copy(RetroModel source, ScalarType dtype, Device device)
+    {
+        RetroModel copy = new(source.Config, dtype, device);
+        using IDisposable noGradients = no_grad();
+        foreach (((_, TorchSharp.Modules.Parameter to), (_, TorchSharp.Modules.Parameter from)) in copy.named_parameters().Zip(source.named_parameters()))
+        {
+            to.copy_(from);
+        }
+
+        return copy;
+    }
+
+    private static double[] Train(RetroModel model, TrainingOptions options, CopyingData data)
+    {
+        List<double> losses = [];
+        using Trainer trainer = new(model, options);
+        trainer.Run(data, new Reports<TrainingProgress>(done => losses.Add(done.Loss)), TestContext.Current.CancellationToken);
+        return [.. losses];
+    }
+}
