@@ -26,7 +26,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     /// <param name="seed">Seeds the weights; the global random state is left alone.</param>
     /// <param name="dtype">Type of the weights; float32 by default.</param>
     /// <param name="device">Where the weights lie; the CPU by default.</param>
-    /// <exception cref="RetroConfigException">The configuration contradicts itself.</exception>
+    /// <exception cref="RetroOptionsException">The configuration contradicts itself.</exception>
     public TextEncoder(TextEncoderConfig config, int seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : this(config, (int?)seed)
     {

@@ -50,28 +50,21 @@ public sealed record InverseClozeOptions
 
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
-    /// <exception cref="RetroConfigException">Something does not fit; the exception lists every fault.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     public InverseClozeOptions Validate()
     {
-        List<string> faults = [];
-        void Check(bool fine, string fault)
-        {
-            if (!fine)
-            {
-                faults.Add(fault);
-            }
-        }
-
-        Check(Steps is not null || TimeBudget is not null, "Steps or TimeBudget has to be given, or training would never end.");
-        Check(Steps is null or > 0, $"Steps {Steps} has to be positive.");
-        Check(TimeBudget is null || TimeBudget > TimeSpan.Zero, $"TimeBudget {TimeBudget} has to be positive.");
-        Check(BatchSize >= 2, $"BatchSize {BatchSize} has to be at least 2: a pair needs another for a negative.");
-        Check(WindowLength >= 8, $"WindowLength {WindowLength} has to be at least 8.");
-        Check(ClozeShare is >= 0 and <= 1, $"ClozeShare {ClozeShare} has to lie in [0, 1].");
-        Check(KeepSpan is >= 0 and <= 1, $"KeepSpan {KeepSpan} has to lie in [0, 1].");
-        Check(Temperature > 0 && double.IsFinite(Temperature), $"Temperature {Temperature} has to be positive.");
-        Check(LearningRate > 0 && double.IsFinite(LearningRate), $"LearningRate {LearningRate} has to be positive.");
-        Check(WeightDecay >= 0 && double.IsFinite(WeightDecay), $"WeightDecay {WeightDecay} must not be negative.");
-        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+        OptionFaults faults = new(nameof(InverseClozeOptions));
+        faults.Require(Steps is not null || TimeBudget is not null, Steps, $"a number, or a {nameof(TimeBudget)}: training would never end");
+        faults.Require(Steps is null or > 0, Steps, "at least 1");
+        faults.Require(TimeBudget is null || TimeBudget > TimeSpan.Zero, TimeBudget, "more than no time");
+        faults.Require(BatchSize >= 2, BatchSize, "at least 2: a pair needs another for a negative");
+        faults.Between(WindowLength, 8);
+        faults.Share(ClozeShare);
+        faults.Share(KeepSpan);
+        faults.Positive(Temperature);
+        faults.Positive(LearningRate);
+        faults.NotNegative(WeightDecay);
+        faults.Throw();
+        return this;
     }
 }

@@ -28,7 +28,7 @@ public static class InverseClozeTrainer
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <returns>The embedder.</returns>
     /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
-    /// <exception cref="RetroConfigException">The options or the sizes contradict themselves.</exception>
+    /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
     /// <exception cref="RetroException">The loss is no longer a number.</exception>
     /// <exception cref="OperationCanceledException">Training was canceled.</exception>
     public static TextEmbedder Train(

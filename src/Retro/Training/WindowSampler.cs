@@ -31,18 +31,14 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="options">Settings.</param>
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted neighbors alone.</param>
     /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
-    /// <exception cref="TrainingException">A setting is outside its range, or the database is smaller than a window.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="TrainingException">The database is smaller than a window.</exception>
     /// <exception cref="DatabaseException">The table does not belong to the databases.</exception>
     public WindowSampler(ChunkDatabase database, WindowSamplerOptions options, NeighborTable? table = null, ChunkDatabase? retrieval = null)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(options);
-        string[] faults = [.. options.Faults(database.ChunkLength)];
-        if (faults.Length > 0)
-        {
-            throw new TrainingException(string.Join(Environment.NewLine, faults));
-        }
-
+        options.Validate(database.ChunkLength);
         _database = database;
         _table = table;
         _retrieval = retrieval ?? database;

@@ -143,13 +143,13 @@ public class InverseClozeTrainerTests
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => new InverseClozeOptions
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new InverseClozeOptions
         {
             TimeBudget = null, BatchSize = 1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
         }.Validate());
 
         Assert.Equal(8, exception.Faults.Count);
-        Assert.Contains("Steps or TimeBudget has to be given, or training would never end.", exception.Faults);
+        Assert.Contains("Steps is not set; expected a number, or a TimeBudget: training would never end.", exception.Faults);
         new InverseClozeOptions().Validate();
     }
 

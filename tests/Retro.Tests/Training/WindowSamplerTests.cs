@@ -241,8 +241,8 @@ public sealed class WindowSamplerTests : IDisposable
     public void Faults_of_the_options_are_named_together_and_a_small_database_is_refused()
     {
         using ChunkDatabase database = Database(3, out _);
-        TrainingException exception = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 12, Rows = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
-        Assert.All(["Tokens is 12", "Rows is 0", "RetrievalDropout is 2", "PlantingSchedule.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new WindowSampler(database, new() { Tokens = 12, Rows = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
+        Assert.All(["Tokens is 12", "Rows is 0", "RetrievalDropout is 2", "Planting.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
         TrainingException small = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 8000 }));
         Assert.Contains("needs 1000", small.Message, StringComparison.Ordinal);
     }
