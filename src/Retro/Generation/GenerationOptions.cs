@@ -25,7 +25,7 @@ public sealed record GenerationOptions
 
     /// <summary>Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text.</summary>
     /// <value>The default is 0.</value>
-    public int Seed { get; init; }
+    public long Seed { get; init; }
 
     /// <summary>The text ends before the first of these strings; none of them is part of it.</summary>
     /// <value>The default is none.</value>

@@ -4,10 +4,10 @@ namespace Retro.Training;
 public sealed record WindowSamplerOptions
 {
     /// <summary>T: tokens of a window, a multiple of the chunk length. Default 512.</summary>
-    public int Tokens { get; init; } = 512;
+    public int WindowLength { get; init; } = 512;
 
     /// <summary>B: windows of a batch. Default 2.</summary>
-    public int Rows { get; init; } = 2;
+    public int BatchSize { get; init; } = 2;
 
     /// <summary>K: neighbors per chunk. Default 2. 0: retrieval off.</summary>
     public int Neighbors { get; init; } = 2;
@@ -25,15 +25,15 @@ public sealed record WindowSamplerOptions
     public long Seed { get; init; }
 
     /// <summary>Checks every setting.</summary>
-    /// <param name="chunkLength">M: tokens of a chunk of the database to sample from, of which <see cref="Tokens"/> has to be a multiple; null: not known yet.</param>
+    /// <param name="chunkLength">M: tokens of a chunk of the database to sample from, of which <see cref="WindowLength"/> has to be a multiple; null: not known yet.</param>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     public WindowSamplerOptions Validate(int? chunkLength = null)
     {
         OptionFaults faults = new(nameof(WindowSamplerOptions));
         int chunk = chunkLength ?? 1;
-        faults.Require(Tokens > 0 && Tokens % chunk == 0, Tokens, chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
-        faults.Between(Rows, 1);
+        faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
+        faults.Between(BatchSize, 1);
         faults.Between(Neighbors, 0);
         faults.Between(RetrievedLength, 1);
         faults.Share(RetrievalDropout);
