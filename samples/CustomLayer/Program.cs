@@ -30,7 +30,7 @@ try
     using (RetroModel fresh = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize }, layers: layers))
     using (Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 200, WarmupSteps = 20 }))
     {
-        trainer.Run(new WindowSampler(database, new() { Tokens = 128, RetrievedLength = 32 }, neighbors));
+        trainer.Run(new WindowSampler(database, new() { WindowLength = 128, RetrievedLength = 32 }, neighbors));
         Checkpoint.Save(Path.Combine(folder, "model"), fresh);
     }
 

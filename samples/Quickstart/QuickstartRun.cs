@@ -83,7 +83,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.Retrieval!.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = WindowTokens, Rows = 1, Neighbors = config.Retrieval!.Neighbors, RetrievedLength = config.Retrieval!.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
+            new WindowSamplerOptions { WindowLength = WindowTokens, BatchSize = 1, Neighbors = config.Retrieval!.Neighbors, RetrievedLength = config.Retrieval!.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
             neighbors);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = WindowsPerStep, TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
         List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));

@@ -66,7 +66,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         // Windows without neighbors would teach a frozen decoder nothing.
         WindowSampler windows = new(
             database,
-            new WindowSamplerOptions { Tokens = window, Rows = 1, Neighbors = model.Config.Retrieval!.Neighbors, RetrievedLength = model.Config.Retrieval!.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
+            new WindowSamplerOptions { WindowLength = window, BatchSize = 1, Neighbors = model.Config.Retrieval!.Neighbors, RetrievedLength = model.Config.Retrieval!.RetrievedLength, RetrievalDropout = 0, Seed = settings.Seed },
             neighbors);
         using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, TimeBudget = settings.Time, Seed = settings.Seed }))
         {

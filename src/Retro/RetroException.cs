@@ -52,19 +52,6 @@ public sealed class TorchLibraryException : RetroException
     }
 }
 
-/// <summary>A configuration contradicts itself; the message lists every fault.</summary>
-public sealed class RetroConfigException : RetroException
-{
-    /// <summary>Creates the exception.</summary>
-    /// <param name="faults">Every fault found, one sentence each.</param>
-    public RetroConfigException(IReadOnlyList<string> faults)
-        : base(string.Join(Environment.NewLine, faults))
-        => Faults = faults;
-
-    /// <summary>Every fault found, one sentence each.</summary>
-    public IReadOnlyList<string> Faults { get; }
-}
-
 /// <summary>A tensor has another shape than the layer takes.</summary>
 public sealed class ShapeException : ArgumentException
 {

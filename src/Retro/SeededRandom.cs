@@ -19,6 +19,9 @@ internal struct SeededRandom
     /// <summary>A number of [0, count).</summary>
     public int Below(int count) => (int)Math.BigMul(Next() >> 32, (ulong)count << 32, out _);
 
+    /// <summary>A seed for <see cref="Random"/>, which takes 32 bits: the seed itself where it fits.</summary>
+    public static int Fold(long seed) => seed == (int)seed ? (int)seed : unchecked((int)Mix((ulong)seed));
+
     /// <summary>Thoroughly mixed bits of a value.</summary>
     public static ulong Mix(ulong value)
     {

@@ -1,6 +1,6 @@
 namespace Retro;
 
-/// <summary>Training cannot go on: the options contradict themselves, the data do not suffice, or the loss has diverged.</summary>
+/// <summary>Training cannot go on: there is nothing to train, the data do not suffice, or the loss has diverged.</summary>
 public sealed class TrainingException : RetroException
 {
     /// <inheritdoc cref="RetroException(string, Exception)"/>

@@ -5,9 +5,11 @@ public class RetroExceptionTests
     [Fact]
     public void A_configuration_error_lists_every_fault()
     {
-        RetroConfigException exception = new(["Layers 0 has to be positive.", "Width 7 has to be even."]);
+        RetroOptionsException exception = new("RetroConfig", ["Layers 0 has to be positive.", "Width 7 has to be even."]);
 
+        Assert.Equal("RetroConfig", exception.Options);
         Assert.Equal(2, exception.Faults.Count);
+        Assert.StartsWith("RetroConfig cannot be used: ", exception.Message, StringComparison.Ordinal);
         Assert.Contains("Layers 0", exception.Message, StringComparison.Ordinal);
         Assert.Contains("Width 7", exception.Message, StringComparison.Ordinal);
     }

@@ -33,7 +33,7 @@ public static class Checkpoint
     /// <param name="options">How; null for the defaults.</param>
     /// <returns>The model, in training mode as a fresh one; call eval() to use it.</returns>
     /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists all.</exception>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public static RetroModel Load(string folder, CheckpointLoadOptions? options = null)
     {
         RetroConfig config = LoadConfig(folder);
@@ -72,7 +72,7 @@ public static class Checkpoint
     /// <summary>Loads a folder's configuration alone.</summary>
     /// <param name="folder">The folder.</param>
     /// <exception cref="CheckpointException">It is missing or cannot be read.</exception>
-    /// <exception cref="RetroConfigException">It is not valid.</exception>
+    /// <exception cref="RetroOptionsException">It is not valid.</exception>
     public static RetroConfig LoadConfig(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);

@@ -43,7 +43,7 @@ internal static class RetroConfigJson
 
     /// <summary>Writes a configuration as JSON.</summary>
     /// <param name="config">The configuration.</param>
-    /// <exception cref="RetroConfigException">It is not valid.</exception>
+    /// <exception cref="RetroOptionsException">It is not valid.</exception>
     public static string Write(RetroConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -60,7 +60,7 @@ internal static class RetroConfigJson
     /// <summary>Reads a configuration from JSON, and checks it.</summary>
     /// <param name="json">The JSON.</param>
     /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required one.</exception>
-    /// <exception cref="RetroConfigException">The values are not valid.</exception>
+    /// <exception cref="RetroOptionsException">The values are not valid.</exception>
     public static RetroConfig Read(string json)
     {
         ArgumentNullException.ThrowIfNull(json);

@@ -19,7 +19,7 @@ public sealed record HeldOutOptions
     public int GramWords { get; init; } = 13;
 
     /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroConfigException">Every fault found.</exception>
+    /// <exception cref="RetroOptionsException">Every fault found.</exception>
     internal void Validate()
     {
         List<string> faults = [];
@@ -45,7 +45,7 @@ public sealed record HeldOutOptions
 
         if (faults.Count > 0)
         {
-            throw new RetroConfigException(faults);
+            throw new RetroOptionsException(nameof(HeldOutOptions), faults);
         }
     }
 }

@@ -41,7 +41,7 @@ public sealed class HeldOutSplit
     /// <param name="cancellationToken">Stops it.</param>
     /// <returns>The split.</returns>
     /// <exception cref="CorpusException">One of the parts would be empty.</exception>
-    /// <exception cref="RetroConfigException">An option makes no sense.</exception>
+    /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static HeldOutSplit Create(IEnumerable<Document> documents, HeldOutOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(documents);

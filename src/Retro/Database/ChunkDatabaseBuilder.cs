@@ -25,7 +25,7 @@ public static class ChunkDatabaseBuilder
     /// <returns>The database, open; dispose it.</returns>
     /// <exception cref="DatabaseException">The folder holds a database of other settings or another corpus, two documents have one id, or the disk is full or not writable.</exception>
     /// <exception cref="CorpusException">The documents have too little text for one chunk.</exception>
-    /// <exception cref="RetroConfigException">An option makes no sense.</exception>
+    /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static ChunkDatabase Build(
         string folder,
         IEnumerable<Document> documents,

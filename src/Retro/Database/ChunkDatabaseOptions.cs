@@ -27,7 +27,7 @@ public sealed record ChunkDatabaseOptions
     public int Threads { get; init; }
 
     /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroConfigException">Every fault found.</exception>
+    /// <exception cref="RetroOptionsException">Every fault found.</exception>
     internal void Validate()
     {
         List<string> faults = [];
@@ -53,7 +53,7 @@ public sealed record ChunkDatabaseOptions
 
         if (faults.Count > 0)
         {
-            throw new RetroConfigException(faults);
+            throw new RetroOptionsException(nameof(ChunkDatabaseOptions), faults);
         }
     }
 }

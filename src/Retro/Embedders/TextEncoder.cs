@@ -26,8 +26,8 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     /// <param name="seed">Seeds the weights; the global random state is left alone.</param>
     /// <param name="dtype">Type of the weights; float32 by default.</param>
     /// <param name="device">Where the weights lie; the CPU by default.</param>
-    /// <exception cref="RetroConfigException">The configuration contradicts itself.</exception>
-    public TextEncoder(TextEncoderConfig config, int seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    /// <exception cref="RetroOptionsException">The configuration contradicts itself.</exception>
+    public TextEncoder(TextEncoderConfig config, long seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : this(config, (int?)seed)
     {
         this.to(dtype);
@@ -38,7 +38,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
     }
 
     /// <summary>Creates an encoder whose weights are to be loaded; they hold anything if there is no seed.</summary>
-    internal TextEncoder(TextEncoderConfig config, int? seed)
+    internal TextEncoder(TextEncoderConfig config, long? seed)
         : base(TorchLibrary.Require(nameof(TextEncoder)))
     {
         ArgumentNullException.ThrowIfNull(config);
@@ -52,7 +52,7 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
         }
 
         RegisterComponents();
-        if (seed is int number)
+        if (seed is long number)
         {
             Initialize(number);
         }
@@ -144,10 +144,10 @@ public sealed class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 
     // At the start the branches add next to nothing to the residual stream and positions hardly count: the vectors are those of a bag of words whose every token
     // has a random direction, which already finds texts that share words; training goes on from there.
-    private void Initialize(int seed)
+    private void Initialize(long seed)
     {
         using IDisposable guard = no_grad();
-        Random random = new(seed);
+        Random random = new(SeededRandom.Fold(seed));
         foreach ((string name, Parameter parameter) in named_parameters())
         {
             if (name.EndsWith("bias", StringComparison.Ordinal))

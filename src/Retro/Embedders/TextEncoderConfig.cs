@@ -37,7 +37,7 @@ public sealed record TextEncoderConfig(
 
     /// <summary>Checks that the values fit together.</summary>
     /// <returns>This configuration.</returns>
-    /// <exception cref="RetroConfigException">Something does not fit; the exception lists every fault.</exception>
+    /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
     public TextEncoderConfig Validate()
     {
         List<string> faults = [];
@@ -81,7 +81,7 @@ public sealed record TextEncoderConfig(
             faults.Add($"Activation {Activation} is not one of {string.Join(", ", Enum.GetNames<EncoderActivation>())}.");
         }
 
-        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+        return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(TextEncoderConfig), faults);
     }
 
     /// <summary>Name and shape of every weight, without making any.</summary>

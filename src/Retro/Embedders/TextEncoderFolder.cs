@@ -54,7 +54,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
 
             return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, config.Text(IdentityKey));
         }
-        catch (RetroConfigException exception)
+        catch (RetroOptionsException exception)
         {
             throw new CheckpointException($"The files of {folder} contradict themselves: {string.Join(' ', exception.Faults)}", exception);
         }

@@ -25,7 +25,7 @@ public sealed record GenerationOptions
 
     /// <summary>Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text.</summary>
     /// <value>The default is 0.</value>
-    public int Seed { get; init; }
+    public long Seed { get; init; }
 
     /// <summary>The text ends before the first of these strings; none of them is part of it.</summary>
     /// <value>The default is none.</value>
@@ -41,7 +41,7 @@ public sealed record GenerationOptions
 
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
-    /// <exception cref="RetroConfigException">Something does not fit; the exception lists every fault.</exception>
+    /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
     public GenerationOptions Validate()
     {
         List<string> faults = [];
@@ -60,6 +60,6 @@ public sealed record GenerationOptions
         Check(RepetitionPenalty > 0 && double.IsFinite(RepetitionPenalty), $"RepetitionPenalty {RepetitionPenalty} has to be positive.");
         Check(Neighbors is null or > 0, $"Neighbors {Neighbors} has to be positive; set Retrieval to false to read none.");
         Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), "Stop must not hold an empty string: every text would end at once.");
-        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+        return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 }

@@ -63,7 +63,7 @@ public sealed class RetroGenerator
     /// <returns>
     /// One piece for each chunk of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. Tokens are computed on the thread pool, one after the other, as they are asked for.
     /// </returns>
-    /// <exception cref="RetroConfigException">The options contradict themselves.</exception>
+    /// <exception cref="RetroOptionsException">The options contradict themselves.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
     /// <exception cref="RetroException">The model's logits are not numbers.</exception>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>

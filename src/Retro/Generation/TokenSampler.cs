@@ -11,7 +11,7 @@ internal sealed class TokenSampler
     public TokenSampler(GenerationOptions options)
     {
         _options = options;
-        _random = new Random(options.Seed);
+        _random = new Random(SeededRandom.Fold(options.Seed));
     }
 
     /// <summary>A token that may become drawn, with its probability.</summary>

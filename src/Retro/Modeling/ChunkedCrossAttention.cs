@@ -17,7 +17,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     /// <param name="config">The model's configuration.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public ChunkedCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(TorchLibrary.Require(nameof(ChunkedCrossAttention)))
     {

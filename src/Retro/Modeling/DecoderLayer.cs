@@ -15,7 +15,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public DecoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(DecoderLayer)))
     {

@@ -13,7 +13,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
     /// <param name="number">Its number, from 1.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public EncoderLayer(RetroConfig config, int number, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(TorchLibrary.Require(nameof(EncoderLayer)))
     {

@@ -19,7 +19,7 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     /// <param name="encoder">Whether the branch is the encoder's.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public FeedForward(RetroConfig config, bool encoder = false, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(TorchLibrary.Require(nameof(FeedForward)))
     {

@@ -23,7 +23,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="EncoderConfig.ShareEmbedding"/> says so, else ignored.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public RetrievalEncoder(RetroConfig config, EmbeddingTable? sharedEmbedding = null, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(TorchLibrary.Require(nameof(RetrievalEncoder)))
     {

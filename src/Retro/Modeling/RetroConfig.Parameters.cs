@@ -3,7 +3,7 @@ namespace Retro.Modeling;
 public sealed partial record RetroConfig
 {
     /// <summary>Every parameter that a model of this configuration has, in the order of its state dictionary. Nothing is allocated for the values.</summary>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     internal IReadOnlyList<ParameterShape> Parameters()
     {
         Validate();
@@ -41,7 +41,7 @@ public sealed partial record RetroConfig
     }
 
     /// <summary>Counts the values of every parameter, without allocating any.</summary>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public ParameterCounts CountParameters()
     {
         long[] counts = new long[4];

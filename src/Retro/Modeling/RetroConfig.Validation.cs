@@ -1,4 +1,4 @@
-using System.Globalization;
+using System.Runtime.CompilerServices;
 
 namespace Retro.Modeling;
 
@@ -8,195 +8,128 @@ public sealed partial record RetroConfig
 
     /// <summary>Checks the configuration.</summary>
     /// <returns>The configuration itself, so that calls chain.</returns>
-    /// <exception cref="RetroConfigException">Values are out of range or contradict each other; every fault is listed.</exception>
+    /// <exception cref="RetroOptionsException">Values are out of range or contradict each other; every fault is listed.</exception>
     public RetroConfig Validate()
     {
-        List<string> faults = [];
-        Positive(faults, nameof(VocabularySize), VocabularySize);
-        Positive(faults, nameof(Width), Width);
-        Positive(faults, nameof(Layers), Layers, MostLayers);
-        Positive(faults, nameof(Heads), Heads);
-        Positive(faults, nameof(HeadSize), HeadSize);
-        Positive(faults, nameof(FeedForwardSize), FeedForwardSize);
-        if (KeyValueHeads is int keyValueHeads && (keyValueHeads <= 0 || (Heads > 0 && Heads % keyValueHeads != 0)))
+        OptionFaults faults = new(nameof(RetroConfig));
+        Size(faults, VocabularySize);
+        Size(faults, Width);
+        faults.Between(Layers, 1, MostLayers);
+        Size(faults, Heads);
+        Size(faults, HeadSize);
+        Size(faults, FeedForwardSize);
+        if (KeyValueHeads is int keyValueHeads)
         {
-            faults.Add($"{nameof(KeyValueHeads)} {keyValueHeads} has to divide {nameof(Heads)} {Heads}.");
+            faults.Require(keyValueHeads > 0 && (Heads <= 0 || Heads % keyValueHeads == 0), KeyValueHeads, $"a divisor of {nameof(Heads)}, {Heads}");
         }
 
-        ValidatePositions(faults);
-        ValidateNumbers(faults);
+        CheckPositions(faults);
+        faults.Defined(Norm);
+        faults.Defined(Activation);
+        faults.Positive(NormEpsilon);
+        faults.NotNegative(InitialOutputScale);
+        faults.ShareBelowOne(Dropout);
         if (Retrieval is not null)
         {
-            ValidateRetrieval(faults, Retrieval);
+            CheckRetrieval(faults.Of(nameof(Retrieval)), Retrieval);
         }
 
-        return faults.Count == 0 ? this : throw new RetroConfigException(faults);
+        faults.Throw();
+        return this;
     }
 
-    private void ValidatePositions(List<string> faults)
+    private void CheckPositions(OptionFaults faults)
     {
-        Defined(faults, nameof(Positions), Positions);
+        faults.Defined(Positions);
         if (MaximumLength is int length)
         {
-            Positive(faults, nameof(MaximumLength), length);
+            Size(faults, length, nameof(MaximumLength));
         }
-        else if (Positions == PositionKind.Learned)
+        else
         {
-            faults.Add($"{nameof(MaximumLength)} is required for learned positions: it is the size of their table.");
+            faults.Require(Positions != PositionKind.Learned, MaximumLength, "a number: it is the size of the table of learned positions");
         }
 
         if (SlidingWindow is int window)
         {
-            Positive(faults, nameof(SlidingWindow), window);
+            Size(faults, window, nameof(SlidingWindow));
         }
 
-        if (!(RotaryBase > 0) || !double.IsFinite(RotaryBase))
+        faults.Positive(RotaryBase);
+        bool fraction = RotaryFraction > 0 && RotaryFraction <= 1;
+        faults.Require(fraction, RotaryFraction, "more than 0 and at most 1");
+        if (fraction && Positions == PositionKind.Rotary && HeadSize > 0 && (RotarySize < 1 || RotarySize + (RotarySize % 2) > HeadSize))
         {
-            faults.Add(Text($"{nameof(RotaryBase)} {RotaryBase} has to be positive and finite."));
+            faults.Add($"{nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} rotated features; expected at least 1 and, made even (they are rotated in pairs), at most the head.");
         }
 
-        if (!(RotaryFraction > 0 && RotaryFraction <= 1))
-        {
-            faults.Add(Text($"{nameof(RotaryFraction)} {RotaryFraction} has to lie above 0 and be at most 1."));
-        }
-        else if (Positions == PositionKind.Rotary && HeadSize > 0 && (RotarySize < 1 || RotarySize + (RotarySize % 2) > HeadSize))
-        {
-            faults.Add(Text($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} features, which has to be at least 1 and, made even, at most the head."));
-        }
-
-        if (Positions == PositionKind.TransformerXl && Width % 2 != 0)
-        {
-            faults.Add($"Transformer-XL positions are pairs of a sine and a cosine of the query's width: {nameof(Width)} {Width} has to be even.");
-        }
-
+        faults.Require(Positions != PositionKind.TransformerXl || Width % 2 == 0, Width, "an even number: Transformer-XL positions are pairs of a sine and a cosine of the query's width");
         if (RotaryScaling is { } scaling)
         {
-            Defined(faults, $"{nameof(RotaryScaling)}.{nameof(scaling.Kind)}", scaling.Kind);
-            if (!(scaling.Factor >= 1) || !double.IsFinite(scaling.Factor))
-            {
-                faults.Add(Text($"{nameof(RotaryScaling)}.{nameof(scaling.Factor)} {scaling.Factor} has to be at least 1 and finite."));
-            }
-
+            OptionFaults of = faults.Of(nameof(RotaryScaling));
+            of.Defined(scaling.Kind);
+            of.Require(scaling.Factor >= 1 && double.IsFinite(scaling.Factor), scaling.Factor, "a finite number of at least 1");
             if (scaling.Kind == RotaryScalingKind.Llama3)
             {
-                Positive(faults, $"{nameof(RotaryScaling)}.{nameof(scaling.OriginalLength)}", scaling.OriginalLength);
-                if (!(scaling.LowFrequencyFactor > 0 && scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor)))
-                {
-                    faults.Add(Text($"{nameof(RotaryScaling)} needs 0 < {nameof(scaling.LowFrequencyFactor)} < {nameof(scaling.HighFrequencyFactor)}, got {scaling.LowFrequencyFactor} and {scaling.HighFrequencyFactor}."));
-                }
+                Size(of, scaling.OriginalLength);
+                of.Positive(scaling.LowFrequencyFactor);
+                of.Require(
+                    scaling.HighFrequencyFactor > scaling.LowFrequencyFactor && double.IsFinite(scaling.HighFrequencyFactor),
+                    scaling.HighFrequencyFactor,
+                    FormattableString.Invariant($"a finite number above {nameof(scaling.LowFrequencyFactor)}, {scaling.LowFrequencyFactor}"));
             }
         }
     }
 
-    private void ValidateNumbers(List<string> faults)
+    private void CheckRetrieval(OptionFaults faults, RetrievalConfig retrieval)
     {
-        Defined(faults, nameof(Norm), Norm);
-        Defined(faults, nameof(Activation), Activation);
-        if (!(NormEpsilon > 0) || !double.IsFinite(NormEpsilon))
-        {
-            faults.Add(Text($"{nameof(NormEpsilon)} {NormEpsilon} has to be positive and finite."));
-        }
-
-        if (!(InitialOutputScale >= 0) || !double.IsFinite(InitialOutputScale))
-        {
-            faults.Add(Text($"{nameof(InitialOutputScale)} {InitialOutputScale} has to be at least 0 and finite."));
-        }
-
-        Share(faults, nameof(Dropout), Dropout);
-    }
-
-    private void ValidateRetrieval(List<string> faults, RetrievalConfig retrieval)
-    {
-        Positive(faults, nameof(retrieval.ChunkLength), retrieval.ChunkLength);
-        Positive(faults, nameof(retrieval.RetrievedLength), retrieval.RetrievedLength);
-        Positive(faults, nameof(retrieval.Neighbors), retrieval.Neighbors);
-        CheckLayers(faults, nameof(retrieval.CrossAttentionLayers), retrieval.CrossAttentionLayers, Layers);
-        if (retrieval.CrossAttentionLayers is { Count: 0 })
-        {
-            faults.Add($"{nameof(retrieval.CrossAttentionLayers)} is empty, so that nothing could be read; name at least one layer, or leave {nameof(Retrieval)} null.");
-        }
-
+        Size(faults, retrieval.ChunkLength);
+        Size(faults, retrieval.RetrievedLength);
+        Size(faults, retrieval.Neighbors);
+        CheckLayers(faults, retrieval.CrossAttentionLayers, Layers);
+        faults.Require(retrieval.CrossAttentionLayers is not { Count: 0 }, retrieval.CrossAttentionLayers, $"at least one layer that reads, or {nameof(Retrieval)} null");
         if (retrieval.CrossAttentionRank is int rank)
         {
-            Positive(faults, nameof(retrieval.CrossAttentionRank), rank);
+            Size(faults, rank, nameof(retrieval.CrossAttentionRank));
         }
 
         if (retrieval.Positions is PositionKind positions)
         {
-            Defined(faults, $"{nameof(Retrieval)}.{nameof(retrieval.Positions)}", positions);
+            faults.Defined(positions, nameof(retrieval.Positions));
         }
 
+        faults.Require(retrieval.Encoder is not null, retrieval.Encoder, "an encoder");
         if (retrieval.Encoder is not { } encoder)
         {
-            faults.Add($"{nameof(Retrieval)}.{nameof(retrieval.Encoder)} is missing.");
             return;
         }
 
-        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Width)}", encoder.Width);
-        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Layers)}", encoder.Layers, MostLayers);
-        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Heads)}", encoder.Heads);
-        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)}", encoder.HeadSize);
-        Positive(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.FeedForwardSize)}", encoder.FeedForwardSize);
-        CheckLayers(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.CrossAttentionLayers)}", encoder.CrossAttentionLayers, encoder.Layers);
-        Share(faults, $"{nameof(retrieval.Encoder)}.{nameof(encoder.Dropout)}", encoder.Dropout);
+        OptionFaults of = faults.Of(nameof(retrieval.Encoder));
+        Size(of, encoder.Width);
+        of.Between(encoder.Layers, 1, MostLayers);
+        Size(of, encoder.Heads);
+        Size(of, encoder.HeadSize);
+        Size(of, encoder.FeedForwardSize);
+        CheckLayers(of, encoder.CrossAttentionLayers, encoder.Layers);
+        of.ShareBelowOne(encoder.Dropout);
         switch (EffectiveRetrievalPositions)
         {
             case PositionKind.Rotary when HeadSize % 2 != 0 || encoder.HeadSize % 2 != 0:
-                faults.Add($"Rotary positions rotate pairs: {nameof(HeadSize)} {HeadSize} and {nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)} {encoder.HeadSize} have to be even.");
+                faults.Add($"{nameof(HeadSize)} is {HeadSize} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)} {encoder.HeadSize}; expected even numbers: rotary positions rotate pairs.");
                 break;
             case PositionKind.TransformerXl when Width % 2 != 0 || encoder.Width % 2 != 0:
-                faults.Add($"Transformer-XL positions are pairs of a sine and a cosine of the query's width: {nameof(Width)} {Width} and {nameof(retrieval.Encoder)}.{nameof(encoder.Width)} {encoder.Width} have to be even.");
+                faults.Add($"{nameof(Width)} is {Width} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.Width)} {encoder.Width}; expected even numbers: Transformer-XL positions are pairs of a sine and a cosine of the query's width.");
                 break;
-        }
-    }
-
-    private static void Share(List<string> faults, string name, double value)
-    {
-        if (!(value >= 0 && value < 1))
-        {
-            faults.Add(Text($"{name} {value} has to be at least 0 and below 1."));
         }
     }
 
     /// <summary>A size: positive, and small enough that no product of two overflows and no table of one alone fills a machine. It stops a damaged or hostile file before anything is allocated.</summary>
-    private static void Positive(List<string> faults, string name, int value, int largest = LargestSize)
-    {
-        if (value <= 0)
-        {
-            faults.Add($"{name} {value} has to be positive.");
-        }
-        else if (value > largest)
-        {
-            faults.Add($"{name} {value} is more than any model has; at most {largest} is taken.");
-        }
-    }
+    private static void Size(OptionFaults faults, int value, [CallerArgumentExpression(nameof(value))] string name = "") => faults.Between(value, 1, LargestSize, name);
 
-    private static void Defined<T>(List<string> faults, string name, T value)
-        where T : struct, Enum
-    {
-        if (!Enum.IsDefined(value))
-        {
-            faults.Add($"{name} {value} is none of {string.Join(", ", Enum.GetNames<T>())}.");
-        }
-    }
-
-    private static void CheckLayers(List<string> faults, string name, LayerList? list, int layers)
-    {
-        if (list is null)
-        {
-            faults.Add($"{name} has to be a list of layer numbers; empty for none.");
-            return;
-        }
-
-        for (int i = 0; i < list.Count; i++)
-        {
-            if (list[i] < 1 || list[i] > layers || (i > 0 && list[i] <= list[i - 1]))
-            {
-                faults.Add($"{name} {list} has to ascend and to lie between 1 and the number of layers, {layers}.");
-                return;
-            }
-        }
-    }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+    private static void CheckLayers(OptionFaults faults, LayerList? list, int layers, [CallerArgumentExpression(nameof(list))] string name = "")
+        => faults.Require(
+            list is not null && Enumerable.Range(0, list.Count).All(i => list[i] >= 1 && list[i] <= layers && (i == 0 || list[i] > list[i - 1])),
+            list,
+            $"layers from 1 to {layers}, ascending (none: an empty list)",
+            name);
 }

@@ -22,7 +22,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <param name="dtype">Type of the parameters, in which the model computes: float32, float64 or bfloat16.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="layers">Makes branches of one's own; null: Retro's.</param>
-    /// <exception cref="RetroConfigException">The configuration is not valid.</exception>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
     public RetroModel(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null, LayerFactory? layers = null)
         : base(TorchLibrary.Require(nameof(RetroModel)))
     {

@@ -28,7 +28,8 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>Creates the optimizer.</summary>
     /// <param name="parameters">Named parameters, as a module's named_parameters() gives them.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <exception cref="TrainingException">A setting is outside its range, or no parameter can be trained.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="TrainingException">No parameter can be trained.</exception>
     public RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options = null)
         : this(parameters, options, null)
     {
@@ -38,13 +39,7 @@ public sealed class RetroOptimizer : IDisposable
     internal RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
-        Options = options ?? new RetroOptimizerOptions();
-        string[] faults = [.. Options.Faults()];
-        if (faults.Length > 0)
-        {
-            throw new TrainingException(string.Join(Environment.NewLine, faults));
-        }
-
+        Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
         foreach ((string name, Parameter parameter) in parameters)
         {

@@ -27,32 +27,26 @@ public sealed record RetroOptimizerOptions
     /// <summary>Largest norm of all gradients together; greater ones are scaled down to it. Default 1; infinity switches clipping off.</summary>
     public double ClipNorm { get; init; } = 1;
 
-    internal IEnumerable<string> Faults()
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public RetroOptimizerOptions Validate()
     {
-        if (!Enum.IsDefined(Kind))
-        {
-            yield return $"{nameof(Kind)} is {Kind}; expected AdamW or Muon.";
-        }
+        OptionFaults faults = new(nameof(RetroOptimizerOptions));
+        Check(faults);
+        faults.Throw();
+        return this;
+    }
 
-        foreach ((string name, double value) in new[] { (nameof(Beta1), Beta1), (nameof(Beta2), Beta2), (nameof(MuonMomentum), MuonMomentum) })
-        {
-            if (!(value >= 0 && value < 1))
-            {
-                yield return $"{name} is {value}; expected at least 0 and less than 1.";
-            }
-        }
-
-        foreach ((string name, double value) in new[] { (nameof(Epsilon), Epsilon), (nameof(WeightDecay), WeightDecay), (nameof(MuonWeightDecay), MuonWeightDecay) })
-        {
-            if (!(value >= 0) || !double.IsFinite(value))
-            {
-                yield return $"{name} is {value}; expected a number of at least 0.";
-            }
-        }
-
-        if (!(ClipNorm > 0))
-        {
-            yield return $"{nameof(ClipNorm)} is {ClipNorm}; expected more than 0 (infinity: no clipping).";
-        }
+    internal void Check(OptionFaults faults)
+    {
+        faults.Defined(Kind);
+        faults.ShareBelowOne(Beta1);
+        faults.ShareBelowOne(Beta2);
+        faults.ShareBelowOne(MuonMomentum);
+        faults.NotNegative(Epsilon);
+        faults.NotNegative(WeightDecay);
+        faults.NotNegative(MuonWeightDecay);
+        faults.Require(ClipNorm > 0, ClipNorm, "more than 0 (infinity: no clipping)");
     }
 }

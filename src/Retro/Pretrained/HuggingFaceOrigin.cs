@@ -118,7 +118,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         {
             return config.Validate();
         }
-        catch (RetroConfigException exception)
+        catch (RetroOptionsException exception)
         {
             throw new CheckpointException($"{path} contradicts itself: {exception.Message}", exception);
         }

@@ -43,13 +43,13 @@ public sealed partial class Retrofit : IDisposable
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
     /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first, whatever <see cref="RetrievalConfig.ZeroOutput"/> says.</param>
     /// <param name="unfreeze">What of the decoder is trained too.</param>
-    /// <exception cref="RetroConfigException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
+    /// <exception cref="RetroOptionsException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
     public static Retrofit From(PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing)
     {
         ArgumentNullException.ThrowIfNull(decoder);
         if (decoder.Model.Config.HasRetrieval)
         {
-            throw new RetroConfigException(["The decoder retrieves already; RETROfitting starts from one that does not."]);
+            throw new RetroOptionsException(nameof(RetroConfig), ["The decoder retrieves already; RETROfitting starts from one that does not."]);
         }
 
         if (!Enum.IsDefined(unfreeze))

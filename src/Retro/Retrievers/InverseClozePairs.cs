@@ -25,7 +25,7 @@ internal sealed class InverseClozePairs
         _frame = new TextFrame(tokenizer);
         _maximumLength = maximumLength;
         _options = options;
-        _random = new Random(options.Seed);
+        _random = new Random(SeededRandom.Fold(options.Seed));
         foreach (Document document in documents)
         {
             cancellationToken.ThrowIfCancellationRequested();

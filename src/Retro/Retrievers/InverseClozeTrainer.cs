@@ -23,12 +23,12 @@ public static class InverseClozeTrainer
     /// <param name="documents">The corpus; its texts stay in memory while training, and only those that are drawn get tokenized.</param>
     /// <param name="tokenizer">The tokenizer; a decoder's own will do.</param>
     /// <param name="config">The encoder's sizes; <see cref="TextEncoderConfig.Small"/> by default.</param>
-    /// <param name="options">How to train; about a minute by default.</param>
-    /// <param name="progress">Told after each step: steps done where their number is set, else milliseconds.</param>
+    /// <param name="options">How to train; some minutes by default.</param>
+    /// <param name="progress">Told after each step: steps done, or milliseconds where there is a time budget.</param>
     /// <param name="cancellationToken">Stops between steps.</param>
     /// <returns>The embedder.</returns>
     /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
-    /// <exception cref="RetroConfigException">The options or the sizes contradict themselves.</exception>
+    /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
     /// <exception cref="RetroException">The loss is no longer a number.</exception>
     /// <exception cref="OperationCanceledException">Training was canceled.</exception>
     public static TextEmbedder Train(
@@ -99,25 +99,24 @@ public static class InverseClozeTrainer
         encoder.train();
         using RetroOptimizer optimizer = new(encoder.named_parameters(), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
         long started = options.Time.GetTimestamp();
-        double budget = options.TimeBudget?.TotalMilliseconds ?? double.PositiveInfinity;
-        for (int step = 0; options.Steps is null || step < options.Steps; step++)
+        double budget = options.TimeBudget?.TotalMilliseconds ?? 0;
+        for (long step = 0; ; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            double elapsed = options.TimeBudget is null ? 0 : options.Time.GetElapsedTime(started).TotalMilliseconds;
-            if (elapsed >= budget)
+            double done = options.TimeBudget is null ? (double)step / options.Steps : options.Time.GetElapsedTime(started).TotalMilliseconds / budget;
+            if (done >= 1)
             {
                 break;
             }
 
-            double done = Math.Max(elapsed / budget, options.Steps is int steps ? (double)step / steps : 0);
             double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs.Next(), options.Temperature);
             if (!double.IsFinite(loss))
             {
                 throw new RetroException($"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than {options.Temperature}.");
             }
 
-            progress?.Report(options.Steps is int total
-                ? new StageProgress("train embedder", step + 1, total)
+            progress?.Report(options.TimeBudget is null
+                ? new StageProgress("train embedder", step + 1, options.Steps)
                 : new StageProgress("train embedder", (long)Math.Min(budget, options.Time.GetElapsedTime(started).TotalMilliseconds), (long)budget));
         }
     }
@@ -152,6 +151,6 @@ public static class InverseClozeTrainer
             side.Mask is null ? null : torch.tensor(side.Mask, [side.Rows, side.Length], ScalarType.Bool, device));
 
     // The first steps are counted too: with a budget of time alone, what share of it a step takes is not known before.
-    private static double Rate(double done, int step)
+    private static double Rate(double done, long step)
         => Math.Min(Math.Min(1, (step + 1) / 10.0), done < WarmUp ? Math.Max(done, 0.01) / WarmUp : 0.5 + 0.5 * Math.Cos(Math.PI * (done - WarmUp) / (1 - WarmUp)));
 }

@@ -11,12 +11,12 @@ namespace Retro.Search;
 /// </summary>
 public sealed class RandomNeighborSource : INeighborSource
 {
-    private readonly int seed;
+    private readonly long seed;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database to choose from.</param>
     /// <param name="seed">Another seed chooses others.</param>
-    public RandomNeighborSource(ChunkDatabase database, int seed = 0)
+    public RandomNeighborSource(ChunkDatabase database, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(database);
         Database = database;
@@ -47,7 +47,7 @@ public sealed class RandomNeighborSource : INeighborSource
             ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]);
             long allowed = Database.ChunkCount - excluded.Sum(range => range.Count);
             SHA256.HashData(MemoryMarshal.AsBytes(queries[q].Tokens.Span), hash);
-            Random random = new(BinaryPrimitives.ReadInt32LittleEndian(hash) ^ seed * 0x2545f491);
+            Random random = new(BinaryPrimitives.ReadInt32LittleEndian(hash) ^ (SeededRandom.Fold(seed) * 0x2545f491));
             taken.Clear();
             int found = 0;
 

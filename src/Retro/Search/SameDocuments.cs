@@ -8,13 +8,17 @@ namespace Retro.Search;
 /// </summary>
 internal sealed class SameDocuments
 {
+    private const int ReportEvery = 1 << 16;
+
     private readonly int[] _queryGroups;
     private readonly int[] _retrievalGroups;
     private readonly ILookup<int, int> _retrievalDocuments;
 
     /// <param name="queries">The database whose chunks are asked for.</param>
     /// <param name="retrieval">The database of the neighbors; may be the same.</param>
-    public SameDocuments(ChunkDatabase queries, ChunkDatabase retrieval)
+    /// <param name="progress">Told of the documents compared; null: nobody.</param>
+    /// <param name="cancellationToken">Stops between two documents.</param>
+    public SameDocuments(ChunkDatabase queries, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         bool one = ReferenceEquals(queries, retrieval);
         DocumentEntry[] all = [.. queries.Documents, .. one ? [] : retrieval.Documents];
@@ -22,10 +26,17 @@ internal sealed class SameDocuments
         Dictionary<string, int> byId = new(StringComparer.Ordinal), byText = new(StringComparer.Ordinal);
         for (int document = 0; document < all.Length; document++)
         {
+            if (document % ReportEvery == 0)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new("compare documents", document, all.Length));
+            }
+
             Join(byId, all[document].Id, document);
             Join(byText, all[document].ContentHash, document);
         }
 
+        progress?.Report(new("compare documents", all.Length, all.Length));
         int[] groups = [.. parents.Select((_, document) => Root(document))];
         _queryGroups = groups[..queries.Documents.Count];
         _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];

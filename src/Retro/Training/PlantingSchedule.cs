@@ -39,24 +39,12 @@ public sealed record PlantingSchedule
         return (Share * (1 - progress / End), (int)Math.Round(MaximumShift * growth), MaximumNoise * growth);
     }
 
-    internal IEnumerable<string> Faults()
+    internal void Check(OptionFaults faults)
     {
-        foreach ((string name, double value) in new[] { (nameof(Share), Share), (nameof(End), End), (nameof(MaximumNoise), MaximumNoise) })
-        {
-            if (!(value >= 0 && value <= 1))
-            {
-                yield return $"{nameof(PlantingSchedule)}.{name} is {value}; expected 0 to 1.";
-            }
-        }
-
-        if (!(AlignedUntil >= 0 && AlignedUntil <= End))
-        {
-            yield return $"{nameof(PlantingSchedule)}.{nameof(AlignedUntil)} is {AlignedUntil}; expected 0 to {nameof(End)}, {End}.";
-        }
-
-        if (MaximumShift < 0)
-        {
-            yield return $"{nameof(PlantingSchedule)}.{nameof(MaximumShift)} is {MaximumShift}; expected at least 0.";
-        }
+        faults.Share(Share);
+        faults.Share(End);
+        faults.Share(MaximumNoise);
+        faults.Require(AlignedUntil >= 0 && AlignedUntil <= End, AlignedUntil, FormattableString.Invariant($"0 to {nameof(End)}, {End}"));
+        faults.Between(MaximumShift, 0);
     }
 }

@@ -28,7 +28,8 @@ public sealed partial class Trainer : IDisposable
     /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new tensors then.</param>
     /// <param name="options">Settings.</param>
     /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
-    /// <exception cref="TrainingException">A setting is outside its range, or every parameter is frozen.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="TrainingException">Every parameter is frozen.</exception>
     public Trainer(RetroModel model, TrainingOptions options, TimeProvider? time = null)
     {
         ArgumentNullException.ThrowIfNull(model);

@@ -64,34 +64,26 @@ public sealed record TrainingOptions
 
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>
-    /// <exception cref="TrainingException">A setting is outside its range; the message lists every fault.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     public TrainingOptions Validate()
     {
-        List<string> faults = [.. Optimizer.Faults()];
-        try
-        {
-            _ = Schedule();
-        }
-        catch (ArgumentOutOfRangeException exception)
-        {
-            faults.Add(exception.Message);
-        }
-
-        Require(faults, TimeBudget is null || TimeBudget > TimeSpan.Zero, nameof(TimeBudget), TimeBudget, "more than no time");
-        Require(faults, MuonLearningRate > 0 && double.IsFinite(MuonLearningRate), nameof(MuonLearningRate), MuonLearningRate, "a number above 0");
-        Require(faults, Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, nameof(Dtype), Dtype, "Float32, Float64 or BFloat16");
-        Require(faults, Accumulation > 0, nameof(Accumulation), Accumulation, "at least 1");
-        Require(faults, CheckpointEvery >= 0, nameof(CheckpointEvery), CheckpointEvery, "at least 0");
-        Require(faults, CheckpointEvery == 0 || CheckpointFolder is not null, nameof(CheckpointEvery), CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
-        Require(faults, MaximumSkippedSteps > 0, nameof(MaximumSkippedSteps), MaximumSkippedSteps, "at least 1");
-        return faults.Count == 0 ? this : throw new TrainingException(string.Join(Environment.NewLine, faults));
-    }
-
-    private static void Require(List<string> faults, bool condition, string name, object? value, string expected)
-    {
-        if (!condition)
-        {
-            faults.Add($"{name} is {value}; expected {expected}.");
-        }
+        OptionFaults faults = new(nameof(TrainingOptions));
+        faults.Between(Steps, 1);
+        faults.Between(WarmupSteps, 0, Math.Max(0, Steps));
+        faults.Require(TimeBudget is null || TimeBudget > TimeSpan.Zero, TimeBudget, "more than no time");
+        faults.Positive(LearningRate);
+        faults.Require(
+            FinalLearningRate is null || (FinalLearningRate >= 0 && FinalLearningRate <= LearningRate),
+            FinalLearningRate,
+            FormattableString.Invariant($"0 to {nameof(LearningRate)}, {LearningRate}"));
+        faults.Positive(MuonLearningRate);
+        faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
+        faults.Between(Accumulation, 1);
+        faults.Between(CheckpointEvery, 0);
+        faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
+        faults.Between(MaximumSkippedSteps, 1);
+        Optimizer.Check(faults.Of(nameof(Optimizer)));
+        faults.Throw();
+        return this;
     }
 }

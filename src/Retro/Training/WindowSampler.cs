@@ -31,18 +31,23 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="options">Settings.</param>
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted neighbors alone.</param>
     /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
-    /// <exception cref="TrainingException">A setting is outside its range, or the database is smaller than a window.</exception>
+    /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
+    /// <param name="cancellationToken">Stops between two documents.</param>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="TrainingException">The database is smaller than a window.</exception>
     /// <exception cref="DatabaseException">The table does not belong to the databases.</exception>
-    public WindowSampler(ChunkDatabase database, WindowSamplerOptions options, NeighborTable? table = null, ChunkDatabase? retrieval = null)
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public WindowSampler(
+        ChunkDatabase database,
+        WindowSamplerOptions options,
+        NeighborTable? table = null,
+        ChunkDatabase? retrieval = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(options);
-        string[] faults = [.. options.Faults(database.ChunkLength)];
-        if (faults.Length > 0)
-        {
-            throw new TrainingException(string.Join(Environment.NewLine, faults));
-        }
-
+        options.Validate(database.ChunkLength);
         _database = database;
         _table = table;
         _retrieval = retrieval ?? database;
@@ -54,18 +59,18 @@ public sealed class WindowSampler : ITrainingData
         }
 
         Options = options;
-        _chunks = options.Tokens / database.ChunkLength;
+        _chunks = options.WindowLength / database.ChunkLength;
         WindowsPerEpoch = database.ChunkCount / _chunks;
         if (WindowsPerEpoch == 0)
         {
             throw new TrainingException(
-                $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.Tokens} tokens needs {_chunks}; take more text or shorter windows.");
+                $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.WindowLength} tokens needs {_chunks}; take more text or shorter windows.");
         }
 
-        _same = new(database, _retrieval);
+        _same = new(database, _retrieval, progress, cancellationToken);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {options}");
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {Describe(options)}");
     }
 
     /// <summary>The settings.</summary>
@@ -95,16 +100,16 @@ public sealed class WindowSampler : ITrainingData
     public TokenBatch Batch(long index, double progress)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
-        TokenBatch batch = new(Options.Rows, Options.Tokens);
+        TokenBatch batch = new(Options.BatchSize, Options.WindowLength);
         if (HasNeighbors && new SeededRandom(Options.Seed, DropPurpose, index).NextDouble() >= Options.RetrievalDropout)
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
-            batch.Retrieved = new(Options.Rows, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
+            batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
         }
 
-        for (int row = 0; row < Options.Rows; row++)
+        for (int row = 0; row < Options.BatchSize; row++)
         {
-            long window = checked(index * Options.Rows + row);
+            long window = checked(index * Options.BatchSize + row);
             long first = FirstChunk(window);
             CopyTokens(batch, row, first);
             if (batch.Retrieved is { } retrieved)
@@ -115,6 +120,19 @@ public sealed class WindowSampler : ITrainingData
         }
 
         return batch;
+    }
+
+    /// <summary>
+    /// The settings in a form of its own, by the names they had when the first trainings were begun, so that one goes on whatever its settings are called today.
+    /// </summary>
+    private static string Describe(WindowSamplerOptions options)
+    {
+        string planting = options.Planting is not { } plan ? "" : string.Create(
+            CultureInfo.InvariantCulture,
+            $"PlantingSchedule {{ Share = {plan.Share}, End = {plan.End}, AlignedUntil = {plan.AlignedUntil}, MaximumShift = {plan.MaximumShift}, MaximumNoise = {plan.MaximumNoise} }}");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"WindowSamplerOptions {{ Tokens = {options.WindowLength}, Rows = {options.BatchSize}, Neighbors = {options.Neighbors}, RetrievedLength = {options.RetrievedLength}, RetrievalDropout = {options.RetrievalDropout}, Planting = {planting}, Seed = {options.Seed} }}");
     }
 
     private long ChunkAt(long first, int offset) => (first + offset) % _database.ChunkCount;

@@ -4,10 +4,10 @@ namespace Retro.Training;
 public sealed record WindowSamplerOptions
 {
     /// <summary>T: tokens of a window, a multiple of the chunk length. Default 512.</summary>
-    public int Tokens { get; init; } = 512;
+    public int WindowLength { get; init; } = 512;
 
     /// <summary>B: windows of a batch. Default 2.</summary>
-    public int Rows { get; init; } = 2;
+    public int BatchSize { get; init; } = 2;
 
     /// <summary>K: neighbors per chunk. Default 2. 0: retrieval off.</summary>
     public int Neighbors { get; init; } = 2;
@@ -24,36 +24,21 @@ public sealed record WindowSamplerOptions
     /// <summary>Decides order, dropped retrieval and planted neighbors. Default 0.</summary>
     public long Seed { get; init; }
 
-    internal IEnumerable<string> Faults(int chunkLength)
+    /// <summary>Checks every setting.</summary>
+    /// <param name="chunkLength">M: tokens of a chunk of the database to sample from, of which <see cref="WindowLength"/> has to be a multiple; null: not known yet.</param>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public WindowSamplerOptions Validate(int? chunkLength = null)
     {
-        if (Tokens <= 0 || Tokens % chunkLength != 0)
-        {
-            yield return $"{nameof(Tokens)} is {Tokens}; expected a multiple of the database's chunk length, {chunkLength}.";
-        }
-
-        if (Rows <= 0)
-        {
-            yield return $"{nameof(Rows)} is {Rows}; expected at least 1.";
-        }
-
-        if (Neighbors < 0)
-        {
-            yield return $"{nameof(Neighbors)} is {Neighbors}; expected at least 0.";
-        }
-
-        if (RetrievedLength <= 0)
-        {
-            yield return $"{nameof(RetrievedLength)} is {RetrievedLength}; expected at least 1.";
-        }
-
-        if (!(RetrievalDropout >= 0 && RetrievalDropout <= 1))
-        {
-            yield return $"{nameof(RetrievalDropout)} is {RetrievalDropout}; expected 0 to 1.";
-        }
-
-        foreach (string fault in Planting?.Faults() ?? [])
-        {
-            yield return fault;
-        }
+        OptionFaults faults = new(nameof(WindowSamplerOptions));
+        int chunk = chunkLength ?? 1;
+        faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
+        faults.Between(BatchSize, 1);
+        faults.Between(Neighbors, 0);
+        faults.Between(RetrievedLength, 1);
+        faults.Share(RetrievalDropout);
+        Planting?.Check(faults.Of(nameof(Planting)));
+        faults.Throw();
+        return this;
     }
 }

@@ -55,8 +55,8 @@ public class RetroConfigJsonTests
     [Fact]
     public void Sizes_that_no_model_has_are_refused_before_anything_is_made()
     {
-        RetroConfigException fault = Assert.Throws<RetroConfigException>(() => (RetroConfig.Tiny with { Width = int.MaxValue, Layers = 1_000_000, VocabularySize = int.MaxValue }).Validate());
-        Assert.All(["Width 2147483647", "Layers 1000000", "VocabularySize 2147483647"], named => Assert.Contains(named, fault.Message, StringComparison.Ordinal));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => (RetroConfig.Tiny with { Width = int.MaxValue, Layers = 1_000_000, VocabularySize = int.MaxValue }).Validate());
+        Assert.All(["Width is 2147483647", "Layers is 1000000", "VocabularySize is 2147483647"], named => Assert.Contains(named, fault.Message, StringComparison.Ordinal));
     }
 
     [Theory]
@@ -79,7 +79,7 @@ public class RetroConfigJsonTests
     [Fact]
     public void Values_that_contradict_each_other_are_refused()
     {
-        Assert.Throws<RetroConfigException>(() => RetroConfigJson.Read(
+        Assert.Throws<RetroOptionsException>(() => RetroConfigJson.Read(
             """{"model_type": "retro", "format_version": 1, "vocabulary_size": 10, "width": 8, "layers": 1, "heads": 1, "head_size": 7, "feed_forward_size": 16}"""));
     }
 }

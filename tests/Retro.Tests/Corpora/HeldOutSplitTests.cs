@@ -132,7 +132,7 @@ public sealed class HeldOutSplitTests
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 1e-9 }));
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 3 }));
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create([], new HeldOutOptions { Count = 1 }));
-        Assert.Equal(3, Assert.Throws<RetroConfigException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 0, Fraction = 2, Similarity = 0, GramWords = 0 })).Faults.Count);
+        Assert.Equal(3, Assert.Throws<RetroOptionsException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 0, Fraction = 2, Similarity = 0, GramWords = 0 })).Faults.Count);
     }
 
     [Fact]

@@ -296,7 +296,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     [Fact]
     public void Options_that_make_no_sense_are_all_named()
     {
-        RetroConfigException fault = Assert.Throws<RetroConfigException>(() => Build("db", options: new ChunkDatabaseOptions { ChunkLength = 0, BlockCharacters = 0, Threads = -1, Cleaning = " " }));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => Build("db", options: new ChunkDatabaseOptions { ChunkLength = 0, BlockCharacters = 0, Threads = -1, Cleaning = " " }));
         Assert.Equal(4, fault.Faults.Count);
     }
 

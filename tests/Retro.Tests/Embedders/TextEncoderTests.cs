@@ -178,7 +178,7 @@ public class TextEncoderTests
     [Fact]
     public void Every_fault_of_a_configuration_is_named()
     {
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(
             () => new TextEncoder(new(0, Width: 10, Layers: -1, Heads: 3, FeedForwardSize: 5, MaximumPositions: 8, LayerNormEpsilon: double.NaN, MaximumLength: 9, Pooling: (TextPooling)9)));
 
         Assert.Equal(6, exception.Faults.Count);

@@ -7,7 +7,7 @@ public class GenerationOptionsTests
     [Fact]
     public void Every_fault_is_named()
     {
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => new GenerationOptions
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
             MaximumNewTokens = -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""],
         }.Validate());

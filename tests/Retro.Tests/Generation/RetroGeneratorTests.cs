@@ -285,7 +285,7 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Contains("searches the database", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, other, _source)).Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => new RetroGenerator(_model, s_tokenizer, other, new NoNeighborSource()));
         Assert.Contains($"The tokenizer has {s_tokenizer.VocabularySize} tokens, the model 200", Assert.Throws<RetroException>(() => new RetroGenerator(small, s_tokenizer)).Message, StringComparison.Ordinal);
-        Assert.Throws<RetroConfigException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
+        Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
     }
 
     [Theory]

@@ -61,16 +61,16 @@ public class RetroConfigTests
             Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2, 9], Neighbors = 0, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { CrossAttentionLayers = [2, 1] } },
         };
 
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => broken.Validate());
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => broken.Validate());
 
-        string[] named = ["Width 0", "KeyValueHeads 3", "HeadSize 7", "CrossAttentionLayers [2, 9]", "Encoder.CrossAttentionLayers [2, 1]", "Dropout 1", "NormEpsilon NaN", "Neighbors 0", "Activation 99"];
+        string[] named = ["Width is 0", "KeyValueHeads is 3", "HeadSize is 7", "Retrieval.CrossAttentionLayers is [2, 9]", "Retrieval.Encoder.CrossAttentionLayers is [2, 1]", "Dropout is 1", "NormEpsilon is NaN", "Neighbors is 0", "Activation is 99"];
         Assert.All(named, name => Assert.Contains(exception.Faults, fault => fault.Contains(name, StringComparison.Ordinal)));
     }
 
     [Fact]
     public void Learned_positions_need_a_length()
     {
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => (RetroConfig.Tiny with { Positions = PositionKind.Learned }).Validate());
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (RetroConfig.Tiny with { Positions = PositionKind.Learned }).Validate());
 
         Assert.Contains("MaximumLength", Assert.Single(exception.Faults), StringComparison.Ordinal);
     }

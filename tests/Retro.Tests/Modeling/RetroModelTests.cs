@@ -210,7 +210,7 @@ public class RetroModelTests
         Fails<ArgumentException>("without neighbors", tokens, null, valid);
         Fails<InvalidOperationException>("does not retrieve", tokens, neighbors, null, plain);
         Assert.Throws<ArgumentException>(() => new RetroModel(config, ScalarType.Float16));
-        Assert.Throws<RetroConfigException>(() => new RetroModel(config with { Width = -1 }));
+        Assert.Throws<RetroOptionsException>(() => new RetroModel(config with { Width = -1 }));
     }
 
 }

@@ -304,7 +304,7 @@ public class RetroOptimizerTests
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(zeros(2, 3));
         RetroOptimizerOptions options = new() { Beta1 = 1, Epsilon = -1, ClipNorm = 0, WeightDecay = double.NaN };
-        string message = Assert.Throws<TrainingException>(() => new RetroOptimizer([("one", one)], options)).Message;
+        string message = Assert.Throws<RetroOptionsException>(() => new RetroOptimizer([("one", one)], options)).Message;
         Assert.All(["Beta1", "Epsilon", "ClipNorm", "WeightDecay"], name => Assert.Contains(name, message, StringComparison.Ordinal));
     }
 

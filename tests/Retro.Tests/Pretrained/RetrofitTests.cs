@@ -190,7 +190,7 @@ public sealed class RetrofitTests
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
         foreach (RetrievalConfig options in (RetrievalConfig[])[s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { CrossAttentionRank = 0 }, s_small with { ChunkLength = 0 }])
         {
-            Assert.Throws<RetroConfigException>(() => Retrofit.From(decoder, options));
+            Assert.Throws<RetroOptionsException>(() => Retrofit.From(decoder, options));
         }
 
         Assert.Throws<ArgumentOutOfRangeException>(() => Retrofit.From(decoder, s_small, (RetrofitUnfreeze)9));

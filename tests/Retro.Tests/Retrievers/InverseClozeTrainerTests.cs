@@ -12,7 +12,7 @@ public class InverseClozeTrainerTests
 {
     private const int Topics = 12;
 
-    private static readonly InverseClozeOptions s_short = new() { Steps = 2, TimeBudget = null, BatchSize = 4, WindowLength = 16 };
+    private static readonly InverseClozeOptions s_short = new() { Steps = 2, BatchSize = 4, WindowLength = 16 };
 
     /// <summary>The two halves of a text have no word in common; that they belong together is in the corpus alone.</summary>
     [Fact]
@@ -21,7 +21,7 @@ public class InverseClozeTrainerTests
         Random random = new(4);
         List<Document> corpus = Enumerable.Range(0, 240).Select(i => TopicText(i % Topics, random)).Select((parts, i) => new Document($"{i}", "", parts.First + parts.Second, "")).ToList();
         (string First, string Second)[] heldOut = Enumerable.Range(0, Topics * 4).Select(i => TopicText(i % Topics, random)).ToArray();
-        InverseClozeOptions options = new() { Steps = 60, TimeBudget = null, BatchSize = 24, WindowLength = 40, LearningRate = 3e-3, ClozeShare = 0.3 };
+        InverseClozeOptions options = new() { Steps = 60, BatchSize = 24, WindowLength = 40, LearningRate = 3e-3, ClozeShare = 0.3 };
         using TextEmbedder untrained = new(new TextEncoder(EmbeddingInputs.Tiny, options.Seed), EmbeddingInputs.Tokenizer);
 
         using TextEmbedder trained = InverseClozeTrainer.Train(corpus, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, options, cancellationToken: TestContext.Current.CancellationToken);
@@ -43,7 +43,7 @@ public class InverseClozeTrainerTests
         (string, string)[] heldOut = all.Where((_, i) => i % 4 == 0).Select(document => tokenizer.Encode(document.Text)).Where(tokens => tokens.Length >= 500)
             .Select(tokens => (tokenizer.Decode(tokens.AsSpan(300, 62)), tokenizer.Decode(tokens.AsSpan(400, 62)))).ToArray();
         TextEncoderConfig config = EmbeddingInputs.Tiny with { VocabularySize = tokenizer.VocabularySize, MaximumPositions = 64, MaximumLength = 64 };
-        InverseClozeOptions options = new() { Steps = 200, TimeBudget = null, BatchSize = 32, LearningRate = 3e-3 };
+        InverseClozeOptions options = new() { Steps = 200, BatchSize = 32, LearningRate = 3e-3 };
         using TextEmbedder untrained = new(new TextEncoder(config, options.Seed), tokenizer);
 
         using TextEmbedder trained = InverseClozeTrainer.Train(training, tokenizer, config, options, cancellationToken: TestContext.Current.CancellationToken);
@@ -58,7 +58,7 @@ public class InverseClozeTrainerTests
     [Fact]
     public void The_same_seed_gives_the_same_embedder_and_another_seed_another()
     {
-        string Identity(int seed)
+        string Identity(long seed)
         {
             using TextEmbedder embedder = InverseClozeTrainer.Train(Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Seed = seed }, cancellationToken: TestContext.Current.CancellationToken);
             return embedder.Identity;
@@ -102,7 +102,7 @@ public class InverseClozeTrainerTests
         List<StageProgress> told = [];
 
         using TextEmbedder embedder = InverseClozeTrainer.Train(
-            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Steps = null, TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Reports<StageProgress>(told.Add), TestContext.Current.CancellationToken);
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Reports<StageProgress>(told.Add), TestContext.Current.CancellationToken);
 
         Assert.InRange(told.Count, 2, 6);
         Assert.All(told, progress => Assert.Equal(("train embedder", 20_000L), (progress.Stage, progress.Total)));
@@ -143,13 +143,13 @@ public class InverseClozeTrainerTests
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {
-        RetroConfigException exception = Assert.Throws<RetroConfigException>(() => new InverseClozeOptions
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new InverseClozeOptions
         {
-            TimeBudget = null, BatchSize = 1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
+            Steps = 0, TimeBudget = TimeSpan.Zero, BatchSize = 1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
         }.Validate());
 
-        Assert.Equal(8, exception.Faults.Count);
-        Assert.Contains("Steps or TimeBudget has to be given, or training would never end.", exception.Faults);
+        Assert.Equal(9, exception.Faults.Count);
+        Assert.Contains("Steps is 0; expected at least 1.", exception.Faults);
         new InverseClozeOptions().Validate();
     }
 

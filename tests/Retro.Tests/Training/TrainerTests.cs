@@ -471,7 +471,7 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {
-        TrainingException exception = Assert.Throws<TrainingException>(() => (_options with
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (_options with
         {
             WarmupSteps = 100,
             Accumulation = 0,
@@ -481,7 +481,7 @@ public sealed class TrainerTests : IDisposable
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
         }).Validate());
-        Assert.All(["warm-up", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Beta2", "Dtype"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)

@@ -25,7 +25,7 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(80, out _);
         using NeighborTable table = Table(database);
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 3, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 3, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
         Dictionary<string, List<long>> byContent = ByContent(database);
         int neighbors = 0, filtered = 0;
         for (long index = 0; index < 40; index++)
@@ -71,7 +71,7 @@ public sealed class WindowSamplerTests : IDisposable
     public void Windows_are_consecutive_chunks_and_padding_and_first_tokens_are_no_targets()
     {
         using ChunkDatabase database = Database(60, out _);
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 2, Neighbors = 0, Seed = 1 });
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 2, Neighbors = 0, Seed = 1 });
         for (long index = 0; index < 30; index++)
         {
             TokenBatch batch = sampler.Batch(index, 0);
@@ -95,7 +95,7 @@ public sealed class WindowSamplerTests : IDisposable
     public void An_epoch_reads_every_window_once_and_the_next_one_cuts_elsewhere()
     {
         using ChunkDatabase database = Database(60, out _);
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Seed = 3 });
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, Seed = 3 });
         List<long[]> epochs = [];
         for (int epoch = 0; epoch < 3; epoch++)
         {
@@ -108,7 +108,7 @@ public sealed class WindowSamplerTests : IDisposable
 
         Assert.NotEqual(epochs[0].Order(), epochs[1].Order());
         Assert.NotEqual(epochs[0], epochs[0].Order());
-        WindowSampler other = new(database, new() { Tokens = 4 * M, Seed = 4 });
+        WindowSampler other = new(database, new() { WindowLength = 4 * M, Seed = 4 });
         Assert.NotEqual(epochs[0], Enumerable.Range(0, epochs[0].Length).Select(i => other.FirstChunk(i)));
     }
 
@@ -117,7 +117,7 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(60, out _);
         using NeighborTable table = Table(database);
-        WindowSamplerOptions options = new() { Tokens = 4 * M, RetrievedLength = R, Planting = new(), Seed = 9 };
+        WindowSamplerOptions options = new() { WindowLength = 4 * M, RetrievedLength = R, Planting = new(), Seed = 9 };
         WindowSampler one = new(database, options, table), other = new(database, options, table);
         TokenBatch[] forward = [.. Enumerable.Range(0, 20).Select(i => one.Batch(i, i / 20.0))];
         TokenBatch[] backward = [.. Enumerable.Range(0, 20).Reverse().Select(i => other.Batch(i, i / 20.0)).Reverse()];
@@ -138,7 +138,7 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(60, out _);
         using NeighborTable table = Table(database);
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, RetrievedLength = R, RetrievalDropout = 0.1 }, table);
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, RetrievedLength = R, RetrievalDropout = 0.1 }, table);
         int dropped = Enumerable.Range(0, 1000).Count(i => sampler.Batch(i, 0).Retrieved is null);
         Assert.InRange(dropped, 60, 140);
     }
@@ -147,7 +147,7 @@ public sealed class WindowSamplerTests : IDisposable
     public void At_first_planted_neighbors_are_the_windows_own_text()
     {
         using ChunkDatabase database = Database(60, out _);
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Planting = new() { Share = 1 } });
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Planting = new() { Share = 1 } });
         int planted = 0;
         for (long index = 0; index < 50; index++)
         {
@@ -179,7 +179,7 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(60, out _);
         PlantingSchedule planting = new() { Share = 1, MaximumShift = 5, MaximumNoise = 0.4 };
-        WindowSampler sampler = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting });
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting });
         HashSet<int> shifts = [];
         int equal = 0, all = 0, chunksThatGoOn = 0, planted = 0;
         for (long index = 0; index < 300; index++)
@@ -202,7 +202,7 @@ public sealed class WindowSamplerTests : IDisposable
         // Almost at the end hardly any copy is planted any more: the share falls linearly.
         Assert.InRange(planted, 0, chunksThatGoOn / 20);
 
-        WindowSampler steady = new(database, new() { Tokens = 4 * M, Rows = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting with { End = 1, AlignedUntil = 0, MaximumShift = 10, MaximumNoise = 0.8 } });
+        WindowSampler steady = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting with { End = 1, AlignedUntil = 0, MaximumShift = 10, MaximumNoise = 0.8 } });
         for (long index = 0; index < 300; index++)
         {
             // Half way: shifts to 5, damage to 0.4.
@@ -238,12 +238,38 @@ public sealed class WindowSamplerTests : IDisposable
     }
 
     [Fact]
+    public void A_training_that_was_begun_under_older_names_of_the_settings_goes_on()
+    {
+        using ChunkDatabase database = Database(40, out _);
+        WindowSampler plain = new(database, new() { WindowLength = 4 * M, BatchSize = 3, RetrievalDropout = 0.25, Seed = 5 });
+        Assert.EndsWith(
+            "WindowSamplerOptions { Tokens = 32, Rows = 3, Neighbors = 2, RetrievedLength = 128, RetrievalDropout = 0.25, Planting = , Seed = 5 }",
+            plain.Identity,
+            StringComparison.Ordinal);
+        WindowSampler planting = new(database, new() { WindowLength = 4 * M, Planting = new() });
+        Assert.EndsWith(
+            "Planting = PlantingSchedule { Share = 0.8, End = 0.75, AlignedUntil = 0.15, MaximumShift = 40, MaximumNoise = 0.4 }, Seed = 0 }",
+            planting.Identity,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Its_construction_tells_how_far_it_is_and_can_be_canceled()
+    {
+        using ChunkDatabase database = Database(40, out _);
+        List<StageProgress> told = [];
+        _ = new WindowSampler(database, new() { WindowLength = 4 * M }, progress: new Reports<StageProgress>(told.Add));
+        Assert.Equal([new("compare documents", 0, database.Documents.Count), new("compare documents", database.Documents.Count, database.Documents.Count)], told);
+        Assert.Throws<OperationCanceledException>(() => new WindowSampler(database, new() { WindowLength = 4 * M }, cancellationToken: new(canceled: true)));
+    }
+
+    [Fact]
     public void Faults_of_the_options_are_named_together_and_a_small_database_is_refused()
     {
         using ChunkDatabase database = Database(3, out _);
-        TrainingException exception = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 12, Rows = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
-        Assert.All(["Tokens is 12", "Rows is 0", "RetrievalDropout is 2", "PlantingSchedule.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
-        TrainingException small = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { Tokens = 8000 }));
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new WindowSampler(database, new() { WindowLength = 12, BatchSize = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
+        Assert.All(["WindowLength is 12", "BatchSize is 0", "RetrievalDropout is 2", "Planting.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        TrainingException small = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { WindowLength = 8000 }));
         Assert.Contains("needs 1000", small.Message, StringComparison.Ordinal);
     }
 
@@ -253,7 +279,7 @@ public sealed class WindowSamplerTests : IDisposable
         using ChunkDatabase database = Database(40, out _);
         using ChunkDatabase other = _databases.Build(TestDatabases.Documents(40, seed: 77), M, "other");
         using NeighborTable table = Table(other);
-        Assert.Throws<DatabaseException>(() => new WindowSampler(database, new() { Tokens = 4 * M }, table));
+        Assert.Throws<DatabaseException>(() => new WindowSampler(database, new() { WindowLength = 4 * M }, table));
     }
 
     /// <summary>Documents of 0 to 60 bytes; every eighth is a copy of an earlier one under another name.</summary>
