@@ -51,7 +51,7 @@ internal static class OperatorBenchmark
     {
         RetroConfig config = RetroConfig.Mini with { Width = 256, VocabularySize = 8192 };
         using RetroModel model = new(config, dtype);
-        using RetroOptimizer single = new(model.named_parameters(), new() { Kind = kind }) { FusedAdamW = s_missing }, fused = new(model.named_parameters(), new() { Kind = kind });
+        using RetroOptimizer single = new(model, new() { Kind = kind }) { FusedAdamW = s_missing }, fused = new(model, new() { Kind = kind });
         using DisposeScope scope = NewDisposeScope();
         Tensor[] gradients = [.. model.parameters().Select(parameter => randn(parameter.shape, parameter.dtype))];
         Pair(

@@ -52,16 +52,53 @@ internal static class Muon
         return (tall ? x.transpose(1, 2) : x).to_type(matrices.dtype).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Whether a parameter is a matrix that Muon moves: a weight of two dimensions that is neither an embedding nor the head.</summary>
-    /// <param name="name">Name in the state dictionary.</param>
-    /// <param name="parameter">The parameter.</param>
-    /// <returns>Whether Muon moves it.</returns>
-    public static bool Applies(string name, Tensor parameter)
+    /// <summary>Moves matrices that have a gradient.</summary>
+    /// <remarks>Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.</remarks>
+    /// <param name="matrices">The matrices.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="rate">Learning rate, of which each takes its share.</param>
+    /// <param name="clip">What gradients are multiplied by.</param>
+    public static void Move(IReadOnlyList<(OptimizerSlot Slot, Tensor Gradient)> matrices, RetroOptimizerOptions options, double rate, double clip)
     {
-        ArgumentNullException.ThrowIfNull(name);
-        ArgumentNullException.ThrowIfNull(parameter);
-        // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps. So are position biases.
-        string[] parts = name.Split('.');
-        return parameter.dim() == 2 && parts[^1] == "weight" && !parts.Any(part => part is "head" or "positions" || part.Contains("embedding", StringComparison.Ordinal));
+        if (matrices.Count == 0)
+        {
+            return;
+        }
+
+        Device device = matrices[0].Gradient.device;
+        int parts = TorchThreads.Workers(matrices.Count, device);
+        (OptimizerSlot Slot, Tensor Gradient)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype, pair.Slot.RateShare)).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
+        TorchThreads.Run(stacks.Length, device, i => MoveStack(stacks[i], options, rate * stacks[i][0].Slot.RateShare, clip));
+    }
+
+    private static void MoveStack((OptimizerSlot Slot, Tensor Gradient)[] group, RetroOptimizerOptions options, double rate, double clip)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        double momentum = options.MuonMomentum;
+        using Scalar keep = momentum.ToScalar(), add = ((1 - momentum) * clip).ToScalar(), decayed = (1 - (rate * options.MuonWeightDecay)).ToScalar();
+        List<Tensor> directions = [];
+        foreach ((OptimizerSlot slot, Tensor gradient) in group)
+        {
+            slot.Steps++;
+            slot.First.mul_(keep).add_(gradient, add);
+            Tensor direction = slot.First.mul(keep).add_(gradient, add);
+            directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
+        }
+
+        // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
+        Tensor steps = Muon.Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
+        for (int index = 0; index < group.Length; index++)
+        {
+            OptimizerSlot slot = group[index].Slot;
+            Tensor step = steps.select(0, index);
+            if (options.MuonWeightDecay != 0)
+            {
+                slot.Target.mul_(decayed);
+            }
+
+            using Scalar move = (-rate * Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]))).ToScalar();
+            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, move);
+        }
     }
 }

@@ -14,39 +14,42 @@ namespace Retro.Optimization;
 /// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed and averaged in float32,
 /// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740). Muon's products alone are in bfloat16.</para>
 /// </remarks>
-public sealed class RetroOptimizer : IDisposable
+public sealed class RetroOptimizer : ITrainingOptimizer
 {
-    // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
-    private const double ClipEpsilon = 1e-6;
+    private readonly List<OptimizerSlot> _slots = [];
 
-    // One pass over each tensor instead of eight: about half of the time (tests/Retro.Benchmarks/results/operators.md).
-    private static readonly AtenOperator s_fusedAdamW = new("aten::_fused_adamw_", 0, () =>
-        [(Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8, false, false, AtenArgument.Some(ones(1)), AtenArgument.None]);
-
-    private readonly List<Slot> _slots = [];
-
-    /// <summary>Creates the optimizer.</summary>
-    /// <param name="parameters">Named parameters, as a module's named_parameters() gives them.</param>
+    /// <summary>Creates the optimizer over the parameters of a module.</summary>
+    /// <remarks>Muon moves the matrices of a <see cref="RetroModel"/>'s branches; of branches of one's own and of any other module, what has two dimensions and is neither an embedding nor a bias.</remarks>
+    /// <param name="module">The module; it stays the caller's.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">No parameter can be trained.</exception>
-    public RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options = null)
-        : this(parameters, options, null)
+    public RetroOptimizer(nn.Module module, RetroOptimizerOptions? options = null)
+        : this(module, options, null)
     {
     }
 
     /// <summary>The same, with the float32 values of bfloat16 parameters where they are known; they are copied.</summary>
-    internal RetroOptimizer(IEnumerable<(string name, Parameter parameter)> parameters, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
+    internal RetroOptimizer(nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
+        : this(ParameterKinds.Of(module), options, masters)
     {
-        ArgumentNullException.ThrowIfNull(parameters);
+    }
+
+    internal RetroOptimizer(
+        IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
+        RetroOptimizerOptions? options = null,
+        IReadOnlyDictionary<string, Tensor>? masters = null)
+    {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
-        foreach ((string name, Parameter parameter) in parameters)
+        foreach ((string name, Parameter parameter, ParameterKind kind) in parameters)
         {
             // Tied tensors are one parameter with two names.
             if (parameter.requires_grad && seen.Add(parameter.Handle))
             {
-                _slots.Add(new Slot(name, parameter, Options.Kind == OptimizerKind.Muon && Muon.Applies(name, parameter), masters?.GetValueOrDefault(name)));
+                // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
+                bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
+                _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name)));
             }
         }
 
@@ -60,7 +63,7 @@ public sealed class RetroOptimizer : IDisposable
     public RetroOptimizerOptions Options { get; }
 
     /// <summary>The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types and layouts, single operators do.</summary>
-    internal AtenOperator FusedAdamW { get; init; } = s_fusedAdamW;
+    internal AtenOperator FusedAdamW { get; init; } = AdamW.Fused;
 
     /// <summary>The names of the parameters in the optimizer.</summary>
     public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
@@ -76,7 +79,7 @@ public sealed class RetroOptimizer : IDisposable
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        foreach (Slot slot in _slots.Where(slot => slot.Master is not null))
+        foreach (OptimizerSlot slot in _slots.Where(slot => slot.Master is not null))
         {
             slot.Accumulate();
         }
@@ -90,43 +93,27 @@ public sealed class RetroOptimizer : IDisposable
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        List<(Slot Slot, Tensor Gradient)> present = [];
-        foreach (Slot slot in _slots)
+        List<(OptimizerSlot Slot, Tensor Gradient)> present = [];
+        foreach (OptimizerSlot slot in _slots)
         {
             if (slot.Master is not null)
             {
                 slot.Accumulate();
             }
 
-            if ((slot.Sum ?? slot.Parameter.grad) is { } gradient)
+            if (slot.RateShare != 0 && slot.Gradient is { } gradient)
             {
                 present.Add((slot, gradient));
             }
         }
 
-        double norm = present.Count == 0 ? 0 : stack(present.Select(pair => pair.Gradient.norm())).norm().Value();
+        double norm = Gradients.Norm([.. present.Select(pair => pair.Gradient)]);
         if (double.IsFinite(norm))
         {
-            double clip = Math.Min(1, Options.ClipNorm / (norm + ClipEpsilon));
-            foreach (IGrouping<(bool Decays, bool Fused), (Slot Slot, Tensor Gradient)> group in present.Where(pair => pair.Slot.Second is not null)
-                .GroupBy(pair => (pair.Slot.Decays, MovesTogether(pair.Slot))))
-            {
-                double decay = group.Key.Decays ? Options.WeightDecay : 0;
-                if (group.Key.Fused)
-                {
-                    MoveTogetherByAdamW([.. group], rate, decay, clip);
-                    continue;
-                }
-
-                foreach ((Slot slot, Tensor gradient) in group)
-                {
-                    MoveByAdamW(slot, gradient, rate, decay, clip);
-                }
-            }
-
-            MoveByMuon([.. present.Where(pair => pair.Slot.Second is null)], muonRate, clip);
-
-            foreach ((Slot slot, _) in present)
+            double clip = Gradients.Clip(norm, Options.ClipNorm);
+            new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot.Second is not null), rate, clip);
+            Muon.Move([.. present.Where(pair => pair.Slot.Second is null)], Options, muonRate, clip);
+            foreach ((OptimizerSlot slot, _) in present)
             {
                 slot.Round();
             }
@@ -137,11 +124,11 @@ public sealed class RetroOptimizer : IDisposable
     }
 
     /// <summary>The parameters in the optimizer, in the order of <see cref="ParameterNames"/>.</summary>
-    internal IList<Tensor> Parameters => [.. _slots.Select(slot => slot.Parameter)];
+    IList<Tensor> ITrainingOptimizer.Parameters => [.. _slots.Select(slot => slot.Parameter)];
 
     /// <summary>Adds to each parameter's gradient, or to its float32 sum.</summary>
     /// <param name="gradients">One per parameter; an invalid one adds nothing. They are taken over.</param>
-    internal void AddGradients(IList<Tensor> gradients)
+    void ITrainingOptimizer.AddGradients(IList<Tensor> gradients)
     {
         using IDisposable noGradients = no_grad();
         for (int i = 0; i < _slots.Count; i++)
@@ -155,14 +142,9 @@ public sealed class RetroOptimizer : IDisposable
             {
                 _slots[i].Add(gradients[i]);
             }
-            else if (_slots[i].Parameter.grad is { } sum)
-            {
-                sum.add_(gradients[i], KeptScalars.One);
-                sum.Dispose();
-            }
             else
             {
-                _slots[i].Parameter.grad = gradients[i];
+                Gradients.Add(_slots[i].Parameter, gradients[i]);
             }
 
             gradients[i].Dispose();
@@ -172,11 +154,20 @@ public sealed class RetroOptimizer : IDisposable
     /// <summary>Clears the gradients.</summary>
     public void ClearGradients()
     {
-        foreach (Slot slot in _slots)
+        foreach (OptimizerSlot slot in _slots)
         {
-            slot.Parameter.grad = null;
-            slot.Sum?.Dispose();
-            slot.Sum = null;
+            slot.ClearGradient();
+        }
+    }
+
+    /// <summary>Sets which part of the learning rate some parameters take; 0: they stay as they are, their gradients are forgotten and do not count in the norm.</summary>
+    /// <param name="names">Names of parameters; those that are not in the optimizer are passed over.</param>
+    /// <param name="share">The part, at least 0.</param>
+    void ITrainingOptimizer.SetRateShare(IReadOnlySet<string> names, double share)
+    {
+        foreach (OptimizerSlot slot in _slots.Where(slot => names.Contains(slot.Name)))
+        {
+            slot.RateShare = share;
         }
     }
 
@@ -185,7 +176,7 @@ public sealed class RetroOptimizer : IDisposable
     public IReadOnlyDictionary<string, Tensor> State()
     {
         Dictionary<string, Tensor> state = [];
-        foreach (Slot slot in _slots)
+        foreach (OptimizerSlot slot in _slots)
         {
             state.Add(slot.Name + "/mean", slot.First);
             if (slot.Second is not null)
@@ -238,7 +229,7 @@ public sealed class RetroOptimizer : IDisposable
             tensor.copy_(state[name]);
         }
 
-        foreach (Slot slot in _slots)
+        foreach (OptimizerSlot slot in _slots)
         {
             slot.Steps = steps[slot.Name];
             slot.Round();
@@ -248,190 +239,11 @@ public sealed class RetroOptimizer : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Slot slot in _slots)
+        foreach (OptimizerSlot slot in _slots)
         {
-            slot.First.Dispose();
-            slot.Second?.Dispose();
-            slot.Master?.Dispose();
-            slot.Sum?.Dispose();
+            slot.Dispose();
         }
     }
 
     private static string Some(string[] names) => names.Length == 0 ? "none" : string.Join(", ", names.Take(3)) + (names.Length > 3 ? ", ..." : "");
-
-    private bool MovesTogether(Slot slot) => slot.Target.dtype == ScalarType.Float32 && slot.Target.is_contiguous() && FusedAdamW.IsAvailable;
-
-    private void MoveTogetherByAdamW((Slot Slot, Tensor Gradient)[] group, double rate, double decay, double clip)
-    {
-        foreach ((Slot slot, _) in group)
-        {
-            slot.Steps++;
-        }
-
-        // The operator reads all values in the order in which they lie. It divides gradients by their scale, in place; they are not read again.
-        Device device = group[0].Gradient.device;
-        Dictionary<long, Tensor> steps = group.Select(pair => pair.Slot.Steps).Distinct().ToDictionary(count => count, count => tensor((float)count, device: device));
-        FusedAdamW.Call(
-            Array.ConvertAll(group, pair => pair.Slot.Target),
-            Array.ConvertAll(group, pair => pair.Gradient.contiguous()),
-            Array.ConvertAll(group, pair => pair.Slot.First),
-            Array.ConvertAll(group, pair => pair.Slot.Second!),
-            (Tensor[])[],
-            Array.ConvertAll(group, pair => steps[pair.Slot.Steps]),
-            rate,
-            Options.Beta1,
-            Options.Beta2,
-            decay,
-            Options.Epsilon,
-            false, // amsgrad
-            false, // maximize
-            clip < 1 ? AtenArgument.Some(tensor((float)(1 / clip), device: device)) : AtenArgument.None,
-            AtenArgument.None);
-    }
-
-    private void MoveByAdamW(Slot slot, Tensor gradient, double rate, double decay, double clip)
-    {
-        slot.Steps++;
-        double firstCorrection = 1 - Math.Pow(Options.Beta1, slot.Steps), secondCorrection = 1 - Math.Pow(Options.Beta2, slot.Steps);
-        using Scalar keepFirst = Options.Beta1.ToScalar(), keepSecond = Options.Beta2.ToScalar(), kept = (1 - (rate * decay)).ToScalar(),
-            // The clipping factor goes into the two averages, which saves a pass over the gradients.
-            addFirst = ((1 - Options.Beta1) * clip).ToScalar(), addSecond = ((1 - Options.Beta2) * clip * clip).ToScalar(),
-            root = Math.Sqrt(secondCorrection).ToScalar(), epsilon = Options.Epsilon.ToScalar(), move = (-rate / firstCorrection).ToScalar();
-        slot.First.mul_(keepFirst).add_(gradient, addFirst);
-        slot.Second!.mul_(keepSecond).addcmul_(gradient, gradient, addSecond);
-        if (decay != 0)
-        {
-            slot.Target.mul_(kept);
-        }
-
-        Tensor denominator = slot.Second.sqrt().div_(root).add_(epsilon, KeptScalars.One);
-        slot.Target.addcdiv_(slot.First, denominator, move);
-    }
-
-    // Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.
-    private void MoveByMuon(IReadOnlyList<(Slot Slot, Tensor Gradient)> matrices, double rate, double clip)
-    {
-        if (matrices.Count == 0)
-        {
-            return;
-        }
-
-        Device device = matrices[0].Gradient.device;
-        int parts = TorchThreads.Workers(matrices.Count, device);
-        (Slot, Tensor)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype)).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
-        TorchThreads.Run(stacks.Length, device, i => MoveStackByMuon(stacks[i], rate, clip));
-    }
-
-    private void MoveStackByMuon(IReadOnlyList<(Slot Slot, Tensor Gradient)> group, double rate, double clip)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        using IDisposable noGradients = no_grad();
-        double momentum = Options.MuonMomentum;
-        using Scalar keep = momentum.ToScalar(), add = ((1 - momentum) * clip).ToScalar(), decayed = (1 - (rate * Options.MuonWeightDecay)).ToScalar();
-        List<Tensor> directions = [];
-        foreach ((Slot slot, Tensor gradient) in group)
-        {
-            slot.Steps++;
-            slot.First.mul_(keep).add_(gradient, add);
-            Tensor direction = slot.First.mul(keep).add_(gradient, add);
-            directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
-        }
-
-        // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
-        Tensor steps = Muon.Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
-        for (int index = 0; index < group.Count; index++)
-        {
-            Slot slot = group[index].Slot;
-            Tensor step = steps.select(0, index);
-            if (Options.MuonWeightDecay != 0)
-            {
-                slot.Target.mul_(decayed);
-            }
-
-            using Scalar move = (-rate * Math.Sqrt(Math.Max(1, (double)slot.Target.shape[0] / slot.Target.shape[1]))).ToScalar();
-            slot.Target.add_(slot.Tall ? step.transpose(0, 1) : step, move);
-        }
-    }
-
-    private sealed class Slot
-    {
-        public Slot(string name, Parameter parameter, bool muon, Tensor? master)
-        {
-            Name = name;
-            Parameter = parameter;
-            using IDisposable noGradients = no_grad();
-            if (parameter.dtype == ScalarType.BFloat16)
-            {
-                Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).DetachFromDisposeScope();
-            }
-
-            First = zeros_like(Target).DetachFromDisposeScope();
-            Second = muon ? null : zeros_like(Target).DetachFromDisposeScope();
-            if (muon)
-            {
-                Tall = parameter.shape[0] > parameter.shape[1];
-                Shape = Tall ? (parameter.shape[1], parameter.shape[0]) : (parameter.shape[0], parameter.shape[1]);
-            }
-        }
-
-        public string Name { get; }
-
-        /// <summary>Whether AdamW lets it decay: matrices and tables, but no bias, of whatever shape (those of Transformer-XL are [heads, size]).</summary>
-        public bool Decays => Target.dim() >= 2 && !Name.EndsWith("bias", StringComparison.Ordinal);
-
-        public Parameter Parameter { get; }
-
-        /// <summary>The float32 copy of a bfloat16 parameter; null where the parameter is exact enough itself.</summary>
-        public Tensor? Master { get; }
-
-        /// <summary>What the step moves.</summary>
-        public Tensor Target => Master ?? Parameter;
-
-        /// <summary>The sum of gradients in float32; null where there is none, or no copy.</summary>
-        public Tensor? Sum { get; set; }
-
-        /// <summary>The averaged gradient.</summary>
-        public Tensor First { get; }
-
-        /// <summary>The averaged squared gradient; null where Muon moves the parameter.</summary>
-        public Tensor? Second { get; }
-
-        public bool Tall { get; }
-
-        public (long Short, long Long) Shape { get; }
-
-        public long Steps { get; set; }
-
-        /// <summary>Adds to the float32 sum.</summary>
-        public void Add(Tensor gradient)
-        {
-            if (Sum is null)
-            {
-                Sum = gradient.to_type(ScalarType.Float32).DetachFromDisposeScope();
-            }
-            else
-            {
-                Sum.add_(gradient, KeptScalars.One);
-            }
-        }
-
-        /// <summary>Takes the parameter's gradient over into the float32 sum.</summary>
-        public void Accumulate()
-        {
-            if (Parameter.grad is { } gradient)
-            {
-                Add(gradient);
-                Parameter.grad = null;
-            }
-        }
-
-        /// <summary>Makes the parameter its float32 copy rounded.</summary>
-        public void Round()
-        {
-            if (Master is not null)
-            {
-                Parameter.copy_(Master);
-            }
-        }
-    }
 }

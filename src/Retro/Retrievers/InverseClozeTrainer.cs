@@ -97,7 +97,7 @@ public static class InverseClozeTrainer
     private static void Train(TextEncoder encoder, InverseClozePairs pairs, InverseClozeOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         encoder.train();
-        using RetroOptimizer optimizer = new(encoder.named_parameters(), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
+        using RetroOptimizer optimizer = new(encoder, new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
         long started = options.Time.GetTimestamp();
         double budget = options.TimeBudget?.TotalMilliseconds ?? 0;
         for (long step = 0; ; step++)

@@ -1,4 +1,5 @@
 using Retro.Checkpoints;
+using Retro.Optimization;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -27,10 +28,22 @@ public sealed partial class Trainer
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string path = Path.Combine(folder, StateFile);
         AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
-        string description = State().ToString();
+        string description;
         using (DisposeScope scope = NewDisposeScope())
         {
-            Safetensors.Write(path, Tensors(), new Dictionary<string, string> { [MetadataKey] = description });
+            IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
+            string? fault = null;
+            try
+            {
+                memory = _optimizer.State();
+            }
+            catch (CheckpointException exception)
+            {
+                fault = exception.Message; // the weights are kept all the same
+            }
+
+            description = (State() with { OptimizerFault = fault }).ToString();
+            Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description });
         }
 
         Checkpoint.Save(folder, Model);
@@ -38,9 +51,11 @@ public sealed partial class Trainer
     }
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
-    /// <remarks>Frozen parameters stay as the model has them. The schedule is that of this trainer's options.</remarks>
+    /// <remarks>Frozen parameters stay as the model has them. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.</remarks>
     /// <param name="folder">The checkpoint's folder.</param>
-    /// <exception cref="CheckpointException">The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named.</exception>
+    /// <exception cref="CheckpointException">
+    /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that could not be stored.
+    /// </exception>
     public void Load(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -58,6 +73,16 @@ public sealed partial class Trainer
 
         TrainingState state = TrainingState.Parse(description, path);
         state.RequireConfig(Model.Config, path);
+        if (state.Optimizer != OptimizerName)
+        {
+            throw new CheckpointException($"{path} was trained by {state.Optimizer ?? nameof(RetroOptimizer)}, this trainer has {OptimizerName ?? nameof(RetroOptimizer)}; resume with the optimizer of the first run.");
+        }
+
+        if (state.OptimizerFault is { } fault)
+        {
+            throw new CheckpointException($"The training of {path} cannot go on: {fault}");
+        }
+
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor> weights = [], memory = [];
         foreach (SafetensorsEntry entry in file.Entries)
@@ -96,6 +121,11 @@ public sealed partial class Trainer
             }
         }
 
+        for (long step = StepsDone; step < state.Steps && _scheduler is not null; step++)
+        {
+            _scheduler.step();
+        }
+
         StepsDone = state.Steps;
         _batches = state.Batches;
         _tokens = state.Tokens;
@@ -116,11 +146,14 @@ public sealed partial class Trainer
         Config = TrainingState.Describe(Model.Config),
         Options = TrainingState.Describe(Options),
         OptimizerSteps = _optimizer.StepCounts(),
+        Optimizer = OptimizerName,
     };
 
-    private IEnumerable<KeyValuePair<string, Tensor>> Tensors()
+    private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;
+
+    private IEnumerable<KeyValuePair<string, Tensor>> Tensors(IReadOnlyDictionary<string, Tensor> memory)
         => Trained().Select(pair => KeyValuePair.Create(ModelPrefix + pair.Key, pair.Value.detach()))
-            .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)));
+            .Concat(memory.Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)));
 
     private Dictionary<string, Parameter> Trained()
     {

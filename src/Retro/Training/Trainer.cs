@@ -1,7 +1,9 @@
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
+using static TorchSharp.torch.optim.lr_scheduler;
 
 namespace Retro.Training;
 
@@ -14,7 +16,9 @@ public sealed partial class Trainer : IDisposable
 {
     private readonly TimeProvider _time;
     private readonly LearningRateSchedule _schedule;
-    private readonly RetroOptimizer _optimizer;
+    private readonly ITrainingOptimizer _optimizer;
+    private readonly LRScheduler? _scheduler;
+    private readonly Func<long, double>? _rate;
     private TimeSpan _elapsedBefore;
     private long _started;
     private bool _running;
@@ -28,17 +32,62 @@ public sealed partial class Trainer : IDisposable
     /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new tensors then.</param>
     /// <param name="options">Settings.</param>
     /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
+    /// <param name="optimizer">
+    /// Makes an optimizer of TorchSharp, or one's own, over the parameters to be trained, which takes the place of <see cref="RetroOptimizer"/>; the trainer disposes it. The learning rates it is made with
+    /// are those at the end of the warm-up; they rise and fall as <see cref="TrainingOptions.Schedule"/> does. Of <see cref="TrainingOptions.Optimizer"/> it follows
+    /// <see cref="RetroOptimizerOptions.ClipNorm"/> alone, and it moves bfloat16 parameters in bfloat16. Null: Retro's.
+    /// </param>
+    /// <param name="scheduler">Makes a scheduler over that optimizer, which then sets its learning rates, a step of it per step of the training; null: the schedule of the options, or <paramref name="rate"/>.</param>
+    /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the options.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
-    public Trainer(RetroModel model, TrainingOptions options, TimeProvider? time = null)
+    /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, or the optimizer holds other parameters.</exception>
+    public Trainer(
+        RetroModel model,
+        TrainingOptions options,
+        TimeProvider? time = null,
+        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer>? optimizer = null,
+        Func<optim.Optimizer, LRScheduler>? scheduler = null,
+        Func<long, double>? rate = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
+        if (scheduler is not null && (optimizer is null || rate is not null))
+        {
+            throw new ArgumentException("A scheduler sets the rates of an optimizer of TorchSharp: give one with it, and no rate.", nameof(scheduler));
+        }
+
         Model = model;
         Options = options.Validate();
         _time = time ?? TimeProvider.System;
         _schedule = options.Schedule();
-        _optimizer = MakeOptimizer(model, options);
+        _rate = rate;
+        if (optimizer is null)
+        {
+            _optimizer = MakeOptimizer(model, options);
+            return;
+        }
+
+        if (options.Dtype is { } dtype && dtype != model.Dtype)
+        {
+            model.to(dtype);
+        }
+
+        TorchOptimizer own = MakeOptimizer(model, options, optimizer, scheduler is null);
+        _optimizer = own;
+        try
+        {
+            _scheduler = scheduler?.Invoke(own.Optimizer);
+            if (_scheduler is impl.ReduceLROnPlateau)
+            {
+                throw new ArgumentException($"{nameof(impl.ReduceLROnPlateau)} follows a measure, which a step of the training does not have; give a scheduler that follows steps.", nameof(scheduler));
+            }
+        }
+        catch
+        {
+            own.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The model.</summary>
@@ -67,10 +116,13 @@ public sealed partial class Trainer : IDisposable
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
         long began = _running ? 0 : _time.GetTimestamp();
-        double rate = Options.TimeBudget is null ? _schedule.Rate(StepsDone) : _schedule.RateAt(Progress);
+        double rate = _scheduler is not null ? ((TorchOptimizer)_optimizer).Rate
+            : _rate is not null ? _rate(StepsDone)
+            : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
+            : _schedule.RateAt(Progress);
         Model.train();
         double[] shares = Shares(batches);
-        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(Model));
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
         double loss;
         try
         {
@@ -85,6 +137,7 @@ public sealed partial class Trainer : IDisposable
         _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
+        _scheduler?.step();
         if (!_running)
         {
             _elapsedBefore += _time.GetElapsedTime(began);
@@ -162,14 +215,39 @@ public sealed partial class Trainer : IDisposable
     {
         if (options.Dtype is not { } dtype || dtype == model.Dtype)
         {
-            return new(model.named_parameters(), options.Optimizer);
+            return new(model, options.Optimizer);
         }
 
         // What the cast rounds away stays in the optimizer's copies.
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor> exact = model.named_parameters().Where(pair => pair.parameter.requires_grad).ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
         model.to(dtype);
-        return new(model.named_parameters(), options.Optimizer, exact);
+        return new(model, options.Optimizer, exact);
+    }
+
+    private static TorchOptimizer MakeOptimizer(
+        RetroModel model,
+        TrainingOptions options,
+        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
+        bool scheduled)
+    {
+        HashSet<nint> seen = [];
+        (string name, Parameter parameter)[] trained = [.. model.named_parameters().Where(pair => pair.parameter.requires_grad && seen.Add(pair.parameter.Handle))];
+        if (trained.Length == 0)
+        {
+            throw new TrainingException("Every parameter is frozen, so there is nothing to train; set requires_grad on those to be trained.");
+        }
+
+        optim.Optimizer optimizer = make(trained) ?? throw new ArgumentException("The factory made no optimizer.", nameof(make));
+        try
+        {
+            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm);
+        }
+        catch
+        {
+            optimizer.Dispose();
+            throw;
+        }
     }
 
     private TrainingProgress Step(TokenBatch[] prepared)

@@ -39,6 +39,12 @@ internal sealed record TrainingState
 
     public required IReadOnlyDictionary<string, long> OptimizerSteps { get; init; }
 
+    /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
+    public string? Optimizer { get; init; }
+
+    /// <summary>Why the optimizer's memory is not in the checkpoint; null: it is.</summary>
+    public string? OptimizerFault { get; init; }
+
     public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, Json)!.AsObject();
 
     public static TrainingState Parse(string text, string path)

@@ -55,20 +55,6 @@ public class MuonTests
         Assert.Contains("[4, 3]", exception.Message, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("decoder.2.cca.q.weight", 2, true)]
-    [InlineData("encoder.1.ffw.down.weight", 2, true)]
-    [InlineData("decoder.norm.weight", 1, false)]
-    [InlineData("embedding.weight", 2, false)]
-    [InlineData("encoder.embedding.weight", 2, false)]
-    [InlineData("head.weight", 2, false)]
-    [InlineData("decoder.1.attn.u", 2, false)]
-    public void Muon_takes_the_matrices_of_the_layers(string name, int dimensions, bool expected)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        Assert.Equal(expected, Muon.Applies(name, zeros(Enumerable.Repeat(2L, dimensions).ToArray())));
-    }
-
     /// <summary>The iteration as the recipe states it, one number at a time.</summary>
     internal static double[,] LiteralOrthogonalize(double[,] matrix)
     {

@@ -13,7 +13,7 @@ public class RetroOptimizerTests
     public void Biases_do_not_decay_whatever_their_shape()
     {
         Parameter bias = new(ones(2, 3)), matrix = new(ones(2, 3));
-        using RetroOptimizer optimizer = new([("decoder.1.attn.content_bias", bias), ("decoder.1.attn.q.weight", matrix)], new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.5 });
+        using RetroOptimizer optimizer = new(Kinds([("decoder.1.attn.content_bias", bias), ("decoder.1.attn.q.weight", matrix)]), new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.5 });
         bias.grad = zeros(2, 3);
         matrix.grad = zeros(2, 3);
 
@@ -31,7 +31,7 @@ public class RetroOptimizerTests
         double[] vector = [1, -2];
         Parameter w = new(tensor(matrix, [2, 3]));
         Parameter b = new(tensor(vector, [2]));
-        using RetroOptimizer optimizer = new([("a.weight", w), ("a.norm", b)], new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
+        using RetroOptimizer optimizer = new(Kinds([("a.weight", w), ("a.norm", b)]), new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
         double[] values = [.. matrix, .. vector];
         double[] first = new double[8], second = new double[8];
         Random random = new(1);
@@ -71,7 +71,7 @@ public class RetroOptimizerTests
         (string Name, Parameter Parameter)[] together = Parameters(), single = Parameters();
         AtenOperator missing = new("aten::relu", 1, () => [ones(1)], "no_library_of_this_name");
         RetroOptimizerOptions options = new() { ClipNorm = 1 };
-        using RetroOptimizer one = new(together, options), other = new(single, options) { FusedAdamW = missing };
+        using RetroOptimizer one = new(Kinds(together), options), other = new(Kinds(single), options) { FusedAdamW = missing };
         Assert.True(one.FusedAdamW.IsAvailable);
 
         for (int step = 0; step < 6; step++)
@@ -114,7 +114,7 @@ public class RetroOptimizerTests
         double[][,] means = [.. shapes.Select(shape => new double[shape.Rows, shape.Columns])];
         Parameter[] parameters = [.. weights.Select(weight => new Parameter(Matrix(weight)))];
         using RetroOptimizer optimizer = new(
-            parameters.Select((parameter, index) => ($"decoder.{index}.weight", parameter)),
+            Kinds(parameters.Select((parameter, index) => ($"decoder.{index}.weight", parameter))),
             new RetroOptimizerOptions { Kind = OptimizerKind.Muon, ClipNorm = 1 });
 
         for (int step = 0; step < 4; step++)
@@ -148,7 +148,7 @@ public class RetroOptimizerTests
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(tensor(new double[] { 0, 0 }, [2]));
         Parameter other = new(tensor(new double[] { 0 }, [1]));
-        using RetroOptimizer optimizer = new([("one", one), ("other", other)], new RetroOptimizerOptions { ClipNorm = 1 });
+        using RetroOptimizer optimizer = new(Kinds([("one", one), ("other", other)]), new RetroOptimizerOptions { ClipNorm = 1 });
         SetGradient(one, [3, 0]);
         SetGradient(other, [4]);
 
@@ -171,7 +171,7 @@ public class RetroOptimizerTests
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
-        using RetroOptimizer optimizer = new([("one.weight", one)], new RetroOptimizerOptions { Kind = kind });
+        using RetroOptimizer optimizer = new(Kinds([("one.weight", one)]), new RetroOptimizerOptions { Kind = kind });
         SetGradient(one, [1, 1, bad, 1]);
 
         Assert.False(double.IsFinite(optimizer.Step(0.1, 0.1)));
@@ -189,7 +189,7 @@ public class RetroOptimizerTests
         Parameter frozen = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]), requires_grad: false);
         Parameter idle = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
         Parameter moved = new(tensor(new double[] { 1, 2, 3, 4 }, [2, 2]));
-        using RetroOptimizer optimizer = new([("frozen.weight", frozen), ("idle.weight", idle), ("moved.weight", moved), ("tied.weight", moved)]);
+        using RetroOptimizer optimizer = new(Kinds([("frozen.weight", frozen), ("idle.weight", idle), ("moved.weight", moved), ("tied.weight", moved)]));
         SetGradient(moved, [1, -1, 1, -1]);
         optimizer.Step(0.1);
 
@@ -197,7 +197,7 @@ public class RetroOptimizerTests
         Assert.Equal([1, 2, 3, 4], Values(frozen));
         Assert.Equal([1, 2, 3, 4], Values(idle));
         Assert.All(Values(moved).Zip([1.0, 2, 3, 4]), pair => Assert.NotEqual(pair.Second, pair.First));
-        Assert.Throws<TrainingException>(() => new RetroOptimizer([("frozen", frozen)]));
+        Assert.Throws<TrainingException>(() => new RetroOptimizer(Kinds([("frozen", frozen)])));
     }
 
     [Theory]
@@ -208,11 +208,11 @@ public class RetroOptimizerTests
         using DisposeScope scope = NewDisposeScope();
         RetroOptimizerOptions options = new() { Kind = kind };
         Parameter one = new(tensor(new double[] { 1, 2, 3, 4, 5, 6 }, [2, 3]));
-        using RetroOptimizer optimizer = new([("one.weight", one)], options);
+        using RetroOptimizer optimizer = new(Kinds([("one.weight", one)]), options);
         SetGradient(one, [1, -1, 0.5, 0.25, 2, -2]);
         optimizer.Step(0.1, 0.1);
         Parameter copy = new(one.detach().clone());
-        using RetroOptimizer other = new([("one.weight", copy)], options);
+        using RetroOptimizer other = new(Kinds([("one.weight", copy)]), options);
         other.LoadState(optimizer.State(), optimizer.StepCounts());
         SetGradient(one, [0.5, 1, 0, 1, 0, 1]);
         SetGradient(copy, [0.5, 1, 0, 1, 0, 1]);
@@ -220,9 +220,9 @@ public class RetroOptimizerTests
         other.Step(0.1, 0.1);
 
         Assert.Equal(Values(one), Values(copy));
-        using RetroOptimizer foreign = new([("two.weight", new Parameter(zeros(2, 3, dtype: ScalarType.Float64)))], options);
+        using RetroOptimizer foreign = new(Kinds([("two.weight", new Parameter(zeros(2, 3, dtype: ScalarType.Float64)))]), options);
         Assert.Contains("two.weight", Assert.Throws<CheckpointException>(() => foreign.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
-        using RetroOptimizer larger = new([("one.weight", new Parameter(zeros(2, 4, dtype: ScalarType.Float64)))], options);
+        using RetroOptimizer larger = new(Kinds([("one.weight", new Parameter(zeros(2, 4, dtype: ScalarType.Float64)))]), options);
         Assert.Contains("[2, 4]", Assert.Throws<CheckpointException>(() => larger.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
     }
 
@@ -235,7 +235,7 @@ public class RetroOptimizerTests
         RetroOptimizerOptions options = new() { Kind = kind, WeightDecay = 0.1, ClipNorm = 1 };
         double[] start = [1, -2, 0.5, 0.25, 3, -0.125];
         Parameter exact = new(tensor(start, [2, 3], ScalarType.Float32)), coarse = new(tensor(start, [2, 3], ScalarType.BFloat16));
-        using RetroOptimizer one = new([("a.weight", exact)], options), other = new([("a.weight", coarse)], options);
+        using RetroOptimizer one = new(Kinds([("a.weight", exact)]), options), other = new(Kinds([("a.weight", coarse)]), options);
         Random random = new(2);
         for (int step = 0; step < 20; step++)
         {
@@ -260,7 +260,7 @@ public class RetroOptimizerTests
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter parameter = new(tensor(new double[] { 1, 1 }, [2], ScalarType.BFloat16));
-        using RetroOptimizer optimizer = new([("a", parameter)]);
+        using RetroOptimizer optimizer = new(Kinds([("a", parameter)]));
 
         // AdamW moves by the rate where the gradient is always the same. Below 1, neighbors in bfloat16 are 2^-8 apart: a single step of 1e-4 rounds to nothing.
         for (int step = 1; step <= 100; step++)
@@ -282,7 +282,7 @@ public class RetroOptimizerTests
     {
         using DisposeScope scope = NewDisposeScope();
         Parameter parameter = new(tensor(new double[] { 1 }, [1], ScalarType.BFloat16));
-        using RetroOptimizer optimizer = new([("a", parameter)], new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
+        using RetroOptimizer optimizer = new(Kinds([("a", parameter)]), new RetroOptimizerOptions { ClipNorm = double.PositiveInfinity });
 
         // In bfloat16, 256 + 1 is 256.
         parameter.grad = tensor(new double[] { 256 }, [1], ScalarType.BFloat16);
@@ -304,9 +304,14 @@ public class RetroOptimizerTests
         using DisposeScope scope = NewDisposeScope();
         Parameter one = new(zeros(2, 3));
         RetroOptimizerOptions options = new() { Beta1 = 1, Epsilon = -1, ClipNorm = 0, WeightDecay = double.NaN };
-        string message = Assert.Throws<RetroOptionsException>(() => new RetroOptimizer([("one", one)], options)).Message;
+        string message = Assert.Throws<RetroOptionsException>(() => new RetroOptimizer(Kinds([("one", one)]), options)).Message;
         Assert.All(["Beta1", "Epsilon", "ClipNorm", "WeightDecay"], name => Assert.Contains(name, message, StringComparison.Ordinal));
     }
+
+    /// <summary>Parameters with their kinds: matrices by their dimensions.</summary>
+    private static IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> Kinds(IEnumerable<(string Name, Parameter Parameter)> parameters)
+        => parameters.Select(pair =>
+            (pair.Name, pair.Parameter, pair.Parameter.dim() >= 2 && !pair.Name.EndsWith("bias", StringComparison.Ordinal) ? ParameterKind.Matrix : ParameterKind.Bias));
 
     private static void SetGradient(Parameter parameter, double[] values) => parameter.grad = tensor(values, parameter.shape);
 

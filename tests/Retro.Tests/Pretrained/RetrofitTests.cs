@@ -217,7 +217,7 @@ public sealed class RetrofitTests
 
     private static string[] Train(Retrofit retrofit, Tensor tokens, Tensor neighbors, Tensor valid, int steps)
     {
-        using RetroOptimizer optimizer = new(retrofit.Model.named_parameters(), new RetroOptimizerOptions { WeightDecay = 0.1 });
+        using RetroOptimizer optimizer = new(retrofit.Model, new RetroOptimizerOptions { WeightDecay = 0.1 });
         retrofit.Model.train();
         for (int step = 0; step < steps; step++)
         {

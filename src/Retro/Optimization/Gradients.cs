@@ -1,0 +1,37 @@
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Optimization;
+
+/// <summary>What every optimizer does with gradients before it moves anything.</summary>
+internal static class Gradients
+{
+    // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
+    private const double ClipEpsilon = 1e-6;
+
+    /// <summary>The norm of all gradients together; 0 where there is none.</summary>
+    public static double Norm(IReadOnlyCollection<Tensor> gradients)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return gradients.Count == 0 ? 0 : stack(gradients.Select(gradient => gradient.norm())).norm().Value();
+    }
+
+    /// <summary>What gradients of a norm are multiplied by, so that it is at most the largest.</summary>
+    public static double Clip(double norm, double largest) => Math.Min(1, largest / (norm + ClipEpsilon));
+
+    /// <summary>Adds to a parameter's gradient; where it has none, the tensor is shared, and may be disposed.</summary>
+    public static void Add(Parameter parameter, Tensor gradient)
+    {
+        if (parameter.grad is { } sum)
+        {
+            sum.add_(gradient, KeptScalars.One);
+            sum.Dispose();
+        }
+        else
+        {
+            parameter.grad = gradient;
+        }
+    }
+}

@@ -1,0 +1,42 @@
+using static TorchSharp.torch;
+
+namespace Retro.Optimization;
+
+/// <summary>What the trainer needs of whatever moves the parameters.</summary>
+internal interface ITrainingOptimizer : IDisposable
+{
+    /// <summary>The names of the parameters in it.</summary>
+    IEnumerable<string> ParameterNames { get; }
+
+    /// <summary>The parameters, in the order of their names.</summary>
+    IList<Tensor> Parameters { get; }
+
+    /// <summary>Takes over the gradients of one backward pass of several.</summary>
+    void Accumulate();
+
+    /// <summary>Adds gradients, one per parameter; an invalid one adds nothing. They are taken over.</summary>
+    void AddGradients(IList<Tensor> gradients);
+
+    /// <summary>Forgets the gradients.</summary>
+    void ClearGradients();
+
+    /// <summary>Sets which part of the learning rate some parameters take; 0: they stay as they are, and their gradients do not count. An optimizer of TorchSharp knows 0 and 1 alone.</summary>
+    void SetRateShare(IReadOnlySet<string> names, double share);
+
+    /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
+    /// <param name="rate">The learning rate; Muon's own is <paramref name="muonRate"/>.</param>
+    /// <param name="muonRate">Muon's learning rate.</param>
+    /// <returns>The norm of all gradients before clipping; where it is not finite, nothing was moved.</returns>
+    double Step(double rate, double muonRate);
+
+    /// <summary>Its memory, for a checkpoint; the tensors stay its own.</summary>
+    /// <exception cref="CheckpointException">It has a memory that cannot be stored.</exception>
+    IReadOnlyDictionary<string, Tensor> State();
+
+    /// <summary>How often each parameter was moved, where that is no part of <see cref="State"/>.</summary>
+    IReadOnlyDictionary<string, long> StepCounts();
+
+    /// <summary>Takes over what <see cref="State"/> and <see cref="StepCounts"/> gave.</summary>
+    /// <exception cref="CheckpointException">It is of other parameters or another optimizer.</exception>
+    void LoadState(IReadOnlyDictionary<string, Tensor> state, IReadOnlyDictionary<string, long> steps);
+}
