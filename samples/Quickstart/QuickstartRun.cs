@@ -57,7 +57,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         embedder ??= Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
-        embedder.Save(Path.Combine(folder, "embedder"));
+        embedder.Save(Path.Combine(folder, "embedder"), cancellationToken: cancellationToken);
         ChunkKeyer keyer = new(tokenizer, embedder);
         Stages.Run("embed chunks", progress => SearchStages.BuildKeys(database, keyer, progress, cancellationToken));
         Stages.Run("index keys", progress => SearchStages.BuildVectorIndex(database, progress: progress, cancellationToken: cancellationToken));

@@ -74,7 +74,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         }
 
         string saved = Path.Combine(settings.Output, "model");
-        retrofit.Save(saved);
+        retrofit.Save(saved, cancellationToken: cancellationToken);
 
         // --- measurement ---
         BitsPerByteResult off = Stages.Run("measure without retrieval", progress => BitsPerByte.Measure(model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));

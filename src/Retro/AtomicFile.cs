@@ -16,36 +16,9 @@ internal static class AtomicFile
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it.</param>
     public static void Write(string path, Action<Stream> write, Func<string, Exception, RetroException> fault)
     {
-        string temporary = path + TemporarySuffix;
-        Guard(path, fault, () =>
-        {
-            if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder)
-            {
-                Directory.CreateDirectory(folder);
-            }
-        });
-        bool renamed = false;
-        try
-        {
-            Guard(path, fault, () =>
-            {
-                using (FileStream stream = new(temporary, FileMode.Create, FileAccess.ReadWrite, FileShare.Read, 1 << 16))
-                {
-                    write(stream);
-                    stream.Flush(flushToDisk: true);
-                }
-
-                File.Move(temporary, path, overwrite: true);
-            });
-            renamed = true;
-        }
-        finally
-        {
-            if (!renamed)
-            {
-                TryDelete(temporary);
-            }
-        }
+        using StagedFiles file = new(fault);
+        file.Write(path, write);
+        file.Commit();
     }
 
     /// <summary>Writes or replaces a UTF-8 text file.</summary>
@@ -85,16 +58,4 @@ internal static class AtomicFile
     // ENOSPC and EDQUOT as Unix systems number them, ERROR_DISK_FULL and ERROR_HANDLE_DISK_FULL as Windows does.
     private static bool IsDiskFull(int code)
         => OperatingSystem.IsWindows() ? (code & 0xffff) is 112 or 39 : code is 28 or 122 or 69;
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            File.Delete(path);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            // The fault that brought us here is the one to report; a left-over is replaced by the next writing.
-        }
-    }
 }

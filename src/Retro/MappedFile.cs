@@ -1,36 +1,53 @@
 using System.IO.MemoryMappedFiles;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 
 namespace Retro;
 
 /// <summary>
-/// A file read through the memory of the process: values are read where they lie, without copies. Every access is checked
-/// against the length and against disposal; a span already taken must not be used after disposal.
+/// A file read through the memory of the process, where its values are read as they lie, without copies; or memory of any length that is laid out as such a file before there is one.
+/// Its owner disposes it: there is no finalizer, so that no span or pointer into it becomes invalid before. Every access is checked against disposal, and <see cref="Values"/> against the length.
 /// </summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
-    private readonly MemoryMappedFile _file;
-    private readonly MemoryMappedViewAccessor _view;
+    // Spans count in 32 bits.
+    private const int Block = 1 << 24;
+
+    private readonly MemoryMappedViewAccessor? _view;
     private byte* _start;
 
-    private MappedFile(string path, long length, MemoryMappedFile file)
+    private MappedFile(string path, long length, byte* start, MemoryMappedViewAccessor? view)
     {
         Path = path;
         Length = length;
-        _file = file;
-        _view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-        byte* start = null;
-        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-        _start = start + _view.PointerOffset;
+        _start = start;
+        _view = view;
     }
 
-    /// <summary>The file's path.</summary>
+    /// <summary>The file's path; empty for memory without a file.</summary>
     public string Path { get; }
 
-    /// <summary>The file's length in bytes.</summary>
+    /// <summary>The length in bytes.</summary>
     public long Length { get; }
 
-    /// <summary>Maps a file for reading.</summary>
+    /// <summary>The first byte; valid until disposal. Whoever computes with it checks the length.</summary>
+    /// <exception cref="ObjectDisposedException">The file was disposed.</exception>
+    public byte* Start
+    {
+        get
+        {
+            byte* start = _start;
+            ObjectDisposedException.ThrowIf(start is null, this);
+            return start;
+        }
+    }
+
+    /// <summary>Zeroed memory that may be written to.</summary>
+    /// <param name="length">Its length in bytes.</param>
+    public static MappedFile Allocate(long length) => new("", length, (byte*)NativeMemory.AllocZeroed((nuint)length), null);
+
+    /// <summary>Maps a file for reading; it may be renamed over or deleted meanwhile.</summary>
     /// <param name="path">The file.</param>
     /// <param name="minimumLength">The fewest bytes it can have, at least 1.</param>
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it, if any.</param>
@@ -43,31 +60,23 @@ internal sealed unsafe class MappedFile : IDisposable
 
         try
         {
-            FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1);
-            try
+            using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1);
+            long length = stream.Length;
+            if (length < Math.Max(1, minimumLength))
             {
-                long length = stream.Length;
-                if (length < Math.Max(1, minimumLength))
-                {
-                    throw fault($"'{path}' has {length} bytes, but at least {Math.Max(1, minimumLength)} were expected: it is truncated; build it again.", null);
-                }
+                throw fault($"'{path}' has {length} bytes, but at least {Math.Max(1, minimumLength)} were expected: it is truncated; build it again.", null);
+            }
 
-                MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
-                try
-                {
-                    return new MappedFile(path, length, file);
-                }
-                catch
-                {
-                    file.Dispose();
-                    throw;
-                }
-            }
-            catch
-            {
-                stream.Dispose();
-                throw;
-            }
+            // The view keeps the mapping; the file's handles are not needed any more.
+            using MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            MemoryMappedViewAccessor view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
+            byte* start = null;
+            view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+            return new MappedFile(path, length, start + view.PointerOffset, view);
+        }
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw fault($"'{path}' does not exist; build it first, or name where it lies.", exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -83,14 +92,35 @@ internal sealed unsafe class MappedFile : IDisposable
     public ReadOnlySpan<T> Values<T>(long offset, int count)
         where T : unmanaged
     {
-        byte* start = _start;
-        ObjectDisposedException.ThrowIf(start is null, this);
+        byte* start = Start;
         if (offset < 0 || count < 0 || offset > Length || count > (Length - offset) / Unsafe.SizeOf<T>())
         {
             throw new ArgumentOutOfRangeException(nameof(offset), $"{count} values at byte {offset} do not lie in '{Path}' of {Length} bytes.");
         }
 
         return new ReadOnlySpan<T>(start + offset, count);
+    }
+
+    /// <summary>Writes the whole to a stream.</summary>
+    /// <param name="stream">The stream.</param>
+    public void CopyTo(Stream stream)
+    {
+        for (long start = 0; start < Length; start += Block)
+        {
+            stream.Write(Values<byte>(start, (int)Math.Min(Block, Length - start)));
+        }
+    }
+
+    /// <summary>Feeds bytes to a hash.</summary>
+    /// <param name="hash">The hash.</param>
+    /// <param name="start">The first byte.</param>
+    /// <param name="end">The byte after the last.</param>
+    public void AppendTo(IncrementalHash hash, long start, long end)
+    {
+        for (; start < end; start += Block)
+        {
+            hash.AppendData(Values<byte>(start, (int)Math.Min(Block, end - start)));
+        }
     }
 
     /// <summary>Releases the file; later reads throw.</summary>
@@ -101,9 +131,16 @@ internal sealed unsafe class MappedFile : IDisposable
             return;
         }
 
+        byte* start = _start;
         _start = null;
-        _view.SafeMemoryMappedViewHandle.ReleasePointer();
-        _view.Dispose();
-        _file.Dispose();
+        if (_view is null)
+        {
+            NativeMemory.Free(start);
+        }
+        else
+        {
+            _view.SafeMemoryMappedViewHandle.ReleasePointer();
+            _view.Dispose();
+        }
     }
 }

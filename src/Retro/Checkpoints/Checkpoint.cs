@@ -13,39 +13,88 @@ public static class Checkpoint
     /// <summary>Name of the configuration's file.</summary>
     public const string ConfigName = "config.json";
 
-    /// <summary>Saves a model. Every file is written beside its place and renamed; weights of an earlier save in the folder are replaced.</summary>
+    private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
+
+    /// <summary>
+    /// Saves a model. Every file is written beside its place, and all take their names when the last is whole: a fault or a cancellation leaves what was there before, and the disk holds both until then.
+    /// Weights of an earlier save in the folder are replaced.
+    /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="model">The model.</param>
     /// <param name="options">How; null for the defaults.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file cannot be written.</exception>
-    public static void Save(string folder, RetroModel model, CheckpointSaveOptions? options = null)
+    /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
+    public static void Save(string folder, RetroModel model, CheckpointSaveOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.MaximumFileBytes);
-        AtomicFile.WriteText(Path.Combine(folder, ConfigName), RetroConfigJson.Write(model.Config), Fault);
-        SaveWeights(folder, [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))], options);
+        options.Validate();
+        List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
+        List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
+        string[] names = shards.Count == 1 ? [WeightFolder.SingleName] : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
+        StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
+        using StagedFiles staged = new(Fault);
+        for (int i = 0; i < names.Length; i++)
+        {
+            Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], s_metadata, counter);
+        }
+
+        string single = Path.Combine(folder, WeightFolder.SingleName), index = Path.Combine(folder, WeightFolder.IndexName);
+        if (shards.Count > 1)
+        {
+            JsonObject map = [];
+            foreach ((string name, List<KeyValuePair<string, Tensor>> shard) in names.Zip(shards))
+            {
+                shard.ForEach(tensor => map[tensor.Key] = name);
+            }
+
+            JsonObject root = new() { ["metadata"] = new JsonObject { ["total_size"] = tensors.Sum(pair => Bytes(pair.Value)) }, ["weight_map"] = map };
+            staged.WriteText(index, root.ToJsonString(new() { WriteIndented = true }) + "\n");
+        }
+
+        staged.WriteText(Path.Combine(folder, ConfigName), RetroConfigJson.Write(model.Config));
+        string[] earlier = Shards(index);
+        cancellationToken.ThrowIfCancellationRequested();
+
+        if (shards.Count > 1)
+        {
+            // Without an index several files are no weights, so that a kill from here on cannot leave files of two saves that look like one. A single file is read before an index is looked for.
+            Delete(index);
+        }
+
+        staged.Commit();
+        foreach (string path in earlier.Append(single).Append(index).Where(path => !names.Contains(Path.GetFileName(path)) && !(path == index && shards.Count > 1)))
+        {
+            Delete(path);
+        }
+
+        counter.End();
     }
 
     /// <summary>Loads a model.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="options">How; null for the defaults.</param>
+    /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The model, in training mode as a fresh one; call eval() to use it.</returns>
     /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists all.</exception>
-    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
-    public static RetroModel Load(string folder, CheckpointLoadOptions? options = null)
+    /// <exception cref="RetroOptionsException">The configuration or an option is not valid.</exception>
+    public static RetroModel Load(string folder, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        RetroConfig config = LoadConfig(folder);
         options ??= new();
-        using WeightFiles weights = WeightFiles.Open(folder);
+        options.Validate();
+        RetroConfig config = LoadConfig(folder);
+        using WeightFolder weights = WeightFolder.Open(folder);
         // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add is known only when they are there.
         Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict, extra: options.Layers is not null);
         RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
         try
         {
             Check(folder, Shapes(model), weights, options.Strict);
-            Copy(folder, model, weights, options.RequireFinite);
+            Copy(folder, model, weights, options.RequireFinite, progress, cancellationToken);
             return model;
         }
         catch
@@ -57,16 +106,18 @@ public static class Checkpoint
 
     /// <summary>Loads a folder's weights into a model that there is already.</summary>
     /// <param name="folder">The folder.</param>
-    /// <param name="model">The model; unchanged where the weights do not fit.</param>
+    /// <param name="model">The model; unchanged where the weights do not fit, and half loaded where the loading is canceled.</param>
     /// <param name="options">How; type and device are the model's. Null for the defaults.</param>
+    /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists all.</exception>
-    public static void LoadWeights(string folder, RetroModel model, CheckpointLoadOptions? options = null)
+    public static void LoadWeights(string folder, RetroModel model, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
-        using WeightFiles weights = WeightFiles.Open(folder);
+        using WeightFolder weights = WeightFolder.Open(folder);
         Check(folder, Shapes(model), weights, options.Strict);
-        Copy(folder, model, weights, options.RequireFinite);
+        Copy(folder, model, weights, options.RequireFinite, progress, cancellationToken);
     }
 
     /// <summary>Loads a folder's configuration alone.</summary>
@@ -91,39 +142,6 @@ public static class Checkpoint
         }
     }
 
-    private static void SaveWeights(string folder, List<KeyValuePair<string, Tensor>> tensors, CheckpointSaveOptions options)
-    {
-        Dictionary<string, string> metadata = new() { ["format"] = "pt" };
-        string single = Path.Combine(folder, WeightFiles.SingleName), index = Path.Combine(folder, WeightFiles.IndexName);
-        List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
-        if (shards.Count == 1)
-        {
-            // The single file is read before an index is looked for, so the folder is whole at every moment.
-            Safetensors.Write(single, shards[0], metadata);
-            Delete(index);
-            DeleteShards(folder, 0);
-            return;
-        }
-
-        // Without an index the folder holds no weights, so that a kill on the way cannot leave files of two saves that look like one.
-        Delete(index);
-        Delete(single);
-        JsonObject map = [];
-        for (int i = 0; i < shards.Count; i++)
-        {
-            string name = ShardName(i + 1, shards.Count);
-            Safetensors.Write(Path.Combine(folder, name), shards[i], metadata);
-            foreach ((string tensor, _) in shards[i])
-            {
-                map[tensor] = name;
-            }
-        }
-
-        JsonObject root = new() { ["metadata"] = new JsonObject { ["total_size"] = tensors.Sum(pair => Bytes(pair.Value)) }, ["weight_map"] = map };
-        AtomicFile.WriteText(index, root.ToJsonString(new() { WriteIndented = true }) + "\n", Fault);
-        DeleteShards(folder, shards.Count);
-    }
-
     private static List<List<KeyValuePair<string, Tensor>>> Divide(List<KeyValuePair<string, Tensor>> tensors, long most)
     {
         List<List<KeyValuePair<string, Tensor>>> shards = [[]];
@@ -144,14 +162,17 @@ public static class Checkpoint
         return shards;
     }
 
-    private static void DeleteShards(string folder, int keep)
+    /// <summary>The weight files that an index names; none where it cannot be read, because then nobody knows whose they are.</summary>
+    private static string[] Shards(string index)
     {
-        foreach (string path in Directory.EnumerateFiles(folder, "model-?????-of-?????.safetensors"))
+        try
         {
-            if (keep == 0 || !Path.GetFileName(path).EndsWith(ShardName(1, keep)["model-00001".Length..], StringComparison.Ordinal))
-            {
-                Delete(path);
-            }
+            return !File.Exists(index) ? [] : [.. WeightFolder.ReadIndex(index).Values.Distinct(StringComparer.Ordinal)
+                .Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)).Select(name => Path.Combine(Path.GetDirectoryName(index)!, name))];
+        }
+        catch (CheckpointException)
+        {
+            return [];
         }
     }
 
@@ -168,7 +189,7 @@ public static class Checkpoint
     private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
         => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
 
-    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFiles weights, bool strict, bool extra = false)
+    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict, bool extra = false)
     {
         List<string> faults = [];
         foreach ((string name, IReadOnlyList<long> shape) in expected)
@@ -183,7 +204,7 @@ public static class Checkpoint
                 continue;
             }
 
-            SafetensorsEntry entry = weights.FileOf(name).Entry(name);
+            SafetensorsEntry entry = weights.Entry(name);
             if (!entry.Dimensions.SequenceEqual(shape.Select(size => (ulong)size)))
             {
                 faults.Add($"shape: {name} has to be [{string.Join(", ", shape)}], is [{string.Join(", ", entry.Dimensions)}]");
@@ -196,7 +217,7 @@ public static class Checkpoint
 
         if (strict && !extra)
         {
-            faults.AddRange(weights.Entries.Where(entry => !expected.ContainsKey(entry.Name)).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
+            faults.AddRange(weights.Names.Where(name => !expected.ContainsKey(name)).Select(weights.Entry).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
         }
 
         if (faults.Count > 0)
@@ -206,37 +227,43 @@ public static class Checkpoint
         }
     }
 
-    private static void Copy(string folder, RetroModel model, WeightFiles weights, bool requireFinite)
+    private static void Copy(string folder, RetroModel model, WeightFolder weights, bool requireFinite, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
+        (string Name, Parameter Parameter)[] stored = [.. model.named_parameters().Where(pair => weights.Contains(pair.name)).Select(pair => (pair.name, pair.parameter))];
         using IDisposable noGrad = no_grad();
         if (requireFinite)
         {
-            string[] faulty = [.. model.named_parameters().Select(pair => pair.name).Where(weights.Contains).Where(name => !IsFinite(weights, name))];
+            StageCounter checks = new("check weights", stored.Length, progress, cancellationToken);
+            string[] faulty = [.. stored.Select(pair => pair.Name).Where(name => !IsFinite(weights, name, checks))];
             if (faulty.Length > 0)
             {
                 throw new CheckpointException($"The weights of '{folder}' hold values that are not finite, in {string.Join(", ", faulty)}; the training that wrote them had diverged. Load an earlier checkpoint.");
             }
+
+            checks.End();
         }
 
-        foreach ((string name, Parameter parameter) in model.named_parameters())
+        StageCounter counter = new("load weights", stored.Length, progress, cancellationToken);
+        foreach ((string name, Parameter parameter) in stored)
         {
-            if (weights.Contains(name))
-            {
-                using Tensor value = weights.FileOf(name).Read(name);
-                parameter.copy_(value);
-            }
+            counter.Next();
+            using Tensor value = weights.Read(name);
+            parameter.copy_(value);
         }
+
+        counter.End();
     }
 
-    private static bool IsFinite(WeightFiles weights, string name)
+    private static bool IsFinite(WeightFolder weights, string name, StageCounter counter)
     {
+        counter.Next();
         using DisposeScope scope = NewDisposeScope();
-        return weights.FileOf(name).Read(name).isfinite().all().item<bool>();
+        return weights.Read(name).isfinite().all().item<bool>();
     }
 
-    private static ScalarType StoredType(WeightFiles weights)
+    private static ScalarType StoredType(WeightFolder weights)
     {
-        ScalarType? stored = weights.Contains("embedding.weight") ? SafetensorsTypes.ToScalarType(weights.FileOf("embedding.weight").Entry("embedding.weight").Dtype) : null;
+        ScalarType? stored = weights.Contains("embedding.weight") ? SafetensorsTypes.ToScalarType(weights.Dtype("embedding.weight")) : null;
         return stored is ScalarType.Float64 or ScalarType.BFloat16 ? stored.Value : ScalarType.Float32;
     }
 

@@ -9,6 +9,15 @@ public sealed record CheckpointSaveOptions
 {
     /// <summary>Most bytes of tensors in a file; a larger model is written in several, with an index. Default 4 GB. A single tensor is never divided.</summary>
     public long MaximumFileBytes { get; init; } = 4L << 30;
+
+    /// <summary>Throws where an option makes no sense.</summary>
+    /// <exception cref="RetroOptionsException">Every fault found.</exception>
+    internal void Validate()
+    {
+        OptionFaults faults = new(nameof(CheckpointSaveOptions));
+        faults.Between(MaximumFileBytes, 1);
+        faults.Throw();
+    }
 }
 
 /// <summary>How <see cref="Checkpoint.Load"/> reads.</summary>
@@ -28,4 +37,13 @@ public sealed record CheckpointLoadOptions
 
     /// <summary>Whether weights that are not finite are a fault. Default false: it reads every value once more.</summary>
     public bool RequireFinite { get; init; }
+
+    /// <summary>Throws where an option makes no sense.</summary>
+    /// <exception cref="RetroOptionsException">Every fault found.</exception>
+    internal void Validate()
+    {
+        OptionFaults faults = new(nameof(CheckpointLoadOptions));
+        faults.Require(Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16, Dtype, "Float64, Float32, BFloat16 or Float16, or null");
+        faults.Throw();
+    }
 }

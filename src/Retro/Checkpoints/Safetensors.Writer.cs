@@ -1,13 +1,12 @@
 using System.Buffers.Binary;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Retro.Checkpoints;
 
-public sealed unsafe partial class Safetensors
+public sealed partial class Safetensors
 {
     /// <summary>
     /// Writes tensors to a file, bit for bit, in the order of the original library: wider types first, then by name. The same tensors give the same bytes.
@@ -16,11 +15,32 @@ public sealed unsafe partial class Safetensors
     /// <param name="path">The file; replaced where it exists.</param>
     /// <param name="tensors">Tensors by name, on any device, contiguous or not.</param>
     /// <param name="metadata">The file's own key-value pairs; null for none.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; a file that was there stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format lacks.</exception>
-    public static void Write(string path, IEnumerable<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(
+        string path,
+        IEnumerable<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(tensors);
+        KeyValuePair<string, Tensor>[] all = [.. tensors];
+        StageCounter counter = Saving(all.Length, progress, cancellationToken);
+        using StagedFiles staged = new((message, fault) => new CheckpointException(message, fault));
+        Stage(staged, path, all, metadata, counter);
+        staged.Commit();
+        counter.End();
+    }
+
+    /// <summary>Counts tensors that are written.</summary>
+    internal static StageCounter Saving(long tensors, IProgress<StageProgress>? progress, CancellationToken cancellationToken) => new("save weights", tensors, progress, cancellationToken);
+
+    /// <summary>Writes tensors beside a file's place.</summary>
+    internal static void Stage(StagedFiles staged, string path, IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata, StageCounter counter)
+    {
         List<(string Name, string Dtype, Tensor Tensor)> list = [];
         HashSet<string> names = new(StringComparer.Ordinal) { "__metadata__" };
         foreach ((string name, Tensor tensor) in tensors)
@@ -36,17 +56,15 @@ public sealed unsafe partial class Safetensors
         }
 
         list = [.. list.OrderByDescending(item => item.Tensor.element_size()).ThenBy(item => item.Dtype, StringComparer.Ordinal).ThenBy(item => item.Name, StringComparer.Ordinal)];
-        AtomicFile.Write(
-            path,
-            stream =>
+        staged.Write(path, stream =>
+        {
+            stream.Write(Header(list, metadata));
+            foreach ((_, _, Tensor tensor) in list)
             {
-                stream.Write(Header(list, metadata));
-                foreach ((_, _, Tensor tensor) in list)
-                {
-                    WriteValues(stream, tensor);
-                }
-            },
-            (message, fault) => new CheckpointException(message, fault));
+                counter.Next();
+                WriteValues(stream, tensor);
+            }
+        });
     }
 
     private static byte[] Header(List<(string Name, string Dtype, Tensor Tensor)> list, IReadOnlyDictionary<string, string>? metadata)

@@ -1,5 +1,3 @@
-using System.IO.MemoryMappedFiles;
-using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -9,40 +7,27 @@ namespace Retro.Checkpoints;
 /// A safetensors file, memory-mapped: opened at once whatever its size, every tensor read when asked for. The file is treated as hostile; see <see cref="Open"/>.
 /// Format: https://github.com/huggingface/safetensors.
 /// </summary>
-public sealed unsafe partial class Safetensors : IDisposable
+public sealed partial class Safetensors : IDisposable
 {
     // Tensors are copied in pieces of this size, because a span counts in 32 bits.
     private const int Piece = 1 << 30;
 
-    private readonly MemoryMappedFile? _file;
-    private readonly MemoryMappedViewAccessor? _view;
+    private readonly MappedFile _file;
     private readonly SafetensorsHeader _header;
-    private readonly byte* _data;
-    private bool _disposed;
 
-    private Safetensors(string path)
+    private Safetensors(MappedFile file)
     {
-        FilePath = path;
-        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read);
-        long length = stream.Length;
-        Span<byte> start = stackalloc byte[SafetensorsHeader.LengthBytes];
-        start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
-        byte[] json = new byte[SafetensorsHeader.JsonLength(start, start.Length < SafetensorsHeader.LengthBytes ? start.Length : length)];
-        stream.ReadExactly(json);
-        _header = SafetensorsHeader.Parse(json, length);
+        _file = file;
+        int start = (int)Math.Min(SafetensorsHeader.LengthBytes, file.Length);
+        int json = SafetensorsHeader.JsonLength(file.Values<byte>(0, start), file.Length);
+
+        // Copied, so that what is checked and what is used cannot differ where another process writes to the file meanwhile.
+        _header = SafetensorsHeader.Parse(file.Values<byte>(start, json).ToArray(), file.Length);
         Entries = [.. _header.Entries.Values.OrderBy(entry => entry.Begin).ThenBy(entry => entry.End).ThenBy(entry => entry.Name, StringComparer.Ordinal)];
-        if (length > _header.DataStart)
-        {
-            _file = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
-            _view = _file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-            byte* pointer = null;
-            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
-            _data = pointer + _view.PointerOffset + _header.DataStart;
-        }
     }
 
     /// <summary>The file.</summary>
-    public string FilePath { get; }
+    public string FilePath => _file.Path;
 
     /// <summary>The file's own key-value pairs; null where it has none.</summary>
     public IReadOnlyDictionary<string, string>? Metadata => _header.Metadata;
@@ -56,17 +41,16 @@ public sealed unsafe partial class Safetensors : IDisposable
     public static Safetensors Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
+        MappedFile file = MappedFile.Open(
+            path, 1, (message, inner) => new CheckpointException(inner is null ? $"{path} is not a valid safetensors file: {message}" : message, inner));
         try
         {
-            return new Safetensors(path);
+            return new Safetensors(file);
         }
-        catch (FormatException exception)
+        catch (Exception exception)
         {
-            throw new CheckpointException($"{path} is not a valid safetensors file: {exception.Message}.", exception);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException($"{path} cannot be read: {exception.Message}", exception);
+            file.Dispose();
+            throw exception is FormatException ? new CheckpointException($"{path} is not a valid safetensors file: {exception.Message}.", exception) : exception;
         }
     }
 
@@ -92,14 +76,13 @@ public sealed unsafe partial class Safetensors : IDisposable
     /// <exception cref="CheckpointException">The file has no such tensor.</exception>
     public ReadOnlySpan<byte> Bytes(string name, long offset = 0, int? length = null)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         SafetensorsEntry entry = Entry(name);
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, entry.ByteLength);
         long count = length ?? entry.ByteLength - offset;
         ArgumentOutOfRangeException.ThrowIfNegative(count, nameof(length));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, entry.ByteLength - offset, nameof(length));
-        return count == 0 ? [] : new ReadOnlySpan<byte>(_data + entry.Begin + offset, checked((int)count));
+        return _file.Values<byte>(_header.DataStart + entry.Begin + offset, checked((int)count));
     }
 
     /// <summary>Copies a tensor out of the file.</summary>
@@ -136,21 +119,7 @@ public sealed unsafe partial class Safetensors : IDisposable
     }
 
     /// <summary>Unmaps the file.</summary>
-    public void Dispose()
-    {
-        if (_disposed)
-        {
-            return;
-        }
-
-        _disposed = true;
-        if (_view is not null)
-        {
-            _view.SafeMemoryMappedViewHandle.ReleasePointer();
-            _view.Dispose();
-            _file!.Dispose();
-        }
-    }
+    public void Dispose() => _file.Dispose();
 
     private void CopyTo(SafetensorsEntry entry, Tensor flat)
     {

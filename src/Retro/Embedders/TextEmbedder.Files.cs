@@ -16,17 +16,20 @@ public sealed partial class TextEmbedder
     /// Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT.
     /// </param>
     /// <param name="device">Where the weights are to lie; the CPU by default. They are float32, whatever is stored.</param>
+    /// <param name="progress">Stages "load tokenizer" and "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The embedder.</returns>
-    /// <exception cref="CheckpointException">A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported; or files contradict each other.</exception>
+    /// <exception cref="CheckpointException">
+    /// A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported, or a key not known; files contradict each other; or the tokenizer is that of another model.
+    /// </exception>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files are damaged.</exception>
-    /// <exception cref="RetroException">The tokenizer is that of another model.</exception>
-    public static TextEmbedder Load(string folder, Device? device = null)
+    public static TextEmbedder Load(string folder, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         TorchLibrary.Require();
         TextEncoderFolder read = TextEncoderFolder.Read(folder);
-        RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder);
-        TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(read.WeightFolder, progress, cancellationToken);
+        TextEncoder encoder = TextEncoderWeights.Load(read.Config, read.WeightFolder, progress, cancellationToken);
         try
         {
             if (device is not null)
@@ -46,30 +49,24 @@ public sealed partial class TextEmbedder
     }
 
     /// <summary>Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, sentence_bert_config.json, and the tokenizer's files.</summary>
-    /// <remarks>Every file is written beside its place and renamed; config.json comes last and names the whole's <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.</remarks>
+    /// <remarks>
+    /// Every file is written beside its place, and all take their names when the last is whole. config.json comes last and names the whole's <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
+    /// </remarks>
     /// <param name="folder">The folder; made where it is missing, files in it are replaced.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written.</exception>
-    /// <exception cref="CorpusException">A file of the tokenizer cannot be written.</exception>
-    public void Save(string folder)
+    public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         TextEncoderConfig config = Encoder.Config;
-        try
-        {
-            Directory.CreateDirectory(folder);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException($"The folder {folder} cannot be made: {exception.Message}", exception);
-        }
-
-        _tokenizer.Save(folder);
-        Safetensors.Write(
-            Path.Combine(folder, "model.safetensors"),
-            Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)),
-            new Dictionary<string, string> { ["format"] = "pt" });
-        WriteJson(folder, "sentence_bert_config.json", new { max_seq_length = config.MaximumLength, do_lower_case = LowerCase });
-        WriteJson(folder, "1_Pooling/config.json", new
+        KeyValuePair<string, Tensor>[] weights = [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
+        StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);
+        using StagedFiles staged = new((message, inner) => new CheckpointException(message, inner));
+        _tokenizer.Stage(staged, folder);
+        Safetensors.Stage(staged, Path.Combine(folder, WeightFolder.SingleName), weights, new Dictionary<string, string> { ["format"] = "pt" }, counter);
+        WriteJson("sentence_bert_config.json", new { max_seq_length = config.MaximumLength, do_lower_case = LowerCase });
+        WriteJson("1_Pooling/config.json", new
         {
             word_embedding_dimension = config.Width,
             pooling_mode_cls_token = config.Pooling == TextPooling.FirstToken,
@@ -78,8 +75,8 @@ public sealed partial class TextEmbedder
             pooling_mode_mean_sqrt_len_tokens = config.Pooling == TextPooling.MeanSquareRoot,
         });
         string[] modules = ["Transformer", "Pooling", .. config.Normalize ? new[] { "Normalize" } : []];
-        WriteJson(folder, "modules.json", modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
-        WriteJson(folder, "config.json", new Dictionary<string, object>
+        WriteJson("modules.json", modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
+        WriteJson("config.json", new Dictionary<string, object>
         {
             ["model_type"] = "bert",
             ["architectures"] = new[] { "BertModel" },
@@ -103,8 +100,9 @@ public sealed partial class TextEmbedder
             ["attention_probs_dropout_prob"] = 0,
             [TextEncoderFolder.IdentityKey] = Identity,
         });
-    }
+        staged.Commit();
+        counter.End();
 
-    private static void WriteJson(string folder, string name, object value)
-        => AtomicFile.WriteText(Path.Combine(folder, name), JsonSerializer.Serialize(value, s_indented), (message, exception) => new CheckpointException(message, exception));
+        void WriteJson(string name, object value) => staged.WriteText(Path.Combine(folder, name), JsonSerializer.Serialize(value, s_indented));
+    }
 }

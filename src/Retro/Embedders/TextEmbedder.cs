@@ -4,6 +4,7 @@ using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Microsoft.ML.Tokenizers;
 using Retro.Optimization;
+using Retro.Pretrained;
 using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -33,17 +34,12 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
     /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
     /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
-    /// <exception cref="RetroException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each side.</exception>
+    /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each side.</exception>
     public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false)
     {
         ArgumentNullException.ThrowIfNull(encoder);
         ArgumentNullException.ThrowIfNull(tokenizer);
-        if (!Fits(tokenizer.VocabularySize, encoder.Config.VocabularySize))
-        {
-            throw new RetroException(
-                $"The tokenizer has {tokenizer.VocabularySize} tokens, the encoder's embedding {encoder.Config.VocabularySize} rows; take the tokenizer that the encoder was trained with.");
-        }
-
+        PaddedVocabulary.Require(tokenizer, encoder.Config.VocabularySize, "the encoder");
         Encoder = encoder;
         LowerCase = lowerCase;
         _tokenizer = tokenizer;
@@ -129,9 +125,6 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
 
     /// <summary>Frees the encoder's weights.</summary>
     public void Dispose() => Encoder.Dispose();
-
-    // Embeddings may be padded to a multiple of what the hardware likes; anything else is the tokenizer of another model.
-    private static bool Fits(int vocabulary, int rows) => rows == vocabulary || (rows > vocabulary && rows - vocabulary < 128 && rows % 8 == 0);
 
     private float[] EmbedBatch(int[][] tokens, int[] batch)
     {

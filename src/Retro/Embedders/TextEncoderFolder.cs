@@ -16,6 +16,10 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
 
     private const string Architecture = "bert";
 
+    // Of the pooler, which embeddings do without, and of heads.
+    private static readonly string[] s_withoutEffect =
+        ["pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "tie_word_embeddings"];
+
     /// <summary>Reads a folder.</summary>
     /// <exception cref="CheckpointException">A file is missing or damaged, the architecture is not known, or a value that would change the vectors is not supported.</exception>
     public static TextEncoderFolder Read(string folder)
@@ -26,10 +30,10 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         }
 
         Modules modules = ReadModules(folder);
-        using EmbedderFile config = EmbedderFile.Open(Path.Combine(modules.Transformer, "config.json"));
+        using StrictJson config = StrictJson.Open(Path.Combine(modules.Transformer, "config.json"));
         CheckArchitecture(config);
-        using EmbedderFile? sentence = EmbedderFile.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
-        using EmbedderFile? tokenizer = EmbedderFile.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
+        using StrictJson? sentence = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
+        using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
         int positions = config.Integer("max_position_embeddings") ?? 512;
         int length = sentence?.Integer("max_seq_length") ?? (int)Math.Min(tokenizer?.Number("model_max_length") ?? positions, positions);
         try
@@ -49,10 +53,12 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 Activation: ReadActivation(config)).Validate();
             if (modules.Dimensions is int dimensions && dimensions != sizes.Width)
             {
-                throw config.Fault($"\"hidden_size\" is {sizes.Width}, the pooling's config.json says {dimensions} dimensions; the files belong to different models.");
+                throw config.Fault($"\"hidden_size\" is {sizes.Width}, the pooling's config.json says {dimensions} dimensions; the files belong to different models");
             }
 
-            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, config.Text(IdentityKey));
+            string? identity = config.Text(IdentityKey);
+            config.RequireAllRead(s_withoutEffect);
+            return new TextEncoderFolder(sizes, sentence?.Boolean("do_lower_case") ?? false, modules.Transformer, identity);
         }
         catch (RetroOptionsException exception)
         {
@@ -60,43 +66,36 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         }
     }
 
-    private static void CheckArchitecture(EmbedderFile config)
+    private static void CheckArchitecture(StrictJson config)
     {
-        string? kind = config.Text("model_type") ?? (config.Value("architectures") is { ValueKind: JsonValueKind.Array } names
-            ? names.EnumerateArray().Select(name => name.ToString()).FirstOrDefault(name => name.StartsWith("Bert", StringComparison.Ordinal)) is null ? names.ToString() : Architecture
-            : null);
-        if (kind != Architecture)
+        const string Supported = $"\"{Architecture}\" (BertModel and BertFor...)";
+        string? kind = config.Text("model_type");
+        if (kind is not null && kind != Architecture)
         {
-            throw config.Fault($"The architecture is {kind ?? "not named (\"model_type\" is missing)"}; the only one known for text embedders is {Architecture} (BertModel and BertFor...).");
+            throw config.Unsupported("model_type", $"\"{kind}\"", Supported);
         }
 
-        Require(config, "position_embedding_type", config.Text("position_embedding_type") ?? "absolute", "absolute");
-        Require(config, "is_decoder", config.Boolean("is_decoder") ?? false ? "true" : "false", "false");
-        Require(config, "add_cross_attention", config.Boolean("add_cross_attention") ?? false ? "true" : "false", "false");
-        foreach (string key in new[] { "quantization_config", "pruned_heads" })
+        string[] architectures = config.Texts("architectures") ?? [];
+        if (kind is null && !architectures.Any(name => name.StartsWith("Bert", StringComparison.Ordinal)))
         {
-            if (config.Value(key) is { } value && !(value.ValueKind == JsonValueKind.Object && !value.EnumerateObject().Any()))
-            {
-                throw config.Unsupported(key, "set", "a model without it");
-            }
+            throw architectures.Length > 0 ? config.Unsupported("architectures", string.Join(", ", architectures), Supported)
+                : config.Fault($"\"model_type\" is missing; supported is {Supported}");
         }
+
+        config.Require("position_embedding_type", "absolute");
+        config.Require("directionality", "bidi");
+        config.Require("is_decoder", false);
+        config.Require("is_encoder_decoder", false);
+        config.Require("add_cross_attention", false);
     }
 
-    private static EncoderActivation ReadActivation(EmbedderFile config)
+    private static EncoderActivation ReadActivation(StrictJson config)
     {
         string name = config.Text("hidden_act") ?? "gelu";
         return ActivationNames.GeluOf(name) is { } gelu ? gelu == ActivationKind.Gelu ? EncoderActivation.Gelu : EncoderActivation.GeluTanh
             : ActivationNames.Relu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Relu
             : ActivationNames.Silu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Silu
-            : throw config.Unsupported("hidden_act", name, "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
-    }
-
-    private static void Require(EmbedderFile file, string key, string value, string supported)
-    {
-        if (value != supported)
-        {
-            throw file.Unsupported(key, value, supported);
-        }
+            : throw config.Unsupported("hidden_act", $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
     }
 
     private sealed record Modules(string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize);
@@ -110,33 +109,27 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
             return new Modules(folder, TextPooling.Mean, null, false);
         }
 
-        using EmbedderFile file = EmbedderFile.Open(path, JsonValueKind.Array);
+        using StrictJson file = StrictJson.Open(path, JsonValueKind.Array);
         List<(string Kind, string Path)> modules = [];
-        foreach (JsonElement module in file.Root.EnumerateArray())
+        foreach (StrictJson module in file.Items())
         {
-            if (module.ValueKind != JsonValueKind.Object
-                || !module.TryGetProperty("type", out JsonElement type) || type.ValueKind != JsonValueKind.String
-                || !module.TryGetProperty("path", out JsonElement place) || place.ValueKind != JsonValueKind.String)
-            {
-                throw file.Fault("Every module has to have a \"type\" and a \"path\".");
-            }
-
-            string relative = place.GetString()!;
+            string type = module.Text("type") ?? throw module.Fault("\"type\" is missing; every module has to have a \"type\" and a \"path\"");
+            string relative = module.Text("path") ?? throw module.Fault("\"path\" is missing; every module has to have a \"type\" and a \"path\"");
             if (Path.IsPathRooted(relative) || relative.Split('/', '\\').Contains(".."))
             {
-                throw file.Fault($"The module path \"{relative}\" leads out of the folder.");
+                throw module.Fault($"\"path\" is \"{relative}\", which leads out of the folder; supported is a folder below it");
             }
 
-            modules.Add((type.GetString()!.Split('.')[^1], Path.Combine(folder, relative)));
+            modules.Add((type.Split('.')[^1], Path.Combine(folder, relative)));
         }
 
         string kinds = string.Join(", ", modules.Select(module => module.Kind));
         if (kinds is not ("Transformer, Pooling" or "Transformer, Pooling, Normalize"))
         {
-            throw file.Fault($"The modules are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not.");
+            throw file.Fault($"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
         }
 
-        using (EmbedderFile? settings = EmbedderFile.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
+        using (StrictJson? settings = StrictJson.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
         {
             if (settings?.Text("default_prompt_name") is { } prompt)
             {
@@ -150,7 +143,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
 
     private static (TextPooling Pooling, int? Dimensions) ReadPooling(string path)
     {
-        using EmbedderFile file = EmbedderFile.Open(path);
+        using StrictJson file = StrictJson.Open(path);
         Dictionary<string, TextPooling> known = new()
         {
             ["pooling_mode_mean_tokens"] = TextPooling.Mean,
@@ -158,7 +151,7 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
             ["pooling_mode_max_tokens"] = TextPooling.Max,
             ["pooling_mode_mean_sqrt_len_tokens"] = TextPooling.MeanSquareRoot,
         };
-        string[] set = file.Root.EnumerateObject().Where(entry => entry.Name.StartsWith("pooling_mode_", StringComparison.Ordinal) && file.Boolean(entry.Name) == true).Select(entry => entry.Name).ToArray();
+        string[] set = [.. file.Keys.Where(key => key.StartsWith("pooling_mode_", StringComparison.Ordinal) && file.Boolean(key) == true)];
         if (set.Length == 0 && file.Text("pooling_mode") is { } mode)
         {
             set = mode switch
@@ -172,6 +165,6 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         }
 
         return set.Length == 1 && known.TryGetValue(set[0], out TextPooling pooling) ? (pooling, file.Integer("word_embedding_dimension") ?? file.Integer("embedding_dimension"))
-            : throw file.Fault($"The pooling is {(set.Length == 0 ? "not set" : string.Join(" and ", set))}; supported is one of {string.Join(", ", known.Keys)}.");
+            : throw file.Fault($"the pooling (\"pooling_mode_...\") is {(set.Length == 0 ? "not set" : string.Join(" and ", set))}; supported is one of {string.Join(", ", known.Keys)}");
     }
 }

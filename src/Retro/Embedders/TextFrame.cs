@@ -12,7 +12,7 @@ internal sealed class TextFrame
     private readonly bool _recognizesSpecial;
 
     /// <summary>Takes the frame that belongs to a tokenizer.</summary>
-    /// <exception cref="RetroException">The tokenizer frames a text with anything but one token on each side.</exception>
+    /// <exception cref="CheckpointException">The tokenizer frames a text with anything but one token on each side.</exception>
     public TextFrame(RetroTokenizer tokenizer)
     {
         _tokenizer = tokenizer;
@@ -25,7 +25,7 @@ internal sealed class TextFrame
             {
                 (1, 1) => (before[0], after[0]),
                 (0, 0) => (Begin, End),
-                _ => throw new RetroException($"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
+                _ => throw new CheckpointException($"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
             };
         }
     }

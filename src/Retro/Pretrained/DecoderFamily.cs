@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Pretrained;
@@ -24,10 +25,10 @@ internal abstract class DecoderFamily
     public abstract string Embedding { get; }
 
     /// <summary>The context length that the config says.</summary>
-    public virtual int? ContextLength(PretrainedConfig config) => config.Integer("max_position_embeddings");
+    public virtual int? ContextLength(StrictJson config) => config.Integer("max_position_embeddings");
 
     /// <summary>Reads every key that decides the result; what is not supported is refused by name.</summary>
-    public abstract RetroConfig Configure(PretrainedConfig config);
+    public abstract RetroConfig Configure(StrictJson config);
 
     /// <summary>The tensors of the file, after the prefix and without the head.</summary>
     public abstract IEnumerable<StoredTensor> Tensors(RetroConfig config);
@@ -37,7 +38,7 @@ internal abstract class DecoderFamily
 
     /// <summary>The family of a config.</summary>
     /// <exception cref="CheckpointException">It is not known; the message names those that are.</exception>
-    public static DecoderFamily Of(PretrainedConfig config)
+    public static DecoderFamily Of(StrictJson config)
     {
         string known = string.Join(", ", All.Select(family => $"\"{family.ModelType}\" ({family.Architecture})"));
         string? type = config.Text("model_type");
@@ -55,7 +56,7 @@ internal abstract class DecoderFamily
     }
 
     /// <summary>The size of a head where nothing says it: width / heads, which has to come out whole.</summary>
-    protected static int HeadSize(PretrainedConfig config, string widthKey, int width, string headsKey, int heads)
+    protected static int HeadSize(StrictJson config, string widthKey, int width, string headsKey, int heads)
         => width % heads == 0 ? width / heads : throw config.Fault($"\"{widthKey}\" {width} has to be a multiple of \"{headsKey}\" {heads}");
 
     /// <summary>Whether a name is <c>stem.NUMBER.ending</c> with one of the endings.</summary>

@@ -17,9 +17,9 @@ internal sealed class Gpt2Family : DecoderFamily
 
     public override string Embedding => "wte.weight";
 
-    public override int? ContextLength(PretrainedConfig config) => config.Integer("n_positions");
+    public override int? ContextLength(StrictJson config) => config.Integer("n_positions");
 
-    public override RetroConfig Configure(PretrainedConfig config)
+    public override RetroConfig Configure(StrictJson config)
     {
         int width = config.Size("n_embd"), heads = config.Size("n_head");
         config.Require("scale_attn_weights", true);
@@ -76,7 +76,7 @@ internal sealed class Gpt2Family : DecoderFamily
     public override bool IsBuffer(string name) => IsInLayer(name, "h", "attn.bias", "attn.masked_bias");
 
     /// <summary>GELU, exact or by tanh, as transformers names it.</summary>
-    internal static ActivationKind Gelu(PretrainedConfig config, string key, string unsaid)
+    internal static ActivationKind Gelu(StrictJson config, string key, string unsaid)
     {
         string name = config.Text(key) ?? unsaid;
         return ActivationNames.GeluOf(name) ?? throw config.Unsupported(key, $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh));

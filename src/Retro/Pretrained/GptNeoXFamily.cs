@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using static TorchSharp.torch;
 
@@ -18,7 +19,7 @@ internal sealed class GptNeoXFamily : DecoderFamily
 
     public override string Embedding => "embed_in.weight";
 
-    public override RetroConfig Configure(PretrainedConfig config)
+    public override RetroConfig Configure(StrictJson config)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
         PretrainedRotary rotary = PretrainedRotary.Read(config, oldBase: "rotary_emb_base", oldFraction: "rotary_pct");

@@ -13,7 +13,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     // What stands beside the weights in such a folder and belongs to the model.
     private static readonly string[] s_kept =
     [
-        "config.json", "generation_config.json", SafetensorsFolder.IndexFile, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
+        "config.json", "generation_config.json", WeightFolder.IndexName, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
         "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     ];
 
@@ -46,14 +46,14 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         }
 
         List<(string Name, byte[] Content)> kept = ReadKept(folder);
-        using PretrainedConfig said = PretrainedConfig.Parse(configPath, kept.Single(file => file.Name == "config.json").Content);
+        using StrictJson said = StrictJson.Parse(configPath, kept.Single(file => file.Name == "config.json").Content);
         DecoderFamily family = DecoderFamily.Of(said);
         RetroConfig config = family.Configure(said);
         int? contextLength = family.ContextLength(said);
         said.Require("is_encoder_decoder", false);
         said.RequireAllRead();
         config = Validate(config, configPath);
-        using SafetensorsFolder files = SafetensorsFolder.Open(folder);
+        using WeightFolder files = WeightFolder.Open(folder);
         if (config.Layers > files.Names.Count)
         {
             throw new CheckpointException($"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
@@ -61,7 +61,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
         List<StoredTensor> tensors = Name(family, config, files);
         string[] ignored = Check(family, config, tensors, files, configPath);
-        string hash = files.Hash(cancellationToken);
+        string hash = files.Hash(progress, cancellationToken);
         RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in ignored)
@@ -82,21 +82,18 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             kept));
     }
 
-    private protected override void WriteFiles(Weights weights, string path)
+    private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
     {
-        static CheckpointException Fault(string message, Exception inner) => new(message, inner);
-
-        AtomicFile.Guard(path, Fault, () => Directory.CreateDirectory(path));
         foreach ((string file, IReadOnlyDictionary<string, string>? metadata, string[] names) in _files)
         {
             using DisposeScope scope = NewDisposeScope();
-            Safetensors.Write(System.IO.Path.Combine(path, file), names.Select(name => KeyValuePair.Create(name, weights.Get(name))), metadata);
+            Safetensors.Stage(staged, System.IO.Path.Combine(path, file), [.. names.Select(name => KeyValuePair.Create(name, weights.Read(name)))], metadata, counter);
         }
 
         // config.json last: with it the folder is a model.
         foreach ((string name, byte[] content) in _kept.OrderBy(file => file.Name == "config.json"))
         {
-            AtomicFile.Write(System.IO.Path.Combine(path, name), stream => stream.Write(content), Fault);
+            staged.Write(System.IO.Path.Combine(path, name), stream => stream.Write(content));
         }
     }
 
@@ -125,7 +122,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     }
 
     /// <summary>The tensors by their full names: those of a bare model have no prefix.</summary>
-    private static List<StoredTensor> Name(DecoderFamily family, RetroConfig config, SafetensorsFolder files)
+    private static List<StoredTensor> Name(DecoderFamily family, RetroConfig config, WeightFolder files)
     {
         string prefix = files.Names.Contains(family.Prefix + family.Embedding) || !files.Names.Contains(family.Embedding) ? family.Prefix : "";
         List<StoredTensor> tensors = [.. family.Tensors(config).Select(tensor => tensor with { Name = prefix + tensor.Name })];
@@ -139,7 +136,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     /// <summary>Compares what is stored with what the configuration says.</summary>
     /// <returns>The stored tensors that are left out.</returns>
-    private static string[] Check(DecoderFamily family, RetroConfig config, List<StoredTensor> tensors, SafetensorsFolder files, string configPath)
+    private static string[] Check(DecoderFamily family, RetroConfig config, List<StoredTensor> tensors, WeightFolder files, string configPath)
     {
         HashSet<string> known = [.. files.Names];
         Dictionary<string, StoredTensor> expected = tensors.ToDictionary(tensor => tensor.Name);

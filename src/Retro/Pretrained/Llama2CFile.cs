@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Tokenizers;
 using static TorchSharp.torch;
@@ -185,7 +186,7 @@ internal sealed class Llama2CFile : StoredWeights
 
         if (start.AsSpan().StartsWith("PK\x03\x04"u8) || (start[0] == 0x80 && start[1] is >= 1 and <= 5))
         {
-            throw SafetensorsFolder.Pickle(path);
+            throw StoredWeights.Pickle(path);
         }
 
         if (BinaryPrimitives.ReadUInt32LittleEndian(start) == VersionedMagic)

@@ -21,7 +21,7 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         using Llama2CFile file = Llama2CFile.Open(path);
         RetroConfig config = file.Configure();
         List<StoredTensor> tensors = [.. Llama2CFile.Tensors(config, file.Header)];
-        string hash = file.Hash(cancellationToken);
+        string hash = file.Hash(progress, cancellationToken);
         RetroModel model = PretrainedDecoder.Fill(config, tensors, file, dtype, device, progress, cancellationToken);
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in file.Names.Where(Llama2CFile.IsFrequencies))
@@ -33,8 +33,8 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         return (model, new Llama2COrigin(path, hash, file.Header, tensors, buffers));
     }
 
-    private protected override void WriteFiles(Weights weights, string path)
-        => AtomicFile.Write(
+    private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
+        => staged.Write(
             path,
             stream =>
             {
@@ -47,14 +47,13 @@ internal sealed class Llama2COrigin : PretrainedOrigin
                 stream.Write(header);
                 foreach ((string name, _) in Llama2CFile.Layout(_header))
                 {
+                    counter.Next();
                     using DisposeScope scope = NewDisposeScope();
-                    Tensor flat = weights.Get(name).view(-1);
-                    const int Piece = 1 << 28;
+                    Tensor flat = weights.Read(name).view(-1);
                     for (long done = 0; done < flat.numel(); done += Piece)
                     {
                         stream.Write(flat.narrow(0, done, Math.Min(Piece, flat.numel() - done)).bytes);
                     }
                 }
-            },
-            (message, inner) => new CheckpointException(message, inner));
+            });
 }

@@ -16,7 +16,7 @@ internal class LlamaFamily : DecoderFamily
 
     public override string Embedding => "embed_tokens.weight";
 
-    public override RetroConfig Configure(PretrainedConfig config)
+    public override RetroConfig Configure(StrictJson config)
     {
         RetroConfig common = Common(config, defaultKeyValueHeads: null);
         bool attention = config.Boolean("attention_bias") ?? false;
@@ -58,7 +58,7 @@ internal class LlamaFamily : DecoderFamily
     public override bool IsBuffer(string name) => name == "rotary_emb.inv_freq" || IsInLayer(name, "layers", "self_attn.rotary_emb.inv_freq");
 
     /// <summary>What Llama, Mistral and Qwen2 say alike.</summary>
-    protected static RetroConfig Common(PretrainedConfig config, int? defaultKeyValueHeads)
+    protected static RetroConfig Common(StrictJson config, int? defaultKeyValueHeads)
     {
         int width = config.Size("hidden_size"), heads = config.Size("num_attention_heads");
         string activation = config.Text("hidden_act") ?? "silu";

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Pretrained;
@@ -13,6 +14,6 @@ internal sealed class MistralFamily : LlamaFamily
 
     public override string Architecture => "MistralForCausalLM";
 
-    public override RetroConfig Configure(PretrainedConfig config)
+    public override RetroConfig Configure(StrictJson config)
         => Common(config, UnsaidKeyValueHeads) with { SlidingWindow = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow };
 }

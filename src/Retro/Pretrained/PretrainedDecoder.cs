@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Tokenizers;
 using TorchSharp;
@@ -12,10 +13,6 @@ namespace Retro.Pretrained;
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
 {
-    // The largest seen in the field are 418 rows of 152,064 (Qwen2) and 411 of 50,688 (Pythia).
-    private const int SmallPadding = 128;
-    private const int MostPaddingShare = 16;
-
     private PretrainedDecoder(RetroModel model, PretrainedOrigin origin)
     {
         Model = model;
@@ -32,7 +29,7 @@ public sealed class PretrainedDecoder : IDisposable
     /// <param name="path">A Hugging Face folder, or a llama2.c file.</param>
     /// <param name="dtype">Type to compute in: float32, float64 or bfloat16.</param>
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
-    /// <param name="progress">Told the tensors read; null: nobody.</param>
+    /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each other.</exception>
     public static PretrainedDecoder Load(
@@ -47,17 +44,13 @@ public sealed class PretrainedDecoder : IDisposable
         return new(model, origin);
     }
 
-    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond the tokenizer's ids, to a multiple of 8, are accepted: many models have such.</summary>
+    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond its ids, to a multiple of 8, are accepted: many models have such.</summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
     public void RequireTokenizer(RetroTokenizer tokenizer)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        int rows = Model.Config.VocabularySize, padding = rows - tokenizer.VocabularySize;
-        if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
-        {
-            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {Origin.Path} has {rows} rows; use the tokenizer that came with the model.");
-        }
+        PaddedVocabulary.Require(tokenizer, Model.Config.VocabularySize, Origin.Path);
     }
 
     /// <summary>Frees the model.</summary>
@@ -72,10 +65,10 @@ public sealed class PretrainedDecoder : IDisposable
         {
             Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
             using IDisposable noGrad = no_grad();
+            StageCounter counter = new("load weights", tensors.Count, progress, cancellationToken);
             for (int i = 0; i < tensors.Count; i++)
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new StageProgress("load weights", i, tensors.Count));
+                counter.Next();
                 using DisposeScope scope = NewDisposeScope();
                 Tensor[] parts = tensors[i].Split(files.Read(tensors[i].Name));
                 for (int part = 0; part < parts.Length; part++)
@@ -95,7 +88,7 @@ public sealed class PretrainedDecoder : IDisposable
                 throw new CheckpointException($"{files.Place} gives nothing for {string.Join(", ", left.Keys)}.");
             }
 
-            progress?.Report(new StageProgress("load weights", tensors.Count, tensors.Count));
+            counter.End();
             model.eval();
             return model;
         }

@@ -1,5 +1,7 @@
+using System.Security.Cryptography;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -8,6 +10,9 @@ namespace Retro.Pretrained;
 /// <summary>Where a pretrained decoder came from, and what is needed to write it back as it was.</summary>
 public abstract class PretrainedOrigin
 {
+    // Values of a piece: spans count bytes in 32 bits.
+    private protected const int Piece = 1 << 27;
+
     private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
 
     private protected PretrainedOrigin(string path, string family, string hash, int? contextLength, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, string> dtypes, IReadOnlyDictionary<string, StoredBuffer> buffers)
@@ -47,11 +52,33 @@ public abstract class PretrainedOrigin
     /// <summary>Writes the decoder's weights back as they were stored: the same files, names, types and shapes. Where the parameters are those that were loaded, every tensor is the same to the bit.</summary>
     /// <param name="model">The decoder, or a model that was made of it by RETROfitting, whose additions are left out.</param>
     /// <param name="path">A folder for a Hugging Face model, made where it is missing; a file for llama2.c.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written, the model has other parameters, or it computes in a type that cannot hold the stored values.</exception>
-    public void Write(RetroModel model, string path)
+    public void Write(RetroModel model, string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentException.ThrowIfNullOrEmpty(path);
+        StageCounter counter = Safetensors.Saving(StoredCount, progress, cancellationToken);
+        using StagedFiles staged = new((message, inner) => new CheckpointException(message, inner));
+        Stage(staged, model, path, counter);
+        staged.Commit();
+        counter.End();
+    }
+
+    /// <summary>How many tensors are stored.</summary>
+    internal int StoredCount => Tensors.Count + _buffers.Count;
+
+    /// <summary>The <see cref="Hash"/> of what <see cref="Write"/> writes of a model.</summary>
+    internal string HashOf(RetroModel model, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using Weights weights = new(this, model);
+        return weights.Hash(progress, cancellationToken);
+    }
+
+    /// <summary>Writes the weights beside their places.</summary>
+    internal void Stage(StagedFiles staged, RetroModel model, string path, StageCounter counter)
+    {
         foreach ((string name, string dtype) in Dtypes)
         {
             if (!Holds(model.Dtype, dtype))
@@ -60,16 +87,17 @@ public abstract class PretrainedOrigin
             }
         }
 
-        WriteFiles(new Weights(this, model), path);
+        using Weights weights = new(this, model);
+        StageFiles(staged, weights, path, counter);
     }
 
-    private protected abstract void WriteFiles(Weights weights, string path);
+    private protected abstract void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter);
 
     private static bool Holds(ScalarType model, string stored)
         => model == ScalarType.Float64 || stored == "BF16" || (model == ScalarType.Float32 && (stored is "F32" or "F16"));
 
     /// <summary>A model's parameters as stored tensors.</summary>
-    private protected sealed class Weights
+    private protected sealed class Weights : StoredWeights
     {
         private readonly PretrainedOrigin _source;
         private readonly Dictionary<string, Parameter> _parameters;
@@ -87,8 +115,20 @@ public abstract class PretrainedOrigin
             }
         }
 
+        /// <inheritdoc/>
+        public override string Place => _source.Path;
+
+        /// <inheritdoc/>
+        public override IReadOnlyList<string> Names => [.. _stored.Keys, .. _source._buffers.Keys];
+
+        /// <inheritdoc/>
+        public override long[] Shape(string name) => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? buffer.Shape : _stored[name].Shape;
+
+        /// <inheritdoc/>
+        public override string Dtype(string name) => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? SafetensorsTypes.ToName(buffer.Dtype)! : _source.Dtypes[name];
+
         /// <summary>The stored tensor of a name, in its type, on the CPU; it belongs to the dispose scope.</summary>
-        public Tensor Get(string name)
+        public override Tensor Read(string name)
         {
             if (_source._buffers.TryGetValue(name, out StoredBuffer? buffer))
             {
@@ -101,6 +141,22 @@ public abstract class PretrainedOrigin
             return !joined.shape.AsSpan().SequenceEqual(stored.Shape)
                 ? throw new CheckpointException($"The model's {string.Join(", ", stored.Targets)} give \"{name}\" of shape [{string.Join(", ", joined.shape)}], not [{string.Join(", ", stored.Shape)}]; give the decoder of {_source.Path}, or a model made of it.")
                 : joined.to_type(SafetensorsTypes.ToScalarType(_source.Dtypes[name])!.Value).contiguous();
+        }
+
+        /// <summary>Nothing: the parameters are the model's.</summary>
+        public override void Dispose()
+        {
+        }
+
+        /// <inheritdoc/>
+        protected override void AppendBytes(string name, IncrementalHash hash)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor flat = Read(name).view(-1);
+            for (long done = 0; done < flat.numel(); done += Piece)
+            {
+                hash.AppendData(flat.narrow(0, done, Math.Min(Piece, flat.numel() - done)).bytes);
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Pretrained;
@@ -12,13 +13,13 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
     /// <param name="config">The file.</param>
     /// <param name="oldBase">What the family called <c>rope_theta</c> before; null for nothing.</param>
     /// <param name="oldFraction">What the family called <c>partial_rotary_factor</c> before; null where it rotates whole heads.</param>
-    public static PretrainedRotary Read(PretrainedConfig config, string? oldBase = null, string? oldFraction = null)
+    public static PretrainedRotary Read(StrictJson config, string? oldBase = null, string? oldFraction = null)
     {
-        PretrainedConfig? parameters = config.Part("rope_parameters"), scaling = config.Part("rope_scaling");
+        StrictJson? parameters = config.Part("rope_parameters"), scaling = config.Part("rope_scaling");
         double? rotaryBase = Agree(config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
         double? fraction = oldFraction is null ? null
             : Agree(config, "the share of a head that is rotated", Value(parameters, "partial_rotary_factor"), Value(config, "partial_rotary_factor"), Value(config, oldFraction), Value(scaling, "partial_rotary_factor"));
-        foreach (PretrainedConfig? part in oldFraction is null ? (PretrainedConfig?[])[parameters, config, scaling] : [])
+        foreach (StrictJson? part in oldFraction is null ? (StrictJson?[])[parameters, config, scaling] : [])
         {
             if (Value(part, "partial_rotary_factor") is { Number: not 1 } partial)
             {
@@ -41,10 +42,10 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
 
         return new(rotaryBase ?? DefaultBase, fraction, change);
 
-        static RotaryScaling? Scaling(PretrainedConfig part) => ReadScaling(part);
+        static RotaryScaling? Scaling(StrictJson part) => ReadScaling(part);
     }
 
-    private static RotaryScaling? ReadScaling(PretrainedConfig part)
+    private static RotaryScaling? ReadScaling(StrictJson part)
     {
         string? type = part.Text("rope_type"), old = part.Text("type");
         if (type is not null && old is not null && type != old)
@@ -78,10 +79,10 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
         double Needed(string key) => part.Number(key) ?? throw part.Fault($"\"{key}\" is missing, which \"{type}\" needs");
     }
 
-    private static (string Key, double Number)? Value(PretrainedConfig? part, string? key)
+    private static (string Key, double Number)? Value(StrictJson? part, string? key)
         => key is not null && part?.Number(key) is { } number ? (key, number) : null;
 
-    private static double? Agree(PretrainedConfig config, string what, params (string Key, double Number)?[] said)
+    private static double? Agree(StrictJson config, string what, params (string Key, double Number)?[] said)
     {
         (string Key, double Number)[] values = [.. said.Where(value => value is not null).Select(value => value!.Value)];
         return values.Select(value => value.Number).Distinct().Count() > 1

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 
 namespace Retro.Pretrained;
@@ -14,14 +15,14 @@ internal sealed class Qwen2Family : LlamaFamily
 
     public override string Architecture => "Qwen2ForCausalLM";
 
-    public override RetroConfig Configure(PretrainedConfig config)
+    public override RetroConfig Configure(StrictJson config)
     {
         RetroConfig common = Common(config, UnsaidKeyValueHeads);
         return common with { QueryKeyValueBias = true, SlidingWindow = Window(config, common.Layers) };
     }
 
     // The first max_window_layers layers see everything, or layer_types says it of each layer; ours have one window for all.
-    private static int? Window(PretrainedConfig config, int layers)
+    private static int? Window(StrictJson config, int layers)
     {
         int? window = config.Has("sliding_window") ? config.Integer("sliding_window") : UnsaidWindow;
         int full = config.Integer("max_window_layers") ?? UnsaidFullLayers;

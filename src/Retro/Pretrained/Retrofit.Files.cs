@@ -27,29 +27,46 @@ public sealed partial class Retrofit
     /// the metadata hold configuration and hash of the decoder's weights.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">The file cannot be written.</exception>
-    public void Save(string folder) => Save(folder, Origin.Hash);
-
-    /// <summary>Saves the additions and the decoder: the first as <see cref="Save(string)"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.</summary>
-    /// <param name="folder">The folder; made where it is missing.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored values.</exception>
-    public void SaveWhole(string folder)
+    public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        AtomicFile.Guard(folder, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
-        string path = Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder);
-        WriteBase(path);
+        KeyValuePair<string, Tensor>[] saved = Saved();
+        StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
+        using StagedFiles staged = new(Fault);
+        Stage(staged, folder, saved, Origin.Hash, counter);
+        staged.Commit();
+        counter.End();
+    }
+
+    /// <summary>Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.</summary>
+    /// <param name="folder">The folder; made where it is missing.</param>
+    /// <param name="progress">Stages "save weights" and "hash weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
+    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored values.</exception>
+    public void SaveWhole(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        KeyValuePair<string, Tensor>[] saved = Saved();
+        StageCounter counter = Safetensors.Saving(Origin.StoredCount + saved.Length, progress, cancellationToken);
+        using StagedFiles staged = new(Fault);
+        Origin.Stage(staged, Model, Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder), counter);
 
         // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files written.
-        using StoredWeights written = Origin is Llama2COrigin ? Llama2CFile.Open(path) : SafetensorsFolder.Open(path);
-        Save(folder, written.Hash(default));
+        Stage(staged, folder, saved, Origin.HashOf(Model, progress, cancellationToken), counter);
+        staged.Commit();
+        counter.End();
     }
 
     /// <summary>Loads the additions onto their decoder.</summary>
     /// <param name="folder">The folder with <see cref="FileName"/>.</param>
     /// <param name="decoder">The decoder; its weights are copied.</param>
+    /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or belongs to another decoder.</exception>
-    public static Retrofit Load(string folder, PretrainedDecoder decoder)
+    public static Retrofit Load(string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(decoder);
@@ -62,10 +79,11 @@ public sealed partial class Retrofit
         }
 
         RequireDecoder(path, config, decoder);
+        RequireShapes(file, config, decoder, unfreeze);
         Retrofit retrofit = Make(decoder, config, unfreeze);
         try
         {
-            retrofit.Read(file);
+            retrofit.Read(file, new("load weights", file.Entries.Count, progress, cancellationToken));
             return retrofit;
         }
         catch
@@ -79,8 +97,11 @@ public sealed partial class Retrofit
     /// <param name="folder">The folder that <see cref="SaveWhole"/> wrote.</param>
     /// <param name="dtype">Type to compute in.</param>
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
+    /// <param name="progress">Stages "hash weights" and "load weights", in tensors, the latter first for the decoder; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file is missing or damaged, or the parts do not belong together.</exception>
-    public static Retrofit Load(string folder, ScalarType dtype = ScalarType.Float32, Device? device = null)
+    public static Retrofit Load(
+        string folder, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string? path = new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
@@ -89,14 +110,14 @@ public sealed partial class Retrofit
             throw new CheckpointException($"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
         }
 
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device);
-        return Load(folder, decoder);
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device, progress, cancellationToken);
+        return Load(folder, decoder, progress, cancellationToken);
     }
 
-    private void Save(string folder, string hash)
+    private static CheckpointException Fault(string message, Exception inner) => new(message, inner);
+
+    private void Stage(StagedFiles staged, string folder, KeyValuePair<string, Tensor>[] saved, string hash, StageCounter counter)
     {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        AtomicFile.Guard(folder, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
         JsonObject description = new()
         {
             ["format_version"] = FormatVersion,
@@ -105,27 +126,28 @@ public sealed partial class Retrofit
             ["unfreeze"] = Unfreeze.ToString(),
             ["config"] = RetroConfigJson.Write(Model.Config),
         };
-        using DisposeScope scope = NewDisposeScope();
-        Safetensors.Write(Path.Combine(folder, FileName), Saved().Select(pair => KeyValuePair.Create<string, Tensor>(pair.Name, pair.Parameter)), new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() });
+        Safetensors.Stage(staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
     }
 
     /// <summary>What is not as it was in the decoder's files.</summary>
-    private IEnumerable<(string Name, Parameter Parameter)> Saved()
-        => Model.named_parameters().Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name)).Select(pair => (pair.name, pair.parameter));
+    private KeyValuePair<string, Tensor>[] Saved()
+        => [.. Model.named_parameters().Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name)).Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
 
-    private void Read(Safetensors file)
+    // Before anything is allocated: a damaged or hostile file may say any size.
+    private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)
     {
-        Dictionary<string, Parameter> wanted = Saved().ToDictionary(pair => pair.Name, pair => pair.Parameter);
+        HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !IsTrained(parameter, unfreeze)).Select(parameter => parameter.Name)];
+        Dictionary<string, IReadOnlyList<long>> wanted = config.Parameters().Where(parameter => !frozen.Contains(parameter.Name)).ToDictionary(parameter => parameter.Name, parameter => parameter.Shape);
         List<string> faults = [.. wanted.Keys.Where(name => !file.Contains(name)).Select(name => $"\"{name}\" is missing")];
         foreach (SafetensorsEntry entry in file.Entries)
         {
-            if (!wanted.TryGetValue(entry.Name, out Parameter? parameter))
+            if (!wanted.TryGetValue(entry.Name, out IReadOnlyList<long>? shape))
             {
                 faults.Add($"\"{entry.Name}\" is not among the additions");
             }
-            else if (!entry.Shape.AsSpan().SequenceEqual(parameter.shape) || entry.Dtype is not ("F64" or "F32" or "BF16"))
+            else if (!entry.Shape.AsSpan().SequenceEqual([.. shape]) || entry.Dtype is not ("F64" or "F32" or "BF16"))
             {
-                faults.Add($"\"{entry.Name}\" is {entry.Dtype} [{string.Join(", ", entry.Shape)}], expected [{string.Join(", ", parameter.shape)}]");
+                faults.Add($"\"{entry.Name}\" is {entry.Dtype} [{string.Join(", ", entry.Shape)}], expected F64, F32 or BF16 [{string.Join(", ", shape)}]");
             }
         }
 
@@ -133,13 +155,20 @@ public sealed partial class Retrofit
         {
             throw new CheckpointException($"The tensors of {file.FilePath} do not fit its configuration: {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
         }
+    }
 
+    private void Read(Safetensors file, StageCounter counter)
+    {
+        Dictionary<string, Parameter> parameters = Model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
         using IDisposable noGrad = no_grad();
-        foreach ((string name, Parameter parameter) in wanted)
+        foreach (SafetensorsEntry entry in file.Entries)
         {
-            using Tensor tensor = file.Read(name);
-            parameter.copy_(tensor);
+            counter.Next();
+            using Tensor tensor = file.Read(entry.Name);
+            parameters[entry.Name].copy_(tensor);
         }
+
+        counter.End();
     }
 
     private static (string Hash, RetrofitUnfreeze Unfreeze, RetroConfig Config) Describe(Safetensors file)
@@ -158,7 +187,13 @@ public sealed partial class Retrofit
                 throw new CheckpointException($"{file.FilePath} has format version {version}; this version of the library reads {FormatVersion}.");
             }
 
-            return (Said("base_hash").GetValue<string>(), Enum.Parse<RetrofitUnfreeze>(Said("unfreeze").GetValue<string>()), RetroConfigJson.Read(Said("config").GetValue<string>()));
+            string unfreeze = Said("unfreeze").GetValue<string>();
+            if (!Enum.GetNames<RetrofitUnfreeze>().Contains(unfreeze, StringComparer.Ordinal))
+            {
+                throw new JsonException($"\"unfreeze\" is \"{unfreeze}\"; supported is one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}");
+            }
+
+            return (Said("base_hash").GetValue<string>(), Enum.Parse<RetrofitUnfreeze>(unfreeze), RetroConfigJson.Read(Said("config").GetValue<string>()));
 
             JsonNode Said(string key) => root[key] ?? throw new JsonException($"\"{key}\" is missing");
         }

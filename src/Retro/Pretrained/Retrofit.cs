@@ -20,10 +20,10 @@ public sealed partial class Retrofit : IDisposable
         Unfreeze = unfreeze;
         IReadOnlyList<ParameterShape> parameters = decoder.Parameters();
         _base = [.. parameters.Select(parameter => parameter.Name)];
-        HashSet<string> norms = [.. parameters.Where(parameter => parameter.Kind == ParameterKind.Norm).Select(parameter => parameter.Name)];
+        HashSet<string> trained = [.. parameters.Where(parameter => IsTrained(parameter, unfreeze)).Select(parameter => parameter.Name)];
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
-            parameter.requires_grad = !_base.Contains(name) || unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && norms.Contains(name));
+            parameter.requires_grad = !_base.Contains(name) || trained.Contains(name);
         }
     }
 
@@ -63,11 +63,17 @@ public sealed partial class Retrofit : IDisposable
 
     /// <summary>Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the same to the bit.</summary>
     /// <param name="path">The folder, or the file.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the stored values.</exception>
-    public void WriteBase(string path) => Origin.Write(Model, path);
+    public void WriteBase(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default) => Origin.Write(Model, path, progress, cancellationToken);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
+
+    // Whether a parameter of the decoder is trained.
+    private static bool IsTrained(ParameterShape parameter, RetrofitUnfreeze unfreeze)
+        => unfreeze == RetrofitUnfreeze.All || (unfreeze == RetrofitUnfreeze.Norms && parameter.Kind == ParameterKind.Norm);
 
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
     {

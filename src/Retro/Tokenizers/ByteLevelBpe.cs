@@ -63,7 +63,7 @@ internal static class ByteLevelBpe
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         try
         {
-            using JsonDocument document = TokenizerFiles.Json(bytes);
+            using JsonDocument document = Utf8Json.Parse(bytes);
             foreach (JsonProperty entry in document.RootElement.EnumerateObject())
             {
                 vocabulary[entry.Name] = entry.Value.GetInt32();

@@ -54,10 +54,22 @@ public sealed class RetroTokenizer
     /// <summary>Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split), <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
     /// <param name="folder">The folder; or one such file of JSON or SentencePiece, whatever its name.</param>
+    /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops before the files are read and after.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
-    public static RetroTokenizer Load(string folder)
+    public static RetroTokenizer Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StageCounter counter = new("load tokenizer", 1, progress, cancellationToken);
+        counter.Next();
+        RetroTokenizer tokenizer = LoadFiles(folder);
+        cancellationToken.ThrowIfCancellationRequested();
+        counter.End();
+        return tokenizer;
+    }
+
+    private static RetroTokenizer LoadFiles(string folder)
+    {
         bool Has(string name) => File.Exists(Path.Combine(folder, name));
 
         if (File.Exists(folder) || Has(TokenizerJson.FileName))
@@ -121,6 +133,9 @@ public sealed class RetroTokenizer
         ArgumentException.ThrowIfNullOrEmpty(folder);
         TokenizerFiles.Write(folder, _files);
     }
+
+    /// <summary>Writes the tokenizer's files beside their places in a folder.</summary>
+    internal void Stage(StagedFiles staged, string folder) => TokenizerFiles.Stage(staged, folder, _files);
 
     /// <summary>The ids that the tokenizer's template puts before and after a text.</summary>
     internal (int[] Before, int[] After) Template => (_tokenizer.Pipeline.Before, _tokenizer.Pipeline.After);

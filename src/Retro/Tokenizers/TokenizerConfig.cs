@@ -23,7 +23,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
 
         try
         {
-            using JsonDocument document = TokenizerFiles.Json(content);
+            using JsonDocument document = Utf8Json.Parse(content);
             JsonElement root = document.RootElement;
             bool? Flag(string name) => root.TryGetProperty(name, out JsonElement value) && value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : null;
             JsonElement? end = TokenizerJson.Part(root, "eos_token");

@@ -10,22 +10,17 @@ internal static class TokenizerFiles
     /// <summary>Writes all files beside their places and then puts them there, the last one last: it is what makes the folder a tokenizer.</summary>
     public static void Write(string folder, IReadOnlyList<(string Name, byte[] Content)> files)
     {
-        try
-        {
-            Directory.CreateDirectory(folder);
-            foreach ((string name, byte[] content) in files)
-            {
-                File.WriteAllBytes(Path.Combine(folder, name + ".tmp"), content);
-            }
+        using StagedFiles staged = new((message, inner) => new CorpusException(message, inner));
+        Stage(staged, folder, files);
+        staged.Commit();
+    }
 
-            foreach ((string name, _) in files)
-            {
-                File.Move(Path.Combine(folder, name + ".tmp"), Path.Combine(folder, name), overwrite: true);
-            }
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+    /// <summary>Writes all files beside their places.</summary>
+    public static void Stage(StagedFiles staged, string folder, IReadOnlyList<(string Name, byte[] Content)> files)
+    {
+        foreach ((string name, byte[] content) in files)
         {
-            throw new CorpusException($"The tokenizer cannot be written to {folder}: {exception.Message} Make room there or name another folder.", exception);
+            staged.Write(Path.Combine(folder, name), stream => stream.Write(content));
         }
     }
 
@@ -40,9 +35,6 @@ internal static class TokenizerFiles
             throw new CorpusException($"The tokenizer file {file} cannot be read: {exception.Message}", exception);
         }
     }
-
-    /// <summary>Parses JSON; a byte order mark before it, as some editors write, is no part of it (RFC 8259, 8.1).</summary>
-    public static JsonDocument Json(byte[] bytes) => JsonDocument.Parse(bytes.AsMemory(bytes.AsSpan().StartsWith("\uFEFF"u8) ? 3 : 0));
 
     /// <summary>SHA-256 over the names, lengths and contents of the files, in hexadecimal; of a configuration only what changes ids.</summary>
     public static string Hash(IReadOnlyList<(string Name, byte[] Content)> files)

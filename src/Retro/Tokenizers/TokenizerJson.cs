@@ -20,7 +20,7 @@ internal static class TokenizerJson
     {
         try
         {
-            using JsonDocument document = TokenizerFiles.Json(bytes);
+            using JsonDocument document = Utf8Json.Parse(bytes);
             return Read(document.RootElement);
         }
         catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException or ArgumentException or OverflowException or IndexOutOfRangeException)

@@ -162,7 +162,7 @@ public class CheckpointTests
     [Theory]
     [InlineData("../model-00001-of-00002.safetensors", "beside the index")]
     [InlineData("/etc/passwd", "beside the index")]
-    [InlineData("model-00009-of-00009.safetensors", "not there")]
+    [InlineData("model-00009-of-00009.safetensors", "is missing")]
     [InlineData("", "beside the index")]
     public void An_index_that_names_what_it_must_not_is_refused(string file, string expected)
     {
@@ -190,6 +190,75 @@ public class CheckpointTests
         File.WriteAllText(path, index.ToJsonString());
 
         Assert.Contains("do not belong together", Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(long.MaxValue, long.MaxValue)]
+    [InlineData(long.MaxValue, 10_000)]
+    [InlineData(10_000, long.MaxValue)]
+    [InlineData(10_000, 10_000)]
+    [InlineData(10_000, 30_000)]
+    public void A_canceled_save_leaves_what_was_there(long before, long after)
+    {
+        using TemporaryFolder folder = new();
+        using CancellationTokenSource source = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = before });
+        string[] files = Files(folder);
+        long last = other.named_parameters().Count() - 1;
+        Reports<StageProgress> cancelAtTheLastTensor = new(report =>
+        {
+            if (report.Done == last)
+            {
+                source.Cancel();
+            }
+        });
+
+        Assert.Throws<OperationCanceledException>(() => Checkpoint.Save(folder.Path, other, new() { MaximumFileBytes = after }, cancelAtTheLastTensor, source.Token));
+
+        Assert.Equal(files, Files(folder));
+        using RetroModel loaded = Checkpoint.Load(folder.Path);
+        Assert.Equal(model.Config, loaded.Config);
+        AssertSame(model, loaded);
+    }
+
+    [Fact]
+    public void Loading_reports_every_tensor_and_can_be_canceled()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model);
+        int tensors = model.named_parameters().Count();
+        List<StageProgress> reports = [];
+        Checkpoint.Load(folder.Path, new() { RequireFinite = true }, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken).Dispose();
+        Assert.Equal(["check weights", "load weights"], reports.Select(report => report.Stage).Distinct());
+        Assert.All(reports.GroupBy(report => report.Stage), stage => Assert.Equal(Enumerable.Range(0, tensors + 1).Select(done => ((long)done, (long)tensors)), stage.Select(report => (report.Done, report.Total))));
+
+        using CancellationTokenSource source = new();
+        Assert.Throws<OperationCanceledException>(() => Checkpoint.Load(folder.Path, progress: new Reports<StageProgress>(_ => source.Cancel()), cancellationToken: source.Token));
+        Assert.Throws<OperationCanceledException>(() => Checkpoint.LoadWeights(folder.Path, model, cancellationToken: source.Token));
+    }
+
+    [Fact]
+    public void Options_that_make_no_sense_are_refused_by_name()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Assert.Contains("CheckpointSaveOptions", Assert.Throws<RetroOptionsException>(() => Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 0 })).Message, StringComparison.Ordinal);
+        Assert.Contains("Dtype is Int32", Assert.Throws<RetroOptionsException>(() => Checkpoint.Load(folder.Path, new() { Dtype = ScalarType.Int32 })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_save_takes_away_the_files_of_the_one_before_and_no_others()
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 30_000 });
+        string foreign = folder.File("model-00001-of-00099.safetensors", "another's");
+
+        Checkpoint.Save(folder.Path, model);
+
+        Assert.Equal(["config.json", Path.GetFileName(foreign), "model.safetensors"], Files(folder));
     }
 
     [Fact]

@@ -57,9 +57,9 @@ public class PretrainedEmbedderTests
         File.Delete(Path.Combine(target.Path, "tokenizer.json"));
         File.AppendAllText(Path.Combine(target.Path, "vocab.txt"), "onemore\n");
 
-        RetroException exception = Assert.ThrowsAny<RetroException>(() => TextEmbedder.Load(target.Path));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(target.Path));
 
-        Assert.Contains("The tokenizer has 881 tokens, the encoder's embedding 880 rows", exception.Message, StringComparison.Ordinal);
+        Assert.Contains("The tokenizer has 881 ids, but the embedding of the encoder has 880 rows", exception.Message, StringComparison.Ordinal);
     }
 
     private static float[][] Embed(TextEmbedder embedder, params string[] texts)

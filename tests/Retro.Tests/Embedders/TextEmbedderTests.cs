@@ -147,12 +147,15 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("model_type", "\"roberta\"", "The architecture is roberta; the only one known for text embedders is bert")]
-    [InlineData("hidden_act", "\"quick_gelu\"", "\"hidden_act\" is quick_gelu; supported is one of \"gelu\"")]
-    [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is relative_key; supported is absolute")]
+    [InlineData("model_type", "\"roberta\"", "\"model_type\" is \"roberta\"; supported is \"bert\"")]
+    [InlineData("hidden_act", "\"quick_gelu\"", "\"hidden_act\" is \"quick_gelu\"; supported is one of \"gelu\"")]
+    [InlineData("position_embedding_type", "\"relative_key\"", "\"position_embedding_type\" is \"relative_key\"; supported is \"absolute\"")]
     [InlineData("is_decoder", "true", "\"is_decoder\" is true; supported is false")]
     [InlineData("add_cross_attention", "true", "\"add_cross_attention\" is true")]
-    [InlineData("quantization_config", "{\"bits\": 4}", "\"quantization_config\" is set")]
+    [InlineData("quantization_config", "{\"bits\": 4}", "\"quantization_config\" ({\"bits\":4}), which is not known here")]
+    [InlineData("directionality", "\"uni\"", "\"directionality\" is \"uni\"; supported is \"bidi\"")]
+    [InlineData("attention_temperature", "2", "\"attention_temperature\" (2), which is not known here and could change the result")]
+    [InlineData("pruned_heads", "{\"0\": [1]}", "\"pruned_heads\"")]
     [InlineData("hidden_size", "\"32\"", "\"hidden_size\" has to be a whole number, not \"32\"")]
     [InlineData("hidden_size", "64", "the pooling's config.json says 32 dimensions")]
     [InlineData("intermediate_size", "65", "tensor \"encoder.layer.0.intermediate.dense.bias\" is [64], the configuration says [65]")]
@@ -177,17 +180,17 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Theory]
-    [InlineData("modules.json", "[]", "The modules are none")]
+    [InlineData("modules.json", "[]", "the modules (\"type\") are none")]
     [InlineData("modules.json", "{}", "has to hold a JSON array")]
-    [InlineData("modules.json", """[{"type": "sentence_transformers.models.Transformer", "path": "../elsewhere"}]""", "The module path \"../elsewhere\" leads out of the folder.")]
-    [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense", "path": "2_Dense"}]""", "The modules are Transformer, Pooling, Dense; supported are")]
-    [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "The pooling is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
-    [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "The pooling is pooling_mode_mean_tokens and pooling_mode_cls_token")]
+    [InlineData("modules.json", """[{"type": "sentence_transformers.models.Transformer", "path": "../elsewhere"}]""", "\"path\" is \"../elsewhere\", which leads out of the folder")]
+    [InlineData("modules.json", """[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}, {"type": "a.Dense", "path": "2_Dense"}]""", "the modules (\"type\") are Transformer, Pooling, Dense; supported are")]
+    [InlineData("1_Pooling/config.json", """{"pooling_mode_lasttoken": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_lasttoken; supported is one of pooling_mode_mean_tokens")]
+    [InlineData("1_Pooling/config.json", """{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}""", "the pooling (\"pooling_mode_...\") is pooling_mode_mean_tokens and pooling_mode_cls_token")]
     [InlineData("config_sentence_transformers.json", """{"default_prompt_name": "query"}""", "\"default_prompt_name\" is \"query\"; supported is none")]
     [InlineData("config.json", "{", "is not valid JSON")]
     [InlineData("model.safetensors", "", "is not a valid safetensors file")]
     [InlineData("config.json", null, "config.json is missing")]
-    [InlineData("model.safetensors", null, "model.safetensors is missing; the weights have to be there as safetensors")]
+    [InlineData("model.safetensors", null, "holds no weights: expected model.safetensors")]
     public void A_damaged_or_unsupported_file_is_refused_with_the_reason(string name, string? content, string expected)
     {
         _embedder.Save(_folder);
@@ -203,6 +206,58 @@ public sealed class TextEmbedderTests : IDisposable
         CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
 
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Keys_without_effect_on_a_vector_are_accepted()
+    {
+        _embedder.Save(_folder);
+        string path = Path.Combine(_folder, "config.json");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
+        config["hidden_dropout_prob"] = 0.1;
+        config["classifier_dropout"] = 0.2;
+        config["directionality"] = "bidi";
+        config["pooler_type"] = "first_token_transform";
+        config["pruned_heads"] = new JsonObject();
+        config["gradient_checkpointing"] = true;
+        config["_name_or_path"] = "x";
+        config["some_new_list"] = new JsonArray();
+        File.WriteAllText(path, config.ToJsonString());
+
+        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+
+        Assert.Equal(_embedder.Identity, loaded.Identity);
+    }
+
+    [Fact]
+    public void Loading_and_saving_report_and_a_canceled_save_leaves_what_was_there()
+    {
+        using CancellationTokenSource source = new();
+        List<StageProgress> reports = [];
+        using TextEmbedder other = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 4), EmbeddingInputs.Tokenizer);
+        _embedder.Save(_folder, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
+        long tensors = _embedder.Encoder.named_parameters().LongCount();
+        Assert.Equal([.. LongRange(tensors + 1).Select(done => new StageProgress("save weights", done, tensors))], reports);
+        Dictionary<string, byte[]> before = Content();
+
+        Assert.Throws<OperationCanceledException>(() => other.Save(_folder, CancelAt(source, 2), source.Token));
+
+        Assert.Equal(before, Content());
+        reports.Clear();
+        TextEmbedder.Load(_folder, progress: new Reports<StageProgress>(reports.Add), cancellationToken: TestContext.Current.CancellationToken).Dispose();
+        Assert.Equal(["load tokenizer", "load weights"], reports.Select(report => report.Stage).Distinct());
+        using CancellationTokenSource again = new();
+        Assert.Throws<OperationCanceledException>(() => TextEmbedder.Load(_folder, progress: CancelAt(again, 2), cancellationToken: again.Token));
+
+        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(_folder, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+        static IEnumerable<long> LongRange(long count) => Enumerable.Range(0, (int)count).Select(i => (long)i);
+        static Reports<StageProgress> CancelAt(CancellationTokenSource source, long done) => new(report =>
+        {
+            if (report.Done == done)
+            {
+                source.Cancel();
+            }
+        });
     }
 
     [Fact]
@@ -222,9 +277,9 @@ public sealed class TextEmbedderTests : IDisposable
     {
         using TextEncoder encoder = new(EmbeddingInputs.Tiny with { VocabularySize = EmbeddingInputs.Tokenizer.VocabularySize - 1 });
 
-        RetroException exception = Assert.Throws<RetroException>(() => new TextEmbedder(encoder, EmbeddingInputs.Tokenizer));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => new TextEmbedder(encoder, EmbeddingInputs.Tokenizer));
 
-        Assert.StartsWith($"The tokenizer has {EmbeddingInputs.Tokenizer.VocabularySize} tokens, the encoder's embedding {EmbeddingInputs.Tokenizer.VocabularySize - 1} rows", exception.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"The tokenizer has {EmbeddingInputs.Tokenizer.VocabularySize} ids, but the embedding of the encoder has {EmbeddingInputs.Tokenizer.VocabularySize - 1} rows", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]

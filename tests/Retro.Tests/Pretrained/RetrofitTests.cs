@@ -131,6 +131,77 @@ public sealed class RetrofitTests
         Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_canceled_save_leaves_what_was_there(bool llama2C)
+    {
+        using TemporaryFolder folder = new();
+        string whole = Path.Combine(folder.Path, "whole");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(llama2C ? PretrainedDecoderTests.WithLlama2C(folder.Path) : Folder("gpt2-no-prefix"));
+        manual_seed(1);
+        using Retrofit first = Retrofit.From(decoder, s_small), second = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
+        List<StageProgress> reports = [];
+        first.SaveWhole(whole, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
+        Assert.Contains("hash weights", reports.Select(report => report.Stage));
+        long tensors = reports[^1].Total;
+        Assert.Equal(Enumerable.Range(0, (int)tensors + 1).Select(done => new StageProgress("save weights", done, tensors)), reports.Where(report => report.Stage == "save weights"));
+        Dictionary<string, byte[]> before = Content();
+        long most = second.Model.named_parameters().Count() + 2;
+        for (int at = 0; at < most; at += 7)
+        {
+            using CancellationTokenSource source = new();
+            Reports<StageProgress> cancel = new(report =>
+            {
+                if (report.Done == at)
+                {
+                    source.Cancel();
+                }
+            });
+            Assert.Throws<OperationCanceledException>(() => second.SaveWhole(whole, cancel, source.Token));
+            Assert.Equal(before, Content());
+        }
+
+        using CancellationTokenSource ended = new();
+        ended.Cancel();
+        Assert.Throws<OperationCanceledException>(() => second.Save(whole, cancellationToken: ended.Token));
+        Assert.Throws<OperationCanceledException>(() => second.WriteBase(Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
+        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, cancellationToken: ended.Token));
+        Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, decoder, cancellationToken: ended.Token));
+        Assert.Equal(before, Content());
+        Retrofit.Load(whole).Dispose();
+
+        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(whole, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+    }
+
+    /// <summary>A file may say any size: nothing is allocated before its tensors have been compared with it.</summary>
+    [Theory]
+    [InlineData("\"feed_forward_size\": 16", "\"feed_forward_size\": 1000000", "expected F64, F32 or BF16 [1000000, 8]")]
+    [InlineData("\"unfreeze\":\"Nothing\"", "\"unfreeze\":\"7\"", "\"unfreeze\" is \"7\"; supported is one of Nothing, Norms, All")]
+    public void AFileThatSaysOtherThanItHoldsIsRefused(string said, string instead, string expected)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        retrofit.Save(folder.Path);
+        string path = Path.Combine(folder.Path, Retrofit.FileName);
+        Dictionary<string, Tensor> tensors;
+        string description;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+            description = file.Metadata!["retrofit"];
+        }
+
+        string escaped = description.Contains(said, StringComparison.Ordinal) ? description.Replace(said, instead, StringComparison.Ordinal)
+            : description.Replace(System.Text.Json.JsonSerializer.Serialize(said)[1..^1], System.Text.Json.JsonSerializer.Serialize(instead)[1..^1], StringComparison.Ordinal);
+        Assert.NotEqual(description, escaped);
+        Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retrofit"] = escaped });
+
+        Assert.Contains(expected, Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void ALlama2CDecoderIsFittedAndWrittenBack()
     {

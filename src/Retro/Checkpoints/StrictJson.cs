@@ -1,16 +1,14 @@
-using System.Globalization;
 using System.Text.Json;
-using Retro.Tokenizers;
 
-namespace Retro.Pretrained;
+namespace Retro.Checkpoints;
 
 /// <summary>
-/// The config.json of a Hugging Face folder, read strictly: every key is read by the family, known to change nothing, or refused by name (<see cref="RequireAllRead"/>),
-/// so that no setting that would change the result is passed over.
+/// A JSON file that others' programs wrote, read as hostile input: every fault names the file, the key, what came and what was expected. Of a model's configuration every key is read, known to change
+/// nothing, or refused by name (<see cref="RequireAllRead"/>), so that no setting that would change the result is passed over.
 /// </summary>
-internal sealed class PretrainedConfig : IDisposable
+internal sealed class StrictJson : IDisposable
 {
-    // Bookkeeping, dropout (which evaluation lacks, and training sets anew), generation and heads of other tasks.
+    // What transformers has in the configuration of any model: bookkeeping, dropout (which evaluation lacks, and training sets anew), generation and heads of other tasks.
     private static readonly HashSet<string> s_harmless = new(StringComparer.Ordinal)
     {
         "activation_dropout", "architectures", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens",
@@ -33,43 +31,76 @@ internal sealed class PretrainedConfig : IDisposable
     private readonly JsonDocument? _document;
     private readonly HashSet<string> _read = new(StringComparer.Ordinal);
 
-    private PretrainedConfig(string path, string place, JsonElement root, JsonDocument? document)
+    private StrictJson(string path, string place, JsonElement root, JsonDocument? document)
     {
         _path = path;
         _place = place;
         _root = root;
         _document = document;
+        if (root.ValueKind == JsonValueKind.Object)
+        {
+            HashSet<string> keys = new(StringComparer.Ordinal);
+            string? twice = root.EnumerateObject().Select(property => property.Name).FirstOrDefault(name => !keys.Add(name));
+            if (twice is not null)
+            {
+                throw Fault($"\"{place}{twice}\" stands there twice; keep the one that is meant");
+            }
+
+            Keys = keys;
+        }
     }
 
-    /// <summary>Parses a file's content.</summary>
-    /// <exception cref="CheckpointException">It is no JSON object, or a key comes twice.</exception>
-    public static PretrainedConfig Parse(string path, byte[] content)
+    /// <summary>The keys of an object.</summary>
+    public IReadOnlySet<string> Keys { get; } = new HashSet<string>();
+
+    /// <summary>Opens a file that has to be there.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="kind">What it has to hold: an object or an array.</param>
+    /// <exception cref="CheckpointException">It is missing, cannot be read, is no JSON or of another kind, or says a key twice.</exception>
+    public static StrictJson Open(string path, JsonValueKind kind = JsonValueKind.Object)
     {
-        JsonDocument document;
         try
         {
-            document = TokenizerFiles.Json(content);
+            return Parse(path, File.ReadAllBytes(path), kind);
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception);
+            throw new CheckpointException(File.Exists(path) ? $"{path} cannot be read: {exception.Message}" : $"{path} is missing; copy it from where the folder comes from.", exception);
         }
-
-        if (document.RootElement.ValueKind != JsonValueKind.Object)
-        {
-            document.Dispose();
-            throw new CheckpointException($"{path} has to hold a JSON object.");
-        }
-
-        string[] twice = [.. document.RootElement.EnumerateObject().GroupBy(property => property.Name, StringComparer.Ordinal).Where(group => group.Count() > 1).Select(group => group.Key)];
-        if (twice.Length > 0)
-        {
-            document.Dispose();
-            throw new CheckpointException($"{path} says \"{twice[0]}\" twice; keep the one that is meant.");
-        }
-
-        return new(path, "", document.RootElement, document);
     }
+
+    /// <summary>Opens a file that may be absent.</summary>
+    /// <inheritdoc cref="Open"/>
+    public static StrictJson? OpenIfThere(string path) => File.Exists(path) ? Open(path) : null;
+
+    /// <summary>Parses a file's content.</summary>
+    /// <param name="path">Names it in a fault.</param>
+    /// <param name="content">The content.</param>
+    /// <param name="kind">What it has to hold: an object or an array.</param>
+    /// <exception cref="CheckpointException">It is no JSON or of another kind, or says a key twice.</exception>
+    public static StrictJson Parse(string path, byte[] content, JsonValueKind kind = JsonValueKind.Object)
+    {
+        JsonDocument? document = null;
+        try
+        {
+            document = Utf8Json.Parse(content);
+            return document.RootElement.ValueKind == kind
+                ? new(path, "", document.RootElement, document)
+                : throw new CheckpointException($"{path} has to hold a JSON {(kind == JsonValueKind.Array ? "array" : "object")}.");
+        }
+        catch (Exception exception)
+        {
+            document?.Dispose();
+
+            // A string with half a surrogate pair is found when it is decoded.
+            throw exception is JsonException or InvalidOperationException ? new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception) : exception;
+        }
+    }
+
+    /// <summary>The items of an array, each of which has to be an object.</summary>
+    public IReadOnlyList<StrictJson> Items() => [.. _root.EnumerateArray().Select((item, i) => item.ValueKind == JsonValueKind.Object
+        ? new StrictJson(_path, $"[{i}].", item, null)
+        : throw Fault($"item {i} has to be an object, not {Shorten(item.GetRawText())}"))];
 
     /// <summary>A whole number; null where the key is missing or null.</summary>
     public int? Integer(string key)
@@ -98,23 +129,23 @@ internal sealed class PretrainedConfig : IDisposable
     /// <summary>A string; null where the key is missing or null.</summary>
     public string? Text(string key)
         => Value(key) is not { } value ? null
-            : value.ValueKind == JsonValueKind.String ? value.GetString()
+            : value.ValueKind == JsonValueKind.String ? String(key, value)
             : throw Wrong(key, "a string", value);
 
     /// <summary>Strings; null where the key is missing or null.</summary>
     public string[]? Texts(string key)
         => Value(key) is not { } value ? null
-            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String) ? [.. value.EnumerateArray().Select(item => item.GetString()!)]
+            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String) ? [.. value.EnumerateArray().Select(item => String(key, item))]
             : throw Wrong(key, "a list of strings", value);
 
     /// <summary>An object inside, with its own keys; null where the key is missing or null.</summary>
-    public PretrainedConfig? Part(string key)
+    public StrictJson? Part(string key)
         => Value(key) is not { } value ? null
             : value.ValueKind == JsonValueKind.Object ? new(_path, $"{_place}{key}.", value, null)
             : throw Wrong(key, "an object", value);
 
     /// <summary>Whether the file says the key, null included.</summary>
-    public bool Has(string key) => _root.TryGetProperty(key, out _);
+    public bool Has(string key) => Keys.Contains(key);
 
     /// <summary>Refuses a truth value that would change the result and is not supported.</summary>
     public void Require(string key, bool supported)
@@ -125,21 +156,33 @@ internal sealed class PretrainedConfig : IDisposable
         }
     }
 
-    /// <summary>Refuses every key that was not read, is not known to change nothing, and says something.</summary>
-    public void RequireAllRead()
+    /// <summary>Refuses a string that would change the result and is not supported.</summary>
+    public void Require(string key, string supported)
     {
-        string[] unknown = [.. _root.EnumerateObject().Where(property => !_read.Contains(property.Name) && !IsHarmless(property)).Select(property => $"\"{_place}{property.Name}\" ({Shorten(property.Value.GetRawText())})")];
+        if (Text(key) is { } value && value != supported)
+        {
+            throw Unsupported(key, $"\"{value}\"", $"\"{supported}\"");
+        }
+    }
+
+    /// <summary>Refuses every key that was not read, is not known to change nothing, and says something.</summary>
+    /// <param name="alsoHarmless">Keys of this kind of model that are known to change nothing.</param>
+    public void RequireAllRead(params string[] alsoHarmless)
+    {
+        string[] unknown = [.. _root.EnumerateObject()
+            .Where(property => !_read.Contains(property.Name) && !alsoHarmless.Contains(property.Name, StringComparer.Ordinal) && !IsHarmless(property))
+            .Select(property => $"\"{_place}{property.Name}\" ({Shorten(property.Value.GetRawText())})")];
         if (unknown.Length > 0)
         {
-            throw new CheckpointException($"{_path} says {string.Join(", ", unknown)}, which this importer does not know and which could change the result. Remove the key where it is known to change nothing.");
+            throw new CheckpointException($"{_path} says {string.Join(", ", unknown)}, which is not known here and could change the result; supported is a file without. Remove the key where it is known to change nothing.");
         }
     }
 
     /// <summary>A value that would change the result and is not supported.</summary>
-    public CheckpointException Unsupported(string key, string value, string supported) => Fault($"\"{key}\" is {value}, which is not supported; supported is {supported}");
+    public CheckpointException Unsupported(string key, string value, string supported) => Fault($"\"{key}\" is {value}; supported is {supported}");
 
     /// <summary>A fault of the file.</summary>
-    public CheckpointException Fault(string fault) => new($"{_path}{(_place.Length == 0 ? "" : $", \"{_place[..^1]}\"")}: {fault}.");
+    public CheckpointException Fault(string fault) => new($"{_path}{(_place.Length == 0 ? "" : $", \"{_place.TrimEnd('.')}\"")}: {fault}.");
 
     /// <inheritdoc/>
     public void Dispose() => _document?.Dispose();
@@ -156,7 +199,19 @@ internal sealed class PretrainedConfig : IDisposable
             || (property.Value.ValueKind == JsonValueKind.Array && property.Value.GetArrayLength() == 0)
             || (_place.Length == 0 && (s_harmless.Contains(property.Name) || property.Name.StartsWith('_')));
 
-    private CheckpointException Wrong(string key, string expected, JsonElement value) => Fault(string.Create(CultureInfo.InvariantCulture, $"\"{key}\" has to be {expected}, not {Shorten(value.GetRawText())}"));
+    private string String(string key, JsonElement value)
+    {
+        try
+        {
+            return value.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            throw Wrong(key, "text without half surrogate pairs", value);
+        }
+    }
+
+    private CheckpointException Wrong(string key, string expected, JsonElement value) => Fault($"\"{key}\" has to be {expected}, not {Shorten(value.GetRawText())}");
 
     private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "...";
 }

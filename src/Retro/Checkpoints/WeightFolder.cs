@@ -1,0 +1,178 @@
+using System.Security.Cryptography;
+using static TorchSharp.torch;
+
+namespace Retro.Checkpoints;
+
+/// <summary>
+/// The weights of a folder: <c>model.safetensors</c>, or the files that <c>model.safetensors.index.json</c> names, laid out as Hugging Face lays them out.
+/// The index is hostile input: it may name files of the folder alone, and every tensor that it names has to be in the file it says.
+/// </summary>
+internal sealed class WeightFolder : StoredWeights
+{
+    /// <summary>Name of the file where there is one.</summary>
+    public const string SingleName = "model.safetensors";
+
+    /// <summary>Name of the index where there are several.</summary>
+    public const string IndexName = "model.safetensors.index.json";
+
+    // Spans count in 32 bits.
+    private const int Piece = 1 << 30;
+
+    private static readonly string[] s_pickleEndings = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
+
+    private readonly Dictionary<string, Safetensors> _owners = new(StringComparer.Ordinal);
+    private readonly List<Safetensors> _files = [];
+    private readonly List<string> _names = [];
+
+    private WeightFolder(string folder) => Place = folder;
+
+    /// <inheritdoc/>
+    public override string Place { get; }
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<string> Names => _names;
+
+    /// <summary>The files, by name.</summary>
+    public IReadOnlyList<Safetensors> Files => _files;
+
+    /// <summary>Opens the weights of a folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="CheckpointException">There are none, a file is missing or not valid, or the index contradicts the files.</exception>
+    public static WeightFolder Open(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        WeightFolder weights = new(folder);
+        try
+        {
+            string single = Path.Combine(folder, SingleName), index = Path.Combine(folder, IndexName);
+            if (File.Exists(single))
+            {
+                weights.Add(single);
+            }
+            else if (File.Exists(index))
+            {
+                weights.AddIndexed(index);
+            }
+            else
+            {
+                throw Missing(folder);
+            }
+
+            return weights;
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The names of the files that an index names, by tensor.</summary>
+    /// <param name="path">The index.</param>
+    /// <exception cref="CheckpointException">It cannot be read, or names what is not a file beside it.</exception>
+    public static IReadOnlyDictionary<string, string> ReadIndex(string path)
+    {
+        using StrictJson index = StrictJson.Open(path);
+        if (index.Part("weight_map") is not { } map || map.Keys.Count == 0)
+        {
+            throw index.Fault("\"weight_map\" is missing; it has to be an object that gives the file of each tensor");
+        }
+
+        Dictionary<string, string> files = map.Keys.ToDictionary(name => name, name => map.Text(name) ?? "", StringComparer.Ordinal);
+        foreach (string file in files.Values.Distinct(StringComparer.Ordinal))
+        {
+            if (file.Length == 0 || file != Path.GetFileName(file) || file is "." or ".." || file.AsSpan().IndexOfAny('/', '\\', ':') >= 0)
+            {
+                throw index.Fault($"\"weight_map\" names the file \"{file}\"; files beside the index are allowed alone");
+            }
+        }
+
+        return files;
+    }
+
+    /// <summary>Whether there is a tensor of this name.</summary>
+    /// <param name="name">Its name.</param>
+    public bool Contains(string name) => _owners.ContainsKey(name);
+
+    /// <summary>What the file says of a tensor.</summary>
+    /// <param name="name">Its name.</param>
+    /// <exception cref="CheckpointException">There is no such tensor.</exception>
+    public SafetensorsEntry Entry(string name) => FileOf(name).Entry(name);
+
+    /// <inheritdoc/>
+    public override long[] Shape(string name) => Entry(name).Shape;
+
+    /// <inheritdoc/>
+    public override string Dtype(string name) => Entry(name).Dtype;
+
+    /// <inheritdoc/>
+    public override Tensor Read(string name) => FileOf(name).Read(name);
+
+    /// <summary>Closes the files.</summary>
+    public override void Dispose() => _files.ForEach(file => file.Dispose());
+
+    /// <inheritdoc/>
+    protected override void AppendBytes(string name, IncrementalHash hash)
+    {
+        long length = Entry(name).ByteLength;
+        for (long done = 0; done < length; done += Piece)
+        {
+            hash.AppendData(FileOf(name).Bytes(name, done, (int)Math.Min(Piece, length - done)));
+        }
+    }
+
+    private static CheckpointException Missing(string folder)
+    {
+        string? pickle = Directory.Exists(folder)
+            ? Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).FirstOrDefault(file => s_pickleEndings.Contains(Path.GetExtension(file)))
+            : null;
+        return pickle is not null ? Pickle(pickle) : new($"{folder} holds no weights: expected {SingleName}, or {IndexName} with its files.");
+    }
+
+    private Safetensors FileOf(string name) => _owners.TryGetValue(name, out Safetensors? file)
+        ? file
+        : throw new CheckpointException($"The weights in {Place} hold no tensor \"{name}\".");
+
+    private void Add(string path)
+    {
+        Safetensors file = Safetensors.Open(path);
+        _files.Add(file);
+        foreach (SafetensorsEntry entry in file.Entries)
+        {
+            if (!_owners.TryAdd(entry.Name, file))
+            {
+                throw new CheckpointException($"The tensor \"{entry.Name}\" is in {_owners[entry.Name].FilePath} and in {path}; the files do not belong together.");
+            }
+
+            _names.Add(entry.Name);
+        }
+    }
+
+    private void AddIndexed(string index)
+    {
+        IReadOnlyDictionary<string, string> map = ReadIndex(index);
+        string[] files = [.. map.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+        foreach (string name in files)
+        {
+            if (!File.Exists(Path.Combine(Place, name)))
+            {
+                throw new CheckpointException($"The file {Path.Combine(Place, name)} is missing; {index} names {files.Length}. Get all of them.");
+            }
+        }
+
+        foreach (string name in files)
+        {
+            Add(Path.Combine(Place, name));
+        }
+
+        // What no index names is taken too, as transformers does; whoever reads knows it or refuses it.
+        foreach ((string name, string said) in map)
+        {
+            string? holder = _owners.TryGetValue(name, out Safetensors? file) ? Path.GetFileName(file.FilePath) : null;
+            if (holder != said)
+            {
+                throw new CheckpointException($"{index} says that {said} holds the tensor \"{name}\", but {holder ?? "none of its files"} does; the files do not belong together.");
+            }
+        }
+    }
+}

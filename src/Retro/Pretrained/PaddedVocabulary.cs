@@ -1,0 +1,25 @@
+using Retro.Tokenizers;
+
+namespace Retro.Pretrained;
+
+/// <summary>Whether an embedding's rows can be those of a tokenizer: many models pad theirs to a multiple of what the hardware likes.</summary>
+internal static class PaddedVocabulary
+{
+    // The largest seen in the field are 418 rows of 152,064 (Qwen2) and 411 of 50,688 (Pythia).
+    private const int SmallPadding = 128;
+    private const int MostPaddingShare = 16;
+
+    /// <summary>Refuses a tokenizer whose ids are not the rows of an embedding, but for padding to a multiple of 8 that is small or a small share.</summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="rows">Rows of the embedding.</param>
+    /// <param name="whose">Whose embedding it is.</param>
+    /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
+    public static void Require(RetroTokenizer tokenizer, int rows, string whose)
+    {
+        int padding = rows - tokenizer.VocabularySize;
+        if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
+        {
+            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; use the tokenizer that came with the model.");
+        }
+    }
+}

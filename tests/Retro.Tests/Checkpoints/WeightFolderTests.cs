@@ -1,0 +1,71 @@
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Checkpoints;
+
+/// <summary>What decoders, embedders and checkpoints alike are read with.</summary>
+public sealed class WeightFolderTests
+{
+    [Fact]
+    public void The_hash_is_of_the_tensors_and_not_of_their_files()
+    {
+        using TemporaryFolder single = new(), several = new();
+        using DisposeScope scope = NewDisposeScope();
+        Tensor a = arange(6).view(2, 3), b = ones(4, ScalarType.Float32);
+        Safetensors.Write(Path.Combine(single.Path, WeightFolder.SingleName), [KeyValuePair.Create("a", a), KeyValuePair.Create("b", b)]);
+        Write(several, ("x.safetensors", [("b", b)]), ("y.safetensors", [("a", a)]));
+        Index(several, ("a", "y.safetensors"), ("b", "x.safetensors"));
+
+        using WeightFolder one = WeightFolder.Open(single.Path), two = WeightFolder.Open(several.Path);
+
+        Assert.Equal(one.Hash(null, TestContext.Current.CancellationToken), two.Hash(null, TestContext.Current.CancellationToken));
+        Assert.Equal(["x.safetensors", "y.safetensors"], two.Files.Select(file => Path.GetFileName(file.FilePath)));
+        Assert.Equal(["b", "a"], two.Names);
+        Assert.Equal([2, 3], two.Shape("a"));
+        Assert.Throws<OperationCanceledException>(() => two.Hash(null, new CancellationToken(true)));
+        Assert.Contains("no tensor \"c\"", Assert.Throws<CheckpointException>(() => two.Read("c")).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Files_that_do_not_belong_together_are_refused()
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        Write(folder, ("x.safetensors", [("a", ones(1)), ("c", ones(1))]), ("y.safetensors", [("b", ones(1)), ("c", ones(1))]));
+
+        Index(folder, ("a", "x.safetensors"), ("b", "y.safetensors"));
+        Assert.Contains("\"c\" is in", Fault(), StringComparison.Ordinal);
+
+        Write(folder, ("y.safetensors", [("b", ones(1))]));
+        WeightFolder.Open(folder.Path).Dispose(); // "c" is in no index, and taken: whoever reads knows it or refuses it
+
+        Index(folder, ("a", "y.safetensors"), ("b", "x.safetensors"));
+        Assert.Contains("says that y.safetensors holds the tensor \"a\", but x.safetensors does; the files do not belong together", Fault(), StringComparison.Ordinal);
+
+        Index(folder, ("d", "x.safetensors"));
+        Assert.Contains("\"d\", but none of its files does", Fault(), StringComparison.Ordinal);
+
+        Index(folder);
+        Assert.Contains("\"weight_map\" is missing", Fault(), StringComparison.Ordinal);
+
+        File.WriteAllText(Path.Combine(folder.Path, WeightFolder.IndexName), "{\"weight_map\": {\"a\": \"x.safetensors\", \"a\": \"y.safetensors\"}}");
+        Assert.Contains("\"weight_map.a\" stands there twice", Fault(), StringComparison.Ordinal);
+
+        string Fault() => Assert.Throws<CheckpointException>(() => WeightFolder.Open(folder.Path)).Message;
+    }
+
+    private static void Write(TemporaryFolder folder, params (string File, (string Name, Tensor Tensor)[] Tensors)[] files)
+    {
+        foreach ((string file, (string Name, Tensor Tensor)[] tensors) in files)
+        {
+            Safetensors.Write(Path.Combine(folder.Path, file), tensors.Select(pair => KeyValuePair.Create(pair.Name, pair.Tensor)));
+        }
+    }
+
+    private static void Index(TemporaryFolder folder, params (string Name, string File)[] map)
+        => File.WriteAllText(
+            Path.Combine(folder.Path, WeightFolder.IndexName),
+            new JsonObject { ["weight_map"] = new JsonObject(map.Select(pair => KeyValuePair.Create(pair.Name, (JsonNode?)JsonValue.Create(pair.File)))) }.ToJsonString());
+}

@@ -1,0 +1,70 @@
+using System.Security.Cryptography;
+
+namespace Retro.Tests;
+
+public sealed class MappedFileTests
+{
+    private static DatabaseException Fault(string message, Exception? inner) => new(message, inner);
+
+    [Fact]
+    public void A_file_s_values_are_read_in_place_until_it_is_disposed()
+    {
+        using TemporaryFolder folder = new();
+        int[] values = [3, 1, 4, 1, 5];
+        string path = folder.File("values.bin", System.Runtime.InteropServices.MemoryMarshal.AsBytes<int>(values).ToArray());
+        MappedFile file = MappedFile.Open(path, 8, Fault);
+        Assert.Equal((path, 20L), (file.Path, file.Length));
+        Assert.Equal([1, 4], file.Values<int>(4, 2).ToArray());
+        Assert.Equal(0, file.Values<int>(20, 0).Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Values<int>(4, 5).Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Values<int>(-4, 1).Length);
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Values<long>(24, 0).Length);
+
+        // Its name may go meanwhile.
+        File.Delete(path);
+        Assert.Equal(values, file.Values<int>(0, 5).ToArray());
+        file.Dispose();
+        file.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => file.Values<int>(0, 1).Length);
+        Assert.Throws<ObjectDisposedException>(() => Address(file));
+    }
+
+    [Fact]
+    public void Memory_without_a_file_is_zero_and_is_written_out_as_it_lies()
+    {
+        MappedFile memory = MappedFile.Allocate(40);
+        Assert.Equal(new byte[40], memory.Values<byte>(0, 40).ToArray());
+        Fill(memory);
+        using MemoryStream stream = new();
+        memory.CopyTo(stream);
+        Assert.Equal([.. Enumerable.Range(0, 40).Select(i => (byte)i)], stream.ToArray());
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        memory.AppendTo(hash, 8, 40);
+        Assert.Equal(SHA256.HashData(stream.ToArray().AsSpan(8)), hash.GetHashAndReset());
+        memory.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => memory.Values<byte>(0, 1).Length);
+    }
+
+    [Fact]
+    public void What_cannot_be_mapped_is_named()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("short.bin", [1, 2, 3]);
+        Assert.Contains($"'{path}' has 3 bytes, but at least 8", Assert.Throws<DatabaseException>(() => MappedFile.Open(path, 8, Fault)).Message, StringComparison.Ordinal);
+        string empty = folder.File("empty.bin", "");
+        Assert.Contains("has 0 bytes", Assert.Throws<DatabaseException>(() => MappedFile.Open(empty, 0, Fault)).Message, StringComparison.Ordinal);
+        string missing = Path.Combine(folder.Path, "none", "missing.bin");
+        Assert.Contains($"'{missing}' does not exist", Assert.Throws<DatabaseException>(() => MappedFile.Open(missing, 1, Fault)).Message, StringComparison.Ordinal);
+        Assert.Contains("could not be read", Assert.Throws<DatabaseException>(() => MappedFile.Open(folder.Path, 1, Fault)).Message, StringComparison.Ordinal);
+    }
+
+    private static unsafe long Address(MappedFile file) => (long)file.Start;
+
+    private static unsafe void Fill(MappedFile memory)
+    {
+        for (int i = 0; i < memory.Length; i++)
+        {
+            memory.Start[i] = (byte)i;
+        }
+    }
+}
