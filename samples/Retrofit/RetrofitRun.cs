@@ -60,7 +60,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         RetroModel model = retrofit.Model;
         long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Retrieval in layers {model.Config.Retrieval!.CrossAttentionLayers.ToString()}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
-        BitsPerByteOptions measure = new() { Tokens = window };
+        BitsPerByteOptions measure = new() { WindowLength = window };
         BitsPerByteResult original = Stages.Run("measure the decoder", progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
 
         // Windows without neighbors would teach a frozen decoder nothing.

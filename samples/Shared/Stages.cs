@@ -96,7 +96,7 @@ internal static class Stages
 
                 _next = now + s_between;
                 double rate = done / now.TotalSeconds;
-                string share = total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{done / total:0 %}, {rate:#,0.#}/s, {Duration.Text(TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0))} left") : "...";
+                string share = total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left") : "...";
                 AnsiConsole.WriteLine($"  {what}: {share}");
             }
         }

@@ -1,30 +1,30 @@
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Readers;
 using Retro.Search;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace Retro.Evaluation;
 
 /// <summary>Measures bits per byte on held-out documents, with retrieval from a database or without (arXiv 2112.04426, evaluation set-up).</summary>
 /// <remarks>
-/// Windows lie inside one document and begin at its chunks. Every token after a document's first counts exactly once, the end-of-text token included; their cross entropy, in bits,
-/// is divided by the bytes of the documents' text.
+/// Windows lie inside one document, begin at its chunks and overlap by half. Every token after a document's first counts exactly once, the end-of-text token included; their cross entropy, in
+/// bits, is divided by the bytes of the documents' text, whatever bytes their tokens stand for.
 /// </remarks>
 public static class BitsPerByte
 {
-    /// <summary>Measures a model.</summary>
+    /// <summary>Measures a model: its retrieval on where a table is given, else off.</summary>
     /// <param name="model">The model; it is left in evaluation mode.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
     /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done.</param>
+    /// <param name="progress">Told the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
-    /// <exception cref="ArgumentException">A setting is outside its range, or a table comes without its database.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">A table comes without its database, or for a model that does not retrieve, or holds fewer neighbors than are read.</exception>
     public static BitsPerByteResult Measure(
         RetroModel model,
         ChunkDatabase heldOut,
@@ -36,21 +36,93 @@ public static class BitsPerByte
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(heldOut);
-        options ??= new BitsPerByteOptions();
-        int chunkLength = heldOut.ChunkLength;
         if (model.Config.Retrieval is { } config)
         {
             heldOut.RequireChunkLength(config.ChunkLength);
         }
-        else if (table is not null)
+
+        IReader reader = table is null ? new DecoderReader(model) : new RetroReader(model);
+        return Measure(reader, heldOut, table, retrieval, options, progress, cancellationToken);
+    }
+
+    /// <summary>Measures a reader.</summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
+    /// <param name="table">Neighbors of every held-out chunk; null for a reader that reads none.</param>
+    /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="cancellationToken">Ends the measurement between two batches.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">A table comes without its database or holds fewer neighbors than are read, or a table is missing or too much.</exception>
+    public static BitsPerByteResult Measure(
+        IReader reader,
+        ChunkDatabase heldOut,
+        NeighborTable? table = null,
+        ChunkDatabase? retrieval = null,
+        BitsPerByteOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(heldOut);
+        options ??= new BitsPerByteOptions();
+        Check(reader, heldOut, table, retrieval, options);
+        int chunkLength = heldOut.ChunkLength, stride = options.StrideFor(chunkLength);
+
+        // Windows of one length stand side by side, so that little is computed for padding.
+        EvaluationWindow[] windows =
+        [
+            .. heldOut.Documents.SelectMany(document => EvaluationWindow.Of(document, chunkLength, options.WindowLength, stride))
+                .OrderByDescending(window => window.Tokens),
+        ];
+        Tally tally = new(heldOut, options.KeepTokens);
+        long total = windows.Sum(window => (long)window.Targets);
+        string stage = $"measure {reader.Name}{(table is null ? "" : $", {table.SourceName}")}";
+        progress?.Report(new StageProgress(stage, 0, total));
+        for (int first = 0; first < windows.Length;)
         {
-            throw new ArgumentException("The model does not retrieve, so that it could read no neighbors; measure it without a table.", nameof(table));
+            // As many batches as cores, each of as many windows as the memory holds; then these results are added, in order, and forgotten.
+            long bytes = Math.Max(1, reader.RowBytes(windows[first].Tokens));
+            int workers = (int)Math.Clamp(options.MaximumBytes / bytes, 1, TorchThreads.Workers(windows.Length - first, reader.Device));
+            int size = (int)Math.Clamp(options.MaximumBytes / workers / bytes, 1, options.BatchSize);
+            EvaluationWindow[][] batches = [.. windows[first..Math.Min(windows.Length, first + (workers * size))].Chunk(size)];
+            double[][] likelihoods = new double[batches.Length][];
+            TorchThreads.Run(
+                batches.Length,
+                reader.Device,
+                i => likelihoods[i] = reader.LogLikelihoods(Batch(reader, heldOut, table, retrieval, batches[i])),
+                cancellationToken: cancellationToken);
+            for (int i = 0; i < batches.Length; i++)
+            {
+                tally.Add(batches[i], likelihoods[i]);
+            }
+
+            first += batches.Sum(batch => batch.Length);
+            progress?.Report(new StageProgress(stage, tally.Tokens, total));
         }
 
-        IReadOnlyList<string> faults = options.Faults(chunkLength);
-        if (faults.Count > 0)
+        return tally.Result(reader.Name, table?.SourceName ?? "off", table is null ? 0 : reader.Neighbors);
+    }
+
+    private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, BitsPerByteOptions options)
+    {
+        if (reader.ChunkLength is { } wanted)
         {
-            throw new ArgumentException(string.Join(Environment.NewLine, faults), nameof(options));
+            heldOut.RequireChunkLength(wanted);
+        }
+
+        options.Validate(heldOut.ChunkLength);
+
+        if (table is null != (reader.Neighbors == 0))
+        {
+            throw new ArgumentException(
+                table is null
+                    ? $"{reader.Name} reads {reader.Neighbors} neighbors per chunk, and there is no table of any; give a table, or measure a {nameof(DecoderReader)}."
+                    : $"{reader.Name} reads no neighbors; measure it without a table.",
+                nameof(table));
         }
 
         if (table is not null && retrieval is null)
@@ -69,110 +141,109 @@ public static class BitsPerByte
         }
 
         table?.RequireMatch(heldOut, retrieval!);
-        int neighbors = options.Neighbors ?? model.Config.Retrieval?.Neighbors ?? 0;
-        if (table is not null && neighbors > table.Count)
+        if (table is not null && reader.Neighbors > table.Count)
         {
-            throw new ArgumentException($"{neighbors} neighbors per chunk are to be read, and the table holds {table.Count}; make a table of as many, or read fewer.", nameof(options));
+            throw new ArgumentException(
+                $"{reader.Neighbors} neighbors per chunk are to be read by {reader.Name}, and the table holds {table.Count}; make a table of as many, or read fewer.", nameof(table));
         }
-
-        int stride = options.Stride ?? options.Tokens;
-        // Windows of one length stand side by side, so that little is computed for padding.
-        EvaluationWindow[] windows =
-        [
-            .. heldOut.Documents.SelectMany(document => EvaluationWindow.Of(document, chunkLength, options.Tokens, stride))
-                .OrderByDescending(window => window.Tokens),
-        ];
-        double[] chunkBits = new double[heldOut.ChunkCount];
-        long done = 0, total = windows.Sum(window => (long)window.EndTarget - window.FirstTarget);
-        string stage = $"measure {table?.SourceName ?? "off"}";
-        model.eval();
-        EvaluationWindow[][] batches = [.. windows.Chunk(options.Rows)];
-        double[][] bits = new double[batches.Length][];
-        bool gated = FinalizerGate.IsNeededFor(model);
-        progress?.Report(new StageProgress(stage, done, total));
-        TorchThreads.Run(
-            batches.Length,
-            model.Device,
-            i =>
-            {
-                using (FinalizerGate.Close(gated))
-                {
-                    bits[i] = Bits(model, heldOut, table, retrieval, neighbors, batches[i]);
-                }
-
-                long now = Interlocked.Add(ref done, batches[i].Sum(window => (long)window.EndTarget - window.FirstTarget));
-                progress?.Report(new StageProgress(stage, now, total));
-            },
-            cancellationToken: cancellationToken);
-        // Windows may share a chunk: added in one order, whichever was computed first.
-        for (int i = 0; i < batches.Length; i++)
-        {
-            Add(batches[i], bits[i], chunkLength, chunkBits);
-        }
-
-        return new BitsPerByteResult(
-            table?.SourceName ?? "off",
-            chunkBits.Sum(),
-            heldOut.Documents.Sum(document => document.ByteCount),
-            total,
-            heldOut.Documents.Count,
-            chunkBits);
     }
 
-    /// <summary>What every place of the windows, padded to one length, costs to predict.</summary>
-    private static double[] Bits(RetroModel model, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, int count, EvaluationWindow[] windows)
+    private static ReadingBatch Batch(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, EvaluationWindow[] windows)
     {
-        int chunkLength = heldOut.ChunkLength, rows = windows.Length, length = windows[0].Tokens;
-        long[] read = new long[rows * length], targets = new long[rows * length];
-        for (int row = 0; row < rows; row++)
-        {
-            for (int place = 0; place < windows[row].Tokens; place++)
-            {
-                read[row * length + place] = Token(heldOut, windows[row], place);
-                targets[row * length + place] = Token(heldOut, windows[row], place + 1);
-            }
-        }
-
-        using DisposeScope scope = NewDisposeScope();
-        using IDisposable inference = inference_mode();
-        (Tensor? neighbors, Tensor? valid) = table is null ? default : Neighbors(model.Config, heldOut, table, retrieval!, count, windows, length / chunkLength)?.ToTensors(model.Device) ?? default;
-        Tensor logits = model.call(tensor(read, [rows, length], device: model.Device), neighbors, valid);
-        using Tensor likelihoods = LogLikelihood.Of(logits, tensor(targets, [rows, length], device: model.Device)).to_type(ScalarType.Float64).cpu();
-        return [.. likelihoods.data<double>().Select(nats => -nats / Math.Log(2))];
-    }
-
-    /// <summary>Adds the bits of the targets that count to their chunks.</summary>
-    private static void Add(EvaluationWindow[] windows, double[] bits, int chunkLength, double[] chunkBits)
-    {
+        int chunkLength = heldOut.ChunkLength, length = windows[0].Tokens, chunks = length / chunkLength;
+        ReadingBatch batch = new(windows.Length, length, chunkLength);
         for (int row = 0; row < windows.Length; row++)
         {
-            for (int target = windows[row].FirstTarget; target < windows[row].EndTarget; target++)
+            EvaluationWindow window = windows[row];
+            for (int place = 0; place < window.Tokens; place++)
             {
-                chunkBits[windows[row].FirstChunk + target / chunkLength] += bits[(row * windows[0].Tokens) + target - 1];
+                batch.Tokens[row * length + place] = Token(heldOut, window, place);
+            }
+
+            for (int target = window.FirstTarget; target < window.EndTarget; target++)
+            {
+                batch.Targets[row * length + target - 1] = Token(heldOut, window, target);
             }
         }
+
+        if (table is not null && chunks > 0)
+        {
+            RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, reader.RetrievedLength ?? 2 * chunkLength);
+            for (int row = 0; row < windows.Length; row++)
+            {
+                for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
+                {
+                    retrieved.Take(row, chunk, retrieval!, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
+                }
+            }
+
+            batch.Retrieved = retrieved;
+        }
+
+        return batch;
     }
 
     private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
         => database.Tokens(window.FirstChunk + place / database.ChunkLength)[place % database.ChunkLength];
 
-    /// <summary>The neighbors of every complete chunk.</summary>
-    private static RetrievedTokens? Neighbors(RetroConfig config, ChunkDatabase heldOut, NeighborTable table, ChunkDatabase retrieval, int count, EvaluationWindow[] windows, int chunks)
+    /// <summary>Adds up what was measured.</summary>
+    private sealed class Tally
     {
-        if (chunks == 0)
-        {
-            return null;
-        }
+        private readonly ChunkDatabase _heldOut;
+        private readonly double[] _chunkBits;
+        private readonly float[]? _tokenBits;
+        private long _tokensBefore;
+        private double _bitsBefore;
 
-        RetrievedTokens retrieved = new(windows.Length, chunks, count, config.Retrieval!.RetrievedLength);
-        for (int row = 0; row < windows.Length; row++)
+        public Tally(ChunkDatabase heldOut, bool keepTokens)
         {
-            for (int chunk = 0; chunk < windows[row].Tokens / heldOut.ChunkLength; chunk++)
+            _heldOut = heldOut;
+            _chunkBits = new double[heldOut.ChunkCount];
+            if (keepTokens)
             {
-                retrieved.Take(row, chunk, retrieval, table.Row(windows[row].FirstChunk + chunk)[..count]);
+                _tokenBits = new float[heldOut.ChunkCount * heldOut.ChunkLength];
+                Array.Fill(_tokenBits, float.NaN);
             }
         }
 
-        return retrieved;
+        public long Tokens { get; private set; }
+
+        public void Add(EvaluationWindow[] windows, double[] likelihoods)
+        {
+            int chunkLength = _heldOut.ChunkLength;
+            for (int row = 0; row < windows.Length; row++)
+            {
+                EvaluationWindow window = windows[row];
+                for (int target = window.FirstTarget; target < window.EndTarget; target++)
+                {
+                    double bits = -likelihoods[(row * windows[0].Tokens) + target - 1] / Math.Log(2);
+                    _chunkBits[window.FirstChunk + target / chunkLength] += bits;
+                    if (_tokenBits is not null)
+                    {
+                        _tokenBits[(window.FirstChunk * chunkLength) + target] = (float)bits;
+                    }
+
+                    if (target < chunkLength)
+                    {
+                        _tokensBefore++;
+                        _bitsBefore += bits;
+                    }
+                }
+
+                Tokens += window.Targets;
+            }
+        }
+
+        public BitsPerByteResult Result(string reader, string source, int neighbors)
+        {
+            List<double> bits = [], bytes = [];
+            foreach (DocumentEntry document in _heldOut.Documents)
+            {
+                bits.Add(_chunkBits.AsSpan((int)document.FirstChunk, document.ChunkCount).ToArray().Sum());
+                bytes.Add(document.ByteCount);
+            }
+
+            return new BitsPerByteResult(reader, source, neighbors, Tokens, new DocumentSums(bits, bytes), _chunkBits, _tokensBefore, _bitsBefore, _heldOut.Manifest.TokensHash) { TokenBits = _tokenBits };
+        }
     }
 }

@@ -4,40 +4,43 @@ namespace Retro.Evaluation;
 public sealed record BitsPerByteOptions
 {
     /// <summary>T: tokens of a window, a multiple of the chunk length. Default 512.</summary>
-    public int Tokens { get; init; } = 512;
+    public int WindowLength { get; init; } = 512;
 
-    /// <summary>Tokens from one window of a document to the next, a multiple of the chunk length, at most <see cref="Tokens"/>; null: windows do not overlap. The paper takes half of T.</summary>
+    /// <summary>
+    /// Tokens from one window of a document to the next, a multiple of the chunk length, at most <see cref="WindowLength"/>. Null, the default: half of T, as in the paper, so that all but a document's
+    /// first tokens are predicted from at least as many; <see cref="WindowLength"/> itself takes half the time and measures tokens that are predicted from few.
+    /// </summary>
     public int? Stride { get; init; }
 
-    /// <summary>K: neighbors per chunk; it may differ from the training's. Null: the model's.</summary>
-    public int? Neighbors { get; init; }
+    /// <summary>Windows computed at once, at most. Default 8.</summary>
+    public int BatchSize { get; init; } = 8;
 
-    /// <summary>Windows computed at once. Default 8.</summary>
-    public int Rows { get; init; } = 8;
+    /// <summary>
+    /// Memory for windows that are computed at once, in bytes, on all cores together: fewer than <see cref="BatchSize"/> are taken where they would need more, and fewer cores where not even one
+    /// window for each fits. It is kept by an estimate, and one window is computed in any case. Default 1 GiB.
+    /// </summary>
+    public long MaximumBytes { get; init; } = 1L << 30;
 
-    internal IReadOnlyList<string> Faults(int chunkLength)
+    /// <summary>Whether the result holds the bits of every token, four bytes each. Default false.</summary>
+    public bool KeepTokens { get; init; }
+
+    /// <summary>Checks every setting.</summary>
+    /// <param name="chunkLength">M: tokens of a chunk of the held-out database, of which <see cref="WindowLength"/> and <see cref="Stride"/> have to be multiples; null: not known yet.</param>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public BitsPerByteOptions Validate(int? chunkLength = null)
     {
-        List<string> faults = [];
-        if (Tokens <= 0 || Tokens % chunkLength != 0)
-        {
-            faults.Add($"{nameof(Tokens)} is {Tokens}; expected a multiple of the chunk length, {chunkLength}.");
-        }
-
-        if (Stride is { } stride && (stride <= 0 || stride > Tokens || stride % chunkLength != 0))
-        {
-            faults.Add($"{nameof(Stride)} is {stride}; expected a multiple of the chunk length, {chunkLength}, of at most {nameof(Tokens)}, {Tokens}.");
-        }
-
-        if (Neighbors <= 0)
-        {
-            faults.Add($"{nameof(Neighbors)} is {Neighbors}; expected at least 1. Retrieval is switched off by giving no table.");
-        }
-
-        if (Rows <= 0)
-        {
-            faults.Add($"{nameof(Rows)} is {Rows}; expected at least 1.");
-        }
-
-        return faults;
+        OptionFaults faults = new(nameof(BitsPerByteOptions));
+        int chunk = chunkLength ?? 1;
+        string multiple = chunkLength is null ? "at least 1" : $"a multiple of the chunk length, {chunk}";
+        faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, multiple);
+        faults.Require(Stride is null || (Stride > 0 && Stride <= WindowLength && Stride % chunk == 0), Stride, $"{multiple}, and at most {nameof(WindowLength)}");
+        faults.Between(BatchSize, 1);
+        faults.Between(MaximumBytes, 1);
+        faults.Throw();
+        return this;
     }
+
+    /// <summary>Tokens from one window to the next, in chunks of M.</summary>
+    internal int StrideFor(int chunkLength) => Stride ?? Math.Max(chunkLength, WindowLength / 2 / chunkLength * chunkLength);
 }

@@ -1,17 +1,44 @@
 namespace Retro.Evaluation;
 
-/// <summary>What a model needs to write held-out text.</summary>
+/// <summary>What a reader needs to write held-out text.</summary>
+/// <param name="Reader">The reader's name.</param>
 /// <param name="SourceName">Where the neighbors came from; "off" without retrieval.</param>
-/// <param name="Bits">Bits in all, of every token after its document's first.</param>
-/// <param name="Bytes">Bytes of the documents' text in UTF-8.</param>
-/// <param name="Tokens">Tokens that the bits are of.</param>
-/// <param name="Documents">Documents.</param>
+/// <param name="Neighbors">K: neighbors per chunk; 0 without retrieval.</param>
+/// <param name="Tokens">Tokens that the bits are of: every token after its document's first.</param>
+/// <param name="DocumentSums">Bits of each document's tokens and bytes of its text in UTF-8.</param>
 /// <param name="ChunkBits">Bits of the tokens of each chunk of the held-out database.</param>
-public sealed record BitsPerByteResult(string SourceName, double Bits, long Bytes, long Tokens, int Documents, IReadOnlyList<double> ChunkBits)
+/// <param name="TokensBeforeRetrieval">Tokens, among <paramref name="Tokens"/>, that stand in a window's first chunk, before anything could have been retrieved.</param>
+/// <param name="BitsBeforeRetrieval">Bits of these.</param>
+/// <param name="HeldOutHash">The checksum of the held-out database's tokens.</param>
+public sealed record BitsPerByteResult(
+    string Reader,
+    string SourceName,
+    int Neighbors,
+    long Tokens,
+    DocumentSums DocumentSums,
+    IReadOnlyList<double> ChunkBits,
+    long TokensBeforeRetrieval,
+    double BitsBeforeRetrieval,
+    string HeldOutHash)
 {
+    /// <summary>Bits in all.</summary>
+    public double Bits => DocumentSums.Bits.Sum();
+
+    /// <summary>Bytes of the documents' text in UTF-8.</summary>
+    public long Bytes => (long)DocumentSums.Bytes.Sum();
+
+    /// <summary>Documents.</summary>
+    public int Documents => DocumentSums.Bits.Count;
+
     /// <summary>Bits per byte: comparable between tokenizers.</summary>
-    public double Value => Bits / Bytes;
+    public double Value => DocumentSums.Value;
 
     /// <summary>Perplexity per token: comparable under one tokenizer only.</summary>
     public double Perplexity => Math.Pow(2, Bits / Tokens);
+
+    /// <summary>
+    /// Bits of each token: those of token i of chunk c at c·M + i, and not a number where nothing is predicted (a document's first token, padding).
+    /// Null unless <see cref="BitsPerByteOptions.KeepTokens"/> asked for them.
+    /// </summary>
+    public IReadOnlyList<float>? TokenBits { get; init; }
 }

@@ -9,6 +9,9 @@ namespace Retro.Evaluation;
 /// <param name="EndTarget">Place after the last token that counts. It may be one beyond the window: the last token read predicts the one after it.</param>
 internal readonly record struct EvaluationWindow(long FirstChunk, int Tokens, int FirstTarget, int EndTarget)
 {
+    /// <summary>How many predictions count.</summary>
+    public int Targets => EndTarget - FirstTarget;
+
     /// <summary>Cuts a document so that every token after its first counts in exactly one window, with as much before it as the stride allows.</summary>
     public static IEnumerable<EvaluationWindow> Of(DocumentEntry document, int chunkLength, int length, int stride)
     {

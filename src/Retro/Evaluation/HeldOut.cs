@@ -1,21 +1,91 @@
+using System.Globalization;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
+using Retro.Tokenizers;
 
 namespace Retro.Evaluation;
 
 /// <summary>Makes sure that what is measured was not seen.</summary>
-internal static class HeldOut
+public static class HeldOut
 {
-    /// <summary>Refuses held-out documents that are, by id or by text, in the database that is retrieved from.</summary>
-    /// <exception cref="DatabaseException">A document is in both.</exception>
+    private const int NamesShown = 5;
+
+    /// <summary>Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.</summary>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="retrieval">The database that is retrieved from.</param>
+    /// <exception cref="DatabaseException">A document is in both; the first are named.</exception>
     public static void Require(ChunkDatabase heldOut, ChunkDatabase retrieval)
     {
+        ArgumentNullException.ThrowIfNull(heldOut);
+        ArgumentNullException.ThrowIfNull(retrieval);
         SameDocuments same = new(heldOut, retrieval);
         (DocumentEntry Entry, int There)[] both = [.. heldOut.Documents.SelectMany((entry, document) => same.Of(document).Take(1).Select(there => (entry, there)))];
-        if (both.Length > 0)
+        Refuse(heldOut, retrieval, "by their id or their text", [.. both.Select(pair => $"\"{pair.Entry.Id}\" (there \"{retrieval.Documents[pair.There].Id}\")")]);
+    }
+
+    /// <summary>
+    /// Refuses held-out documents that are in the database in any form that can be seen: by id, by text, or nearly, by the rule that <see cref="HeldOutSplit"/> keeps documents apart with
+    /// (Jaccard similarity of the texts' 13-grams of words of at least 0.8). Both databases are decoded for it, which takes a while; once before the first measurement is enough.
+    /// </summary>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="retrieval">The database that is retrieved from.</param>
+    /// <param name="tokenizer">The tokenizer of both.</param>
+    /// <param name="options">What is similar; null: the defaults. What does not concern similarity is not used.</param>
+    /// <param name="progress">Told the documents of the database done.</param>
+    /// <param name="cancellationToken">Ends it between two documents.</param>
+    /// <exception cref="DatabaseException">A document is in both, or a database was made with another tokenizer.</exception>
+    public static void Require(
+        ChunkDatabase heldOut,
+        ChunkDatabase retrieval,
+        RetroTokenizer tokenizer,
+        HeldOutOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        Require(heldOut, retrieval);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        heldOut.RequireTokenizer(tokenizer);
+        retrieval.RequireTokenizer(tokenizer);
+        options ??= new HeldOutOptions();
+        options.Validate();
+        NearDuplicateIndex index = new([.. heldOut.Documents.Select(document => Grams(heldOut, document))], options.Similarity);
+        Dictionary<int, string> near = [];
+        for (int i = 0; i < retrieval.Documents.Count; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            DocumentEntry document = retrieval.Documents[i];
+            if (index.Find(Grams(retrieval, document)) is (>= 0 and var text, var similarity))
+            {
+                near.TryAdd(text, string.Create(CultureInfo.InvariantCulture, $"\"{heldOut.Documents[text].Id}\" (there \"{document.Id}\", similarity {similarity:0.00})"));
+            }
+
+            progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));
+        }
+
+        Refuse(heldOut, retrieval, "nearly word for word", [.. near.Values]);
+
+        ulong[] Grams(ChunkDatabase database, DocumentEntry document) => WordGrams.Of(Text(database, document, tokenizer), options.GramWords);
+    }
+
+    private static string Text(ChunkDatabase database, DocumentEntry document, RetroTokenizer tokenizer)
+    {
+        List<int> tokens = new(document.TokenCount);
+        for (long chunk = document.FirstChunk; chunk < document.FirstChunk + document.ChunkCount; chunk++)
+        {
+            tokens.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
+        }
+
+        return tokenizer.Decode(tokens.ToArray());
+    }
+
+    private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, List<string> found)
+    {
+        if (found.Count > 0)
         {
             throw new DatabaseException(
-                $"{both.Length} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} stand in the retrieval database {retrieval.Folder} too, by their id or their text, the first being \"{both[0].Entry.Id}\" (there \"{retrieval.Documents[both[0].There].Id}\"); a measurement would read its own answer. Build the database without them.");
+                $"{found.Count} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} stand in the retrieval database {retrieval.Folder} too, {how}: " +
+                $"{string.Join(", ", found.Take(NamesShown))}{(found.Count > NamesShown ? " and others" : "")}; a measurement would read its own answer. Build the database without them.");
         }
     }
 }

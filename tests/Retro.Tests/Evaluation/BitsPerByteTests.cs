@@ -2,8 +2,10 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -49,15 +51,18 @@ public sealed class BitsPerByteTests : IDisposable
     [InlineData(8, 4, 64, true)]
     public void Bits_equal_those_of_one_token_at_a_time(int length, int? stride, int rows, bool retrieve)
     {
-        using ChunkDatabase heldOut = HeldOut(8);
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using NeighborTable? table = retrieve ? Table(heldOut, retrieval) : null;
         manual_seed(1);
         using RetroModel model = new(_config, ScalarType.Float64);
-        BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { Tokens = length, Stride = stride, Rows = rows });
+        BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
 
         double[] chunkBits = new double[heldOut.ChunkCount];
-        long tokens = 0;
+        double[] tokenBits = [.. Enumerable.Repeat(double.NaN, (int)heldOut.ChunkCount * M)];
+        long tokens = 0, tokensBefore = 0;
+        double bitsBefore = 0;
+        int step = stride ?? Math.Max(M, length / 2 / M * M);
         foreach (DocumentEntry document in heldOut.Documents)
         {
             int[] text = Text(heldOut, document);
@@ -67,10 +72,17 @@ public sealed class BitsPerByteTests : IDisposable
                 int start = 0;
                 while (start + length < target)
                 {
-                    start += stride ?? length;
+                    start += step;
                 }
 
-                chunkBits[document.FirstChunk + target / M] += Bits(model, text[start..target], text[target], document.FirstChunk + start / M, table, retrieval);
+                double bits = Bits(model, text[start..target], text[target], document.FirstChunk + start / M, table, retrieval);
+                chunkBits[document.FirstChunk + target / M] += bits;
+                tokenBits[(int)document.FirstChunk * M + target] = bits;
+                if (target - start < M)
+                {
+                    tokensBefore++;
+                    bitsBefore += bits;
+                }
             }
         }
 
@@ -79,21 +91,28 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal(heldOut.Documents.Sum(document => document.ByteCount), result.Bytes);
         Assert.Equal(heldOut.Documents.Count, result.Documents);
         Assert.Equal(chunkBits, result.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
+        Assert.Equal(tokenBits, result.TokenBits!.Select(bits => (double)bits), (one, other) => (double.IsNaN(one) && double.IsNaN(other)) || Math.Abs(one - other) < 1e-5);
         Assert.Equal(chunkBits.Sum(), result.Bits, 8);
+        Assert.Equal(tokensBefore, result.TokensBeforeRetrieval);
+        Assert.Equal(bitsBefore, result.BitsBeforeRetrieval, 8);
+        Assert.Equal(heldOut.Documents.Select(document => (double)document.ByteCount), result.DocumentSums.Bytes);
+        Assert.Equal(
+            heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum()), result.DocumentSums.Bits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(result.Bits / result.Bytes, result.Value);
-        Assert.Equal(retrieve ? "given" : "off", result.SourceName);
+        Assert.Equal(retrieve ? ("RETRO", "given", 2) : ("RETRO off", "off", 0), (result.Reader, result.SourceName, result.Neighbors));
+        Assert.Equal(heldOut.Manifest.TokensHash, result.HeldOutHash);
     }
 
     [Fact]
     public void Retrieval_changes_what_is_measured_but_nothing_in_a_documents_first_chunk()
     {
-        using ChunkDatabase heldOut = HeldOut(8);
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using NeighborTable table = Table(heldOut, retrieval);
         manual_seed(1);
         using RetroModel model = new(_config, ScalarType.Float64);
-        BitsPerByteResult on = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { Tokens = 16 });
-        BitsPerByteResult off = BitsPerByte.Measure(model, heldOut, options: new() { Tokens = 16 });
+        BitsPerByteResult on = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
+        BitsPerByteResult off = BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 16 });
         Assert.NotEqual(on.Bits, off.Bits, 3);
         Assert.All(heldOut.Documents, document => Assert.Equal(on.ChunkBits[(int)document.FirstChunk], off.ChunkBits[(int)document.FirstChunk], 9));
     }
@@ -106,9 +125,9 @@ public sealed class BitsPerByteTests : IDisposable
         Document copied = known.First(document => document.Text.Length > 10);
         using ChunkDatabase heldOut = _databases.Build([TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
         using RetroModel model = new(_config);
-        DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { Tokens = 16 }));
+        DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { WindowLength = 16 }));
         using ChunkDatabase edited = _databases.Build([known[4] with { Text = known[4].Text + " and more" }], M, "edited");
-        Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, edited, null, retrieval, new() { Tokens = 16 })).Message, StringComparison.Ordinal);
+        Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, edited, null, retrieval, new() { WindowLength = 16 })).Message, StringComparison.Ordinal);
         Assert.Contains("1 of 2", exception.Message, StringComparison.Ordinal);
         Assert.Contains("\"copy\"", exception.Message, StringComparison.Ordinal);
         Assert.Contains($"\"{copied.Id}\"", exception.Message, StringComparison.Ordinal);
@@ -117,30 +136,79 @@ public sealed class BitsPerByteTests : IDisposable
     [Fact]
     public void Faulty_options_and_a_table_alone_or_of_another_database_are_refused()
     {
-        using ChunkDatabase heldOut = HeldOut(4);
+        using ChunkDatabase heldOut = HeldOutDocuments(4);
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using ChunkDatabase longer = _databases.Build(TestDatabases.Documents(4, seed: 3), 2 * M, "longer");
         using NeighborTable table = Table(heldOut, retrieval), foreign = Table(retrieval, heldOut);
         using RetroModel model = new(_config);
-        ArgumentException faults = Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, options: new() { Tokens = 6, Stride = 3, Rows = 0, Neighbors = 0 }));
-        Assert.All(["Tokens is 6", "Stride is 3", "Rows is 0", "Neighbors is 0"], part => Assert.Contains(part, faults.Message, StringComparison.Ordinal));
+        RetroOptionsException faults = Assert.Throws<RetroOptionsException>(() => BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 6, Stride = 3, BatchSize = 0, MaximumBytes = 0 }));
+        Assert.Equal(4, faults.Faults.Count);
+        Assert.All(["WindowLength is 6", "Stride is 3", "BatchSize is 0", "MaximumBytes is 0"], part => Assert.Contains(part, faults.Message, StringComparison.Ordinal));
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table));
-        Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, retrieval, new() { Tokens = 16 }));
-        Assert.Contains("the table holds", Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table, retrieval, new() { Tokens = 16, Neighbors = table.Count + 1 })).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, retrieval, new() { WindowLength = 16 }));
+        ArgumentException beyond = Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model, table.Count + 1), heldOut, table, retrieval, new() { WindowLength = 16 }));
+        Assert.Contains("the table holds 3", beyond.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model), heldOut, null, retrieval, new() { WindowLength = 16 }));
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new DecoderReader(model), heldOut, table, retrieval, new() { WindowLength = 16 }));
+        using RetroModel plain = new(_config with { Retrieval = null });
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(plain, heldOut, table, retrieval, new() { WindowLength = 16 }));
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, longer));
+    }
+
+    [Fact]
+    public void Little_memory_measures_the_same_in_order()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(12);
+        using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
+        using NeighborTable table = Table(heldOut, retrieval);
+        manual_seed(1);
+        using RetroModel model = new(_config, ScalarType.Float64);
+        BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
+        List<StageProgress> told = [];
+        BitsPerByteResult little = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
+        Assert.Equal(expected.ChunkBits, little.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
+        Assert.Equal(told.Select(report => report.Done).Order(), told.Select(report => report.Done));
+        Assert.Equal((0, expected.Tokens, expected.Tokens), (told[0].Done, told[^1].Done, told[^1].Total));
+
+        // One window at a time, where the default takes eight on each core.
+        Assert.True(told.Count > heldOut.Documents.Count(document => document.TokenCount > 1), $"{told.Count} reports");
+    }
+
+    [Fact]
+    public void A_held_out_document_that_is_nearly_in_the_database_is_refused_by_name()
+    {
+        string text = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"w{i * 7919 % 1000}")), other = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"v{i * 7919 % 1000}"));
+        BpeTrainer.Train([text + other], 300, Path.Combine(_folder.Path, "tokenizer"));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(_folder.Path, "tokenizer"));
+        ChunkDatabaseOptions chunks = new() { ChunkLength = M };
+        using ChunkDatabase retrieval = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "retrieval"), [TestDatabases.Document("x", other), TestDatabases.Document("near", text.Replace("w919 ", "other ", StringComparison.Ordinal))], tokenizer, chunks);
+        using ChunkDatabase seen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "seen"), [TestDatabases.Document("unseen", "nothing of the kind"), TestDatabases.Document("secret", text)], tokenizer, chunks);
+        using ChunkDatabase unseen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "unseen"), [TestDatabases.Document("half", text[..(text.Length / 2)])], tokenizer, chunks);
+        HeldOut.Require(seen, retrieval);
+        string message = Assert.Throws<DatabaseException>(() => HeldOut.Require(seen, retrieval, tokenizer)).Message;
+        Assert.Contains("\"secret\" (there \"near\", similarity 0.9", message, StringComparison.Ordinal);
+        Assert.Contains("1 of 2", message, StringComparison.Ordinal);
+        List<StageProgress> told = [];
+        HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(told.Add));
+        Assert.Equal(2, told.Count);
+        Assert.Throws<DatabaseException>(() => HeldOut.Require(unseen, retrieval, tokenizer, new() { Similarity = 0.4 }));
+        using CancellationTokenSource cancel = new();
+        Assert.Throws<OperationCanceledException>(() => HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+        using ChunkDatabase bytes = _databases.Build([TestDatabases.Document("a", "some text")], M, "bytes");
+        Assert.Throws<DatabaseException>(() => HeldOut.Require(bytes, retrieval, tokenizer));
     }
 
     [Fact]
     public void Cancelling_ends_the_measurement()
     {
-        using ChunkDatabase heldOut = HeldOut(8);
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
         using RetroModel model = new(_config);
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => BitsPerByte.Measure(
-            model, heldOut, options: new() { Tokens = 8, Rows = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+            model, heldOut, options: new() { WindowLength = 8, BatchSize = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
     }
 
-    private ChunkDatabase HeldOut(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");
+    private ChunkDatabase HeldOutDocuments(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");
 
     private NeighborTable Table(ChunkDatabase queries, ChunkDatabase retrieval)
     {

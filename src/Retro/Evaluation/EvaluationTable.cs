@@ -1,0 +1,105 @@
+using System.Globalization;
+using System.Text;
+
+namespace Retro.Evaluation;
+
+/// <summary>Readers side by side on the same held-out documents, with the differences to some of them.</summary>
+/// <param name="Against">Names of the readers that every one is compared with.</param>
+/// <param name="Rows">The readers, in the order given.</param>
+public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyList<EvaluationRow> Rows)
+{
+    /// <summary>The mark of what is not known, or makes no sense.</summary>
+    private const string Nothing = "-";
+
+    /// <summary>Makes the table.</summary>
+    /// <param name="entries">What was measured.</param>
+    /// <param name="against">Names of the entries that every one is compared with; null: the first alone.</param>
+    /// <param name="seed">Decides what the intervals draw. Default 0.</param>
+    /// <returns>The table.</returns>
+    /// <exception cref="ArgumentException">There is no entry, two have one name, one was measured on other documents or with other seeds than the others, or one to compare with is missing.</exception>
+    public static EvaluationTable Of(IReadOnlyList<EvaluationEntry> entries, IReadOnlyList<string>? against = null, long seed = 0)
+    {
+        ArgumentNullException.ThrowIfNull(entries);
+        Check(entries, against);
+        EvaluationEntry[] baselines = [.. (against ?? [entries[0].Reader]).Select(name => entries.First(entry => entry.Reader == name))];
+        return new EvaluationTable(
+            [.. baselines.Select(entry => entry.Reader)],
+            [.. entries.Select(entry => new EvaluationRow(entry, [.. baselines.Select(baseline => ReferenceEquals(baseline, entry) ? null : PairedDifference.Of(Sums(entry), Sums(baseline), seed))]))]);
+    }
+
+    /// <summary>The table as Markdown, with what was measured on below it.</summary>
+    public string ToMarkdown()
+    {
+        StringBuilder text = new();
+        text.Append("| reader | neighbors from | trained with | steps | minutes | bits per byte |");
+        text.Append(string.Concat(Against.Select(name => $" against {Cell(name)} |")));
+        text.AppendLine(" bits per token before the first retrieval | and after it |");
+        text.AppendLine($"|---|---|---|---|---|---|{string.Concat(Against.Select(_ => "---|"))}---|---|");
+        foreach (EvaluationRow row in Rows)
+        {
+            EvaluationEntry entry = row.Entry;
+            BitsPerByteResult first = entry.Results[0];
+            text.Append(CultureInfo.InvariantCulture, $"| {Cell(entry.Reader)} | {(first.Neighbors == 0 ? Nothing : $"{Cell(first.SourceName)}, k = {first.Neighbors}")} | {Cell(entry.TrainedWith ?? Nothing)} |");
+            text.Append(CultureInfo.InvariantCulture, $" {entry.Steps?.ToString("#,0", CultureInfo.InvariantCulture) ?? Nothing} | {entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing} | {entry.Value:0.0000} |");
+            text.Append(string.Concat(row.Differences.Select(difference => $" {difference?.ToString() ?? Nothing} |")));
+            text.AppendLine(CultureInfo.InvariantCulture, $" {Mean(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval)} | {Mean(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval))} |");
+        }
+
+        text.AppendLine();
+        text.AppendLine(Notes());
+        return text.ToString();
+    }
+
+    private string Notes()
+    {
+        BitsPerByteResult any = Rows[0].Entry.Results[0];
+        int seeds = Rows[0].Entry.Results.Count, documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0);
+        string intervals = documents < PairedDifference.LeastDocuments
+            ? $"{documents} held-out documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
+            : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; where it holds 0 no difference was found.";
+        string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} held-out documents that are neither trained on nor retrieved from; {(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand before the first retrieval. {trained} {intervals}");
+    }
+
+    private static string Mean(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
+        => entry.Results.Average(value) is var mean && double.IsFinite(mean) ? mean.ToString("0.000", CultureInfo.InvariantCulture) : Nothing;
+
+    private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
+
+    private static DocumentSums[] Sums(EvaluationEntry entry) => [.. entry.Results.Select(result => result.DocumentSums)];
+
+    internal static void Check(IReadOnlyList<EvaluationEntry> entries, IReadOnlyList<string>? against)
+    {
+        if (entries.Count == 0 || entries.Any(entry => entry.Results.Count == 0))
+        {
+            throw new ArgumentException("Expected at least one reader, each with at least one measurement.", nameof(entries));
+        }
+
+        BitsPerByteResult any = entries[0].Results[0];
+        foreach (EvaluationEntry entry in entries)
+        {
+            if (entry.Results.Count != entries[0].Results.Count || entry.Results.Any(result => result.HeldOutHash != any.HeldOutHash || result.Tokens != any.Tokens))
+            {
+                throw new ArgumentException(
+                    $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", or with another number of seeds; readers are compared on the same alone.", nameof(entries));
+            }
+        }
+
+        if (entries.GroupBy(entry => entry.Reader).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            throw new ArgumentException($"Two readers are called \"{twice.Key}\"; give each a name of its own.", nameof(entries));
+        }
+
+        if (against?.FirstOrDefault(name => entries.All(entry => entry.Reader != name)) is { } missing)
+        {
+            throw new ArgumentException($"There is no \"{missing}\" to compare with; there are {string.Join(", ", entries.Select(entry => $"\"{entry.Reader}\""))}.", nameof(against));
+        }
+    }
+}
+
+/// <summary>A row of an <see cref="EvaluationTable"/>.</summary>
+/// <param name="Entry">What was measured.</param>
+/// <param name="Differences">The difference to each reader that is compared with; null to itself.</param>
+public sealed record EvaluationRow(EvaluationEntry Entry, IReadOnlyList<PairedDifference?> Differences);

@@ -1,0 +1,41 @@
+using Retro.Modeling;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>Reads no neighbors: a plain decoder, which is "closed book", or a RETRO with retrieval off.</summary>
+public sealed class DecoderReader : IReader
+{
+    private readonly RetroModel _model;
+
+    /// <summary>Creates the reader.</summary>
+    /// <param name="model">The model, which stays the caller's; reading puts it into evaluation mode.</param>
+    /// <param name="name">The name in reports; null: "closed book" for a plain decoder, "RETRO off" for a model that could retrieve.</param>
+    public DecoderReader(RetroModel model, string? name = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        _model = model;
+        Name = name ?? (model.Config.Retrieval is null ? "closed book" : "RETRO off");
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int Neighbors => 0;
+
+    /// <inheritdoc/>
+    public int? ChunkLength => null;
+
+    /// <inheritdoc/>
+    public int? RetrievedLength => null;
+
+    /// <inheritdoc/>
+    public Device Device => _model.Device;
+
+    /// <inheritdoc/>
+    public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0);
+
+    /// <inheritdoc/>
+    public double[] LogLikelihoods(ReadingBatch batch) => ModelReading.LogLikelihoods(_model, batch, 0);
+}

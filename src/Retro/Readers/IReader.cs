@@ -1,0 +1,38 @@
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// A way to use what was retrieved: the log-likelihood of a target given its context and neighbors, per token. Evaluation compares readers by nothing else. Implementations may be called from
+/// several threads at once.
+/// </summary>
+public interface IReader
+{
+    /// <summary>A short name, such as "closed book"; it stands in reports.</summary>
+    string Name { get; }
+
+    /// <summary>K: neighbors per chunk that it reads; 0: none.</summary>
+    int Neighbors { get; }
+
+    /// <summary>M: tokens of a chunk; null: any.</summary>
+    int? ChunkLength { get; }
+
+    /// <summary>R: tokens per neighbor; null: any.</summary>
+    int? RetrievedLength { get; }
+
+    /// <summary>Where it computes: on a processor several batches are given to it side by side, on an accelerator one after the other.</summary>
+    Device Device { get; }
+
+    /// <summary>About how much memory one row of a batch takes while it is read, in bytes; from it follows how many are read at once.</summary>
+    /// <param name="length">T: tokens of the row.</param>
+    long RowBytes(int length);
+
+    /// <summary>The log-likelihood of every target of a batch. Those of all tokens of the vocabulary at one place, each as the target, sum to 1 in probability.</summary>
+    /// <param name="batch">
+    /// Texts, targets and neighbors. The target at place p of a row, which is token p + 1 of the text, is predicted from the row's tokens up to p and from the neighbors of the chunks that end
+    /// with it or before it: never from itself, nor from what follows.
+    /// </param>
+    /// <returns>[B, T], in nats: at most 0 up to rounding; 0 where there is no target.</returns>
+    /// <exception cref="ArgumentException">The batch has fewer neighbors than the reader reads, or of another length, or chunks of another length.</exception>
+    double[] LogLikelihoods(ReadingBatch batch);
+}

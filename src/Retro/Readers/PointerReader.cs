@@ -1,0 +1,105 @@
+using Retro.Modeling;
+using Retro.Search;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// The pointer rule on top of another reader: at each place the tokens that followed the longest run of last tokens in the neighbors of the chunk before share, by their count, the mass that
+/// <see cref="PointerRule"/> gives to a run of that length; the other reader's distribution has the rest. A copier without a trained weight: what a reader that learns to retrieve has to beat.
+/// </summary>
+public sealed class PointerReader : IReader
+{
+    private readonly IReader _reader;
+    private readonly PointerRule _rule;
+
+    /// <summary>Creates the reader.</summary>
+    /// <param name="reader">The reader whose distribution has the rest; it stays the caller's.</param>
+    /// <param name="rule">The rule.</param>
+    /// <param name="name">The name in reports; null: made of the reader's.</param>
+    /// <exception cref="ArgumentException">The reader reads neighbors of another length, or of chunks of another length, than the rule was counted with.</exception>
+    public PointerReader(IReader reader, PointerRule rule, string? name = null)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(rule);
+        if ((reader.RetrievedLength ?? rule.RetrievedLength) != rule.RetrievedLength || (reader.ChunkLength ?? rule.ChunkLength) != rule.ChunkLength)
+        {
+            throw new ArgumentException(
+                $"{reader.Name} reads chunks of {reader.ChunkLength} tokens and neighbors of {reader.RetrievedLength}, and the rule was counted with chunks of {rule.ChunkLength} and neighbors of {rule.RetrievedLength}; count it with the same.",
+                nameof(rule));
+        }
+
+        (_reader, _rule) = (reader, rule);
+        Name = name ?? $"{reader.Name} + pointer rule, k = {rule.Neighbors}";
+    }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int Neighbors => Math.Max(_reader.Neighbors, _rule.Neighbors);
+
+    /// <inheritdoc/>
+    public int? ChunkLength => _rule.ChunkLength;
+
+    /// <inheritdoc/>
+    public int? RetrievedLength => _rule.RetrievedLength;
+
+    /// <inheritdoc/>
+    public Device Device => _reader.Device;
+
+    /// <inheritdoc/>
+    public long RowBytes(int length) => _reader.RowBytes(length);
+
+    /// <inheritdoc/>
+    public double[] LogLikelihoods(ReadingBatch batch)
+    {
+        ReaderChecks.Require(this, batch);
+        double[] result = _reader.LogLikelihoods(batch);
+        if (batch.Retrieved is not { } retrieved)
+        {
+            return result;
+        }
+
+        PointerMatch match = new(_rule.Neighbors, retrieved.Length);
+        for (int row = 0; row < batch.Rows; row++)
+        {
+            Read(batch, retrieved, row, match, result.AsSpan(row * batch.Length, batch.Length));
+        }
+
+        return result;
+    }
+
+    private void Read(ReadingBatch batch, RetrievedTokens retrieved, int row, PointerMatch match, Span<double> likelihoods)
+    {
+        ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length), targets = batch.Targets.AsSpan(row * batch.Length, batch.Length);
+        int end = Math.Min(batch.Length, (retrieved.Chunks + 1) * batch.ChunkLength - 1), size = _rule.Neighbors * retrieved.Length;
+        for (int place = batch.ChunkLength - 1; place < end; place++)
+        {
+            // The last token of a chunk is the first that sees the chunk's neighbors: it predicts the next chunk's first token.
+            (int chunk, int within) = Math.DivRem(place + 1, batch.ChunkLength);
+            if (within == 0)
+            {
+                int start = retrieved.Offset(row, chunk - 1, 0);
+                match.Begin(retrieved.Tokens.AsSpan(start, size), retrieved.Valid.AsSpan(start, size), tokens[..(place + 1)]);
+            }
+            else
+            {
+                match.Append(tokens[place]);
+            }
+
+            if (targets[place] != LogLikelihood.NoTarget)
+            {
+                (int length, double share) = match.Look(targets[place]);
+                likelihoods[place] = Mix(likelihoods[place], _rule.Mass(length), share);
+            }
+        }
+    }
+
+    /// <summary>log((1 − mass)·p + mass·share), of p = exp(<paramref name="likelihood"/>), which may be too small for a double.</summary>
+    private static double Mix(double likelihood, double mass, double share)
+    {
+        double rest = likelihood + Math.Log(1 - mass), copied = Math.Log(mass * share);
+        return copied == double.NegativeInfinity ? rest : Math.Max(rest, copied) + Math.Log(1 + Math.Exp(-Math.Abs(rest - copied)));
+    }
+}

@@ -1,0 +1,56 @@
+using Retro.Modeling;
+using Retro.Search;
+
+namespace Retro.Readers;
+
+/// <summary>Texts of which tokens are to be predicted, and what was retrieved for their chunks, in plain memory, so that a reader need not be a model.</summary>
+public sealed class ReadingBatch
+{
+    /// <summary>Makes room; nothing is to be predicted at first, and nothing was retrieved.</summary>
+    /// <param name="rows">B: texts.</param>
+    /// <param name="length">T: tokens of each that are read.</param>
+    /// <param name="chunkLength">M: tokens of a chunk; every row begins with one.</param>
+    /// <exception cref="ArgumentOutOfRangeException">One of them is not positive.</exception>
+    public ReadingBatch(int rows, int length, int chunkLength)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkLength);
+        (Rows, Length, ChunkLength) = (rows, length, chunkLength);
+        Tokens = new long[(long)rows * length];
+        Targets = new long[Tokens.Length];
+        Array.Fill(Targets, LogLikelihood.NoTarget);
+    }
+
+    /// <summary>B: rows.</summary>
+    public int Rows { get; }
+
+    /// <summary>T: tokens of a row.</summary>
+    public int Length { get; }
+
+    /// <summary>M: tokens of a chunk.</summary>
+    public int ChunkLength { get; }
+
+    /// <summary>Token ids that are read, [B, T]; any id of the vocabulary behind a row's end.</summary>
+    public long[] Tokens { get; }
+
+    /// <summary>What is to be predicted after each token, [B, T]; <see cref="LogLikelihood.NoTarget"/> where nothing is.</summary>
+    public long[] Targets { get; }
+
+    /// <summary>What was retrieved for the first C chunks of each row, at most T/M; null: nothing. A reader that wants fewer neighbors takes the first.</summary>
+    /// <exception cref="ArgumentException">It is of other rows, or of more chunks than a row has.</exception>
+    public RetrievedTokens? Retrieved
+    {
+        get;
+        set
+        {
+            if (value is not null && (value.Rows != Rows || value.Chunks > Length / ChunkLength))
+            {
+                throw new ArgumentException(
+                    $"Expected what was retrieved for {Rows} rows of at most {Length / ChunkLength} complete chunks, got {value.Rows} rows of {value.Chunks}.", nameof(value));
+            }
+
+            field = value;
+        }
+    }
+}

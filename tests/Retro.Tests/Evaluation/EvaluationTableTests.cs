@@ -1,0 +1,170 @@
+using System.Text.Json;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tests.Readers;
+
+namespace Retro.Tests.Evaluation;
+
+public sealed class EvaluationTableTests : IDisposable
+{
+    private const int M = 8;
+
+    private readonly TestDatabases _databases = new();
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose()
+    {
+        _databases.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void Every_reader_stands_beside_those_it_is_compared_with()
+    {
+        EvaluationEntry closed = Entry("closed book", 1, 1), on = Entry("RETRO", 0.9, 0.92) with { TrainedWith = "bm25", Steps = 600, Time = TimeSpan.FromSeconds(90) };
+        EvaluationTable table = EvaluationTable.Of([closed, on], ["closed book", "RETRO"]);
+        Assert.Equal(-0.09, table.Rows[1].Differences[0]!.Value, 12);
+        Assert.Equal(0.1 * 0.91 / 0.91 / 0.91 - 0.01 / 0.91, table.Rows[0].Differences[1]!.Value, 2);
+        Assert.Null(table.Rows[0].Differences[0]);
+        string[] lines = table.ToMarkdown().Split('\n');
+        Assert.Equal("| reader | neighbors from | trained with | steps | minutes | bits per byte | against closed book | against RETRO | bits per token before the first retrieval | and after it |", lines[0].TrimEnd());
+        Assert.StartsWith("| closed book | - | - | - | - | 2.", lines[2], StringComparison.Ordinal);
+        Assert.StartsWith("| RETRO | bm25, k = 2 | bm25 | 600 | 1.5 |", lines[3], StringComparison.Ordinal);
+        Assert.Contains("| -9.0 % [-10.0, -8.0] | - | 3.000 |", lines[3], StringComparison.Ordinal);
+        Assert.All(lines[..4], line => Assert.Equal(11, line.Count(c => c == '|')));
+        Assert.Contains("of 80 held-out documents", lines[5], StringComparison.Ordinal);
+        Assert.Contains("10.0 % of the tokens stand before the first retrieval", lines[5], StringComparison.Ordinal);
+        Assert.Contains("Means over 2 seeds", lines[5], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_corpus_too_small_for_an_interval_is_said_to_be()
+    {
+        static BitsPerByteResult Cut(BitsPerByteResult result) => result with { DocumentSums = new DocumentSums([.. result.DocumentSums.Bits.Take(9)], [.. result.DocumentSums.Bytes.Take(9)]) };
+        string text = EvaluationTable.Of([.. new[] { Entry("closed book", 1), Entry("RETRO", 0.9) }.Select(entry => entry with { Results = [.. entry.Results.Select(Cut)] })]).ToMarkdown();
+        Assert.Contains("-10.0 % (9 documents: too few for an interval)", text, StringComparison.Ordinal);
+        Assert.Contains("9 held-out documents are too few for an interval, which needs 20", text, StringComparison.Ordinal);
+        Assert.Contains("One seed", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_cannot_be_compared_is_refused()
+    {
+        EvaluationEntry closed = Entry("closed book", 1), two = Entry("two", 1, 1);
+        EvaluationEntry other = closed with { Reader = "other", Results = [closed.Results[0] with { HeldOutHash = "another" }] };
+        Assert.Throws<ArgumentException>(() => EvaluationTable.Of([]));
+        Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, two]));
+        Assert.Contains("other documents", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, other])).Message, StringComparison.Ordinal);
+        Assert.Contains("\"closed book\"", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed, closed])).Message, StringComparison.Ordinal);
+        Assert.Contains("no \"RETRO\"", Assert.Throws<ArgumentException>(() => EvaluationTable.Of([closed], ["RETRO"])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_curve_of_several_readers_is_each_ones_own_beside_the_share_of_tokens()
+    {
+        (ChunkDatabase heldOut, ChunkDatabase retrieval, NeighborTable table, BitsPerByteResult off, BitsPerByteResult on) = Measured();
+        using (heldOut)
+        using (retrieval)
+        using (table)
+        {
+            double[] bytes = [.. heldOut.Documents.SelectMany(document => Enumerable.Repeat((double)document.ByteCount / document.ChunkCount, document.ChunkCount))];
+            LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes);
+            LeakageTable leakage = LeakageTable.Of(curve, [new("off", [off]), new("on", [on])]);
+            Assert.Equal(LeakageCurve.Bounds, leakage.Rows.Select(row => row.Bound));
+            Assert.All(leakage.Rows, row => Assert.Equal(curve.TokenShare(row.Bound), row.TokenShare));
+            Assert.All(leakage.Rows, row => Assert.Equal([curve.Value(off, row.Bound), curve.Value(on, row.Bound)], row.Values));
+            Assert.Equal(PairedDifference.Of([on.DocumentSums], [off.DocumentSums]).Value, leakage.Rows[^1].Differences[1]!.Value, 1e-9);
+            string[] lines = leakage.ToMarkdown().Split('\n');
+            Assert.Equal("| overlap at most | share of the tokens | off | on |", lines[0].TrimEnd());
+            Assert.StartsWith("| 12.5 % | ", lines[2], StringComparison.Ordinal);
+            Assert.StartsWith("| 100 % | 100.0 % | ", lines[6], StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void Token_records_hold_every_token_what_it_cost_and_whether_the_neighbors_held_it()
+    {
+        (ChunkDatabase heldOut, ChunkDatabase retrieval, NeighborTable table, BitsPerByteResult off, BitsPerByteResult on) = Measured();
+        using (heldOut)
+        using (retrieval)
+        using (table)
+        {
+            string path = Path.Combine(_folder.Path, "tokens.jsonl");
+            TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["off"] = off, ["on"] = on }, table, retrieval, 2);
+            JsonElement[] lines = [.. File.ReadLines(path).Select(line => JsonDocument.Parse(line).RootElement)];
+            Assert.Equal(on.Tokens, lines.Length);
+            Assert.Equal(on.Bits, lines.Sum(line => line.GetProperty("bits").GetProperty("on").GetDouble()), 1e-2);
+            Assert.Equal(off.Bits, lines.Sum(line => line.GetProperty("bits").GetProperty("off").GetDouble()), 1e-2);
+            long[] tokens = new long[2 * M];
+            bool[] valid = new bool[2 * M];
+            int hits = 0;
+            foreach (JsonElement line in lines)
+            {
+                DocumentEntry document = heldOut.Documents.Single(document => document.Id == line.GetProperty("document").GetString());
+                int place = line.GetProperty("place").GetInt32();
+                int[] text = [.. Enumerable.Range(0, place + 1).Select(i => heldOut.Tokens(document.FirstChunk + i / M)[i % M])];
+                Assert.Equal(text[^1], line.GetProperty("token").GetInt32());
+                if (place < M)
+                {
+                    Assert.Equal(JsonValueKind.Null, line.GetProperty("hit").ValueKind);
+                    continue;
+                }
+
+                int longest = 0;
+                foreach (long neighbor in table.Row(document.FirstChunk + place / M - 1)[..2])
+                {
+                    retrieval.CopyRetrieved(neighbor, tokens, valid);
+                    for (int end = 0; end < tokens.Length; end++)
+                    {
+                        int run = 0;
+                        while (run <= Math.Min(end, place) && run < 12 && valid[end - run] && tokens[end - run] == text[place - run])
+                        {
+                            run++;
+                        }
+
+                        longest = Math.Max(longest, run);
+                    }
+                }
+
+                Assert.Equal(longest, line.GetProperty("hit").GetInt32());
+                hits += longest > 1 ? 1 : 0;
+            }
+
+            Assert.NotEqual(0, hits);
+            string before = File.ReadAllText(path);
+            using CancellationTokenSource cancel = new();
+            Assert.Throws<OperationCanceledException>(() => TokenRecords.Write(
+                path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on }, table, retrieval, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+            Assert.Equal(before, File.ReadAllText(path));
+            Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table, retrieval));
+            Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, retrieval, 9));
+        }
+    }
+
+    private static EvaluationEntry Entry(string name, params double[] shares)
+    {
+        DocumentSums sums = PairedDifferenceTests.Sums(1, 3, 0);
+        bool off = name == "closed book";
+        return new EvaluationEntry(name, [.. shares.Select(share => new BitsPerByteResult(
+            name, off ? "off" : "bm25", off ? 0 : 2, 1000, sums with { Bits = [.. sums.Bits.Select(bits => share * bits)] }, [1], 100, 300, "hash"))]);
+    }
+
+    /// <summary>A toy, and the pointer rule on top of it, measured on documents of few letters.</summary>
+    private (ChunkDatabase HeldOut, ChunkDatabase Retrieval, NeighborTable Table, BitsPerByteResult Off, BitsPerByteResult On) Measured()
+    {
+        ChunkDatabase heldOut = _databases.Build(Few(TestDatabases.Documents(30, seed: 1), "held-out "), M, "held-out"), retrieval = _databases.Build(Few(TestDatabases.Documents(20, seed: 2), ""), M, "retrieval");
+        Random random = new(1);
+        GivenNeighborSource source = new(retrieval, _ => [.. Enumerable.Range(0, 3).Select(_ => random.NextInt64(retrieval.ChunkCount)).Distinct()]);
+        NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 3, excludeOwnDocument: false);
+        ToyReader toy = new(257);
+        BitsPerByteOptions options = new() { WindowLength = 32, KeepTokens = true };
+        PointerReader pointer = new(toy, new PointerRule(2, M, 2 * M, [.. Enumerable.Range(1, PointerRule.LongestRun).Select(run => run / 13.0)]));
+        return (heldOut, retrieval, table, BitsPerByte.Measure(toy, heldOut, options: options), BitsPerByte.Measure(pointer, heldOut, table, retrieval, options));
+
+        static IEnumerable<Retro.Corpora.Document> Few(List<Retro.Corpora.Document> documents, string prefix)
+            => documents.Select(document => document with { Id = prefix + document.Id, Text = prefix + string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
+    }
+}

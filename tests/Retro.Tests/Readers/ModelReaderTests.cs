@@ -1,0 +1,114 @@
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Readers;
+
+public sealed class ModelReaderTests
+{
+    private const int M = 4;
+
+    private static readonly RetroConfig s_config = new()
+    {
+        VocabularySize = 11,
+        Width = 8,
+        Layers = 2,
+        Heads = 2,
+        HeadSize = 4,
+        FeedForwardSize = 16,
+        InitialOutputScale = 1,
+        Retrieval = new()
+        {
+            ChunkLength = M,
+            RetrievedLength = 2 * M,
+            Neighbors = 2,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
+        },
+    };
+
+    [Fact]
+    public void On_and_off_are_the_models_own_log_likelihoods_at_the_targets_and_the_first_neighbors_are_taken()
+    {
+        manual_seed(1);
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        ReadingBatch batch = Batch();
+        Assert.Equal(Expected(model, batch, 0), new DecoderReader(model).LogLikelihoods(batch), (one, other) => Math.Abs(one - other) < 1e-12);
+        double[] on = new RetroReader(model).LogLikelihoods(batch), three = new RetroReader(model, 3).LogLikelihoods(batch);
+        Assert.Equal(Expected(model, batch, 2), on, (one, other) => Math.Abs(one - other) < 1e-12);
+        Assert.Equal(Expected(model, batch, 3), three, (one, other) => Math.Abs(one - other) < 1e-12);
+        Assert.NotEqual(on, three);
+        Assert.All(Enumerable.Range(0, on.Length).Where(i => batch.Targets[i] == LogLikelihood.NoTarget), i => Assert.Equal(0, on[i]));
+    }
+
+    [Fact]
+    public void A_head_in_slices_gives_what_the_whole_head_gives()
+    {
+        manual_seed(1);
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor tokens = randint(11, [3, 9], dtype: ScalarType.Int64), places = tensor(new long[] { 0, 5, 8, 9, 26 }), targets = tensor(new long[] { 1, 2, 3, 4, 10 });
+        Tensor whole = model.LogLikelihoodsAt(tokens, places, targets, null, null, long.MaxValue);
+        Assert.True(whole.allclose(model.LogLikelihoodsAt(tokens, places, targets, null, null, 1), 0, 1e-12));
+        Assert.True(whole.allclose(model.LogLikelihoodsAt(tokens, places, targets, null, null, 2 * 11 * sizeof(float)), 0, 1e-12));
+        Assert.Throws<ArgumentException>(() => model.LogLikelihoodsAt(tokens, places, tensor(new long[] { 1, 2, 3, 4, 11 }), null, null, 1));
+    }
+
+    [Fact]
+    public void Reading_leaves_evaluation_mode_and_no_tensor()
+    {
+        using RetroModel model = new(s_config);
+        model.train();
+        RetroReader reader = new(model);
+        ReadingBatch batch = Batch();
+        reader.LogLikelihoods(batch);
+        Assert.False(model.training);
+        long before = LiveTensors.Settled();
+        reader.LogLikelihoods(batch);
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public void Names_say_what_is_read_and_a_model_that_cannot_is_refused()
+    {
+        using RetroModel model = new(s_config), plain = new(s_config with { Retrieval = null });
+        Assert.Equal(["closed book", "RETRO off", "RETRO", "mine"], [new DecoderReader(plain).Name, new DecoderReader(model).Name, new RetroReader(model).Name, new DecoderReader(plain, "mine").Name]);
+        Assert.Throws<ArgumentException>(() => new RetroReader(plain));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new RetroReader(model, 0));
+        ReadingBatch few = new(1, M, M) { Retrieved = new(1, 1, 1, 2 * M) }, longer = new(1, M, M) { Retrieved = new(1, 1, 2, 2 * M + 1) };
+        Assert.Throws<ArgumentException>(() => new RetroReader(model).LogLikelihoods(few));
+        Assert.Throws<ArgumentException>(() => new RetroReader(model).LogLikelihoods(longer));
+        Assert.Throws<ArgumentException>(() => new RetroReader(model).LogLikelihoods(new ReadingBatch(1, 2 * M, 2 * M)));
+        Assert.True(new RetroReader(model, 8).RowBytes(512) > new RetroReader(model, 2).RowBytes(512));
+        Assert.Equal(new DecoderReader(plain).RowBytes(512), new DecoderReader(model).RowBytes(512));
+    }
+
+    private static ReadingBatch Batch()
+    {
+        Random random = new(2);
+        ReadingBatch batch = new(2, 3 * M + 1, M) { Retrieved = new(2, 3, 3, 2 * M) };
+        for (int i = 0; i < batch.Tokens.Length; i++)
+        {
+            batch.Tokens[i] = random.Next(11);
+            batch.Targets[i] = random.Next(3) == 0 ? LogLikelihood.NoTarget : random.Next(11);
+        }
+
+        for (int i = 0; i < batch.Retrieved!.Tokens.Length; i++)
+        {
+            (batch.Retrieved.Tokens[i], batch.Retrieved.Valid[i]) = (random.Next(11), random.Next(5) > 0);
+        }
+
+        return batch;
+    }
+
+    private static double[] Expected(RetroModel model, ReadingBatch batch, int neighbors)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        (Tensor? tokens, Tensor? valid) = batch.Retrieved!.ToTensors();
+        long[] shape = [batch.Rows, batch.Length];
+        Tensor logits = neighbors == 0 ? model.call(tensor(batch.Tokens, shape), null, null) : model.call(tensor(batch.Tokens, shape), tokens!.narrow(2, 0, neighbors), valid!.narrow(2, 0, neighbors));
+        return LogLikelihood.Of(logits, tensor(batch.Targets, shape)).data<double>().ToArray();
+    }
+}
