@@ -39,8 +39,8 @@ public static class Checkpoint
         RetroConfig config = LoadConfig(folder);
         options ??= new();
         using WeightFiles weights = WeightFiles.Open(folder);
-        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add is known only when they are there.
-        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict, extra: options.Layers is not null);
+        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add or leave out is known only when they are there.
+        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict && options.Layers is null);
         RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
         try
         {
@@ -168,7 +168,7 @@ public static class Checkpoint
     private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
         => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
 
-    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFiles weights, bool strict, bool extra = false)
+    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFiles weights, bool strict)
     {
         List<string> faults = [];
         foreach ((string name, IReadOnlyList<long> shape) in expected)
@@ -194,7 +194,7 @@ public static class Checkpoint
             }
         }
 
-        if (strict && !extra)
+        if (strict)
         {
             faults.AddRange(weights.Entries.Where(entry => !expected.ContainsKey(entry.Name)).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
         }
