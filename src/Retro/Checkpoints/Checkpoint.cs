@@ -88,8 +88,8 @@ public static class Checkpoint
         options.Validate();
         RetroConfig config = LoadConfig(folder);
         using WeightFolder weights = WeightFolder.Open(folder);
-        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add is known only when they are there.
-        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict, extra: options.Layers is not null);
+        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add or leave out is known only when they are there.
+        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict && options.Layers is null);
         RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
         try
         {
@@ -189,7 +189,7 @@ public static class Checkpoint
     private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
         => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
 
-    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict, bool extra = false)
+    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict)
     {
         List<string> faults = [];
         foreach ((string name, IReadOnlyList<long> shape) in expected)
@@ -215,7 +215,7 @@ public static class Checkpoint
             }
         }
 
-        if (strict && !extra)
+        if (strict)
         {
             faults.AddRange(weights.Names.Where(name => !expected.ContainsKey(name)).Select(weights.Entry).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
         }

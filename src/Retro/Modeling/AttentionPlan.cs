@@ -17,7 +17,10 @@ public sealed class AttentionPlan
     {
     }
 
-    /// <summary>Which keys may be seen: added to the logits, [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>.</summary>
+    /// <summary>
+    /// Which keys may be seen: added to the logits [H, N, A, L], [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>. In decoder self-attention with fewer heads of keys
+    /// than of queries, the queries of the heads that share one stand one after another, and the mask is for these, [1, 1, H/G·T, T].
+    /// </summary>
     public Tensor? Mask { get; private init; }
 
     /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
@@ -41,12 +44,18 @@ public sealed class AttentionPlan
     /// <summary>Retrieved tokens that hold something, [N, K, R, 1] of zeros and ones; null: all do. Shifted keys alone read it.</summary>
     public Tensor? ValidTokens { get; private init; }
 
+    /// <summary>What a pass with a cache does to it; null: there is no cache.</summary>
+    internal DecodingPass? Pass { get; private init; }
+
     /// <summary>Plans decoder self-attention over whole sequences.</summary>
     /// <param name="config">The model's configuration.</param>
     /// <param name="tokens">T.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan Causal(RetroConfig config, long tokens, ScalarType dtype, Device device)
+    public static AttentionPlan Causal(RetroConfig config, long tokens, ScalarType dtype, Device device) => CausalPass(config, tokens, null, dtype, device);
+
+    /// <summary>The same; with a pass, for prompts whose keys and values go to a cache.</summary>
+    internal static AttentionPlan CausalPass(RetroConfig config, long tokens, DecodingPass? pass, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(tokens);
@@ -62,6 +71,7 @@ public sealed class AttentionPlan
         bool flag = AttentionKernel.IsFused(dtype, device) && groups == config.Heads && config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
         return new()
         {
+            Pass = pass,
             IsCausal = flag,
             Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device),
             QueryRotation = rotation,
@@ -73,13 +83,12 @@ public sealed class AttentionPlan
 
     /// <summary>Plans decoder self-attention of one new token per row, whose keys are the row's earlier tokens and itself.</summary>
     /// <param name="config">The model's configuration.</param>
-    /// <param name="positions">Each row's position of the new token, on the device of the states, [B] of int64.</param>
-    /// <param name="keys">L: one more than the largest position.</param>
-    /// <param name="equal">Whether all rows have the same position.</param>
+    /// <param name="pass">Positions of the new tokens, on the device of the states, and how many keys there are with them.</param>
     /// <param name="tables">Positions that earlier steps have looked up.</param>
     /// <param name="dtype">Type of the states.</param>
-    internal static AttentionPlan CausalStep(RetroConfig config, Tensor positions, long keys, bool equal, DecodingTables tables, ScalarType dtype)
+    internal static AttentionPlan CausalStep(RetroConfig config, DecodingPass pass, DecodingTables tables, ScalarType dtype)
     {
+        (Tensor positions, long keys, bool equal) = (pass.Positions!, pass.KeyCount, pass.Equal);
         using DisposeScope scope = NewDisposeScope();
         bool windowed = config.SlidingWindow is int window && window < keys;
         Tensor? mask = null, rows = null;
@@ -107,7 +116,7 @@ public sealed class AttentionPlan
             rotation.MoveToOuterDisposeScope();
         }
 
-        return new() { Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
+        return new() { Pass = pass, Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
     }
 
     /// <summary>Plans the encoder's self-attention.</summary>

@@ -26,7 +26,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         layers ??= new();
         _parallel = config.ParallelResidual;
         _dropout = config.Dropout;
-        register_module("attn", SelfAttention = new(config, dtype, device));
+        register_module("attn", SelfAttention = layers.SelfAttention(config, dtype, device));
         if (config.CrossAttends(number))
         {
             register_module("cca", CrossAttention = layers.CrossAttention(config, dtype, device));
@@ -36,7 +36,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     }
 
     /// <summary>The self-attention branch.</summary>
-    public DecoderSelfAttention SelfAttention { get; }
+    public SelfAttention SelfAttention { get; }
 
     /// <summary>The chunked cross-attention branch; null where the layer has none.</summary>
     public ChunkedCrossAttention? CrossAttention { get; }
@@ -66,7 +66,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
 
     /// <summary>Adds self-attention to the state.</summary>
     internal Tensor SelfAttend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
-        => x.Plus(Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Run(x, plan, cache)));
+        => x.Plus(Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Attend(x, plan, cache)));
 
     /// <summary>Adds chunked cross-attention to the state after self-attention.</summary>
     internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan) => h.Plus(Drop(CrossAttention!.call(h, encoded, plan)));

@@ -21,9 +21,8 @@ public sealed class DecodingCache : IDisposable
     internal DecodingCache(RetroModel model, int rows, int capacity)
     {
         Model = model;
-        InitialCapacity = capacity;
         _rowLengths = new long[rows];
-        Self = [.. model.Layers.Select(layer => layer.SelfAttention.NewCache(model.Config, this))];
+        Self = [.. model.Layers.Select(_ => new SelfAttentionCache(model.Config, capacity))];
         _cross = [.. model.Layers.Select(layer => layer.CrossAttention?.NewCache())];
         Tables = new(model.Config);
         _firstCrossLayer = Array.FindIndex(_cross, cache => cache is not null);
@@ -40,13 +39,9 @@ public sealed class DecodingCache : IDisposable
 
     internal RetroModel Model { get; }
 
-    internal int InitialCapacity { get; }
-
     internal SelfAttentionCache[] Self { get; }
 
     internal DecodingTables Tables { get; }
-
-    internal DecodingPass Pass { get; private set; } = DecodingPass.None;
 
     /// <summary>Whether the next token of a row completes a chunk, so that its step wants the chunk's neighbors.</summary>
     /// <param name="row">Row of the batch, from 0.</param>
@@ -131,33 +126,17 @@ public sealed class DecodingCache : IDisposable
     /// <summary>Which cached neighbors' tokens hold something; null before any were given.</summary>
     internal DecodingMask? Mask(ScalarType dtype) => _valid is null ? null : _mask ??= DecodingMask.Create(_valid, dtype);
 
-    /// <summary>Begins a pass; positions are those of a step's new tokens, on the model's device.</summary>
-    internal void Begin(DecodingPass pass) => Pass = pass;
+    /// <summary>Ends a pass: so many tokens each row has now.</summary>
+    internal void SetLengths(IReadOnlyList<long> lengths) => _rowLengths = [.. lengths];
 
-    /// <summary>Ends a pass: every row has grown by so many tokens.</summary>
-    internal void End(IReadOnlyList<long> lengths)
+    /// <summary>Keeps the states [B, T, D] of each row's unfinished chunk after a prefill of so many tokens a row.</summary>
+    internal void KeepPrefilledStates(Tensor states, IReadOnlyList<long> lengths)
     {
-        for (int row = 0; row < Rows; row++)
-        {
-            _rowLengths[row] = lengths[row];
-        }
-
-        Pass = DecodingPass.None;
-    }
-
-    /// <summary>Keeps the states [B, T, D] of each row's unfinished chunk, where the layer is the first with cross-attention.</summary>
-    internal void KeepPrefilledStates(Tensor states, int layer)
-    {
-        if (!IsFirstCrossLayer(layer))
-        {
-            return;
-        }
-
         Tensor kept = ChunkStates(states);
         long chunk = Model.Config.Retrieval!.ChunkLength;
         for (int row = 0; row < Rows; row++)
         {
-            long length = Pass.RowLengths![row], start = length / chunk * chunk;
+            long length = lengths[row], start = length / chunk * chunk;
             if (length > start)
             {
                 using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length - start), source = states.select(0, row), part = source.narrow(0, start, length - start);

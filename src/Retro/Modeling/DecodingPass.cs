@@ -8,7 +8,4 @@ namespace Retro.Modeling;
 /// <param name="Equal">Whether all rows are equally long.</param>
 /// <param name="Positions">A step's positions, [B] of int64; null in a prefill.</param>
 /// <param name="RowLengths">Each row's tokens after the pass.</param>
-internal sealed record DecodingPass(bool IsPrefill, long KeyCount, bool Equal, Tensor? Positions, IReadOnlyList<long>? RowLengths)
-{
-    public static DecodingPass None { get; } = new(false, 0, true, null, null);
-}
+internal sealed record DecodingPass(bool IsPrefill, long KeyCount, bool Equal, Tensor? Positions, IReadOnlyList<long>? RowLengths);

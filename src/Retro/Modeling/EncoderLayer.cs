@@ -22,7 +22,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Retrieval!.Encoder.Layers);
         _dropout = config.Retrieval!.Encoder.Dropout;
-        register_module("attn", SelfAttention = new(config, dtype, device));
+        register_module("attn", SelfAttention = new(config, encoder: true, dtype, device));
         if (config.Retrieval!.Encoder.CrossAttentionLayers.Contains(number))
         {
             register_module("cross", CrossAttention = new(config, dtype, device));
@@ -32,7 +32,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
     }
 
     /// <summary>The self-attention branch.</summary>
-    public EncoderSelfAttention SelfAttention { get; }
+    public SelfAttention SelfAttention { get; }
 
     /// <summary>The cross-attention branch; null where the layer has none.</summary>
     public EncoderCrossAttention? CrossAttention { get; }

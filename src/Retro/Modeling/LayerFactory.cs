@@ -9,6 +9,9 @@ public sealed record LayerFactory
     /// <summary>Makes the chunked cross-attention of a layer. Default: <see cref="ChunkedCrossAttention"/>.</summary>
     public Func<RetroConfig, ScalarType, Device?, ChunkedCrossAttention> CrossAttention { get; init; } = (config, dtype, device) => new(config, dtype, device);
 
+    /// <summary>Makes the self-attention of a layer. Default: <see cref="Modeling.SelfAttention"/>.</summary>
+    public Func<RetroConfig, ScalarType, Device?, SelfAttention> SelfAttention { get; init; } = (config, dtype, device) => new(config, encoder: false, dtype, device);
+
     /// <summary>Makes the feed-forward branch of a layer. Default: <see cref="Modeling.FeedForward"/>.</summary>
     public Func<RetroConfig, ScalarType, Device?, FeedForward> FeedForward { get; init; } = (config, dtype, device) => new(config, encoder: false, dtype, device);
 }

@@ -49,8 +49,8 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        cache.Begin(new(IsPrefill: true, width, rows.All(length => length == width), null, rows));
-        Tensor states = Decode(tokens, neighbors, valid, cache, out Tensor? encoded);
+        DecodingPass pass = new(IsPrefill: true, width, rows.All(length => length == width), null, rows);
+        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, pass);
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, valid);
@@ -58,7 +58,7 @@ public sealed partial class RetroModel
 
         Tensor last = tensor(rows.Select(length => length - 1).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
         Tensor logits = Logits(states.gather(1, last)).view(batch, -1);
-        cache.End(rows);
+        cache.SetLengths(rows);
         return logits.MoveToOuterDisposeScope();
     }
 
@@ -81,11 +81,10 @@ public sealed partial class RetroModel
         using DisposeScope scope = NewDisposeScope();
         long[] lengths = [.. cache.Lengths];
         long longest = lengths.Max();
-        bool equal = lengths.All(length => length == longest);
         Tensor positions = tensor(lengths, device: tokens.device);
-        cache.Begin(new(IsPrefill: false, longest + 1, equal, positions, null));
+        DecodingPass pass = new(IsPrefill: false, longest + 1, lengths.All(length => length == longest), positions, null);
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
-        AttentionPlan plan = AttentionPlan.CausalStep(Config, positions, longest + 1, equal, cache.Tables, x.dtype);
+        AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
@@ -111,7 +110,7 @@ public sealed partial class RetroModel
         }
 
         Tensor logits = Logits(x).view(lengths.Length, -1);
-        cache.End([.. lengths.Select(length => length + 1)]);
+        cache.SetLengths([.. lengths.Select(length => length + 1)]);
         return logits.MoveToOuterDisposeScope();
     }
 

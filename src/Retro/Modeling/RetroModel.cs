@@ -85,7 +85,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         CheckTokens(tokens);
         CheckNeighbors(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
-        Tensor states = Decode(tokens, neighbors, valid, null, out _);
+        (Tensor states, _) = Decode(tokens, neighbors, valid);
         return Logits(states).MoveToOuterDisposeScope();
     }
 
@@ -101,50 +101,59 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         CheckTokens(tokens);
         CheckNeighbors(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
-        _ = Decode(tokens, neighbors, valid, null, out Tensor? encoded, encodeOnly: true);
-        return encoded!.MoveToOuterDisposeScope();
+        Tensor x = EmbedFromStart(tokens);
+        AttentionPlan plan = AttentionPlan.Causal(Config, tokens.shape[1], x.dtype, x.device);
+        foreach (DecoderLayer layer in _layers.TakeWhile(layer => layer.CrossAttention is null))
+        {
+            x = layer.call(x, plan, null, null);
+        }
+
+        DecoderLayer first = _layers.First(layer => layer.CrossAttention is not null);
+        return EncodeFor(first.SelfAttend(x, plan, null), neighbors, valid).MoveToOuterDisposeScope();
     }
 
-    private Tensor Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache, out Tensor? encoded, bool encodeOnly = false)
+    /// <summary>Neighbors [B, C, K, R], encoded for the chunks of the decoder's states [B, T, D], to [B, C, K, R, E].</summary>
+    private Tensor EncodeFor(Tensor states, Tensor neighbors, Tensor? valid)
+        => Encoder!.call(neighbors, states.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
+
+    /// <summary>The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes there.</summary>
+    private (Tensor States, Tensor? Encoded) Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null)
     {
         long length = tokens.shape[1];
-        encoded = null;
-        Tensor x = Embed(tokens, _positions is null ? null : _positions.weight!.narrow(0, 0, length));
-        AttentionPlan plan = AttentionPlan.Causal(Config, length, x.dtype, x.device);
+        Tensor? encoded = null;
+        Tensor x = EmbedFromStart(tokens);
+        AttentionPlan plan = AttentionPlan.CausalPass(Config, length, pass, x.dtype, x.device);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
             DecoderLayer layer = _layers[i];
             using DisposeScope scope = NewDisposeScope();
             Tensor h = layer.SelfAttend(x, plan, cache?.Self[i]);
-            if (layer.CrossAttention is not null)
+            if (cache is not null && cache.IsFirstCrossLayer(i))
             {
-                cache?.KeepPrefilledStates(h, i);
-                if (neighbors is not null)
+                cache.KeepPrefilledStates(h, pass!.RowLengths!);
+            }
+
+            if (layer.CrossAttention is not null && neighbors is not null)
+            {
+                if (encoded is null)
                 {
-                    if (crossPlan is null)
-                    {
-                        long chunks = neighbors.shape[1];
-                        encoded = Encoder!.call(neighbors, h.narrow(1, 0, chunks * Config.Retrieval!.ChunkLength), valid);
-                        scope.MoveToOuter(encoded);
-                        if (encodeOnly)
-                        {
-                            return x;
-                        }
-
-                        crossPlan = AttentionPlan.ChunkedCross(Config, length, chunks, neighbors.shape[2], valid, x.dtype, x.device);
-                        crossPlan.MoveToOuterDisposeScope();
-                    }
-
-                    h = layer.CrossAttend(h, encoded!, crossPlan);
+                    encoded = EncodeFor(h, neighbors, valid);
+                    scope.MoveToOuter(encoded);
+                    crossPlan = AttentionPlan.ChunkedCross(Config, length, neighbors.shape[1], neighbors.shape[2], valid, x.dtype, x.device);
+                    crossPlan.MoveToOuterDisposeScope();
                 }
+
+                h = layer.CrossAttend(h, encoded, crossPlan!);
             }
 
             x = layer.Finish(x, h).MoveToOuterDisposeScope();
         }
 
-        return x;
+        return (x, encoded);
     }
+
+    private Tensor EmbedFromStart(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));
 
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {

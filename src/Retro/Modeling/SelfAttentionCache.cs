@@ -7,50 +7,67 @@ namespace Retro.Modeling;
 /// Keys and values of one decoder self-attention, [G, B, capacity, S]: the token at position p of a row lies at place p. Capacity doubles when it is used up,
 /// so that a token costs a constant share of copying.
 /// </summary>
-internal sealed class SelfAttentionCache(RetroConfig config, DecodingCache owner, AttentionParts parts) : IDisposable
+public sealed class SelfAttentionCache : IDisposable
 {
+    private readonly RetroConfig _config;
+    private readonly long _initialCapacity;
     private Tensor? _keys;
     private Tensor? _values;
     private Tensor? _distances;
     private long _distanceCount;
 
-    public long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
-
-    /// <summary>Stores new keys and values of [G, B, A, S] and returns all that the queries of this pass may see.</summary>
-    public (Tensor Keys, Tensor Values) Append(Tensor keys, Tensor values)
+    internal SelfAttentionCache(RetroConfig config, long initialCapacity)
     {
+        _config = config;
+        _initialCapacity = initialCapacity;
+    }
+
+    internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
+
+    /// <summary>Stores the keys and values of a pass, and gives all that its queries may see, in the order of the mask.</summary>
+    /// <param name="keys">[G, B, A, S], rotated where positions are rotary; G and S are the branch's own affair.</param>
+    /// <param name="values">[G, B, A, S'].</param>
+    /// <param name="plan">The plan of the pass, as it came to <see cref="SelfAttention.Attend"/>.</param>
+    /// <returns>Keys [G, B, L, S] and values [G, B, L, S']; they stay the cache's own where L is more than A.</returns>
+    /// <exception cref="ArgumentException">The plan is of no pass with a cache.</exception>
+    public (Tensor Keys, Tensor Values) Append(Tensor keys, Tensor values, AttentionPlan plan)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        ArgumentNullException.ThrowIfNull(values);
+        ArgumentNullException.ThrowIfNull(plan);
+        DecodingPass pass = plan.Pass ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
         long added = keys.shape[2];
-        Reserve(owner.Pass.KeyCount, keys);
-        if (owner.Pass.IsPrefill)
+        Reserve(pass.KeyCount, keys, values);
+        if (pass.IsPrefill)
         {
             Place(_keys!, keys, 0, added);
             Place(_values!, values, 0, added);
             return (keys, values);
         }
 
-        if (owner.Pass.Equal)
+        if (pass.Equal)
         {
-            Place(_keys!, keys, owner.Pass.KeyCount - 1, 1);
-            Place(_values!, values, owner.Pass.KeyCount - 1, 1);
+            Place(_keys!, keys, pass.KeyCount - 1, 1);
+            Place(_values!, values, pass.KeyCount - 1, 1);
         }
         else
         {
-            Tensor places = owner.Pass.Positions!.view(1, -1, 1, 1).expand(keys.shape);
+            Tensor places = pass.Positions!.view(1, -1, 1, 1).expand(keys.shape);
             _keys!.scatter_(2, places, keys);
-            _values!.scatter_(2, places, values);
+            _values!.scatter_(2, pass.Positions!.view(1, -1, 1, 1).expand(values.shape), values);
         }
 
-        return (_keys!.narrow(2, 0, owner.Pass.KeyCount), _values!.narrow(2, 0, owner.Pass.KeyCount));
+        return (_keys!.narrow(2, 0, pass.KeyCount), _values!.narrow(2, 0, pass.KeyCount));
     }
 
     /// <summary>Projected sinusoids of the distances 0, 1, ..., [H, S, W], made once per capacity.</summary>
-    public Tensor Distances(ScalarType dtype, Device device)
+    internal Tensor Distances(AttentionParts parts, ScalarType dtype, Device device)
     {
         long capacity = _keys!.shape[2];
         if (_distanceCount < capacity)
         {
             using DisposeScope scope = NewDisposeScope();
-            Tensor rising = RelativePositions.Sinusoids(capacity - 1, capacity, config.Width, dtype, device).flip(0);
+            Tensor rising = RelativePositions.Sinusoids(capacity - 1, capacity, _config.Width, dtype, device).flip(0);
             DecodingCache.Replace(ref _distances, parts.ProjectDistances(rising).contiguous());
             _distanceCount = capacity;
         }
@@ -58,12 +75,13 @@ internal sealed class SelfAttentionCache(RetroConfig config, DecodingCache owner
         return _distances!;
     }
 
-    public void SelectRows(Tensor rows)
+    internal void SelectRows(Tensor rows)
     {
         DecodingCache.SelectRows(ref _keys, rows);
         DecodingCache.SelectRows(ref _values, rows);
     }
 
+    /// <summary>Frees keys and values.</summary>
     public void Dispose()
     {
         _keys?.Dispose();
@@ -79,7 +97,7 @@ internal sealed class SelfAttentionCache(RetroConfig config, DecodingCache owner
         place.copy_(source);
     }
 
-    private void Reserve(long count, Tensor like)
+    private void Reserve(long count, Tensor keys, Tensor values)
     {
         long capacity = _keys?.shape[2] ?? 0;
         if (count <= capacity)
@@ -87,14 +105,14 @@ internal sealed class SelfAttentionCache(RetroConfig config, DecodingCache owner
             return;
         }
 
-        long wanted = Math.Max(count, Math.Max(2 * capacity, owner.InitialCapacity));
-        if (config.MaximumLength is int longest)
+        long wanted = Math.Max(count, Math.Max(2 * capacity, _initialCapacity));
+        if (_config.MaximumLength is int longest)
         {
             wanted = Math.Min(wanted, Math.Max(longest, count));
         }
 
-        Grow(ref _keys, wanted, like);
-        Grow(ref _values, wanted, like);
+        Grow(ref _keys, wanted, keys);
+        Grow(ref _values, wanted, values);
     }
 
     // Zeros, because masked places are multiplied by zero and must not hold what is no number.

@@ -1,0 +1,82 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// Self-attention, norm included and residual excluded: y = W_O attention(norm(x)). The decoder's sees what came before (section 2.5 of the paper), the encoder's all of one neighbor (section 2.4).
+/// A branch of one's own derives from it and overrides <see cref="Attend"/>; see <see cref="LayerFactory"/>.
+/// </summary>
+public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
+{
+    private readonly AttentionParts? _parts;
+
+    /// <summary>Makes a branch with fresh weights.</summary>
+    /// <param name="config">The model's configuration.</param>
+    /// <param name="encoder">Whether the branch is the encoder's.</param>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="device">Device of the parameters; null: the CPU.</param>
+    /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
+    public SelfAttention(RetroConfig config, bool encoder = false, ScalarType dtype = ScalarType.Float32, Device? device = null)
+        : this()
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        config.Validate();
+        AttentionShape shape = encoder && config.Retrieval!.Encoder is { } sizes
+            ? new(sizes.Width, sizes.Width, sizes.Heads, sizes.Heads, sizes.HeadSize, config.EffectiveRetrievalPositions == PositionKind.TransformerXl, false, config.InitialOutputScale)
+            : new(config.Width, config.Width, config.Heads, config.SelfAttentionKeyValueHeads, config.HeadSize, config.Positions == PositionKind.TransformerXl, false, config.InitialOutputScale);
+        _parts = new(this, config, shape, dtype, device);
+    }
+
+    /// <summary>Makes a branch without any of these parameters: one that registers its own and overrides <see cref="Attend"/>.</summary>
+    protected SelfAttention()
+        : base(TorchLibrary.Require(nameof(SelfAttention)))
+    {
+    }
+
+    /// <summary>Attends over whole sequences.</summary>
+    /// <param name="x">[B, T, D]; in the encoder [N, R, E], N neighbors of any chunks.</param>
+    /// <param name="plan">From <see cref="AttentionPlan.Causal"/> or <see cref="AttentionPlan.Encoder"/>.</param>
+    /// <returns>The shape of <paramref name="x"/>; neighbors without any valid token hold finite numbers without meaning.</returns>
+    /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
+    public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
+
+    /// <summary>
+    /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those of every token before too. The same code does for both where it takes keys, values,
+    /// mask and rotations as they come.
+    /// </summary>
+    /// <param name="x">[B, A, D]: whole sequences, or with a cache that holds tokens one new token each.</param>
+    /// <param name="plan">Mask and rotations of the pass.</param>
+    /// <param name="cache">Remembers keys and values, see <see cref="SelfAttentionCache.Append"/>; null in training and evaluation.</param>
+    /// <returns>[B, A, D].</returns>
+    /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
+    public virtual Tensor Attend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        AttentionParts parts = _parts ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
+        Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor normed = parts.Norm(x);
+        Tensor q = parts.Split(parts.ProjectQueries(normed), parts.Heads);
+        Tensor k = parts.Keys(normed), v = parts.Values(normed);
+        if (plan.QueryRotation is not null)
+        {
+            q = plan.QueryRotation.Rotate(q);
+            k = plan.KeyRotation!.Rotate(k);
+        }
+
+        if (cache is not null)
+        {
+            (k, v) = cache.Append(k, v, plan);
+        }
+
+        Tensor? distances = plan.DistanceRows is null ? null : cache!.Distances(parts, x.dtype, x.device);
+        Tensor? positions = parts.PositionTerm(q, plan, distances, q.shape[2], k.shape[2]);
+        return parts.Output(parts.Attend(q, k, v, plan, positions, positions?.shape)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
+    protected override void RegisterComponents()
+    {
+    }
+}

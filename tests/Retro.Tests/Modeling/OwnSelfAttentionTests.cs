@@ -1,0 +1,169 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Tests.Training;
+using Retro.Training;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Modeling;
+
+/// <summary>A self-attention of one's own, written with what is public, is trained, saved, loaded and decoded with as Retro's.</summary>
+public sealed class OwnSelfAttentionTests : IDisposable
+{
+    private static readonly RetroConfig s_config = new()
+    {
+        VocabularySize = 19,
+        Width = 16,
+        Layers = 2,
+        Heads = 2,
+        HeadSize = 8,
+        FeedForwardSize = 32,
+        Retrieval = new() { ChunkLength = 4, RetrievedLength = 8, Neighbors = 1, CrossAttentionLayers = [2], Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 } },
+    };
+
+    private static readonly LayerFactory s_layers = new() { SelfAttention = (config, dtype, device) => new UnitSelfAttention(config, dtype, device) };
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void It_is_trained_saved_loaded_and_what_is_generated_with_the_cache_is_what_the_full_pass_gives()
+    {
+        manual_seed(3);
+        CopyingData data = new(s_config, 4, 4, seed: 1);
+        using RetroModel model = new(s_config, layers: s_layers);
+        Tensor before = model.get_parameter("decoder.1.attn.q.weight")!.detach().clone();
+        List<double> losses = [];
+        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 60, WarmupSteps = 5, CheckpointFolder = _folder.Path }))
+        {
+            trainer.Run(data, new Reports<TrainingProgress>(step => losses.Add(step.Loss)));
+        }
+
+        Assert.True(losses.TakeLast(5).Average() < losses.Take(5).Average());
+        Assert.True((model.get_parameter("decoder.1.attn.q.weight")!.detach() - before).abs().max().item<float>() > 1e-3);
+        string[] own = [.. model.named_parameters().Select(pair => pair.name).Where(name => name.StartsWith("decoder.1.attn.", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+        Assert.Equal(["decoder.1.attn.k.weight", "decoder.1.attn.o.weight", "decoder.1.attn.q.weight", "decoder.1.attn.sharpness", "decoder.1.attn.v.weight"], own);
+
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
+        Assert.Contains("decoder.1.attn.sharpness", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        model.eval();
+        loaded.eval();
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        using (FinalizerGate.Close())
+        {
+            Tensor prompt = ModelCase.Tokens(s_config, 2, 9);
+            (Tensor neighbors, _) = ModelCase.Neighbors(s_config, 2, 9, 1);
+            Assert.True(ModelCase.BitEqual(model.call(prompt, neighbors, null), loaded.call(prompt, neighbors, null)));
+            Assert.Equal(GenerateByFullPass(model, prompt, neighbors), GenerateByCache(loaded, prompt, neighbors));
+        }
+    }
+
+    [Fact]
+    public void Rows_of_unlike_length_are_decoded_as_each_alone()
+    {
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = new(s_config, ScalarType.Float64, layers: s_layers);
+        ModelCase.Randomize(model);
+        model.eval();
+        using (FinalizerGate.Close())
+        {
+            int[] lengths = [3, 7];
+            Tensor tokens = ModelCase.Tokens(s_config, 2, 12);
+            using DecodingCache cache = model.NewCache(2, 4);
+            Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, 7), lengths);
+            for (int step = 0; step < 5; step++)
+            {
+                for (int row = 0; row < 2; row++)
+                {
+                    int length = lengths[row] + step;
+                    Tensor alone = model.call(tokens.narrow(0, row, 1).narrow(1, 0, length), null, null)[0, length - 1];
+                    Assert.InRange(ModelCase.Distance(logits[row], alone), 0, 1e-12);
+                }
+
+                logits = model.Step(cache, stack([tokens[0, lengths[0] + step], tokens[1, lengths[1] + step]]));
+            }
+        }
+    }
+
+    [Fact]
+    public void One_that_registers_nothing_and_overrides_nothing_says_what_is_missing()
+    {
+        using RetroModel model = new(s_config, layers: new() { SelfAttention = (_, _, _) => new NoAttention() });
+        using Tensor tokens = ModelCase.Tokens(s_config, 1, 4);
+        Assert.Contains(nameof(NoAttention), Assert.Throws<NotSupportedException>(() => model.call(tokens, null, null)).Message, StringComparison.Ordinal);
+    }
+
+    private static long[] GenerateByFullPass(RetroModel model, Tensor prompt, Tensor neighbors)
+    {
+        Tensor tokens = prompt;
+        for (int i = 0; i < 6; i++)
+        {
+            Tensor next = model.call(tokens, neighbors, null).select(1, tokens.shape[1] - 1).argmax(-1);
+            tokens = cat([tokens, next.unsqueeze(1)], 1);
+        }
+
+        return tokens.data<long>().ToArray();
+    }
+
+    private static long[] GenerateByCache(RetroModel model, Tensor prompt, Tensor neighbors)
+    {
+        using DecodingCache cache = model.NewCache((int)prompt.shape[0]);
+        Tensor tokens = prompt, logits = model.Prefill(cache, prompt, null, neighbors);
+        for (int i = 0; i < 6; i++)
+        {
+            Tensor next = logits.argmax(-1);
+            tokens = cat([tokens, next.unsqueeze(1)], 1);
+            logits = model.Step(cache, next);
+        }
+
+        return tokens.data<long>().ToArray();
+    }
+
+    private sealed class NoAttention : SelfAttention;
+
+    /// <summary>Attention by directions alone: queries and keys have length 1, times a sharpness that is learned (query-key normalization, arXiv 2010.04245).</summary>
+    private sealed class UnitSelfAttention : SelfAttention
+    {
+        private readonly Linear _q, _k, _v, _o;
+        private readonly Parameter _sharpness;
+        private readonly int _heads, _size;
+
+        public UnitSelfAttention(RetroConfig config, ScalarType dtype, Device? device)
+        {
+            (_heads, _size) = (config.Heads, config.HeadSize);
+            register_module("q", _q = nn.Linear(config.Width, _heads * _size, false, device, dtype));
+            register_module("k", _k = nn.Linear(config.Width, _heads * _size, false, device, dtype));
+            register_module("v", _v = nn.Linear(config.Width, _heads * _size, false, device, dtype));
+            register_module("o", _o = nn.Linear(_heads * _size, config.Width, false, device, dtype));
+            register_parameter("sharpness", _sharpness = new(full([_heads, 1, 1, 1], 8, dtype, device)));
+        }
+
+        public override Tensor Attend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            Tensor normed = nn.functional.normalize(x, dim: -1) * Math.Sqrt(x.shape[^1]);
+            Tensor q = Heads(_q.call(normed), unit: true) * _sharpness, k = Heads(_k.call(normed), unit: true), v = Heads(_v.call(normed), unit: false);
+            if (plan.QueryRotation is not null)
+            {
+                (q, k) = (plan.QueryRotation.Rotate(q), plan.KeyRotation!.Rotate(k));
+            }
+
+            if (cache is not null)
+            {
+                (k, v) = cache.Append(k, v, plan);
+            }
+
+            Tensor attended = nn.functional.scaled_dot_product_attention(q, k, v, plan.Mask!, 0, plan.IsCausal); // [H, B, A, S]
+            return _o.call(attended.permute(1, 2, 0, 3).reshape(x.shape[0], x.shape[1], -1)).MoveToOuterDisposeScope();
+        }
+
+        private Tensor Heads(Tensor x, bool unit)
+        {
+            Tensor heads = x.view(x.shape[0], x.shape[1], _heads, _size).permute(2, 0, 1, 3);
+            return unit ? nn.functional.normalize(heads, dim: -1) : heads;
+        }
+    }
+}
