@@ -26,7 +26,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         Dimensions = dimensions;
-        Identity = EmbeddingResults.Hash("hashing embedder 1", dimensions.ToString(CultureInfo.InvariantCulture));
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "hashing embedder 1", dimensions);
     }
 
     /// <inheritdoc/>
