@@ -29,6 +29,15 @@ internal static class EmbeddingResults
             cancellationToken);
     }
 
+    /// <summary>What an embedder gives of itself through <see cref="IEmbeddingGenerator"/>: its metadata, or itself.</summary>
+    public static object? Service(ITextEmbedder embedder, Type serviceType, object? serviceKey)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata(nameof(Retro), null, embedder.Identity, embedder.Dimensions)
+            : serviceType.IsInstanceOfType(embedder) ? embedder : null;
+    }
+
     /// <summary>Checks the room for the vectors.</summary>
     public static void RequireRoom(int texts, int dimensions, int room, string parameter)
     {
