@@ -4,7 +4,7 @@ namespace Retro.Corpora;
 internal abstract class DocumentReader(IReadOnlyList<string> files, string root, CorpusOptions options)
 {
     // A .NET string holds no more; a single document of this size is a corpus in one file.
-    private const long LongestFile = 1L << 29;
+    protected const int LongestDocument = 1 << 29;
 
     public abstract string Kind { get; }
 
@@ -61,9 +61,9 @@ internal abstract class DocumentReader(IReadOnlyList<string> files, string root,
         try
         {
             long length = new FileInfo(file).Length;
-            return length <= LongestFile
+            return length <= LongestDocument
                 ? File.ReadAllBytes(file)
-                : throw new CorpusException($"The file {file} is {length} bytes long, more than the {LongestFile} that one document may have. Split it into documents.");
+                : throw new CorpusException($"The file {file} is {length} bytes long, more than the {LongestDocument} that one document may have. Split it into documents.");
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -22,30 +22,11 @@ public sealed record HeldOutOptions
     /// <exception cref="RetroOptionsException">Every fault found.</exception>
     internal void Validate()
     {
-        List<string> faults = [];
-        if (Count is null && !(Fraction > 0 && Fraction < 1))
-        {
-            faults.Add($"Fraction is {Fraction}; it must lie between 0 and 1.");
-        }
-
-        if (Count < 1)
-        {
-            faults.Add($"Count is {Count}; it must be at least 1.");
-        }
-
-        if (!(Similarity > 0 && Similarity <= 1))
-        {
-            faults.Add($"Similarity is {Similarity}; it must lie above 0 and not above 1.");
-        }
-
-        if (GramWords < 1)
-        {
-            faults.Add($"GramWords is {GramWords}; it must be at least 1.");
-        }
-
-        if (faults.Count > 0)
-        {
-            throw new RetroOptionsException(nameof(HeldOutOptions), faults);
-        }
+        OptionFaults faults = new(nameof(HeldOutOptions));
+        faults.Require(Count is not null || (Fraction > 0 && Fraction < 1), Fraction, "a number between 0 and 1");
+        faults.Require(Count is null or >= 1, Count, "at least 1, or null");
+        faults.Require(Similarity > 0 && Similarity <= 1, Similarity, "a number above 0 and not above 1");
+        faults.Between(GramWords, 1);
+        faults.Throw();
     }
 }

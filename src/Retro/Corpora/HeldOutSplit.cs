@@ -130,13 +130,17 @@ public sealed class HeldOutSplit
         Dictionary<string, string> texts = new(StringComparer.Ordinal);
         heldOut.ForEach(document => texts.TryAdd(document.Text, document.Id));
         NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options.Similarity);
-        ParallelOptions parallel = new() { CancellationToken = cancellationToken };
         List<SimilarDocument> similar = [];
         long done = 0;
         foreach (Document[] block in documents.Chunk(BlockDocuments))
         {
             SimilarDocument?[] found = new SimilarDocument?[block.Length];
-            Parallel.For(0, block.Length, parallel, number =>
+            ParallelLoop.For(block.Length, Compare, cancellationToken: cancellationToken);
+            similar.AddRange(found.OfType<SimilarDocument>());
+            done += block.Length;
+            progress?.Report(new StageProgress("look for near-duplicates", done, count));
+
+            void Compare(int number)
             {
                 Document document = block[number];
                 if (ids.Contains(document.Id))
@@ -155,10 +159,7 @@ public sealed class HeldOutSplit
                 {
                     found[number] = new SimilarDocument(document.Id, heldOut[text].Id, similarity, Exact: false);
                 }
-            });
-            similar.AddRange(found.OfType<SimilarDocument>());
-            done += block.Length;
-            progress?.Report(new StageProgress("look for near-duplicates", done, count));
+            }
         }
 
         return similar;

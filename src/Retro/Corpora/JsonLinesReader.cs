@@ -7,15 +7,18 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
 {
     public override string Kind => "JSON lines";
 
+    /// <summary>Bytes that a line may have.</summary>
+    internal int LongestLine { get; init; } = LongestDocument;
+
     public override IEnumerable<Document> Documents()
     {
         foreach (string file in Files)
         {
             string name = NameOf(file);
-            using IEnumerator<(int Number, byte[] Bytes)> lines = Lines(file).GetEnumerator();
+            using IEnumerator<(int Number, byte[]? Bytes)> lines = Lines(file).GetEnumerator();
             while (MoveNext(lines, file))
             {
-                (int number, byte[] bytes) = lines.Current;
+                (int number, byte[]? bytes) = lines.Current;
                 if (Guarded(() => Parse(bytes, file, name, number)) is { } document && Checked(document) is { } kept)
                 {
                     yield return kept;
@@ -24,7 +27,7 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
         }
     }
 
-    private static bool MoveNext(IEnumerator<(int Number, byte[] Bytes)> lines, string file)
+    private static bool MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
     {
         try
         {
@@ -36,11 +39,13 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
         }
     }
 
-    private static IEnumerable<(int Number, byte[] Bytes)> Lines(string file)
+    // A line that is too long has no bytes.
+    private IEnumerable<(int Number, byte[]? Bytes)> Lines(string file)
     {
         using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
         byte[] buffer = new byte[1 << 16];
         using MemoryStream line = new();
+        bool tooLong = false;
         int number = 1;
         int read;
         while ((read = stream.Read(buffer)) > 0)
@@ -48,24 +53,39 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
             int begin = 0;
             while (buffer.AsSpan(begin, read - begin).IndexOf((byte)'\n') is >= 0 and int length)
             {
-                line.Write(buffer, begin, length);
-                yield return (number++, line.ToArray());
+                Add(begin, length);
+                yield return (number++, tooLong ? null : line.ToArray());
                 line.SetLength(0);
+                tooLong = false;
                 begin += length + 1;
             }
 
-            line.Write(buffer, begin, read - begin);
+            Add(begin, read - begin);
         }
 
-        if (line.Length > 0)
+        if (line.Length > 0 || tooLong)
         {
-            yield return (number, line.ToArray());
+            yield return (number, tooLong ? null : line.ToArray());
+        }
+
+        void Add(int begin, int length)
+        {
+            tooLong |= length > LongestLine - line.Length;
+            if (!tooLong)
+            {
+                line.Write(buffer, begin, length);
+            }
         }
     }
 
-    private static Document? Parse(byte[] bytes, string file, string name, int number)
+    private Document? Parse(byte[]? bytes, string file, string name, int number)
     {
         string where = $"Line {number} of {file}";
+        if (bytes is null)
+        {
+            throw new CorpusException($"{where} is longer than the {LongestLine} bytes that one document may have. Split it into documents, or skip what is broken (CorpusOptions.SkipBroken).");
+        }
+
         string json = Cleaning.DecodeUtf8(bytes, where);
         if (string.IsNullOrWhiteSpace(json))
         {

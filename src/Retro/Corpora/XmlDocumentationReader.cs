@@ -11,6 +11,9 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string root, CorpusOptions options) : DocumentReader(files, root, options)
 {
+    // Documentation nests a dozen deep; what reads the tree goes as deep as the tree.
+    private const int DeepestElement = 256;
+
     public override string Kind => ".NET XML documentation";
 
     public override IEnumerable<Document> Documents()
@@ -44,6 +47,7 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
         try
         {
+            RequireShallow(file, bytes);
             XmlReaderSettings settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
             using XmlReader reader = XmlReader.Create(stream, settings);
             if (reader.MoveToContent() != XmlNodeType.Element || reader.Name != "doc")
@@ -76,6 +80,18 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         }
 
         return types;
+    }
+
+    private static void RequireShallow(string file, byte[] bytes)
+    {
+        using XmlReader reader = XmlReader.Create(new MemoryStream(bytes, writable: false), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, CloseInput = true });
+        while (reader.Read())
+        {
+            if (reader.Depth > DeepestElement)
+            {
+                throw new CorpusException($"The file {file} nests elements deeper than {DeepestElement} at line {((IXmlLineInfo)reader).LineNumber}, which no documentation does. Correct it, or skip what is broken (CorpusOptions.SkipBroken).");
+            }
+        }
     }
 
     private static Document Render(string type, List<XElement> members, string source)

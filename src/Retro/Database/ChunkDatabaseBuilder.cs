@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -13,8 +12,6 @@ namespace Retro.Database;
 /// </summary>
 public static class ChunkDatabaseBuilder
 {
-    private const int BlockDocuments = 1 << 16;
-
     /// <summary>Builds a database, goes on with an unfinished one, or opens the one that is there if it was made of the same documents with the same settings.</summary>
     /// <param name="folder">The database's folder; created where it is missing.</param>
     /// <param name="documents">The documents, each with an id of its own; enumerated more than once, and the same each time.</param>
@@ -187,17 +184,7 @@ public static class ChunkDatabaseBuilder
     private static PreparedDocument[] Prepare(List<Document> documents, TokenizerFacts? tokenizer, ChunkDatabaseOptions options, CancellationToken cancellationToken)
     {
         PreparedDocument[] prepared = new PreparedDocument[documents.Count];
-        ParallelOptions parallel = new() { MaxDegreeOfParallelism = options.Threads == 0 ? Environment.ProcessorCount : options.Threads, CancellationToken = cancellationToken };
-        try
-        {
-            Parallel.For(0, documents.Count, parallel, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, options));
-        }
-        catch (AggregateException exception)
-        {
-            // One document's fault is as good as another's; a caller expects the fault itself.
-            ExceptionDispatchInfo.Throw(exception.Flatten().InnerExceptions[0]);
-        }
-
+        ParallelLoop.For(documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, options), options.Threads, cancellationToken);
         return prepared;
     }
 
@@ -321,80 +308,5 @@ public static class ChunkDatabaseBuilder
             Bytes = new FileInfo(path).Length,
             Sha256 = FileHash.Sha256(path, progress, cancellationToken),
         };
-    }
-
-    /// <summary>A document with what is made of it.</summary>
-    private sealed record PreparedDocument(Document Document, IReadOnlyList<string> Labels, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
-    {
-        public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, ChunkDatabaseOptions options)
-        {
-            byte[] text = Encoding.UTF8.GetBytes(document.Text);
-            byte[] contentHash = SHA256.HashData(text);
-            IReadOnlyList<string> labels = options.Labels?.Invoke(document) ?? [];
-
-            // The record's bytes bound each field by its length, so that no two documents have the same.
-            byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, labels, 0, text.Length, contentHash));
-            int[] ids = tokenizer?.Encode(document.Text) ?? [];
-            if (tokenizer is not null)
-            {
-                foreach (int id in ids)
-                {
-                    if ((uint)id >= (uint)tokenizer.VocabularySize)
-                    {
-                        throw new DatabaseException($"The tokenizer gave id {id} for document '{document.Id}', but its vocabulary has {tokenizer.VocabularySize}; its files do not fit each other.");
-                    }
-                }
-            }
-
-            return ids.Length <= int.MaxValue - 2
-                ? new PreparedDocument(document, labels, hash, contentHash, text.Length, ids)
-                : throw new DatabaseException($"Document '{document.Id}' has {ids.Length} tokens, but a document holds at most {int.MaxValue - 2}; split it.");
-        }
-    }
-
-    /// <summary>Gathers documents into blocks and finds ids that come twice.</summary>
-    private sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabaseOptions options) : IDisposable
-    {
-        private readonly IEnumerator<Document> _documents = documents.GetEnumerator();
-
-        // Hashes in place of the ids themselves keep millions of documents small.
-        private readonly HashSet<UInt128> _ids = [];
-
-        public long Count { get; private set; }
-
-        /// <summary>The next block: of a number of documents, or of about as much text as the options say.</summary>
-        public List<Document> Next(int? count)
-        {
-            List<Document> block = [];
-            long characters = 0;
-            while ((count is { } wanted ? block.Count < wanted : characters < options.BlockCharacters && block.Count < BlockDocuments) && _documents.MoveNext())
-            {
-                Document document = _documents.Current;
-                Enter(document);
-                block.Add(document);
-                characters += document.Text.Length;
-            }
-
-            Count += block.Count;
-            return block;
-        }
-
-        public void Dispose() => _documents.Dispose();
-
-        private void Enter(Document document)
-        {
-            if (document.Id.Length == 0)
-            {
-                throw new DatabaseException($"A document from {document.Location} has an empty id; every document needs an id of its own.");
-            }
-
-            Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-            SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
-            if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
-            {
-                string first = documents.First(other => other.Id == document.Id).Location;
-                throw new DatabaseException($"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own.");
-            }
-        }
     }
 }

@@ -30,30 +30,11 @@ public sealed record ChunkDatabaseOptions
     /// <exception cref="RetroOptionsException">Every fault found.</exception>
     internal void Validate()
     {
-        List<string> faults = [];
-        if (ChunkLength is < 1 or > 1 << 20)
-        {
-            faults.Add($"ChunkLength is {ChunkLength}; it must be from 1 to {1 << 20} (64 is usual).");
-        }
-
-        if (BlockCharacters < 1)
-        {
-            faults.Add($"BlockCharacters is {BlockCharacters}; it must be at least 1.");
-        }
-
-        if (Threads < 0)
-        {
-            faults.Add($"Threads is {Threads}; it must be 0 (one per processor) or more.");
-        }
-
-        if (string.IsNullOrWhiteSpace(Cleaning))
-        {
-            faults.Add("Cleaning is empty; name the cleaning, or leave it \"none\".");
-        }
-
-        if (faults.Count > 0)
-        {
-            throw new RetroOptionsException(nameof(ChunkDatabaseOptions), faults);
-        }
+        OptionFaults faults = new(nameof(ChunkDatabaseOptions));
+        faults.Between(ChunkLength, 1, 1 << 20);
+        faults.Between(BlockCharacters, 1);
+        faults.Require(Threads >= 0, Threads, "at least 0; 0 stands for one per processor");
+        faults.Require(!string.IsNullOrWhiteSpace(Cleaning), Cleaning, "the name of the cleaning, or \"none\"");
+        faults.Throw();
     }
 }

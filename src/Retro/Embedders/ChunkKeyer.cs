@@ -50,11 +50,11 @@ public sealed class ChunkKeyer
             }
 
             Dimensions = metadata.DefaultModelDimensions ?? Generate(["text"], CancellationToken.None)[0].Vector.Length;
-            identity = EmbeddingResults.Hash(
-                metadata.ProviderName ?? "", metadata.ProviderUri?.ToString() ?? "", metadata.DefaultModelId, Dimensions.ToString(CultureInfo.InvariantCulture));
+            identity = IdentityHash.Of(
+                IdentityHash.KeyEnd, metadata.ProviderName ?? "", metadata.ProviderUri?.ToString() ?? "", metadata.DefaultModelId, Dimensions.ToString(CultureInfo.InvariantCulture));
         }
 
-        Identity = EmbeddingResults.Hash("chunk key 1", tokenizer.Hash, identity);
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "chunk key 1", tokenizer.Hash, identity);
     }
 
     /// <summary>Length of a key.</summary>

@@ -1,11 +1,8 @@
-using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using Microsoft.Extensions.AI;
 
 namespace Retro.Embedders;
 
-/// <summary>What the embedders share: argument checks, the asynchronous form of the synchronous work, and identities.</summary>
+/// <summary>What the embedders share: argument checks and the asynchronous form of the synchronous work.</summary>
 internal static class EmbeddingResults
 {
     /// <summary>Runs the synchronous embedder on the thread pool.</summary>
@@ -32,6 +29,15 @@ internal static class EmbeddingResults
             cancellationToken);
     }
 
+    /// <summary>What an embedder gives of itself through <see cref="IEmbeddingGenerator"/>: its metadata, or itself.</summary>
+    public static object? Service(ITextEmbedder embedder, Type serviceType, object? serviceKey)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata(nameof(Retro), null, embedder.Identity, embedder.Dimensions)
+            : serviceType.IsInstanceOfType(embedder) ? embedder : null;
+    }
+
     /// <summary>Checks the room for the vectors.</summary>
     public static void RequireRoom(int texts, int dimensions, int room, string parameter)
     {
@@ -40,17 +46,5 @@ internal static class EmbeddingResults
             throw new ArgumentException(
                 $"{texts} vectors of {dimensions} dimensions need {(long)texts * dimensions} numbers, got room for {room}.", parameter);
         }
-    }
-
-    /// <summary>One hash of several parts, none of which can run into the next.</summary>
-    public static string Hash(params ReadOnlySpan<string> parts)
-    {
-        StringBuilder all = new();
-        foreach (string part in parts)
-        {
-            all.Append(CultureInfo.InvariantCulture, $"{part.Length}:{part}");
-        }
-
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(all.ToString())));
     }
 }

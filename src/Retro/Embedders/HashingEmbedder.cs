@@ -26,7 +26,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         Dimensions = dimensions;
-        Identity = EmbeddingResults.Hash("hashing embedder 1", dimensions.ToString(CultureInfo.InvariantCulture));
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "hashing embedder 1", dimensions);
     }
 
     /// <inheritdoc/>
@@ -53,13 +53,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
         => EmbeddingResults.Generate(this, values, options, cancellationToken);
 
     /// <inheritdoc/>
-    public object? GetService(Type serviceType, object? serviceKey = null)
-    {
-        ArgumentNullException.ThrowIfNull(serviceType);
-        return serviceKey is not null ? null
-            : serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata(nameof(Retro), null, Identity, Dimensions)
-            : serviceType.IsInstanceOfType(this) ? this : null;
-    }
+    public object? GetService(Type serviceType, object? serviceKey = null) => EmbeddingResults.Service(this, serviceType, serviceKey);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -115,13 +115,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         => EmbeddingResults.Generate(this, values, options, cancellationToken);
 
     /// <inheritdoc/>
-    public object? GetService(Type serviceType, object? serviceKey = null)
-    {
-        ArgumentNullException.ThrowIfNull(serviceType);
-        return serviceKey is not null ? null
-            : serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata(nameof(Retro), null, Identity, Dimensions)
-            : serviceType.IsInstanceOfType(this) ? this : null;
-    }
+    public object? GetService(Type serviceType, object? serviceKey = null) => EmbeddingResults.Service(this, serviceType, serviceKey);
 
     /// <summary>Frees the encoder's weights.</summary>
     public void Dispose() => Encoder.Dispose();

@@ -40,48 +40,29 @@ public sealed record TextEncoderConfig(
     /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
     public TextEncoderConfig Validate()
     {
-        List<string> faults = [];
-        void Positive(int value, string name)
-        {
-            if (value <= 0)
-            {
-                faults.Add($"{name} {value} has to be positive.");
-            }
-        }
-
-        Positive(VocabularySize, nameof(VocabularySize));
-        Positive(Width, nameof(Width));
-        Positive(Layers, nameof(Layers));
-        Positive(Heads, nameof(Heads));
-        Positive(FeedForwardSize, nameof(FeedForwardSize));
-        Positive(MaximumPositions, nameof(MaximumPositions));
-        Positive(TokenTypes, nameof(TokenTypes));
+        OptionFaults faults = new(nameof(TextEncoderConfig));
+        faults.Between(VocabularySize, 1);
+        faults.Between(Width, 1);
+        faults.Between(Layers, 1);
+        faults.Between(Heads, 1);
+        faults.Between(FeedForwardSize, 1);
+        faults.Between(MaximumPositions, 1);
+        faults.Between(TokenTypes, 1);
         if (Heads > 0 && Width % Heads != 0)
         {
             faults.Add($"Width {Width} does not divide by Heads {Heads}.");
         }
 
-        if (!(LayerNormEpsilon > 0) || !double.IsFinite(LayerNormEpsilon))
-        {
-            faults.Add($"LayerNormEpsilon {LayerNormEpsilon} has to be a positive number.");
-        }
-
+        faults.Positive(LayerNormEpsilon);
         if (MaximumLength < 3 || MaximumLength > MaximumPositions)
         {
             faults.Add($"MaximumLength {MaximumLength} has to lie between 3 (a token and its frame) and MaximumPositions {MaximumPositions}.");
         }
 
-        if (!Enum.IsDefined(Pooling))
-        {
-            faults.Add($"Pooling {Pooling} is not one of {string.Join(", ", Enum.GetNames<TextPooling>())}.");
-        }
-
-        if (!Enum.IsDefined(Activation))
-        {
-            faults.Add($"Activation {Activation} is not one of {string.Join(", ", Enum.GetNames<EncoderActivation>())}.");
-        }
-
-        return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(TextEncoderConfig), faults);
+        faults.Defined(Pooling);
+        faults.Defined(Activation);
+        faults.Throw();
+        return this;
     }
 
     /// <summary>Name and shape of every weight, without making any.</summary>

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -45,15 +42,5 @@ internal static class NeighborQueries
     }
 
     /// <summary>One text for everything that an answer depends on.</summary>
-    public static string Identity(params ReadOnlySpan<object?> parts)
-    {
-        StringBuilder text = new();
-        foreach (object? part in parts)
-        {
-            string value = Convert.ToString(part, CultureInfo.InvariantCulture) ?? "";
-            text.Append(CultureInfo.InvariantCulture, $"{value.Length}:{value};");
-        }
-
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
-    }
+    public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 }

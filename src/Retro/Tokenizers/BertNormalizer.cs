@@ -10,6 +10,15 @@ namespace Retro.Tokenizers;
 /// </summary>
 internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bool stripAccents, bool lowerCase) : Normalizer
 {
+    /// <summary>Whether letters are lower-cased.</summary>
+    public bool LowersCase => lowerCase;
+
+    /// <summary>Whether accents are stripped.</summary>
+    public bool StripsAccents => stripAccents;
+
+    /// <summary>Whether ideographs stand alone.</summary>
+    public bool SeparatesIdeographs => separateIdeographs;
+
     public override string Normalize(ReadOnlySpan<char> original) => Normalize(original.ToString());
 
     public override string Normalize(string original)

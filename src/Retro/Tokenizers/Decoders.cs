@@ -44,7 +44,7 @@ internal static class Decoders
                 return texts => texts.Select((text, i) => i == 0 && added && text.StartsWith(mark, StringComparison.Ordinal) ? text[mark.Length..] : text)
                     .Select(text => text.Replace(mark, " ", StringComparison.Ordinal)).ToList();
             default:
-                throw TokenizerJson.Unsupported("decoder", element);
+                throw TokenizerJson.Unsupported("decoder", element, "Sequence, ByteLevel, WordPiece, Replace, ByteFallback, Fuse, Strip and Metaspace");
         }
     }
 

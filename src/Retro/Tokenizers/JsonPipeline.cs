@@ -34,6 +34,9 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override int VocabularySize { get; }
 
+    /// <summary>The BERT normalizer among its steps; null where there is none.</summary>
+    public BertNormalizer? BertNormalizer { get; init; }
+
     public override string Kind => _model.Kind;
 
     public override int IdOf(string token) => _added.All.FirstOrDefault(added => added.Content == token)?.Id ?? _model.IdOf(token);

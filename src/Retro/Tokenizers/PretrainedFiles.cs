@@ -21,6 +21,7 @@ internal static class PretrainedFiles
 
         TextPipeline pipeline = tokenizer.Pipeline;
         TokenizerConfig config = TokenizerConfig.Read(files.FirstOrDefault(file => file.Name == WordPiece.ConfigurationFile).Content, Path.Combine(folder, WordPiece.ConfigurationFile));
+        RequireAgreement(folder, config, (pipeline as JsonPipeline)?.BertNormalizer);
         string[] candidates = config.EndToken is null ? Ends : [config.EndToken, .. Ends];
         int end = config.EndToken is { } named && pipeline.IdOf(named) is >= 0 and int own ? own
             : pipeline.EndId >= 0 ? pipeline.EndId
@@ -34,5 +35,28 @@ internal static class PretrainedFiles
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
             : null;
         return new RetroTokenizer(tokenizer, end, files, begin);
+    }
+
+    // transformers lets tokenizer_config.json win over tokenizer.json for BERT's normalizer, the library of the latter knows nothing of the former: the same folder would have two vocabularies' ids.
+    private static void RequireAgreement(string folder, TokenizerConfig config, BertNormalizer? normalizer)
+    {
+        if (normalizer is null)
+        {
+            return;
+        }
+
+        Require("do_lower_case", config.LowerCase, "lowercase", normalizer.LowersCase);
+        Require("strip_accents", config.StripAccents, "strip_accents", normalizer.StripsAccents);
+        Require("tokenize_chinese_chars", config.SeparateIdeographs, "handle_chinese_chars", normalizer.SeparatesIdeographs);
+
+        void Require(string key, bool? said, string counterpart, bool does)
+        {
+            if (said is { } value && value != does)
+            {
+                throw new CorpusException(
+                    $"The files of {folder} contradict each other: {WordPiece.ConfigurationFile} says \"{key}\" {(value ? "true" : "false")}, the normalizer of {TokenizerJson.FileName} \"{counterpart}\" "
+                    + $"{(does ? "true" : "false")}; supported is one value in both. Keep the one that the model was trained with.");
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
     {
         if (model.HasDenormalizer)
         {
-            throw new FormatException("it has a map for decoding, which is not supported");
+            throw new FormatException("it has a map for decoding (\"denormalizer_spec\"); supported is a model without");
         }
 
         _model = model;

@@ -167,6 +167,37 @@ public class CorpusTests
     }
 
     [Fact]
+    public void Xml_that_nests_without_end_is_refused_or_skipped()
+    {
+        using TemporaryFolder folder = new();
+        const int Deep = 200_000;
+        folder.File("a.xml", $"<doc><members><member name=\"T:A\"><summary>{string.Concat(Enumerable.Repeat("<b>", Deep))}x{string.Concat(Enumerable.Repeat("</b>", Deep))}</summary></member></members></doc>");
+        folder.File("b.xml", "<doc><members><member name=\"T:B\"><summary><para><list><item>y</item></list></para></summary></member></members></doc>");
+
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message;
+        Assert.Contains("a.xml", message, StringComparison.Ordinal);
+        Assert.Contains("nests elements deeper than 256", message, StringComparison.Ordinal);
+        Corpus corpus = Corpus.Open(folder.Path, new() { SkipBroken = true });
+        Assert.Equal("B", Assert.Single(corpus.Documents()).Id);
+        Assert.Equal(1, corpus.Skipped);
+    }
+
+    [Theory]
+    [InlineData("\n")]
+    [InlineData("")]
+    public void A_line_that_is_too_long_for_a_document_is_refused_or_skipped(string end)
+    {
+        using TemporaryFolder folder = new();
+        string good = "{\"text\": \"good\"}", file = folder.File("c.jsonl", $"{good}\n{{\"text\": \"{new string('x', 200_000)}\"}}\n{good}\n{new string('y', 70_000)}{end}");
+        JsonLinesReader strict = new([file], folder.Path, new()) { LongestLine = 60_000 }, lenient = new([file], folder.Path, new() { SkipBroken = true }) { LongestLine = 60_000 };
+
+        string message = Assert.Throws<CorpusException>(() => strict.Documents().ToList()).Message;
+        Assert.Contains($"Line 2 of {file} is longer than the 60000 bytes", message, StringComparison.Ordinal);
+        Assert.Equal(["c.jsonl:1", "c.jsonl:3"], lenient.Documents().Select(document => document.Id));
+        Assert.Equal(2, lenient.Skipped);
+    }
+
+    [Fact]
     public void Malformed_xml_is_refused_or_skipped()
     {
         using TemporaryFolder folder = new();

@@ -136,6 +136,15 @@ public sealed class HeldOutSplitTests
     }
 
     [Fact]
+    public void What_a_document_throws_comes_out_as_it_is()
+    {
+        Document[] documents = [new("a", "a", "one text", "a"), new("b", "b", "two texts", "b"), new("c", "c", null!, "c")];
+        HeldOutOptions options = Enumerable.Range(0, 50).Select(seed => new HeldOutOptions { Count = 1, Seed = seed }).First(options => HeldOutSplit.Create(documents[..2].Append(documents[2] with { Text = "three" }), options).IsHeldOut("a"));
+        Assert.IsNotType<AggregateException>(Record.Exception(() => HeldOutSplit.Create(documents, options)));
+        Assert.NotNull(Record.Exception(() => HeldOutSplit.Create(documents, options)));
+    }
+
+    [Fact]
     public void Splitting_can_be_canceled()
         => Assert.Throws<OperationCanceledException>(() => HeldOutSplit.Create(Documents(10), cancellationToken: new CancellationToken(canceled: true)));
 }

@@ -50,6 +50,50 @@ public class PretrainedTokenizerTests
         Assert.Contains(file, message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "BPE and WordPiece")]
+    [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
+    [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, " + Model + "}", "Isolated, or Removed")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "GPT-2, GPT-4, Llama 3")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}, " + Model + "}", "always, first or never")]
+    [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "BertProcessing, RobertaProcessing")]
+    [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "ByteFallback, Fuse")]
+    public void What_is_not_supported_is_refused_with_what_is(string json, string supported)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", json);
+
+        string message = Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message;
+        Assert.Contains("is not supported; supported is ", message, StringComparison.Ordinal);
+        Assert.Contains(supported, message[message.IndexOf("; supported is", StringComparison.Ordinal)..], StringComparison.Ordinal);
+    }
+
+    /// <summary>transformers takes the one, its tokenizer library the other: nobody knows which ids the model was trained with.</summary>
+    [Theory]
+    [InlineData("bert", "\"do_lower_case\": true", "\"do_lower_case\": false", "says \"do_lower_case\" false, the normalizer of tokenizer.json \"lowercase\" true")]
+    [InlineData("bert-cased-cls", "\"do_lower_case\": false", "\"do_lower_case\": true", "says \"do_lower_case\" true, the normalizer of tokenizer.json \"lowercase\" false")]
+    [InlineData("bert", "\"do_lower_case\": true", "\"strip_accents\": false", "says \"strip_accents\" false, the normalizer of tokenizer.json \"strip_accents\" true")]
+    [InlineData("bert", "\"do_lower_case\": true", "\"tokenize_chinese_chars\": false", "\"handle_chinese_chars\" true")]
+    [InlineData("bert", "\"do_lower_case\": true", "\"do_lower_case\": \"yes\"", "\"do_lower_case\" is \"yes\"; supported is true, false or null")]
+    public void A_configuration_that_contradicts_the_tokenizer_is_refused(string name, string said, string instead, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string source = Path.Combine(Fixtures.Own, "pretrained", name), config = File.ReadAllText(Path.Combine(source, "tokenizer_config.json"));
+        folder.File("tokenizer.json", File.ReadAllBytes(Path.Combine(source, "tokenizer.json")));
+        Assert.Contains(said, config, StringComparison.Ordinal);
+        folder.File("tokenizer_config.json", config);
+        RetroTokenizer agreeing = RetroTokenizer.Load(folder.Path);
+        folder.File("tokenizer_config.json", config.Replace(said, said.Replace("true", "null", StringComparison.Ordinal).Replace("false", "null", StringComparison.Ordinal), StringComparison.Ordinal));
+        Assert.Equal(agreeing.Encode("Ünï 日本"), RetroTokenizer.Load(folder.Path).Encode("Ünï 日本"));
+        folder.File("tokenizer_config.json", config.Replace(said, instead, StringComparison.Ordinal));
+
+        string message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.Contains(folder.Path, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_truncated_file_is_refused_wherever_it_is_cut()
     {

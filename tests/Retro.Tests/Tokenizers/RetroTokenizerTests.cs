@@ -100,6 +100,19 @@ public class RetroTokenizerTests
     }
 
     [Fact]
+    public void Loading_reports_and_can_be_canceled()
+    {
+        using TemporaryFolder folder = Trained();
+        List<StageProgress> reports = [];
+
+        RetroTokenizer.Load(folder.Path, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
+
+        Assert.Equal([new("load tokenizer", 0, 1), new("load tokenizer", 1, 1)], reports);
+        using CancellationTokenSource source = new();
+        Assert.Throws<OperationCanceledException>(() => RetroTokenizer.Load(folder.Path, new Reports<StageProgress>(_ => source.Cancel()), source.Token));
+    }
+
+    [Fact]
     public void A_folder_without_a_tokenizer_says_what_is_expected()
     {
         using TemporaryFolder folder = new();

@@ -1,0 +1,34 @@
+using System.Security.Cryptography;
+using System.Text;
+using Retro.Corpora;
+
+namespace Retro.Database;
+
+/// <summary>A document with what is made of it.</summary>
+internal sealed record PreparedDocument(Document Document, IReadOnlyList<string> Labels, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
+{
+    public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, ChunkDatabaseOptions options)
+    {
+        byte[] text = Encoding.UTF8.GetBytes(document.Text);
+        byte[] contentHash = SHA256.HashData(text);
+        IReadOnlyList<string> labels = options.Labels?.Invoke(document) ?? [];
+
+        // The record's bytes bound each field by its length, so that no two documents have the same.
+        byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, labels, 0, text.Length, contentHash));
+        int[] ids = tokenizer?.Encode(document.Text) ?? [];
+        if (tokenizer is not null)
+        {
+            foreach (int id in ids)
+            {
+                if ((uint)id >= (uint)tokenizer.VocabularySize)
+                {
+                    throw new DatabaseException($"The tokenizer gave id {id} for document '{document.Id}', but its vocabulary has {tokenizer.VocabularySize}; its files do not fit each other.");
+                }
+            }
+        }
+
+        return ids.Length <= int.MaxValue - 2
+            ? new PreparedDocument(document, labels, hash, contentHash, text.Length, ids)
+            : throw new DatabaseException($"Document '{document.Id}' has {ids.Length} tokens, but a document holds at most {int.MaxValue - 2}; split it.");
+    }
+}

@@ -1,0 +1,25 @@
+using System.Runtime.ExceptionServices;
+
+namespace Retro;
+
+/// <summary>A loop on all threads.</summary>
+internal static class ParallelLoop
+{
+    /// <summary>Runs a body for 0 to <paramref name="count"/> - 1. What one of the bodies throws comes out as it is: one fault is as good as another, and a caller expects the fault itself.</summary>
+    /// <param name="count">How often.</param>
+    /// <param name="body">Told the number; called by several threads at once.</param>
+    /// <param name="threads">Most threads; 0 for one per processor.</param>
+    /// <param name="cancellationToken">Stops between two numbers.</param>
+    /// <exception cref="OperationCanceledException">The work was canceled.</exception>
+    public static void For(int count, Action<int> body, int threads = 0, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellationToken }, body);
+        }
+        catch (AggregateException exception)
+        {
+            ExceptionDispatchInfo.Throw(exception.Flatten().InnerExceptions[0]);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using System.Text.Json;
+
+namespace Retro.Tokenizers;
+
+/// <content>From pieces to ids: <c>model</c>.</content>
+internal static partial class TokenizerJson
+{
+    private static IPieceModel ReadModel(JsonElement element, bool byteLevel, string? spaceMark)
+    {
+        Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
+        // The oldest files give no type.
+        string type = Part(element, "type")?.GetString() ?? (Part(element, "merges") is null ? "WordPiece" : "BPE");
+        if (type is not ("BPE" or "WordPiece"))
+        {
+            throw Unsupported("model", element, "BPE and WordPiece");
+        }
+
+        HashSet<int> ids = [];
+        foreach (JsonProperty entry in element.GetProperty("vocab").EnumerateObject())
+        {
+            int id = entry.Value.GetInt32();
+            if (id is < 0 or > HighestId || !ids.Add(id) || !vocabulary.TryAdd(entry.Name, id))
+            {
+                throw new FormatException($"its vocabulary gives the id {id} to \"{entry.Name}\", which is {(id < 0 ? "negative" : id > HighestId ? $"above {HighestId}" : "taken")}.");
+            }
+        }
+
+        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, byteLevel, spaceMark);
+    }
+
+    private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
+        => vocabulary.Values.FirstOrDefault(id => id >= vocabulary.Count, -1) is >= 0 and int high ? throw new FormatException($"its vocabulary of {vocabulary.Count} pieces has the id {high}.")
+            : new WordPieceModel(vocabulary, Text(element, "unk_token"), Part(element, "continuing_subword_prefix")?.GetString() ?? "##", Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
+
+    private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, bool byteLevel, string? spaceMark)
+    {
+        foreach (string affix in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
+        {
+            if (Part(element, affix)?.GetString() is { Length: > 0 } value)
+            {
+                throw new FormatException($"its BPE model has a \"{affix}\" of \"{value}\"; supported is none.");
+            }
+        }
+
+        if (Part(element, "dropout")?.GetDouble() is > 0)
+        {
+            throw new FormatException("its BPE model has a \"dropout\"; supported is none, or 0.");
+        }
+
+        return new BpeModel(vocabulary, element.GetProperty("merges").EnumerateArray().Select(ReadMerge).ToList(), new BpeSettings
+        {
+            ByteLevel = byteLevel,
+            ByteFallback = Flag(element, "byte_fallback", false),
+            Unknown = Part(element, "unk_token")?.GetString(),
+            FuseUnknown = Flag(element, "fuse_unk", false),
+            IgnoreMerges = Flag(element, "ignore_merges", false),
+            SpaceMark = spaceMark,
+        });
+    }
+
+    private static (string Left, string Right) ReadMerge(JsonElement merge)
+    {
+        string[] pair = merge.ValueKind == JsonValueKind.Array ? merge.EnumerateArray().Select(part => part.GetString() ?? "").ToArray() : (merge.GetString() ?? "").Split(' ');
+        return pair.Length == 2 && pair[0].Length > 0 && pair[1].Length > 0 ? (pair[0], pair[1]) : throw new FormatException($"its merge {merge.GetRawText()} is no pair.");
+    }
+}
