@@ -24,9 +24,10 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="seed">Chooses the documents.</param>
     /// <param name="skipBroken">Leave out what cannot be read, with a count.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
+    /// <param name="leastHeldOut">Documents to hold out at least, where the corpus has four times as many.</param>
     /// <returns>The documents.</returns>
     /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
-    public static SampleCorpus Read(string? path, long mostBytes, int seed, bool skipBroken, CancellationToken cancellationToken)
+    public static SampleCorpus Read(string? path, long mostBytes, int seed, bool skipBroken, CancellationToken cancellationToken, int leastHeldOut = 1)
     {
         Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, new CorpusOptions { SkipBroken = skipBroken });
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
@@ -35,7 +36,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             throw new CorpusException($"The corpus has {documents.Count} document(s) to use; one has to be held out and one to be trained on, and a hundred would be better. Cut the text into documents, or raise --megabytes.");
         }
 
-        HeldOutOptions options = new() { Count = Math.Max(1, (int)Math.Round(HeldOutShare * documents.Count)), Seed = seed };
+        HeldOutOptions options = new() { Count = Math.Max(Math.Max(1, Math.Min(leastHeldOut, documents.Count / 4)), (int)Math.Round(HeldOutShare * documents.Count)), Seed = seed };
         HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, options, progress, cancellationToken));
         SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
         AnsiConsole.MarkupLineInterpolated(

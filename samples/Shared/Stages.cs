@@ -21,8 +21,8 @@ internal static class Stages
             return true;
         });
 
-    /// <summary>Trains for a time and gives back what each step reported.</summary>
-    public static List<TrainingProgress> Train(string name, TimeSpan time, Action<IProgress<TrainingProgress>> work)
+    /// <summary>Trains for a time, or where there is none by steps, and gives back what each step reported.</summary>
+    public static List<TrainingProgress> Train(string name, TimeSpan? time, Action<IProgress<TrainingProgress>> work)
         => Show(name, bar =>
         {
             StepReports progress = new(name, time, bar);
@@ -103,14 +103,14 @@ internal static class Stages
     }
 
     /// <summary>Keeps each step; the bar counts tokens up to what the time will allow at the rate so far.</summary>
-    private sealed class StepReports(string name, TimeSpan time, IBar bar) : IProgress<TrainingProgress>
+    private sealed class StepReports(string name, TimeSpan? time, IBar bar) : IProgress<TrainingProgress>
     {
         public List<TrainingProgress> Steps { get; } = [];
 
         public void Report(TrainingProgress value)
         {
             Steps.Add(value);
-            bar.Show(string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"), value.Tokens, Math.Max(value.TokensPerSecond * time.TotalSeconds, value.Tokens));
+            bar.Show(string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"), value.Tokens, Math.Max(time is { } budget ? value.TokensPerSecond * budget.TotalSeconds : value.Tokens / value.Progress, value.Tokens));
         }
     }
 

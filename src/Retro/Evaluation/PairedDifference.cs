@@ -92,9 +92,9 @@ public sealed record PairedDifference(double Value, double Low, double High, int
         }
     }
 
-    /// <summary>Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (9 documents: too few for an interval)".</summary>
+    /// <summary>Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (no interval: 9 documents)" where there are too few for one.</summary>
     public override string ToString()
-        => !HasInterval ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % ({Documents} document{(Documents == 1 ? "" : "s")}: too few for an interval)")
+        => !HasInterval ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})")
             : IsNone ? $"none ({Interval()})"
             : Interval();
 

@@ -45,7 +45,7 @@ public sealed class EvaluationTableTests : IDisposable
     {
         static BitsPerByteResult Cut(BitsPerByteResult result) => result with { DocumentSums = new DocumentSums([.. result.DocumentSums.Bits.Take(9)], [.. result.DocumentSums.Bytes.Take(9)]) };
         string text = EvaluationTable.Of([.. new[] { Entry("closed book", 1), Entry("RETRO", 0.9) }.Select(entry => entry with { Results = [.. entry.Results.Select(Cut)] })]).ToMarkdown();
-        Assert.Contains("-10.0 % (9 documents: too few for an interval)", text, StringComparison.Ordinal);
+        Assert.Contains("-10.0 % (no interval: 9 documents)", text, StringComparison.Ordinal);
         Assert.Contains("9 held-out documents are too few for an interval, which needs 20", text, StringComparison.Ordinal);
         Assert.Contains("One seed", text, StringComparison.Ordinal);
     }

@@ -60,7 +60,7 @@ public sealed class PairedDifferenceTests
         DocumentSums better = baseline with { Bits = [.. baseline.Bits.Select(bits => 0.9 * bits)] };
         PairedDifference difference = PairedDifference.Of([better], [baseline]);
         Assert.Equal((19, false, false), (difference.Documents, difference.HasInterval, difference.IsNone));
-        Assert.Equal("-10.0 % (19 documents: too few for an interval)", difference.ToString());
+        Assert.Equal("-10.0 % (no interval: 19 documents)", difference.ToString());
     }
 
     [Fact]

@@ -1,0 +1,73 @@
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+
+namespace Samples;
+
+/// <summary>A model, and what its training took.</summary>
+internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time);
+
+/// <summary>
+/// Measures models as they have to be compared: a RETRO on, off and with random neighbors, beside its decoder alone ("closed book") and a rule without a trained weight that copies from the same
+/// neighbors. What is measured under one name, seed by seed, becomes one row.
+/// </summary>
+/// <param name="heldOut">The held-out documents.</param>
+/// <param name="database">What is retrieved from.</param>
+/// <param name="table">Neighbors of every held-out chunk.</param>
+/// <param name="random">Neighbors drawn at random.</param>
+/// <param name="rules">The copying rule, counted on the database, for some numbers of neighbors.</param>
+internal sealed class Comparison(ChunkDatabase heldOut, ChunkDatabase database, NeighborTable table, NeighborTable random, IReadOnlyList<PointerRule> rules)
+{
+    private readonly List<(string Name, string? TrainedWith, TrainedModel Trained, BitsPerByteResult Result)> _measured = [];
+
+    /// <summary>One entry for each name, in the order of their first measurements.</summary>
+    public IReadOnlyList<EvaluationEntry> Entries =>
+    [
+        .. _measured.GroupBy(one => one.Name).Select(group => new EvaluationEntry(group.Key, [.. group.Select(one => one.Result)])
+        {
+            TrainedWith = group.First().TrainedWith,
+            Steps = group.Average(one => one.Trained.Steps),
+            Time = TimeSpan.FromSeconds(group.Average(one => one.Trained.Time.TotalSeconds)),
+        }),
+    ];
+
+    /// <summary>Measures a decoder alone, and the copying rule on top of it.</summary>
+    /// <param name="name">The row's name; the rules' rows are named after it.</param>
+    /// <param name="trained">The decoder.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public void ClosedBook(string name, TrainedModel trained, BitsPerByteOptions options, CancellationToken cancellationToken)
+    {
+        DecoderReader reader = new(trained.Model, name);
+        Measure(reader, trained, null, null, options, cancellationToken);
+        foreach (PointerRule rule in rules)
+        {
+            Measure(new PointerReader(reader, rule), trained, null, table, options, cancellationToken);
+        }
+    }
+
+    /// <summary>Measures a RETRO with retrieval off, random and on.</summary>
+    /// <param name="name">The row's name.</param>
+    /// <param name="trained">The RETRO.</param>
+    /// <param name="trainedWith">The source of the neighbors that it was trained with.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public void Retro(string name, TrainedModel trained, string trainedWith, BitsPerByteOptions options, CancellationToken cancellationToken)
+    {
+        Measure(new DecoderReader(trained.Model, $"{name} off"), trained, trainedWith, null, options, cancellationToken);
+        Measure(new RetroReader(trained.Model, name: $"{name} random"), trained, trainedWith, random, options, cancellationToken);
+        Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
+    }
+
+    private void Measure(IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)
+    {
+        BitsPerByteResult result = Stages.Run(
+            $"measure {reader.Name}",
+            progress => BitsPerByte.Measure(reader, heldOut, neighbors, database, options, progress, cancellationToken));
+
+        // The model is disposed when its seed is done; the row needs its numbers alone.
+        _measured.Add((reader.Name, trainedWith, trained, result));
+    }
+}

@@ -1,0 +1,74 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Retro.Database;
+using Retro.Tests.Build;
+
+namespace Retro.Tests.Samples;
+
+/// <summary>samples/Evaluate as its users run it: a program of its own, from its command line to its report.</summary>
+public sealed partial class EvaluateTests : IDisposable
+{
+    private static readonly string s_program = Path.Combine(
+        Fixtures.Root, "samples", "Evaluate", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Evaluate.dll");
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
+    {
+        Random random = new(1);
+        string[] words = [.. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
+        for (int i = 0; i < 100; i++)
+        {
+            StringBuilder text = new();
+            for (int line = 0; line < 10; line++)
+            {
+                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
+            }
+
+            _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
+        }
+
+        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2", "--steps", "3", "--records"];
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
+        Assert.True(code == 0, output);
+        string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "evaluation.md"));
+        string[] readers =
+        [
+            "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
+            "closed book, equal time", "closed book, equal time + pointer rule, k = 2", "closed book, equal time + pointer rule, k = 8",
+            "RETRO off", "RETRO random", "RETRO",
+        ];
+        Assert.Equal(readers, Row().Matches(report[..report.IndexOf("## By overlap", StringComparison.Ordinal)]).Select(row => row.Groups[1].Value));
+        Assert.Contains("of 25 held-out documents", report, StringComparison.Ordinal);
+        Assert.Contains("Means over 2 seeds", report, StringComparison.Ordinal);
+        Assert.Contains("| RETRO | bm25, k = 2 | bm25 | 3 |", report, StringComparison.Ordinal);
+        Assert.Contains("| 100 % | 100.0 % |", report, StringComparison.Ordinal);
+        using (ChunkDatabase heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true))
+        {
+            Assert.Equal(heldOut.Documents.Sum(document => document.TokenCount - 1), File.ReadLines(Path.Combine(made, "tokens.jsonl")).Count());
+        }
+
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--resume"]);
+        Assert.True(code == 0, output);
+        Assert.Equal(Minutes().Replace(report, "$1"), Minutes().Replace(File.ReadAllText(Path.Combine(made, "evaluation.md")), "$1"));
+    }
+
+    [Fact]
+    public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
+    {
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, s_program, "--corpus", "nowhere");
+        Assert.Equal(1, code);
+        Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
+    }
+
+    // Names begin with a letter, which the head of a table's lines of dashes does not.
+    [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|", RegexOptions.Multiline)]
+    private static partial Regex Row();
+
+    // The fifth column.
+    [GeneratedRegex(@"^((?:\|[^|\n]*){4})\| \d+\.\d ", RegexOptions.Multiline)]
+    private static partial Regex Minutes();
+}
