@@ -24,14 +24,14 @@ internal sealed unsafe class Bm25Image : IDisposable
     private const int HashAt = 64;
     private static ReadOnlySpan<byte> Magic => "RETROBM1"u8;
 
-    private readonly MemoryImage memory;
+    private readonly MappedFile memory;
     private readonly long documents;
     private readonly long terms;
     private readonly long postings;
     private readonly long tokens;
     private readonly long[] sections;
 
-    private Bm25Image(MemoryImage memory, long documents, long terms, long postings, long tokens, Bm25Options options)
+    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, Bm25Options options)
     {
         this.memory = memory;
         this.documents = documents;
@@ -82,7 +82,7 @@ internal sealed unsafe class Bm25Image : IDisposable
         int[] list = [.. frequency.Keys];
         Array.Sort(list);
         long[] sections = Sections(count, list.Length, postings, tokens);
-        Bm25Image image = new(MemoryImage.Allocate(sections[^1]), count, list.Length, postings, tokens, options);
+        Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, options);
         try
         {
             image.Fill(list, frequency, termsOf, document => Report(document, count));
@@ -108,7 +108,7 @@ internal sealed unsafe class Bm25Image : IDisposable
 
     public static Bm25Image Open(string path, bool verify)
     {
-        MemoryImage memory = MemoryImage.Map(path);
+        MappedFile memory = MappedFile.Open(path);
         try
         {
             Bm25Image image = FromHeader(memory, path);
@@ -189,7 +189,7 @@ internal sealed unsafe class Bm25Image : IDisposable
         return sorted;
     }
 
-    private static Bm25Image FromHeader(MemoryImage memory, string path)
+    private static Bm25Image FromHeader(MappedFile memory, string path)
     {
         if (memory.Length < HeaderSize)
         {

@@ -17,18 +17,18 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private static ReadOnlySpan<byte> Magic => "RETROVX1"u8;
 
     /// <summary>The header's room and the vectors: allocated, or a mapped file, which is copied before a vector is added.</summary>
-    private MemoryImage memory;
+    private MappedFile memory;
     private long count;
     private bool mapped;
     private bool disposed;
 
     /// <summary>Makes an empty index.</summary>
     public ExactIndex(int dimensions, VectorMetric metric)
-        : this(dimensions, metric, MemoryImage.Allocate(HeaderSize), 0, mapped: false)
+        : this(dimensions, metric, MappedFile.Allocate(HeaderSize), 0, mapped: false)
     {
     }
 
-    private ExactIndex(int dimensions, VectorMetric metric, MemoryImage memory, long count, bool mapped)
+    private ExactIndex(int dimensions, VectorMetric metric, MappedFile memory, long count, bool mapped)
         : base(dimensions, metric)
     {
         this.memory = memory;
@@ -85,7 +85,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     /// <summary>Opens a file that <see cref="IsOne"/> has recognized.</summary>
     public static ExactIndex Read(string path, bool memoryMapped)
     {
-        MemoryImage image = MemoryImage.Map(path);
+        MappedFile image = MappedFile.Open(path);
         try
         {
             ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));
@@ -174,8 +174,6 @@ internal sealed unsafe class ExactIndex : VectorIndex
         {
             new ExactSearch(Vectors, this.count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
         }
-
-        GC.KeepAlive(this);
     }
 
     private protected override void ReadBack(long id, Span<float> vector)
@@ -203,7 +201,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     /// <summary>Moves the vectors into memory of their own with room for some.</summary>
     private void Reserve(long vectors)
     {
-        MemoryImage larger = MemoryImage.Allocate(checked(HeaderSize + vectors * RowBytes));
+        MappedFile larger = MappedFile.Allocate(checked(HeaderSize + vectors * RowBytes));
         Buffer.MemoryCopy(memory.Pointer, larger.Pointer, larger.Length, HeaderSize + count * RowBytes);
         memory.Dispose();
         memory = larger;

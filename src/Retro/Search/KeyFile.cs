@@ -10,9 +10,9 @@ internal sealed unsafe class KeyFile : IDisposable
     internal const string KeyerDetail = "keyer";
     internal const string DimensionsDetail = "dimensions";
 
-    private readonly MemoryImage memory;
+    private readonly MappedFile memory;
 
-    private KeyFile(MemoryImage memory, long count, int dimensions, string identity)
+    private KeyFile(MappedFile memory, long count, int dimensions, string identity)
     {
         this.memory = memory;
         Count = count;
@@ -45,7 +45,7 @@ internal sealed unsafe class KeyFile : IDisposable
             throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {SearchStages.KeysFile} were made: make them again.");
         }
 
-        MemoryImage memory = MemoryImage.Map(path);
+        MappedFile memory = MappedFile.Open(path);
         if (memory.Length / sizeof(float) / dimensions != database.ChunkCount || memory.Length % ((long)dimensions * sizeof(float)) != 0)
         {
             long length = memory.Length;

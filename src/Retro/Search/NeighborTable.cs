@@ -20,9 +20,9 @@ public sealed unsafe class NeighborTable : IDisposable
     private const int NameSize = 128;
     private const int BlockRows = 1024;
 
-    private readonly MemoryImage memory;
+    private readonly MappedFile memory;
 
-    private NeighborTable(MemoryImage memory, string path)
+    private NeighborTable(MappedFile memory, string path)
     {
         this.memory = memory;
         if (memory.Length < HeaderSize)
@@ -184,7 +184,7 @@ public sealed unsafe class NeighborTable : IDisposable
     public static NeighborTable Open(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        MemoryImage memory = MemoryImage.Map(path);
+        MappedFile memory = MappedFile.Open(path);
         try
         {
             return new(memory, path);
