@@ -27,6 +27,18 @@ public sealed record TrainingOptions
     /// <summary>Muon's learning rate at the end of the warm-up; it rises and falls as AdamW's does. Default 0.02.</summary>
     public double MuonLearningRate { get; init; } = 0.02;
 
+    /// <summary>
+    /// What part of the learning rate the retrieval branches take, chunked cross-attention and the encoder: a branch that has not learned to read yet adds noise to the decoder's states, the more the faster
+    /// it moves. Default 1; optimizers of TorchSharp have groups of their own for it.
+    /// </summary>
+    public double RetrievalRate { get; init; } = 1;
+
+    /// <summary>
+    /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step; retrieval is fitted onto it then. 0: they are read
+    /// from the first step on. Default 0.
+    /// </summary>
+    public double ClosedBook { get; init; }
+
     /// <summary>The optimizer.</summary>
     public RetroOptimizerOptions Optimizer { get; init; } = new();
 
@@ -77,6 +89,8 @@ public sealed record TrainingOptions
             FinalLearningRate,
             FormattableString.Invariant($"0 to {nameof(LearningRate)}, {LearningRate}"));
         faults.Positive(MuonLearningRate);
+        faults.Positive(RetrievalRate);
+        faults.Share(ClosedBook);
         faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
         faults.Between(Accumulation, 1);
         faults.Between(CheckpointEvery, 0);

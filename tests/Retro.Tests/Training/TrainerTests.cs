@@ -468,6 +468,80 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(3, trainer.StepsDone);
     }
 
+    [Theory]
+    [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.Muon)]
+    public void The_retrieval_branches_take_their_part_of_the_learning_rate(OptimizerKind kind)
+    {
+        TrainingOptions options = _options with { WarmupSteps = 0, Optimizer = new() { Kind = kind, WeightDecay = 0 } };
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, double> whole = Moved(options), part = Moved(options with { RetrievalRate = 0.25 });
+        Assert.All(whole.Keys, name =>
+        {
+            bool retrieval = name.Contains(".cca.", StringComparison.Ordinal) || name.StartsWith("encoder.", StringComparison.Ordinal);
+            Assert.Equal(retrieval ? 0.25 : 1, part[name] / whole[name], 1e-3);
+        });
+        Assert.Contains(whole.Keys, name => name.StartsWith("encoder.", StringComparison.Ordinal));
+
+        static Dictionary<string, double> Moved(TrainingOptions options)
+        {
+            using RetroModel model = Model(_config, ScalarType.Float64);
+            Dictionary<string, Tensor> before = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
+            using Trainer trainer = new(model, options);
+            using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+            trainer.Step([batch]);
+            return model.named_parameters().ToDictionary(pair => pair.name, pair => (pair.parameter.detach() - before[pair.name]).norm().item<double>());
+        }
+    }
+
+    [Fact]
+    public void The_decoder_can_learn_alone_first_and_retrieval_be_fitted_onto_it_then()
+    {
+        TrainingOptions options = _options with { Steps = 8, ClosedBook = 0.5 };
+        CopyingData data = new(_config, 2, 3, seed: 1);
+        using RetroModel model = Model(_config), alone = Model(_config);
+        Dictionary<string, double[]> start = Retrieval(model), half = [], decoder = [];
+        Run(new Trainer(model, options with { CheckpointFolder = Folder, CheckpointEvery = 3 }), data, done =>
+        {
+            if (done.Step == 3)
+            {
+                (half, decoder) = (Retrieval(model), Weights(model));
+            }
+
+            if (done.Step == 4)
+            {
+                // The checkpoint of the third step, which is written after its report.
+                Database.TestDatabases.Copy(Folder, Folder + "-half");
+            }
+        });
+
+        Assert.All(start.Keys, name => Assert.Equal(start[name], half[name]));
+        Assert.All(start.Keys.Where(name => name.EndsWith("cca.o.weight", StringComparison.Ordinal)), name => Assert.NotEqual(start[name], Retrieval(model)[name]));
+
+        // As the same decoder learns that is never given a neighbor.
+        using CancellationTokenSource cancel = new();
+        using Trainer plain = new(alone, options with { ClosedBook = 0 });
+        Assert.Throws<OperationCanceledException>(() => plain.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 1), new Reports<TrainingProgress>(done =>
+        {
+            if (done.Step == 3)
+            {
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        Dictionary<string, double[]> weights = Weights(alone);
+        Assert.All(weights.Keys, name => Assert.Equal(weights[name], decoder[name]));
+
+        using RetroModel other = Model(_config, seed: 9);
+        using Trainer resumed = new(other, options);
+        resumed.Load(Folder + "-half");
+        Assert.Equal(3, resumed.StepsDone);
+        Run(resumed, data);
+        AssertSameWeights(model, other);
+
+        static Dictionary<string, double[]> Retrieval(RetroModel model)
+            => Weights(model).Where(pair => pair.Key.Contains(".cca.", StringComparison.Ordinal) || pair.Key.StartsWith("encoder.", StringComparison.Ordinal)).ToDictionary();
+    }
+
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {
@@ -480,8 +554,10 @@ public sealed class TrainerTests : IDisposable
             TimeBudget = TimeSpan.Zero,
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
+            RetrievalRate = 0,
+            ClosedBook = 2,
         }).Validate());
-        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)
