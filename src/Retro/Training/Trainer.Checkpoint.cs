@@ -11,6 +11,9 @@ public sealed partial class Trainer
     /// <summary>The file from which a training goes on; beside the model's own files.</summary>
     public const string StateFile = "training.safetensors";
 
+    /// <summary>The folder, within that of the checkpoint, of the model with the lowest measure; to be loaded as any other.</summary>
+    public const string BestFolder = "best";
+
     private const string DescriptionFile = "training.json";
     private const string MetadataKey = "training";
     private const string ModelPrefix = "model/";
@@ -132,6 +135,8 @@ public sealed partial class Trainer
         _skippedInARow = state.SkippedInARow;
         _elapsedBefore = state.Elapsed;
         _dataIdentity = state.Data;
+        BestMeasure = state.BestMeasure;
+        _measuresSinceBest = state.MeasuresSinceBest;
     }
 
     private TrainingState State() => new()
@@ -147,6 +152,8 @@ public sealed partial class Trainer
         Options = TrainingState.Describe(Options),
         OptimizerSteps = _optimizer.StepCounts(),
         Optimizer = OptimizerName,
+        BestMeasure = BestMeasure,
+        MeasuresSinceBest = _measuresSinceBest,
     };
 
     private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
@@ -26,6 +27,7 @@ public sealed partial class Trainer : IDisposable
     private long _tokens;
     private long _tokensBefore;
     private int _skippedInARow;
+    private int _measuresSinceBest;
     private string? _dataIdentity;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -101,6 +103,15 @@ public sealed partial class Trainer : IDisposable
     /// <summary>The settings.</summary>
     public TrainingOptions Options { get; }
 
+    /// <summary>
+    /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every <see cref="TrainingOptions.MeasureEvery"/> steps and
+    /// at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Null: nothing is measured.
+    /// </summary>
+    public Func<RetroModel, double>? Measure { get; init; }
+
+    /// <summary>The lowest measure, over every run that was resumed; null before the first one.</summary>
+    public double? BestMeasure { get; private set; }
+
     /// <summary>Steps done.</summary>
     public long StepsDone { get; private set; }
 
@@ -160,7 +171,7 @@ public sealed partial class Trainer : IDisposable
         return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
     }
 
-    /// <summary>Trains until the steps or the time are used up; the next batches are prepared on another thread in the meantime.</summary>
+    /// <summary>Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in the meantime.</summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
@@ -183,7 +194,7 @@ public sealed partial class Trainer : IDisposable
         {
             next = Prepare(data, _batches, Progress);
             long lastSaved = StepsDone;
-            while (Progress < 1)
+            while (Progress < 1 && !(_measuresSinceBest >= Options.Patience))
             {
                 if (cancellationToken.IsCancellationRequested)
                 {
@@ -195,6 +206,7 @@ public sealed partial class Trainer : IDisposable
                 next = Prepare(data, _batches + batches.Length, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
                 TrainingProgress done = Step(batches);
                 _batches += batches.Length;
+                done = done with { Measure = MeasureIfDue() };
                 progress?.Report(done);
                 if (Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && Progress < 1)
                 {
@@ -216,6 +228,32 @@ public sealed partial class Trainer : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _optimizer.Dispose();
+
+    private double? MeasureIfDue()
+    {
+        if (Measure is null || !(Progress >= 1 || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)))
+        {
+            return null;
+        }
+
+        Model.eval();
+        double measure = Measure(Model);
+        Model.train();
+        if (measure < (BestMeasure ?? double.PositiveInfinity))
+        {
+            (BestMeasure, _measuresSinceBest) = (measure, 0);
+            if (Options.CheckpointFolder is { } folder)
+            {
+                Checkpoint.Save(Path.Combine(folder, BestFolder), Model);
+            }
+        }
+        else
+        {
+            _measuresSinceBest++;
+        }
+
+        return measure;
+    }
 
     private static RetroOptimizer MakeOptimizer(RetroModel model, TrainingOptions options)
     {

@@ -57,6 +57,12 @@ public sealed record TrainingOptions
     /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
     public long CheckpointEvery { get; init; }
 
+    /// <summary>Steps between two calls of <see cref="Trainer.Measure"/>; 0: at the end alone. Default 0.</summary>
+    public long MeasureEvery { get; init; }
+
+    /// <summary>Measures in a row that are no better than the best one, after which the training ends early; null: it never does. Default null.</summary>
+    public int? Patience { get; init; }
+
     /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>
     public int MaximumSkippedSteps { get; init; } = 10;
 
@@ -95,6 +101,8 @@ public sealed record TrainingOptions
         faults.Between(Accumulation, 1);
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
+        faults.Between(MeasureEvery, 0);
+        faults.Require(Patience is null or > 0, Patience, "at least 1");
         faults.Between(MaximumSkippedSteps, 1);
         Optimizer.Check(faults.Of(nameof(Optimizer)));
         faults.Throw();

@@ -556,8 +556,10 @@ public sealed class TrainerTests : IDisposable
             Dtype = ScalarType.Float16,
             RetrievalRate = 0,
             ClosedBook = 2,
+            MeasureEvery = -1,
+            Patience = 0,
         }).Validate());
-        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook", "MeasureEvery", "Patience"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)
