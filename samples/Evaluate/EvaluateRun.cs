@@ -36,7 +36,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         Directory.CreateDirectory(folder);
         string tokenizerFolder = Path.Combine(folder, "tokenizer");
         Stages.Run("train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, tokenizerFolder, progress, cancellationToken));
-        RetroTokenizer tokenizer = RetroTokenizer.Load(tokenizerFolder);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(tokenizerFolder, cancellationToken: cancellationToken);
         ChunkDatabaseOptions chunks = new() { StartOver = !options.Resume };
         using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
         using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
@@ -128,7 +128,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             });
             if (options.Resume && File.Exists(Path.Combine(folder, Trainer.StateFile)))
             {
-                trainer.Load(folder);
+                trainer.Load(folder, cancellationToken: cancellationToken);
             }
 
             Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));

@@ -468,6 +468,35 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(3, trainer.StepsDone);
     }
 
+    [Fact]
+    public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options);
+        List<StageProgress> saved = [], loaded = [];
+        trainer.Save(Folder, new Reports<StageProgress>(saved.Add));
+        byte[] state = File.ReadAllBytes(Path.Combine(Folder, Trainer.StateFile));
+        Dictionary<string, double[]> weights = Weights(model);
+        trainer.Load(Folder, new Reports<StageProgress>(loaded.Add));
+
+        Assert.Equal(2, saved.Count(told => told.Stage == "save weights" && told.Done == told.Total));
+        Assert.True(saved[0].Total > saved[^1].Total); // with the optimizer's memory, and the model alone
+        Assert.Equal(Enumerable.Range(0, loaded.Count).Select(done => new StageProgress("load weights", done, loaded.Count - 1)), loaded);
+
+        CancellationToken canceled = new(canceled: true);
+        using (no_grad())
+        {
+            model.get_parameter("embedding.weight")!.fill_(1);
+        }
+
+        Assert.Throws<OperationCanceledException>(() => trainer.Load(Folder, cancellationToken: canceled));
+        Assert.All(Weights(model)["embedding.weight"], value => Assert.Equal(1, value));
+        Assert.Throws<OperationCanceledException>(() => trainer.Save(Folder, cancellationToken: canceled));
+        Assert.Equal(state, File.ReadAllBytes(Path.Combine(Folder, Trainer.StateFile)));
+        trainer.Load(Folder);
+        Assert.Equal(weights["embedding.weight"], Weights(model)["embedding.weight"]);
+    }
+
     [Theory]
     [InlineData(OptimizerKind.AdamW)]
     [InlineData(OptimizerKind.Muon)]
