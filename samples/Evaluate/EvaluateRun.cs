@@ -128,7 +128,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             });
             if (options.Resume && File.Exists(Path.Combine(folder, Trainer.StateFile)))
             {
-                trainer.Load(folder);
+                trainer.Load(folder, cancellationToken: cancellationToken);
             }
 
             Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));
