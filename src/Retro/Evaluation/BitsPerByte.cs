@@ -19,7 +19,7 @@ public static class BitsPerByte
     /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
     /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
@@ -51,7 +51,7 @@ public static class BitsPerByte
     /// <param name="table">Neighbors of every held-out chunk; null for a reader that reads none.</param>
     /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
@@ -70,6 +70,11 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
         Check(reader, heldOut, table, retrieval, options);
+        if (retrieval is not null)
+        {
+            HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
+        }
+
         int chunkLength = heldOut.ChunkLength, stride = options.StrideFor(chunkLength);
 
         // Windows of one length stand side by side, so that little is computed for padding.
@@ -133,11 +138,6 @@ public static class BitsPerByte
         if (heldOut.Documents.Count == 0)
         {
             throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
-        }
-
-        if (retrieval is not null)
-        {
-            HeldOut.Require(heldOut, retrieval);
         }
 
         table?.RequireMatch(heldOut, retrieval!);

@@ -14,12 +14,14 @@ public static class HeldOut
     /// <summary>Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.</summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="retrieval">The database that is retrieved from.</param>
+    /// <param name="progress">Told the documents compared.</param>
+    /// <param name="cancellationToken">Ends it between two documents.</param>
     /// <exception cref="DatabaseException">A document is in both; the first are named.</exception>
-    public static void Require(ChunkDatabase heldOut, ChunkDatabase retrieval)
+    public static void Require(ChunkDatabase heldOut, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(retrieval);
-        SameDocuments same = new(heldOut, retrieval);
+        SameDocuments same = new(heldOut, retrieval, progress, cancellationToken);
         (DocumentEntry Entry, int There)[] both = [.. heldOut.Documents.SelectMany((entry, document) => same.Of(document).Take(1).Select(there => (entry, there)))];
         Refuse(heldOut, retrieval, "by their id or their text", [.. both.Select(pair => $"\"{pair.Entry.Id}\" (there \"{retrieval.Documents[pair.There].Id}\")")]);
     }
@@ -43,7 +45,7 @@ public static class HeldOut
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        Require(heldOut, retrieval);
+        Require(heldOut, retrieval, progress, cancellationToken);
         ArgumentNullException.ThrowIfNull(tokenizer);
         heldOut.RequireTokenizer(tokenizer);
         retrieval.RequireTokenizer(tokenizer);

@@ -166,6 +166,7 @@ public sealed class BitsPerByteTests : IDisposable
         BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
         List<StageProgress> told = [];
         BitsPerByteResult little = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
+        told.RemoveAll(report => report.Stage == "compare documents");
         Assert.Equal(expected.ChunkBits, little.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(told.Select(report => report.Done).Order(), told.Select(report => report.Done));
         Assert.Equal((0, expected.Tokens, expected.Tokens), (told[0].Done, told[^1].Done, told[^1].Total));
@@ -190,7 +191,7 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Contains("1 of 2", message, StringComparison.Ordinal);
         List<StageProgress> told = [];
         HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(told.Add));
-        Assert.Equal(2, told.Count);
+        Assert.Equal(2, told.Count(report => report.Stage != "compare documents"));
         Assert.Throws<DatabaseException>(() => HeldOut.Require(unseen, retrieval, tokenizer, new() { Similarity = 0.4 }));
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
