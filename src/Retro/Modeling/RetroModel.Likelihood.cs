@@ -5,7 +5,10 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
-    /// <summary>The log-likelihood of targets at some places, with the logits of few places at a time, since those of all places can take more memory than everything else.</summary>
+    /// <summary>
+    /// The log-likelihood of targets at some places, with the logits of few places at a time, since those of all places can take more memory than everything
+    /// else.
+    /// </summary>
     /// <param name="tokens">[B, T] of int64.</param>
     /// <param name="places">[N] of int64: places in the B·T tokens, row by row.</param>
     /// <param name="targets">[N] of int64: what follows there.</param>
@@ -19,7 +22,8 @@ public sealed partial class RetroModel
         CheckNeighbors(tokens, neighbors, valid);
         CheckIds(targets, nameof(targets));
         using DisposeScope scope = NewDisposeScope();
-        Tensor states = Decode(tokens, neighbors, valid, null, out _).reshape(-1, Config.Width).index_select(0, places); // [N, D]
+        (Tensor all, _) = Decode(tokens, neighbors, valid);
+        Tensor states = all.reshape(-1, Config.Width).index_select(0, places); // [N, D]
         long count = states.shape[0], slice = Math.Clamp(headBytes / sizeof(float) / Config.VocabularySize, 1, Math.Max(1, count));
         List<Tensor> likelihoods = [];
         for (long start = 0; start < count; start += slice)
