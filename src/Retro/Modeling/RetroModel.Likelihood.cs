@@ -19,7 +19,7 @@ public sealed partial class RetroModel
         CheckNeighbors(tokens, neighbors, valid);
         CheckIds(targets, nameof(targets));
         using DisposeScope scope = NewDisposeScope();
-        Tensor states = Decode(tokens, neighbors, valid, null, out _).reshape(-1, Config.Width).index_select(0, places); // [N, D]
+        Tensor states = Decode(tokens, neighbors, valid).States.reshape(-1, Config.Width).index_select(0, places); // [N, D]
         long count = states.shape[0], slice = Math.Clamp(headBytes / sizeof(float) / Config.VocabularySize, 1, Math.Max(1, count));
         List<Tensor> likelihoods = [];
         for (long start = 0; start < count; start += slice)
