@@ -36,10 +36,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             options.Output,
             options.Corpus is { } path ? Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) : "dotnet-documentation");
         Directory.CreateDirectory(folder);
-        string tokenizerFolder = Path.Combine(folder, "tokenizer");
-        Stages.Run(
-            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, tokenizerFolder, progress, cancellationToken));
-        RetroTokenizer tokenizer = RetroTokenizer.Load(tokenizerFolder, cancellationToken: cancellationToken);
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
         ChunkDatabaseOptions chunks = new() { StartOver = !options.Resume };
         using ChunkDatabase database = Stages.Run("cut chunks", progress =>
             ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
@@ -49,16 +47,13 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
         // --- neighbors ---
-        Stages.Run("index words", progress => SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken));
-        using Bm25Index words = SearchStages.OpenKeywordIndex(database);
-        KeywordNeighborSource keyword = new(database, words);
-        using NeighborTable neighbors = Stages.Run("find neighbors", progress =>
-            SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
-        using NeighborTable found = Stages.Run("find held-out neighbors", progress =>
-            SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable found = Stages.Run(
+            "find held-out neighbors", progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         using NeighborTable random = Stages.Run(
-            "draw random neighbors", progress => SearchStages.BuildNeighbors(
-                heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            "draw random neighbors", progress => NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         PointerRule[] rules = [.. new[] { 2, TableNeighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);

@@ -23,13 +23,13 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private bool disposed;
 
     /// <summary>Makes an empty index.</summary>
-    public ExactIndex(int dimensions, VectorMetric metric)
-        : this(dimensions, metric, MappedFile.Allocate(HeaderSize), 0, mapped: false)
+    public ExactIndex(int dimensions, VectorMetric metric, int threads)
+        : this(dimensions, metric, MappedFile.Allocate(HeaderSize), 0, mapped: false, threads)
     {
     }
 
-    private ExactIndex(int dimensions, VectorMetric metric, MappedFile memory, long count, bool mapped)
-        : base(dimensions, metric)
+    private ExactIndex(int dimensions, VectorMetric metric, MappedFile memory, long count, bool mapped, int threads)
+        : base(dimensions, metric, threads)
     {
         this.memory = memory;
         this.count = count;
@@ -51,19 +51,11 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override long ListCount => 0;
 
-    public override long ProbedLists
-    {
-        get => 0;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            throw NoLists();
-        }
-    }
+    public override long ProbedLists => 0;
 
     private protected override bool IsDisposed => disposed;
 
-    private float* Vectors => (float*)(memory.Pointer + HeaderSize);
+    private float* Vectors => (float*)(memory.Start + HeaderSize);
 
     private long RowBytes => (long)Dimensions * sizeof(float);
 
@@ -83,12 +75,12 @@ internal sealed unsafe class ExactIndex : VectorIndex
     }
 
     /// <summary>Opens a file that <see cref="IsOne"/> has recognized.</summary>
-    public static ExactIndex Read(string path, bool memoryMapped)
+    public static ExactIndex Read(string path, bool memoryMapped, int threads)
     {
-        MappedFile image = MappedFile.Open(path);
+        MappedFile image = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
         try
         {
-            ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));
+            ReadOnlySpan<byte> header = new(image.Start, (int)Math.Min(HeaderSize, image.Length));
             if (header.Length < HeaderSize)
             {
                 throw new DatabaseException($"The vector index {path} has {header.Length} bytes and its header alone takes {HeaderSize}: it was cut short; build it again.");
@@ -114,7 +106,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
                 throw new DatabaseException($"The vector index {path} should hold {count} vectors of {dimensions} numbers and has {room} bytes for them: it was cut short or changed; build it again.");
             }
 
-            ExactIndex index = new(dimensions, metric, image, count, mapped: true);
+            ExactIndex index = new(dimensions, metric, image, count, mapped: true, threads);
             if (!memoryMapped)
             {
                 index.Reserve(count);
@@ -129,34 +121,20 @@ internal sealed unsafe class ExactIndex : VectorIndex
         }
     }
 
-    internal override void Reset()
-    {
-        ObjectDisposedException.ThrowIf(disposed, this);
-        count = 0;
-    }
-
     public override void Dispose()
     {
         disposed = true;
         memory.Dispose();
     }
 
-    private protected override void Set(string name, double value)
-        => throw new FaissException($"Parameter {name} is one of FAISS's, and the exact managed index has none: leave it out.");
-
     private protected override void Set(string parameters)
         => throw new FaissException($"The parameters {parameters} are FAISS's, and the exact managed index has none: leave them out.");
 
     private protected override void TrainOn(long n, ReadOnlySpan<float> vectors) => ObjectDisposedException.ThrowIf(disposed, this);
 
-    private protected override void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    private protected override void Take(long n, ReadOnlySpan<float> vectors)
     {
         ObjectDisposedException.ThrowIf(disposed, this);
-        if (ids.Length > 0)
-        {
-            throw new InvalidOperationException("The exact managed index numbers its vectors on and takes no ids: add them without, or use FAISS's \"IDMap,Flat\".");
-        }
-
         if (mapped || memory.Length < HeaderSize + (count + n) * RowBytes)
         {
             Reserve(Math.Max(count + n, 2 * count));
@@ -166,7 +144,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         count += n;
     }
 
-    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
     {
         fixed (float* x = queries)
         fixed (long* found = ids)
@@ -175,9 +153,6 @@ internal sealed unsafe class ExactIndex : VectorIndex
             new ExactSearch(Vectors, this.count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
         }
     }
-
-    private protected override void ReadBack(long id, Span<float> vector)
-        => new ReadOnlySpan<float>(Vectors + id * Dimensions, Dimensions).CopyTo(vector);
 
     private protected override void Write(string path)
     {
@@ -194,7 +169,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         const int Block = 1 << 24;
         for (long start = HeaderSize; start < end; start += Block)
         {
-            file.Write(new ReadOnlySpan<byte>(memory.Pointer + start, (int)Math.Min(Block, end - start)));
+            file.Write(new ReadOnlySpan<byte>(memory.Start + start, (int)Math.Min(Block, end - start)));
         }
     }
 
@@ -202,7 +177,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private void Reserve(long vectors)
     {
         MappedFile larger = MappedFile.Allocate(checked(HeaderSize + vectors * RowBytes));
-        Buffer.MemoryCopy(memory.Pointer, larger.Pointer, larger.Length, HeaderSize + count * RowBytes);
+        Buffer.MemoryCopy(memory.Start, larger.Start, larger.Length, HeaderSize + count * RowBytes);
         memory.Dispose();
         memory = larger;
         mapped = false;
