@@ -70,7 +70,7 @@ internal sealed unsafe partial class Bm25Image
 
     private void Fill(int[] list, Dictionary<int, int> frequency, TermsOf termsOf, Action<int> report)
     {
-        list.CopyTo(new Span<int>(memory.Start + sections[0], list.Length));
+        list.CopyTo(new Span<int>(memory.Pointer + sections[0], list.Length));
         Dictionary<int, int> rankOf = new(list.Length);
         long[] next = new long[list.Length];
         long at = 0;
@@ -83,10 +83,10 @@ internal sealed unsafe partial class Bm25Image
         }
 
         PostingsAt[list.Length] = at;
-        int* tokenRanks = (int*)(memory.Start + sections[3]);
-        int* posted = (int*)(memory.Start + sections[4]);
-        byte* impacts = memory.Start + sections[5];
-        byte* peaks = memory.Start + sections[6];
+        int* tokenRanks = (int*)(memory.Pointer + sections[3]);
+        int* posted = (int*)(memory.Pointer + sections[4]);
+        byte* impacts = memory.Pointer + sections[5];
+        byte* peaks = memory.Pointer + sections[6];
         long token = 0;
         int[] buffer = [];
         for (int document = 0; document < Documents; document++)
@@ -120,7 +120,7 @@ internal sealed unsafe partial class Bm25Image
 
     private void WriteHeader()
     {
-        Span<byte> header = new(memory.Start, HeaderSize);
+        Span<byte> header = new(memory.Pointer, HeaderSize);
         Magic.CopyTo(header);
         BinaryPrimitives.WriteInt64LittleEndian(header[8..], Version);
         BinaryPrimitives.WriteInt64LittleEndian(header[16..], documents);

@@ -53,11 +53,11 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public int Terms => (int)terms;
 
-    private ReadOnlySpan<int> TermList => new(memory.Start + sections[0], Terms);
+    private ReadOnlySpan<int> TermList => new(memory.Pointer + sections[0], Terms);
 
-    private long* PostingsAt => (long*)(memory.Start + sections[1]);
+    private long* PostingsAt => (long*)(memory.Pointer + sections[1]);
 
-    private long* TokensAt => (long*)(memory.Start + sections[2]);
+    private long* TokensAt => (long*)(memory.Pointer + sections[2]);
 
     public static Bm25Image Open(string path, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
@@ -70,7 +70,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             if (verify)
             {
                 image.Hash(hash, progress, cancellationToken);
-                if (!hash.SequenceEqual(new ReadOnlySpan<byte>(memory.Start + HashAt, hash.Length)))
+                if (!hash.SequenceEqual(new ReadOnlySpan<byte>(memory.Pointer + HashAt, hash.Length)))
                 {
                     throw Damaged(path, "its checksum does not match its content");
                 }
@@ -98,17 +98,17 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     }
 
     /// <summary>The documents that hold a term, ascending.</summary>
-    public ReadOnlySpan<int> PostingsOf(int rank) => new(memory.Start + sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
+    public ReadOnlySpan<int> PostingsOf(int rank) => new(memory.Pointer + sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
 
     /// <summary>Beside <see cref="PostingsOf"/>: in 255ths, how much of the term's weight it adds at most.</summary>
-    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(memory.Start + sections[5] + PostingsAt[rank], DocumentFrequency(rank));
+    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(memory.Pointer + sections[5] + PostingsAt[rank], DocumentFrequency(rank));
 
     /// <summary>The greatest of <see cref="ImpactsOf"/>.</summary>
-    public byte PeakOf(int rank) => memory.Start[sections[6] + rank];
+    public byte PeakOf(int rank) => memory.Pointer[sections[6] + rank];
 
     /// <summary>The ranks of a document's terms, ascending, repeated as they occur.</summary>
     public ReadOnlySpan<int> TokensOf(int document)
-        => new(memory.Start + sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
+        => new(memory.Pointer + sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
     /// <summary>k1 · (1 - b + b · length / mean length).</summary>
     public double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
@@ -136,7 +136,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             throw Damaged(path, $"it has {memory.Length} bytes and its header alone takes {HeaderSize}");
         }
 
-        ReadOnlySpan<byte> header = new(memory.Start, HeaderSize);
+        ReadOnlySpan<byte> header = new(memory.Pointer, HeaderSize);
         if (!header.StartsWith(Magic))
         {
             throw new DatabaseException($"The file {path} is no keyword index: build it again.");

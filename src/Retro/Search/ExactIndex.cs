@@ -55,7 +55,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     private protected override bool IsDisposed => disposed;
 
-    private float* Vectors => (float*)(memory.Start + HeaderSize);
+    private float* Vectors => (float*)(memory.Pointer + HeaderSize);
 
     private long RowBytes => (long)Dimensions * sizeof(float);
 
@@ -80,7 +80,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         MappedFile image = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
         try
         {
-            ReadOnlySpan<byte> header = new(image.Start, (int)Math.Min(HeaderSize, image.Length));
+            ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));
             if (header.Length < HeaderSize)
             {
                 throw new DatabaseException($"The vector index {path} has {header.Length} bytes and its header alone takes {HeaderSize}: it was cut short; build it again.");
@@ -169,7 +169,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         const int Block = 1 << 24;
         for (long start = HeaderSize; start < end; start += Block)
         {
-            file.Write(new ReadOnlySpan<byte>(memory.Start + start, (int)Math.Min(Block, end - start)));
+            file.Write(new ReadOnlySpan<byte>(memory.Pointer + start, (int)Math.Min(Block, end - start)));
         }
     }
 
@@ -177,7 +177,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private void Reserve(long vectors)
     {
         MappedFile larger = MappedFile.Allocate(checked(HeaderSize + vectors * RowBytes));
-        Buffer.MemoryCopy(memory.Start, larger.Start, larger.Length, HeaderSize + count * RowBytes);
+        Buffer.MemoryCopy(memory.Pointer, larger.Pointer, larger.Length, HeaderSize + count * RowBytes);
         memory.Dispose();
         memory = larger;
         mapped = false;

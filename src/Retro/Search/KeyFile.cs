@@ -79,7 +79,7 @@ internal sealed unsafe class KeyFile : IDisposable
             throw new ArgumentOutOfRangeException(nameof(first), first, $"There are keys of the chunks 0 to {Count - 1}, and {count} from {first} on are asked for.");
         }
 
-        return new ReadOnlySpan<float>((float*)memory.Start + first * Dimensions, checked(count * Dimensions));
+        return new ReadOnlySpan<float>((float*)memory.Pointer + first * Dimensions, checked(count * Dimensions));
     }
 
     /// <inheritdoc/>

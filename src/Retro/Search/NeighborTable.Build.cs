@@ -132,7 +132,7 @@ public sealed unsafe partial class NeighborTable
         try
         {
             NeighborTable table = Open(path, progress, cancellationToken);
-            if (new ReadOnlySpan<byte>(table._memory.Start, NeighborTableHeader.HashAt).SequenceEqual(header[..NeighborTableHeader.HashAt]))
+            if (new ReadOnlySpan<byte>(table._memory.Pointer, NeighborTableHeader.HashAt).SequenceEqual(header[..NeighborTableHeader.HashAt]))
             {
                 return table;
             }

@@ -22,7 +22,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
             throw Damaged(path, $"it has {memory.Length} bytes and its header alone takes {NeighborTableHeader.Size}");
         }
 
-        _header = NeighborTableHeader.Read(new(memory.Start, NeighborTableHeader.Size), memory.Length, path);
+        _header = NeighborTableHeader.Read(new(memory.Pointer, NeighborTableHeader.Size), memory.Length, path);
         Check(path, progress, cancellationToken);
     }
 
@@ -99,7 +99,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
             throw new ArgumentOutOfRangeException(nameof(chunk), chunk, $"The table has rows for the chunks 0 to {Rows - 1}.");
         }
 
-        return new((long*)(_memory.Start + NeighborTableHeader.Size) + chunk * Count, Count);
+        return new((long*)(_memory.Pointer + NeighborTableHeader.Size) + chunk * Count, Count);
     }
 
     /// <inheritdoc/>
@@ -142,7 +142,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
         const long Block = 1 << 21; // numbers
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         _memory.AppendTo(sha, 0, NeighborTableHeader.HashAt);
-        long* numbers = (long*)(_memory.Start + NeighborTableHeader.Size);
+        long* numbers = (long*)(_memory.Pointer + NeighborTableHeader.Size);
         for (long first = 0, total = Rows * Count; first < total; first += Block)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -160,7 +160,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
 
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         sha.GetHashAndReset(hash);
-        if (!hash.SequenceEqual(new ReadOnlySpan<byte>(_memory.Start + NeighborTableHeader.HashAt, hash.Length)))
+        if (!hash.SequenceEqual(new ReadOnlySpan<byte>(_memory.Pointer + NeighborTableHeader.HashAt, hash.Length)))
         {
             throw Damaged(path, "its checksum does not match its content");
         }
