@@ -20,7 +20,7 @@ internal sealed class PointerMatch
     }
 
     /// <summary>The longest run of last tokens that ends anywhere in the neighbors, at most <see cref="PointerRule.LongestRun"/>.</summary>
-    public int Longest => _runs.AsSpan().ContainsAnyExcept(0) ? _runs.Max() : 0;
+    public int Longest => _runs.Max();
 
     /// <summary>Takes other neighbors.</summary>
     /// <param name="tokens">[K, R].</param>

@@ -44,6 +44,20 @@ public sealed class ModelReaderTests
     }
 
     [Fact]
+    public void The_rule_stands_on_a_retro_that_reads_fewer_neighbors_and_without_mass_it_is_that_retro()
+    {
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        ReadingBatch batch = Batch();
+        RetroReader retro = new(model);
+        PointerReader none = new(retro, new PointerRule(3, M, 2 * M, new double[PointerRule.LongestRun]));
+        PointerReader some = new(retro, new PointerRule(3, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)]));
+        Assert.Equal(("RETRO + pointer rule, k = 3", 3), (none.Name, none.Neighbors));
+        Assert.Equal(retro.LogLikelihoods(batch), none.LogLikelihoods(batch));
+        Assert.NotEqual(retro.LogLikelihoods(batch), some.LogLikelihoods(batch));
+        Assert.All(none.LogLikelihoods(batch).Zip(some.LogLikelihoods(batch)), pair => Assert.True(pair.Second >= pair.First + Math.Log(1 - 0.95 * 0.5) - 1e-12));
+    }
+
+    [Fact]
     public void A_head_in_slices_gives_what_the_whole_head_gives()
     {
         manual_seed(1);
