@@ -10,4 +10,5 @@ namespace Evaluate;
 /// <param name="Resume">Whether to take what a former run in the same folder has trained.</param>
 /// <param name="Records">Whether to write what each token costs each reader.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
-internal sealed record EvaluateOptions(string? Corpus, string Output, long MostBytes, int Seeds, int Steps, TimeSpan? Time, bool Resume, bool Records, bool SkipBroken);
+internal sealed record EvaluateOptions(
+    string? Corpus, string Output, long MostBytes, int Seeds, int Steps, TimeSpan? Time, bool Resume, bool Records, bool SkipBroken);

@@ -32,47 +32,58 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     {
         // --- text and databases; the split is the same for every seed, so that trainings differ and not what they are measured on ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
-        string folder = Path.Combine(options.Output, options.Corpus is { } path ? Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) : "dotnet-documentation");
+        string folder = Path.Combine(
+            options.Output,
+            options.Corpus is { } path ? Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) : "dotnet-documentation");
         Directory.CreateDirectory(folder);
-        string tokenizerFolder = Path.Combine(folder, "tokenizer");
-        Stages.Run("train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, tokenizerFolder, progress, cancellationToken));
-        RetroTokenizer tokenizer = RetroTokenizer.Load(tokenizerFolder);
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
         ChunkDatabaseOptions chunks = new() { StartOver = !options.Resume };
-        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
-        Stages.Run("look for held-out documents in the database", progress => HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+        using ChunkDatabase database = Stages.Run("cut chunks", progress =>
+            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
+        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress =>
+            ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
+        Stages.Run("look for held-out documents in the database", progress =>
+            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
         // --- neighbors ---
-        Stages.Run("index words", progress => SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken));
-        using Bm25Index words = SearchStages.OpenKeywordIndex(database);
-        KeywordNeighborSource keyword = new(database, words);
-        using NeighborTable neighbors = Stages.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
-        using NeighborTable found = Stages.Run("find held-out neighbors", progress => SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable found = Stages.Run(
+            "find held-out neighbors", progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         using NeighborTable random = Stages.Run(
-            "draw random neighbors", progress => SearchStages.BuildNeighbors(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            "draw random neighbors", progress => NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         PointerRule[] rules = [.. new[] { 2, TableNeighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+        double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
-            progress => LeakageCurve.Compute(heldOut, found, database, LeakageCurve.ChunkBytes(heldOut, tokenizer), TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+            progress => LeakageCurve.Compute(heldOut, found, database, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
 
         // --- training and measurement, seed by seed ---
         RetrievalConfig retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } };
-        RetroConfig retro = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval }, decoder = retro with { Retrieval = null };
+        RetroConfig retro = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
+        RetroConfig decoder = retro with { Retrieval = null };
         Comparison comparison = new(heldOut, database, found, random, rules);
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
             BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == 1 };
             string models = Path.Combine(folder, "models", $"{seed}");
-            WindowSamplerOptions windows = new() { WindowLength = WindowTokens, BatchSize = 1, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength };
-            WindowSampler reading = new(database, windows with { Planting = new PlantingSchedule() }, neighbors), alone = new(database, windows with { Neighbors = 0 });
+            WindowSamplerOptions windows = new()
+            {
+                WindowLength = WindowTokens, BatchSize = 1, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
+            };
+            WindowSampler reading = new(database, windows with { Planting = new PlantingSchedule() }, neighbors);
+            WindowSampler alone = new(database, windows with { Neighbors = 0 });
 
             // The RETRO first: what it takes is what its decoder is given, once in steps and once in time.
             TrainedModel trained = Train(Retrieving, retro, reading, seed, options.Steps, options.Time, Path.Combine(models, "retro"), cancellationToken);
             using RetroModel trainedModel = trained.Model;
             TrainedModel bySteps = Train(ClosedBook, decoder, alone, seed, (int)trained.Steps, null, Path.Combine(models, "closed-book"), cancellationToken);
             using RetroModel byStepsModel = bySteps.Model;
-            TrainedModel byTime = Train(EqualTime, decoder, alone, seed, options.Steps, trained.Time, Path.Combine(models, "closed-book-equal-time"), cancellationToken);
+            TrainedModel byTime = Train(
+                EqualTime, decoder, alone, seed, options.Steps, trained.Time, Path.Combine(models, "closed-book-equal-time"), cancellationToken);
             using RetroModel byTimeModel = byTime.Model;
             comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
             comparison.ClosedBook(EqualTime, byTime, measure, cancellationToken);
@@ -81,17 +92,20 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
         // --- report ---
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-        string copier = entries.Single(entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
+        string copier = entries.Single(
+            entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
         EvaluationEntry[] main = [.. entries.Where(entry => entry.Reader is ClosedBook or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
         string report = string.Create(CultureInfo.InvariantCulture, $"""
             # What reading from a database is worth
 
-            {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from; {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
+            {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
+            {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
 
             {EvaluationTable.Of(entries, [ClosedBook, EqualTime, copier]).ToMarkdown()}
             ## By overlap with the neighbors
 
-            Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors; differences to {ClosedBook}.
+            Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;
+            differences to {ClosedBook}.
 
             {LeakageTable.Of(curve, main).ToMarkdown()}
             """);
@@ -104,14 +118,21 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         {
             string lines = Path.Combine(folder, "tokens.jsonl");
             Stages.Run("write token records", progress => TokenRecords.Write(
-                lines, heldOut, main.ToDictionary(entry => entry.Reader, entry => entry.Results[0]), found, database, progress: progress, cancellationToken: cancellationToken));
+                lines,
+                heldOut,
+                main.ToDictionary(entry => entry.Reader, entry => entry.Results[0]),
+                found,
+                database,
+                progress: progress,
+                cancellationToken: cancellationToken));
             AnsiConsole.Write(new Text($"Token records: {Path.GetFullPath(lines)}\n"));
         }
 
         return Task.CompletedTask;
     }
 
-    private TrainedModel Train(string name, RetroConfig config, WindowSampler windows, int seed, int steps, TimeSpan? time, string folder, CancellationToken cancellationToken)
+    private TrainedModel Train(
+        string name, RetroConfig config, WindowSampler windows, int seed, int steps, TimeSpan? time, string folder, CancellationToken cancellationToken)
     {
         TorchSharp.torch.manual_seed(seed);
         RetroModel model = new(config);
@@ -128,7 +149,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             });
             if (options.Resume && File.Exists(Path.Combine(folder, Trainer.StateFile)))
             {
-                trainer.Load(folder);
+                trainer.Load(folder, cancellationToken: cancellationToken);
             }
 
             Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));

@@ -2,16 +2,34 @@ using System.CommandLine;
 using Evaluate;
 using Samples;
 
-Option<string?> corpus = new("--corpus") { Description = "A folder of .txt/.md files, a .jsonl file, or a folder of .NET XML documentation. Default: the documentation of the .NET reference packs." };
-Option<string> output = new("--output") { Description = "Folder for the databases, the models and the report.", DefaultValueFactory = _ => Path.Combine("artifacts", "evaluate") };
-Option<double> megabytes = Sample.Number("--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", byDefault: 6, least: 0.001, most: 100_000);
+Option<string?> corpus = new("--corpus")
+{
+    Description = "A folder of .txt/.md files, a .jsonl file, or a folder of .NET XML documentation. Default: the documentation of the .NET reference packs.",
+};
+Option<string> output = new("--output")
+{
+    Description = "Folder for the databases, the models and the report.",
+    DefaultValueFactory = _ => Path.Combine("artifacts", "evaluate"),
+};
+Option<double> megabytes = Sample.Number(
+    "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", byDefault: 6, least: 0.001, most: 100_000);
 Option<double> seeds = Sample.Number("--seeds", "How many times everything is trained, each time with another seed.", byDefault: 3, least: 1, most: 100);
 Option<double> steps = Sample.Number("--steps", "Steps of each training, of two windows of 512 tokens.", byDefault: 600, least: 1, most: 1e9);
-Option<double> minutes = Sample.Number("--minutes", "Minutes to train the RETRO, instead of --steps; the closed book then has as many steps as these were enough for. 0: by steps.", byDefault: 0, least: 0, most: 1e6);
-Option<bool> resume = new("--resume") { Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done." };
+Option<double> minutes = Sample.Number(
+    "--minutes",
+    "Minutes to train the RETRO, instead of --steps; the closed book then has as many steps as these were enough for. 0: by steps.",
+    byDefault: 0,
+    least: 0,
+    most: 1e6);
+Option<bool> resume = new("--resume")
+{
+    Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
+};
 Option<bool> records = new("--records") { Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed." };
 Option<bool> skipBroken = new("--skip-broken") { Description = "Leave out files and lines that cannot be read, with a count, instead of stopping." };
-RootCommand root = new("Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them on held-out documents beside a rule that copies from the neighbors.")
+RootCommand root = new(
+    "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
+    "on held-out documents beside a rule that copies from the neighbors.")
 {
     corpus, output, megabytes, seeds, steps, minutes, resume, records, skipBroken,
 };

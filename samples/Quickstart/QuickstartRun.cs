@@ -43,12 +43,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken);
         string folder = Path.Combine(options.Output, FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
-        RetroTokenizer tokenizer = Stages.Run("train the tokenizer", progress =>
-        {
-            string target = Path.Combine(folder, "tokenizer");
-            BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, target, progress, cancellationToken);
-            return RetroTokenizer.Load(target);
-        });
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
 
         // --- database ---
         ChunkDatabaseOptions fresh = new() { StartOver = true };
@@ -59,21 +55,17 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using TextEmbedder owned = embedder;
         embedder.Save(Path.Combine(folder, "embedder"), cancellationToken: cancellationToken);
         ChunkKeyer keyer = new(tokenizer, embedder);
-        Stages.Run("embed chunks", progress => SearchStages.BuildKeys(database, keyer, progress, cancellationToken));
-        Stages.Run("index keys", progress => SearchStages.BuildVectorIndex(database, progress: progress, cancellationToken: cancellationToken));
-        Stages.Run("index words", progress => SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken));
 
         // --- neighbors ---
-        using VectorIndex vectors = SearchStages.OpenVectorIndex(database);
-        using Bm25Index words = SearchStages.OpenKeywordIndex(database);
-        DenseNeighborSource dense = new(database, vectors, keyer);
-        KeywordNeighborSource keyword = new(database, words);
+        using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         HybridNeighborSource hybrid = new(keyword, dense);
         INeighborSource[] sources = [new RandomNeighborSource(database, options.Seed), dense, keyword, hybrid];
-        using NeighborTable neighbors = Stages.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
         List<NeighborTable> tables = sources.Select(source => Stages.Run(
             $"find held-out neighbors, {source.Name}",
-            progress => SearchStages.BuildNeighbors(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken))).ToList();
+            progress => NeighborTable.Build(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken))).ToList();
 
         // --- training ---
         RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } } };
@@ -94,7 +86,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             Stages.Run("measure, off", progress => BitsPerByte.Measure(model, heldOut, progress: progress, cancellationToken: cancellationToken)),
             .. tables.Select(table => Stages.Run($"measure, {table.SourceName}", progress => BitsPerByte.Measure(model, heldOut, table, database, progress: progress, cancellationToken: cancellationToken))),
         ];
-        tables.ForEach(table => table.Dispose());
 
         // --- text with sources ---
         RetroGenerator generator = new(model, tokenizer, database, hybrid);

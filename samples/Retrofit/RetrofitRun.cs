@@ -42,17 +42,14 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
         using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
         using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
-        Stages.Run("index words", progress =>
-        {
-            SearchStages.BuildKeywordIndex(database, progress: progress, cancellationToken: cancellationToken);
-            return true;
-        });
-        using Bm25Index words = SearchStages.OpenKeywordIndex(database);
-        KeywordNeighborSource keyword = new(database, words);
+        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         RandomNeighborSource random = new(database, settings.Seed);
-        using NeighborTable neighbors = Stages.Run("find neighbors", progress => SearchStages.BuildNeighbors(database, keyword, TableNeighbors, excludeOwnDocument: true, progress, cancellationToken));
-        using NeighborTable heldOutNeighbors = Stages.Run("find held-out neighbors", progress => SearchStages.BuildNeighbors(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
-        using NeighborTable randomNeighbors = Stages.Run("draw random neighbors", progress => SearchStages.BuildNeighbors(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable heldOutNeighbors = Stages.Run(
+            "find held-out neighbors", progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using NeighborTable randomNeighbors = Stages.Run(
+            "draw random neighbors", progress => NeighborTable.Build(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
 
         // --- retrieval onto the decoder ---
         TorchSharp.torch.manual_seed(settings.Seed);

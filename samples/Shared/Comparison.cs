@@ -10,8 +10,8 @@ namespace Samples;
 internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time);
 
 /// <summary>
-/// Measures models as they have to be compared: a RETRO on, off and with random neighbors, beside its decoder alone ("closed book") and a rule without a trained weight that copies from the same
-/// neighbors. What is measured under one name, seed by seed, becomes one row.
+/// Measures models as they have to be compared: a RETRO on, off and with random neighbors, beside its decoder alone ("closed book") and a rule without a
+/// trained weight that copies from the same neighbors. What is measured under one name, seed by seed, becomes one row.
 /// </summary>
 /// <param name="heldOut">The held-out documents.</param>
 /// <param name="database">What is retrieved from.</param>
@@ -61,7 +61,8 @@ internal sealed class Comparison(ChunkDatabase heldOut, ChunkDatabase database, 
         Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
     }
 
-    private void Measure(IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)
+    private void Measure(
+        IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)
     {
         BitsPerByteResult result = Stages.Run(
             $"measure {reader.Name}",

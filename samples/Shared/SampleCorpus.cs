@@ -24,7 +24,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="seed">Chooses the documents.</param>
     /// <param name="skipBroken">Leave out what cannot be read, with a count.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <param name="leastHeldOut">Documents to hold out at least, where the corpus has four times as many.</param>
+    /// <param name="leastHeldOut">Documents to hold out at least, though not more than a quarter of them for its sake.</param>
     /// <returns>The documents.</returns>
     /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
     public static SampleCorpus Read(string? path, long mostBytes, int seed, bool skipBroken, CancellationToken cancellationToken, int leastHeldOut = 1)

@@ -33,7 +33,7 @@ internal sealed unsafe class MappedFile : IDisposable
 
     /// <summary>The first byte; valid until disposal. Whoever computes with it checks the length.</summary>
     /// <exception cref="ObjectDisposedException">The file was disposed.</exception>
-    public byte* Start
+    public byte* Pointer
     {
         get
         {
@@ -50,9 +50,10 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>Maps a file for reading; it may be renamed over or deleted meanwhile.</summary>
     /// <param name="path">The file.</param>
     /// <param name="minimumLength">The fewest bytes it can have, at least 1.</param>
-    /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it, if any.</param>
-    public static MappedFile Open(string path, long minimumLength, Func<string, Exception?, RetroException> fault)
+    /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it, if any; null: a <see cref="DatabaseException"/>.</param>
+    public static MappedFile Open(string path, long minimumLength = 1, Func<string, Exception?, RetroException>? fault = null)
     {
+        fault ??= (message, inner) => new DatabaseException(message, inner);
         if (!BitConverter.IsLittleEndian)
         {
             throw fault($"'{path}' is little-endian and is read in place, which this big-endian machine cannot do; use a little-endian machine.", null);
@@ -92,7 +93,7 @@ internal sealed unsafe class MappedFile : IDisposable
     public ReadOnlySpan<T> Values<T>(long offset, int count)
         where T : unmanaged
     {
-        byte* start = Start;
+        byte* start = Pointer;
         if (offset < 0 || count < 0 || offset > Length || count > (Length - offset) / Unsafe.SizeOf<T>())
         {
             throw new ArgumentOutOfRangeException(nameof(offset), $"{count} values at byte {offset} do not lie in '{Path}' of {Length} bytes.");

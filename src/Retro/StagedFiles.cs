@@ -8,6 +8,7 @@ namespace Retro;
 internal sealed class StagedFiles(Func<string, Exception, RetroException> fault) : IDisposable
 {
     private readonly List<string> _written = [];
+    private readonly List<string> _removed = [];
 
     /// <summary>Writes a file beside its place.</summary>
     /// <param name="path">The file's place; its folder is created where it is missing.</param>
@@ -34,13 +35,23 @@ internal sealed class StagedFiles(Func<string, Exception, RetroException> fault)
     /// <inheritdoc cref="Write"/>
     public void WriteText(string path, string text) => Write(path, stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(text)));
 
+    /// <summary>Has a file taken away when all have taken their names: one that would be read in their place, or that nobody reads any more.</summary>
+    /// <param name="path">The file; where it is one of those written, it stays.</param>
+    public void Remove(string path) => _removed.Add(path);
+
     /// <summary>Gives all files their names, in the order in which they were written: what makes a folder whole is written last.</summary>
     public void Commit()
     {
+        string[] removed = [.. _removed.Except(_written, StringComparer.Ordinal)];
         while (_written.Count > 0)
         {
             AtomicFile.Guard(_written[0], fault, () => File.Move(_written[0] + AtomicFile.TemporarySuffix, _written[0], overwrite: true));
             _written.RemoveAt(0);
+        }
+
+        foreach (string path in removed)
+        {
+            AtomicFile.Guard(path, fault, () => File.Delete(path));
         }
     }
 

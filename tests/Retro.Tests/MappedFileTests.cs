@@ -58,13 +58,13 @@ public sealed class MappedFileTests
         Assert.Contains("could not be read", Assert.Throws<DatabaseException>(() => MappedFile.Open(folder.Path, 1, Fault)).Message, StringComparison.Ordinal);
     }
 
-    private static unsafe long Address(MappedFile file) => (long)file.Start;
+    private static unsafe long Address(MappedFile file) => (long)file.Pointer;
 
     private static unsafe void Fill(MappedFile memory)
     {
         for (int i = 0; i < memory.Length; i++)
         {
-            memory.Start[i] = (byte)i;
+            memory.Pointer[i] = (byte)i;
         }
     }
 }

@@ -21,8 +21,7 @@ public partial class OpenMPTests
     public void A_search_leaves_the_number_of_threads_of_torch_as_it_was()
     {
         int former = get_num_threads();
-        using VectorIndex index = VectorIndex.Create(8);
-        index.Threads = former + 1;
+        using VectorIndex index = VectorIndex.Create(8, threads: former + 1);
         index.Add(Vectors.Random(100, 8, seed: 1));
         index.Search(Vectors.Random(30, 8, seed: 2), 3, new long[90], new float[90]);
 

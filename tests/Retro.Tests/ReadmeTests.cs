@@ -1,6 +1,7 @@
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
+using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Pretrained;
@@ -34,7 +35,9 @@ public class ReadmeTests
             folder.Delete(recursive: true);
         }
 
-        Assert.NotEmpty(printed.ToString());
+        Assert.Matches(@"^bits per byte of 1 held-out documents: \d\.\d\d without neighbors, \d\.\d\d with\n", printed.ToString());
+        Assert.Matches(@" \[\d+\] \[\d+\]", printed.ToString());
+        Assert.True(Snippet("readme").Split('\n') is { Length: 10 } lines && lines.Count(line => line.StartsWith("using ", StringComparison.Ordinal)) <= 3);
         Assert.Contains(Snippet("readme"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
     }
 
@@ -55,16 +58,16 @@ public class ReadmeTests
     private static async Task TenLines()
     {
         // <readme>
-        Corpus corpus = Corpus.Open("docs");
-        BpeTrainer.Train(corpus.Documents().Select(d => d.Text), vocabularySize: 512, "run/tokenizer");
-        RetroTokenizer tokenizer = RetroTokenizer.Load("run/tokenizer");
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/database", corpus.Documents(), tokenizer);
-        SearchStages.BuildKeywordIndex(database);
-        KeywordNeighborSource source = new(database, SearchStages.OpenKeywordIndex(database));
-        WindowSampler windows = new(database, new WindowSamplerOptions(), SearchStages.BuildNeighbors(database, source));
+        Document[] texts = [.. Corpus.Open("docs").Documents()], held = texts[..(texts.Length / 10)], known = texts[held.Length..];
+        RetroTokenizer tokenizer = BpeTrainer.Train(known.Select(text => text.Text), vocabularySize: 512, "run/tokenizer");
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", known, tokenizer), heldOut = ChunkDatabaseBuilder.Build("run/held", held, tokenizer);
+        KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize });
-        new Trainer(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10) }).Run(windows);
-        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece.Text);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10) });
+        trainer.Run(new WindowSampler(database, new() { Planting = new() }, NeighborTable.Build(database, source)));
+        BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, source), database);
+        Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece);
         // </readme>
     }
 

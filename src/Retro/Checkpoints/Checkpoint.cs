@@ -42,7 +42,7 @@ public static class Checkpoint
             Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], s_metadata, counter);
         }
 
-        string single = Path.Combine(folder, WeightFolder.SingleName), index = Path.Combine(folder, WeightFolder.IndexName);
+        string index = Path.Combine(folder, WeightFolder.IndexName);
         if (shards.Count > 1)
         {
             JsonObject map = [];
@@ -56,21 +56,20 @@ public static class Checkpoint
         }
 
         staged.WriteText(Path.Combine(folder, ConfigName), RetroConfigJson.Write(model.Config));
-        string[] earlier = Shards(index);
+        foreach (string path in WeightFolder.FilesOf(folder))
+        {
+            staged.Remove(path);
+        }
+
         cancellationToken.ThrowIfCancellationRequested();
 
         if (shards.Count > 1)
         {
-            // Without an index several files are no weights, so that a kill from here on cannot leave files of two saves that look like one. A single file is read before an index is looked for.
-            Delete(index);
+            // Without an index several files are no weights, so that a kill from here on cannot leave files of two saves that look like one.
+            AtomicFile.Guard(index, Fault, () => File.Delete(index));
         }
 
         staged.Commit();
-        foreach (string path in earlier.Append(single).Append(index).Where(path => !names.Contains(Path.GetFileName(path)) && !(path == index && shards.Count > 1)))
-        {
-            Delete(path);
-        }
-
         counter.End();
     }
 
@@ -161,28 +160,6 @@ public static class Checkpoint
 
         return shards;
     }
-
-    /// <summary>The weight files that an index names; none where it cannot be read, because then nobody knows whose they are.</summary>
-    private static string[] Shards(string index)
-    {
-        try
-        {
-            return !File.Exists(index) ? [] : [.. WeightFolder.ReadIndex(index).Values.Distinct(StringComparer.Ordinal)
-                .Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)).Select(name => Path.Combine(Path.GetDirectoryName(index)!, name))];
-        }
-        catch (CheckpointException)
-        {
-            return [];
-        }
-    }
-
-    private static void Delete(string path) => AtomicFile.Guard(path, Fault, () =>
-    {
-        if (File.Exists(path))
-        {
-            File.Delete(path);
-        }
-    });
 
     private static string ShardName(int number, int count) => string.Create(CultureInfo.InvariantCulture, $"model-{number:D5}-of-{count:D5}.safetensors");
 

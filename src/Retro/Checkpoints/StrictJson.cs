@@ -56,8 +56,9 @@ internal sealed class StrictJson : IDisposable
     /// <summary>Opens a file that has to be there.</summary>
     /// <param name="path">The file.</param>
     /// <param name="kind">What it has to hold: an object or an array.</param>
+    /// <param name="hint">What to do where it is missing.</param>
     /// <exception cref="CheckpointException">It is missing, cannot be read, is no JSON or of another kind, or says a key twice.</exception>
-    public static StrictJson Open(string path, JsonValueKind kind = JsonValueKind.Object)
+    public static StrictJson Open(string path, JsonValueKind kind = JsonValueKind.Object, string hint = "copy it from where the folder comes from")
     {
         try
         {
@@ -65,7 +66,7 @@ internal sealed class StrictJson : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException(File.Exists(path) ? $"{path} cannot be read: {exception.Message}" : $"{path} is missing; copy it from where the folder comes from.", exception);
+            throw new CheckpointException(File.Exists(path) ? $"{path} cannot be read: {exception.Message}" : $"{path} is missing; {hint}.", exception);
         }
     }
 

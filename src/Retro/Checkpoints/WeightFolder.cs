@@ -67,6 +67,22 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
+    /// <summary>The weight files of a folder that is written to: those that <see cref="Open"/> looks for, and those that its index names. Where the index cannot be read, nobody knows whose the others are.</summary>
+    /// <param name="folder">The folder; it need not be there.</param>
+    public static IReadOnlyList<string> FilesOf(string folder)
+    {
+        string[] looked = [.. new[] { SingleName, IndexName }.Select(name => Path.Combine(folder, name)).Where(File.Exists)];
+        try
+        {
+            IEnumerable<string> named = File.Exists(Path.Combine(folder, IndexName)) ? ReadIndex(Path.Combine(folder, IndexName)).Values.Distinct(StringComparer.Ordinal) : [];
+            return [.. looked, .. named.Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)).Select(name => Path.Combine(folder, name)).Where(File.Exists)];
+        }
+        catch (CheckpointException)
+        {
+            return looked;
+        }
+    }
+
     /// <summary>The names of the files that an index names, by tensor.</summary>
     /// <param name="path">The index.</param>
     /// <exception cref="CheckpointException">It cannot be read, or names what is not a file beside it.</exception>

@@ -6,12 +6,16 @@ namespace Retro.Database;
 /// A retrieval database for reading: documents cut into chunks of <c>M</c> tokens that never cross a document (the paper's section 2.3).
 /// A document's tokens are the end-of-text token, its text, and the end-of-text token again; its last chunk is padded with that token.
 /// The continuation of a chunk is the next chunk of the same document. Files are read in place; reading is safe from several threads,
-/// disposing while others read is not. No span taken from a database may be used after its disposal.
+/// disposing while others read is not. No span taken from a database may be used after its disposal. What sources and neighbor tables have opened of its folder is closed
+/// with it at the latest, so that whoever disposes the database need not dispose them.
 /// </summary>
 public sealed class ChunkDatabase : IDisposable
 {
     private readonly MappedFile _tokens;
     private readonly DocumentTable _documents;
+
+    // What was opened of the folder and is not closed yet; locked while it changes.
+    private readonly HashSet<IDisposable> _opened = new(ReferenceEqualityComparer.Instance);
     private bool _disposed;
 
     private ChunkDatabase(string folder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -216,12 +220,66 @@ public sealed class ChunkDatabase : IDisposable
         Manifest = DatabaseManifest.Register(Folder, name, details, progress, cancellationToken);
     }
 
-    /// <summary>Closes the files; everything that reads throws afterwards.</summary>
+    /// <summary>Closes the files, and the sources and tables that were opened of the folder; everything that reads throws afterwards.</summary>
     public void Dispose()
     {
         _disposed = true;
+        IDisposable[] opened;
+        lock (_opened)
+        {
+            opened = [.. _opened];
+        }
+
+        foreach (IDisposable one in opened)
+        {
+            one.Dispose();
+        }
+
         _documents.Dispose();
         _tokens.Dispose();
+    }
+
+    /// <summary>Notes what was opened of the folder, to be closed with the database where it is not before.</summary>
+    internal T Opened<T>(T one)
+        where T : IDisposable
+    {
+        lock (_opened)
+        {
+            _opened.Add(one);
+        }
+
+        return one;
+    }
+
+    /// <summary>Forgets what has been closed.</summary>
+    internal void Closed(IDisposable one)
+    {
+        lock (_opened)
+        {
+            _opened.Remove(one);
+        }
+    }
+
+    /// <summary>Takes over what other stages, of this process or another, have registered since the database was opened.</summary>
+    /// <exception cref="DatabaseException">The database on the disk is no longer the one opened, or its manifest is damaged.</exception>
+    internal DatabaseManifest Refresh()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
+        return onDisk.TokensHash == Manifest.TokensHash
+            ? Manifest = onDisk
+            : throw new DatabaseException($"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has {onDisk.TokensHash}; open it again.");
+    }
+
+    /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>
+    internal void Forget(string name)
+    {
+        if (Refresh().Find(name) is not null)
+        {
+            DatabaseManifest without = Manifest.WithoutFile(name);
+            without.Save(Folder);
+            Manifest = without;
+        }
     }
 
     internal void RequireTokenizer(string kind, string hash, int vocabularySize)

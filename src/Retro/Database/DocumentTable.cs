@@ -59,7 +59,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
     public static DocumentTable Open(string folder, DatabaseManifest manifest)
     {
         string path = Path.Combine(folder, DatabaseManifest.DocumentsFile);
-        MappedFile file = MappedFile.Open(path, HeaderBytes + manifest.DocumentCount * IndexBytes, (message, inner) => new DatabaseException(message, inner));
+        MappedFile file = MappedFile.Open(path, HeaderBytes + manifest.DocumentCount * IndexBytes);
         try
         {
             long recordBytes = file.Length - HeaderBytes - manifest.DocumentCount * IndexBytes;

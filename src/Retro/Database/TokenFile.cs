@@ -32,7 +32,7 @@ internal static class TokenFile
     {
         string path = Path.Combine(folder, DatabaseManifest.TokensFile);
         long expected = HeaderBytes + manifest.ChunkCount * manifest.ChunkLength * sizeof(int);
-        MappedFile file = MappedFile.Open(path, HeaderBytes, (message, inner) => new DatabaseException(message, inner));
+        MappedFile file = MappedFile.Open(path, HeaderBytes);
         try
         {
             if (file.Length != expected)

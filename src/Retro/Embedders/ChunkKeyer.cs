@@ -9,7 +9,7 @@ namespace Retro.Embedders;
 /// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the embedder (see <see cref="ITextEmbedder"/>):
 /// tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the text is embedded. Safe for concurrent use where the embedder is.
 /// </remarks>
-public sealed class ChunkKeyer
+public sealed class ChunkKeyer : IChunkKeyer
 {
     /// <summary>Chunks that are embedded in one go; enough for the embedder to find texts of equal length among them.</summary>
     private const int Block = 4096;
@@ -87,13 +87,14 @@ public sealed class ChunkKeyer
 
     /// <summary>Makes the key of a text; that of a chunk's decoded tokens is the chunk's key.</summary>
     /// <param name="text">The text.</param>
+    /// <param name="cancellationToken">Stops the work.</param>
     /// <returns>The key, <see cref="Dimensions"/> numbers.</returns>
     /// <exception cref="RetroException">The embedder gave a vector that is no key.</exception>
-    public float[] KeyOfText(string text)
+    public float[] KeyOfText(string text, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(text);
         float[] key = new float[Dimensions];
-        Embed([text], key, CancellationToken.None);
+        Embed([text], key, cancellationToken);
         return key;
     }
 

@@ -30,7 +30,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         }
 
         Modules modules = ReadModules(folder);
-        using StrictJson config = StrictJson.Open(Path.Combine(modules.Transformer, "config.json"));
+        using StrictJson config = StrictJson.Open(
+            Path.Combine(modules.Transformer, "config.json"), hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");
         CheckArchitecture(config);
         using StrictJson? sentence = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));

@@ -8,8 +8,8 @@ namespace Retro.Evaluation;
 
 /// <summary>Measures bits per byte on held-out documents, with retrieval from a database or without (arXiv 2112.04426, evaluation set-up).</summary>
 /// <remarks>
-/// Windows lie inside one document, begin at its chunks and overlap by half. Every token after a document's first counts exactly once, the end-of-text token included; their cross entropy, in
-/// bits, is divided by the bytes of the documents' text, whatever bytes their tokens stand for.
+/// Windows lie inside one document, begin at its chunks and overlap by half. Every token after a document's first counts exactly once, the end-of-text token
+/// included; their cross entropy, in bits, is divided by the bytes of the documents' text, whatever bytes their tokens stand for.
 /// </remarks>
 public static class BitsPerByte
 {
@@ -17,14 +17,20 @@ public static class BitsPerByte
     /// <param name="model">The model; it is left in evaluation mode.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null: retrieval off.</param>
-    /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
+    /// <param name="retrieval">
+    /// The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.
+    /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
-    /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
+    /// <exception cref="DatabaseException">
+    /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
+    /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
-    /// <exception cref="ArgumentException">A table comes without its database, or for a model that does not retrieve, or holds fewer neighbors than are read.</exception>
+    /// <exception cref="ArgumentException">
+    /// A table comes without its database, or for a model that does not retrieve, or holds fewer neighbors than are read.
+    /// </exception>
     public static BitsPerByteResult Measure(
         RetroModel model,
         ChunkDatabase heldOut,
@@ -49,14 +55,20 @@ public static class BitsPerByte
     /// <param name="reader">The reader.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="table">Neighbors of every held-out chunk; null for a reader that reads none.</param>
-    /// <param name="retrieval">The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.</param>
+    /// <param name="retrieval">
+    /// The database that the table points into; needed with a table, and checked against the held-out documents where it is given without one.
+    /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
     /// <param name="cancellationToken">Ends the measurement between two batches.</param>
     /// <returns>What was measured.</returns>
-    /// <exception cref="DatabaseException">A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.</exception>
+    /// <exception cref="DatabaseException">
+    /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
+    /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
-    /// <exception cref="ArgumentException">A table comes without its database or holds fewer neighbors than are read, or a table is missing or too much.</exception>
+    /// <exception cref="ArgumentException">
+    /// A table comes without its database or holds fewer neighbors than are read, or a table is missing or too much.
+    /// </exception>
     public static BitsPerByteResult Measure(
         IReader reader,
         ChunkDatabase heldOut,
@@ -70,6 +82,11 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
         Check(reader, heldOut, table, retrieval, options);
+        if (retrieval is not null)
+        {
+            HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
+        }
+
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null ? null : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
         return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, options, progress, cancellationToken);
     }
@@ -113,7 +130,7 @@ public static class BitsPerByte
             throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
         }
 
-        HeldOut.Require(heldOut, retrieval);
+        HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
         return Measure(
             reader,
             heldOut,
@@ -194,7 +211,8 @@ public static class BitsPerByte
         {
             throw new ArgumentException(
                 table is null
-                    ? $"{reader.Name} reads {reader.Neighbors} neighbors per chunk, and there is no table of any; give a table, or measure a {nameof(DecoderReader)}."
+                    ? $"{reader.Name} reads {reader.Neighbors} neighbors per chunk, and there is no table of any; " +
+                        $"give a table, or measure a {nameof(DecoderReader)}."
                     : $"{reader.Name} reads no neighbors; measure it without a table.",
                 nameof(table));
         }
@@ -209,16 +227,13 @@ public static class BitsPerByte
             throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
         }
 
-        if (retrieval is not null)
-        {
-            HeldOut.Require(heldOut, retrieval);
-        }
-
         table?.RequireMatch(heldOut, retrieval!);
         if (table is not null && reader.Neighbors > table.Count)
         {
             throw new ArgumentException(
-                $"{reader.Neighbors} neighbors per chunk are to be read by {reader.Name}, and the table holds {table.Count}; make a table of as many, or read fewer.", nameof(table));
+                $"{reader.Neighbors} neighbors per chunk are to be read by {reader.Name}, and the table holds {table.Count}; " +
+                "make a table of as many, or read fewer.",
+                nameof(table));
         }
     }
 
@@ -325,7 +340,11 @@ public static class BitsPerByte
                 bytes.Add(document.ByteCount);
             }
 
-            return new BitsPerByteResult(reader, source, neighbors, Tokens, new DocumentSums(bits, bytes), _chunkBits, _tokensBefore, _bitsBefore, _heldOut.Manifest.TokensHash) { TokenBits = _tokenBits };
+            DocumentSums sums = new(bits, bytes);
+            return new BitsPerByteResult(reader, source, neighbors, Tokens, sums, _chunkBits, _tokensBefore, _bitsBefore, _heldOut.Manifest.TokensHash)
+            {
+                TokenBits = _tokenBits,
+            };
         }
     }
 }

@@ -7,8 +7,9 @@ public sealed record BitsPerByteOptions
     public int WindowLength { get; init; } = 512;
 
     /// <summary>
-    /// Tokens from one window of a document to the next, a multiple of the chunk length, at most <see cref="WindowLength"/>. Null, the default: half of T, as in the paper, so that all but a document's
-    /// first tokens are predicted from at least as many; <see cref="WindowLength"/> itself takes half the time and measures tokens that are predicted from few.
+    /// Tokens from one window of a document to the next, a multiple of the chunk length, at most <see cref="WindowLength"/>. Null, the default: half of T, as
+    /// in the paper, so that all but a document's first tokens are predicted from at least as many; <see cref="WindowLength"/> itself takes half the time and
+    /// measures tokens that are predicted from few.
     /// </summary>
     public int? Stride { get; init; }
 
@@ -16,8 +17,8 @@ public sealed record BitsPerByteOptions
     public int BatchSize { get; init; } = 8;
 
     /// <summary>
-    /// Memory for windows that are computed at once, in bytes, on all cores together: fewer than <see cref="BatchSize"/> are taken where they would need more, and fewer cores where not even one
-    /// window for each fits. It is kept by an estimate, and one window is computed in any case. Default 1 GiB.
+    /// Memory for windows that are computed at once, in bytes, on all cores together: fewer than <see cref="BatchSize"/> are taken where they would need more,
+    /// and fewer cores where not even one window for each fits. It is kept by an estimate, and one window is computed in any case. Default 1 GiB.
     /// </summary>
     public long MaximumBytes { get; init; } = 1L << 30;
 
@@ -28,7 +29,9 @@ public sealed record BitsPerByteOptions
     public bool KeepTokens { get; init; }
 
     /// <summary>Checks every setting.</summary>
-    /// <param name="chunkLength">M: tokens of a chunk of the held-out database, of which <see cref="WindowLength"/> and <see cref="Stride"/> have to be multiples; null: not known yet.</param>
+    /// <param name="chunkLength">
+    /// M: tokens of a chunk of the held-out database, of which <see cref="WindowLength"/> and <see cref="Stride"/> have to be multiples; null: not known yet.
+    /// </param>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     public BitsPerByteOptions Validate(int? chunkLength = null)
@@ -37,7 +40,8 @@ public sealed record BitsPerByteOptions
         int chunk = chunkLength ?? 1;
         string multiple = chunkLength is null ? "at least 1" : $"a multiple of the chunk length, {chunk}";
         faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, multiple);
-        faults.Require(Stride is null || (Stride > 0 && Stride <= WindowLength && Stride % chunk == 0), Stride, $"{multiple}, and at most {nameof(WindowLength)}");
+        faults.Require(
+            Stride is null || (Stride > 0 && Stride <= WindowLength && Stride % chunk == 0), Stride, $"{multiple}, and at most {nameof(WindowLength)}");
         faults.Between(BatchSize, 1);
         faults.Between(MaximumBytes, 1);
         faults.Between(QueryLength, 1);

@@ -1,8 +1,8 @@
 namespace Retro.Evaluation;
 
 /// <summary>
-/// Finds the longest run of tokens that a text has in common with others, in time linear in their lengths: a suffix automaton of the text (Blumer et al., "The smallest automaton recognizing the
-/// subwords of a text", 1985), through which the others are led.
+/// Finds the longest run of tokens that a text has in common with others, in time linear in their lengths: a suffix automaton of the text (Blumer et al., "The
+/// smallest automaton recognizing the subwords of a text", 1985), through which the others are led.
 /// </summary>
 internal sealed class CommonRun
 {

@@ -16,7 +16,9 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
     /// <param name="against">Names of the entries that every one is compared with; null: the first alone.</param>
     /// <param name="seed">Decides what the intervals draw. Default 0.</param>
     /// <returns>The table.</returns>
-    /// <exception cref="ArgumentException">There is no entry, two have one name, one was measured on other documents or with other seeds than the others, or one to compare with is missing.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no entry, two have one name, one was measured on other documents or with other seeds than the others, or one to compare with is missing.
+    /// </exception>
     public static EvaluationTable Of(IReadOnlyList<EvaluationEntry> entries, IReadOnlyList<string>? against = null, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(entries);
@@ -24,7 +26,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         EvaluationEntry[] baselines = [.. (against ?? [entries[0].Reader]).Select(name => entries.First(entry => entry.Reader == name))];
         return new EvaluationTable(
             [.. baselines.Select(entry => entry.Reader)],
-            [.. entries.Select(entry => new EvaluationRow(entry, [.. baselines.Select(baseline => ReferenceEquals(baseline, entry) ? null : PairedDifference.Of(Sums(entry), Sums(baseline), seed))]))]);
+            [.. entries.Select(entry => new EvaluationRow(
+                entry, [.. baselines.Select(baseline => ReferenceEquals(baseline, entry) ? null : PairedDifference.Of(Sums(entry), Sums(baseline), seed))]))]);
     }
 
     /// <summary>The table as Markdown, with what was measured on below it.</summary>
@@ -39,10 +42,19 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         {
             EvaluationEntry entry = row.Entry;
             BitsPerByteResult first = entry.Results[0];
-            text.Append(CultureInfo.InvariantCulture, $"| {Cell(entry.Reader)} | {(first.Neighbors == 0 ? Nothing : $"{Cell(first.SourceName)}, k = {first.Neighbors}")} | {Cell(entry.TrainedWith ?? Nothing)} |");
-            text.Append(CultureInfo.InvariantCulture, $" {entry.Steps?.ToString("#,0", CultureInfo.InvariantCulture) ?? Nothing} | {entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing} | {entry.Value:0.0000} |");
-            text.Append(string.Concat(row.Differences.Select(difference => $" {difference?.ToString() ?? Nothing} |")));
-            text.AppendLine(CultureInfo.InvariantCulture, $" {Mean(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval)} | {Mean(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval))} |");
+            string[] cells =
+            [
+                Cell(entry.Reader),
+                first.Neighbors == 0 ? Nothing : string.Create(CultureInfo.InvariantCulture, $"{Cell(first.SourceName)}, k = {first.Neighbors}"),
+                Cell(entry.TrainedWith ?? Nothing),
+                entry.Steps?.ToString("#,0", CultureInfo.InvariantCulture) ?? Nothing,
+                entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing,
+                entry.Value.ToString("0.0000", CultureInfo.InvariantCulture),
+                .. row.Differences.Select(difference => difference?.ToString() ?? Nothing),
+                Mean(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval),
+                Mean(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval)),
+            ];
+            text.AppendLine($"| {string.Join(" | ", cells)} |");
         }
 
         text.AppendLine();
@@ -55,12 +67,16 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         BitsPerByteResult any = Rows[0].Entry.Results[0];
         int seeds = Rows[0].Entry.Results.Count, documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0);
         string intervals = documents < PairedDifference.LeastDocuments
-            ? $"{documents} held-out documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-            : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; where it holds 0 no difference was found.";
+            ? $"{documents} held-out documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: " +
+                "no difference here is more than a hint."
+            : $"In brackets the 95 % interval of a bootstrap over documents{(seeds > 1 ? " and seeds" : "")}, paired; " +
+                "where it holds 0 no difference was found.";
         string trained = seeds > 1 ? $"Means over {seeds} seeds." : "One seed: how trainings differ by chance is in no interval.";
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} held-out documents that are neither trained on nor retrieved from; {(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand before the first retrieval. {trained} {intervals}");
+            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} " +
+            $"held-out documents that are neither trained on nor retrieved from; " +
+            $"{(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand before the first retrieval. {trained} {intervals}");
     }
 
     private static string Mean(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
@@ -80,10 +96,13 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         BitsPerByteResult any = entries[0].Results[0];
         foreach (EvaluationEntry entry in entries)
         {
-            if (entry.Results.Count != entries[0].Results.Count || entry.Results.Any(result => result.HeldOutHash != any.HeldOutHash || result.Tokens != any.Tokens))
+            if (entry.Results.Count != entries[0].Results.Count
+                || entry.Results.Any(result => result.HeldOutHash != any.HeldOutHash || result.Tokens != any.Tokens))
             {
                 throw new ArgumentException(
-                    $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", or with another number of seeds; readers are compared on the same alone.", nameof(entries));
+                    $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", " +
+                    "or with another number of seeds; readers are compared on the same alone.",
+                    nameof(entries));
             }
         }
 
@@ -94,7 +113,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
 
         if (against?.FirstOrDefault(name => entries.All(entry => entry.Reader != name)) is { } missing)
         {
-            throw new ArgumentException($"There is no \"{missing}\" to compare with; there are {string.Join(", ", entries.Select(entry => $"\"{entry.Reader}\""))}.", nameof(against));
+            throw new ArgumentException(
+                $"There is no \"{missing}\" to compare with; there are {string.Join(", ", entries.Select(entry => $"\"{entry.Reader}\""))}.", nameof(against));
         }
     }
 }

@@ -11,22 +11,32 @@ public static class HeldOut
 {
     private const int NamesShown = 5;
 
-    /// <summary>Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.</summary>
+    /// <summary>
+    /// Refuses held-out documents that are, by id or by text, in the database that is retrieved from. Every measurement with a database begins with this.
+    /// </summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="retrieval">The database that is retrieved from.</param>
+    /// <param name="progress">Told the documents compared.</param>
+    /// <param name="cancellationToken">Ends it between two documents.</param>
     /// <exception cref="DatabaseException">A document is in both; the first are named.</exception>
-    public static void Require(ChunkDatabase heldOut, ChunkDatabase retrieval)
+    public static void Require(
+        ChunkDatabase heldOut, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(retrieval);
-        SameDocuments same = new(heldOut, retrieval);
-        (DocumentEntry Entry, int There)[] both = [.. heldOut.Documents.SelectMany((entry, document) => same.Of(document).Take(1).Select(there => (entry, there)))];
-        Refuse(heldOut, retrieval, "by their id or their text", [.. both.Select(pair => $"\"{pair.Entry.Id}\" (there \"{retrieval.Documents[pair.There].Id}\")")]);
+        SameDocuments same = new(heldOut, retrieval, progress, cancellationToken);
+        (DocumentEntry Entry, int There)[] both =
+        [
+            .. heldOut.Documents.SelectMany((entry, document) => same.Of(document).Take(1).Select(there => (entry, there))),
+        ];
+        string[] names = [.. both.Select(pair => $"\"{pair.Entry.Id}\" (there \"{retrieval.Documents[pair.There].Id}\")")];
+        Refuse(heldOut, retrieval, "by their id or their text", names);
     }
 
     /// <summary>
-    /// Refuses held-out documents that are in the database in any form that can be seen: by id, by text, or nearly, by the rule that <see cref="HeldOutSplit"/> keeps documents apart with
-    /// (Jaccard similarity of the texts' 13-grams of words of at least 0.8). Both databases are decoded for it, which takes a while; once before the first measurement is enough.
+    /// Refuses held-out documents that are in the database in any form that can be seen: by id, by text, or nearly, by the rule that
+    /// <see cref="HeldOutSplit"/> keeps documents apart with (Jaccard similarity of the texts' 13-grams of words of at least 0.8). Both databases are decoded
+    /// for it, which takes a while; once before the first measurement is enough.
     /// </summary>
     /// <param name="heldOut">The held-out documents.</param>
     /// <param name="retrieval">The database that is retrieved from.</param>
@@ -43,7 +53,7 @@ public static class HeldOut
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        Require(heldOut, retrieval);
+        Require(heldOut, retrieval, progress, cancellationToken);
         ArgumentNullException.ThrowIfNull(tokenizer);
         heldOut.RequireTokenizer(tokenizer);
         retrieval.RequireTokenizer(tokenizer);
@@ -57,7 +67,9 @@ public static class HeldOut
             DocumentEntry document = retrieval.Documents[i];
             if (index.Find(Grams(retrieval, document)) is (>= 0 and var text, var similarity))
             {
-                near.TryAdd(text, string.Create(CultureInfo.InvariantCulture, $"\"{heldOut.Documents[text].Id}\" (there \"{document.Id}\", similarity {similarity:0.00})"));
+                near.TryAdd(
+                    text,
+                    string.Create(CultureInfo.InvariantCulture, $"\"{heldOut.Documents[text].Id}\" (there \"{document.Id}\", similarity {similarity:0.00})"));
             }
 
             progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));
@@ -79,13 +91,15 @@ public static class HeldOut
         return tokenizer.Decode(tokens.ToArray());
     }
 
-    private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, List<string> found)
+    private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, string[] found)
     {
-        if (found.Count > 0)
+        if (found.Length > 0)
         {
             throw new DatabaseException(
-                $"{found.Count} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} stand in the retrieval database {retrieval.Folder} too, {how}: " +
-                $"{string.Join(", ", found.Take(NamesShown))}{(found.Count > NamesShown ? " and others" : "")}; a measurement would read its own answer. Build the database without them.");
+                $"{found.Length} of {heldOut.Documents.Count} held-out documents of {heldOut.Folder} " +
+                $"stand in the retrieval database {retrieval.Folder} too, {how}: " +
+                $"{string.Join(", ", found.Take(NamesShown))}{(found.Length > NamesShown ? " and others" : "")}; " +
+                "a measurement would read its own answer. Build the database without them.");
         }
     }
 }

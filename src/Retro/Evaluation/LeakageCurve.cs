@@ -4,11 +4,13 @@ using Retro.Tokenizers;
 
 namespace Retro.Evaluation;
 
-/// <summary>How much of a gain is copying: bits per byte over the chunks that have at most so much in common with their neighbors (arXiv 2112.04426, section 2.6).</summary>
+/// <summary>
+/// How much of a gain is copying: bits per byte over the chunks that have at most so much in common with their neighbors (arXiv 2112.04426, section 2.6).
+/// </summary>
 /// <remarks>
-/// The overlap of a chunk is s/m, where m is its length (a document's last chunk can be shorter than the others) and s that of the longest run of tokens that it has in common with one of its
-/// nearest neighbors and that one's continuation, or with one of those of the chunk before it, which are what a model reads while it predicts the chunk.
-/// A model that only copies gains nothing where the overlap is small.
+/// The overlap of a chunk is s/m, where m is its length (a document's last chunk can be shorter than the others) and s that of the longest run of tokens that
+/// it has in common with one of its nearest neighbors and that one's continuation, or with one of those of the chunk before it, which are what a model reads
+/// while it predicts the chunk. A model that only copies gains nothing where the overlap is small.
 /// </remarks>
 public sealed class LeakageCurve
 {
@@ -105,8 +107,8 @@ public sealed class LeakageCurve
     }
 
     /// <summary>
-    /// Bytes of text behind each chunk of a database. Special tokens stand for none; where a tokenizer changes the text, so that its tokens stand for other bytes than were there, those of a
-    /// document are scaled to the text's.
+    /// Bytes of text behind each chunk of a database. Special tokens stand for none; where a tokenizer changes the text, so that its tokens stand for other
+    /// bytes than were there, those of a document are scaled to the text's.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
@@ -135,7 +137,9 @@ public sealed class LeakageCurve
             for (int chunk = 0; chunk < own.Length; chunk++)
             {
                 // Where no token stands for a byte, each has as much of the text as another.
-                own[chunk] = sum > 0 ? own[chunk] * document.ByteCount / sum : (double)document.ByteCount * database.TokenCount(document.FirstChunk + chunk) / document.TokenCount;
+                own[chunk] = sum > 0
+                    ? own[chunk] * document.ByteCount / sum
+                    : (double)document.ByteCount * database.TokenCount(document.FirstChunk + chunk) / document.TokenCount;
             }
         }
 
@@ -159,7 +163,9 @@ public sealed class LeakageCurve
         if (result.HeldOutHash != _heldOutHash || result.ChunkBits.Count != _bytes.Length)
         {
             throw new ArgumentException(
-                $"Expected a measurement of the {_bytes.Length} chunks with the checksum {_heldOutHash}, got one of {result.ChunkBits.Count} with {result.HeldOutHash}; measure on the documents that the curve is of.", nameof(result));
+                $"Expected a measurement of the {_bytes.Length} chunks with the checksum {_heldOutHash}, " +
+                $"got one of {result.ChunkBits.Count} with {result.HeldOutHash}; measure on the documents that the curve is of.",
+                nameof(result));
         }
 
         double[] bits = new double[result.Documents], bytes = new double[result.Documents];

@@ -26,7 +26,8 @@ public sealed record LeakageTable(IReadOnlyList<string> Readers, IReadOnlyList<L
     public string ToMarkdown()
     {
         StringBuilder text = new();
-        text.AppendLine($"| overlap at most | share of the tokens |{string.Concat(Readers.Select(name => $" {name.Replace("|", "\\|", StringComparison.Ordinal)} |"))}");
+        text.AppendLine(
+            $"| overlap at most | share of the tokens |{string.Concat(Readers.Select(name => $" {name.Replace("|", "\\|", StringComparison.Ordinal)} |"))}");
         text.AppendLine($"|---|---|{string.Concat(Readers.Select(_ => "---|"))}");
         foreach (LeakageRow row in Rows)
         {

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace Retro.Evaluation;
 
 /// <summary>
-/// By how much bits per byte differ from those of a baseline on the same documents, as a share of the baseline's, with the 95 % interval of a bootstrap over documents (percentiles; Efron, "Bootstrap
-/// methods", 1979): documents are drawn again and again, each with its bits under both, so that what makes a document easy or hard for both cancels. Where trainings of several seeds are
-/// given, these are drawn too.
+/// By how much bits per byte differ from those of a baseline on the same documents, as a share of the baseline's, with the 95 % interval of a bootstrap over
+/// documents (percentiles; Efron, "Bootstrap methods", 1979): documents are drawn again and again, each with its bits under both, so that what makes a
+/// document easy or hard for both cancels. Where trainings of several seeds are given, these are drawn too.
 /// </summary>
 /// <param name="Value">The difference as a share: -0.05 is 5 % fewer bits.</param>
 /// <param name="Low">The interval's lower end; not a number where there is no interval.</param>
@@ -38,13 +38,15 @@ public sealed record PairedDifference(double Value, double Low, double High, int
         ArgumentNullException.ThrowIfNull(baseline);
         if (measured.Count == 0 || measured.Count != baseline.Count)
         {
-            throw new ArgumentException($"Expected as many measurements as there are of the baseline, at least one; got {measured.Count} and {baseline.Count}.", nameof(measured));
+            throw new ArgumentException(
+                $"Expected as many measurements as there are of the baseline, at least one; got {measured.Count} and {baseline.Count}.", nameof(measured));
         }
 
         IReadOnlyList<double> bytes = baseline[0].Bytes;
         if (measured.Concat(baseline).Any(sums => sums.Bits.Count != bytes.Count || !sums.Bytes.SequenceEqual(bytes)))
         {
-            throw new ArgumentException("The measurements are of different documents, or of different parts of them; measure all on the same.", nameof(measured));
+            throw new ArgumentException(
+                "The measurements are of different documents, or of different parts of them; measure all on the same.", nameof(measured));
         }
 
         int[] documents = [.. Enumerable.Range(0, bytes.Count).Where(document => bytes[document] > 0)];
@@ -92,13 +94,18 @@ public sealed record PairedDifference(double Value, double Low, double High, int
         }
     }
 
-    /// <summary>Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (no interval: 9 documents)" where there are too few for one.</summary>
+    /// <summary>
+    /// Such as "-4.7 % [-5.3, -4.0]"; "none (-0.2 % [-0.9, 0.5])" where the interval holds 0; "-4.7 % (no interval: 9 documents)" where there are too few for
+    /// one.
+    /// </summary>
     public override string ToString()
-        => !HasInterval ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})")
+        => !HasInterval
+            ? string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % (no interval: {Documents} document{(Documents == 1 ? "" : "s")})")
             : IsNone ? $"none ({Interval()})"
             : Interval();
 
-    private string Interval() => string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % [{Low * 100:+0.0;-0.0;0.0}, {High * 100:+0.0;-0.0;0.0}]");
+    private string Interval() =>
+        string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % [{Low * 100:+0.0;-0.0;0.0}, {High * 100:+0.0;-0.0;0.0}]");
 
     private static double Percentile(double[] sorted, double share)
     {

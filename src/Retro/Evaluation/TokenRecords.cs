@@ -10,10 +10,13 @@ namespace Retro.Evaluation;
 /// <summary>Writes what each held-out token costs each reader, and whether the neighbors held it, for whoever wants to look into a difference.</summary>
 public static class TokenRecords
 {
-    /// <summary>Writes a file of JSON lines, one for each token after its document's first, in order. A run that is stopped leaves the old file, or none.</summary>
+    /// <summary>
+    /// Writes a file of JSON lines, one for each token after its document's first, in order. A run that is stopped leaves the old file, or none.
+    /// </summary>
     /// <remarks>
-    /// A line is <c>{"document":"id","place":65,"token":17,"hit":3,"bits":{"closed book":4.1,"RETRO":0.7}}</c>: the token's place in its document, its id, and the length of the longest run of tokens,
-    /// it being the last, that stands in the neighbors of the chunk before it (at most 12; 0: the token is in none of them; null: nothing could be retrieved), and its bits by reader.
+    /// A line is <c>{"document":"id","place":65,"token":17,"hit":3,"bits":{"closed book":4.1,"RETRO":0.7}}</c>: the token's place in its document, its id, and
+    /// the length of the longest run of tokens, it being the last, that stands in the neighbors of the chunk before it (at most 12; 0: the token is in none of
+    /// them; null: nothing could be retrieved), and its bits by reader.
     /// </remarks>
     /// <param name="path">The file.</param>
     /// <param name="heldOut">The held-out documents.</param>
@@ -44,10 +47,15 @@ public static class TokenRecords
         ArgumentNullException.ThrowIfNull(retrieval);
         foreach ((string name, BitsPerByteResult result) in results)
         {
-            if (result.TokenBits is null || result.HeldOutHash != heldOut.Manifest.TokensHash)
+            if (result.HeldOutHash != heldOut.Manifest.TokensHash)
+            {
+                throw new ArgumentException($"\"{name}\" was measured on other documents; measure it on these.", nameof(results));
+            }
+
+            if (result.TokenBits is null)
             {
                 throw new ArgumentException(
-                    $"\"{name}\" {(result.TokenBits is null ? "did not keep the bits of its tokens; measure with " + nameof(BitsPerByteOptions.KeepTokens) : "was measured on other documents; measure it on these")}.", nameof(results));
+                    $"\"{name}\" did not keep the bits of its tokens; measure with {nameof(BitsPerByteOptions.KeepTokens)}.", nameof(results));
             }
         }
 

@@ -5,7 +5,13 @@ using Retro.Tokenizers;
 namespace Retro.Generation;
 
 /// <summary>Finds the neighbors of chunks that a text has completed, as plain numbers for the model and as sources for the reader.</summary>
-internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, int neighbors, int retrievedLength)
+/// <param name="tokenizer">The tokenizer of text and database.</param>
+/// <param name="database">The database to read from.</param>
+/// <param name="source">Finds its chunks.</param>
+/// <param name="neighbors">K: neighbors for each chunk.</param>
+/// <param name="retrievedLength">R: tokens read of each neighbor.</param>
+/// <param name="excluded">Numbers of the documents that nothing is read of.</param>
+internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, int neighbors, int retrievedLength, int[] excluded)
 {
     /// <summary>Tokens of a chunk (M).</summary>
     public int ChunkLength => database.ChunkLength;
@@ -15,7 +21,7 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
     /// <param name="PerChunk">One entry per chunk.</param>
     internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedNeighbors> PerChunk);
 
-    /// <summary>Finds the neighbors of chunks that follow each other. Nothing is excluded: whatever the database holds may be read.</summary>
+    /// <summary>Finds the neighbors of chunks that follow each other.</summary>
     /// <param name="tokens">The text so far.</param>
     /// <param name="first">The first chunk, from 0.</param>
     /// <param name="count">How many chunks, C.</param>
@@ -26,7 +32,7 @@ internal sealed class ChunkRetriever(RetroTokenizer tokenizer, ChunkDatabase dat
         int[][] chunks = Enumerable.Range(first, count).Select(chunk => tokens.Skip(chunk * length).Take(length).ToArray()).ToArray();
         long[] found = new long[count * neighbors];
         float[] scores = new float[count * neighbors];
-        source.Find(chunks.Select(chunk => new NeighborQuery(chunk, [])).ToArray(), neighbors, found, scores, cancellationToken);
+        source.Find(chunks.Select(chunk => new NeighborQuery(chunk, excluded)).ToArray(), neighbors, found, scores, cancellationToken);
         RetrievedTokens retrieved = new(1, count, neighbors, retrievedLength);
         for (int c = 0; c < count; c++)
         {

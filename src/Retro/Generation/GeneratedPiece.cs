@@ -7,4 +7,8 @@ namespace Retro.Generation;
 /// <param name="Token">The token that was generated in this step; null in the steps before the first (the prompt's own retrievals) and in the last.</param>
 /// <param name="Retrieved">What was retrieved for the chunk that the token, or the prompt, completed; null where no chunk was completed or retrieval is off.</param>
 /// <param name="End">Why the text ended, in the last piece; null in every other.</param>
-public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null);
+public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null)
+{
+    /// <summary>The text, and behind it the titles of the documents that were retrieved in this step, or their ids where they have none: " [Title]" for each.</summary>
+    public override string ToString() => Text + string.Concat(Retrieved?.Neighbors.Select(neighbor => $" [{(neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId)}]") ?? []);
+}

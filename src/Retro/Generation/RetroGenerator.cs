@@ -16,6 +16,8 @@ public sealed class RetroGenerator
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
+    private readonly Lock _lock = new();
+    private ExcludedDocuments? _documents;
 
     /// <summary>Creates a generator.</summary>
     /// <param name="model">The model.</param>
@@ -62,6 +64,7 @@ public sealed class RetroGenerator
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     /// <returns>
     /// One piece for each chunk of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. Tokens are computed on the thread pool, one after the other, as they are asked for.
+    /// The first text that excludes documents reads the entries of all.
     /// </returns>
     /// <exception cref="RetroOptionsException">The options contradict themselves.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
@@ -85,7 +88,8 @@ public sealed class RetroGenerator
     {
         // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
         ChunkRetriever? retriever = options.Retrieval && _model.Config.Retrieval is { } config && _database is not null
-            ? new ChunkRetriever(_tokenizer, _database, _source!, options.Neighbors ?? config.Neighbors, config.RetrievedLength)
+            ? new ChunkRetriever(
+                _tokenizer, _database, _source!, options.Neighbors ?? config.Neighbors, config.RetrievedLength, await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false))
             : null;
         using GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt);
         foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))
@@ -101,5 +105,26 @@ public sealed class RetroGenerator
             yield return next;
         }
         while (next.End is null);
+    }
+
+    private async ValueTask<int[]> Excluded(IReadOnlyList<string> ids, CancellationToken cancellationToken)
+    {
+        if (ids.Count == 0)
+        {
+            return [];
+        }
+
+        return await Task.Run(
+            () =>
+            {
+                // Texts that begin meanwhile wait for the one reading.
+                lock (_lock)
+                {
+                    _documents ??= new(_database!, cancellationToken);
+                }
+
+                return _documents.Of(ids);
+            },
+            cancellationToken).ConfigureAwait(false);
     }
 }

@@ -1,4 +1,5 @@
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -12,6 +13,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
 {
     private readonly AttentionParts _parts;
     private readonly RetroConfig _config;
+    private readonly Parameter? _gate;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -26,6 +28,10 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
         double scale = config.Retrieval!.ZeroOutput ? 0 : config.InitialOutputScale;
         _parts = new(this, config, new(config.Width, config.Retrieval!.Encoder.Width, config.Heads, config.Heads, config.HeadSize, relative, config.Retrieval!.ShiftedKeys, scale, config.Retrieval!.CrossAttentionRank), dtype, device);
+        if (config.Retrieval!.Gate)
+        {
+            register_parameter("gate", _gate = Initialization.Constant(0, [1], dtype, device));
+        }
     }
 
     /// <summary>Attends over whole sequences.</summary>
@@ -61,7 +67,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
         (Tensor k, Tensor v) = KeysAndValues(encoded.reshape(batch * chunks, neighbors, _config.Retrieval!.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
-        Tensor output = _parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended); // [B, count, D]
+        Tensor output = Gated(_parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended)); // [B, count, D]
         if (plan.HasKey is not null)
         {
             output = output * plan.HasKey;
@@ -93,11 +99,13 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
         Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);
-        Tensor output = _parts.Output(attended);
+        Tensor output = Gated(_parts.Output(attended));
         return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
     }
 
     internal CrossAttentionCache NewCache() => new(_config);
+
+    private Tensor Gated(Tensor output) => _gate is null ? output : output * _gate.tanh();
 
     private Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? distances, long neighbors)
     {

@@ -21,6 +21,12 @@ public sealed record EncoderConfig
     /// <summary>Layers that attend to the decoder's states of the query chunk, from 1, ascending. Default [1], the paper's.</summary>
     public LayerList CrossAttentionLayers { get; init; } = [1];
 
+    /// <summary>
+    /// Whether its cross-attention normalizes the decoder's states before it asks them. The states of a pretrained decoder are of any size, hundreds in some features; those of one that is trained with the
+    /// encoder find theirs. Default false, the paper's; true in <see cref="RetrievalConfig.For"/>.
+    /// </summary>
+    public bool NormalizeStates { get; init; }
+
     /// <summary>Whether the encoder reads the decoder's embedding (through a projection where the widths differ). Default false.</summary>
     public bool ShareEmbedding { get; init; }
 

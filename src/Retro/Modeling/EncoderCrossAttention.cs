@@ -5,11 +5,12 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// The encoder's cross-attention branch (section 2.4 of the paper): every retrieved token asks the decoder's states H_u of the chunk that the neighbor was retrieved for.
-/// Norm of the asking side included, residual excluded; the states are asked as they are. Keys and values are made once per chunk, whatever the number of neighbors.
+/// Norm of the asking side included, residual excluded; the states are asked as they are, or normalized where <see cref="EncoderConfig.NormalizeStates"/> says so. Keys and values are made once per chunk, whatever the number of neighbors.
 /// </summary>
 public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
     private readonly AttentionParts _parts;
+    private readonly Normalization? _statesNorm;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -28,6 +29,10 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
             new(config.Retrieval!.Encoder.Width, config.Width, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.HeadSize, relative, false, config.InitialOutputScale),
             dtype,
             device);
+        if (config.Retrieval!.Encoder.NormalizeStates)
+        {
+            register_module("states_norm", _statesNorm = new(config.Norm, config.Width, config.NormEpsilon, dtype, device));
+        }
     }
 
     /// <summary>Attends to the chunk's states.</summary>
@@ -45,7 +50,8 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         long chunks = x.shape[0], neighbors = x.shape[1], length = x.shape[2];
         Tensor normed = _parts.Norm(x).reshape(chunks, neighbors * length, _parts.Width);
         Tensor q = _parts.Split(_parts.ProjectQueries(normed), _parts.Heads); // [H, N, K·R, S]
-        Tensor k = _parts.Keys(states), v = _parts.Values(states);            // [H, N, M, S]
+        Tensor asked = _statesNorm is null ? states : _statesNorm.call(states);
+        Tensor k = _parts.Keys(asked), v = _parts.Values(asked);              // [H, N, M, S]
         if (plan.QueryRotation is not null)
         {
             q = plan.QueryRotation.Rotate(q);

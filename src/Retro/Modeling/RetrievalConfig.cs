@@ -35,6 +35,12 @@ public sealed record RetrievalConfig
     /// <summary>Whether fresh output projections of chunked cross-attention are zero, so that retrieval changes nothing before the first training step. Default false.</summary>
     public bool ZeroOutput { get; init; }
 
+    /// <summary>
+    /// Whether the output of every chunked cross-attention is multiplied by tanh of a number that is learned and begins at 0 (as in Flamingo, arXiv 2204.14198, section 3.1.2), so that retrieval changes
+    /// nothing before the first training step, and little where it does not pay. It takes the place of <see cref="ZeroOutput"/>: with both, nothing would ever be learned. Default false; beyond the paper.
+    /// </summary>
+    public bool Gate { get; init; }
+
     /// <summary>The retrieval encoder.</summary>
     public EncoderConfig Encoder { get; init; } = new();
 
@@ -59,6 +65,7 @@ public sealed record RetrievalConfig
                 HeadSize = narrow ? decoder.HeadSize : PaperEncoderHeadSize,
                 FeedForwardSize = narrow ? decoder.FeedForwardSize : 4 * PaperEncoderWidth,
                 ShareEmbedding = true,
+                NormalizeStates = true,
             },
         };
     }

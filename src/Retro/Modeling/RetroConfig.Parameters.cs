@@ -21,6 +21,10 @@ public sealed partial record RetroConfig
             if (Retrieval is { } retrieval && CrossAttends(layer))
             {
                 AddAttention(list, $"{prefix}.cca", Width, retrieval.Encoder.Width, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, retrieval.ShiftedKeys, retrieval.CrossAttentionRank);
+                if (retrieval.Gate)
+                {
+                    list.Add(new($"{prefix}.cca.gate", [1], ParameterKind.Bias));
+                }
             }
 
             AddFeedForward(list, $"{prefix}.ffw", Width, FeedForwardSize);
@@ -78,6 +82,10 @@ public sealed partial record RetroConfig
             if (encoder.CrossAttentionLayers.Contains(layer))
             {
                 AddAttention(list, $"{prefix}.cross", encoder.Width, Width, encoder.Heads, encoder.Heads, encoder.HeadSize, relative, shiftedKeys: false);
+                if (encoder.NormalizeStates)
+                {
+                    AddNorm(list, $"{prefix}.cross.states_norm", Width);
+                }
             }
 
             AddFeedForward(list, $"{prefix}.ffw", encoder.Width, encoder.FeedForwardSize);

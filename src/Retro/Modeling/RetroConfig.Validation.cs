@@ -98,6 +98,7 @@ public sealed partial record RetroConfig
             faults.Defined(positions, nameof(retrieval.Positions));
         }
 
+        faults.Require(!(retrieval.Gate && retrieval.ZeroOutput), retrieval.ZeroOutput, $"false with {nameof(retrieval.Gate)}: nothing would ever be learned");
         faults.Require(retrieval.Encoder is not null, retrieval.Encoder, "an encoder");
         if (retrieval.Encoder is not { } encoder)
         {

@@ -5,7 +5,10 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
-    /// <summary>The log-likelihood of targets at some places, with the logits of few places at a time, since those of all places can take more memory than everything else.</summary>
+    /// <summary>
+    /// The log-likelihood of targets at some places, with the logits of few places at a time, since those of all places can take more memory than everything
+    /// else.
+    /// </summary>
     /// <param name="tokens">[B, T] of int64.</param>
     /// <param name="places">[N] of int64: places in the B·T tokens, row by row.</param>
     /// <param name="targets">[N] of int64: what follows there.</param>

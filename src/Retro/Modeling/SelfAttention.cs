@@ -37,7 +37,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     /// <summary>Attends over whole sequences.</summary>
     /// <param name="x">[B, T, D]; in the encoder [N, R, E], N neighbors of any chunks.</param>
     /// <param name="plan">From <see cref="AttentionPlan.Causal"/> or <see cref="AttentionPlan.Encoder"/>.</param>
-    /// <returns>The shape of <paramref name="x"/>; neighbors without any valid token hold finite numbers without meaning.</returns>
+    /// <returns>[B, T, D], or [N, R, E]; neighbors without any valid token hold finite numbers without meaning.</returns>
     /// <exception cref="ShapeException"><paramref name="x"/> has another shape.</exception>
     public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
 

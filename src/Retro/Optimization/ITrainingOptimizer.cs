@@ -20,9 +20,6 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>Forgets the gradients.</summary>
     void ClearGradients();
 
-    /// <summary>Sets which part of the learning rate some parameters take; 0: they stay as they are, and their gradients do not count. An optimizer of TorchSharp knows 0 and 1 alone.</summary>
-    void SetRateShare(IReadOnlySet<string> names, double share);
-
     /// <summary>Moves every parameter that has a gradient, and clears the gradients.</summary>
     /// <param name="rate">The learning rate; Muon's own is <paramref name="muonRate"/>.</param>
     /// <param name="muonRate">Muon's learning rate.</param>

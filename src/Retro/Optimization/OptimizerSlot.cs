@@ -61,7 +61,7 @@ internal sealed class OptimizerSlot : IDisposable
     /// <summary>How often it was moved.</summary>
     public long Steps { get; set; }
 
-    /// <summary>Its part of the learning rate; 0: it stays as it is.</summary>
+    /// <summary>Its part of the learning rate.</summary>
     public double RateShare { get; set; } = 1;
 
     /// <summary>What it is moved by: the float32 sum where there is one, or its own gradient; null where it has none.</summary>

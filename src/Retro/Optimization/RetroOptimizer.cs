@@ -101,7 +101,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 slot.Accumulate();
             }
 
-            if (slot.RateShare != 0 && slot.Gradient is { } gradient)
+            if (slot.Gradient is { } gradient)
             {
                 present.Add((slot, gradient));
             }
@@ -160,12 +160,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         }
     }
 
-    /// <summary>Sets which part of the learning rate some parameters take; 0: they stay as they are, their gradients are forgotten and do not count in the norm.</summary>
-    /// <param name="names">Names of parameters; those that are not in the optimizer are passed over.</param>
-    /// <param name="share">The part, at least 0.</param>
-    void ITrainingOptimizer.SetRateShare(IReadOnlySet<string> names, double share)
+    /// <summary>Sets which part of the learning rate some parameters take.</summary>
+    /// <param name="which">Tells the parameters.</param>
+    /// <param name="share">The part, above 0.</param>
+    internal void SetRateShare(Func<Parameter, bool> which, double share)
     {
-        foreach (OptimizerSlot slot in _slots.Where(slot => names.Contains(slot.Name)))
+        foreach (OptimizerSlot slot in _slots.Where(slot => which(slot.Parameter)))
         {
             slot.RateShare = share;
         }

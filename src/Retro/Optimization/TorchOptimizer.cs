@@ -17,7 +17,6 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     private readonly (string Name, Parameter Parameter)[] _parameters;
     private readonly double _peak, _clipNorm;
     private readonly double[] _rates;
-    private readonly HashSet<string> _idle = [];
 
     /// <summary>Takes over an optimizer.</summary>
     /// <param name="optimizer">The optimizer; disposed with this.</param>
@@ -88,27 +87,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     }
 
     /// <inheritdoc/>
-    public void SetRateShare(IReadOnlySet<string> names, double share)
-    {
-        if (share == 0)
-        {
-            _idle.UnionWith(names);
-        }
-        else
-        {
-            _idle.ExceptWith(names);
-        }
-    }
-
-    /// <inheritdoc/>
     public double Step(double rate, double muonRate)
     {
         using DisposeScope scope = NewDisposeScope();
-        foreach ((_, Parameter idle) in _parameters.Where(pair => _idle.Contains(pair.Name)))
-        {
-            idle.grad = null;
-        }
-
         Tensor[] gradients = [.. _parameters.Select(pair => pair.Parameter.grad).OfType<Tensor>()];
         double norm = Gradients.Norm(gradients);
         if (double.IsFinite(norm))

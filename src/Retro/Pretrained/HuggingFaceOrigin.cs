@@ -84,6 +84,11 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
     {
+        foreach (string earlier in WeightFolder.FilesOf(path))
+        {
+            staged.Remove(earlier);
+        }
+
         foreach ((string file, IReadOnlyDictionary<string, string>? metadata, string[] names) in _files)
         {
             using DisposeScope scope = NewDisposeScope();

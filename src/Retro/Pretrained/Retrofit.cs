@@ -41,7 +41,7 @@ public sealed partial class Retrofit : IDisposable
 
     /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
-    /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first, whatever <see cref="RetrievalConfig.ZeroOutput"/> says.</param>
+    /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first: its outputs are zero, or behind a <see cref="RetrievalConfig.Gate"/>.</param>
     /// <param name="unfreeze">What of the decoder is trained too.</param>
     /// <exception cref="RetroOptionsException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
     public static Retrofit From(PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing)
@@ -57,7 +57,8 @@ public sealed partial class Retrofit : IDisposable
             throw new ArgumentOutOfRangeException(nameof(unfreeze), unfreeze, $"Expected one of {string.Join(", ", Enum.GetNames<RetrofitUnfreeze>())}.");
         }
 
-        RetroConfig config = decoder.Model.Config with { Retrieval = (retrieval ?? RetrievalConfig.For(decoder.Model.Config)) with { ZeroOutput = true } };
+        retrieval ??= RetrievalConfig.For(decoder.Model.Config);
+        RetroConfig config = decoder.Model.Config with { Retrieval = retrieval with { ZeroOutput = !retrieval.Gate } };
         return Make(decoder, config.Validate(), unfreeze);
     }
 

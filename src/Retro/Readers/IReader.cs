@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// A way to use what was retrieved: the log-likelihood of a target given its context and neighbors, per token. Evaluation compares readers by nothing else. Implementations may be called from
-/// several threads at once.
+/// A way to use what was retrieved: the log-likelihood of a target given its context and neighbors, per token. Evaluation compares readers by nothing else.
+/// Implementations may be called from several threads at once.
 /// </summary>
 public interface IReader
 {
@@ -27,10 +27,12 @@ public interface IReader
     /// <param name="length">T: tokens of the row.</param>
     long RowBytes(int length);
 
-    /// <summary>The log-likelihood of every target of a batch. Those of all tokens of the vocabulary at one place, each as the target, sum to 1 in probability.</summary>
+    /// <summary>
+    /// The log-likelihood of every target of a batch. Those of all tokens of the vocabulary at one place, each as the target, sum to 1 in probability.
+    /// </summary>
     /// <param name="batch">
-    /// Texts, targets and neighbors. The target at place p of a row, which is token p + 1 of the text, is predicted from the row's tokens up to p and from the neighbors of the chunks that end
-    /// with it or before it: never from itself, nor from what follows.
+    /// Texts, targets and neighbors. The target at place p of a row, which is token p + 1 of the text, is predicted from the row's tokens up to p and from the
+    /// neighbors of the chunks that end with it or before it: never from itself, nor from what follows.
     /// </param>
     /// <returns>[B, T], in nats: at most 0 up to rounding; 0 where there is no target.</returns>
     /// <exception cref="ArgumentException">The batch has fewer neighbors than the reader reads, or of another length, or chunks of another length.</exception>

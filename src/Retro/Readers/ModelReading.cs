@@ -37,7 +37,8 @@ internal static class ModelReading
 
         Tensor tokens = tensor(batch.Tokens, [batch.Rows, batch.Length], device: model.Device);
         Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: model.Device);
-        Tensor likelihoods = model.LogLikelihoodsAt(tokens, tensor(places, device: model.Device), targets, retrieved, valid, HeadBytes).to_type(ScalarType.Float64).cpu();
+        Tensor likelihoods = model.LogLikelihoodsAt(tokens, tensor(places, device: model.Device), targets, retrieved, valid, HeadBytes)
+            .to_type(ScalarType.Float64).cpu();
         int next = 0;
         foreach (double likelihood in likelihoods.data<double>())
         {
@@ -47,7 +48,9 @@ internal static class ModelReading
         return result;
     }
 
-    /// <summary>An estimate from above of what a row takes: the widest states, attention scores of one layer as if they were all kept, and everything of the encoder.</summary>
+    /// <summary>
+    /// An estimate from above of what a row takes: the widest states, attention scores of one layer as if they were all kept, and everything of the encoder.
+    /// </summary>
     public static long RowBytes(RetroModel model, int length, int neighbors)
     {
         RetroConfig config = model.Config;
@@ -57,7 +60,8 @@ internal static class ModelReading
         {
             RetrievalConfig retrieval = config.Retrieval!;
             EncoderConfig encoder = retrieval.Encoder;
-            long perNeighbor = retrieval.RetrievedLength, all = length / retrieval.ChunkLength * neighbors * perNeighbor, encoderInner = (long)encoder.Heads * encoder.HeadSize;
+            long perNeighbor = retrieval.RetrievedLength, all = length / retrieval.ChunkLength * neighbors * perNeighbor,
+                encoderInner = (long)encoder.Heads * encoder.HeadSize;
             numbers += all * ((6L * encoder.Width) + (4 * encoderInner) + (3L * encoder.FeedForwardSize) + (2 * encoder.Heads * perNeighbor) + (2 * inner));
             numbers += 2L * length * config.Heads * neighbors * perNeighbor;
         }

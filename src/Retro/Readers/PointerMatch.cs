@@ -1,8 +1,8 @@
 namespace Retro.Readers;
 
 /// <summary>
-/// Where the last tokens of a text occur in the neighbors of one chunk, kept up to date token by token: a token costs K·R comparisons, whatever the length of the runs, and nothing is
-/// remembered but one number for each retrieved token.
+/// Where the last tokens of a text occur in the neighbors of one chunk, kept up to date token by token: a token costs K·R comparisons, whatever the length of
+/// the runs, and nothing is remembered but one number for each retrieved token.
 /// </summary>
 internal sealed class PointerMatch
 {

@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// The pointer rule on top of another reader: at each place the tokens that followed the longest run of last tokens in the neighbors of the chunk before share, by their count, the mass that
-/// <see cref="PointerRule"/> gives to a run of that length; the other reader's distribution has the rest. A copier without a trained weight: what a reader that learns to retrieve has to beat.
+/// The pointer rule on top of another reader: at each place the tokens that followed the longest run of last tokens in the neighbors of the chunk before
+/// share, by their count, the mass that <see cref="PointerRule"/> gives to a run of that length; the other reader's distribution has the rest. A copier
+/// without a trained weight: what a reader that learns to retrieve has to beat.
 /// </summary>
 public sealed class PointerReader : IReader
 {
@@ -17,7 +18,9 @@ public sealed class PointerReader : IReader
     /// <param name="reader">The reader whose distribution has the rest; it stays the caller's.</param>
     /// <param name="rule">The rule.</param>
     /// <param name="name">The name in reports; null: made of the reader's.</param>
-    /// <exception cref="ArgumentException">The reader reads neighbors of another length, or of chunks of another length, than the rule was counted with.</exception>
+    /// <exception cref="ArgumentException">
+    /// The reader reads neighbors of another length, or of chunks of another length, than the rule was counted with.
+    /// </exception>
     public PointerReader(IReader reader, PointerRule rule, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -25,7 +28,8 @@ public sealed class PointerReader : IReader
         if ((reader.RetrievedLength ?? rule.RetrievedLength) != rule.RetrievedLength || (reader.ChunkLength ?? rule.ChunkLength) != rule.ChunkLength)
         {
             throw new ArgumentException(
-                $"{reader.Name} reads chunks of {reader.ChunkLength} tokens and neighbors of {reader.RetrievedLength}, and the rule was counted with chunks of {rule.ChunkLength} and neighbors of {rule.RetrievedLength}; count it with the same.",
+                $"{reader.Name} reads chunks of {reader.ChunkLength} tokens and neighbors of {reader.RetrievedLength}, " +
+                $"and the rule was counted with chunks of {rule.ChunkLength} and neighbors of {rule.RetrievedLength}; count it with the same.",
                 nameof(rule));
         }
 

@@ -5,9 +5,10 @@ namespace Retro.Readers;
 
 /// <summary>How far copying from the neighbors is trusted, by the length of the run of last tokens that was found in them.</summary>
 /// <remarks>
-/// The mass of a run of some length is 0.95 times its precision: how often, among the places of a database's own chunks whose last tokens have a longest run of that length in the neighbors of
-/// the chunk before, what followed such a run there was what followed here, where several different tokens followed each counting for its share. It is counted on the database, whose documents
-/// no held-out document may be among, with neighbors from other documents than the chunk's: never on held-out text.
+/// The mass of a run of some length is 0.95 times its precision: how often, among the places of a database's own chunks whose last tokens have a longest run
+/// of that length in the neighbors of the chunk before, what followed such a run there was what followed here, where several different tokens followed each
+/// counting for its share. It is counted on the database, whose documents no held-out document may be among, with neighbors from other documents than the
+/// chunk's: never on held-out text.
 /// </remarks>
 public sealed class PointerRule
 {
@@ -75,12 +76,14 @@ public sealed class PointerRule
         if (!table.ExcludesOwnDocument || table.RetrievalHash is null)
         {
             throw new DatabaseException(
-                $"The precision of copying is counted with neighbors from other documents, and the table's are {(table.RetrievalHash is null ? "none" : "from a chunk's own document too")}; build the table with excludeOwnDocument.");
+                $"The precision of copying is counted with neighbors from other documents, and the table's are " +
+                $"{(table.RetrievalHash is null ? "none" : "from a chunk's own document too")}; build the table with excludeOwnDocument.");
         }
 
         if (table.Count < options.Neighbors)
         {
-            throw new DatabaseException($"{options.Neighbors} neighbors per chunk are to be read, and the table holds {table.Count}; make a table of as many, or read fewer.");
+            throw new DatabaseException(
+                $"{options.Neighbors} neighbors per chunk are to be read, and the table holds {table.Count}; make a table of as many, or read fewer.");
         }
 
         double[] hits = new double[LongestRun + 1];

@@ -21,7 +21,9 @@ internal static class ReaderChecks
         if (retrieved.Neighbors < reader.Neighbors || (reader.RetrievedLength is { } length && retrieved.Length != length))
         {
             throw new ArgumentException(
-                $"{reader.Name} reads {reader.Neighbors} neighbors of {reader.RetrievedLength?.ToString() ?? "any number of"} tokens, and the batch has {retrieved.Neighbors} of {retrieved.Length}.", nameof(batch));
+                $"{reader.Name} reads {reader.Neighbors} neighbors of {reader.RetrievedLength?.ToString() ?? "any number of"} tokens, " +
+                $"and the batch has {retrieved.Neighbors} of {retrieved.Length}.",
+                nameof(batch));
         }
     }
 }

@@ -3,7 +3,9 @@ using Retro.Search;
 
 namespace Retro.Readers;
 
-/// <summary>Texts of which tokens are to be predicted, and what was retrieved for their chunks, in plain memory, so that a reader need not be a model.</summary>
+/// <summary>
+/// Texts of which tokens are to be predicted, and what was retrieved for their chunks, in plain memory, so that a reader need not be a model.
+/// </summary>
 public sealed class ReadingBatch
 {
     /// <summary>Makes room; nothing is to be predicted at first, and nothing was retrieved.</summary>
@@ -37,7 +39,9 @@ public sealed class ReadingBatch
     /// <summary>What is to be predicted after each token, [B, T]; <see cref="LogLikelihood.NoTarget"/> where nothing is.</summary>
     public long[] Targets { get; }
 
-    /// <summary>What was retrieved for the first C chunks of each row, at most T/M; null: nothing. A reader that wants fewer neighbors takes the first.</summary>
+    /// <summary>
+    /// What was retrieved for the first C chunks of each row, at most T/M; null: nothing. A reader that wants fewer neighbors takes the first.
+    /// </summary>
     /// <exception cref="ArgumentException">It is of other rows, or of more chunks than a row has.</exception>
     public RetrievedTokens? Retrieved
     {
@@ -47,7 +51,8 @@ public sealed class ReadingBatch
             if (value is not null && (value.Rows != Rows || value.Chunks > Length / ChunkLength))
             {
                 throw new ArgumentException(
-                    $"Expected what was retrieved for {Rows} rows of at most {Length / ChunkLength} complete chunks, got {value.Rows} rows of {value.Chunks}.", nameof(value));
+                    $"Expected what was retrieved for {Rows} rows of at most {Length / ChunkLength} complete chunks, got {value.Rows} rows of {value.Chunks}.",
+                    nameof(value));
             }
 
             field = value;

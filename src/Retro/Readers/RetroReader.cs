@@ -20,7 +20,8 @@ public sealed class RetroReader : IReader
         ArgumentNullException.ThrowIfNull(model);
         _model = model;
         _retrieval = model.Config.Retrieval
-            ?? throw new ArgumentException($"The model does not retrieve, so that it could read no neighbors; read it with a {nameof(DecoderReader)}.", nameof(model));
+            ?? throw new ArgumentException(
+                $"The model does not retrieve, so that it could read no neighbors; read it with a {nameof(DecoderReader)}.", nameof(model));
         Neighbors = neighbors ?? _retrieval.Neighbors;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Neighbors, nameof(neighbors));
         Name = name ?? "RETRO";

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace Retro.Search;
@@ -17,21 +16,21 @@ namespace Retro.Search;
 /// peaks       byte  [T]      the greatest impact of a rank
 /// </code>
 /// </summary>
-internal sealed unsafe class Bm25Image : IDisposable
+internal sealed unsafe partial class Bm25Image : IDisposable
 {
     private const int Version = 1;
     private const int HeaderSize = 128;
     private const int HashAt = 64;
     private static ReadOnlySpan<byte> Magic => "RETROBM1"u8;
 
-    private readonly MemoryImage memory;
+    private readonly MappedFile memory;
     private readonly long documents;
     private readonly long terms;
     private readonly long postings;
     private readonly long tokens;
     private readonly long[] sections;
 
-    private Bm25Image(MemoryImage memory, long documents, long terms, long postings, long tokens, Bm25Options options)
+    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, double k1, double b)
     {
         this.memory = memory;
         this.documents = documents;
@@ -39,11 +38,13 @@ internal sealed unsafe class Bm25Image : IDisposable
         this.postings = postings;
         this.tokens = tokens;
         sections = Sections(documents, terms, postings, tokens);
-        Options = options;
+        (K1, B) = (k1, b);
         MeanLength = tokens > 0 ? (double)tokens / documents : 1;
     }
 
-    public Bm25Options Options { get; }
+    public double K1 { get; }
+
+    public double B { get; }
 
     /// <summary>Tokens of a document on average; 1 where there are none at all.</summary>
     public double MeanLength { get; }
@@ -58,57 +59,9 @@ internal sealed unsafe class Bm25Image : IDisposable
 
     private long* TokensAt => (long*)(memory.Pointer + sections[2]);
 
-    public static Bm25Image Build(int count, TermsOf termsOf, Bm25Options options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static Bm25Image Open(string path, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        // First pass: which terms there are, in how many documents each, and how long the documents are.
-        Dictionary<int, int> frequency = [];
-        long tokens = 0, postings = 0;
-        int[] buffer = [];
-        for (int document = 0; document < count; document++)
-        {
-            Report(document, 0);
-            ReadOnlySpan<int> sorted = Sorted(termsOf(document), ref buffer);
-            tokens += sorted.Length;
-            for (int i = 0; i < sorted.Length; i++)
-            {
-                if (i == 0 || sorted[i] != sorted[i - 1])
-                {
-                    CollectionsMarshal.GetValueRefOrAddDefault(frequency, sorted[i], out _)++;
-                    postings++;
-                }
-            }
-        }
-
-        int[] list = [.. frequency.Keys];
-        Array.Sort(list);
-        long[] sections = Sections(count, list.Length, postings, tokens);
-        Bm25Image image = new(MemoryImage.Allocate(sections[^1]), count, list.Length, postings, tokens, options);
-        try
-        {
-            image.Fill(list, frequency, termsOf, document => Report(document, count));
-            image.WriteHeader();
-            progress?.Report(new("index terms", 2L * count, 2L * count));
-            return image;
-        }
-        catch
-        {
-            image.Dispose();
-            throw;
-        }
-
-        void Report(int document, long before)
-        {
-            if ((document & 0xfff) == 0)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("index terms", before + document, 2L * count));
-            }
-        }
-    }
-
-    public static Bm25Image Open(string path, bool verify)
-    {
-        MemoryImage memory = MemoryImage.Map(path);
+        MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
         try
         {
             Bm25Image image = FromHeader(memory, path);
@@ -116,7 +69,7 @@ internal sealed unsafe class Bm25Image : IDisposable
             Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
             if (verify)
             {
-                image.Hash(hash);
+                image.Hash(hash, progress, cancellationToken);
                 if (!hash.SequenceEqual(new ReadOnlySpan<byte>(memory.Pointer + HashAt, hash.Length)))
                 {
                     throw Damaged(path, "its checksum does not match its content");
@@ -158,7 +111,7 @@ internal sealed unsafe class Bm25Image : IDisposable
         => new(memory.Pointer + sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
     /// <summary>k1 · (1 - b + b · length / mean length).</summary>
-    public double Norm(int length) => Options.K1 * (1 - Options.B + Options.B * length / MeanLength);
+    public double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
 
     public void Dispose() => memory.Dispose();
 
@@ -176,20 +129,7 @@ internal sealed unsafe class Bm25Image : IDisposable
         return starts;
     }
 
-    private static ReadOnlySpan<int> Sorted(ReadOnlySpan<int> terms, ref int[] buffer)
-    {
-        if (buffer.Length < terms.Length)
-        {
-            buffer = new int[Math.Max(terms.Length, 2 * buffer.Length)];
-        }
-
-        Span<int> sorted = buffer.AsSpan(0, terms.Length);
-        terms.CopyTo(sorted);
-        sorted.Sort();
-        return sorted;
-    }
-
-    private static Bm25Image FromHeader(MemoryImage memory, string path)
+    private static Bm25Image FromHeader(MappedFile memory, string path)
     {
         if (memory.Length < HeaderSize)
         {
@@ -211,7 +151,7 @@ internal sealed unsafe class Bm25Image : IDisposable
         long terms = BinaryPrimitives.ReadInt64LittleEndian(header[24..]);
         long postings = BinaryPrimitives.ReadInt64LittleEndian(header[32..]);
         long tokens = BinaryPrimitives.ReadInt64LittleEndian(header[40..]);
-        Bm25Options options = new() { K1 = BinaryPrimitives.ReadDoubleLittleEndian(header[48..]), B = BinaryPrimitives.ReadDoubleLittleEndian(header[56..]) };
+        double k1 = BinaryPrimitives.ReadDoubleLittleEndian(header[48..]), b = BinaryPrimitives.ReadDoubleLittleEndian(header[56..]);
 
         // No count can exceed the file's length, so that the sizes below cannot overflow.
         long length = memory.Length;
@@ -228,14 +168,14 @@ internal sealed unsafe class Bm25Image : IDisposable
 
         try
         {
-            options.Check();
+            new KeywordNeighborOptions { K1 = k1, B = b }.Validate();
         }
-        catch (ArgumentOutOfRangeException fault)
+        catch (RetroOptionsException fault)
         {
             throw Damaged(path, fault.Message);
         }
 
-        return new(memory, documents, terms, postings, tokens, options);
+        return new(memory, documents, terms, postings, tokens, k1, b);
     }
 
     private static DatabaseException Damaged(string path, string how)
@@ -272,75 +212,18 @@ internal sealed unsafe class Bm25Image : IDisposable
         }
     }
 
-    private void Fill(int[] list, Dictionary<int, int> frequency, TermsOf termsOf, Action<int> report)
-    {
-        list.CopyTo(new Span<int>(memory.Pointer + sections[0], list.Length));
-        Dictionary<int, int> rankOf = new(list.Length);
-        long[] next = new long[list.Length];
-        long at = 0;
-        for (int rank = 0; rank < list.Length; rank++)
-        {
-            rankOf[list[rank]] = rank;
-            next[rank] = at;
-            PostingsAt[rank] = at;
-            at += frequency[list[rank]];
-        }
-
-        PostingsAt[list.Length] = at;
-        int* tokenRanks = (int*)(memory.Pointer + sections[3]);
-        int* posted = (int*)(memory.Pointer + sections[4]);
-        byte* impacts = memory.Pointer + sections[5];
-        byte* peaks = memory.Pointer + sections[6];
-        long token = 0;
-        int[] buffer = [];
-        for (int document = 0; document < Documents; document++)
-        {
-            report(document);
-            TokensAt[document] = token;
-            ReadOnlySpan<int> sorted = Sorted(termsOf(document), ref buffer);
-            double norm = Norm(sorted.Length);
-            for (int i = 0, end; i < sorted.Length; i = end)
-            {
-                for (end = i + 1; end < sorted.Length && sorted[end] == sorted[i]; end++)
-                {
-                }
-
-                if (!rankOf.TryGetValue(sorted[i], out int rank) || next[rank] == PostingsAt[rank + 1] || token + end - i > tokens)
-                {
-                    throw new InvalidOperationException($"The terms of document {document} changed while the index was being built.");
-                }
-
-                new Span<int>(tokenRanks + token, end - i).Fill(rank);
-                token += end - i;
-                byte impact = (byte)Math.Clamp(Math.Ceiling(255.0 * (end - i) / (end - i + norm)), 1, 255);
-                posted[next[rank]] = document;
-                impacts[next[rank]++] = impact;
-                peaks[rank] = Math.Max(peaks[rank], impact);
-            }
-        }
-
-        TokensAt[documents] = token;
-    }
-
-    private void WriteHeader()
-    {
-        Span<byte> header = new(memory.Pointer, HeaderSize);
-        Magic.CopyTo(header);
-        BinaryPrimitives.WriteInt64LittleEndian(header[8..], Version);
-        BinaryPrimitives.WriteInt64LittleEndian(header[16..], documents);
-        BinaryPrimitives.WriteInt64LittleEndian(header[24..], terms);
-        BinaryPrimitives.WriteInt64LittleEndian(header[32..], postings);
-        BinaryPrimitives.WriteInt64LittleEndian(header[40..], tokens);
-        BinaryPrimitives.WriteDoubleLittleEndian(header[48..], Options.K1);
-        BinaryPrimitives.WriteDoubleLittleEndian(header[56..], Options.B);
-        Hash(header.Slice(HashAt, SHA256.HashSizeInBytes));
-    }
-
-    private void Hash(Span<byte> hash)
+    private void Hash(Span<byte> hash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         memory.AppendTo(sha, 0, HashAt);
-        memory.AppendTo(sha, HashAt + SHA256.HashSizeInBytes, memory.Length);
+        const long Block = 1 << 24;
+        for (long start = HashAt + SHA256.HashSizeInBytes; start < memory.Length; start += Block)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new("check keyword index", start, memory.Length));
+            memory.AppendTo(sha, start, Math.Min(memory.Length, start + Block));
+        }
+
         sha.GetHashAndReset(hash);
     }
 }

@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
+using System.Globalization;
+using Retro.Database;
 
 namespace Retro.Search;
 
 /// <summary>The terms of a document; any integers, repeated as often as they occur, in any order.</summary>
 /// <param name="document">The document's number.</param>
-public delegate ReadOnlySpan<int> TermsOf(long document);
+internal delegate ReadOnlySpan<int> TermsOf(long document);
 
 /// <summary>
 /// BM25 over documents of integer terms (here: chunks of token ids), in flat arrays that are built in memory or mapped from a file.
@@ -15,8 +17,14 @@ public delegate ReadOnlySpan<int> TermsOf(long document);
 /// document outside of those seen can enter the best, and computes the scores of those that still can from their own terms, in double precision, in the order of the terms.</para>
 /// Searching from several threads at once is safe.
 /// </summary>
-public sealed class Bm25Index : IDisposable
+internal sealed class Bm25Index : IDisposable
 {
+    /// <summary>The name of a database's keyword index in its folder.</summary>
+    public const string FileName = "bm25.bin";
+
+    private const string K1Detail = "k1";
+    private const string BDetail = "b";
+
     private readonly Bm25Image image;
     private readonly ConcurrentBag<Bm25Search> searches = [];
 
@@ -28,34 +36,104 @@ public sealed class Bm25Index : IDisposable
     /// <summary>Different terms in the index.</summary>
     public int TermCount => image.Terms;
 
-    /// <summary>The constants it was built with.</summary>
-    public Bm25Options Options => image.Options;
+    /// <summary>k1, with which it was built.</summary>
+    public double K1 => image.K1;
 
-    /// <summary>Builds the index in memory.</summary>
+    /// <summary>b, with which it was built.</summary>
+    public double B => image.B;
+
+    /// <summary>Makes the keyword index of a database's chunks in its folder, where it is not there with these constants, and opens it.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="options">The constants of BM25.</param>
+    /// <param name="progress">Told the work done.</param>
+    /// <param name="cancellationToken">Stops the work; the next run starts over.</param>
+    /// <returns>The index, memory-mapped; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written, or read.</exception>
+    public static Bm25Index Build(ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        options = (options ?? new()).Validate();
+        Dictionary<string, string> details = new()
+        {
+            [K1Detail] = options.K1.ToString(CultureInfo.InvariantCulture),
+            [BDetail] = options.B.ToString(CultureInfo.InvariantCulture),
+        };
+        if (StageFile.IsMade(database, FileName, details))
+        {
+            try
+            {
+                return Open(database, options, progress, cancellationToken);
+            }
+            catch (DatabaseException)
+            {
+                // It is damaged: building replaces it, which is what the message would ask for.
+            }
+        }
+
+        using (Bm25Index index = Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken))
+        {
+            StageFile.Forget(database, FileName);
+            index.Save(Path.Combine(database.Folder, FileName));
+        }
+
+        database.Register(FileName, details, progress, cancellationToken);
+        return Open(database, options with { Verify = false }, progress, cancellationToken);
+    }
+
+    /// <summary>Opens the keyword index of a database, memory-mapped.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="options">The constants that it has to have been built with; null for whatever there are.</param>
+    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="cancellationToken">Stops the checking.</param>
+    /// <returns>The index; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">There is none, it is damaged, or it was built with other constants.</exception>
+    public static Bm25Index Open(ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        options?.Validate();
+        (string path, _) = StageFile.Require(database, FileName);
+        Bm25Index index = Open(path, options?.Verify ?? true, progress, cancellationToken);
+        if (options is not null && (options.K1, options.B) != (index.K1, index.B))
+        {
+            string message = string.Create(
+                CultureInfo.InvariantCulture,
+                $"The keyword index {path} was built with k1 {index.K1} and b {index.B}, and k1 {options.K1} and b {options.B} are asked for: ask for the former, or build the index again.");
+            index.Dispose();
+            throw new DatabaseException(message);
+        }
+
+        return index;
+    }
+
+    /// <summary>Builds an index in memory.</summary>
     /// <param name="count">How many documents there are; fewer than 2³¹.</param>
     /// <param name="terms">Gives the terms of documents 0 to <paramref name="count"/> - 1; asked twice for each, with the same answer.</param>
     /// <param name="options">The constants of BM25.</param>
     /// <param name="progress">Told how many documents are done.</param>
     /// <param name="cancellationToken">Stops the build.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The count or a constant is out of range.</exception>
-    public static Bm25Index Build(long count, TermsOf terms, Bm25Options? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="ArgumentOutOfRangeException">The count is out of range.</exception>
+    /// <exception cref="RetroOptionsException">A constant is out of range.</exception>
+    public static Bm25Index Build(long count, TermsOf terms, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(terms);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(count, int.MaxValue);
-        options ??= new();
-        options.Check();
-        return new(Bm25Image.Build((int)count, terms, options, progress, cancellationToken));
+        options = (options ?? new()).Validate();
+        return new(Bm25Image.Build((int)count, terms, options.K1, options.B, progress, cancellationToken));
     }
 
     /// <summary>Opens an index file, memory-mapped.</summary>
     /// <param name="path">The file.</param>
     /// <param name="verify">Compares the checksum as well; without it only sizes and the tables of contents are checked.</param>
+    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="cancellationToken">Stops the checking.</param>
     /// <exception cref="DatabaseException">The file is missing, cut short, damaged or of another version.</exception>
-    public static Bm25Index Open(string path, bool verify = true)
+    public static Bm25Index Open(string path, bool verify = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        return new(Bm25Image.Open(path, verify));
+        return new(Bm25Image.Open(path, verify, progress, cancellationToken));
     }
 
     /// <summary>Writes the index; the name never stands for half a file.</summary>

@@ -3,7 +3,7 @@ namespace Retro.Search;
 /// <summary>Chunks that follow one another, as those of a document do.</summary>
 /// <param name="First">The first chunk's number.</param>
 /// <param name="Count">How many there are.</param>
-public readonly record struct ChunkRange(long First, long Count)
+internal readonly record struct ChunkRange(long First, long Count)
 {
     /// <summary>The number after the last chunk.</summary>
     public long End => First + Count;

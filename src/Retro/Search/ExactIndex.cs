@@ -17,19 +17,19 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private static ReadOnlySpan<byte> Magic => "RETROVX1"u8;
 
     /// <summary>The header's room and the vectors: allocated, or a mapped file, which is copied before a vector is added.</summary>
-    private MemoryImage memory;
+    private MappedFile memory;
     private long count;
     private bool mapped;
     private bool disposed;
 
     /// <summary>Makes an empty index.</summary>
-    public ExactIndex(int dimensions, VectorMetric metric)
-        : this(dimensions, metric, MemoryImage.Allocate(HeaderSize), 0, mapped: false)
+    public ExactIndex(int dimensions, VectorMetric metric, int threads)
+        : this(dimensions, metric, MappedFile.Allocate(HeaderSize), 0, mapped: false, threads)
     {
     }
 
-    private ExactIndex(int dimensions, VectorMetric metric, MemoryImage memory, long count, bool mapped)
-        : base(dimensions, metric)
+    private ExactIndex(int dimensions, VectorMetric metric, MappedFile memory, long count, bool mapped, int threads)
+        : base(dimensions, metric, threads)
     {
         this.memory = memory;
         this.count = count;
@@ -51,15 +51,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override long ListCount => 0;
 
-    public override long ProbedLists
-    {
-        get => 0;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            throw NoLists();
-        }
-    }
+    public override long ProbedLists => 0;
 
     private protected override bool IsDisposed => disposed;
 
@@ -83,9 +75,9 @@ internal sealed unsafe class ExactIndex : VectorIndex
     }
 
     /// <summary>Opens a file that <see cref="IsOne"/> has recognized.</summary>
-    public static ExactIndex Read(string path, bool memoryMapped)
+    public static ExactIndex Read(string path, bool memoryMapped, int threads)
     {
-        MemoryImage image = MemoryImage.Map(path);
+        MappedFile image = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
         try
         {
             ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));
@@ -114,7 +106,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
                 throw new DatabaseException($"The vector index {path} should hold {count} vectors of {dimensions} numbers and has {room} bytes for them: it was cut short or changed; build it again.");
             }
 
-            ExactIndex index = new(dimensions, metric, image, count, mapped: true);
+            ExactIndex index = new(dimensions, metric, image, count, mapped: true, threads);
             if (!memoryMapped)
             {
                 index.Reserve(count);
@@ -129,34 +121,20 @@ internal sealed unsafe class ExactIndex : VectorIndex
         }
     }
 
-    internal override void Reset()
-    {
-        ObjectDisposedException.ThrowIf(disposed, this);
-        count = 0;
-    }
-
     public override void Dispose()
     {
         disposed = true;
         memory.Dispose();
     }
 
-    private protected override void Set(string name, double value)
-        => throw new FaissException($"Parameter {name} is one of FAISS's, and the exact managed index has none: leave it out.");
-
     private protected override void Set(string parameters)
         => throw new FaissException($"The parameters {parameters} are FAISS's, and the exact managed index has none: leave them out.");
 
     private protected override void TrainOn(long n, ReadOnlySpan<float> vectors) => ObjectDisposedException.ThrowIf(disposed, this);
 
-    private protected override void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    private protected override void Take(long n, ReadOnlySpan<float> vectors)
     {
         ObjectDisposedException.ThrowIf(disposed, this);
-        if (ids.Length > 0)
-        {
-            throw new InvalidOperationException("The exact managed index numbers its vectors on and takes no ids: add them without, or use FAISS's \"IDMap,Flat\".");
-        }
-
         if (mapped || memory.Length < HeaderSize + (count + n) * RowBytes)
         {
             Reserve(Math.Max(count + n, 2 * count));
@@ -166,7 +144,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         count += n;
     }
 
-    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
     {
         fixed (float* x = queries)
         fixed (long* found = ids)
@@ -174,12 +152,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         {
             new ExactSearch(Vectors, this.count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
         }
-
-        GC.KeepAlive(this);
     }
-
-    private protected override void ReadBack(long id, Span<float> vector)
-        => new ReadOnlySpan<float>(Vectors + id * Dimensions, Dimensions).CopyTo(vector);
 
     private protected override void Write(string path)
     {
@@ -203,7 +176,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     /// <summary>Moves the vectors into memory of their own with room for some.</summary>
     private void Reserve(long vectors)
     {
-        MemoryImage larger = MemoryImage.Allocate(checked(HeaderSize + vectors * RowBytes));
+        MappedFile larger = MappedFile.Allocate(checked(HeaderSize + vectors * RowBytes));
         Buffer.MemoryCopy(memory.Pointer, larger.Pointer, larger.Length, HeaderSize + count * RowBytes);
         memory.Dispose();
         memory = larger;

@@ -5,8 +5,11 @@ internal sealed class FaissIndex : VectorIndex
 {
     private readonly FaissIndexHandle handle;
 
-    private FaissIndex(FaissIndexHandle handle)
-        : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle))
+    // The number of probed lists belongs to the native index, so searches among lists take turns; each of them uses all threads.
+    private readonly Lock gate = new();
+
+    private FaissIndex(FaissIndexHandle handle, int threads)
+        : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
         => this.handle = handle;
 
     public override VectorEngine Engine => VectorEngine.Faiss;
@@ -29,46 +32,36 @@ internal sealed class FaissIndex : VectorIndex
     {
         get
         {
-            long count = 0;
-            WithLists(lists => count = (long)FaissNative.ProbedLists(lists));
-            return count;
-        }
-
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            if (!WithLists(lists => FaissNative.SetProbedLists(lists, (nuint)value)))
+            lock (gate)
             {
-                throw NoLists();
+                return Probed();
             }
         }
     }
 
     /// <summary>Makes an empty index of a factory text.</summary>
-    public static FaissIndex Make(int dimensions, string factory, VectorMetric metric)
+    public static FaissIndex Make(int dimensions, string factory, VectorMetric metric, int threads)
     {
         FaissNative.Require();
         FaissNative.Check(
             FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
             $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
-        return new(handle);
+        return new(handle, threads);
     }
 
     /// <summary>Reads a file; the caller has seen that it exists and that FAISS is there.</summary>
-    public static FaissIndex Read(string path, bool memoryMapped)
+    public static FaissIndex Read(string path, bool memoryMapped, int threads)
     {
         try
         {
             FaissNative.Check(FaissNative.Read(path, memoryMapped ? FaissNative.MemoryMap : 0, out FaissIndexHandle handle), $"The vector index {path} cannot be read");
-            return new(handle);
+            return new(handle, threads);
         }
         catch (FaissException fault)
         {
             throw new DatabaseException($"{fault.Message} The file is damaged, cut short or no FAISS index: build it again.", fault);
         }
     }
-
-    internal override void Reset() => FaissNative.Check(FaissNative.Reset(Handle()), "The index cannot be emptied");
 
     public override void Dispose() => handle.Dispose();
 
@@ -91,7 +84,7 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    private protected override unsafe void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    private protected override unsafe void Take(long n, ReadOnlySpan<float> vectors)
     {
         FaissIndexHandle index = Handle();
         if (!IsTrained)
@@ -100,12 +93,11 @@ internal sealed class FaissIndex : VectorIndex
         }
 
         fixed (float* x = vectors)
-        fixed (long* numbers = ids)
         {
             int former = FaissNative.ExchangeThreads(Threads);
             try
             {
-                FaissNative.Check(numbers == null ? FaissNative.Add(index, n, x) : FaissNative.AddWithIds(index, n, x, numbers), $"The index cannot take {n} vectors");
+                FaissNative.Check(FaissNative.Add(index, n, x), $"The index cannot take {n} vectors");
             }
             finally
             {
@@ -114,7 +106,51 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    private protected override unsafe void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
+    {
+        if (ListCount == 0)
+        {
+            Find(n, queries, count, ids, distances);
+            return;
+        }
+
+        lock (gate)
+        {
+            long former = Probed();
+            Probe(probedLists ?? former);
+            try
+            {
+                Find(n, queries, count, ids, distances);
+            }
+            finally
+            {
+                Probe(former);
+            }
+        }
+    }
+
+    private protected override void Write(string path)
+    {
+        FaissNative.Check(FaissNative.Write(Handle(), path), $"The vector index {path} cannot be written");
+        // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
+        Read(path, memoryMapped: true, Threads).Dispose();
+    }
+
+    private protected override void Set(string parameters)
+    {
+        string action = $"The parameters {parameters} cannot be set";
+        FaissNative.Check(FaissNative.ParameterSpaceNew(out nint space), action);
+        try
+        {
+            FaissNative.Check(FaissNative.SetParameters(space, Handle(), parameters), action);
+        }
+        finally
+        {
+            FaissNative.ParameterSpaceFree(space);
+        }
+    }
+
+    private unsafe void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
     {
         FaissIndexHandle index = Handle();
         fixed (float* x = queries)
@@ -142,39 +178,14 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    private protected override unsafe void ReadBack(long id, Span<float> vector)
+    private long Probed()
     {
-        fixed (float* x = vector)
-        {
-            FaissNative.Check(FaissNative.Reconstruct(Handle(), id, x), $"Vector {id} cannot be read back");
-        }
+        long count = 0;
+        WithLists(lists => count = (long)FaissNative.ProbedLists(lists));
+        return count;
     }
 
-    private protected override void Write(string path)
-    {
-        FaissNative.Check(FaissNative.Write(Handle(), path), $"The vector index {path} cannot be written");
-        // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
-        Read(path, memoryMapped: true).Dispose();
-    }
-
-    private protected override void Set(string name, double value)
-        => WithParameterSpace(space => FaissNative.SetParameter(space, Handle(), name, value), $"Parameter {name} cannot be set");
-
-    private protected override void Set(string parameters)
-        => WithParameterSpace(space => FaissNative.SetParameters(space, Handle(), parameters), $"The parameters {parameters} cannot be set");
-
-    private static void WithParameterSpace(Func<nint, int> use, string action)
-    {
-        FaissNative.Check(FaissNative.ParameterSpaceNew(out nint space), action);
-        try
-        {
-            FaissNative.Check(use(space), action);
-        }
-        finally
-        {
-            FaissNative.ParameterSpaceFree(space);
-        }
-    }
+    private void Probe(long count) => WithLists(lists => FaissNative.SetProbedLists(lists, (nuint)count));
 
     private FaissIndexHandle Handle()
     {

@@ -99,17 +99,8 @@ internal static unsafe partial class FaissNative
     [LibraryImport(Library, EntryPoint = "faiss_Index_add")]
     public static partial int Add(FaissIndexHandle index, long n, float* x);
 
-    [LibraryImport(Library, EntryPoint = "faiss_Index_add_with_ids")]
-    public static partial int AddWithIds(FaissIndexHandle index, long n, float* x, long* ids);
-
     [LibraryImport(Library, EntryPoint = "faiss_Index_search")]
     public static partial int Search(FaissIndexHandle index, long n, float* x, long k, float* distances, long* labels);
-
-    [LibraryImport(Library, EntryPoint = "faiss_Index_reset")]
-    public static partial int Reset(FaissIndexHandle index);
-
-    [LibraryImport(Library, EntryPoint = "faiss_Index_reconstruct")]
-    public static partial int Reconstruct(FaissIndexHandle index, long key, float* vector);
 
     [LibraryImport(Library, EntryPoint = "faiss_index_factory", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Factory(out FaissIndexHandle index, int dimensions, string description, int metric);
@@ -128,9 +119,6 @@ internal static unsafe partial class FaissNative
 
     [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_set_index_parameters", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int SetParameters(nint space, FaissIndexHandle index, string text);
-
-    [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_set_index_parameter", StringMarshalling = StringMarshalling.Utf8)]
-    public static partial int SetParameter(nint space, FaissIndexHandle index, string name, double value);
 
     [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_cast")]
     public static partial nint AsInvertedLists(nint index);

@@ -8,18 +8,26 @@ namespace Retro.Search;
 /// </summary>
 public sealed class HybridNeighborSource : INeighborSource
 {
-    /// <summary>The constant of the paper.</summary>
-    public const double DefaultRankOffset = 60;
-
     private readonly INeighborSource[] sources;
-    private double rankOffset = DefaultRankOffset;
-    private int depth = 32;
+    private readonly HybridNeighborOptions options;
 
-    /// <summary>Creates the source.</summary>
-    /// <param name="sources">At least one, all over the same database.</param>
+    /// <summary>Creates the source with the paper's constant.</summary>
+    /// <param name="sources">At least one, all over the same database; they stay the caller's to dispose.</param>
     /// <exception cref="ArgumentException">There is none, or they are over different databases.</exception>
     public HybridNeighborSource(params INeighborSource[] sources)
+        : this(new HybridNeighborOptions(), sources)
     {
+    }
+
+    /// <summary>Creates the source.</summary>
+    /// <param name="options">How the ranks are joined.</param>
+    /// <param name="sources">At least one, all over the same database; they stay the caller's to dispose.</param>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="ArgumentException">There is none, or they are over different databases.</exception>
+    public HybridNeighborSource(HybridNeighborOptions options, params INeighborSource[] sources)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        this.options = options.Validate();
         ArgumentNullException.ThrowIfNull(sources);
         if (sources.Length == 0 || Array.Exists(sources, source => source is null))
         {
@@ -36,6 +44,7 @@ public sealed class HybridNeighborSource : INeighborSource
         KeyIdentity = keys.Length == 1 ? keys[0] : null;
         Database = Array.Find(sources, source => source.Database is not null)?.Database;
         this.sources = [.. sources];
+        Identity = NeighborQueries.Identity([Name, options.RankOffset, options.Depth, .. sources.Select(source => source.Identity)]);
     }
 
     /// <inheritdoc/>
@@ -45,35 +54,10 @@ public sealed class HybridNeighborSource : INeighborSource
     public ChunkDatabase? Database { get; }
 
     /// <inheritdoc/>
-    public string Identity => NeighborQueries.Identity([Name, rankOffset, depth, .. sources.Select(source => source.Identity)]);
+    public string Identity { get; }
 
     /// <inheritdoc/>
     public string? KeyIdentity { get; }
-
-    /// <summary>k0, added to every rank; 60 by default. The greater it is, the less the first ranks stand out.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
-    public double RankOffset
-    {
-        get => rankOffset;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            ArgumentOutOfRangeException.ThrowIfEqual(value, double.PositiveInfinity);
-            rankOffset = value;
-        }
-    }
-
-    /// <summary>How many neighbors each source is asked for at least; 32 by default. Never fewer than are wanted in the end.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">It is not positive.</exception>
-    public int Depth
-    {
-        get => depth;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            depth = value;
-        }
-    }
 
     /// <inheritdoc/>
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
@@ -86,7 +70,7 @@ public sealed class HybridNeighborSource : INeighborSource
             queries = [.. queries.Select(query => query with { Key = default })];
         }
 
-        int deep = Math.Max(count, depth);
+        int deep = Math.Max(count, options.Depth);
         long[][] found = new long[sources.Length][];
         float[] ignored = new float[queries.Count * deep];
         for (int s = 0; s < sources.Length; s++)
@@ -106,7 +90,7 @@ public sealed class HybridNeighborSource : INeighborSource
                 {
                     if (rows[q * deep + rank - 1] is var chunk and >= 0)
                     {
-                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (rankOffset + rank);
+                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (options.RankOffset + rank);
                     }
                 }
             }

@@ -1,18 +1,25 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Retro.Database;
+using Retro.Embedders;
 
 namespace Retro.Search;
 
 /// <summary>The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped.</summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
-    internal const string KeyerDetail = "keyer";
-    internal const string DimensionsDetail = "dimensions";
+    /// <summary>The file's name.</summary>
+    public const string FileName = "keys.bin";
 
-    private readonly MemoryImage memory;
+    /// <summary>What the manifest calls the identity of the function that made the keys.</summary>
+    public const string KeyerDetail = "keyer";
 
-    private KeyFile(MemoryImage memory, long count, int dimensions, string identity)
+    private const string DimensionsDetail = "dimensions";
+    private const int BlockChunks = 2048;
+
+    private readonly MappedFile memory;
+
+    private KeyFile(MappedFile memory, long count, int dimensions, string identity)
     {
         this.memory = memory;
         Count = count;
@@ -35,17 +42,17 @@ internal sealed unsafe class KeyFile : IDisposable
     public static KeyFile Open(ChunkDatabase database)
     {
         ArgumentNullException.ThrowIfNull(database);
-        string path = database.RequireFile(SearchStages.KeysFile);
-        IReadOnlyDictionary<string, string> details = database.Manifest.Find(SearchStages.KeysFile)!.Details;
+        (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
+        IReadOnlyDictionary<string, string> details = entry.Details;
         if (!details.TryGetValue(KeyerDetail, out string? identity)
             || !details.TryGetValue(DimensionsDetail, out string? text)
             || !int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int dimensions)
             || dimensions < 1)
         {
-            throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {SearchStages.KeysFile} were made: make them again.");
+            throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {FileName} were made: make them again.");
         }
 
-        MemoryImage memory = MemoryImage.Map(path);
+        MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
         if (memory.Length / sizeof(float) / dimensions != database.ChunkCount || memory.Length % ((long)dimensions * sizeof(float)) != 0)
         {
             long length = memory.Length;
@@ -78,22 +85,48 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => memory.Dispose();
 
-    /// <summary>Makes the keys of all chunks into a file.</summary>
-    internal static void Write(string path, ChunkDatabase database, ChunkKeys keys, int dimensions, string identity, int blockChunks, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Makes the key of every chunk, in blocks, resumable.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="DatabaseException">The file cannot be written.</exception>
+    public static void Build(ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        using ResumableFile file = ResumableFile.Open(path, NeighborQueries.Identity("keys 1", database.Manifest.TokensHash, identity, dimensions, blockChunks), 0, (long)dimensions * sizeof(float), blockChunks);
-        for (long first = file.Rows; first < database.ChunkCount; first += blockChunks)
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(keyer);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keyer.Dimensions);
+        ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
+        Dictionary<string, string> details = new()
+        {
+            [KeyerDetail] = keyer.Identity,
+            [DimensionsDetail] = keyer.Dimensions.ToString(CultureInfo.InvariantCulture),
+        };
+        if (!StageFile.IsMade(database, FileName, details))
+        {
+            StageFile.Forget(database, FileName);
+            Write(Path.Combine(database.Folder, FileName), database, keyer, progress, cancellationToken);
+            database.Register(FileName, details, progress, cancellationToken);
+        }
+    }
+
+    private static void Write(string path, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        int dimensions = keyer.Dimensions;
+        string note = NeighborQueries.Identity("keys 1", database.Manifest.TokensHash, keyer.Identity, dimensions, BlockChunks);
+        using ResumableFile file = ResumableFile.Open(path, note, 0, (long)dimensions * sizeof(float), BlockChunks);
+        for (long first = file.Rows; first < database.ChunkCount; first += BlockChunks)
         {
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new("embed chunks", first, database.ChunkCount));
-            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[(int)Math.Min(blockChunks, database.ChunkCount - first)];
+            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[(int)Math.Min(BlockChunks, database.ChunkCount - first)];
             for (int i = 0; i < chunks.Length; i++)
             {
                 chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
             }
 
             float[] rows = new float[chunks.Length * dimensions];
-            keys(chunks, rows, cancellationToken);
+            keyer.Keys(chunks, rows, cancellationToken);
             file.Append(MemoryMarshal.AsBytes<float>(rows), chunks.Length);
         }
 

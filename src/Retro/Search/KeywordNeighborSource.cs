@@ -6,19 +6,21 @@ namespace Retro.Search;
 /// Neighbors by BM25 over token ids. A chunk asks for each of its different tokens once: on two collections of reference pages the two best neighbors then hold as much of the
 /// chunk that follows as with every repetition counted, or more (.353 against .344 of its rarer tokens, and .463 against .465). The end-of-text token is no term.
 /// </summary>
-public sealed class KeywordNeighborSource : INeighborSource
+/// <remarks>It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; the database stays the caller's.</remarks>
+public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 {
     private readonly Bm25Index index;
-    private int threads = Environment.ProcessorCount;
+    private readonly int threads;
+    private readonly bool ownsIndex;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
-    /// <param name="index">The keyword index of its chunks, which stays the caller's to dispose.</param>
+    /// <param name="index">The keyword index of its chunks.</param>
+    /// <param name="threads">Threads that search at once; null for every processor.</param>
+    /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of chunks.</exception>
-    public KeywordNeighborSource(ChunkDatabase database, Bm25Index index)
+    internal KeywordNeighborSource(ChunkDatabase database, Bm25Index index, int? threads = null, bool ownsIndex = false)
     {
-        ArgumentNullException.ThrowIfNull(database);
-        ArgumentNullException.ThrowIfNull(index);
         if (index.Count != database.ChunkCount)
         {
             throw new DatabaseException($"The keyword index holds {index.Count} chunks and the database in {database.Folder} has {database.ChunkCount}: build the index again.");
@@ -26,7 +28,9 @@ public sealed class KeywordNeighborSource : INeighborSource
 
         Database = database;
         this.index = index;
-        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, index.Options.K1, index.Options.B, "distinct"]);
+        this.threads = threads ?? Environment.ProcessorCount;
+        this.ownsIndex = ownsIndex;
+        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, index.K1, index.B, "distinct"]);
     }
 
     /// <inheritdoc/>
@@ -38,15 +42,37 @@ public sealed class KeywordNeighborSource : INeighborSource
     /// <inheritdoc/>
     public string Identity { get; }
 
-    /// <summary>Threads that search at once; every processor by default. The answers do not depend on it.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The number is not positive.</exception>
-    public int Threads
+    /// <summary>Makes the keyword index of the chunks' tokens (<c>bm25.bin</c> in the database's folder), where it is not there whole and with these constants, and opens the source.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="options">The constants of BM25, and how it is searched.</param>
+    /// <param name="progress">Told the work done.</param>
+    /// <param name="cancellationToken">Stops the work; the next run starts over.</param>
+    /// <returns>The source; dispose it, or the database.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written or read.</exception>
+    public static KeywordNeighborSource Build(
+        ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => From(database, Bm25Index.Build(database, options, progress, cancellationToken), options);
+
+    /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="options">The constants that the index has to have been made with, and how it is searched; null for whatever constants there are.</param>
+    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="cancellationToken">Stops the checking.</param>
+    /// <returns>The source; dispose it, or the database.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">There is no index, it is damaged, or it was made with other constants: both are named.</exception>
+    public static KeywordNeighborSource Open(
+        ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => From(database, Bm25Index.Open(database, options, progress, cancellationToken), options);
+
+    /// <summary>Closes the index that <see cref="Build"/> or <see cref="Open"/> opened.</summary>
+    public void Dispose()
     {
-        get => threads;
-        set
+        if (ownsIndex)
         {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            threads = value;
+            Database.Closed(this);
+            index.Dispose();
         }
     }
 
@@ -72,18 +98,22 @@ public sealed class KeywordNeighborSource : INeighborSource
         // Spans cannot go to other threads; the rows are small beside the work.
         long[] found = new long[chunks.Length];
         float[] values = new float[scores.Length];
-        ParallelOptions options = new() { MaxDegreeOfParallelism = threads, CancellationToken = cancellationToken };
-        try
-        {
-            Parallel.For(0, queries.Count, options, q => Find(queries[q], found.AsSpan(q * count, count), values.AsSpan(q * count, count)));
-        }
-        catch (AggregateException faults)
-        {
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(faults.Flatten().InnerExceptions[0]);
-        }
-
+        ParallelLoop.For(queries.Count, q => Find(queries[q], found.AsSpan(q * count, count), values.AsSpan(q * count, count)), threads, cancellationToken);
         found.CopyTo(chunks);
         values.CopyTo(scores);
+    }
+
+    private static KeywordNeighborSource From(ChunkDatabase database, Bm25Index index, KeywordNeighborOptions? options)
+    {
+        try
+        {
+            return database.Opened(new KeywordNeighborSource(database, index, options?.Threads, ownsIndex: true));
+        }
+        catch
+        {
+            index.Dispose();
+            throw;
+        }
     }
 
     private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)

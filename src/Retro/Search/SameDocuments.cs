@@ -8,7 +8,7 @@ namespace Retro.Search;
 /// </summary>
 internal sealed class SameDocuments
 {
-    private const int ReportEvery = 1 << 16;
+    private const int ReportEvery = 1 << 12;
 
     private readonly int[] _queryGroups;
     private readonly int[] _retrievalGroups;
@@ -21,22 +21,22 @@ internal sealed class SameDocuments
     public SameDocuments(ChunkDatabase queries, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         bool one = ReferenceEquals(queries, retrieval);
-        DocumentEntry[] all = [.. queries.Documents, .. one ? [] : retrieval.Documents];
-        int[] parents = [.. Enumerable.Range(0, all.Length)];
+        int count = queries.Documents.Count + (one ? 0 : retrieval.Documents.Count), next = 0;
+        int[] parents = [.. Enumerable.Range(0, count)];
         Dictionary<string, int> byId = new(StringComparer.Ordinal), byText = new(StringComparer.Ordinal);
-        for (int document = 0; document < all.Length; document++)
+        foreach (DocumentEntry entry in queries.Documents.Concat(one ? [] : retrieval.Documents))
         {
-            if (document % ReportEvery == 0)
+            if (next % ReportEvery == 0)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("compare documents", document, all.Length));
+                progress?.Report(new("compare documents", next, count));
             }
 
-            Join(byId, all[document].Id, document);
-            Join(byText, all[document].ContentHash, document);
+            Join(byId, entry.Id, next);
+            Join(byText, entry.ContentHash, next++);
         }
 
-        progress?.Report(new("compare documents", all.Length, all.Length));
+        progress?.Report(new("compare documents", count, count));
         int[] groups = [.. parents.Select((_, document) => Root(document))];
         _queryGroups = groups[..queries.Documents.Count];
         _retrievalGroups = one ? _queryGroups : groups[queries.Documents.Count..];

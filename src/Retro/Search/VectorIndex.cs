@@ -1,20 +1,16 @@
-using System.Globalization;
-
 namespace Retro.Search;
 
 /// <summary>
 /// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that library is missing.
-/// Searching from several threads at once is safe; training, adding, setting parameters and disposing are not, beside anything else.
+/// Searching from several threads at once is safe; training, adding and disposing are not, beside anything else.
 /// </summary>
-public abstract class VectorIndex : IDisposable
+internal abstract class VectorIndex : IDisposable
 {
-    private readonly SortedDictionary<string, string> parameters = new(StringComparer.Ordinal);
-    private int threads = Environment.ProcessorCount;
-
-    private protected VectorIndex(int dimensions, VectorMetric metric)
+    private protected VectorIndex(int dimensions, VectorMetric metric, int threads)
     {
         Dimensions = dimensions;
         Metric = metric;
+        Threads = threads;
     }
 
     /// <summary>Who keeps and compares the vectors: FAISS or the exact managed index.</summary>
@@ -33,36 +29,31 @@ public abstract class VectorIndex : IDisposable
     public abstract bool IsTrained { get; }
 
     /// <summary>
-    /// Threads used by training, adding and searching; every processor by default. OpenMP keeps its count per thread: for FAISS it is set on the calling
-    /// thread around every call and put back, since the runtime is libtorch's as well where libtorch was loaded first.
+    /// Threads used by training, adding and searching. OpenMP keeps its count per thread: for FAISS it is set on the calling thread around every call and put back,
+    /// since the runtime is libtorch's as well where libtorch was loaded first.
     /// </summary>
-    /// <exception cref="ArgumentOutOfRangeException">The number is not positive.</exception>
-    public int Threads
-    {
-        get => threads;
-        set
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(value);
-            threads = value;
-        }
-    }
+    public int Threads { get; }
+
+    /// <summary>The search parameters that were set, by name: "efSearch=64,ht=24".</summary>
+    public string Parameters { get; private set; } = "";
 
     /// <summary>Inverted lists of the index, 0 where it has none (an exact or a graph index).</summary>
     public abstract long ListCount { get; }
 
-    /// <summary>How many of the inverted lists a search looks into; 0 where the index has none.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The number set is not positive.</exception>
-    /// <exception cref="InvalidOperationException">Set on an index without inverted lists.</exception>
-    public abstract long ProbedLists { get; set; }
+    /// <summary>How many of the inverted lists a search looks into where it does not say otherwise; 0 where the index has none.</summary>
+    public abstract long ProbedLists { get; }
 
     /// <summary>Makes an empty index.</summary>
     /// <param name="dimensions">Numbers in a vector.</param>
     /// <param name="factory">FAISS's factory text, such as "Flat", "IVF256,Flat" or "HNSW32"; <see cref="VectorIndexPlan.For"/> chooses one by size.</param>
     /// <param name="metric">How vectors are compared.</param>
     /// <param name="engine">FAISS, the exact managed index, or whichever there is.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The dimension is not positive, or the metric or the engine unknown.</exception>
-    /// <exception cref="FaissException">FAISS does not know the factory text; or another index than "Flat" is asked of the exact index, or of any while FAISS's library is missing.</exception>
-    public static VectorIndex Create(int dimensions, string factory = VectorIndexPlan.Exact, VectorMetric metric = VectorMetric.SquaredL2, VectorEngine engine = VectorEngine.Auto)
+    /// <param name="parameters">Search parameters of FAISS's, such as "nprobe=8,ht=24"; empty for none. The exact managed index has none.</param>
+    /// <param name="threads">Threads of its work; null for every processor.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The dimension or the number of threads is not positive, or the metric or the engine unknown.</exception>
+    /// <exception cref="FaissException">FAISS does not know the factory text or a parameter; or another index than "Flat" is asked of the exact index, or of any while FAISS's library is missing.</exception>
+    public static VectorIndex Create(
+        int dimensions, string factory = VectorIndexPlan.Exact, VectorMetric metric = VectorMetric.SquaredL2, VectorEngine engine = VectorEngine.Auto, string parameters = "", int? threads = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         ArgumentException.ThrowIfNullOrWhiteSpace(factory);
@@ -71,13 +62,14 @@ public abstract class VectorIndex : IDisposable
             throw new ArgumentOutOfRangeException(nameof(metric), metric, "A metric is inner product or squared L2.");
         }
 
+        int count = ThreadsOf(threads);
         if (Choose(engine) == VectorEngine.Faiss)
         {
-            return FaissIndex.Make(dimensions, factory, metric);
+            return FaissIndex.Make(dimensions, factory, metric, count).With(parameters);
         }
 
         return factory == VectorIndexPlan.Exact
-            ? new ExactIndex(dimensions, metric)
+            ? new ExactIndex(dimensions, metric, count).With(parameters)
             : throw new FaissException(
                 $"The exact managed index is \"{VectorIndexPlan.Exact}\", and an index \"{factory}\" was asked for, which only FAISS can make: leave the factory text out, or {FaissNative.Remedy}.");
     }
@@ -88,9 +80,12 @@ public abstract class VectorIndex : IDisposable
     /// Leaves the vectors of an exact managed index, or the inverted lists of FAISS, in the file and maps them (FAISS's exact and graph indexes are loaded whole).
     /// The file has to stay as it is while the index is open.
     /// </param>
+    /// <param name="parameters">Search parameters of FAISS's, as in <see cref="Create"/>; empty for those in the file.</param>
+    /// <param name="threads">Threads of its work; null for every processor.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number of threads is not positive.</exception>
     /// <exception cref="DatabaseException">The file is missing, cut short, or no index that this library or this FAISS can read.</exception>
-    /// <exception cref="FaissException">It is an index of FAISS, whose library is missing.</exception>
-    public static VectorIndex Open(string path, bool memoryMapped = false)
+    /// <exception cref="FaissException">It is an index of FAISS, whose library is missing, or it has no such parameter.</exception>
+    public static VectorIndex Open(string path, bool memoryMapped = false, string parameters = "", int? threads = null)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         if (!File.Exists(path))
@@ -98,9 +93,10 @@ public abstract class VectorIndex : IDisposable
             throw new DatabaseException($"The vector index {path} does not exist: build it first.");
         }
 
+        int count = ThreadsOf(threads);
         if (ExactIndex.IsOne(path))
         {
-            return ExactIndex.Read(path, memoryMapped);
+            return ExactIndex.Read(path, memoryMapped, count).With(parameters);
         }
 
         if (!FaissNative.IsLoaded)
@@ -108,7 +104,7 @@ public abstract class VectorIndex : IDisposable
             throw new FaissException($"The vector index {path} was made by FAISS, whose library libfaiss_c cannot be loaded here: build the index again, which makes an exact one, or {FaissNative.Remedy}.");
         }
 
-        return FaissIndex.Read(path, memoryMapped);
+        return FaissIndex.Read(path, memoryMapped, count).With(parameters);
     }
 
     /// <summary>Lets an index with inverted lists or codes learn from vectors what they look like. An exact index needs no training and ignores it.</summary>
@@ -130,33 +126,11 @@ public abstract class VectorIndex : IDisposable
     /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
     /// <exception cref="ArgumentException">The length is no multiple of the dimension, or a number is not finite.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public void Add(ReadOnlySpan<float> vectors) => Add(vectors, []);
-
-    /// <summary>Adds vectors under numbers of their own. An exact index of FAISS takes them only as "IDMap,Flat", the managed one never.</summary>
-    /// <param name="vectors">Vectors one after the other, <c>[n, Dimensions]</c>.</param>
-    /// <param name="ids">A number for every vector, none negative; empty to number them on.</param>
-    /// <exception cref="ArgumentException">The lengths do not fit, a number of a vector is not finite, or an id is negative.</exception>
-    /// <exception cref="FaissException">FAISS refuses.</exception>
-    /// <exception cref="InvalidOperationException">The exact managed index got ids.</exception>
-    internal void Add(ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids)
+    public void Add(ReadOnlySpan<float> vectors)
     {
-        long n = Rows(vectors, nameof(vectors));
-        if (ids.Length != 0 && ids.Length != n)
+        if (Rows(vectors, nameof(vectors)) is var n and > 0)
         {
-            throw new ArgumentException($"Expected an id for each of {n} vectors, got {ids.Length}.", nameof(ids));
-        }
-
-        foreach (long id in ids)
-        {
-            if (id < 0)
-            {
-                throw new ArgumentException($"An id must not be negative (FAISS says -1 where it finds nothing), got {id}.", nameof(ids));
-            }
-        }
-
-        if (n > 0)
-        {
-            Take(n, vectors, ids);
+            Take(n, vectors);
         }
     }
 
@@ -165,11 +139,22 @@ public abstract class VectorIndex : IDisposable
     /// <param name="count">Vectors wanted for each query.</param>
     /// <param name="ids"><c>[n, count]</c>: their numbers, nearest first; -1 where the index finds no more.</param>
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
+    /// <param name="probedLists">How many of the inverted lists this search looks into; null for <see cref="ProbedLists"/>.</param>
     /// <exception cref="ArgumentException">A length does not fit or a number is not finite.</exception>
+    /// <exception cref="InvalidOperationException">A number of lists was given, and the index has none.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public void Search(ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    public void Search(ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        if (probedLists is { } lists)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(lists, nameof(probedLists));
+            if (ListCount == 0)
+            {
+                throw new InvalidOperationException("The index has no inverted lists, so there is no number of probed lists to set.");
+            }
+        }
+
         long n = Rows(queries, nameof(queries));
         if (ids.Length != n * count || distances.Length != n * count)
         {
@@ -183,62 +168,7 @@ public abstract class VectorIndex : IDisposable
         }
         else if (n > 0)
         {
-            Find(n, queries, count, ids, distances);
-        }
-    }
-
-    /// <summary>Reads a vector back; an index that keeps codes gives what the code stands for.</summary>
-    /// <param name="id">The vector's number.</param>
-    /// <param name="vector">Room for <see cref="Dimensions"/> numbers.</param>
-    /// <exception cref="ArgumentException">The room has another size, or the number lies outside of the index.</exception>
-    /// <exception cref="FaissException">FAISS cannot read vectors back from this kind of index.</exception>
-    internal void Reconstruct(long id, Span<float> vector)
-    {
-        // Some indexes of FAISS do not check the number at all and would read past their end.
-        if (id < 0 || id >= Count)
-        {
-            throw new ArgumentOutOfRangeException(nameof(id), id, $"The index holds the vectors 0 to {Count - 1}.");
-        }
-
-        if (vector.Length != Dimensions)
-        {
-            throw new ArgumentException($"Expected room for {Dimensions} numbers, got {vector.Length}.", nameof(vector));
-        }
-
-        ReadBack(id, vector);
-    }
-
-    /// <summary>Removes every vector; what was learned by training stays.</summary>
-    /// <exception cref="FaissException">FAISS refuses.</exception>
-    internal abstract void Reset();
-
-    /// <summary>Sets one search parameter of FAISS's (the exact managed index has none), such as "nprobe" (lists looked into) or "efSearch" (candidates of a graph).</summary>
-    /// <param name="name">The parameter.</param>
-    /// <param name="value">Its value.</param>
-    /// <exception cref="FaissException">The index has no such parameter.</exception>
-    internal void SetParameter(string name, double value)
-    {
-        ArgumentException.ThrowIfNullOrWhiteSpace(name);
-        Set(name, value);
-        parameters[name] = value.ToString(CultureInfo.InvariantCulture);
-    }
-
-    /// <summary>Sets search parameters from a text such as "nprobe=8" or "nprobe=8,ht=24".</summary>
-    /// <param name="text">Names and values; empty changes nothing.</param>
-    /// <exception cref="FaissException">The text is badly formed, or the index has no such parameter.</exception>
-    public void SetParameters(string text)
-    {
-        ArgumentNullException.ThrowIfNull(text);
-        if (text.Length == 0)
-        {
-            return;
-        }
-
-        Set(text);
-        foreach (string parameter in text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries))
-        {
-            string[] pair = parameter.Split('=', 2);
-            parameters[pair[0]] = pair[^1];
+            Find(n, queries, count, ids, distances, probedLists);
         }
     }
 
@@ -278,26 +208,23 @@ public abstract class VectorIndex : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(asked), asked, "An engine is Auto, Faiss or Exact."),
     };
 
-    /// <summary>The search parameters that were set, by name: "efSearch=64,ht=24".</summary>
-    internal string Parameters => string.Join(',', parameters.Select(parameter => $"{parameter.Key}={parameter.Value}"));
-
     private protected abstract bool IsDisposed { get; }
-
-    private protected abstract void Set(string name, double value);
 
     private protected abstract void Set(string parameters);
 
     private protected abstract void TrainOn(long n, ReadOnlySpan<float> vectors);
 
-    private protected abstract void Take(long n, ReadOnlySpan<float> vectors, ReadOnlySpan<long> ids);
+    private protected abstract void Take(long n, ReadOnlySpan<float> vectors);
 
-    private protected abstract void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances);
-
-    private protected abstract void ReadBack(long id, Span<float> vector);
+    private protected abstract void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists);
 
     private protected abstract void Write(string path);
 
-    private protected static InvalidOperationException NoLists() => new("The index has no inverted lists, so there is no number of probed lists to set.");
+    private static int ThreadsOf(int? threads)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads ?? 1, nameof(threads));
+        return threads ?? Environment.ProcessorCount;
+    }
 
     private static void TryDelete(string path)
     {
@@ -308,6 +235,27 @@ public abstract class VectorIndex : IDisposable
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
             // The fault being reported is the one that matters; the leftover bears a name that is never read.
+        }
+    }
+
+    /// <summary>The index with its search parameters set; disposed where they are refused.</summary>
+    private VectorIndex With(string parameters)
+    {
+        try
+        {
+            if (parameters.Length > 0)
+            {
+                Set(parameters);
+                IEnumerable<string> pairs = parameters.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries);
+                Parameters = string.Join(',', pairs.GroupBy(pair => pair.Split('=')[0]).Select(group => group.Last()).Order(StringComparer.Ordinal));
+            }
+
+            return this;
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
 

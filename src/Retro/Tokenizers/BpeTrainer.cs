@@ -32,8 +32,9 @@ public static class BpeTrainer
     /// <param name="folder">Where the files go; it is created.</param>
     /// <param name="progress">Told of the stages "count words" (characters) and "learn merges".</param>
     /// <param name="cancellationToken">Stops the work; no file is written then.</param>
+    /// <returns>The tokenizer, as <see cref="RetroTokenizer.Load"/> reads it from the folder.</returns>
     /// <exception cref="CorpusException">The texts hold nothing to learn from, or the files cannot be written.</exception>
-    public static void Train(IEnumerable<string> texts, int vocabularySize, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static RetroTokenizer Train(IEnumerable<string> texts, int vocabularySize, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -48,6 +49,7 @@ public static class BpeTrainer
 
         List<(int Left, int Right)> merges = new MergeLearner(words).Learn(vocabularySize - SmallestVocabulary, pieces, progress, cancellationToken);
         Write(folder, pieces, merges);
+        return RetroTokenizer.Load(folder, cancellationToken: cancellationToken);
     }
 
     private static Dictionary<string, long> CountWords(IEnumerable<string> texts, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

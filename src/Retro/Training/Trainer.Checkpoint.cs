@@ -11,6 +11,9 @@ public sealed partial class Trainer
     /// <summary>The file from which a training goes on; beside the model's own files.</summary>
     public const string StateFile = "training.safetensors";
 
+    /// <summary>The folder, within that of the checkpoint, of the model with the lowest measure; to be loaded as any other.</summary>
+    public const string BestFolder = "best";
+
     private const string DescriptionFile = "training.json";
     private const string MetadataKey = "training";
     private const string ModelPrefix = "model/";
@@ -22,8 +25,11 @@ public sealed partial class Trainer
     /// the old checkpoint or the new one, never a mixture.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
+    /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written.</exception>
-    public void Save(string folder)
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string path = Path.Combine(folder, StateFile);
@@ -43,20 +49,23 @@ public sealed partial class Trainer
             }
 
             description = (State() with { OptimizerFault = fault }).ToString();
-            Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description });
+            Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description }, progress, cancellationToken);
         }
 
-        Checkpoint.Save(folder, Model);
+        Checkpoint.Save(folder, Model, progress: progress, cancellationToken: cancellationToken);
         AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
     }
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>Frozen parameters stay as the model has them. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.</remarks>
     /// <param name="folder">The checkpoint's folder.</param>
+    /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that could not be stored.
     /// </exception>
-    public void Load(string folder)
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string path = Path.Combine(folder, StateFile);
@@ -85,8 +94,10 @@ public sealed partial class Trainer
 
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor> weights = [], memory = [];
+        StageCounter counter = new("load weights", file.Entries.Count, progress, cancellationToken);
         foreach (SafetensorsEntry entry in file.Entries)
         {
+            counter.Next();
             (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal) ? (weights, ModelPrefix) : (memory, OptimizerPrefix);
             if (!entry.Name.StartsWith(prefix, StringComparison.Ordinal))
             {
@@ -96,6 +107,7 @@ public sealed partial class Trainer
             target.Add(entry.Name[prefix.Length..], file.Read(entry.Name, device: Model.Device));
         }
 
+        counter.End();
         Dictionary<string, Parameter> trained = Trained();
         string[] differing = [.. trained.Keys.Except(weights.Keys).Concat(weights.Keys.Except(trained.Keys)).Take(3)];
         if (differing.Length > 0)
@@ -132,6 +144,8 @@ public sealed partial class Trainer
         _skippedInARow = state.SkippedInARow;
         _elapsedBefore = state.Elapsed;
         _dataIdentity = state.Data;
+        BestMeasure = state.BestMeasure;
+        _measuresSinceBest = state.MeasuresSinceBest;
     }
 
     private TrainingState State() => new()
@@ -147,6 +161,8 @@ public sealed partial class Trainer
         Options = TrainingState.Describe(Options),
         OptimizerSteps = _optimizer.StepCounts(),
         Optimizer = OptimizerName,
+        BestMeasure = BestMeasure,
+        MeasuresSinceBest = _measuresSinceBest,
     };
 
     private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
@@ -26,6 +27,7 @@ public sealed partial class Trainer : IDisposable
     private long _tokens;
     private long _tokensBefore;
     private int _skippedInARow;
+    private int _measuresSinceBest;
     private string? _dataIdentity;
 
     /// <summary>Creates a trainer at step 0.</summary>
@@ -41,7 +43,7 @@ public sealed partial class Trainer : IDisposable
     /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the options.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
-    /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, or the optimizer holds other parameters.</exception>
+    /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds other parameters, or retrieval is to have a rate of its own in it.</exception>
     public Trainer(
         RetroModel model,
         TrainingOptions options,
@@ -66,6 +68,11 @@ public sealed partial class Trainer : IDisposable
         {
             _optimizer = MakeOptimizer(model, options);
             return;
+        }
+
+        if (options.RetrievalRate != 1)
+        {
+            throw new ArgumentException($"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.", nameof(options));
         }
 
         if (options.Dtype is { } dtype && dtype != model.Dtype)
@@ -96,6 +103,15 @@ public sealed partial class Trainer : IDisposable
     /// <summary>The settings.</summary>
     public TrainingOptions Options { get; }
 
+    /// <summary>
+    /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every <see cref="TrainingOptions.MeasureEvery"/> steps and
+    /// at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Null: nothing is measured.
+    /// </summary>
+    public Func<RetroModel, double>? Measure { get; init; }
+
+    /// <summary>The lowest measure, over every run that was resumed; null before the first one.</summary>
+    public double? BestMeasure { get; private set; }
+
     /// <summary>Steps done.</summary>
     public long StepsDone { get; private set; }
 
@@ -121,12 +137,13 @@ public sealed partial class Trainer : IDisposable
             : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
             : _schedule.RateAt(Progress);
         Model.train();
+        bool closedBook = Options.ClosedBook > 0 && Progress < Options.ClosedBook;
         double[] shares = Shares(batches);
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
         double loss;
         try
         {
-            loss = Backward(batches, shares);
+            loss = Backward(batches, shares, closedBook);
         }
         catch
         {
@@ -154,7 +171,7 @@ public sealed partial class Trainer : IDisposable
         return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
     }
 
-    /// <summary>Trains until the steps or the time are used up; the next batches are prepared on another thread in the meantime.</summary>
+    /// <summary>Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in the meantime.</summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
@@ -177,7 +194,7 @@ public sealed partial class Trainer : IDisposable
         {
             next = Prepare(data, _batches, Progress);
             long lastSaved = StepsDone;
-            while (Progress < 1)
+            while (Progress < 1 && !(_measuresSinceBest >= Options.Patience))
             {
                 if (cancellationToken.IsCancellationRequested)
                 {
@@ -189,6 +206,7 @@ public sealed partial class Trainer : IDisposable
                 next = Prepare(data, _batches + batches.Length, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
                 TrainingProgress done = Step(batches);
                 _batches += batches.Length;
+                done = done with { Measure = MeasureIfDue() };
                 progress?.Report(done);
                 if (Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && Progress < 1)
                 {
@@ -211,18 +229,52 @@ public sealed partial class Trainer : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _optimizer.Dispose();
 
+    private double? MeasureIfDue()
+    {
+        if (Measure is null || !(Progress >= 1 || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)))
+        {
+            return null;
+        }
+
+        Model.eval();
+        double measure = Measure(Model);
+        Model.train();
+        if (measure < (BestMeasure ?? double.PositiveInfinity))
+        {
+            (BestMeasure, _measuresSinceBest) = (measure, 0);
+            if (Options.CheckpointFolder is { } folder)
+            {
+                Checkpoint.Save(Path.Combine(folder, BestFolder), Model);
+            }
+        }
+        else
+        {
+            _measuresSinceBest++;
+        }
+
+        return measure;
+    }
+
     private static RetroOptimizer MakeOptimizer(RetroModel model, TrainingOptions options)
     {
         if (options.Dtype is not { } dtype || dtype == model.Dtype)
         {
-            return new(model, options.Optimizer);
+            return WithRates(new(model, options.Optimizer));
         }
 
         // What the cast rounds away stays in the optimizer's copies.
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor> exact = model.named_parameters().Where(pair => pair.parameter.requires_grad).ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
         model.to(dtype);
-        return new(model, options.Optimizer, exact);
+        return WithRates(new(model, options.Optimizer, exact));
+
+        RetroOptimizer WithRates(RetroOptimizer optimizer)
+        {
+            IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention).OfType<nn.Module>().Concat(model.Encoder is null ? [] : [model.Encoder]);
+            HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
+            optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
+            return optimizer;
+        }
     }
 
     private static TorchOptimizer MakeOptimizer(
@@ -274,7 +326,7 @@ public sealed partial class Trainer : IDisposable
     }
 
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters, and gives that loss.</summary>
-    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares)
+    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares, bool closedBook)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
         using DropoutSeed? dropout = Model.Config.HasDropout ? new(Model.Device) : null;
@@ -291,7 +343,7 @@ public sealed partial class Trainer : IDisposable
 
                 using DisposeScope scope = NewDisposeScope();
                 SeedDropout(i);
-                Tensor loss = Loss(batches[i], shares[i], out losses[i]);
+                Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
                 if (loss.requires_grad)
                 {
                     loss.backward();
@@ -316,7 +368,7 @@ public sealed partial class Trainer : IDisposable
                 }
 
                 using DisposeScope scope = NewDisposeScope();
-                Tensor loss = Loss(batches[first + i], shares[first + i], out losses[first + i]);
+                Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
                 gradients[i] = loss.requires_grad ? autograd.grad([loss], _optimizer.Parameters, allow_unused: true) : [];
                 scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
             });
@@ -330,9 +382,9 @@ public sealed partial class Trainer : IDisposable
     }
 
     /// <summary>A batch's part of the step's loss. It needs no gradient where all that is trained reads neighbors and the batch has none.</summary>
-    private Tensor Loss(TrainingBatch batch, double share, out double loss)
+    private Tensor Loss(TrainingBatch batch, double share, bool closedBook, out double loss)
     {
-        Tensor logits = Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
+        Tensor logits = closedBook ? Model.call(batch.Tokens, null, null) : Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
         Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
         loss = share * mean.to_type(ScalarType.Float64).item<double>();
         return share == 1 ? mean : mean.Times(share);

@@ -27,6 +27,18 @@ public sealed record TrainingOptions
     /// <summary>Muon's learning rate at the end of the warm-up; it rises and falls as AdamW's does. Default 0.02.</summary>
     public double MuonLearningRate { get; init; } = 0.02;
 
+    /// <summary>
+    /// What part of the learning rate the retrieval branches take, chunked cross-attention and the encoder: a branch that has not learned to read yet adds noise to the decoder's states, the more the faster
+    /// it moves. Default 1; optimizers of TorchSharp have groups of their own for it.
+    /// </summary>
+    public double RetrievalRate { get; init; } = 1;
+
+    /// <summary>
+    /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step; retrieval is fitted onto it then. 0: they are read
+    /// from the first step on. Default 0.
+    /// </summary>
+    public double ClosedBook { get; init; }
+
     /// <summary>The optimizer.</summary>
     public RetroOptimizerOptions Optimizer { get; init; } = new();
 
@@ -44,6 +56,12 @@ public sealed record TrainingOptions
 
     /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
     public long CheckpointEvery { get; init; }
+
+    /// <summary>Steps between two calls of <see cref="Trainer.Measure"/>; 0: at the end alone. Default 0.</summary>
+    public long MeasureEvery { get; init; }
+
+    /// <summary>Measures in a row that are no better than the best one, after which the training ends early; null: it never does. Default null.</summary>
+    public int? Patience { get; init; }
 
     /// <summary>Steps in a row with a gradient that is not finite, each of which is left out, before the training gives up. Default 10.</summary>
     public int MaximumSkippedSteps { get; init; } = 10;
@@ -77,10 +95,14 @@ public sealed record TrainingOptions
             FinalLearningRate,
             FormattableString.Invariant($"0 to {nameof(LearningRate)}, {LearningRate}"));
         faults.Positive(MuonLearningRate);
+        faults.Positive(RetrievalRate);
+        faults.Share(ClosedBook);
         faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
         faults.Between(Accumulation, 1);
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
+        faults.Between(MeasureEvery, 0);
+        faults.Require(Patience is null or > 0, Patience, "at least 1");
         faults.Between(MaximumSkippedSteps, 1);
         Optimizer.Check(faults.Of(nameof(Optimizer)));
         faults.Throw();

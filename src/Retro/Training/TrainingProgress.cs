@@ -19,6 +19,9 @@ public readonly record struct TrainingProgress(
     double TokensPerSecond,
     TimeSpan Elapsed)
 {
+    /// <summary>What <see cref="Trainer.Measure"/> gave after this step; null: it was not asked.</summary>
+    public double? Measure { get; init; }
+
     /// <summary>Whether the gradient was not finite, so that the step was left out.</summary>
     public bool Skipped => !double.IsFinite(GradientNorm);
 }

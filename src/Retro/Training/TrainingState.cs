@@ -39,6 +39,12 @@ internal sealed record TrainingState
 
     public required IReadOnlyDictionary<string, long> OptimizerSteps { get; init; }
 
+    /// <summary>The lowest measure; null before the first one.</summary>
+    public double? BestMeasure { get; init; }
+
+    /// <summary>Measures since the lowest one.</summary>
+    public int MeasuresSinceBest { get; init; }
+
     /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
     public string? Optimizer { get; init; }
 
@@ -64,7 +70,7 @@ internal sealed record TrainingState
             throw new CheckpointException($"The state of the training in {path} has format version {state?.FormatVersion}; this version reads 1 and {CurrentFormatVersion}.");
         }
 
-        if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.Elapsed < TimeSpan.Zero)
+        if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.MeasuresSinceBest < 0 || state.Elapsed < TimeSpan.Zero)
         {
             throw new CheckpointException($"The state of the training in {path} counts below zero; use another checkpoint.");
         }

@@ -88,6 +88,7 @@ public sealed class PackageTests : IDisposable
             using Retro.Corpora;
             using Retro.Database;
             using Retro.Embedders;
+            using Retro.Evaluation;
             using Retro.Generation;
             using Retro.Modeling;
             using Retro.Search;
@@ -102,13 +103,11 @@ public sealed class PackageTests : IDisposable
 
             {{lines}}
             ChunkKeyer keyer = new(tokenizer, new HashingEmbedder());
-            SearchStages.BuildKeys(database, keyer);
-            SearchStages.BuildVectorIndex(database);
-            using VectorIndex vectors = SearchStages.OpenVectorIndex(database);
+            DenseNeighborSource dense = DenseNeighborSource.Build(database, keyer);
             long[] found = new long[1];
-            float[] distances = new float[1];
-            vectors.Search(keyer.KeyOfText(tokenizer.Decode(database.Tokens(3)[..database.TokenCount(3)])), 1, found, distances);
-            Console.WriteLine($"\nchunk {found[0]} is nearest to itself, at {Math.Abs(distances[0]):0.000}");
+            float[] scores = new float[1];
+            dense.Find([new(database.Tokens(3)[..database.TokenCount(3)].ToArray(), [])], 1, found, scores);
+            Console.WriteLine($"\nchunk {found[0]} is nearest to itself, at {Math.Abs(scores[0]):0.000}");
             Console.WriteLine(File.ReadLines("/proc/self/maps").First(line => line.EndsWith("libfaiss_c.so")).Split(' ')[^1]);
             """);
         Directory.CreateDirectory(Path.Combine(app, "docs"));

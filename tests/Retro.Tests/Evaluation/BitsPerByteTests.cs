@@ -56,7 +56,8 @@ public sealed class BitsPerByteTests : IDisposable
         using NeighborTable? table = retrieve ? Table(heldOut, retrieval) : null;
         manual_seed(1);
         using RetroModel model = new(_config, ScalarType.Float64);
-        BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
+        BitsPerByteResult result = BitsPerByte.Measure(
+            model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
 
         double[] chunkBits = new double[heldOut.ChunkCount];
         double[] tokenBits = [.. Enumerable.Repeat(double.NaN, (int)heldOut.ChunkCount * M)];
@@ -91,13 +92,15 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal(heldOut.Documents.Sum(document => document.ByteCount), result.Bytes);
         Assert.Equal(heldOut.Documents.Count, result.Documents);
         Assert.Equal(chunkBits, result.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
-        Assert.Equal(tokenBits, result.TokenBits!.Select(bits => (double)bits), (one, other) => (double.IsNaN(one) && double.IsNaN(other)) || Math.Abs(one - other) < 1e-5);
+        Assert.Equal(tokenBits, result.TokenBits!.Select(bits => (double)bits), (one, other) =>
+            (double.IsNaN(one) && double.IsNaN(other)) || Math.Abs(one - other) < 1e-5);
         Assert.Equal(chunkBits.Sum(), result.Bits, 8);
         Assert.Equal(tokensBefore, result.TokensBeforeRetrieval);
         Assert.Equal(bitsBefore, result.BitsBeforeRetrieval, 8);
         Assert.Equal(heldOut.Documents.Select(document => (double)document.ByteCount), result.DocumentSums.Bytes);
         Assert.Equal(
-            heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum()), result.DocumentSums.Bits, (one, other) => Math.Abs(one - other) < 1e-9);
+            heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum()),
+                result.DocumentSums.Bits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(result.Bits / result.Bytes, result.Value);
         Assert.Equal(retrieve ? ("RETRO", "given", 2) : ("RETRO off", "off", 0), (result.Reader, result.SourceName, result.Neighbors));
         Assert.Equal(heldOut.Manifest.TokensHash, result.HeldOutHash);
@@ -123,11 +126,13 @@ public sealed class BitsPerByteTests : IDisposable
         List<Document> known = TestDatabases.Documents(10, seed: 2);
         using ChunkDatabase retrieval = _databases.Build(known, M, "retrieval");
         Document copied = known.First(document => document.Text.Length > 10);
-        using ChunkDatabase heldOut = _databases.Build([TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
+        using ChunkDatabase heldOut = _databases.Build(
+            [TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
         using RetroModel model = new(_config);
         DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { WindowLength = 16 }));
         using ChunkDatabase edited = _databases.Build([known[4] with { Text = known[4].Text + " and more" }], M, "edited");
-        Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, edited, null, retrieval, new() { WindowLength = 16 })).Message, StringComparison.Ordinal);
+        Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(
+            () => BitsPerByte.Measure(model, edited, null, retrieval, new() { WindowLength = 16 })).Message, StringComparison.Ordinal);
         Assert.Contains("1 of 2", exception.Message, StringComparison.Ordinal);
         Assert.Contains("\"copy\"", exception.Message, StringComparison.Ordinal);
         Assert.Contains($"\"{copied.Id}\"", exception.Message, StringComparison.Ordinal);
@@ -141,12 +146,15 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase longer = _databases.Build(TestDatabases.Documents(4, seed: 3), 2 * M, "longer");
         using NeighborTable table = Table(heldOut, retrieval), foreign = Table(retrieval, heldOut);
         using RetroModel model = new(_config);
-        RetroOptionsException faults = Assert.Throws<RetroOptionsException>(() => BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 6, Stride = 3, BatchSize = 0, MaximumBytes = 0 }));
+        RetroOptionsException faults = Assert.Throws<RetroOptionsException>(
+            () => BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 6, Stride = 3, BatchSize = 0, MaximumBytes = 0 }));
         Assert.Equal(4, faults.Faults.Count);
-        Assert.All(["WindowLength is 6", "Stride is 3", "BatchSize is 0", "MaximumBytes is 0"], part => Assert.Contains(part, faults.Message, StringComparison.Ordinal));
+        Assert.All(["WindowLength is 6", "Stride is 3", "BatchSize is 0", "MaximumBytes is 0"], part =>
+            Assert.Contains(part, faults.Message, StringComparison.Ordinal));
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(model, heldOut, table));
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, foreign, retrieval, new() { WindowLength = 16 }));
-        ArgumentException beyond = Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model, table.Count + 1), heldOut, table, retrieval, new() { WindowLength = 16 }));
+        ArgumentException beyond = Assert.Throws<ArgumentException>(
+            () => BitsPerByte.Measure(new RetroReader(model, table.Count + 1), heldOut, table, retrieval, new() { WindowLength = 16 }));
         Assert.Contains("the table holds 3", beyond.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model), heldOut, null, retrieval, new() { WindowLength = 16 }));
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new DecoderReader(model), heldOut, table, retrieval, new() { WindowLength = 16 }));
@@ -165,7 +173,9 @@ public sealed class BitsPerByteTests : IDisposable
         using RetroModel model = new(_config, ScalarType.Float64);
         BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
         List<StageProgress> told = [];
-        BitsPerByteResult little = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
+        BitsPerByteResult little = BitsPerByte.Measure(
+            model, heldOut, table, retrieval, new() { WindowLength = 16, MaximumBytes = 1 }, new Reports<StageProgress>(told.Add));
+        told.RemoveAll(report => report.Stage == "compare documents");
         Assert.Equal(expected.ChunkBits, little.ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
         Assert.Equal(told.Select(report => report.Done).Order(), told.Select(report => report.Done));
         Assert.Equal((0, expected.Tokens, expected.Tokens), (told[0].Done, told[^1].Done, told[^1].Total));
@@ -177,23 +187,28 @@ public sealed class BitsPerByteTests : IDisposable
     [Fact]
     public void A_held_out_document_that_is_nearly_in_the_database_is_refused_by_name()
     {
-        string text = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"w{i * 7919 % 1000}")), other = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"v{i * 7919 % 1000}"));
+        string text = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"w{i * 7919 % 1000}")),
+            other = string.Join(' ', Enumerable.Range(0, 400).Select(i => $"v{i * 7919 % 1000}"));
         BpeTrainer.Train([text + other], 300, Path.Combine(_folder.Path, "tokenizer"));
         RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(_folder.Path, "tokenizer"));
         ChunkDatabaseOptions chunks = new() { ChunkLength = M };
-        using ChunkDatabase retrieval = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "retrieval"), [TestDatabases.Document("x", other), TestDatabases.Document("near", text.Replace("w919 ", "other ", StringComparison.Ordinal))], tokenizer, chunks);
-        using ChunkDatabase seen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "seen"), [TestDatabases.Document("unseen", "nothing of the kind"), TestDatabases.Document("secret", text)], tokenizer, chunks);
-        using ChunkDatabase unseen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "unseen"), [TestDatabases.Document("half", text[..(text.Length / 2)])], tokenizer, chunks);
+        using ChunkDatabase retrieval = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "retrieval"),
+            [TestDatabases.Document("x", other), TestDatabases.Document("near", text.Replace("w919 ", "other ", StringComparison.Ordinal))], tokenizer, chunks);
+        using ChunkDatabase seen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "seen"),
+            [TestDatabases.Document("unseen", "nothing of the kind"), TestDatabases.Document("secret", text)], tokenizer, chunks);
+        using ChunkDatabase unseen = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "unseen"), [TestDatabases.Document("half", text[..(text.Length / 2)])], tokenizer, chunks);
         HeldOut.Require(seen, retrieval);
         string message = Assert.Throws<DatabaseException>(() => HeldOut.Require(seen, retrieval, tokenizer)).Message;
         Assert.Contains("\"secret\" (there \"near\", similarity 0.9", message, StringComparison.Ordinal);
         Assert.Contains("1 of 2", message, StringComparison.Ordinal);
         List<StageProgress> told = [];
         HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(told.Add));
-        Assert.Equal(2, told.Count);
+        Assert.Equal(2, told.Count(report => report.Stage != "compare documents"));
         Assert.Throws<DatabaseException>(() => HeldOut.Require(unseen, retrieval, tokenizer, new() { Similarity = 0.4 }));
         using CancellationTokenSource cancel = new();
-        Assert.Throws<OperationCanceledException>(() => HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+        Assert.Throws<OperationCanceledException>(
+            () => HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
         using ChunkDatabase bytes = _databases.Build([TestDatabases.Document("a", "some text")], M, "bytes");
         Assert.Throws<DatabaseException>(() => HeldOut.Require(bytes, retrieval, tokenizer));
     }
@@ -205,21 +220,25 @@ public sealed class BitsPerByteTests : IDisposable
         using RetroModel model = new(_config);
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => BitsPerByte.Measure(
-            model, heldOut, options: new() { WindowLength = 8, BatchSize = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+            model, heldOut, options: new() { WindowLength = 8, BatchSize = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()),
+                cancellationToken: cancel.Token));
     }
 
-    private ChunkDatabase HeldOutDocuments(int count) => _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");
+    private ChunkDatabase HeldOutDocuments(int count) =>
+        _databases.Build(TestDatabases.Documents(count, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), M, "held-out");
 
     private NeighborTable Table(ChunkDatabase queries, ChunkDatabase retrieval)
     {
         int number = 0;
         // Some chunks have one neighbor, some none, some more than are read.
-        GivenNeighborSource source = new(retrieval, _ => [.. Enumerable.Range(0, number++ % 4).Select(i => (long)((number * 7 + i * 5) % retrieval.ChunkCount))]);
+        GivenNeighborSource source = new(
+            retrieval, _ => [.. Enumerable.Range(0, number++ % 4).Select(i => (long)((number * 7 + i * 5) % retrieval.ChunkCount))]);
         return NeighborTable.Build(Path.Combine(_folder.Path, Guid.NewGuid().ToString("N")), queries, source, 3, excludeOwnDocument: false);
     }
 
     private static int[] Text(ChunkDatabase database, DocumentEntry document)
-        => [.. Enumerable.Range(0, document.ChunkCount).SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
+        => [.. Enumerable.Range(0, document.ChunkCount)
+            .SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
 
     private static double Bits(RetroModel model, int[] context, int target, long firstChunk, NeighborTable? table, ChunkDatabase retrieval)
     {

@@ -24,13 +24,17 @@ public sealed class EvaluationTableTests : IDisposable
     [Fact]
     public void Every_reader_stands_beside_those_it_is_compared_with()
     {
-        EvaluationEntry closed = Entry("closed book", 1, 1), on = Entry("RETRO", 0.9, 0.92) with { TrainedWith = "bm25", Steps = 600, Time = TimeSpan.FromSeconds(90) };
+        EvaluationEntry closed = Entry("closed book", 1, 1),
+            on = Entry("RETRO", 0.9, 0.92) with { TrainedWith = "bm25", Steps = 600, Time = TimeSpan.FromSeconds(90) };
         EvaluationTable table = EvaluationTable.Of([closed, on], ["closed book", "RETRO"]);
         Assert.Equal(-0.09, table.Rows[1].Differences[0]!.Value, 12);
         Assert.Equal(0.1 * 0.91 / 0.91 / 0.91 - 0.01 / 0.91, table.Rows[0].Differences[1]!.Value, 2);
         Assert.Null(table.Rows[0].Differences[0]);
         string[] lines = table.ToMarkdown().Split('\n');
-        Assert.Equal("| reader | neighbors from | trained with | steps | minutes | bits per byte | against closed book | against RETRO | bits per token before the first retrieval | and after it |", lines[0].TrimEnd());
+        Assert.Equal(
+            "| reader | neighbors from | trained with | steps | minutes | bits per byte | against closed book | " +
+            "against RETRO | bits per token before the first retrieval | and after it |",
+            lines[0].TrimEnd());
         Assert.StartsWith("| closed book | - | - | - | - | 2.", lines[2], StringComparison.Ordinal);
         Assert.StartsWith("| RETRO | bm25, k = 2 | bm25 | 600 | 1.5 |", lines[3], StringComparison.Ordinal);
         Assert.Contains("| -9.0 % [-10.0, -8.0] | - | 3.000 |", lines[3], StringComparison.Ordinal);
@@ -43,8 +47,10 @@ public sealed class EvaluationTableTests : IDisposable
     [Fact]
     public void A_corpus_too_small_for_an_interval_is_said_to_be()
     {
-        static BitsPerByteResult Cut(BitsPerByteResult result) => result with { DocumentSums = new DocumentSums([.. result.DocumentSums.Bits.Take(9)], [.. result.DocumentSums.Bytes.Take(9)]) };
-        string text = EvaluationTable.Of([.. new[] { Entry("closed book", 1), Entry("RETRO", 0.9) }.Select(entry => entry with { Results = [.. entry.Results.Select(Cut)] })]).ToMarkdown();
+        static BitsPerByteResult Cut(BitsPerByteResult result) =>
+            result with { DocumentSums = new DocumentSums([.. result.DocumentSums.Bits.Take(9)], [.. result.DocumentSums.Bytes.Take(9)]) };
+        string text = EvaluationTable.Of(
+            [.. new[] { Entry("closed book", 1), Entry("RETRO", 0.9) }.Select(entry => entry with { Results = [.. entry.Results.Select(Cut)] })]).ToMarkdown();
         Assert.Contains("-10.0 % (no interval: 9 documents)", text, StringComparison.Ordinal);
         Assert.Contains("9 held-out documents are too few for an interval, which needs 20", text, StringComparison.Ordinal);
         Assert.Contains("One seed", text, StringComparison.Ordinal);
@@ -70,7 +76,8 @@ public sealed class EvaluationTableTests : IDisposable
         using (retrieval)
         using (table)
         {
-            double[] bytes = [.. heldOut.Documents.SelectMany(document => Enumerable.Repeat((double)document.ByteCount / document.ChunkCount, document.ChunkCount))];
+            double[] bytes = [
+                .. heldOut.Documents.SelectMany(document => Enumerable.Repeat((double)document.ByteCount / document.ChunkCount, document.ChunkCount))];
             LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes);
             LeakageTable leakage = LeakageTable.Of(curve, [new("off", [off]), new("on", [on])]);
             Assert.Equal(LeakageCurve.Bounds, leakage.Rows.Select(row => row.Bound));
@@ -137,9 +144,11 @@ public sealed class EvaluationTableTests : IDisposable
             string before = File.ReadAllText(path);
             using CancellationTokenSource cancel = new();
             Assert.Throws<OperationCanceledException>(() => TokenRecords.Write(
-                path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on }, table, retrieval, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+                path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on }, table, retrieval,
+                    progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
             Assert.Equal(before, File.ReadAllText(path));
-            Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table, retrieval));
+            Assert.Throws<ArgumentException>(
+                () => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult> { ["on"] = on with { TokenBits = null } }, table, retrieval));
             Assert.Throws<ArgumentException>(() => TokenRecords.Write(path, heldOut, new Dictionary<string, BitsPerByteResult>(), table, retrieval, 9));
         }
     }
@@ -155,16 +164,19 @@ public sealed class EvaluationTableTests : IDisposable
     /// <summary>A toy, and the pointer rule on top of it, measured on documents of few letters.</summary>
     private (ChunkDatabase HeldOut, ChunkDatabase Retrieval, NeighborTable Table, BitsPerByteResult Off, BitsPerByteResult On) Measured()
     {
-        ChunkDatabase heldOut = _databases.Build(Few(TestDatabases.Documents(30, seed: 1), "held-out "), M, "held-out"), retrieval = _databases.Build(Few(TestDatabases.Documents(20, seed: 2), ""), M, "retrieval");
+        ChunkDatabase heldOut = _databases.Build(Few(TestDatabases.Documents(30, seed: 1), "held-out "), M, "held-out"),
+            retrieval = _databases.Build(Few(TestDatabases.Documents(20, seed: 2), ""), M, "retrieval");
         Random random = new(1);
         GivenNeighborSource source = new(retrieval, _ => [.. Enumerable.Range(0, 3).Select(_ => random.NextInt64(retrieval.ChunkCount)).Distinct()]);
         NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 3, excludeOwnDocument: false);
         ToyReader toy = new(257);
         BitsPerByteOptions options = new() { WindowLength = 32, KeepTokens = true };
         PointerReader pointer = new(toy, new PointerRule(2, M, 2 * M, [.. Enumerable.Range(1, PointerRule.LongestRun).Select(run => run / 13.0)]));
-        return (heldOut, retrieval, table, BitsPerByte.Measure(toy, heldOut, options: options), BitsPerByte.Measure(pointer, heldOut, table, retrieval, options));
+        return (
+            heldOut, retrieval, table, BitsPerByte.Measure(toy, heldOut, options: options), BitsPerByte.Measure(pointer, heldOut, table, retrieval, options));
 
         static IEnumerable<Retro.Corpora.Document> Few(List<Retro.Corpora.Document> documents, string prefix)
-            => documents.Select(document => document with { Id = prefix + document.Id, Text = prefix + string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
+            => documents.Select(
+                document => document with { Id = prefix + document.Id, Text = prefix + string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
     }
 }

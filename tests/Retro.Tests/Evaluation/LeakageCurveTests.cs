@@ -58,14 +58,16 @@ public sealed class LeakageCurveTests : IDisposable
     {
         string shared = "abcdefghijklmnopqrstuvwxyz";
         using ChunkDatabase retrieval = _databases.Build([TestDatabases.Document("r", shared)], M, "retrieval");
-        using ChunkDatabase heldOut = _databases.Build([TestDatabases.Document("copy", "0" + shared[..12] + "1"), TestDatabases.Document("other", "ABCDEFGHIJKLM01")], M, "held-out");
+        using ChunkDatabase heldOut = _databases.Build(
+            [TestDatabases.Document("copy", "0" + shared[..12] + "1"), TestDatabases.Document("other", "ABCDEFGHIJKLM01")], M, "held-out");
         GivenNeighborSource source = new(retrieval, [0, 1, 2, 3]);
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 4, excludeOwnDocument: false);
         double[] bytes = [7, 7, 7, 8, 0];
         List<StageProgress> told = [];
         LeakageCurve curve = LeakageCurve.Compute(heldOut, table, retrieval, bytes, progress: new Reports<StageProgress>(told.Add));
 
-        // The copy's chunks are (end, 0, a to f) and (g to l, 1, end): six in common each. The other's share the end of text alone, which is all of its last chunk.
+        // The copy's chunks are (end, 0, a to f) and (g to l, 1, end): six in common each.
+        // The other's share the end of text alone, which is all of its last chunk.
         Assert.Equal([0.75, 0.75, 0.125, 0, 1], curve.Overlaps);
         Assert.Equal([8.0 / 33, 16.0 / 33, 1], [curve.TokenShare(0), curve.TokenShare(0.125), curve.TokenShare(1)]);
         Assert.Equal((0, 5), (told[0].Done, told[^1].Done));
@@ -81,7 +83,8 @@ public sealed class LeakageCurveTests : IDisposable
         Assert.Throws<ArgumentException>(() => curve.Value(result with { HeldOutHash = "another" }, 1));
         Assert.Throws<ArgumentException>(() => LeakageCurve.Compute(heldOut, table, retrieval, [1]));
         using CancellationTokenSource cancel = new();
-        Assert.Throws<OperationCanceledException>(() => LeakageCurve.Compute(heldOut, table, retrieval, bytes, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+        Assert.Throws<OperationCanceledException>(() => LeakageCurve.Compute(
+            heldOut, table, retrieval, bytes, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
     }
 
     [Fact]
@@ -103,13 +106,16 @@ public sealed class LeakageCurveTests : IDisposable
     {
         string[] texts = ["Ünïcode text of some length, ÄÖÜ", "", "plain text", "\u2603\u2603"];
         BpeTrainer.Train(texts, 280, Path.Combine(_folder.Path, "lossless"));
-        RetroTokenizer lossless = RetroTokenizer.Load(Path.Combine(_folder.Path, "lossless")), lossy = RetroTokenizer.Load(Path.Combine(Fixtures.Own, "pretrained", "bert"));
+        RetroTokenizer lossless = RetroTokenizer.Load(Path.Combine(_folder.Path, "lossless")),
+            lossy = RetroTokenizer.Load(Path.Combine(Fixtures.Own, "pretrained", "bert"));
         foreach (RetroTokenizer tokenizer in new[] { lossless, lossy })
         {
             using ChunkDatabase database = ChunkDatabaseBuilder.Build(
-                Path.Combine(_folder.Path, $"database {tokenizer.Hash}"), texts.Select((text, i) => TestDatabases.Document($"{i}", text)), tokenizer, new() { ChunkLength = M });
+                Path.Combine(_folder.Path, $"database {tokenizer.Hash}"), texts.Select((text, i) => TestDatabases.Document($"{i}", text)), tokenizer,
+                    new() { ChunkLength = M });
             double[] bytes = LeakageCurve.ChunkBytes(database, tokenizer);
-            Assert.All(database.Documents, document => Assert.Equal(document.ByteCount, bytes[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum(), 1e-9));
+            Assert.All(database.Documents, document =>
+                Assert.Equal(document.ByteCount, bytes[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum(), 1e-9));
             Assert.Equal(37 + 0 + 10 + 6, bytes.Sum(), 1e-9);
             if (tokenizer == lossless)
             {

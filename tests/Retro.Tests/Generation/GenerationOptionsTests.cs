@@ -9,7 +9,7 @@ public class GenerationOptionsTests
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
-            MaximumNewTokens = -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""],
+            MaximumNewTokens = -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
         }.Validate());
 
         Assert.Equal(
@@ -21,6 +21,7 @@ public class GenerationOptionsTests
                 "RepetitionPenalty 0 has to be positive.",
                 "Neighbors 0 has to be positive; set Retrieval to false to read none.",
                 "Stop must not hold an empty string: every text would end at once.",
+                "ExcludedDocuments must not hold null: leave it empty to exclude nothing.",
             ],
             exception.Faults);
     }

@@ -134,6 +134,41 @@ public sealed class RetroGeneratorTests : IDisposable
     }
 
     [Fact]
+    public async Task Neither_an_excluded_document_nor_a_copy_of_it_is_read()
+    {
+        string text = s_texts[0];
+        Document[] documents =
+        [
+            new("original", "Original", text, ""), new("copy", "Copy", text, ""), .. s_texts[1..].Select((other, i) => new Document($"other{i}", "Other", other, "")), new("again", "Again", text, ""),
+        ];
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "copies"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+        KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        RetroGenerator generator = new(_model, s_tokenizer, database, source);
+        GenerationOptions options = new() { MaximumNewTokens = 3 * ChunkLength, Neighbors = 6 };
+
+        async Task<HashSet<string>> Titles(GenerationOptions with)
+        {
+            List<GeneratedPiece> pieces = await Collect(generator, text, with);
+            Assert.Contains(pieces, piece => piece is { Token: not null, Retrieved: not null });
+            return [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Title)];
+        }
+
+        string[] everything = ["Again", "Copy", "Original", "Other"];
+        Assert.Equal(everything, (await Titles(options)).Order());
+        Assert.Equal(["Other"], await Titles(options with { ExcludedDocuments = ["original"] }));
+        Assert.Equal(["Other"], await Titles(options with { ExcludedDocuments = ["nowhere", "again"] }));
+        Assert.Equal(everything, (await Titles(options with { ExcludedDocuments = ["nowhere"] })).Order());
+    }
+
+    [Fact]
+    public void A_piece_prints_as_its_text_and_the_names_of_what_was_read()
+    {
+        RetrievedNeighbor Neighbor(string id, string title) => new(0, id, title, "", 0, "", "", 0);
+        Assert.Equal("tea", new GeneratedPiece("tea").ToString());
+        Assert.Equal("tea [Title 1] [d2]", new GeneratedPiece("tea", 1, new(0, "", [Neighbor("d1", "Title 1"), Neighbor("d2", "")])).ToString());
+    }
+
+    [Fact]
     public async Task A_chunk_without_neighbors_reads_nothing()
     {
         RetroGenerator none = new(_model, s_tokenizer, _database, new NoNeighborSource());

@@ -48,6 +48,33 @@ public class IdentityTests
         Assert.DoesNotContain(plain.state_dict().Keys, key => key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void A_fresh_gate_leaves_the_decoder_as_it_is_to_the_bit_and_learns_to_open()
+    {
+        RetroConfig config = ModelCase.Config("gated, with normalized states");
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(5);
+        using RetroModel model = new(config, ScalarType.Float64);
+        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 3 * config.Retrieval!.ChunkLength, 2);
+        Tensor on = model.call(tokens, neighbors, valid);
+        Assert.True(ModelCase.BitEqual(on, model.call(tokens, null, null)));
+
+        on.square().sum().backward();
+        string[] gates = [.. model.named_parameters().Select(pair => pair.name).Where(name => name.EndsWith(".gate", StringComparison.Ordinal))];
+        Assert.Equal(["decoder.2.cca.gate", "decoder.3.cca.gate"], gates);
+        Assert.All(gates, name => Assert.NotEqual(0, model.get_parameter(name)!.grad!.item<double>()));
+        Assert.Equal(0, model.get_parameter("decoder.2.cca.o.weight")!.grad!.abs().max().item<double>());
+
+        using (no_grad())
+        {
+            model.get_parameter("decoder.3.cca.gate")!.fill_(0.5);
+        }
+
+        Assert.False(ModelCase.BitEqual(model.call(tokens, neighbors, valid), model.call(tokens, null, null)));
+        Assert.Contains("ZeroOutput is True", Assert.Throws<RetroOptionsException>(() => config.With(retrieval => retrieval with { ZeroOutput = true }).Validate()).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("rotary")]
     [InlineData("transformer-xl")]

@@ -58,6 +58,7 @@ internal static class ModelCase
             Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { Width = 12, ShareEmbedding = true } },
         },
         ["no positions in retrieval"] = s_base with { Positions = PositionKind.None, Activation = ActivationKind.GeGlu, Retrieval = s_base.Retrieval! with { Positions = PositionKind.None, Encoder = s_base.Retrieval!.Encoder with { FinalNorm = false } } },
+        ["gated, with normalized states"] = s_base with { Retrieval = s_base.Retrieval! with { Gate = true, ShiftedKeys = true, Encoder = s_base.Retrieval!.Encoder with { NormalizeStates = true } } },
         ["learned in retrieval"] = s_base with { RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 }, Retrieval = s_base.Retrieval! with { Positions = PositionKind.Learned } },
     };
 

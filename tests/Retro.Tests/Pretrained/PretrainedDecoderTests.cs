@@ -57,6 +57,32 @@ public sealed class PretrainedDecoderTests
         }
     }
 
+    /// <summary>A single file is read before shards are looked for: an earlier model's would be read in their place.</summary>
+    [Fact]
+    public void WritingOverAnotherModelLeavesNoWeightsOfIt()
+    {
+        using TemporaryFolder target = Copy("mistral-sliding-window"), source = Copy("gpt2-no-prefix");
+        string single = Path.Combine(source.Path, "model.safetensors");
+        using (Safetensors file = Safetensors.Open(single))
+        {
+            File.WriteAllText(single + ".index.json", new JsonObject { ["weight_map"] = new JsonObject(file.Entries.Select(entry => KeyValuePair.Create(entry.Name, (JsonNode?)"all.safetensors"))) }.ToJsonString());
+        }
+
+        File.Move(single, Path.Combine(source.Path, "all.safetensors"));
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(source.Path);
+        decoder.Origin.Write(decoder.Model, target.Path);
+        using (PretrainedDecoder written = PretrainedDecoder.Load(target.Path))
+        {
+            Assert.Equal(("gpt2", decoder.Origin.Hash), (written.Origin.Family, written.Origin.Hash));
+        }
+
+        using PretrainedDecoder other = PretrainedDecoder.Load(Folder("mistral-sliding-window"));
+        other.Origin.Write(other.Model, target.Path);
+        using PretrainedDecoder again = PretrainedDecoder.Load(target.Path);
+        Assert.Equal(other.Origin.Hash, again.Origin.Hash);
+        Assert.False(File.Exists(Path.Combine(target.Path, "all.safetensors")));
+    }
+
     [Fact]
     public void BuffersAreIgnoredByNameAndNamed()
     {

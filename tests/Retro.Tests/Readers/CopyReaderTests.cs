@@ -72,7 +72,7 @@ public sealed class CopyReaderTests : IDisposable
     public void Without_neighbors_it_is_the_model_and_the_model_stays_as_it_is()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
-        KeywordNeighborSource source = Keyword(database);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config);
         byte[][] before = [.. model.parameters().Select(parameter => parameter.bytes.ToArray())];
@@ -95,7 +95,7 @@ public sealed class CopyReaderTests : IDisposable
         List<Document> held = [.. all.Where(document => document.Id.StartsWith('a')).Take(40)];
         using ChunkDatabase database = _databases.Build(all.Except(held), M, "database");
         using ChunkDatabase heldOut = _databases.Build(held, M, "held-out");
-        KeywordNeighborSource source = Keyword(database);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config);
         using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 4, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 });
@@ -128,7 +128,7 @@ public sealed class CopyReaderTests : IDisposable
     public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
-        KeywordNeighborSource source = Keyword(database);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config), other = new(s_config with { Width = 8, Heads = 1 });
         using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 });
@@ -149,7 +149,7 @@ public sealed class CopyReaderTests : IDisposable
     public void The_same_seed_trains_the_same_reader_and_leaves_the_generator_alone()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
-        KeywordNeighborSource source = Keyword(database);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config);
         CopyReaderOptions options = new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 };
@@ -174,12 +174,6 @@ public sealed class CopyReaderTests : IDisposable
         manual_seed(1);
         using RetroModel model = new(s_config);
         Assert.Throws<ArgumentException>(() => CopyReader.Fit(model, database, new NoNeighborSource()));
-    }
-
-    private static KeywordNeighborSource Keyword(ChunkDatabase database)
-    {
-        SearchStages.BuildKeywordIndex(database);
-        return new KeywordNeighborSource(database, SearchStages.OpenKeywordIndex(database));
     }
 
     /// <summary>Pairs of documents of random letters, a and b, one of which begins a few letters later.</summary>

@@ -49,7 +49,8 @@ public sealed class ModelReaderTests
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
         using DisposeScope scope = NewDisposeScope();
-        Tensor tokens = randint(11, [3, 9], dtype: ScalarType.Int64), places = tensor(new long[] { 0, 5, 8, 9, 26 }), targets = tensor(new long[] { 1, 2, 3, 4, 10 });
+        Tensor tokens = randint(11, [3, 9], dtype: ScalarType.Int64), places = tensor(new long[] { 0, 5, 8, 9, 26 }),
+            targets = tensor(new long[] { 1, 2, 3, 4, 10 });
         Tensor whole = model.LogLikelihoodsAt(tokens, places, targets, null, null, long.MaxValue);
         Assert.True(whole.allclose(model.LogLikelihoodsAt(tokens, places, targets, null, null, 1), 0, 1e-12));
         Assert.True(whole.allclose(model.LogLikelihoodsAt(tokens, places, targets, null, null, 2 * 11 * sizeof(float)), 0, 1e-12));
@@ -74,7 +75,8 @@ public sealed class ModelReaderTests
     public void Names_say_what_is_read_and_a_model_that_cannot_is_refused()
     {
         using RetroModel model = new(s_config), plain = new(s_config with { Retrieval = null });
-        Assert.Equal(["closed book", "RETRO off", "RETRO", "mine"], [new DecoderReader(plain).Name, new DecoderReader(model).Name, new RetroReader(model).Name, new DecoderReader(plain, "mine").Name]);
+        Assert.Equal(["closed book", "RETRO off", "RETRO", "mine"],
+            [new DecoderReader(plain).Name, new DecoderReader(model).Name, new RetroReader(model).Name, new DecoderReader(plain, "mine").Name]);
         Assert.Throws<ArgumentException>(() => new RetroReader(plain));
         Assert.Throws<ArgumentOutOfRangeException>(() => new RetroReader(model, 0));
         ReadingBatch few = new(1, M, M) { Retrieved = new(1, 1, 1, 2 * M) }, longer = new(1, M, M) { Retrieved = new(1, 1, 2, 2 * M + 1) };
@@ -108,7 +110,8 @@ public sealed class ModelReaderTests
         using DisposeScope scope = NewDisposeScope();
         (Tensor? tokens, Tensor? valid) = batch.Retrieved!.ToTensors();
         long[] shape = [batch.Rows, batch.Length];
-        Tensor logits = neighbors == 0 ? model.call(tensor(batch.Tokens, shape), null, null) : model.call(tensor(batch.Tokens, shape), tokens!.narrow(2, 0, neighbors), valid!.narrow(2, 0, neighbors));
+        Tensor logits = neighbors == 0 ? model.call(tensor(batch.Tokens, shape), null, null)
+            : model.call(tensor(batch.Tokens, shape), tokens!.narrow(2, 0, neighbors), valid!.narrow(2, 0, neighbors));
         return LogLikelihood.Of(logits, tensor(batch.Targets, shape)).data<double>().ToArray();
     }
 }

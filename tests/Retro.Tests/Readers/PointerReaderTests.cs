@@ -82,7 +82,8 @@ public sealed class PointerReaderTests : IDisposable
     [Fact]
     public void Precisions_are_the_shares_that_a_count_over_all_places_gives()
     {
-        List<Document> documents = TestDatabases.Documents(12, seed: 4, maximumLength: 90).ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
+        List<Document> documents = TestDatabases.Documents(12, seed: 4, maximumLength: 90)
+            .ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
         using ChunkDatabase database = _databases.Build(documents, M);
         Random random = new(6);
         using NeighborTable table = Table(database, random, 4, excludeOwnDocument: true);
@@ -122,16 +123,23 @@ public sealed class PointerReaderTests : IDisposable
     [Fact]
     public void A_rule_is_counted_with_enough_neighbors_from_other_documents_of_the_database_itself()
     {
-        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(12, seed: 4), M), other = _databases.Build(TestDatabases.Documents(12, seed: 5), M, "other");
-        using NeighborTable own = Table(database, new Random(1), 2, excludeOwnDocument: false), few = Table(database, new Random(1), 2, excludeOwnDocument: true);
-        using NeighborTable foreign = NeighborTable.Build(Path.Combine(_folder.Path, "foreign"), other, new GivenNeighborSource(database, [0]), 2, excludeOwnDocument: true);
-        Assert.Contains("from a chunk's own document too", Assert.Throws<DatabaseException>(() => PointerRule.Count(database, own)).Message, StringComparison.Ordinal);
-        Assert.Contains("the table holds 2", Assert.Throws<DatabaseException>(() => PointerRule.Count(database, few, new() { Neighbors = 3 })).Message, StringComparison.Ordinal);
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(12, seed: 4), M),
+            other = _databases.Build(TestDatabases.Documents(12, seed: 5), M, "other");
+        using NeighborTable own = Table(database, new Random(1), 2, excludeOwnDocument: false),
+            few = Table(database, new Random(1), 2, excludeOwnDocument: true);
+        using NeighborTable foreign = NeighborTable.Build(
+            Path.Combine(_folder.Path, "foreign"), other, new GivenNeighborSource(database, [0]), 2, excludeOwnDocument: true);
+        Assert.Contains(
+            "from a chunk's own document too", Assert.Throws<DatabaseException>(() => PointerRule.Count(database, own)).Message, StringComparison.Ordinal);
+        Assert.Contains("the table holds 2", Assert.Throws<DatabaseException>(() => PointerRule.Count(database, few, new() { Neighbors = 3 })).Message,
+            StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => PointerRule.Count(database, foreign));
-        RetroOptionsException faults = Assert.Throws<RetroOptionsException>(() => PointerRule.Count(database, few, new() { Neighbors = 0, RetrievedLength = 0, Chunks = 0 }));
+        RetroOptionsException faults = Assert.Throws<RetroOptionsException>(
+            () => PointerRule.Count(database, few, new() { Neighbors = 0, RetrievedLength = 0, Chunks = 0 }));
         Assert.Equal(3, faults.Faults.Count);
         using CancellationTokenSource cancel = new();
-        Assert.Throws<OperationCanceledException>(() => PointerRule.Count(database, few, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
+        Assert.Throws<OperationCanceledException>(
+            () => PointerRule.Count(database, few, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
         Assert.Throws<ArgumentException>(() => new PointerRule(1, M, R, [0.5]));
         Assert.Throws<ArgumentException>(() => new PointerRule(1, M, R, [.. s_precisions[1..], 1.5]));
     }
@@ -149,7 +157,10 @@ public sealed class PointerReaderTests : IDisposable
         Assert.Equal(K + 2, new PointerReader(reader, new PointerRule(K + 2, M, R, s_precisions)).Neighbors);
     }
 
-    /// <summary>By the definition: the longest run of last tokens, up to 12, that stands in a neighbor of the chunk before with a token behind it, and the target's share of the tokens behind.</summary>
+    /// <summary>
+    /// By the definition: the longest run of last tokens, up to 12, that stands in a neighbor of the chunk before with a token behind it, and the target's
+    /// share of the tokens behind.
+    /// </summary>
     private static (int Length, double Share) Definition(RetrievedTokens retrieved, int row, long[] context, long target, int neighbors = K - 1)
     {
         int chunk = context.Length / M - 1;

@@ -45,13 +45,12 @@ public sealed class CustomLayerTests : IDisposable
 
         string[] names = [.. model.named_parameters().Select(item => item.name)];
 
-        Assert.Equal(["decoder.2.cca.offset", "decoder.2.cca.slope", "decoder.3.cca.offset", "decoder.3.cca.slope"], names.Except(plain.named_parameters().Select(item => item.name)).Order(StringComparer.Ordinal));
+        Assert.Equal(["decoder.2.cca.gate", "decoder.3.cca.gate"], names.Except(plain.named_parameters().Select(item => item.name)).Order(StringComparer.Ordinal));
         Assert.Equal(names.Length, names.Distinct().Count());
     }
 
     [Theory]
-    [InlineData("slope")]
-    [InlineData("offset")]
+    [InlineData("gate")]
     [InlineData("o.weight")]
     public void Gradients_are_those_of_finite_differences(string name)
     {
@@ -118,7 +117,7 @@ public sealed class CustomLayerTests : IDisposable
         Assert.InRange(losses.TakeLast(5).Average(), 0, Math.Log(s_config.VocabularySize) - 0.1);
         using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
         Assert.Equal(model.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))), loaded.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))));
-        Assert.Contains("extra: decoder.2.cca.offset", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains("extra: decoder.2.cca.gate", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
         using Trainer resumed = new(loaded, options with { Steps = 201 });
         resumed.Load(_folder.Path);
         resumed.Run(data);

@@ -9,7 +9,8 @@ namespace Retro.Tests.Samples;
 public sealed partial class EvaluateTests : IDisposable
 {
     private static readonly string s_program = Path.Combine(
-        Fixtures.Root, "samples", "Evaluate", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Evaluate.dll");
+        Fixtures.Root, "samples", "Evaluate", "bin", AppContext.BaseDirectory.Contains(
+            $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Evaluate.dll");
 
     private readonly TemporaryFolder _folder = new();
 
@@ -19,7 +20,8 @@ public sealed partial class EvaluateTests : IDisposable
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
         Random random = new(1);
-        string[] words = [.. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
+        string[] words = [
+            .. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
         for (int i = 0; i < 100; i++)
         {
             StringBuilder text = new();
@@ -31,7 +33,8 @@ public sealed partial class EvaluateTests : IDisposable
             _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
         }
 
-        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2", "--steps", "3", "--records"];
+        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2",
+            "--steps", "3", "--records"];
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 0, output);
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "evaluation.md"));

@@ -95,7 +95,7 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.Contains("load the embedder", run.Output, StringComparison.Ordinal);
         Assert.DoesNotContain("train the embedder", run.Output, StringComparison.Ordinal);
         using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(Out, "corpus", "database"), verify: true);
-        using VectorIndex index = SearchStages.OpenVectorIndex(database);
+        using VectorIndex index = VectorIndexFile.Open(database);
         Assert.Equal((48, database.ChunkCount), (index.Dimensions, index.Count));
     }
 

@@ -77,7 +77,7 @@ public class Bm25IndexTests
         }
 
         using Bm25Index index = Bm25Index.Open(folder["bm25.bin"]);
-        Assert.Equal(new Bm25Options { K1 = k1, B = b }, index.Options);
+        Assert.Equal((k1, b), (index.K1, index.B));
         long[] found = new long[10];
         double[] scores = new double[10];
         index.Search(documents[5], found, scores);
@@ -258,8 +258,8 @@ public class Bm25IndexTests
         Assert.Equal(new("index terms", 10, 10), told[^1]);
 
         Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(-1, _ => []));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(1, _ => [], new() { K1 = -1 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Bm25Index.Build(1, _ => [], new() { B = double.NaN }));
+        Assert.Throws<RetroOptionsException>(() => Bm25Index.Build(1, _ => [], new() { K1 = -1 }));
+        Assert.Throws<RetroOptionsException>(() => Bm25Index.Build(1, _ => [], new() { B = double.NaN }));
         int asked = 0;
         Assert.Throws<InvalidOperationException>(() => Bm25Index.Build(1, _ => new int[] { asked++ }));
     }

@@ -18,8 +18,7 @@ public class ChunkKeyTests
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder["tokenizer"]);
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["db"], texts.Select((text, i) => new Document($"d{i}", "", text, "")), tokenizer, new() { ChunkLength = 16 });
         ChunkKeyer keyer = new(tokenizer, new HashingEmbedder(32));
-        SearchStages.BuildKeys(database, keyer);
-        SearchStages.BuildVectorIndex(database);
+        using DenseNeighborSource source = DenseNeighborSource.Build(database, keyer);
         using KeyFile keys = KeyFile.Open(database);
         float[] key = new float[32];
         for (long chunk = 0; chunk < database.ChunkCount; chunk++)
@@ -33,13 +32,11 @@ public class ChunkKeyTests
             Assert.Equal(key, keyer.KeyOfText(tokenizer.Decode(tokens)));
         }
 
-        using VectorIndex index = SearchStages.OpenVectorIndex(database);
-        DenseNeighborSource source = SearchStages.OpenDense(database, index, keyer);
         (long[] chunks, _) = source.Ask([new(database.Tokens(7).ToArray(), [])], 1);
         Assert.Equal(database.Tokens(7).ToArray(), database.Tokens(chunks[0]).ToArray());
 
         ChunkKeyer other = new(tokenizer, new HashingEmbedder(33));
-        string message = Assert.Throws<DatabaseException>(() => SearchStages.OpenDense(database, index, other)).Message;
+        string message = Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(database, other)).Message;
         Assert.Contains(keyer.Identity, message, StringComparison.Ordinal);
         Assert.Contains(other.Identity, message, StringComparison.Ordinal);
     }

@@ -1,4 +1,5 @@
 using Retro.Corpora;
+using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Database;
 
@@ -55,8 +56,7 @@ public class DenseNeighborSourceTests
     public void Looks_into_more_lists_until_there_are_enough_and_leaves_the_index_as_it_was()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(60, seed: 3));
-        using VectorIndex index = data.Index("IVF16,Flat");
-        index.ProbedLists = 1;
+        using VectorIndex index = data.Index("IVF16,Flat", parameters: "nprobe=1");
         NeighborQuery[] queries = data.OwnQueries();
         int all = data.Chunks.Count;
 
@@ -120,23 +120,97 @@ public class DenseNeighborSourceTests
     public void Its_identity_names_the_engine_and_the_search_parameters()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 7));
-        using VectorIndex index = data.Index("HNSW8");
         using VectorIndex flat = data.Index();
         using VectorIndex exact = VectorIndex.Create(SearchDatabase.Dimensions, engine: VectorEngine.Exact);
         exact.Add(data.AllKeys);
-        DenseNeighborSource source = data.Dense(index);
-        string plain = source.Identity;
-        index.SetParameter("efSearch", 20);
-        string twenty = source.Identity;
-        index.SetParameters("efSearch=40");
-        string forty = source.Identity;
-        index.SetParameters("efSearch=20");
+        string Of(string factory, string parameters)
+        {
+            using VectorIndex index = data.Index(factory, parameters: parameters);
+            return data.Dense(index).Identity;
+        }
 
-        Assert.Equal(3, new[] { plain, twenty, forty }.Distinct().Count());
-        Assert.Equal(twenty, source.Identity);
-        Assert.Throws<FaissException>(() => index.SetParameter("nosuch", 1));
-        Assert.Equal(twenty, source.Identity);
+        Assert.Equal(3, new[] { Of("HNSW8", ""), Of("HNSW8", "efSearch=20"), Of("HNSW8", "efSearch=40") }.Distinct().Count());
+        Assert.Equal(Of("HNSW8", "efSearch=20"), Of("HNSW8", "efSearch=20"));
+        Assert.NotEqual(Of("IVF2,Flat", "nprobe=1"), Of("IVF2,Flat", "nprobe=2"));
+        Assert.Throws<FaissException>(() => Of("HNSW8", "nosuch=1"));
         Assert.NotEqual(data.Dense(flat).Identity, data.Dense(exact).Identity);
+    }
+
+    [Fact]
+    public void Alone_in_a_batch_and_beside_other_searches_of_one_index_a_chunk_gets_the_same_neighbors()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(60, seed: 8));
+        using VectorIndex index = data.Index("IVF16,Flat", parameters: "nprobe=1");
+        DenseNeighborSource[] sources = [data.Dense(index), data.Dense(index)];
+        NeighborQuery[] queries = data.OwnQueries();
+        const int K = 40; // more than one list holds, so that searches look into more, each into another number of them
+
+        (long[] Chunks, float[] Scores)[] alone = [.. queries.Select(query => sources[0].Ask([query], K))];
+        (long[] Chunks, float[] Scores) expected = ([.. alone.SelectMany(one => one.Chunks)], [.. alone.SelectMany(one => one.Scores)]);
+        (long[], float[])[] together = new (long[], float[])[8];
+        Parallel.For(0, together.Length, new() { MaxDegreeOfParallelism = together.Length }, i => together[i] = sources[i % 2].Ask(queries, K));
+
+        Assert.All(together, one => NeighborResults.AssertSame(expected, one, K));
+        Assert.Equal(1, index.ProbedLists);
+    }
+
+    [Fact]
+    public void Built_it_owns_its_index_and_opened_it_takes_search_parameters_and_refuses_another_index()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 9));
+        NeighborQuery[] queries = data.OwnQueries()[..4];
+        long[] chunks;
+        using (DenseNeighborSource built = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF4,Flat", Parameters = "nprobe=4", Threads = 1 }))
+        {
+            chunks = built.Ask(queries, 3).Chunks;
+            built.Dispose();
+            Assert.Throws<ObjectDisposedException>(() => built.Ask(queries, 3));
+        }
+
+        using DenseNeighborSource opened = DenseNeighborSource.Open(data.Database, data.Keyer());
+        using DenseNeighborSource narrow = DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Parameters = "nprobe=1", MemoryMapped = true });
+        Assert.Equal(chunks, opened.Ask(queries, 3).Chunks);
+        Assert.NotEqual(opened.Identity, narrow.Identity);
+        Assert.Contains("IVF4,Flat", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Factory = "Flat" })).Message, StringComparison.Ordinal);
+        Assert.Contains("InnerProduct", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Metric = VectorMetric.InnerProduct })).Message, StringComparison.Ordinal);
+        Assert.Equal(4, Assert.Throws<RetroOptionsException>(() => new DenseNeighborOptions { Engine = (VectorEngine)7, Factory = " ", TrainingVectors = 0, Threads = 0 }.Validate()).Faults.Count);
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        Assert.Throws<OperationCanceledException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), cancellationToken: stopped.Token));
+    }
+
+    [Fact]
+    public void A_damaged_index_is_refused_on_opening_and_built_again()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 10));
+        DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+        byte[] whole = File.ReadAllBytes(data["index.faiss"]);
+        byte[] changed = [.. whole];
+        changed[^1] ^= 1;
+        File.WriteAllBytes(data["index.faiss"], changed);
+
+        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer())).Message, StringComparison.Ordinal);
+        DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+        Assert.Equal(whole, File.ReadAllBytes(data["index.faiss"]));
+    }
+
+    [Fact]
+    public void What_is_opened_of_a_database_is_closed_with_it()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 11));
+        ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder);
+        DenseNeighborSource dense = DenseNeighborSource.Build(database, data.Keyer());
+        KeywordNeighborSource keyword = KeywordNeighborSource.Build(database);
+        NeighborTable table = NeighborTable.Build(database, keyword);
+        KeywordNeighborSource.Open(database).Dispose(); // of which the database then knows no more
+        database.Dispose();
+
+        Assert.Throws<ObjectDisposedException>(() => table.Row(0).Length);
+        Assert.Throws<ObjectDisposedException>(() => keyword.Ask([new(data.Chunks[0], [])], 1));
+        Assert.Throws<ObjectDisposedException>(() => dense.Ask([new(data.Chunks[0], [])], 1));
+        table.Dispose();
+        keyword.Dispose();
+        dense.Dispose();
     }
 
     [Fact]
@@ -151,7 +225,7 @@ public class DenseNeighborSourceTests
         Assert.Throws<ArgumentException>(() => source.Find([new(data.Chunks[0], [])], 2, new long[1], new float[2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => source.Find([], 0, [], []));
         source.Find([], 3, [], []);
-        Assert.Contains("keys of 24", Assert.Throws<DatabaseException>(() => new DenseNeighborSource(data.Database, index, data.Keys, 7, "seven")).Message, StringComparison.Ordinal);
+        Assert.Contains("keys of 24", Assert.Throws<DatabaseException>(() => new DenseNeighborSource(data.Database, index, new TestKeyer(data.Keys, 7, "seven"))).Message, StringComparison.Ordinal);
         index.Add(new float[SearchDatabase.Dimensions]);
         Assert.Contains("build the index again", Assert.Throws<DatabaseException>(() => data.Dense(index)).Message, StringComparison.Ordinal);
     }

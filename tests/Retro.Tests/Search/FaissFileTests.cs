@@ -22,13 +22,12 @@ public class FaissFileTests(ITestOutputHelper output)
             {
                 string path = Path.Combine(folder, entry.Name + ".faissindex");
                 output.WriteLine(path);
-                using VectorIndex index = VectorIndex.Open(path, memoryMapped);
+                using VectorIndex index = VectorIndex.Open(path, memoryMapped, entry.Value.GetProperty("parameters").GetString() ?? "");
                 Assert.Equal(entry.Value.GetProperty("d").GetInt32(), index.Dimensions);
                 Assert.Equal(entry.Value.GetProperty("ntotal").GetInt64(), index.Count);
                 Assert.Equal(Enum.Parse<VectorMetric>(entry.Value.GetProperty("metric").GetString()!.Replace("L2", "SquaredL2", StringComparison.Ordinal)), index.Metric);
                 Assert.True(index.IsTrained);
                 Assert.Equal(shape[1], index.Dimensions);
-                index.SetParameters(entry.Value.GetProperty("parameters").GetString() ?? "");
 
                 long[] ids = new long[shape[0] * k];
                 float[] distances = new float[ids.Length];

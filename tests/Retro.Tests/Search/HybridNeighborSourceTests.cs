@@ -13,7 +13,7 @@ public class HybridNeighborSourceTests
         using VectorIndex vectors = data.Index();
         using Bm25Index keywords = data.Keywords();
         INeighborSource[] sources = [data.Dense(vectors), new KeywordNeighborSource(data.Database, keywords), new RandomNeighborSource(data.Database, 3)];
-        HybridNeighborSource hybrid = new(sources) { RankOffset = rankOffset, Depth = depth };
+        HybridNeighborSource hybrid = new(new HybridNeighborOptions { RankOffset = rankOffset, Depth = depth }, sources);
         NeighborQuery[] queries = data.OwnQueries();
         const int K = 5;
         (long[] chunks, float[] scores) = hybrid.Ask(queries, K);
@@ -56,11 +56,14 @@ public class HybridNeighborSourceTests
         Assert.Throws<ArgumentException>(() => new HybridNeighborSource());
         Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new NoNeighborSource(), null!));
         Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new RandomNeighborSource(data.Database), new RandomNeighborSource(other.Database)));
-        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { RankOffset = 0 });
-        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { RankOffset = double.NaN });
-        Assert.Throws<ArgumentOutOfRangeException>(() => new HybridNeighborSource(new NoNeighborSource()) { Depth = 0 });
+        foreach (double offset in new[] { 0, -1, double.NaN, double.PositiveInfinity })
+        {
+            Assert.Single(Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { RankOffset = offset }, new NoNeighborSource())).Faults);
+        }
+
+        Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { Depth = 0 }, new NoNeighborSource()));
         HybridNeighborSource a = new(new RandomNeighborSource(data.Database, 1)), b = new(new RandomNeighborSource(data.Database, 2));
         Assert.NotEqual(a.Identity, b.Identity);
-        Assert.NotEqual(a.Identity, new HybridNeighborSource(new RandomNeighborSource(data.Database, 1)) { Depth = 9 }.Identity);
+        Assert.NotEqual(a.Identity, new HybridNeighborSource(new HybridNeighborOptions { Depth = 9 }, new RandomNeighborSource(data.Database, 1)).Identity);
     }
 }

@@ -16,8 +16,7 @@ public class KeywordNeighborSourceTests
         KeywordNeighborSource source = new(data.Database, index);
         NeighborQuery[] queries = data.OwnQueries();
         (long[] chunks, float[] scores) = source.Ask(queries, 6);
-        source.Threads = 1;
-        Assert.Equal(chunks, source.Ask(queries, 6).Chunks);
+        Assert.Equal(chunks, new KeywordNeighborSource(data.Database, index, threads: 1).Ask(queries, 6).Chunks);
 
         for (int q = 0; q < queries.Length; q += 7)
         {
@@ -51,7 +50,7 @@ public class KeywordNeighborSourceTests
         using Bm25Index index = data.Keywords();
         KeywordNeighborSource source = new(data.Database, index);
         Assert.Throws<ArgumentException>(() => source.Ask([new(data.Chunks[0], []), new(data.Chunks[0], [77])], 1));
-        Assert.Throws<ArgumentOutOfRangeException>(() => source.Threads = 0);
+        Assert.Equal(3, Assert.Throws<RetroOptionsException>(() => KeywordNeighborSource.Build(data.Database, new() { K1 = -1, B = 2, Threads = 0 })).Faults.Count);
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() => source.Find(data.OwnQueries(), 1, new long[data.Chunks.Count], new float[data.Chunks.Count], stopped.Token));

@@ -16,8 +16,7 @@ public class MissingFaissTests
         Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c to leave out.");
         using ScratchFolder folder = new();
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 61));
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
-        SearchStages.BuildVectorIndex(data.Database);
+        DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
         TestDatabases.Copy(data.Database.Folder, folder["db"]);
         string program = Directory.CreateDirectory(folder["program"]).FullName;
         foreach (string file in Directory.GetFiles(AppContext.BaseDirectory).Where(file => Path.GetExtension(file) is ".dll" or ".json"))
@@ -30,8 +29,8 @@ public class MissingFaissTests
 
         Assert.True(exitCode == 0 && output.Contains("Errors: 0, Failed: 0, Skipped: 0", StringComparison.Ordinal), output);
         using ChunkDatabase made = ChunkDatabase.Open(folder["db"], verify: true);
-        using VectorIndex exact = SearchStages.OpenVectorIndex(made);
-        using VectorIndex faiss = SearchStages.OpenVectorIndex(data.Database);
+        using VectorIndex exact = VectorIndexFile.Open(made);
+        using VectorIndex faiss = VectorIndexFile.Open(data.Database);
         Assert.Equal((VectorEngine.Exact, VectorEngine.Faiss), (exact.Engine, faiss.Engine));
         Assert.Equal(data.Dense(faiss).Ask(data.OwnQueries(), 3).Chunks, data.Dense(exact).Ask(data.OwnQueries(), 3).Chunks);
     }
@@ -41,7 +40,7 @@ public class MissingFaissTests
     {
         Assert.False(FaissNative.IsLoaded, "This test is for a folder without libfaiss_c; the other one makes such a folder and runs it.");
         using ChunkDatabase database = ChunkDatabase.Open(Environment.GetEnvironmentVariable(DatabaseVariable) ?? throw new InvalidOperationException($"{DatabaseVariable} names no database."));
-        string refused = Assert.Throws<FaissException>(() => SearchStages.OpenVectorIndex(database)).Message;
+        string refused = Assert.Throws<FaissException>(() => VectorIndexFile.Open(database)).Message;
         Assert.Contains("index.faiss was made by FAISS", refused, StringComparison.Ordinal);
         Assert.Contains("build the index again, which makes an exact one", refused, StringComparison.Ordinal);
         Assert.Contains("libfaiss_c", Assert.Throws<FaissException>(() => VectorIndex.Create(4, engine: VectorEngine.Faiss)).Message, StringComparison.Ordinal);
@@ -55,11 +54,11 @@ public class MissingFaissTests
                 messages.Add(message);
             }
         });
-        SearchStages.BuildVectorIndex(database, progress: reports);
-        SearchStages.BuildVectorIndex(database, progress: reports);
+        VectorIndexFile.Build(database, progress: reports).Dispose();
+        VectorIndexFile.Build(database, progress: reports).Dispose();
         Assert.Contains("exact", Assert.Single(messages), StringComparison.Ordinal);
         Assert.Equal("exact", database.Manifest.Find("index.faiss")!.Details["factory"]);
-        using VectorIndex index = SearchStages.OpenVectorIndex(database);
+        using VectorIndex index = VectorIndexFile.Open(database);
         Assert.Equal(VectorEngine.Exact, index.Engine);
     }
 }

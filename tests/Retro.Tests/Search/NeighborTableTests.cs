@@ -138,8 +138,8 @@ public class NeighborTableTests
 
         without.RequireMatch(queries.Database, retrieval.Database);
         Assert.Throws<DatabaseException>(() => without.RequireMatch(retrieval.Database, retrieval.Database));
-        Assert.Throws<DatabaseException>(() => NeighborTable.Open(queries["without.bin"], queries.Database, queries.Database));
-        using NeighborTable opened = NeighborTable.Open(queries["without.bin"], queries.Database, retrieval.Database);
+        Assert.Throws<DatabaseException>(() => without.RequireMatch(queries.Database, queries.Database));
+        using NeighborTable opened = NeighborTable.Open(queries["without.bin"]);
         Assert.Equal(without.Row(1).ToArray(), opened.Row(1).ToArray());
     }
 
@@ -164,7 +164,13 @@ public class NeighborTableTests
             Assert.False(File.Exists(path));
 
             List<long> done = [];
-            NeighborTable.Build(path, data.Database, source, 3, excludeOwnDocument: false, new Reports<StageProgress>(progress => done.Add(progress.Done))).Dispose();
+            NeighborTable.Build(path, data.Database, source, 3, excludeOwnDocument: false, new Reports<StageProgress>(progress =>
+            {
+                if (progress.Stage == "find neighbors")
+                {
+                    done.Add(progress.Done);
+                }
+            })).Dispose();
             Assert.Equal(File.ReadAllBytes(data["whole.bin"]), File.ReadAllBytes(path));
 
             // The last block that was written is made again, since a kill may have torn it; those before it are not.
@@ -239,6 +245,68 @@ public class NeighborTableTests
         NeighborTable table = NeighborTable.Build(data["table.bin"], data.Database, new NoNeighborSource(), 2, excludeOwnDocument: false);
         table.Dispose();
         Assert.Throws<ObjectDisposedException>(() => table.Row(0).Length);
+    }
+
+    [Fact]
+    public void Two_sources_of_one_kind_and_one_with_other_settings_have_tables_of_their_own()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(30, seed: 48));
+        ChunkDatabase database = data.Database;
+        using Bm25Index plain = data.Keywords();
+        using Bm25Index other = Bm25Index.Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), new() { K1 = 0, B = 0 });
+        KeywordNeighborSource a = new(database, plain), b = new(database, other);
+        (KeywordNeighborSource Source, int Count, bool Exclude)[] kinds = [(a, 3, true), (b, 3, true), (a, 4, true), (a, 3, false)];
+        string[] identities = [.. kinds.Select(kind =>
+        {
+            using NeighborTable table = NeighborTable.Build(database, kind.Source, kind.Count, kind.Exclude);
+            return table.Identity;
+        })];
+
+        Assert.Equal(kinds.Length, database.Manifest.Files.Count(file => file.Name.StartsWith("neighbors-bm25-", StringComparison.Ordinal)));
+        foreach (((KeywordNeighborSource source, int count, bool exclude), string identity) in kinds.Zip(identities))
+        {
+            using NeighborTable opened = NeighborTable.Open(database, source, count, exclude);
+            Assert.Equal(identity, opened.Identity);
+            NeighborQuery[] queries = exclude ? data.OwnQueries() : [.. data.Chunks.Select(chunk => new NeighborQuery(chunk, []))];
+            Assert.Equal(source.Ask(queries, count).Chunks, Enumerable.Range(0, data.Chunks.Count).SelectMany(chunk => opened.Row(chunk).ToArray()));
+        }
+
+        Assert.Contains("neighbors-bm25-", Assert.Throws<DatabaseException>(() => NeighborTable.Open(database, b, 4)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_table_of_the_former_name_opens_where_it_was_made_of_the_same_things()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 49));
+        int asked = 0;
+        Stopping one = new(new RandomNeighborSource(data.Database, 1), () => asked++), two = new(new RandomNeighborSource(data.Database, 2), () => asked++);
+        NeighborTable.Build(data.Database, one).Dispose();
+        DatabaseFile made = Assert.Single(data.Database.Manifest.Files, file => file.Name.StartsWith("neighbors-", StringComparison.Ordinal));
+        File.Move(data[made.Name], data["neighbors-random.bin"]);
+        data.Database.Forget(made.Name);
+        data.Database.Register("neighbors-random.bin", made.Details);
+
+        NeighborTable.Open(data.Database, one).Dispose();
+        NeighborTable.Build(data.Database, one).Dispose();
+        Assert.Equal(1, asked);
+        Assert.Throws<DatabaseException>(() => NeighborTable.Open(data.Database, two));
+        NeighborTable.Build(data.Database, two).Dispose();
+        Assert.Equal(2, asked);
+        NeighborTable.Open(data.Database, one).Dispose();
+    }
+
+    [Fact]
+    public void Opening_tells_how_far_it_is_and_can_be_stopped()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 50));
+        RandomNeighborSource source = new(data.Database);
+        NeighborTable.Build(data.Database, source).Dispose();
+        List<StageProgress> told = [];
+        NeighborTable.Open(data.Database, source, progress: new Reports<StageProgress>(told.Add)).Dispose();
+        Assert.Contains(told, report => report == new StageProgress("check neighbors", 0, data.Database.ChunkCount));
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        Assert.Throws<OperationCanceledException>(() => NeighborTable.Open(data.Database, source, cancellationToken: stopped.Token));
     }
 
     /// <summary>A source that tells of every call, to the outside no other than the one it wraps.</summary>

@@ -64,15 +64,18 @@ internal sealed class SearchDatabase : IDisposable
         }
     }
 
-    public VectorIndex Index(string factory = "Flat", VectorMetric metric = VectorMetric.SquaredL2)
+    /// <summary>The function that made the keys, known by a name.</summary>
+    public TestKeyer Keyer(string identity = KeyIdentity) => new(Keys, Dimensions, identity);
+
+    public VectorIndex Index(string factory = "Flat", VectorMetric metric = VectorMetric.SquaredL2, string parameters = "")
     {
-        VectorIndex index = VectorIndex.Create(Dimensions, factory, metric);
+        VectorIndex index = VectorIndex.Create(Dimensions, factory, metric, parameters: parameters);
         index.Train(AllKeys);
         index.Add(AllKeys);
         return index;
     }
 
-    public DenseNeighborSource Dense(VectorIndex index) => new(Database, index, Keys, Dimensions, KeyIdentity);
+    public DenseNeighborSource Dense(VectorIndex index) => new(Database, index, Keyer());
 
     public Bm25Index Keywords() => Bm25Index.Build(Database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(Database, chunk));
 

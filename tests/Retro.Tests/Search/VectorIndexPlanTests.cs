@@ -26,8 +26,7 @@ public class VectorIndexPlanTests
         Assert.Equal(factory, plan.Factory);
         Assert.InRange(plan.TrainingVectors, 39 * lists, count);
         Assert.Equal($"nprobe={lists / 16}", plan.Parameters);
-        using VectorIndex index = VectorIndex.Create(dimensions, plan.Factory);
-        index.SetParameters(plan.Parameters);
+        using VectorIndex index = VectorIndex.Create(dimensions, plan.Factory, parameters: plan.Parameters);
         Assert.Equal(lists, index.ListCount);
         Assert.Equal(lists / 16, index.ProbedLists);
     }

@@ -469,6 +469,109 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
+    {
+        using RetroModel model = Model(_config);
+        using Trainer trainer = new(model, _options);
+        List<StageProgress> saved = [], loaded = [];
+        trainer.Save(Folder, new Reports<StageProgress>(saved.Add));
+        byte[] state = File.ReadAllBytes(Path.Combine(Folder, Trainer.StateFile));
+        Dictionary<string, double[]> weights = Weights(model);
+        trainer.Load(Folder, new Reports<StageProgress>(loaded.Add));
+
+        Assert.Equal(2, saved.Count(told => told.Stage == "save weights" && told.Done == told.Total));
+        Assert.True(saved[0].Total > saved[^1].Total); // with the optimizer's memory, and the model alone
+        Assert.Equal(Enumerable.Range(0, loaded.Count).Select(done => new StageProgress("load weights", done, loaded.Count - 1)), loaded);
+
+        CancellationToken canceled = new(canceled: true);
+        using (no_grad())
+        {
+            model.get_parameter("embedding.weight")!.fill_(1);
+        }
+
+        Assert.Throws<OperationCanceledException>(() => trainer.Load(Folder, cancellationToken: canceled));
+        Assert.All(Weights(model)["embedding.weight"], value => Assert.Equal(1, value));
+        Assert.Throws<OperationCanceledException>(() => trainer.Save(Folder, cancellationToken: canceled));
+        Assert.Equal(state, File.ReadAllBytes(Path.Combine(Folder, Trainer.StateFile)));
+        trainer.Load(Folder);
+        Assert.Equal(weights["embedding.weight"], Weights(model)["embedding.weight"]);
+    }
+
+    [Theory]
+    [InlineData(OptimizerKind.AdamW)]
+    [InlineData(OptimizerKind.Muon)]
+    public void The_retrieval_branches_take_their_part_of_the_learning_rate(OptimizerKind kind)
+    {
+        TrainingOptions options = _options with { WarmupSteps = 0, Optimizer = new() { Kind = kind, WeightDecay = 0 } };
+        using DisposeScope scope = NewDisposeScope();
+        Dictionary<string, double> whole = Moved(options), part = Moved(options with { RetrievalRate = 0.25 });
+        Assert.All(whole.Keys, name =>
+        {
+            bool retrieval = name.Contains(".cca.", StringComparison.Ordinal) || name.StartsWith("encoder.", StringComparison.Ordinal);
+            Assert.Equal(retrieval ? 0.25 : 1, part[name] / whole[name], 1e-3);
+        });
+        Assert.Contains(whole.Keys, name => name.StartsWith("encoder.", StringComparison.Ordinal));
+
+        static Dictionary<string, double> Moved(TrainingOptions options)
+        {
+            using RetroModel model = Model(_config, ScalarType.Float64);
+            Dictionary<string, Tensor> before = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
+            using Trainer trainer = new(model, options);
+            using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+            trainer.Step([batch]);
+            return model.named_parameters().ToDictionary(pair => pair.name, pair => (pair.parameter.detach() - before[pair.name]).norm().item<double>());
+        }
+    }
+
+    [Fact]
+    public void The_decoder_can_learn_alone_first_and_retrieval_be_fitted_onto_it_then()
+    {
+        TrainingOptions options = _options with { Steps = 8, ClosedBook = 0.5 };
+        CopyingData data = new(_config, 2, 3, seed: 1);
+        using RetroModel model = Model(_config), alone = Model(_config);
+        Dictionary<string, double[]> start = Retrieval(model), half = [], decoder = [];
+        Run(new Trainer(model, options with { CheckpointFolder = Folder, CheckpointEvery = 3 }), data, done =>
+        {
+            if (done.Step == 3)
+            {
+                (half, decoder) = (Retrieval(model), Weights(model));
+            }
+
+            if (done.Step == 4)
+            {
+                // The checkpoint of the third step, which is written after its report.
+                Database.TestDatabases.Copy(Folder, Folder + "-half");
+            }
+        });
+
+        Assert.All(start.Keys, name => Assert.Equal(start[name], half[name]));
+        Assert.All(start.Keys.Where(name => name.EndsWith("cca.o.weight", StringComparison.Ordinal)), name => Assert.NotEqual(start[name], Retrieval(model)[name]));
+
+        // As the same decoder learns that is never given a neighbor.
+        using CancellationTokenSource cancel = new();
+        using Trainer plain = new(alone, options with { ClosedBook = 0 });
+        Assert.Throws<OperationCanceledException>(() => plain.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 1), new Reports<TrainingProgress>(done =>
+        {
+            if (done.Step == 3)
+            {
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        Dictionary<string, double[]> weights = Weights(alone);
+        Assert.All(weights.Keys, name => Assert.Equal(weights[name], decoder[name]));
+
+        using RetroModel other = Model(_config, seed: 9);
+        using Trainer resumed = new(other, options);
+        resumed.Load(Folder + "-half");
+        Assert.Equal(3, resumed.StepsDone);
+        Run(resumed, data);
+        AssertSameWeights(model, other);
+
+        static Dictionary<string, double[]> Retrieval(RetroModel model)
+            => Weights(model).Where(pair => pair.Key.Contains(".cca.", StringComparison.Ordinal) || pair.Key.StartsWith("encoder.", StringComparison.Ordinal)).ToDictionary();
+    }
+
+    [Fact]
     public void Every_fault_of_the_options_is_named()
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (_options with
@@ -480,8 +583,12 @@ public sealed class TrainerTests : IDisposable
             TimeBudget = TimeSpan.Zero,
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
+            RetrievalRate = 0,
+            ClosedBook = 2,
+            MeasureEvery = -1,
+            Patience = 0,
         }).Validate());
-        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook", "MeasureEvery", "Patience"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)

@@ -5,7 +5,7 @@ using Retro.Tests.Database;
 
 namespace Retro.Tests.Search;
 
-public class SearchStagesTests
+public class StageFileTests
 {
     [Fact]
     public void The_stages_leave_files_that_the_manifest_knows_and_that_open_again()
@@ -13,8 +13,6 @@ public class SearchStagesTests
         using SearchDatabase data = new(SearchDatabase.Documents(40, seed: 51));
         Build(data);
         using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
-        using VectorIndex index = SearchStages.OpenVectorIndex(database);
-        using Bm25Index keywords = SearchStages.OpenKeywordIndex(database);
         using KeyFile keys = KeyFile.Open(database);
 
         Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
@@ -23,17 +21,24 @@ public class SearchStagesTests
         Assert.Throws<ArgumentOutOfRangeException>(() => keys.Row(-1).Length);
         foreach (INeighborSource source in new INeighborSource[]
         {
-            new DenseNeighborSource(database, index, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity),
-            new KeywordNeighborSource(database, keywords),
+            DenseNeighborSource.Open(database, data.Keyer()),
+            KeywordNeighborSource.Open(database),
         })
         {
-            using NeighborTable built = SearchStages.BuildNeighbors(database, source, 4);
-            using NeighborTable opened = SearchStages.OpenNeighbors(database, database, source.Name);
+            using NeighborTable built = NeighborTable.Build(database, source, 4);
+            using NeighborTable opened = NeighborTable.Open(database, source, 4);
+            Assert.Equal(built.Identity, opened.Identity);
             Assert.Equal(source.Ask(data.OwnQueries(), 4).Chunks, Enumerable.Range(0, data.Chunks.Count).SelectMany(chunk => opened.Row(chunk).ToArray()));
         }
 
         using ChunkDatabase again = ChunkDatabase.Open(database.Folder, verify: true);
-        Assert.Equal(["bm25.bin", "index.faiss", "keys.bin", "neighbors-bm25.bin", "neighbors-dense.bin"], again.Manifest.Files.Select(file => file.Name).Where(name => name is not ("tokens.bin" or "documents.bin")).Order(StringComparer.Ordinal));
+        Assert.Collection(
+            again.Manifest.Files.Select(file => file.Name).Where(name => name is not ("tokens.bin" or "documents.bin")).Order(StringComparer.Ordinal),
+            name => Assert.Equal("bm25.bin", name),
+            name => Assert.Equal("index.faiss", name),
+            name => Assert.Equal("keys.bin", name),
+            name => Assert.Matches("^neighbors-bm25-[0-9a-f]{12}.bin$", name),
+            name => Assert.Matches("^neighbors-dense-[0-9a-f]{12}.bin$", name));
     }
 
     [Fact]
@@ -42,12 +47,12 @@ public class SearchStagesTests
         using SearchDatabase data = new(SearchDatabase.Documents(30, seed: 52));
         Build(data);
         int made = data.KeysMade;
-        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database);
-        using NeighborTable table = SearchStages.BuildNeighbors(data.Database, data.Dense(index), 3);
+        using VectorIndex index = VectorIndexFile.Open(data.Database);
+        using NeighborTable table = NeighborTable.Build(data.Database, data.Dense(index), 3);
         Assert.Equal(made, data.KeysMade);
         data.AssertNearest(data.Chunks[0], table.Row(0), 0);
 
-        using NeighborTable other = NeighborTable.Build(data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keys, SearchDatabase.Dimensions, "another"), 3, excludeOwnDocument: true);
+        using NeighborTable other = NeighborTable.Build(data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keyer("another")), 3, excludeOwnDocument: true);
         Assert.Equal(made + data.Chunks.Count, data.KeysMade);
     }
 
@@ -62,14 +67,14 @@ public class SearchStagesTests
         Assert.Equal(made, data.KeysMade);
         Assert.Equal(files, TestDatabases.Contents(data.Database.Folder));
 
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, "another function");
-        Assert.Contains("another function", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
-        SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF4,Flat", Parameters = "nprobe=3" });
-        SearchStages.BuildKeywordIndex(data.Database, new() { K1 = 2 });
+        KeyFile.Build(data.Database, data.Keyer("another function"));
+        Assert.Contains("another function", Assert.Throws<DatabaseException>(() => VectorIndexFile.Open(data.Database)).Message, StringComparison.Ordinal);
+        VectorIndexFile.Build(data.Database, new() { Factory = "IVF4,Flat", Parameters = "nprobe=3" }).Dispose();
+        Bm25Index.Build(data.Database, new() { K1 = 2 }).Dispose();
         Assert.Equal(2 * made, data.KeysMade);
-        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database, memoryMapped: true);
-        using Bm25Index keywords = SearchStages.OpenKeywordIndex(data.Database);
-        Assert.Equal((4, 3, 2), (index.ListCount, index.ProbedLists, keywords.Options.K1));
+        using VectorIndex index = VectorIndexFile.Open(data.Database, new() { MemoryMapped = true });
+        using Bm25Index keywords = Bm25Index.Open(data.Database);
+        Assert.Equal((4, 3, 2), (index.ListCount, index.ProbedLists, keywords.K1));
         Assert.Equal("another function", data.Database.Manifest.Find("index.faiss")!.Details["keyer"]);
     }
 
@@ -79,12 +84,12 @@ public class SearchStagesTests
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 56));
         Build(data);
         void Killed(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token) => throw new InvalidOperationException("killed");
-        Assert.Throws<InvalidOperationException>(() => SearchStages.BuildKeys(data.Database, Killed, 3, "another function"));
+        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, new TestKeyer(Killed, 3, "another function")));
 
         // As if the new file had got its name and the process had ended before it was registered.
         File.WriteAllBytes(data["keys.bin"], new byte[12]);
         using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder);
-        SearchStages.BuildKeys(database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        KeyFile.Build(database, data.Keyer());
         using KeyFile keys = KeyFile.Open(database);
         Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
     }
@@ -105,13 +110,13 @@ public class SearchStagesTests
             data.Keys(chunks, keys, token);
         }
 
-        Assert.ThrowsAny<OperationCanceledException>(() => SearchStages.BuildKeys(data.Database, Stopping, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity, cancellationToken: stop.Token));
+        Assert.ThrowsAny<OperationCanceledException>(() => KeyFile.Build(data.Database, new TestKeyer(Stopping, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity), cancellationToken: stop.Token));
         Assert.Null(data.Database.Manifest.Find("keys.bin"));
         Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
-        Assert.Throws<DatabaseException>(() => SearchStages.BuildVectorIndex(data.Database));
+        Assert.Throws<DatabaseException>(() => VectorIndexFile.Build(data.Database));
 
         int before = data.KeysMade;
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        KeyFile.Build(data.Database, data.Keyer());
         Assert.Equal(data.Chunks.Count - 2048, data.KeysMade - before);
         using KeyFile keys = KeyFile.Open(data.Database);
         Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
@@ -121,13 +126,13 @@ public class SearchStagesTests
     public void Changed_and_missing_files_are_refused_by_name()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 54));
-        Assert.Contains("index.faiss", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
-        Assert.Contains("bm25.bin", Assert.Throws<DatabaseException>(() => SearchStages.OpenKeywordIndex(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Contains("index.faiss", Assert.Throws<DatabaseException>(() => VectorIndexFile.Open(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Contains("bm25.bin", Assert.Throws<DatabaseException>(() => Bm25Index.Open(data.Database)).Message, StringComparison.Ordinal);
         Build(data);
         foreach ((string file, Action open) in new (string, Action)[]
         {
-            ("index.faiss", () => SearchStages.OpenVectorIndex(data.Database).Dispose()),
-            ("bm25.bin", () => SearchStages.OpenKeywordIndex(data.Database).Dispose()),
+            ("index.faiss", () => VectorIndexFile.Open(data.Database).Dispose()),
+            ("bm25.bin", () => Bm25Index.Open(data.Database).Dispose()),
         })
         {
             byte[] whole = File.ReadAllBytes(data[file]);
@@ -148,19 +153,19 @@ public class SearchStagesTests
     public void An_index_never_asks_for_more_training_keys_than_there_are()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(4, seed: 55));
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
-        SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF2,Flat", TrainingVectors = 1_000_000 });
-        using VectorIndex index = SearchStages.OpenVectorIndex(data.Database);
+        KeyFile.Build(data.Database, data.Keyer());
+        VectorIndexFile.Build(data.Database, new() { Factory = "IVF2,Flat", TrainingVectors = 1_000_000 }).Dispose();
+        using VectorIndex index = VectorIndexFile.Open(data.Database);
         Assert.Equal(data.Database.ChunkCount, index.Count);
-        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Factory = "IVF4096,Flat" }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => SearchStages.BuildVectorIndex(data.Database, new() { TrainingVectors = 0 }));
+        Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Factory = "IVF4096,Flat" }));
+        Assert.Throws<RetroOptionsException>(() => VectorIndexFile.Build(data.Database, new() { TrainingVectors = 0 }));
     }
 
     [Fact]
     public void The_manifest_records_the_engine_and_each_opens_what_it_made()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 57));
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
+        KeyFile.Build(data.Database, data.Keyer());
         List<string> messages = [];
         Reports<StageProgress> reports = new(report =>
         {
@@ -172,12 +177,12 @@ public class SearchStagesTests
         List<long[]> found = [];
         foreach ((VectorEngine engine, string factory) in new[] { (VectorEngine.Exact, "exact"), (VectorEngine.Faiss, "Flat"), (VectorEngine.Exact, "exact") })
         {
-            SearchStages.BuildVectorIndex(data.Database, new() { Engine = engine }, reports);
+            VectorIndexFile.Build(data.Database, new() { Engine = engine }, reports).Dispose();
             Assert.Equal(factory, data.Database.Manifest.Find("index.faiss")!.Details["factory"]);
             using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
             foreach (bool memoryMapped in new[] { false, true })
             {
-                using VectorIndex index = SearchStages.OpenVectorIndex(database, memoryMapped);
+                using VectorIndex index = VectorIndexFile.Open(database, new() { Engine = engine, MemoryMapped = memoryMapped });
                 Assert.Equal(engine, index.Engine);
                 found.Add(data.Dense(index).Ask(data.OwnQueries()[..5], 4).Chunks);
             }
@@ -188,15 +193,15 @@ public class SearchStagesTests
         byte[] changed = File.ReadAllBytes(data["index.faiss"]);
         changed[100] ^= 1;
         File.WriteAllBytes(data["index.faiss"], changed);
-        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => SearchStages.OpenVectorIndex(data.Database)).Message, StringComparison.Ordinal);
-        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Engine = VectorEngine.Exact, Factory = "IVF2,Flat" }));
-        Assert.Throws<FaissException>(() => SearchStages.BuildVectorIndex(data.Database, new() { Engine = VectorEngine.Exact, Parameters = "nprobe=2" }));
+        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => VectorIndexFile.Open(data.Database)).Message, StringComparison.Ordinal);
+        Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Engine = VectorEngine.Exact, Factory = "IVF2,Flat" }));
+        Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Engine = VectorEngine.Exact, Parameters = "nprobe=2" }));
     }
 
     private static void Build(SearchDatabase data)
     {
-        SearchStages.BuildKeys(data.Database, data.Keys, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity);
-        SearchStages.BuildVectorIndex(data.Database);
-        SearchStages.BuildKeywordIndex(data.Database);
+        KeyFile.Build(data.Database, data.Keyer());
+        VectorIndexFile.Build(data.Database).Dispose();
+        Bm25Index.Build(data.Database).Dispose();
     }
 }

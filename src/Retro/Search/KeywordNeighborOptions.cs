@@ -1,0 +1,30 @@
+namespace Retro.Search;
+
+/// <summary>The constants of a <see cref="KeywordNeighborSource"/>'s BM25, and how it is opened and searched. Checked by <see cref="Validate"/>.</summary>
+public sealed record KeywordNeighborOptions
+{
+    /// <summary>How fast more occurrences of a token stop adding to the score; 1.2 by default, not negative.</summary>
+    public double K1 { get; init; } = 1.2;
+
+    /// <summary>How far long chunks are held back: 0 not at all, 1 in proportion; 0.75 by default.</summary>
+    public double B { get; init; } = 0.75;
+
+    /// <summary>Whether opening compares the file's checksum, which reads the whole of it; true by default. Sizes and tables of contents are checked in any case.</summary>
+    public bool Verify { get; init; } = true;
+
+    /// <summary>Threads that search at once; every processor by default. The neighbors do not depend on it.</summary>
+    public int Threads { get; init; } = Environment.ProcessorCount;
+
+    /// <summary>Checks the values.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">Something is out of range; the exception lists every fault.</exception>
+    public KeywordNeighborOptions Validate()
+    {
+        OptionFaults faults = new(nameof(KeywordNeighborOptions));
+        faults.NotNegative(K1);
+        faults.Share(B);
+        faults.Between(Threads, 1);
+        faults.Throw();
+        return this;
+    }
+}

@@ -1,0 +1,171 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <content>How a table is made.</content>
+public sealed unsafe partial class NeighborTable
+{
+    private const int BlockRows = 1024;
+
+    /// <summary>
+    /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder, whose number stands for the source's
+    /// identity and the settings, so that two sources of one kind have tables of their own. In blocks, resumable; the table that is there is not made again.
+    /// </summary>
+    /// <param name="queries">The database whose chunks get neighbors.</param>
+    /// <param name="source">Finds them, in the same database or another.</param>
+    /// <param name="count">Neighbors for each chunk: more than are used, so that the filter of windows leaves enough.</param>
+    /// <param name="excludeOwnDocument">
+    /// Whether to leave out a chunk's own document: that document itself where the neighbors come from the same database, and in any case every document of the same id or the same text.
+    /// </param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <returns>The table; dispose it, or the database of the queries.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written, or the two databases have chunks of different tokenizers.</exception>
+    public static NeighborTable Build(
+        ChunkDatabase queries, INeighborSource source, int count = 8, bool excludeOwnDocument = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(queries);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        string? made = Made(queries, source, count, excludeOwnDocument);
+        if (made is not null && TryOpen(Path.Combine(queries.Folder, made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
+        {
+            return there.ClosedWith(queries);
+        }
+
+        string name = made ?? FileName(source, count, excludeOwnDocument);
+        StageFile.Forget(queries, name);
+        NeighborTable table = Build(Path.Combine(queries.Folder, name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
+        try
+        {
+            queries.Register(name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
+            return table.ClosedWith(queries);
+        }
+        catch
+        {
+            table.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Finds the neighbors of every chunk of a database into a file of any name.</summary>
+    internal static NeighborTable Build(
+        string path, ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        if (source.Database is { } retrieval && retrieval.Manifest.TokenizerHash != queries.Manifest.TokenizerHash)
+        {
+            throw new DatabaseException($"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with {retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
+        }
+
+        byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
+        if (TryOpen(path, header, progress, cancellationToken) is { } made)
+        {
+            return made;
+        }
+
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), NeighborTableHeader.Size, (long)count * sizeof(long), BlockRows))
+        {
+            using KeyFile? keys = KeysFor(queries, source);
+            SameDocuments? same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
+            for (long first = file.Rows; first < queries.ChunkCount; first += BlockRows)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new("find neighbors", first, queries.ChunkCount));
+                int rows = (int)Math.Min(BlockRows, queries.ChunkCount - first);
+                NeighborQuery[] asked = new NeighborQuery[rows];
+                for (int i = 0; i < rows; i++)
+                {
+                    long chunk = first + i;
+                    asked[i] = new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), same is null ? [] : [.. same.Of(queries.DocumentOf(chunk))])
+                    {
+                        Key = keys is null ? default : keys.Row(chunk).ToArray(),
+                    };
+                }
+
+                long[] found = new long[rows * count];
+                source.Find(asked, count, found, new float[found.Length], cancellationToken);
+                file.Append(MemoryMarshal.AsBytes<long>(found), rows);
+            }
+
+            file.Complete(stream => Finish(stream, header));
+        }
+
+        progress?.Report(new("find neighbors", queries.ChunkCount, queries.ChunkCount));
+        return Open(path, progress, cancellationToken);
+    }
+
+    private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
+        => NeighborTableHeader.Of(queries, source, count, excludeOwnDocument).ToBytes();
+
+    /// <summary>The table's file name: two sources of one kind, or one with other settings, have different ones.</summary>
+    private static string FileName(INeighborSource source, int count, bool excludeOwnDocument)
+        => $"neighbors-{source.Name}-{NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument)[..12]}.bin";
+
+    private static Dictionary<string, string> Details(INeighborSource source, int count, bool excludeOwnDocument) => new()
+    {
+        ["source"] = source.Identity,
+        ["count"] = count.ToString(CultureInfo.InvariantCulture),
+        ["excludeOwnDocument"] = excludeOwnDocument ? "true" : "false",
+        ["database"] = source.Database?.Manifest.TokensHash ?? "",
+    };
+
+    /// <summary>The name of the table's file where it is there; that of databases which had one table for each kind of source counts too.</summary>
+    private static string? Made(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
+    {
+        Dictionary<string, string> details = Details(source, count, excludeOwnDocument);
+        string[] names = [FileName(source, count, excludeOwnDocument), $"neighbors-{source.Name}.bin"];
+        return Array.Find(names, name => StageFile.IsMade(queries, name, details));
+    }
+
+    /// <summary>The table at a path if it was made of the same things; a damaged or a different one is made again.</summary>
+    private static NeighborTable? TryOpen(string path, ReadOnlySpan<byte> header, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (!File.Exists(path))
+        {
+            return null;
+        }
+
+        try
+        {
+            NeighborTable table = Open(path, progress, cancellationToken);
+            if (new ReadOnlySpan<byte>(table._memory.Pointer, NeighborTableHeader.HashAt).SequenceEqual(header[..NeighborTableHeader.HashAt]))
+            {
+                return table;
+            }
+
+            table.Dispose();
+        }
+        catch (DatabaseException)
+        {
+            // Building replaces it, which is what the message would ask for.
+        }
+
+        return null;
+    }
+
+    /// <summary>The stored keys of the query database where the source would make the very same ones.</summary>
+    private static KeyFile? KeysFor(ChunkDatabase queries, INeighborSource source)
+        => source.KeyIdentity is { } identity && queries.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity
+            ? KeyFile.Open(queries)
+            : null;
+
+    private static void Finish(Stream stream, byte[] header)
+    {
+        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sha.AppendData(header, 0, NeighborTableHeader.HashAt);
+        byte[] buffer = new byte[1 << 20];
+        stream.Position = NeighborTableHeader.Size;
+        for (int read; (read = stream.Read(buffer)) > 0;)
+        {
+            sha.AppendData(buffer, 0, read);
+        }
+
+        sha.GetHashAndReset(header.AsSpan(NeighborTableHeader.HashAt));
+        stream.Position = 0;
+        stream.Write(header);
+    }
+}

@@ -1,0 +1,34 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// The rule of the stages that leave a file in a database's folder: what it is made of stands in the manifest's details, a stage whose file is there and made of the same things does
+/// nothing, and one of other settings is made again.
+/// </summary>
+internal static class StageFile
+{
+    /// <summary>Whether the manifest lists a file that was made in this way and that is still there.</summary>
+    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details)
+    {
+        FileInfo file = new(Path.Combine(database.Folder, name));
+        return database.Refresh().Find(name) is { } entry
+            && file.Exists && file.Length == entry.Bytes
+            && entry.Details.Count == details.Count
+            && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
+    }
+
+    /// <summary>
+    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the database would not open any more,
+    /// because the size in the manifest is not that of the file.
+    /// </summary>
+    public static void Forget(ChunkDatabase database, string name) => database.Forget(name);
+
+    /// <summary>The path of a file, and what the manifest says of it.</summary>
+    /// <exception cref="DatabaseException">There is none.</exception>
+    public static (string Path, DatabaseFile Entry) Require(ChunkDatabase database, string name)
+    {
+        DatabaseManifest manifest = database.Refresh();
+        return (database.RequireFile(name), manifest.Find(name)!);
+    }
+}

@@ -1,0 +1,166 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>The vector index of a database's keys: the file <c>index.faiss</c> of its folder, whichever engine made it.</summary>
+internal static class VectorIndexFile
+{
+    /// <summary>The file's name.</summary>
+    public const string FileName = "index.faiss";
+
+    private const int AddBlock = 16_384;
+    private const string FactoryDetail = "factory";
+    private const string ExactFactory = "exact";
+    private const string MetricDetail = "metric";
+    private const string ParametersDetail = "parameters";
+
+    /// <summary>
+    /// Makes the index and opens it: with FAISS, or with the exact managed index where its library is missing, which is said in a message of the progress.
+    /// The manifest records which under "factory": FAISS's text or "exact".
+    /// </summary>
+    /// <param name="database">The database, with keys.</param>
+    /// <param name="options">How; by size where null.</param>
+    /// <param name="progress">Told the keys done.</param>
+    /// <param name="cancellationToken">Stops between blocks, though not FAISS in the middle of training; the next run starts over.</param>
+    /// <returns>The index; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
+    /// <exception cref="FaissException">FAISS refuses the factory text, the options ask for what only FAISS can do and its library is missing, or the keys are too few to train such an index.</exception>
+    public static VectorIndex Build(ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        options = (options ?? new()).Validate();
+        using (KeyFile keys = KeyFile.Open(database))
+        {
+            VectorIndexPlan plan = options.Plan(keys.Count, keys.Dimensions);
+            VectorEngine engine = VectorIndex.Choose(options.Engine);
+            Dictionary<string, string> details = new()
+            {
+                [KeyFile.KeyerDetail] = keys.Identity,
+                [FactoryDetail] = engine == VectorEngine.Exact ? ExactFactory : plan.Factory,
+                [ParametersDetail] = plan.Parameters,
+                [MetricDetail] = options.Metric.ToString(),
+            };
+
+            // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
+            using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
+            if (StageFile.IsMade(database, FileName, details))
+            {
+                try
+                {
+                    return Open(database, options, progress, cancellationToken);
+                }
+                catch (DatabaseException)
+                {
+                    // It is damaged: building replaces it, which is what the message would ask for.
+                }
+            }
+
+            if (engine != options.Engine && engine == VectorEngine.Exact)
+            {
+                string message = $"FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every query with all {keys.Count} keys.";
+                progress?.Report(new("fill vector index", 0, keys.Count, message));
+            }
+
+            Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
+            StageFile.Forget(database, FileName);
+            index.Save(Path.Combine(database.Folder, FileName));
+            database.Register(FileName, details, progress, cancellationToken);
+        }
+
+        return Open(database, options, progress, cancellationToken);
+    }
+
+    /// <summary>Opens the index, with its search parameters set.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="options">Those that it has to have been made with, as far as they say, and how it is searched; null for whatever there is.</param>
+    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="cancellationToken">Stops the checking.</param>
+    /// <returns>The index; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">There is none, it is damaged, it does not belong to these keys, or it was made with other options.</exception>
+    /// <exception cref="FaissException">The index was made by FAISS, whose library is missing.</exception>
+    public static VectorIndex Open(ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        DenseNeighborOptions given = (options ?? new()).Validate();
+        (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
+        string? Detail(string name) => entry.Details.GetValueOrDefault(name);
+        if (database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != Detail(KeyFile.KeyerDetail))
+        {
+            throw new DatabaseException($"The vector index {path} was made from keys of {Detail(KeyFile.KeyerDetail)} and the database now has keys of {keyer}: make the index again.");
+        }
+
+        // FAISS believes the sizes in its files and allocates what they say, so a changed file must not reach it.
+        if (!given.MemoryMapped && FileHash.Sha256(path, progress, cancellationToken) is var found && found != entry.Sha256)
+        {
+            throw new DatabaseException($"The vector index {path} has checksum {found} and the manifest says {entry.Sha256}: it was changed; make it again.");
+        }
+
+        VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? Detail(ParametersDetail) ?? "", given.Threads);
+        try
+        {
+            if (index.Count != database.ChunkCount)
+            {
+                throw new DatabaseException($"The vector index {path} holds {index.Count} keys and the database has {database.ChunkCount} chunks: make it again.");
+            }
+
+            if (options is not null)
+            {
+                Require(path, "metric", index.Metric.ToString(), given.Metric.ToString());
+                Require(path, "engine", index.Engine.ToString(), given.Engine == VectorEngine.Auto ? null : given.Engine.ToString());
+                Require(path, "factory text", Detail(FactoryDetail) == ExactFactory ? VectorIndexPlan.Exact : Detail(FactoryDetail), given.Factory);
+            }
+
+            return index;
+        }
+        catch
+        {
+            index.Dispose();
+            throw;
+        }
+    }
+
+    private static void Fill(VectorIndex index, KeyFile keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        if (!index.IsTrained)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            float[] sample = Sample(keys, trainingVectors);
+            long count = sample.Length / keys.Dimensions;
+            progress?.Report(new("train vector index", 0, count));
+            index.Train(sample);
+            progress?.Report(new("train vector index", count, count));
+        }
+
+        for (long first = 0; first < keys.Count; first += AddBlock)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new("fill vector index", first, keys.Count));
+            index.Add(keys.Rows(first, (int)Math.Min(AddBlock, keys.Count - first)));
+        }
+
+        progress?.Report(new("fill vector index", keys.Count, keys.Count));
+    }
+
+    /// <summary>Keys evenly spread over the database, as many as are asked for and fit an array.</summary>
+    private static float[] Sample(KeyFile keys, int count)
+    {
+        count = Math.Min(count, Array.MaxLength / keys.Dimensions);
+        float[] sample = new float[count * keys.Dimensions];
+        for (int i = 0; i < count; i++)
+        {
+            keys.Row(i * keys.Count / count).CopyTo(sample.AsSpan(i * keys.Dimensions));
+        }
+
+        return sample;
+    }
+
+    private static void Require(string path, string what, string? made, string? asked)
+    {
+        if (asked is not null && asked != made)
+        {
+            throw new DatabaseException($"The vector index {path} has the {what} {made}, and {asked} is asked for: leave that out, or build the index again.");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+using Retro.Embedders;
+
+namespace Retro.Tests.Search;
+
+internal delegate void MakeKeys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken);
+
+/// <summary>A keyer made of any function.</summary>
+internal sealed class TestKeyer(MakeKeys keys, int dimensions, string identity) : IChunkKeyer
+{
+    public int Dimensions => dimensions;
+
+    public string Identity => identity;
+
+    public void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> into, CancellationToken cancellationToken = default) => keys(chunks, into, cancellationToken);
+}

@@ -1,0 +1,99 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>Measures on the way: when they are taken, what is kept of the best one, and when they end the training.</summary>
+public sealed class MeasureTests : IDisposable
+{
+    private static readonly RetroConfig s_config = new()
+    {
+        VocabularySize = 11,
+        Width = 8,
+        Layers = 1,
+        Heads = 1,
+        HeadSize = 8,
+        FeedForwardSize = 8,
+        Retrieval = new() { ChunkLength = 4, RetrievedLength = 8, Neighbors = 1, CrossAttentionLayers = [1], Encoder = new() { Width = 8, Layers = 1, Heads = 1, HeadSize = 8, FeedForwardSize = 8 } },
+    };
+
+    private readonly TemporaryFolder _folder = new();
+
+    private TrainingOptions Options => new() { Steps = 8, WarmupSteps = 0, LearningRate = 0.01, CheckpointFolder = _folder.Path };
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_measure_is_taken_as_often_as_asked_and_at_the_end_and_the_best_model_is_kept_beside_the_last()
+    {
+        using RetroModel model = Model();
+        Queue<double> measures = new([2, 1, double.NaN]);
+        List<(long, double?)> told = [];
+        List<byte[]> weights = [];
+        using Trainer trainer = new(model, Options with { MeasureEvery = 3 })
+        {
+            Measure = measured =>
+            {
+                Assert.Same(model, measured);
+                Assert.False(measured.training);
+                weights.Add(Embedding(measured));
+                return measures.Dequeue();
+            },
+        };
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(done =>
+        {
+            Assert.True(model.training);
+            told.Add((done.Step, done.Measure));
+        }));
+
+        Assert.Equal([(1, null), (2, null), (3, 2), (4, null), (5, null), (6, 1), (7, null), (8, double.NaN)], told);
+        Assert.Equal(1, trainer.BestMeasure);
+        using RetroModel best = Checkpoint.Load(Path.Combine(_folder.Path, Trainer.BestFolder)), last = Checkpoint.Load(_folder.Path);
+        Assert.Equal(weights[1], Embedding(best));
+        Assert.Equal(weights[2], Embedding(last));
+        Assert.NotEqual(weights[1], weights[2]);
+    }
+
+    [Fact]
+    public void Patience_ends_the_training_and_is_counted_over_an_interruption()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        TrainingOptions options = Options with { MeasureEvery = 1, Patience = 3 };
+        using RetroModel model = Model();
+        Queue<double> measures = new([3, 2, 4, 2]);
+        using (Trainer trainer = new(model, options) { Measure = _ => measures.Dequeue() })
+        {
+            using CancellationTokenSource cancel = new();
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(done =>
+            {
+                if (done.Step == 4)
+                {
+                    cancel.Cancel();
+                }
+            }), cancel.Token));
+        }
+
+        using RetroModel other = Model();
+        using Trainer resumed = new(other, options) { Measure = _ => 5 };
+        resumed.Load(_folder.Path);
+        Assert.Equal(2, resumed.BestMeasure);
+        resumed.Run(data);
+        Assert.Equal(5, resumed.StepsDone);
+
+        using Trainer ended = new(other, options) { Measure = _ => throw new InvalidOperationException("There is nothing to measure.") };
+        ended.Load(_folder.Path);
+        ended.Run(data);
+        Assert.Equal(5, ended.StepsDone);
+    }
+
+    private static RetroModel Model()
+    {
+        manual_seed(4);
+        return new RetroModel(s_config);
+    }
+
+    private static byte[] Embedding(RetroModel model) => model.get_parameter("embedding.weight")!.detach().bytes.ToArray();
+}
