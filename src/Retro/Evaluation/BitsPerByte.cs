@@ -87,6 +87,80 @@ public static class BitsPerByte
             HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
         }
 
+        Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null ? null : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
+        return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, options, progress, cancellationToken);
+    }
+
+    /// <summary>Measures a reader that asks for neighbors while it reads, as in generation: after every s tokens, s being the reader's <see cref="IReader.ChunkLength"/>, with the text's last tokens.</summary>
+    /// <param name="reader">The reader; it reads neighbors.</param>
+    /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
+    /// <param name="source">Finds the neighbors, in a database that holds no held-out document.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="progress">Told the tokens done, in order.</param>
+    /// <param name="cancellationToken">Ends the measurement between two batches.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="DatabaseException">A held-out document is in the source's database, or there is no held-out document.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">The reader reads no neighbors, its s is no divisor of the held-out database's chunk length, or the source has no database.</exception>
+    public static BitsPerByteResult Measure(
+        IReader reader,
+        ChunkDatabase heldOut,
+        INeighborSource source,
+        BitsPerByteOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(heldOut);
+        ArgumentNullException.ThrowIfNull(source);
+        options = (options ?? new BitsPerByteOptions()).Validate(heldOut.ChunkLength);
+        ChunkDatabase retrieval = source.Database ?? throw new ArgumentException($"The source {source.Name} has no database to read from; measure a {nameof(DecoderReader)} without a source.", nameof(source));
+        int stretch = reader.ChunkLength ?? heldOut.ChunkLength;
+        if (reader.Neighbors == 0 || heldOut.ChunkLength % stretch != 0)
+        {
+            throw new ArgumentException(
+                reader.Neighbors == 0
+                    ? $"{reader.Name} reads no neighbors; measure it without a source."
+                    : $"{reader.Name} reads anew every {stretch} tokens, which is no divisor of the chunk length, {heldOut.ChunkLength}.",
+                nameof(reader));
+        }
+
+        if (heldOut.Documents.Count == 0)
+        {
+            throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
+        }
+
+        HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
+        return Measure(
+            reader,
+            heldOut,
+            stretch,
+            windows => StrideRetrieval.Of(
+                heldOut,
+                [.. windows.Select(window => (window.FirstChunk, window.Tokens))],
+                stretch,
+                options.QueryLength,
+                source,
+                reader.Neighbors,
+                reader.RetrievedLength ?? 2 * retrieval.ChunkLength,
+                cancellationToken: cancellationToken),
+            source.Name,
+            options,
+            progress,
+            cancellationToken);
+    }
+
+    /// <summary>Measures, with what is retrieved for the stretches of windows; a stretch is what the tokens of the next one are predicted with.</summary>
+    private static BitsPerByteResult Measure(
+        IReader reader,
+        ChunkDatabase heldOut,
+        int stretch,
+        Func<EvaluationWindow[], RetrievedTokens?>? retrieve,
+        string? source,
+        BitsPerByteOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
         int chunkLength = heldOut.ChunkLength, stride = options.StrideFor(chunkLength);
 
         // Windows of one length stand side by side, so that little is computed for padding.
@@ -95,9 +169,9 @@ public static class BitsPerByte
             .. heldOut.Documents.SelectMany(document => EvaluationWindow.Of(document, chunkLength, options.WindowLength, stride))
                 .OrderByDescending(window => window.Tokens),
         ];
-        Tally tally = new(heldOut, options.KeepTokens);
+        Tally tally = new(heldOut, stretch, options.KeepTokens);
         long total = windows.Sum(window => (long)window.Targets);
-        string stage = $"measure {reader.Name}{(table is null ? "" : $", {table.SourceName}")}";
+        string stage = $"measure {reader.Name}{(source is null ? "" : $", {source}")}";
         progress?.Report(new StageProgress(stage, 0, total));
         for (int first = 0; first < windows.Length;)
         {
@@ -110,7 +184,7 @@ public static class BitsPerByte
             TorchThreads.Run(
                 batches.Length,
                 reader.Device,
-                i => likelihoods[i] = reader.LogLikelihoods(Batch(reader, heldOut, table, retrieval, batches[i])),
+                i => likelihoods[i] = reader.LogLikelihoods(Batch(heldOut, stretch, retrieve, batches[i])),
                 cancellationToken: cancellationToken);
             for (int i = 0; i < batches.Length; i++)
             {
@@ -121,7 +195,7 @@ public static class BitsPerByte
             progress?.Report(new StageProgress(stage, tally.Tokens, total));
         }
 
-        return tally.Result(reader.Name, table?.SourceName ?? "off", table is null ? 0 : reader.Neighbors);
+        return tally.Result(reader.Name, source ?? "off", source is null ? 0 : reader.Neighbors);
     }
 
     private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, BitsPerByteOptions options)
@@ -163,10 +237,10 @@ public static class BitsPerByte
         }
     }
 
-    private static ReadingBatch Batch(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, EvaluationWindow[] windows)
+    private static ReadingBatch Batch(ChunkDatabase heldOut, int stretch, Func<EvaluationWindow[], RetrievedTokens?>? retrieve, EvaluationWindow[] windows)
     {
-        int chunkLength = heldOut.ChunkLength, length = windows[0].Tokens, chunks = length / chunkLength;
-        ReadingBatch batch = new(windows.Length, length, chunkLength);
+        int length = windows[0].Tokens;
+        ReadingBatch batch = new(windows.Length, length, stretch) { Retrieved = retrieve?.Invoke(windows) };
         for (int row = 0; row < windows.Length; row++)
         {
             EvaluationWindow window = windows[row];
@@ -181,21 +255,27 @@ public static class BitsPerByte
             }
         }
 
-        if (table is not null && chunks > 0)
-        {
-            RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, reader.RetrievedLength ?? 2 * chunkLength);
-            for (int row = 0; row < windows.Length; row++)
-            {
-                for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
-                {
-                    retrieved.Take(row, chunk, retrieval!, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
-                }
-            }
+        return batch;
+    }
 
-            batch.Retrieved = retrieved;
+    private static RetrievedTokens? FromTable(IReader reader, int chunkLength, NeighborTable table, ChunkDatabase retrieval, EvaluationWindow[] windows)
+    {
+        int chunks = windows[0].Tokens / chunkLength;
+        if (chunks == 0)
+        {
+            return null;
         }
 
-        return batch;
+        RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, reader.RetrievedLength ?? 2 * chunkLength);
+        for (int row = 0; row < windows.Length; row++)
+        {
+            for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
+            {
+                retrieved.Take(row, chunk, retrieval, table.Row(windows[row].FirstChunk + chunk)[..reader.Neighbors]);
+            }
+        }
+
+        return retrieved;
     }
 
     private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
@@ -205,14 +285,16 @@ public static class BitsPerByte
     private sealed class Tally
     {
         private readonly ChunkDatabase _heldOut;
+        private readonly int _stretch;
         private readonly double[] _chunkBits;
         private readonly float[]? _tokenBits;
         private long _tokensBefore;
         private double _bitsBefore;
 
-        public Tally(ChunkDatabase heldOut, bool keepTokens)
+        public Tally(ChunkDatabase heldOut, int stretch, bool keepTokens)
         {
             _heldOut = heldOut;
+            _stretch = stretch;
             _chunkBits = new double[heldOut.ChunkCount];
             if (keepTokens)
             {
@@ -238,7 +320,7 @@ public static class BitsPerByte
                         _tokenBits[(window.FirstChunk * chunkLength) + target] = (float)bits;
                     }
 
-                    if (target < chunkLength)
+                    if (target < _stretch)
                     {
                         _tokensBefore++;
                         _bitsBefore += bits;

@@ -162,11 +162,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         return training && Config.Dropout > 0 ? nn.functional.dropout(x, Config.Dropout, training: true) : x;
     }
 
-    private Tensor Logits(Tensor states)
-    {
-        Tensor normed = _norm.call(states);
-        return _head is null ? nn.functional.linear(normed, _embedding.weight!) : _head.call(normed);
-    }
+    private Tensor Logits(Tensor states) => Head(_norm.call(states));
+
+    /// <summary>Logits [.., V] of normed states [.., D].</summary>
+    internal Tensor Head(Tensor normed) => _head is null ? nn.functional.linear(normed, _embedding.weight!) : _head.call(normed);
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()

@@ -84,4 +84,29 @@ internal sealed class PointerMatch
 
         return (longest, all == 0 ? 0 : (double)hits / all);
     }
+
+    /// <summary>Every token that follows a run of last tokens, in the order of the neighbors.</summary>
+    /// <param name="text">The text so far.</param>
+    public List<CopyCandidates.Candidate> Candidates(ReadOnlySpan<long> text)
+    {
+        List<CopyCandidates.Candidate> found = [];
+        for (int start = 0; start < _runs.Length; start += _length)
+        {
+            for (int i = start; i < start + _length - 1; i++)
+            {
+                if (_runs[i] > 0 && _tokens[i + 1] >= 0)
+                {
+                    int equal = 0, compared = Math.Min(Math.Min(CopyCandidates.ComparedTokens, i - start + 1), text.Length);
+                    for (int back = 0; back < compared; back++)
+                    {
+                        equal += _tokens[i - back] == text[^(back + 1)] ? 1 : 0;
+                    }
+
+                    found.Add(new(_tokens[i + 1], _runs[i], equal, start / _length));
+                }
+            }
+        }
+
+        return found;
+    }
 }

@@ -1,0 +1,136 @@
+using Retro.Search;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// What could be copied at each of some places: the tokens of the neighbors that follow a run of the text's last tokens, with how well they match. In plain memory, [P, N]: P places, N
+/// candidates at most, the rest empty.
+/// </summary>
+internal sealed class CopyCandidates
+{
+    /// <summary>Last tokens that are compared one by one: how many of them equal says more than the run alone where a text differs in a word.</summary>
+    public const int ComparedTokens = 16;
+
+    /// <summary>Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs, and of those the best neighbors', are kept.</summary>
+    public const int MostCandidates = 256;
+
+    private CopyCandidates(int places, int width)
+    {
+        (Places, Width) = (places, width);
+        int size = places * width;
+        (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
+    }
+
+    /// <summary>P.</summary>
+    public int Places { get; }
+
+    /// <summary>N, at least 1.</summary>
+    public int Width { get; }
+
+    /// <summary>The tokens.</summary>
+    public long[] Tokens { get; }
+
+    /// <summary>m: how many tokens before a candidate equal the text's last, without a gap; 1 to <see cref="PointerRule.LongestRun"/>.</summary>
+    public long[] Runs { get; }
+
+    /// <summary>f: how many of the <see cref="ComparedTokens"/> tokens before a candidate equal the text's at the same distance.</summary>
+    public long[] Equal { get; }
+
+    /// <summary>Which of the neighbors it stands in, the best 0.</summary>
+    public long[] Ranks { get; }
+
+    /// <summary>Which are candidates at all.</summary>
+    public bool[] Exists { get; }
+
+    /// <summary>Finds the candidates of places.</summary>
+    /// <param name="batch">Texts and what was retrieved; the neighbors of the stretch before a place's next token are looked into.</param>
+    /// <param name="neighbors">K: neighbors that are read.</param>
+    /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
+    public static CopyCandidates Find(ReadingBatch batch, int neighbors, ReadOnlySpan<long> places)
+    {
+        List<Candidate>[] found = new List<Candidate>[places.Length];
+        if (batch.Retrieved is { } retrieved)
+        {
+            int next = 0;
+            while (next < places.Length)
+            {
+                int row = (int)(places[next] / batch.Length), end = next;
+                while (end < places.Length && places[end] / batch.Length == row)
+                {
+                    end++;
+                }
+
+                FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next));
+                next = end;
+            }
+        }
+
+        int width = 1;
+        foreach (List<Candidate>? one in found)
+        {
+            if (one is { Count: > MostCandidates })
+            {
+                // Stable among equals, which are in the order of the neighbors.
+                Candidate[] kept = [.. one.OrderByDescending(candidate => candidate.Run).ThenByDescending(candidate => candidate.Equal).Take(MostCandidates)];
+                one.Clear();
+                one.AddRange(kept);
+            }
+
+            width = Math.Max(width, one?.Count ?? 0);
+        }
+
+        CopyCandidates candidates = new(places.Length, width);
+        for (int place = 0; place < found.Length; place++)
+        {
+            for (int i = 0; i < (found[place]?.Count ?? 0); i++)
+            {
+                int at = (place * width) + i;
+                Candidate one = found[place][i];
+                (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at], candidates.Ranks[at], candidates.Exists[at]) = (one.Token, one.Run, one.Equal, one.Rank, true);
+            }
+        }
+
+        return candidates;
+    }
+
+    /// <summary>One of the arrays as a tensor, for places from <paramref name="start"/> on.</summary>
+    public Tensor Slice(long[] values, int start, int count, Device device) => tensor(values.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
+
+    /// <summary>Which are candidates, as a tensor, for places from <paramref name="start"/> on.</summary>
+    public Tensor ExistsSlice(int start, int count, Device device) => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
+
+    private static void FindRow(ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>> found)
+    {
+        ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
+        int size = neighbors * retrieved.Length, first = batch.ChunkLength - 1, end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), next = 0;
+        PointerMatch match = new(neighbors, retrieved.Length);
+        for (int place = first; place < end; place++)
+        {
+            // The last token of a stretch is the first that sees what was retrieved for it.
+            (int chunk, int within) = Math.DivRem(place + 1, batch.ChunkLength);
+            if (within == 0)
+            {
+                int start = retrieved.Offset(row, chunk - 1, 0);
+                match.Begin(retrieved.Tokens.AsSpan(start, size), retrieved.Valid.AsSpan(start, size), tokens[..(place + 1)]);
+            }
+            else
+            {
+                match.Append(tokens[place]);
+            }
+
+            while (next < places.Length && places[next] < ((long)row * batch.Length) + place)
+            {
+                next++;
+            }
+
+            if (next < places.Length && places[next] == ((long)row * batch.Length) + place)
+            {
+                found[next] = match.Candidates(tokens[..(place + 1)]);
+            }
+        }
+    }
+
+    /// <summary>A token that may be copied.</summary>
+    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank);
+}

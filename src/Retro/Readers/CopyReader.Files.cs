@@ -1,0 +1,96 @@
+using System.Globalization;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+public sealed partial class CopyReader
+{
+    private const string FormatKey = "retro.copy_reader", Format = "1";
+
+    /// <summary>Writes the reader's own weights and settings to one safetensors file; the model is saved by itself.</summary>
+    /// <param name="path">The file; replaced when the new one is whole.</param>
+    /// <exception cref="CheckpointException">It cannot be written.</exception>
+    public void Save(string path)
+        => Safetensors.Write(
+            path,
+            _mixture.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)),
+            Settings().Append((FormatKey, Format)).ToDictionary(pair => pair.Item1, pair => pair.Item2));
+
+    /// <summary>Loads a reader for the model that it was trained for.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="model">The model; it stays the caller's.</param>
+    /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
+    /// <returns>The reader; dispose it.</returns>
+    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of a model of another width.</exception>
+    public static CopyReader Load(string path, RetroModel model, string? name = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        using Safetensors file = Safetensors.Open(path);
+        if (file.Metadata?.GetValueOrDefault(FormatKey) != Format)
+        {
+            throw new CheckpointException(
+                $"{path} is no copy reader that this library reads: expected {FormatKey} {Format} in its metadata, found {file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
+        }
+
+        int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
+            ? value
+            : throw new CheckpointException($"{path} does not tell its {key}; it holds {file.Metadata?.GetValueOrDefault(key) ?? "nothing"} there.");
+
+        int width = Setting("width"), length = Setting("retrieved_length");
+        if (width != model.Config.Width)
+        {
+            throw new CheckpointException($"{path} was trained for a model of width {width}, and this one's is {model.Config.Width}; load it with the model it was trained for.");
+        }
+
+        CopyReaderOptions options;
+        try
+        {
+            options = new CopyReaderOptions { Neighbors = Setting("neighbors"), Stride = Setting("stride"), QueryLength = Setting("query_length"), RetrievedLength = length }.Validate();
+        }
+        catch (RetroOptionsException fault)
+        {
+            throw new CheckpointException($"{path} has settings that cannot be: {fault.Message}", fault);
+        }
+
+        CopyReader reader = new(model, new CopyMixture(width, options.Neighbors, model.Device), options, length, name);
+        try
+        {
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable noGradients = no_grad();
+            foreach ((string parameter, Parameter value) in reader._mixture.named_parameters())
+            {
+                Tensor stored = file.Read(parameter, ScalarType.Float32, model.Device);
+                if (!stored.shape.SequenceEqual(value.shape))
+                {
+                    throw new CheckpointException($"{path} holds {parameter} as [{string.Join(", ", stored.shape)}]; expected [{string.Join(", ", value.shape)}].");
+                }
+
+                value.copy_(stored);
+            }
+
+            return reader;
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+    }
+
+    private (string Key, string Value)[] Settings()
+        =>
+        [
+            .. new (string Key, int Value)[]
+            {
+                ("width", _model.Config.Width),
+                ("neighbors", Options.Neighbors),
+                ("stride", Options.Stride),
+                ("query_length", Options.QueryLength),
+                ("retrieved_length", _retrievedLength),
+            }.Select(pair => (pair.Key, pair.Value.ToString(CultureInfo.InvariantCulture))),
+        ];
+}

@@ -1,0 +1,169 @@
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// Copies from the neighbors on top of a language model that reads none: a mixture of the model's distribution and one over the tokens that follow, in the neighbors, a run of the text's last tokens.
+/// How candidates are scored and how far they are trusted is learned (<see cref="Fit"/>); the model itself is not touched, so that without neighbors this is the model to the bit.
+/// </summary>
+/// <remarks>
+/// Beyond the paper: pointer networks and kNN-LM are its relatives, <see cref="PointerReader"/> is the same without a trained weight. It retrieves every <see cref="CopyReaderOptions.Stride"/> tokens
+/// instead of once a chunk, and reads many neighbors, since one costs it a few comparisons and not a pass of an encoder.
+/// </remarks>
+public sealed partial class CopyReader : IReader, IDisposable
+{
+    /// <summary>Most logits made at once, in bytes.</summary>
+    private const long HeadBytes = 32L << 20;
+
+    private const int WindowPurpose = 12, RandomPurpose = 13;
+
+    private readonly RetroModel _model;
+    private readonly CopyMixture _mixture;
+    private readonly int _retrievedLength;
+
+    private CopyReader(RetroModel model, CopyMixture mixture, CopyReaderOptions options, int retrievedLength, string? name)
+    {
+        (_model, _mixture, Options, _retrievedLength) = (model, mixture, options, retrievedLength);
+        Name = name ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} tokens";
+    }
+
+    /// <summary>The settings it was made with.</summary>
+    public CopyReaderOptions Options { get; }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int Neighbors => Options.Neighbors;
+
+    /// <summary>s: a batch's stretches are as long as what is retrieved anew, not as the database's chunks.</summary>
+    public int? ChunkLength => Options.Stride;
+
+    /// <inheritdoc/>
+    public int? RetrievedLength => _retrievedLength;
+
+    /// <inheritdoc/>
+    public Device Device => _model.Device;
+
+    /// <summary>Trains a reader for a model on the documents of a database, with neighbors from other documents than the text's.</summary>
+    /// <param name="model">The language model; it stays the caller's and as it is, but for evaluation mode. It reads no neighbors, even where it could.</param>
+    /// <param name="database">Documents that are trained on, none of them held out; those that the model was trained on for few passes will do.</param>
+    /// <param name="source">Finds neighbors for the last tokens of a text, in the same database or another.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
+    /// <param name="progress">Told of the steps done, with the loss, in nats a token, in its message.</param>
+    /// <param name="cancellationToken">Ends the training between two steps.</param>
+    /// <returns>The reader; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">The source has no database.</exception>
+    /// <exception cref="TrainingException">The loss is not finite.</exception>
+    public static CopyReader Fit(
+        RetroModel model,
+        ChunkDatabase database,
+        INeighborSource source,
+        CopyReaderOptions? options = null,
+        string? name = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(source);
+        options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
+        ChunkDatabase retrieval = source.Database ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has.", nameof(source));
+        using (Generator generator = Generator.Default)
+        {
+            using Tensor state = generator.get_state();
+            manual_seed(options.Seed);
+            CopyReader reader = new(model, new CopyMixture(model.Config.Width, options.Neighbors, model.Device), options, options.RetrievedLength ?? 2 * retrieval.ChunkLength, name);
+            generator.set_state(state);
+            try
+            {
+                reader.Train(database, source, progress, cancellationToken);
+                return reader;
+            }
+            catch
+            {
+                reader.Dispose();
+                throw;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * 64);
+
+    /// <inheritdoc/>
+    public double[] LogLikelihoods(ReadingBatch batch)
+    {
+        ReaderChecks.Require(this, batch);
+        double[] result = new double[batch.Targets.Length];
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable inference = inference_mode();
+        foreach ((long[] places, Tensor likelihoods) in Read(batch))
+        {
+            double[] values = likelihoods.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+            for (int i = 0; i < places.Length; i++)
+            {
+                result[places[i]] = values[i];
+            }
+
+            likelihoods.Dispose();
+        }
+
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _mixture.Dispose();
+
+    /// <summary>The log-likelihoods of a batch's targets, the logits of few places at a time: of each lot the places, and [n] with the gradient of the mixture's weights.</summary>
+    private IEnumerable<(long[] Places, Tensor LogLikelihoods)> Read(ReadingBatch batch)
+    {
+        long[] places = [.. Enumerable.Range(0, batch.Targets.Length).Where(place => batch.Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
+        if (places.Length == 0)
+        {
+            yield break;
+        }
+
+        if (_model.training)
+        {
+            _model.eval();
+        }
+
+        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places);
+        Tensor states = States(batch, places); // [N, D]
+        long slice = _model.HeadSlice(HeadBytes);
+        for (int start = 0; start < places.Length; start += (int)slice)
+        {
+            int count = (int)Math.Min(slice, places.Length - start);
+            long[] some = places[start..(start + count)];
+            yield return (some, OfPlaces(batch, states.narrow(0, start, count), candidates, start, some));
+        }
+    }
+
+    private Tensor States(ReadingBatch batch, long[] places)
+    {
+        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(_model));
+        using IDisposable noGradients = no_grad();
+        return _model.StatesAt(tensor(batch.Tokens, [batch.Rows, batch.Length], device: Device), tensor(places, device: Device));
+    }
+
+    private Tensor OfPlaces(ReadingBatch batch, Tensor states, CopyCandidates candidates, int start, long[] places)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor logits;
+        using (no_grad())
+        {
+            logits = _model.Head(states);
+        }
+
+        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: Device);
+        return _mixture.LogLikelihoods(logits, states, candidates, start, targets).MoveToOuterDisposeScope();
+    }
+}

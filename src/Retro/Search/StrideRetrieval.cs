@@ -1,0 +1,72 @@
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// Retrieval anew every few tokens rather than once a chunk: for the stretch of text that ends at a place, the neighbors of the last tokens before that place. What is found is fresher the shorter
+/// the stretches are; chunks of the database stay as they are.
+/// </summary>
+internal static class StrideRetrieval
+{
+    /// <summary>Retrieves for every complete stretch of some windows of documents.</summary>
+    /// <param name="database">The database of the text.</param>
+    /// <param name="windows">First chunk and number of tokens of each window, which lies in one document; B of them.</param>
+    /// <param name="stride">s: tokens of a stretch.</param>
+    /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
+    /// <param name="source">Finds the neighbors of all stretches.</param>
+    /// <param name="neighbors">K.</param>
+    /// <param name="retrievedLength">R.</param>
+    /// <param name="excluded">Documents of the source's database that must not come for a document of the text.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns>[B, T/s, K, R], T being the longest window; null where no window has a complete stretch.</returns>
+    public static RetrievedTokens? Of(
+        ChunkDatabase database,
+        IReadOnlyList<(long FirstChunk, int Tokens)> windows,
+        int stride,
+        int queryLength,
+        INeighborSource source,
+        int neighbors,
+        int retrievedLength,
+        Func<int, IReadOnlyList<int>>? excluded = null,
+        CancellationToken cancellationToken = default)
+    {
+        int stretches = windows.Max(window => window.Tokens) / stride;
+        if (stretches == 0 || source.Database is null)
+        {
+            return null;
+        }
+
+        List<NeighborQuery> queries = [];
+        List<(int Row, int Stretch)> places = [];
+        for (int row = 0; row < windows.Count; row++)
+        {
+            (long firstChunk, int tokens) = windows[row];
+            int document = database.DocumentOf(firstChunk);
+            IReadOnlyList<int> without = excluded?.Invoke(document) ?? [];
+            long documentStart = database.Documents[document].FirstChunk * database.ChunkLength, start = firstChunk * database.ChunkLength;
+            for (int stretch = 0; stretch < tokens / stride; stretch++)
+            {
+                long end = start + ((stretch + 1) * (long)stride);
+                int[] query = new int[Math.Min(queryLength, end - documentStart)];
+                for (int i = 0; i < query.Length; i++)
+                {
+                    (long chunk, long within) = Math.DivRem(end - query.Length + i, database.ChunkLength);
+                    query[i] = database.Tokens(chunk)[(int)within];
+                }
+
+                queries.Add(new NeighborQuery(query, without));
+                places.Add((row, stretch));
+            }
+        }
+
+        long[] found = new long[queries.Count * neighbors];
+        source.Find(queries, neighbors, found, new float[found.Length], cancellationToken);
+        RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, retrievedLength);
+        for (int i = 0; i < places.Count; i++)
+        {
+            retrieved.Take(places[i].Row, places[i].Stretch, source.Database, found.AsSpan(i * neighbors, neighbors));
+        }
+
+        return retrieved;
+    }
+}

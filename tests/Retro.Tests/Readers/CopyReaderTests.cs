@@ -1,0 +1,292 @@
+using Retro.Checkpoints;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Readers;
+
+public sealed class CopyReaderTests : IDisposable
+{
+    private const int V = 5, S = 4, K = 3, R = 12;
+
+    private static readonly RetroConfig s_config = new()
+    {
+        VocabularySize = TestDatabases.Bytes.VocabularySize, Width = 16, Layers = 2, Heads = 2, HeadSize = 8, FeedForwardSize = 32,
+    };
+
+    private readonly TestDatabases _databases = new();
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose()
+    {
+        _databases.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public void The_mixture_is_its_definition_in_float64_and_sums_to_one()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(1);
+        using CopyMixture mixture = new(width: 3, neighbors: K);
+        using (no_grad())
+        {
+            // Nothing at its initial value, so that every term counts.
+            foreach (TorchSharp.Modules.Parameter parameter in mixture.parameters())
+            {
+                parameter.add_(randn_like(parameter) * 0.3);
+            }
+        }
+
+        Random random = new(2);
+        for (int round = 0; round < 20; round++)
+        {
+            ReadingBatch batch = Batch(random, round);
+            long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
+            CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
+            Tensor logits = randn(places.Length, V), states = randn(places.Length, 3);
+            double[] whole = mixture.LogDistribution(logits, states, candidates, 0).to(ScalarType.Float64).data<double>().ToArray();
+            double[,] weights = Table(logits), h = Table(states);
+            double[][] targets = [.. Enumerable.Range(0, V).Select(target
+                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64)).to(ScalarType.Float64).data<double>().ToArray())];
+            for (int place = 0; place < places.Length; place++)
+            {
+                double[] expected = Definition(mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])]);
+                Assert.Equal(1, Enumerable.Range(0, V).Sum(target => Math.Exp(whole[(place * V) + target])), 1e-5);
+                for (int target = 0; target < V; target++)
+                {
+                    Assert.Equal(expected[target], Math.Exp(whole[(place * V) + target]), 2e-5);
+                    Assert.Equal(whole[(place * V) + target], targets[target][place], 1e-4);
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void Without_neighbors_it_is_the_model_and_the_model_stays_as_it_is()
+    {
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        byte[][] before = [.. model.parameters().Select(parameter => parameter.bytes.ToArray())];
+        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 2, Steps = 2, WindowLength = 20 });
+        Assert.Equal(before, model.parameters().Select(parameter => parameter.bytes.ToArray()));
+        Assert.All(model.parameters(), parameter => Assert.True(parameter.grad is null));
+
+        using ChunkDatabase heldOut = _databases.Build(Twins(5, 40, seed: 9).Where(document => document.Id.StartsWith('a')).Select(document => document with { Id = $"new {document.Id}" }), S, "held-out");
+        double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value;
+        Assert.Equal(off, BitsPerByte.Measure(reader, heldOut, new GivenNeighborSource(database, _ => [])).Value, 1e-6 * off);
+        Assert.NotEqual(off, BitsPerByte.Measure(reader, heldOut, source).Value, 1e-6 * off);
+    }
+
+    /// <summary>A task that retrieval alone solves: every document is random, and another one holds it shifted by some tokens.</summary>
+    [Fact]
+    public void What_only_the_neighbors_hold_is_read_from_them()
+    {
+        const int M = 16;
+        List<Document> all = Twins(160, 120, seed: 3);
+        List<Document> held = [.. all.Where(document => document.Id.StartsWith('a')).Take(40)];
+        using ChunkDatabase database = _databases.Build(all.Except(held), M, "database");
+        using ChunkDatabase heldOut = _databases.Build(held, M, "held-out");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 4, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 });
+
+        BitsPerByteOptions options = new() { WindowLength = 112, QueryLength = 16, KeepTokens = true };
+        double off = AfterFirst(BitsPerByte.Measure(new DecoderReader(model), heldOut, options: options));
+        double on = AfterFirst(BitsPerByte.Measure(reader, heldOut, source, options)), random = AfterFirst(BitsPerByte.Measure(reader, heldOut, new RandomNeighborSource(database, 1), options));
+
+        Assert.InRange(off, Math.Log('~' - '!' + 1), double.PositiveInfinity);
+        Assert.InRange(on, 0, 0.05);
+        Assert.InRange(random, 0.98 * off, 1.05 * off);
+
+        // Mean nats of the tokens that a neighbor can hold: neither at the beginning, which the other document may lack, nor at the end.
+        double AfterFirst(BitsPerByteResult result)
+        {
+            List<double> nats = [];
+            foreach (DocumentEntry document in heldOut.Documents)
+            {
+                for (int place = 3 * M; place < document.TokenCount - 2 * M; place++)
+                {
+                    nats.Add(result.TokenBits![(int)(document.FirstChunk * M) + place] * Math.Log(2));
+                }
+            }
+
+            return nats.Average();
+        }
+    }
+
+    [Fact]
+    public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused()
+    {
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config), other = new(s_config with { Width = 8, Heads = 1 });
+        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 });
+        string path = Path.Combine(_folder.Path, "copy.safetensors");
+        reader.Save(path);
+        using CopyReader loaded = CopyReader.Load(path, model);
+
+        Assert.Equal((2, 2, 2 * S, reader.Name), (loaded.Neighbors, loaded.ChunkLength, loaded.RetrievedLength, loaded.Name));
+        ReadingBatch batch = Batch(new Random(4), 1, stride: 2, length: 2 * S);
+        Array.Copy(batch.Tokens, 1, batch.Targets, 0, batch.Tokens.Length - 1);
+        Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
+        Assert.Contains("width 16", Assert.Throws<CheckpointException>(() => CopyReader.Load(path, other)).Message, StringComparison.Ordinal);
+        Checkpoint.Save(_folder.Path, model);
+        Assert.Contains("no copy reader", Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_same_seed_trains_the_same_reader_and_leaves_the_generator_alone()
+    {
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        CopyReaderOptions options = new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 };
+        manual_seed(5);
+        using Tensor expected = rand(3);
+        manual_seed(5);
+        using CopyReader first = CopyReader.Fit(model, database, source, options), second = CopyReader.Fit(model, database, source, options), third = CopyReader.Fit(model, database, source, options with { Seed = 2 });
+        using Tensor came = rand(3);
+        Assert.Equal(expected.data<float>().ToArray(), came.data<float>().ToArray());
+        ReadingBatch batch = Batch(new Random(4), 1, stride: 2, length: 2 * S);
+        Array.Copy(batch.Tokens, 1, batch.Targets, 0, batch.Tokens.Length - 1);
+        Assert.Equal(first.LogLikelihoods(batch), second.LogLikelihoods(batch));
+        Assert.NotEqual(first.LogLikelihoods(batch), third.LogLikelihoods(batch));
+    }
+
+    [Fact]
+    public void Settings_that_cannot_be_are_refused_with_every_fault()
+    {
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CopyReaderOptions { Neighbors = 0, Stride = 5, Steps = 0, RandomShare = 2 }.Validate(16));
+        Assert.All(["Neighbors is 0", "Stride is 5; expected a divisor of the chunk length, 16", "Steps is 0", "RandomShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+        using ChunkDatabase database = _databases.Build(Twins(3, 40, seed: 1), S, "database");
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        Assert.Throws<ArgumentException>(() => CopyReader.Fit(model, database, new NoNeighborSource(), new() { Stride = 2, WindowLength = 20 }));
+    }
+
+    /// <summary>Pairs of documents of random characters, a and b, one of which begins a few later.</summary>
+    private static List<Document> Twins(int pairs, int length, int seed)
+    {
+        Random random = new(seed);
+        List<Document> documents = [];
+        for (int pair = 0; pair < pairs; pair++)
+        {
+            string text = string.Concat(Enumerable.Range(0, length + 20).Select(_ => (char)random.Next('!', '~' + 1)));
+            documents.Add(TestDatabases.Document($"a{seed}-{pair}", text[..length]));
+            documents.Add(TestDatabases.Document($"b{seed}-{pair}", text[random.Next(1, 20)..]));
+        }
+
+        return documents;
+    }
+
+    private static ReadingBatch Batch(Random random, int round, int stride = S, int length = R)
+    {
+        int text = (2 * stride) + (round % 7);
+        ReadingBatch batch = new(2, text, stride) { Retrieved = new RetrievedTokens(2, text / stride, K, length) };
+        for (int i = 0; i < batch.Tokens.Length; i++)
+        {
+            batch.Tokens[i] = random.Next(V);
+            batch.Targets[i] = 0;
+        }
+
+        for (int i = 0; i < batch.Retrieved.Tokens.Length; i++)
+        {
+            batch.Retrieved.Tokens[i] = random.Next(V);
+            batch.Retrieved.Valid[i] = i % length < length - (round % 3);
+        }
+
+        return batch;
+    }
+
+    private static double[,] Table(Tensor tensor)
+    {
+        double[,] table = new double[tensor.shape[0], tensor.shape[1]];
+        double[] values = tensor.to(ScalarType.Float64).data<double>().ToArray();
+        Buffer.BlockCopy(values, 0, table, 0, values.Length * sizeof(double));
+        return table;
+    }
+
+    /// <summary>The mixture's distribution at a place, written out from its definition.</summary>
+    private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h)
+    {
+        Dictionary<string, double[]> w = mixture.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray());
+        double normalizer = Math.Log(logits.Sum(Math.Exp));
+        double[] logP = [.. logits.Select(logit => logit - normalizer)], p = [.. logP.Select(Math.Exp)];
+        int row = place / batch.Length, at = place % batch.Length, stretch = ((at + 1) / batch.ChunkLength) - 1;
+        if (stretch < 0 || stretch >= batch.Retrieved!.Chunks)
+        {
+            return p;
+        }
+
+        List<(long Token, int M, int F, int Rank)> candidates = [];
+        for (int k = 0; k < K; k++)
+        {
+            int offset = batch.Retrieved.Offset(row, stretch, k);
+            long?[] passage = [.. Enumerable.Range(0, batch.Retrieved.Length).Select(i => batch.Retrieved.Valid[offset + i] ? batch.Retrieved.Tokens[offset + i] : (long?)null)];
+            for (int j = 1; j < passage.Length; j++)
+            {
+                int Match(int back) => at - back >= 0 && j - 1 - back >= 0 && passage[j - 1 - back] == batch.Tokens[(row * batch.Length) + at - back] ? 1 : 0;
+                int m = Enumerable.Range(0, 12).TakeWhile(back => Match(back) == 1).Count();
+                if (m > 0 && passage[j] is { } token)
+                {
+                    candidates.Add((token, m, Enumerable.Range(0, 16).Sum(Match), k));
+                }
+            }
+        }
+
+        if (candidates.Count == 0)
+        {
+            return p;
+        }
+
+        double[] scores = [.. candidates.Select(c => w["run"][c.M] + (w["plausibility"][c.M] * logP[c.Token]) + w["equal"][c.F] + w["rank"][c.Rank])];
+        double all = Math.Log(scores.Sum(Math.Exp));
+        double[] shares = [.. scores.Select(score => Math.Exp(score - all))];
+        int longest = candidates.Max(c => c.M), best = Array.IndexOf(scores, scores.Max());
+        (long bestToken, int bestRun, int bestEqual, _) = candidates[best];
+        double share = candidates.Zip(shares).Where(pair => pair.First.Token == bestToken).Sum(pair => pair.Second);
+        List<double> features = [.. Enumerable.Range(0, 13).Select(i => i == bestRun ? 1.0 : 0), .. Enumerable.Range(0, 13).Select(i => i == longest ? 1.0 : 0)];
+        features.AddRange(
+        [
+            (bestEqual / 8.0) - 1, (2 * share) - 1, Math.Log(share + 1e-4) / 3, (logP[bestToken] / 4) + 1, (2 * p[bestToken]) - 1, Math.Log(1 + candidates.Count(c => c.M == longest)) / 3,
+            (4 * candidates.Zip(shares).Sum(pair => pair.Second * p[pair.First.Token])) - 1, (2 * shares.Sum(s => s * s)) - 1, Math.Clamp(all, -20, 40) / 5,
+            (-Enumerable.Range(0, V).Sum(v => p[v] * logP[v]) / 3) - 1, (2 * p.Max()) - 1, Array.IndexOf(p, p.Max()) == bestToken ? 1 : 0,
+            Math.Log(1 + candidates.Where(c => c.Token == bestToken).Sum(c => c.M)) / 3,
+        ]);
+        double z = all - w["threshold"][longest] - h.Zip(w["state"]).Sum(pair => pair.First * pair.Second);
+        int hidden = w["correction"].Length;
+        for (int unit = 0; unit < hidden; unit++)
+        {
+            double x = w["features_bias"][unit] + features.Select((value, i) => value * w["features"][(i * hidden) + unit]).Sum() + h.Select((value, i) => value * w["features_state"][(i * hidden) + unit]).Sum();
+            z += w["correction"][unit] * 0.5 * x * (1 + Erf(x / Math.Sqrt(2)));
+        }
+
+        double gate = 1 / (1 + Math.Exp(-z));
+        return [.. Enumerable.Range(0, V).Select(v => ((1 - gate) * p[v]) + (gate * candidates.Zip(shares).Where(pair => pair.First.Token == v).Sum(pair => pair.Second)))];
+    }
+
+    /// <summary>The error function by its series, which is exact to rounding for the small numbers here.</summary>
+    private static double Erf(double x)
+    {
+        double term = x, sum = x;
+        for (int n = 1; n < 200; n++)
+        {
+            term *= -x * x / n;
+            sum += term / ((2 * n) + 1);
+        }
+
+        return 2 / Math.Sqrt(Math.PI) * sum;
+    }
+}
