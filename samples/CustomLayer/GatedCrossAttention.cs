@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace CustomLayer;
 
-/// <summary>Chunked cross-attention behind a gate for every channel, tanh(a) as in Flamingo (arXiv 2204.14198): closed at first, so that it changes nothing.</summary>
+/// <summary>Chunked cross-attention behind a gate tanh(a) for every channel (Flamingo, arXiv 2204.14198): closed at first, it changes nothing.</summary>
 public sealed class GatedCrossAttention : ChunkedCrossAttention
 {
     private readonly Parameter _gate;

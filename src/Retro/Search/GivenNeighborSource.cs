@@ -26,15 +26,16 @@ public sealed class GivenNeighborSource : INeighborSource
     /// <summary>Asks a function for the neighbors of each chunk.</summary>
     /// <param name="database">The database they are in.</param>
     /// <param name="choose">Gives the numbers of a chunk's neighbors, best first; called from one thread at a time for each <see cref="Find"/>.</param>
-    public GivenNeighborSource(ChunkDatabase database, Func<NeighborQuery, IReadOnlyList<long>> choose)
+    /// <param name="identity">Names the function and everything that it depends on; null, and no other source is taken for this one: a neighbor table of it is used in no later run.</param>
+    public GivenNeighborSource(ChunkDatabase database, Func<NeighborQuery, IReadOnlyList<long>> choose, string? identity = null)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(choose);
         this.database = database;
         this.choose = choose;
 
-        // Nobody can tell what a function depends on, so no other source is taken for this one.
-        Identity = NeighborQueries.Identity([Name, Guid.NewGuid()]);
+        // Nobody but the caller can tell what a function depends on.
+        Identity = identity is null ? NeighborQueries.Identity([Name, Guid.NewGuid()]) : NeighborQueries.Identity([Name, database.Manifest.TokensHash, "function", identity]);
     }
 
     /// <inheritdoc/>

@@ -55,4 +55,49 @@ public class KeywordNeighborSourceTests
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() => source.Find(data.OwnQueries(), 1, new long[data.Chunks.Count], new float[data.Chunks.Count], stopped.Token));
     }
+
+    [Fact]
+    public void Built_it_owns_its_index_and_opened_it_refuses_other_constants()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 13));
+        NeighborQuery[] queries = data.OwnQueries()[..5];
+        long[] expected;
+        using (KeywordNeighborSource built = KeywordNeighborSource.Build(data.Database, new() { K1 = 2, B = 0.5 }))
+        {
+            expected = built.Ask(queries, 3).Chunks;
+            built.Dispose();
+            Assert.Throws<ObjectDisposedException>(() => built.Ask(queries, 3));
+        }
+
+        using KeywordNeighborSource opened = KeywordNeighborSource.Open(data.Database), same = KeywordNeighborSource.Open(data.Database, new() { K1 = 2, B = 0.5, Verify = false, Threads = 1 });
+        Assert.Equal(expected, opened.Ask(queries, 3).Chunks);
+        Assert.Equal(expected, same.Ask(queries, 3).Chunks);
+        Assert.Equal(opened.Identity, same.Identity);
+        string refused = Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Open(data.Database, new())).Message;
+        Assert.Contains("k1 2 and b 0.5", refused, StringComparison.Ordinal);
+        Assert.Contains("k1 1.2 and b 0.75", refused, StringComparison.Ordinal);
+        using KeywordNeighborSource other = KeywordNeighborSource.Build(data.Database);
+        Assert.NotEqual(opened.Identity, other.Identity);
+        Assert.Equal(expected, opened.Ask(queries, 3).Chunks); // a file that was replaced stays open
+    }
+
+    [Fact]
+    public void A_damaged_index_is_refused_on_opening_and_built_again_and_opening_can_be_watched_and_stopped()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 14));
+        KeywordNeighborSource.Build(data.Database).Dispose();
+        List<StageProgress> told = [];
+        KeywordNeighborSource.Open(data.Database, progress: new Reports<StageProgress>(told.Add)).Dispose();
+        Assert.Contains(told, report => report.Stage == "check keyword index" && report.Total == new FileInfo(data["bm25.bin"]).Length);
+        using CancellationTokenSource stopped = new();
+        stopped.Cancel();
+        Assert.Throws<OperationCanceledException>(() => KeywordNeighborSource.Open(data.Database, cancellationToken: stopped.Token));
+
+        byte[] whole = File.ReadAllBytes(data["bm25.bin"]), changed = [.. whole];
+        changed[^1] ^= 1;
+        File.WriteAllBytes(data["bm25.bin"], changed);
+        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Open(data.Database)).Message, StringComparison.Ordinal);
+        KeywordNeighborSource.Build(data.Database).Dispose();
+        Assert.Equal(whole, File.ReadAllBytes(data["bm25.bin"]));
+    }
 }

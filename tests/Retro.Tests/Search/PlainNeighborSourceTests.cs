@@ -67,5 +67,7 @@ public class PlainNeighborSourceTests
         Assert.Throws<ArgumentException>(() => new GivenNeighborSource(data.Database, [data.Chunks.Count]));
         Assert.Throws<ArgumentException>(() => chosen.Ask([new(new[] { -1 }, [])], 1));
         Assert.NotEqual(chosen.Identity, new GivenNeighborSource(data.Database, _ => []).Identity);
+        Assert.Equal(new GivenNeighborSource(data.Database, _ => [], "a").Identity, new GivenNeighborSource(data.Database, _ => [], "a").Identity);
+        Assert.NotEqual(new GivenNeighborSource(data.Database, _ => [], "a").Identity, new GivenNeighborSource(data.Database, _ => [], "b").Identity);
     }
 }

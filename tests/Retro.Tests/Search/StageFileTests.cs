@@ -95,6 +95,45 @@ public class StageFileTests
     }
 
     [Fact]
+    public void A_file_that_was_replaced_and_not_registered_is_not_taken_for_the_former_one()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 58));
+        KeyFile.Build(data.Database, data.Keyer());
+        using CancellationTokenSource stop = new();
+        Reports<StageProgress> stopping = new(report =>
+        {
+            // The file has its name by then, and its checksum is to be taken.
+            if (report.Stage == "embed chunks" && report.Done == report.Total)
+            {
+                stop.Cancel();
+            }
+        });
+        static void Zeros(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token) => keys.Clear();
+        byte[] right = File.ReadAllBytes(data["keys.bin"]);
+
+        Assert.ThrowsAny<OperationCanceledException>(() => KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), stopping, stop.Token));
+        Assert.NotEqual(right, File.ReadAllBytes(data["keys.bin"]));
+        KeyFile.Build(data.Database, data.Keyer());
+        Assert.Equal(right, File.ReadAllBytes(data["keys.bin"]));
+    }
+
+    [Fact]
+    public void What_another_has_registered_meanwhile_is_known()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 59));
+        using (ChunkDatabase other = ChunkDatabase.Open(data.Database.Folder))
+        {
+            KeyFile.Build(other, data.Keyer());
+            KeywordNeighborSource.Build(other).Dispose();
+        }
+
+        int made = data.KeysMade;
+        KeyFile.Build(data.Database, data.Keyer());
+        KeywordNeighborSource.Open(data.Database).Dispose();
+        Assert.Equal(made, data.KeysMade);
+    }
+
+    [Fact]
     public void Interrupted_keys_go_on_where_they_stopped_and_end_with_the_same_bytes()
     {
         using SearchDatabase data = new([TestDatabases.Document("long", string.Concat(Enumerable.Range(0, 7000).Select(i => (char)('a' + i * i % 23 % 26))))], chunkLength: 1);
