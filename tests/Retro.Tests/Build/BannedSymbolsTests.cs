@@ -19,8 +19,10 @@ public class BannedSymbolsTests
     public static TheoryData<string> Samples
         => [.. Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "samples"), "*.csproj", SearchOption.AllDirectories).Select(path => Path.GetFileName(Path.GetDirectoryName(path)!)).Order()];
 
+    /// <summary>One call is meant: a step of an optimizer that the user brings, around which the trainer closes the gate of finalizers.</summary>
     [Fact]
-    public void The_library_calls_no_banned_member() => Assert.Empty(BannedIn(typeof(RetroModel).Assembly.Location));
+    public void The_library_calls_no_banned_member()
+        => Assert.Equal(["M:TorchSharp.torch.optim.Optimizer.step(System.Func{TorchSharp.torch.Tensor})"], BannedIn(typeof(RetroModel).Assembly.Location));
 
     [Theory]
     [MemberData(nameof(Samples))]
