@@ -6,9 +6,12 @@ namespace Evaluate;
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
 /// <param name="Seeds">How many times everything is trained, each time with another seed.</param>
 /// <param name="Steps">Steps of each training.</param>
-/// <param name="Time">Time to train the RETRO; the closed book then has as many steps as this was enough for. Null: by <paramref name="Steps"/>.</param>
+/// <param name="Time">Time to train the closed book; a RETRO then has as many steps as this was enough for. Null: by <paramref name="Steps"/>.</param>
+/// <param name="Neighbors">Neighbors that are copied from.</param>
+/// <param name="Retro">Whether a RETRO is trained too.</param>
+/// <param name="Device">Where everything computes; null: the processor.</param>
 /// <param name="Resume">Whether to take what a former run in the same folder has trained.</param>
 /// <param name="Records">Whether to write what each token costs each reader.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 internal sealed record EvaluateOptions(
-    string? Corpus, string Output, long MostBytes, int Seeds, int Steps, TimeSpan? Time, bool Resume, bool Records, bool SkipBroken);
+    string? Corpus, string Output, long MostBytes, int Seeds, int Steps, TimeSpan? Time, int Neighbors, bool Retro, TorchSharp.torch.Device? Device, bool Resume, bool Records, bool SkipBroken);

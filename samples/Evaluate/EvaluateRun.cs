@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
@@ -25,7 +26,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
-    private const string ClosedBook = "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO";
+    private const string ClosedBook = "closed book", CopyingTime = "closed book, copying's time", EqualTime = "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying";
 
     /// <summary>Runs everything, prints the tables and writes them.</summary>
     public Task RunAsync(CancellationToken cancellationToken)
@@ -77,31 +78,52 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             WindowSampler reading = new(database, windows with { Planting = new PlantingSchedule() }, neighbors);
             WindowSampler alone = new(database, windows with { Neighbors = 0 });
 
-            // The RETRO first: what it takes is what its decoder is given, once in steps and once in time.
-            TrainedModel trained = Train(Retrieving, retro, reading, seed, options.Steps, options.Time, Path.Combine(models, "retro"), cancellationToken);
-            using RetroModel trainedModel = trained.Model;
-            TrainedModel bySteps = Train(ClosedBook, decoder, alone, seed, (int)trained.Steps, null, Path.Combine(models, "closed-book"), cancellationToken);
-            using RetroModel byStepsModel = bySteps.Model;
-            TrainedModel byTime = Train(
-                EqualTime, decoder, alone, seed, options.Steps, trained.Time, Path.Combine(models, "closed-book-equal-time"), cancellationToken);
-            using RetroModel byTimeModel = byTime.Model;
-            comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-            comparison.ClosedBook(EqualTime, byTime, measure, cancellationToken);
-            comparison.Retro(Retrieving, trained, keyword.Name, measure, cancellationToken);
+            // Copying is learned on top of the closed book; its decoder is then given as much time as both took.
+            TrainedModel bySteps = Train(ClosedBook, decoder, alone, seed, options.Steps, options.Time, Path.Combine(models, "closed-book"), cancellationToken);
+            using (RetroModel model = bySteps.Model)
+            {
+                comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
+                Stopwatch clock = Stopwatch.StartNew();
+                string weights = Path.Combine(models, "copying.safetensors");
+                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = Math.Max(1, options.Steps / 2), Seed = seed };
+                using CopyReader copying = options.Resume && File.Exists(weights) ? CopyReader.Load(weights, model) : Stages.Run(
+                    $"train {Copying}, seed {seed}",
+                    progress => CopyReader.Fit(model, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
+                copying.Save(weights);
+                bySteps = bySteps with { Time = bySteps.Time + clock.Elapsed };
+                comparison.Copying(Copying, copying, bySteps, keyword, measure, cancellationToken);
+            }
+
+            MeasureClosedBook(CopyingTime, bySteps.Time, "closed-book-copying-time");
+            if (options.Retro)
+            {
+                TrainedModel trained = Train(Retrieving, retro, reading, seed, (int)bySteps.Steps, null, Path.Combine(models, "retro"), cancellationToken);
+                using RetroModel trainedModel = trained.Model;
+                comparison.Retro(Retrieving, trained, keyword.Name, measure, cancellationToken);
+                MeasureClosedBook(EqualTime, trained.Time, "closed-book-retro-time");
+            }
+
+            void MeasureClosedBook(string name, TimeSpan time, string folderName)
+            {
+                TrainedModel trained = Train(name, decoder, alone, seed, options.Steps, time, Path.Combine(models, folderName), cancellationToken);
+                using RetroModel model = trained.Model;
+                comparison.ClosedBook(name, trained, measure, cancellationToken);
+            }
         }
 
         // --- report ---
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string copier = entries.Single(
             entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
-        EvaluationEntry[] main = [.. entries.Where(entry => entry.Reader is ClosedBook or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
+        EvaluationEntry[] main = [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
+        string copierInTime = copier.Replace(ClosedBook, CopyingTime, StringComparison.Ordinal);
         string report = string.Create(CultureInfo.InvariantCulture, $"""
             # What reading from a database is worth
 
             {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
             {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
 
-            {EvaluationTable.Of(entries, [ClosedBook, EqualTime, copier]).ToMarkdown()}
+            {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime]).ToMarkdown()}
             ## By overlap with the neighbors
 
             Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;
@@ -135,7 +157,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         string name, RetroConfig config, WindowSampler windows, int seed, int steps, TimeSpan? time, string folder, CancellationToken cancellationToken)
     {
         TorchSharp.torch.manual_seed(seed);
-        RetroModel model = new(config);
+        RetroModel model = new(config, device: options.Device);
         try
         {
             using Trainer trainer = new(model, TrainingOptions.SmallModel with

@@ -17,10 +17,14 @@ Option<double> seeds = Sample.Number("--seeds", "How many times everything is tr
 Option<double> steps = Sample.Number("--steps", "Steps of each training, of two windows of 512 tokens.", byDefault: 600, least: 1, most: 1e9);
 Option<double> minutes = Sample.Number(
     "--minutes",
-    "Minutes to train the RETRO, instead of --steps; the closed book then has as many steps as these were enough for. 0: by steps.",
+    "Minutes to train the closed book, instead of --steps; the RETRO then has as many steps as these were enough for. 0: by steps.",
     byDefault: 0,
     least: 0,
     most: 1e6);
+Option<double> k = Sample.Number("--k", "Neighbors that are copied from.", byDefault: 16, least: 1, most: 1024);
+Option<bool> withoutRetro = new("--without-retro") { Description = "Leave out the RETRO, which takes most of the time." };
+Option<string> device = new("--device") { Description = "Where everything computes: cpu or cuda.", DefaultValueFactory = _ => "cpu" };
+device.AcceptOnlyFromAmong("cpu", "cuda");
 Option<bool> resume = new("--resume")
 {
     Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
@@ -31,7 +35,7 @@ RootCommand root = new(
     "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
     "on held-out documents beside a rule that copies from the neighbors.")
 {
-    corpus, output, megabytes, seeds, steps, minutes, resume, records, skipBroken,
+    corpus, output, megabytes, seeds, steps, minutes, k, withoutRetro, device, resume, records, skipBroken,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new EvaluateRun(new EvaluateOptions(
     parsed.GetValue(corpus),
@@ -40,6 +44,9 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new Eval
     (int)parsed.GetValue(seeds),
     (int)parsed.GetValue(steps),
     parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
+    (int)parsed.GetValue(k),
+    !parsed.GetValue(withoutRetro),
+    Sample.Device(parsed.GetValue(device)!),
     parsed.GetValue(resume),
     parsed.GetValue(records),
     parsed.GetValue(skipBroken))).RunAsync(cancellationToken)).ConfigureAwait(false);

@@ -1,3 +1,4 @@
+using Retro;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
@@ -61,14 +62,26 @@ internal sealed class Comparison(ChunkDatabase heldOut, ChunkDatabase database, 
         Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
     }
 
+    /// <summary>Measures a reader that copies, with the source's neighbors and with random ones, asked for while it reads.</summary>
+    /// <param name="name">The row's name.</param>
+    /// <param name="reader">The reader.</param>
+    /// <param name="trained">Its model, with the time that both took.</param>
+    /// <param name="source">Finds the neighbors; the reader was trained with it.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public void Copying(string name, CopyReader reader, TrainedModel trained, INeighborSource source, BitsPerByteOptions options, CancellationToken cancellationToken)
+    {
+        foreach ((string row, INeighborSource from) in new[] { ($"{name}, random", new RandomNeighborSource(database, 1)), (name, source) })
+        {
+            Add(row, trained, source.Name, progress => BitsPerByte.Measure(reader, heldOut, from, options, progress, cancellationToken));
+        }
+    }
+
     private void Measure(
         IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)
-    {
-        BitsPerByteResult result = Stages.Run(
-            $"measure {reader.Name}",
-            progress => BitsPerByte.Measure(reader, heldOut, neighbors, database, options, progress, cancellationToken));
+        => Add(reader.Name, trained, trainedWith, progress => BitsPerByte.Measure(reader, heldOut, neighbors, database, options, progress, cancellationToken));
 
-        // The model is disposed when its seed is done; the row needs its numbers alone.
-        _measured.Add((reader.Name, trainedWith, trained, result));
-    }
+    // The model is disposed when its seed is done; the row needs its numbers alone.
+    private void Add(string name, TrainedModel trained, string? trainedWith, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
+        => _measured.Add((name, trainedWith, trained, Stages.Run($"measure {name}", measure)));
 }

@@ -52,6 +52,15 @@ internal static class Sample
         return root.Parse(arguments).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(1) });
     }
 
+    /// <summary>A device by its name.</summary>
+    /// <param name="name">cpu or cuda.</param>
+    /// <returns>The device; null for the processor.</returns>
+    /// <exception cref="RetroException">It is not there.</exception>
+    public static TorchSharp.torch.Device? Device(string name)
+        => name == "cpu" ? null
+            : TorchSharp.torch.cuda.is_available() ? TorchSharp.torch.CUDA
+            : throw new RetroException("--device cuda: there is no CUDA device here, or the program has no libtorch for one; build it with TorchSharp-cuda-linux, or compute on the cpu.");
+
     /// <summary>An option that takes a number within bounds.</summary>
     /// <param name="name">Its name.</param>
     /// <param name="description">What it is for.</param>

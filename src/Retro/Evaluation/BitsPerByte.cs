@@ -137,9 +137,9 @@ public static class BitsPerByte
             stretch,
             windows => StrideRetrieval.Of(
                 heldOut,
-                [.. windows.Select(window => (window.FirstChunk, window.Tokens))],
+                [.. windows.Select(window => (window.FirstChunk, window.Tokens, window.FirstTarget))],
                 stretch,
-                options.QueryLength,
+                reader.QueryLength ?? heldOut.ChunkLength,
                 source,
                 reader.Neighbors,
                 reader.RetrievedLength ?? 2 * retrieval.ChunkLength,

@@ -22,9 +22,6 @@ public sealed record BitsPerByteOptions
     /// </summary>
     public long MaximumBytes { get; init; } = 1L << 30;
 
-    /// <summary>Last tokens of the text that a source is asked with where it is asked while reading; a table has its own. Default 64.</summary>
-    public int QueryLength { get; init; } = 64;
-
     /// <summary>Whether the result holds the bits of every token, four bytes each. Default false.</summary>
     public bool KeepTokens { get; init; }
 
@@ -44,7 +41,6 @@ public sealed record BitsPerByteOptions
             Stride is null || (Stride > 0 && Stride <= WindowLength && Stride % chunk == 0), Stride, $"{multiple}, and at most {nameof(WindowLength)}");
         faults.Between(BatchSize, 1);
         faults.Between(MaximumBytes, 1);
-        faults.Between(QueryLength, 1);
         faults.Throw();
         return this;
     }

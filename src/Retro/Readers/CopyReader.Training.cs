@@ -70,7 +70,7 @@ public sealed partial class CopyReader
     private ReadingBatch Batch(ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
     {
         int most = Options.WindowLength / database.ChunkLength;
-        (long FirstChunk, int Tokens)[] windows = new (long, int)[Options.BatchSize];
+        (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[Options.BatchSize];
         SeededRandom draw = new(Options.Seed, WindowPurpose, step);
         for (int row = 0; row < windows.Length; row++)
         {
@@ -78,7 +78,7 @@ public sealed partial class CopyReader
             DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
             long first = Math.Max(document.FirstChunk, Math.Min(chunk, document.FirstChunk + document.ChunkCount - most));
             // The document's last token predicts nothing.
-            windows[row] = (first, (int)Math.Max(1, Math.Min(Options.WindowLength, document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength))));
+            windows[row] = (first, (int)Math.Max(1, Math.Min(Options.WindowLength, document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength))), 1);
         }
 
         int length = windows.Max(window => window.Tokens);

@@ -48,6 +48,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     public int? RetrievedLength => _retrievedLength;
 
     /// <inheritdoc/>
+    public int? QueryLength => Options.QueryLength;
+
+    /// <inheritdoc/>
     public Device Device => _model.Device;
 
     /// <summary>Trains a reader for a model on the documents of a database, with neighbors from other documents than the text's.</summary>

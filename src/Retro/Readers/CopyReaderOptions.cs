@@ -10,8 +10,8 @@ public sealed record CopyReaderOptions
     /// <summary>s: tokens after which neighbors are asked for anew; a divisor of the database's chunk length. Default 16.</summary>
     public int Stride { get; init; } = 16;
 
-    /// <summary>Last tokens of the text that are asked with. Default 64.</summary>
-    public int QueryLength { get; init; } = 64;
+    /// <summary>Last tokens of the text that are asked with. Default 32, which gives what 64 give for less time.</summary>
+    public int QueryLength { get; init; } = 32;
 
     /// <summary>R: tokens per neighbor, its continuation among them; null: twice the database's chunk length. Default null.</summary>
     public int? RetrievedLength { get; init; }

@@ -20,6 +20,9 @@ public interface IReader
     /// <summary>R: tokens per neighbor; null: any.</summary>
     int? RetrievedLength { get; }
 
+    /// <summary>Last tokens of the text that are asked with where neighbors are asked for while reading; null, the default: a chunk's.</summary>
+    int? QueryLength => null;
+
     /// <summary>Where it computes: on a processor several batches are given to it side by side, on an accelerator one after the other.</summary>
     Device Device { get; }
 

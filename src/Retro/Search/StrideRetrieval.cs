@@ -8,9 +8,9 @@ namespace Retro.Search;
 /// </summary>
 internal static class StrideRetrieval
 {
-    /// <summary>Retrieves for every complete stretch of some windows of documents.</summary>
+    /// <summary>Retrieves for the complete stretches of some windows of documents whose next tokens are predicted.</summary>
     /// <param name="database">The database of the text.</param>
-    /// <param name="windows">First chunk and number of tokens of each window, which lies in one document; B of them.</param>
+    /// <param name="windows">First chunk, number of tokens and place of the first token that is predicted, of each window, which lies in one document; B of them.</param>
     /// <param name="stride">s: tokens of a stretch.</param>
     /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
     /// <param name="source">Finds the neighbors of all stretches.</param>
@@ -21,7 +21,7 @@ internal static class StrideRetrieval
     /// <returns>[B, T/s, K, R], T being the longest window; null where no window has a complete stretch.</returns>
     public static RetrievedTokens? Of(
         ChunkDatabase database,
-        IReadOnlyList<(long FirstChunk, int Tokens)> windows,
+        IReadOnlyList<(long FirstChunk, int Tokens, int FirstTarget)> windows,
         int stride,
         int queryLength,
         INeighborSource source,
@@ -40,11 +40,12 @@ internal static class StrideRetrieval
         List<(int Row, int Stretch)> places = [];
         for (int row = 0; row < windows.Count; row++)
         {
-            (long firstChunk, int tokens) = windows[row];
+            (long firstChunk, int tokens, int firstTarget) = windows[row];
             int document = database.DocumentOf(firstChunk);
             IReadOnlyList<int> without = excluded?.Invoke(document) ?? [];
             long documentStart = database.Documents[document].FirstChunk * database.ChunkLength, start = firstChunk * database.ChunkLength;
-            for (int stretch = 0; stretch < tokens / stride; stretch++)
+            // What is found for a stretch serves to predict the next one: nothing is asked for what nobody predicts.
+            for (int stretch = Math.Max(0, (firstTarget / stride) - 1); stretch < tokens / stride; stretch++)
             {
                 long end = start + ((stretch + 1) * (long)stride);
                 int[] query = new int[Math.Min(queryLength, end - documentStart)];

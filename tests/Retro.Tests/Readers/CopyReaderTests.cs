@@ -100,7 +100,7 @@ public sealed class CopyReaderTests : IDisposable
         using RetroModel model = new(s_config);
         using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 4, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 });
 
-        BitsPerByteOptions options = new() { WindowLength = 112, QueryLength = 16, KeepTokens = true };
+        BitsPerByteOptions options = new() { WindowLength = 112, KeepTokens = true };
         double off = AfterFirst(BitsPerByte.Measure(new DecoderReader(model), heldOut, options: options));
         double on = AfterFirst(BitsPerByte.Measure(reader, heldOut, source, options)), random = AfterFirst(BitsPerByte.Measure(reader, heldOut, new RandomNeighborSource(database, 1), options));
 

@@ -41,8 +41,10 @@ public sealed partial class EvaluateTests : IDisposable
         string[] readers =
         [
             "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
-            "closed book, equal time", "closed book, equal time + pointer rule, k = 2", "closed book, equal time + pointer rule, k = 8",
+            "copying, random", "copying",
+            "closed book, copying's time", "closed book, copying's time + pointer rule, k = 2", "closed book, copying's time + pointer rule, k = 8",
             "RETRO off", "RETRO random", "RETRO",
+            "closed book, RETRO's time", "closed book, RETRO's time + pointer rule, k = 2", "closed book, RETRO's time + pointer rule, k = 8",
         ];
         Assert.Equal(readers, Row().Matches(report[..report.IndexOf("## By overlap", StringComparison.Ordinal)]).Select(row => row.Groups[1].Value));
         Assert.Contains("of 25 held-out documents", report, StringComparison.Ordinal);
