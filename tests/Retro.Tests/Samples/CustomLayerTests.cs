@@ -125,6 +125,10 @@ public sealed class CustomLayerTests : IDisposable
     }
 
     [Fact]
+    public void The_sample_has_less_than_60_lines()
+        => Assert.InRange(Directory.GetFiles(Path.Combine(Fixtures.Root, "samples", "CustomLayer"), "*.cs").Sum(file => File.ReadAllLines(file).Length), 1, 59);
+
+    [Fact]
     public void The_sample_trains_saves_measures_and_generates_with_sources()
     {
         string[] places = ["Ardnamur", "Bell", "Corran", "Duncans", "Eilean", "Fidra", "Girdle", "Hoy"];
