@@ -28,7 +28,10 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
     private const string ClosedBook = "closed book", CopyingTime = "closed book, copying's time", EqualTime = "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying";
 
-    /// <summary>Runs everything, prints the tables and writes them.</summary>
+    /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
+    private int Together => options.Device is null ? 1 : WindowsPerStep;
+
+    /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
     public Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text and databases; the split is the same for every seed, so that trainings differ and not what they are measured on ---
@@ -67,13 +70,14 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         RetroConfig retro = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
         RetroConfig decoder = retro with { Retrieval = null };
         Comparison comparison = new(heldOut, database, found, random, rules);
+        string file = Path.Combine(folder, "evaluation.md");
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
             BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == 1 };
             string models = Path.Combine(folder, "models", $"{seed}");
             WindowSamplerOptions windows = new()
             {
-                WindowLength = WindowTokens, BatchSize = 1, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
+                WindowLength = WindowTokens, BatchSize = Together, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
             };
             WindowSampler reading = new(database, windows with { Planting = new PlantingSchedule() }, neighbors);
             WindowSampler alone = new(database, windows with { Neighbors = 0 });
@@ -103,6 +107,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 MeasureClosedBook(EqualTime, trained.Time, "closed-book-retro-time");
             }
 
+            WriteReport();
+
             void MeasureClosedBook(string name, TimeSpan time, string folderName)
             {
                 TrainedModel trained = Train(name, decoder, alone, seed, options.Steps, time, Path.Combine(models, folderName), cancellationToken);
@@ -111,38 +117,13 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             }
         }
 
-        // --- report ---
-        IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-        string copier = entries.Single(
-            entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
-        EvaluationEntry[] main = [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
-        string copierInTime = copier.Replace(ClosedBook, CopyingTime, StringComparison.Ordinal);
-        string report = string.Create(CultureInfo.InvariantCulture, $"""
-            # What reading from a database is worth
-
-            {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
-            {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
-
-            {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime]).ToMarkdown()}
-            ## By overlap with the neighbors
-
-            Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;
-            differences to {ClosedBook}.
-
-            {LeakageTable.Of(curve, main).ToMarkdown()}
-            """);
-        string file = Path.Combine(folder, "evaluation.md");
-        File.WriteAllText(file, report);
-        AnsiConsole.Write(new Text(report));
-        AnsiConsole.WriteLine();
-        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
         if (options.Records)
         {
             string lines = Path.Combine(folder, "tokens.jsonl");
             Stages.Run("write token records", progress => TokenRecords.Write(
                 lines,
                 heldOut,
-                main.ToDictionary(entry => entry.Reader, entry => entry.Results[0]),
+                Main().ToDictionary(entry => entry.Reader, entry => entry.Results[0]),
                 found,
                 database,
                 progress: progress,
@@ -151,6 +132,40 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         }
 
         return Task.CompletedTask;
+
+        // What all seeds so far say; the last one's stays.
+        void WriteReport()
+        {
+            IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
+            string copier = Copier(entries, ClosedBook), copierInTime = Copier(entries, CopyingTime);
+            string report = string.Create(CultureInfo.InvariantCulture, $"""
+                # What reading from a database is worth
+
+                {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
+                {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
+
+                {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime]).ToMarkdown()}
+                ## By overlap with the neighbors
+
+                Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;
+                differences to {ClosedBook}.
+
+                {LeakageTable.Of(curve, Main()).ToMarkdown()}
+                """);
+            File.WriteAllText(file, report);
+            AnsiConsole.Write(new Text(report));
+            AnsiConsole.WriteLine();
+            AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
+        }
+
+        EvaluationEntry[] Main()
+        {
+            IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
+            return [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
+        }
+
+        static string Copier(IReadOnlyList<EvaluationEntry> entries, string closedBook) => entries.Single(
+            entry => entry.Reader.StartsWith(closedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
     }
 
     private TrainedModel Train(
@@ -165,7 +180,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 Steps = steps,
                 WarmupSteps = Math.Max(1, steps / 20),
                 TimeBudget = time,
-                Accumulation = WindowsPerStep,
+                Accumulation = WindowsPerStep / Together,
                 CheckpointFolder = folder,
                 Seed = seed,
             });
