@@ -10,13 +10,15 @@ public sealed record CheckpointSaveOptions
     /// <summary>Most bytes of tensors in a file; a larger model is written in several, with an index. Default 4 GB. A single tensor is never divided.</summary>
     public long MaximumFileBytes { get; init; } = 4L << 30;
 
-    /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroOptionsException">Every fault found.</exception>
-    internal void Validate()
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public CheckpointSaveOptions Validate()
     {
         OptionFaults faults = new(nameof(CheckpointSaveOptions));
         faults.Between(MaximumFileBytes, 1);
         faults.Throw();
+        return this;
     }
 }
 
@@ -38,12 +40,14 @@ public sealed record CheckpointLoadOptions
     /// <summary>Whether weights that are not finite are a fault. Default false: it reads every value once more.</summary>
     public bool RequireFinite { get; init; }
 
-    /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroOptionsException">Every fault found.</exception>
-    internal void Validate()
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public CheckpointLoadOptions Validate()
     {
         OptionFaults faults = new(nameof(CheckpointLoadOptions));
         faults.Require(Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16, Dtype, "Float64, Float32, BFloat16 or Float16, or null");
         faults.Throw();
+        return this;
     }
 }

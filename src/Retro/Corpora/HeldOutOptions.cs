@@ -18,9 +18,10 @@ public sealed record HeldOutOptions
     /// <summary>Words of a gram that the similarity counts; 13 by default (the paper's section 2.1).</summary>
     public int GramWords { get; init; } = 13;
 
-    /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroOptionsException">Every fault found.</exception>
-    internal void Validate()
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public HeldOutOptions Validate()
     {
         OptionFaults faults = new(nameof(HeldOutOptions));
         faults.Require(Count is not null || (Fraction > 0 && Fraction < 1), Fraction, "a number between 0 and 1");
@@ -28,5 +29,6 @@ public sealed record HeldOutOptions
         faults.Require(Similarity > 0 && Similarity <= 1, Similarity, "a number above 0 and not above 1");
         faults.Between(GramWords, 1);
         faults.Throw();
+        return this;
     }
 }

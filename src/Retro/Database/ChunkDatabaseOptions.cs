@@ -26,9 +26,10 @@ public sealed record ChunkDatabaseOptions
     /// <summary>Threads that encode text; 0 (the default) for one per processor. It does not change the result.</summary>
     public int Threads { get; init; }
 
-    /// <summary>Throws where an option makes no sense.</summary>
-    /// <exception cref="RetroOptionsException">Every fault found.</exception>
-    internal void Validate()
+    /// <summary>Checks every setting.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    public ChunkDatabaseOptions Validate()
     {
         OptionFaults faults = new(nameof(ChunkDatabaseOptions));
         faults.Between(ChunkLength, 1, 1 << 20);
@@ -36,5 +37,6 @@ public sealed record ChunkDatabaseOptions
         faults.Require(Threads >= 0, Threads, "at least 0; 0 stands for one per processor");
         faults.Require(!string.IsNullOrWhiteSpace(Cleaning), Cleaning, "the name of the cleaning, or \"none\"");
         faults.Throw();
+        return this;
     }
 }
