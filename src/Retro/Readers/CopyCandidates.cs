@@ -15,6 +15,8 @@ internal sealed class CopyCandidates
     /// <summary>Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs, and of those the best neighbors', are kept.</summary>
     public const int MostCandidates = 256;
 
+    private const int MostPlaces = 64, PlacesOfShorter = 16;
+
     private CopyCandidates(int places, int width)
     {
         (Places, Width) = (places, width);
@@ -47,7 +49,9 @@ internal sealed class CopyCandidates
     /// <param name="batch">Texts and what was retrieved; the neighbors of the stretch before a place's next token are looked into.</param>
     /// <param name="neighbors">K: neighbors that are read.</param>
     /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
-    public static CopyCandidates Find(ReadingBatch batch, int neighbors, ReadOnlySpan<long> places)
+    /// <param name="index">Where to look for the last tokens besides; null: in the neighbors alone.</param>
+    /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
+    public static CopyCandidates Find(ReadingBatch batch, int neighbors, ReadOnlySpan<long> places, TokenIndex? index = null, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
         List<Candidate>[] found = new List<Candidate>[places.Length];
         if (batch.Retrieved is { } retrieved)
@@ -63,6 +67,16 @@ internal sealed class CopyCandidates
 
                 FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next));
                 next = end;
+            }
+        }
+
+        if (index is not null)
+        {
+            for (int i = 0; i < places.Length; i++)
+            {
+                int row = (int)(places[i] / batch.Length);
+                ReadOnlySpan<long> text = batch.Tokens.AsSpan(row * batch.Length, (int)(places[i] % batch.Length) + 1);
+                AddFrom(index, text, excluded?[row], neighbors, found[i] ??= []);
             }
         }
 
@@ -127,6 +141,45 @@ internal sealed class CopyCandidates
             if (next < places.Length && places[next] == ((long)row * batch.Length) + place)
             {
                 found[next] = match.Candidates(tokens[..(place + 1)]);
+            }
+        }
+    }
+
+    /// <summary>What follows the last tokens anywhere in a database: some places of the longest run, and fewer of each shorter one.</summary>
+    private static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found)
+    {
+        Span<int> last = stackalloc int[Math.Min(TokenIndex.LongestRun, text.Length)];
+        for (int i = 0; i < last.Length; i++)
+        {
+            last[i] = (int)text[text.Length - last.Length + i];
+        }
+
+        (int longest, int first, int end) = index.Find(last);
+        HashSet<int> taken = [];
+        for (int length = longest; length > 0 && taken.Count < MostPlaces; length--)
+        {
+            (first, end) = length == longest ? (first, end) : index.Range(last[^length..]);
+            int wanted = Math.Min(end - first, length == longest ? MostPlaces : PlacesOfShorter);
+            for (int i = 0; i < wanted && taken.Count < MostPlaces; i++)
+            {
+                int position = index.Place(first + (int)((long)i * (end - first) / wanted)) + length;
+                long token = index.Token(position);
+                if (token < 0 || excluded?.Contains(index.DocumentOf(position)) == true || !taken.Add(position))
+                {
+                    continue;
+                }
+
+                int run = 0, equal = 0, compared = Math.Min(ComparedTokens, text.Length);
+                for (int back = 0; back < compared; back++)
+                {
+                    if (position - 1 - back >= 0 && index.Token(position - 1 - back) == text[^(back + 1)])
+                    {
+                        equal++;
+                        run += run == back ? 1 : 0;
+                    }
+                }
+
+                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank));
             }
         }
     }

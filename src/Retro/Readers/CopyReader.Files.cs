@@ -1,6 +1,7 @@
 using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Search;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -23,10 +24,11 @@ public sealed partial class CopyReader
     /// <summary>Loads a reader for the model that it was trained for.</summary>
     /// <param name="path">The file.</param>
     /// <param name="model">The model; it stays the caller's.</param>
+    /// <param name="index">The index of runs where the reader was trained with one; another database's will do.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
     /// <returns>The reader; dispose it.</returns>
     /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of a model of another width.</exception>
-    public static CopyReader Load(string path, RetroModel model, string? name = null)
+    public static CopyReader Load(string path, RetroModel model, TokenIndex? index = null, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         using Safetensors file = Safetensors.Open(path);
@@ -56,7 +58,15 @@ public sealed partial class CopyReader
             throw new CheckpointException($"{path} has settings that cannot be: {fault.Message}", fault);
         }
 
-        CopyReader reader = new(model, new CopyMixture(width, options.Neighbors, model.Device), options, length, name);
+        if ((Setting("anywhere") == 1) != index is not null)
+        {
+            throw new CheckpointException(
+                index is null
+                    ? $"{path} was trained to copy from anywhere in a database; give the index of its runs."
+                    : $"{path} was trained to copy from neighbors alone; load it without an index.");
+        }
+
+        CopyReader reader = new(model, new CopyMixture(width, Ranks(options, index), model.Device), options, length, index, name);
         try
         {
             using DisposeScope scope = NewDisposeScope();
@@ -91,6 +101,7 @@ public sealed partial class CopyReader
                 ("stride", Options.Stride),
                 ("query_length", Options.QueryLength),
                 ("retrieved_length", _retrievedLength),
+                ("anywhere", _index is null ? 0 : 1),
             }.Select(pair => (pair.Key, pair.Value.ToString(CultureInfo.InvariantCulture))),
         ];
 }

@@ -19,15 +19,15 @@ public sealed partial class CopyReader
         RandomNeighborSource random = new(source.Database!, Options.Seed);
 
         // Neighbors of the next step are looked for while this one computes.
-        Task<ReadingBatch> next = Prepare(0);
+        Task<(ReadingBatch Batch, IReadOnlySet<int>[] Excluded)> next = Prepare(0);
         try
         {
             for (int step = 0; step < Options.Steps; step++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                ReadingBatch batch = next.GetAwaiter().GetResult();
+                (ReadingBatch batch, IReadOnlySet<int>[] excluded) = next.GetAwaiter().GetResult();
                 next = step + 1 < Options.Steps ? Prepare(step + 1) : next;
-                double loss = Step(optimizer, schedule.Rate(step), batch);
+                double loss = Step(optimizer, schedule.Rate(step), batch, excluded);
                 if (!double.IsFinite(loss))
                 {
                     throw new TrainingException($"The loss of step {step + 1} of the copy reader is {loss}; lower the learning rate ({Options.LearningRate}).");
@@ -42,16 +42,16 @@ public sealed partial class CopyReader
             ((Task)next).ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
         }
 
-        Task<ReadingBatch> Prepare(int step) => Task.Run(() => Batch(database, source, random, same, step, cancellationToken), CancellationToken.None);
+        Task<(ReadingBatch, IReadOnlySet<int>[])> Prepare(int step) => Task.Run(() => Batch(database, source, random, same, step, cancellationToken), CancellationToken.None);
     }
 
     /// <summary>Moves the weights along the gradient of the mean loss of the batch's targets.</summary>
-    private double Step(RetroOptimizer optimizer, double rate, ReadingBatch batch)
+    private double Step(RetroOptimizer optimizer, double rate, ReadingBatch batch, IReadOnlySet<int>[] excluded)
     {
         using DisposeScope scope = NewDisposeScope();
         int targets = batch.Targets.Count(target => target != LogLikelihood.NoTarget);
         double sum = 0;
-        foreach ((_, Tensor likelihoods) in Read(batch))
+        foreach ((_, Tensor likelihoods) in Read(batch, excluded))
         {
             Tensor loss = likelihoods.sum().Times(-1.0 / targets);
             loss.backward();
@@ -67,7 +67,7 @@ public sealed partial class CopyReader
     }
 
     /// <summary>Windows of some documents, a document as often as it has chunks, with what was retrieved for their stretches.</summary>
-    private ReadingBatch Batch(ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
+    private (ReadingBatch Batch, IReadOnlySet<int>[] Excluded) Batch(ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
     {
         int most = Options.WindowLength / database.ChunkLength;
         (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[Options.BatchSize];
@@ -113,7 +113,9 @@ public sealed partial class CopyReader
             }
         }
 
-        return batch;
+        // The index may be of another database than the neighbors'; the text's own document is in neither's answers.
+        SameDocuments? elsewhere = _index is null || ReferenceEquals(_index.Database, source.Database) ? same : new(database, _index.Database);
+        return (batch, [.. windows.Select(window => new HashSet<int>(elsewhere.Of(database.DocumentOf(window.FirstChunk))))]);
 
         RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
             database, windows, Options.Stride, Options.QueryLength, from, Neighbors, _retrievedLength, document => [.. same.Of(document)], cancellationToken);

@@ -25,11 +25,13 @@ public sealed partial class CopyReader : IReader, IDisposable
     private readonly RetroModel _model;
     private readonly CopyMixture _mixture;
     private readonly int _retrievedLength;
+    private readonly TokenIndex? _index;
 
-    private CopyReader(RetroModel model, CopyMixture mixture, CopyReaderOptions options, int retrievedLength, string? name)
+    private CopyReader(RetroModel model, CopyMixture mixture, CopyReaderOptions options, int retrievedLength, TokenIndex? index, string? name)
     {
-        (_model, _mixture, Options, _retrievedLength) = (model, mixture, options, retrievedLength);
-        Name = name ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} tokens";
+        (_model, _mixture, Options, _retrievedLength, _index) = (model, mixture, options, retrievedLength, index);
+        Name = name
+            ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} tokens{(index is null ? "" : ", and from anywhere")}";
     }
 
     /// <summary>The settings it was made with.</summary>
@@ -58,6 +60,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <param name="database">Documents that are trained on, none of them held out; those that the model was trained on for few passes will do.</param>
     /// <param name="source">Finds neighbors for the last tokens of a text, in the same database or another.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="index">Where to look for the text's last tokens besides, at every token: anywhere in a database. Null: in the neighbors alone.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
     /// <param name="progress">Told of the steps done, with the loss, in nats a token, in its message.</param>
     /// <param name="cancellationToken">Ends the training between two steps.</param>
@@ -70,6 +73,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         ChunkDatabase database,
         INeighborSource source,
         CopyReaderOptions? options = null,
+        TokenIndex? index = null,
         string? name = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
@@ -83,7 +87,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         {
             using Tensor state = generator.get_state();
             manual_seed(options.Seed);
-            CopyReader reader = new(model, new CopyMixture(model.Config.Width, options.Neighbors, model.Device), options, options.RetrievedLength ?? 2 * retrieval.ChunkLength, name);
+            CopyReader reader = new(model, new CopyMixture(model.Config.Width, Ranks(options, index), model.Device), options, options.RetrievedLength ?? 2 * retrieval.ChunkLength, index, name);
             generator.set_state(state);
             try
             {
@@ -126,7 +130,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     public void Dispose() => _mixture.Dispose();
 
     /// <summary>The log-likelihoods of a batch's targets, the logits of few places at a time: of each lot the places, and [n] with the gradient of the mixture's weights.</summary>
-    private IEnumerable<(long[] Places, Tensor LogLikelihoods)> Read(ReadingBatch batch)
+    private IEnumerable<(long[] Places, Tensor LogLikelihoods)> Read(ReadingBatch batch, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
         long[] places = [.. Enumerable.Range(0, batch.Targets.Length).Where(place => batch.Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
         if (places.Length == 0)
@@ -139,7 +143,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             _model.eval();
         }
 
-        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places);
+        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded);
         Tensor states = States(batch, places); // [N, D]
         long slice = _model.HeadSlice(HeadBytes);
         for (int start = 0; start < places.Length; start += (int)slice)
@@ -149,6 +153,9 @@ public sealed partial class CopyReader : IReader, IDisposable
             yield return (some, OfPlaces(batch, states.narrow(0, start, count), candidates, start, some));
         }
     }
+
+    /// <summary>A rank for each neighbor, and one for what stands anywhere.</summary>
+    private static int Ranks(CopyReaderOptions options, TokenIndex? index) => options.Neighbors + (index is null ? 0 : 1);
 
     private Tensor States(ReadingBatch batch, long[] places)
     {

@@ -101,7 +101,7 @@ public sealed class PointerReader : IReader
     }
 
     /// <summary>log((1 − mass)·p + mass·share), of p = exp(<paramref name="likelihood"/>), which may be too small for a double.</summary>
-    private static double Mix(double likelihood, double mass, double share)
+    internal static double Mix(double likelihood, double mass, double share)
     {
         double rest = likelihood + Math.Log(1 - mass), copied = Math.Log(mass * share);
         return copied == double.NegativeInfinity ? rest : Math.Max(rest, copied) + Math.Log(1 + Math.Exp(-Math.Abs(rest - copied)));
