@@ -55,13 +55,13 @@ public sealed class ChunkDatabaseTests : IDisposable
     }
 
     [Theory]
-    [InlineData("pretrained/llama")]
-    [InlineData("pretrained/mistral")]
-    [InlineData("pretrained/qwen2")]
-    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback")]
+    [InlineData("pretrained/llama-rope-linear")]
+    [InlineData("pretrained/mistral-sliding-window")]
+    [InlineData("pretrained/qwen2-v4")]
+    [InlineData("sentencepiece/bpe-byte-fallback")]
     public void Documents_begin_as_the_tokenizer_s_template_says_and_end_with_the_end_of_text(string folder)
     {
-        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder));
         PretrainedTokenizer original = (PretrainedTokenizer)tokenizer.Tokenizer;
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder("begin"), TestDatabases.Documents(5), tokenizer, new ChunkDatabaseOptions { ChunkLength = 8 });
         DocumentEntry entry = database.Documents[0];
