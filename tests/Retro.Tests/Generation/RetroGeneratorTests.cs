@@ -75,6 +75,51 @@ public sealed class RetroGeneratorTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(0.0)]
+    [InlineData(1.0)]
+    public async Task P20_prompts_of_unequal_lengths_side_by_side_give_what_each_gives_alone(double temperature)
+    {
+        GenerationOptions options = new() { Temperature = temperature, TopP = 1, MaximumNewTokens = 2 * ChunkLength + 1, Seed = 5 };
+        int[] text = s_tokenizer.Encode(s_texts[0]);
+        string[] prompts = [.. new[] { 0, 1, ChunkLength - 1, ChunkLength + 2, 2 * ChunkLength + 5 }.Select(length => s_tokenizer.Decode(text.AsSpan(0, length)))];
+        List<GeneratedPiece[]> alone = [];
+        foreach (string prompt in prompts)
+        {
+            alone.Add([.. await Collect(_generator, prompt, options)]);
+        }
+
+        // A piece of each in turn, so that all caches are alive and at different places in a chunk.
+        IAsyncEnumerator<GeneratedPiece>[] running = [.. prompts.Select(prompt => _generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken).GetAsyncEnumerator())];
+        List<GeneratedPiece>[] came = [.. prompts.Select(_ => new List<GeneratedPiece>())];
+        bool[] ended = new bool[prompts.Length];
+        while (ended.Contains(false))
+        {
+            for (int i = 0; i < prompts.Length; i++)
+            {
+                if (!ended[i] && await running[i].MoveNextAsync())
+                {
+                    came[i].Add(running[i].Current);
+                }
+                else
+                {
+                    ended[i] = true;
+                }
+            }
+        }
+
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            await running[i].DisposeAsync();
+            Assert.Equal(alone[i].Select(piece => (piece.Token, piece.Text, piece.End)), came[i].Select(piece => (piece.Token, piece.Text, piece.End)));
+            Assert.Equal(
+                alone[i].SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk),
+                came[i].SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk));
+        }
+
+        Assert.Equal(prompts.Length, alone.Select(Text).Distinct().Count());
+    }
+
     [Fact]
     public async Task Neighbors_change_what_is_generated()
     {

@@ -22,7 +22,7 @@ public partial class Bm25ReferenceTests(ITestOutputHelper output)
             }
 
             using Bm25Index built = Bm25Index.Build(documents.Length, document => documents[document]);
-            using ScratchFolder folder = new();
+            using TemporaryFolder folder = new();
             built.Save(folder["bm25.bin"]);
             using Bm25Index opened = Bm25Index.Open(folder["bm25.bin"]);
             int queries = 0;
