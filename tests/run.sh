@@ -27,6 +27,7 @@ esac
 
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
+export RETRO_NOT_COMPARED=$results/not-compared.txt
 dotnet test Retro.sln -c Release --no-build --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" --filter "$filter" ${arguments[@]+"${arguments[@]}"}
 status=$?
 
@@ -45,6 +46,7 @@ if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
   echo "The test run ended abnormally (exit code $status)." >&2
   failed=1
 fi
+[ ! -e "$RETRO_NOT_COMPARED" ] || sort -u "$RETRO_NOT_COMPARED"
 [ "$skipped" -eq 0 ] || echo "$skipped skipped (their reasons stand above)"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && exit "$status"

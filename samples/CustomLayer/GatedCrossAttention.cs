@@ -9,7 +9,6 @@ public sealed class GatedCrossAttention : ChunkedCrossAttention
 {
     private readonly Parameter _gate;
 
-    /// <summary>Makes a layer with a closed gate.</summary>
     public GatedCrossAttention(RetroConfig config, ScalarType dtype = ScalarType.Float32, Device? device = null)
         : base(config, dtype, device) => register_parameter("gate", _gate = new(zeros(config.Width, dtype, device)));
 

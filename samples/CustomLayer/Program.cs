@@ -13,6 +13,7 @@ using Retro.Training;
 // Builds a database of <corpus>, and trains, saves, loads, measures and generates with a model whose cross-attention is one's own.
 try
 {
+    TorchLibrary.Require();
     Document[] texts = [.. Corpus.Open(args.FirstOrDefault() ?? "docs").Documents()], held = texts[..(texts.Length / 8)], known = texts[held.Length..];
     RetroTokenizer tokenizer = BpeTrainer.Train(known.Select(text => text.Text), 512, "custom-layer/tokenizer");
     ChunkDatabaseOptions chunks = new() { ChunkLength = RetroConfig.Tiny.Retrieval!.ChunkLength, StartOver = true };

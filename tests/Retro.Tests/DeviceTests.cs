@@ -205,7 +205,7 @@ public sealed class DeviceTests : IDisposable
     public void A_RETROfit_equals_its_decoder_at_first_and_OFF_for_ever(string device)
     {
         Device on = Require(device);
-        string folder = Fixtures.SharedPath("pretrained/gpt2-no-prefix");
+        string folder = Fixtures.Pretrained("gpt2-no-prefix");
         using DisposeScope scope = NewDisposeScope();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(folder, device: on);
         RetrievalConfig retrieval = new()

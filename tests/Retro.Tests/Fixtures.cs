@@ -26,19 +26,30 @@ internal static class Fixtures
         return new[] { Own, Path.Combine(Shared, sharedName) }.Concat(named).Where(Directory.Exists);
     }
 
-    /// <summary>Every file of the fixture folders that matches; the test is skipped with a reason where there is none.</summary>
+    /// <summary>A folder of a tiny pretrained model that belongs to the project.</summary>
+    public static string Pretrained(string name) => Path.Combine(Own, "pretrained", name);
+
+    /// <summary>A folder of a SentencePiece model that belongs to the project.</summary>
+    public static string SentencePiece(string name) => Path.Combine(Own, "sentencepiece", name);
+
+    /// <summary>Every file of the fixture folders that matches; the project has one of each kind itself, so that there never is none.</summary>
     public static IReadOnlyList<string> Files(string pattern)
     {
         List<string> files = Folders().SelectMany(folder => Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal)).ToList();
-        Assert.SkipWhen(files.Count == 0, $"No fixture folder holds a file {pattern}.");
+        Assert.True(files.Count > 0, $"No fixture folder holds a file {pattern}.");
         return files;
     }
 
-    /// <summary>A path below the shared folder; the test is skipped with a reason where it is absent.</summary>
+    /// <summary>A path below the shared folder; where it is absent the test is skipped, and the run's summary says so.</summary>
     public static string SharedPath(string relative)
     {
         string path = Path.Combine(Shared, relative);
-        Assert.SkipUnless(Path.Exists(path), $"The shared input {relative} is not on this machine.");
+        if (!Path.Exists(path))
+        {
+            NotCompared.Add($"shared/{relative}");
+            Assert.Skip($"The shared input {relative} is not on this machine.");
+        }
+
         return path;
     }
 

@@ -18,12 +18,12 @@ public class ReadmeTests
     public async Task The_ten_lines_run_and_stand_in_the_readme()
     {
         string before = Environment.CurrentDirectory;
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("readme");
+        using TemporaryFolder folder = new();
         TextWriter console = Console.Out;
         StringWriter printed = new();
         try
         {
-            Environment.CurrentDirectory = folder.FullName;
+            Environment.CurrentDirectory = folder.Path;
             WriteDocuments();
             Console.SetOut(printed);
             await TenLines();
@@ -32,7 +32,6 @@ public class ReadmeTests
         {
             Console.SetOut(console);
             Environment.CurrentDirectory = before;
-            folder.Delete(recursive: true);
         }
 
         Assert.Matches(@"^bits per byte of 1 held-out documents: \d\.\d\d without neighbors, \d\.\d\d with\n", printed.ToString());

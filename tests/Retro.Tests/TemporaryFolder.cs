@@ -5,6 +5,9 @@ internal sealed class TemporaryFolder : IDisposable
 {
     public string Path { get; } = Directory.CreateTempSubdirectory("retro-tests-").FullName;
 
+    /// <summary>The path of a file or folder in it, which need not be there.</summary>
+    public string this[string name] => System.IO.Path.Combine(Path, name);
+
     /// <summary>Writes a file below the folder.</summary>
     /// <returns>Its path.</returns>
     public string File(string relative, string content) => File(relative, System.Text.Encoding.UTF8.GetBytes(content));

@@ -52,11 +52,11 @@ public sealed record GenerationOptions
     public GenerationOptions Validate()
     {
         List<string> faults = [];
-        void Check(bool fine, string fault)
+        void Check(bool fine, FormattableString fault)
         {
             if (!fine)
             {
-                faults.Add(fault);
+                faults.Add(FormattableString.Invariant(fault));
             }
         }
 
@@ -66,8 +66,8 @@ public sealed record GenerationOptions
         Check(TopP is > 0 and <= 1, $"TopP {TopP} has to lie in (0, 1].");
         Check(RepetitionPenalty > 0 && double.IsFinite(RepetitionPenalty), $"RepetitionPenalty {RepetitionPenalty} has to be positive.");
         Check(Neighbors is null or > 0, $"Neighbors {Neighbors} has to be positive; set Retrieval to false to read none.");
-        Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), "Stop must not hold an empty string: every text would end at once.");
-        Check(ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null), "ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
+        Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), $"Stop must not hold an empty string: every text would end at once.");
+        Check(ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null), $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
         return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 }

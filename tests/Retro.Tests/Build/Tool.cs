@@ -2,24 +2,15 @@ using System.Diagnostics;
 
 namespace Retro.Tests.Build;
 
-/// <summary>Runs a program and gives back what it printed; one that does not end in time is ended, and the test fails.</summary>
+/// <summary>Runs a program that may itself build, apart from the settings that the test host was started with.</summary>
 internal static class Tool
 {
-    /// <summary>Far more than anything run here takes, so that only what hangs meets it.</summary>
-    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(5);
-
     public static (int ExitCode, string Output) Run(string program, string folder, params string[] arguments)
         => Run(program, folder, new Dictionary<string, string?>(), arguments);
 
     public static (int ExitCode, string Output) Run(string program, string folder, IReadOnlyDictionary<string, string?> environment, params string[] arguments)
     {
-        ProcessStartInfo start = new(program, arguments)
-        {
-            WorkingDirectory = folder,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            RedirectStandardInput = true,
-        };
+        ProcessStartInfo start = new(program, arguments) { WorkingDirectory = folder };
         // The test host's own MSBuild settings would change what an inner build evaluates to.
         foreach (string inherited in start.Environment.Keys.Where(k => k.StartsWith("MSBUILD", StringComparison.OrdinalIgnoreCase)).ToList())
         {
@@ -35,15 +26,7 @@ internal static class Tool
             start.Environment[name] = value;
         }
 
-        using Process process = Process.Start(start)!;
-        process.StandardInput.Close();
-        Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
-        if (!Task.WaitAll([output, errors], s_limit) || !process.WaitForExit(s_limit))
-        {
-            process.Kill(entireProcessTree: true);
-            Assert.Fail($"{program} {string.Join(' ', arguments)} did not end within {s_limit.TotalMinutes} minutes.");
-        }
-
-        return (process.ExitCode, output.Result + errors.Result);
+        ChildProcess.Outcome outcome = ChildProcess.Run(start);
+        return (outcome.ExitCode, outcome.Output + outcome.Errors);
     }
 }

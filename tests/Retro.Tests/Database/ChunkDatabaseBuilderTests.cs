@@ -31,7 +31,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     }
 
     [Fact]
-    public void Killed_at_any_moment_a_rerun_ends_with_the_same_bytes()
+    public void P27_killed_at_any_moment_a_rerun_ends_with_the_same_bytes()
     {
         // What a kill leaves is what is on the disk at that moment: a copy of the folder is taken at every report and as every document is read.
         int snapshots = 0;
@@ -149,7 +149,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public void Other_settings_are_refused_with_both_values_unless_started_over(bool finished)
+    public void P27_other_settings_are_refused_with_both_values_unless_started_over(bool finished)
     {
         if (finished)
         {
@@ -186,7 +186,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public void Another_corpus_is_refused_unless_started_over(bool finished)
+    public void P27_another_corpus_is_refused_unless_started_over(bool finished)
     {
         if (finished)
         {

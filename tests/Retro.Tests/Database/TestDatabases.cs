@@ -10,11 +10,11 @@ internal sealed class TestDatabases : IDisposable
 {
     public const int EndOfText = 256;
 
-    private readonly string _root = Directory.CreateTempSubdirectory("retro-database-").FullName;
+    private readonly TemporaryFolder _root = new();
 
     public static TokenizerFacts Bytes { get; } = new("bytes", new string('a', 64), 257, EndOfText, text => Array.ConvertAll(Encoding.UTF8.GetBytes(text), b => (int)b));
 
-    public string Folder(string name = "db") => Path.Combine(_root, name);
+    public string Folder(string name = "db") => _root[name];
 
     public ChunkDatabase Build(IEnumerable<Document> documents, int chunkLength = 8, string name = "db")
         => ChunkDatabaseBuilder.Build(Folder(name), documents, Bytes, new ChunkDatabaseOptions { ChunkLength = chunkLength });
@@ -38,10 +38,9 @@ internal sealed class TestDatabases : IDisposable
     /// <summary>Copies a folder whose files are held open and locked, as a kill at this moment would leave it.</summary>
     public static void Copy(string from, string to)
     {
-        using System.Diagnostics.Process copy = System.Diagnostics.Process.Start("cp", ["-r", from, to]);
-        copy.WaitForExit();
-        Assert.Equal(0, copy.ExitCode);
+        ChildProcess.Outcome copy = ChildProcess.Run(new("cp", ["-r", from, to]));
+        Assert.True(copy.ExitCode == 0, copy.Errors);
     }
 
-    public void Dispose() => Directory.Delete(_root, recursive: true);
+    public void Dispose() => _root.Dispose();
 }

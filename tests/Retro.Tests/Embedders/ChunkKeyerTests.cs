@@ -8,9 +8,8 @@ public class ChunkKeyerTests
 {
     private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
 
-    /// <summary>Spec, section 2.3, property 26.</summary>
     [Fact]
-    public async Task The_same_tokens_have_the_same_key_but_for_rounding_when_building_precomputing_and_generating()
+    public async Task P26_the_same_tokens_have_the_same_key_but_for_rounding_when_building_precomputing_and_generating()
     {
         using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny), s_tokenizer);
         ChunkKeyer keyer = new(s_tokenizer, embedder);

@@ -38,15 +38,8 @@ internal static class EmbeddingInputs
     /// <summary>Trains a byte-level BPE.</summary>
     public static RetroTokenizer TrainTokenizer(IEnumerable<string> texts, int vocabularySize)
     {
-        string folder = Directory.CreateTempSubdirectory("retro-tests").FullName;
-        try
-        {
-            BpeTrainer.Train(texts, vocabularySize, folder);
-            return RetroTokenizer.Load(folder);
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        using TemporaryFolder folder = new();
+        BpeTrainer.Train(texts, vocabularySize, folder.Path);
+        return RetroTokenizer.Load(folder.Path);
     }
 }

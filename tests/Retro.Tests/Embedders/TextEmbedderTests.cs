@@ -9,14 +9,16 @@ namespace Retro.Tests.Embedders;
 
 public sealed class TextEmbedderTests : IDisposable
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("retro-tests").FullName;
+    private readonly TemporaryFolder _temporary = new();
     private readonly TextEmbedder _embedder = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 3), EmbeddingInputs.Tokenizer);
 
     public void Dispose()
     {
         _embedder.Dispose();
-        Directory.Delete(_folder, recursive: true);
+        _temporary.Dispose();
     }
+
+    private string Folder => _temporary.Path;
 
     [Fact]
     public void A_vector_is_the_same_but_for_rounding_alone_and_in_any_batch()
@@ -84,14 +86,14 @@ public sealed class TextEmbedderTests : IDisposable
     [Fact]
     public void A_saved_embedder_gives_the_same_bits_and_is_the_same()
     {
-        _embedder.Save(_folder);
+        _embedder.Save(Folder);
 
-        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+        using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
         Assert.Equal(_embedder.Identity, loaded.Identity);
         Assert.Equal(_embedder.Encoder.Config, loaded.Encoder.Config);
         Assert.Equal(Vectors(EmbeddingInputs.Texts), Vectors(loaded, EmbeddingInputs.Texts));
-        Assert.DoesNotContain(Directory.EnumerateFiles(_folder, "*", SearchOption.AllDirectories), file => file.EndsWith(".tmp", StringComparison.Ordinal));
+        Assert.DoesNotContain(Directory.EnumerateFiles(Folder, "*", SearchOption.AllDirectories), file => file.EndsWith(".tmp", StringComparison.Ordinal));
     }
 
     [Theory]
@@ -101,9 +103,9 @@ public sealed class TextEmbedderTests : IDisposable
     public void Pooling_normalization_and_case_survive_saving(TextPooling pooling, bool normalize, bool lowerCase)
     {
         using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Pooling = pooling, Normalize = normalize, MaximumLength = 30 }), EmbeddingInputs.Tokenizer, lowerCase);
-        embedder.Save(_folder);
+        embedder.Save(Folder);
 
-        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+        using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
         Assert.Equal((embedder.Encoder.Config, lowerCase, embedder.Identity), (loaded.Encoder.Config, loaded.LowerCase, loaded.Identity));
         Assert.Equal(lowerCase, Vectors(loaded, "TEA")[0].SequenceEqual(Vectors(loaded, "tea")[0]));
@@ -131,15 +133,15 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Fact]
-    public void Parts_of_different_embedders_in_one_folder_are_found_out()
+    public void Parts_of_different_embedders_in_oneFolder_are_found_out()
     {
         using TextEmbedder other = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 8), EmbeddingInputs.Tokenizer);
-        _embedder.Save(_folder);
-        byte[] config = File.ReadAllBytes(Path.Combine(_folder, "config.json"));
-        other.Save(_folder);
-        File.WriteAllBytes(Path.Combine(_folder, "config.json"), config); // as a kill before the last file leaves it
+        _embedder.Save(Folder);
+        byte[] config = File.ReadAllBytes(Path.Combine(Folder, "config.json"));
+        other.Save(Folder);
+        File.WriteAllBytes(Path.Combine(Folder, "config.json"), config); // as a kill before the last file leaves it
 
-        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder));
 
         Assert.Contains("holds parts of different embedders", exception.Message, StringComparison.Ordinal);
         Assert.Contains(_embedder.Identity, exception.Message, StringComparison.Ordinal);
@@ -167,16 +169,16 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]
     public void A_configuration_that_does_not_fit_is_refused_by_name(string key, string value, string expected)
     {
-        _embedder.Save(_folder);
-        string path = Path.Combine(_folder, "config.json");
+        _embedder.Save(Folder);
+        string path = Path.Combine(Folder, "config.json");
         JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
         config[key] = JsonNode.Parse(value);
         File.WriteAllText(path, config.ToJsonString());
 
-        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder));
 
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
-        Assert.Contains(_folder, exception.Message, StringComparison.Ordinal);
+        Assert.Contains(Folder, exception.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -193,17 +195,17 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("model.safetensors", null, "holds no weights: expected model.safetensors")]
     public void A_damaged_or_unsupported_file_is_refused_with_the_reason(string name, string? content, string expected)
     {
-        _embedder.Save(_folder);
+        _embedder.Save(Folder);
         if (content is null)
         {
-            File.Delete(Path.Combine(_folder, name));
+            File.Delete(Path.Combine(Folder, name));
         }
         else
         {
-            File.WriteAllText(Path.Combine(_folder, name), content);
+            File.WriteAllText(Path.Combine(Folder, name), content);
         }
 
-        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder));
 
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
     }
@@ -211,8 +213,8 @@ public sealed class TextEmbedderTests : IDisposable
     [Fact]
     public void Keys_without_effect_on_a_vector_are_accepted()
     {
-        _embedder.Save(_folder);
-        string path = Path.Combine(_folder, "config.json");
+        _embedder.Save(Folder);
+        string path = Path.Combine(Folder, "config.json");
         JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
         config["hidden_dropout_prob"] = 0.1;
         config["classifier_dropout"] = 0.2;
@@ -224,7 +226,7 @@ public sealed class TextEmbedderTests : IDisposable
         config["some_new_list"] = new JsonArray();
         File.WriteAllText(path, config.ToJsonString());
 
-        using TextEmbedder loaded = TextEmbedder.Load(_folder);
+        using TextEmbedder loaded = TextEmbedder.Load(Folder);
 
         Assert.Equal(_embedder.Identity, loaded.Identity);
     }
@@ -235,21 +237,21 @@ public sealed class TextEmbedderTests : IDisposable
         using CancellationTokenSource source = new();
         List<StageProgress> reports = [];
         using TextEmbedder other = new(new TextEncoder(EmbeddingInputs.Tiny, seed: 4), EmbeddingInputs.Tokenizer);
-        _embedder.Save(_folder, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
+        _embedder.Save(Folder, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
         long tensors = _embedder.Encoder.named_parameters().LongCount();
         Assert.Equal([.. LongRange(tensors + 1).Select(done => new StageProgress("save weights", done, tensors))], reports);
         Dictionary<string, byte[]> before = Content();
 
-        Assert.Throws<OperationCanceledException>(() => other.Save(_folder, CancelAt(source, 2), source.Token));
+        Assert.Throws<OperationCanceledException>(() => other.Save(Folder, CancelAt(source, 2), source.Token));
 
         Assert.Equal(before, Content());
         reports.Clear();
-        TextEmbedder.Load(_folder, progress: new Reports<StageProgress>(reports.Add), cancellationToken: TestContext.Current.CancellationToken).Dispose();
+        TextEmbedder.Load(Folder, progress: new Reports<StageProgress>(reports.Add), cancellationToken: TestContext.Current.CancellationToken).Dispose();
         Assert.Equal(["load tokenizer", "load weights"], reports.Select(report => report.Stage).Distinct());
         using CancellationTokenSource again = new();
-        Assert.Throws<OperationCanceledException>(() => TextEmbedder.Load(_folder, progress: CancelAt(again, 2), cancellationToken: again.Token));
+        Assert.Throws<OperationCanceledException>(() => TextEmbedder.Load(Folder, progress: CancelAt(again, 2), cancellationToken: again.Token));
 
-        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(_folder, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(Folder, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
         static IEnumerable<long> LongRange(long count) => Enumerable.Range(0, (int)count).Select(i => (long)i);
         static Reports<StageProgress> CancelAt(CancellationTokenSource source, long done) => new(report =>
         {
@@ -263,10 +265,10 @@ public sealed class TextEmbedderTests : IDisposable
     [Fact]
     public void A_pickle_is_never_opened()
     {
-        _embedder.Save(_folder);
-        File.Move(Path.Combine(_folder, "model.safetensors"), Path.Combine(_folder, "pytorch_model.bin"));
+        _embedder.Save(Folder);
+        File.Move(Path.Combine(Folder, "model.safetensors"), Path.Combine(Folder, "pytorch_model.bin"));
 
-        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(_folder));
+        CheckpointException exception = Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Folder));
 
         Assert.Contains("pytorch_model.bin is a Python pickle", exception.Message, StringComparison.Ordinal);
         Assert.Contains("safe_serialization=True", exception.Message, StringComparison.Ordinal);
@@ -287,19 +289,19 @@ public sealed class TextEmbedderTests : IDisposable
     {
         Assert.Throws<OperationCanceledException>(() => _embedder.Embed(["a"], new float[32], new CancellationToken(true)));
         Assert.Throws<ArgumentException>(() => _embedder.Embed(["a"], new float[31]));
-        Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Path.Combine(_folder, "nowhere")));
+        Assert.Throws<CheckpointException>(() => TextEmbedder.Load(Path.Combine(Folder, "nowhere")));
     }
 
     [Fact]
     public void Embedding_leaves_no_tensor_behind()
     {
         Vectors(EmbeddingInputs.Texts);
-        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+        long before = LiveTensors.Settled();
 
         Vectors(EmbeddingInputs.Texts);
         _ = _embedder.Identity;
 
-        Assert.Equal(before, DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+        Assert.Equal(before, Tensor.TotalCount);
     }
 
     private float[][] Vectors(params string[] texts) => Vectors(_embedder, texts);

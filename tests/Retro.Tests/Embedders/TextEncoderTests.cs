@@ -192,15 +192,15 @@ public class TextEncoderTests
         using TextEncoder encoder = new(s_tiny);
         using Tensor tokens = torch.ones([2, 4], ScalarType.Int64);
         using Tensor mask = torch.ones([2, 4], ScalarType.Bool);
-        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+        long before = LiveTensors.Settled();
 
         using (Tensor states = encoder.forward(tokens, mask))
         {
-            Assert.Equal(before + 1, DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+            Assert.Equal(before + 1, Tensor.TotalCount);
             encoder.Pool(states, mask).Dispose();
         }
 
-        Assert.Equal(before, DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+        Assert.Equal(before, Tensor.TotalCount);
     }
 
     /// <summary>In float64 and with weights that all count: fresh ones leave the branches next to nothing.</summary>

@@ -21,7 +21,7 @@ public sealed class LeakageCurveTests : IDisposable
     }
 
     [Fact]
-    public void The_longest_common_run_is_that_of_a_search_through_all_runs()
+    public void P29_the_longest_common_run_is_that_of_a_search_through_all_runs()
     {
         Random random = new(4);
         CommonRun common = new();
@@ -54,7 +54,7 @@ public sealed class LeakageCurveTests : IDisposable
     }
 
     [Fact]
-    public void A_bound_takes_the_chunks_below_it_and_one_takes_all()
+    public void P29_a_bound_takes_the_chunks_below_it_and_one_takes_all()
     {
         string shared = "abcdefghijklmnopqrstuvwxyz";
         using ChunkDatabase retrieval = _databases.Build([TestDatabases.Document("r", shared)], M, "retrieval");

@@ -75,6 +75,51 @@ public sealed class RetroGeneratorTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(0.0)]
+    [InlineData(1.0)]
+    public async Task P20_prompts_of_unequal_lengths_side_by_side_give_what_each_gives_alone(double temperature)
+    {
+        GenerationOptions options = new() { Temperature = temperature, TopP = 1, MaximumNewTokens = 2 * ChunkLength + 1, Seed = 5 };
+        int[] text = s_tokenizer.Encode(s_texts[0]);
+        string[] prompts = [.. new[] { 0, 1, ChunkLength - 1, ChunkLength + 2, 2 * ChunkLength + 5 }.Select(length => s_tokenizer.Decode(text.AsSpan(0, length)))];
+        List<GeneratedPiece[]> alone = [];
+        foreach (string prompt in prompts)
+        {
+            alone.Add([.. await Collect(_generator, prompt, options)]);
+        }
+
+        // A piece of each in turn, so that all caches are alive and at different places in a chunk.
+        IAsyncEnumerator<GeneratedPiece>[] running = [.. prompts.Select(prompt => _generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken).GetAsyncEnumerator())];
+        List<GeneratedPiece>[] came = [.. prompts.Select(_ => new List<GeneratedPiece>())];
+        bool[] ended = new bool[prompts.Length];
+        while (ended.Contains(false))
+        {
+            for (int i = 0; i < prompts.Length; i++)
+            {
+                if (!ended[i] && await running[i].MoveNextAsync())
+                {
+                    came[i].Add(running[i].Current);
+                }
+                else
+                {
+                    ended[i] = true;
+                }
+            }
+        }
+
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            await running[i].DisposeAsync();
+            Assert.Equal(alone[i].Select(piece => (piece.Token, piece.Text, piece.End)), came[i].Select(piece => (piece.Token, piece.Text, piece.End)));
+            Assert.Equal(
+                alone[i].SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk),
+                came[i].SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk));
+        }
+
+        Assert.Equal(prompts.Length, alone.Select(Text).Distinct().Count());
+    }
+
     [Fact]
     public async Task Neighbors_change_what_is_generated()
     {
@@ -371,8 +416,14 @@ public sealed class RetroGeneratorTests : IDisposable
     [InlineData("Once", " upon a time.")]
     public async Task What_is_generated_from_nothing_begins_without_a_space_and_what_goes_on_keeps_it(string prompt, string expected)
     {
-        string folder = Fixtures.SharedPath("cases/27-llama2c-leading-space");
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(folder, "model.bin"));
+        string folder = Path.Combine(Fixtures.Own, "cases", "27-llama2c-leading-space"), model = Path.Combine(_folder.Path, "model.bin");
+        using (FileStream packed = File.OpenRead(Path.Combine(folder, "model.bin.gz")), unpacked = File.Create(model))
+        using (System.IO.Compression.GZipStream content = new(packed, System.IO.Compression.CompressionMode.Decompress))
+        {
+            content.CopyTo(unpacked);
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(model);
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok.bin"));
         List<GeneratedPiece> pieces = await Collect(new RetroGenerator(decoder.Model, tokenizer), prompt, new GenerationOptions { Temperature = 0, MaximumNewTokens = 20 });
         Assert.Equal(expected, Text(pieces));

@@ -35,15 +35,15 @@ public class TokenTextStreamTests
         => Assert.Equal(["a", "", "", "", "\uFFFD"], Pieces(EmbeddingInputs.Tokenizer.Encode("a👩")[..4]));
 
     [Theory]
-    [InlineData("pretrained/llama")]
-    [InlineData("pretrained/mistral")]
+    [InlineData("pretrained/llama-rope-linear")]
+    [InlineData("pretrained/mistral-sliding-window")]
     [InlineData("pretrained/bert")]
-    [InlineData("pretrained/gpt2")]
-    [InlineData("tokenizers/sentencepiece/bpe-byte-fallback")]
-    [InlineData("tokenizers/sentencepiece/unigram-nfkc")]
+    [InlineData("pretrained/gpt2-no-prefix")]
+    [InlineData("sentencepiece/bpe-byte-fallback")]
+    [InlineData("sentencepiece/unigram-nfkc")]
     public void What_is_streamed_from_the_beginning_is_the_decoded_text_and_what_goes_on_keeps_its_space(string folder)
     {
-        RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath(folder));
+        RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder));
         Random random = new(6);
         for (int i = 0; i < 500; i++)
         {

@@ -1,5 +1,6 @@
 using Retro.Modeling;
 using Retro.Search;
+using Retro.Tests.Search;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -54,32 +55,30 @@ public class CausalityTests
     }
 
     [Theory]
-    [InlineData("rotary")]
-    [InlineData("transformer-xl")]
-    [InlineData("shifted keys")]
-    [InlineData("r below m")]
-    [InlineData("m 1")]
-    public void P03_a_token_acts_from_its_own_position_on_when_neighbors_are_retrieved_anew(string name)
+    [MemberData(nameof(Searches))]
+    public void P03_a_token_acts_from_its_own_position_on_when_neighbors_are_retrieved_anew(string name, string kind)
     {
         RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        int[][] database = [.. Enumerable.Range(0, 60).Select(_ => ModelCase.Tokens(config, 1, config.Retrieval!.RetrievedLength).data<long>().Select(id => (int)id).ToArray())];
-        using Bm25Index index = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, Math.Min(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength)));
+        int[][] database = [.. Enumerable.Range(0, 60).Select(_ => Row(ModelCase.Tokens(config, 1, config.Retrieval!.RetrievedLength)))];
+        using Searching search = new(kind, config, database);
         long length = 4 * config.Retrieval!.ChunkLength;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
-        Tensor retrieved = Retrieve(index, database, tokens, config);
-        Tensor before = model.call(tokens, retrieved, null);
+        (Tensor retrieved, Tensor valid) = search.Retrieve(tokens);
+        Tensor before = model.call(tokens, retrieved, valid);
         bool changedNeighbors = false;
 
         for (long i = 0; i < length; i++)
         {
-            Tensor other = ModelCase.Changed(tokens, config, 0, i), anew = Retrieve(index, database, other, config);
+            Tensor other = ModelCase.Changed(tokens, config, 0, i);
+            (Tensor anew, Tensor anewValid) = search.Retrieve(other);
             changedNeighbors |= !ModelCase.BitEqual(anew, retrieved);
-            Tensor after = model.call(other, anew, null);
-            Assert.True(ModelCase.BitEqual(before.narrow(1, 0, i), after.narrow(1, 0, i)), $"token {i} acts before itself");
-            Assert.False(ModelCase.BitEqual(before.select(1, i), after.select(1, i)), $"token {i} does not act at itself");
+            Tensor after = model.call(other, anew, anewValid);
+            // Where a neighbor is missing less work is done, in other batches: the same but for rounding in float64.
+            Assert.True(i == 0 || ModelCase.Distance(before.narrow(1, 0, i), after.narrow(1, 0, i)) < 1e-12, $"token {i} acts before itself");
+            Assert.True(ModelCase.Distance(before.select(1, i), after.select(1, i)) > 1e-9, $"token {i} does not act at itself");
         }
 
         Assert.True(changedNeighbors, "No change of a token changed the neighbors: the test shows nothing.");
@@ -108,6 +107,33 @@ public class CausalityTests
             for (long i = 0; i < length; i++)
             {
                 Assert.Equal(i <= p, rows[i].ToDouble() > 0);
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void P04_an_output_passes_gradients_to_the_encodings_it_may_read_and_to_no_later_one(string name)
+    {
+        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { Encoder = retrieval.Encoder with { ShareEmbedding = false } });
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        long chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + 1, chunks = 3;
+        Tensor tokens = ModelCase.Tokens(config, 1, length);
+        // The neighbors of chunk u hold the token u alone: what reaches its row of the encoder's embedding came through the encoding of chunk u, and through nothing else.
+        Tensor neighbors = arange(chunks, ScalarType.Int64).view(1, chunks, 1, 1).expand(1, chunks, 2, config.Retrieval!.RetrievedLength).contiguous();
+        TorchSharp.Modules.Parameter embedding = model.get_parameter("encoder.embedding.weight")!;
+
+        for (long p = 0; p < length; p++)
+        {
+            model.zero_grad();
+            model.call(tokens, neighbors, null).select(1, p).square().sum().backward();
+            for (long u = 0; u < chunks; u++)
+            {
+                double reached = embedding.grad is null ? 0 : embedding.grad[u].abs().max().ToDouble();
+                bool direct = p >= ((u + 1) * chunk) - 1 && p <= ((u + 2) * chunk) - 2;
+                Assert.True(p >= ((u + 1) * chunk) - 1 || reached == 0, $"output {p} reads the encoding of chunk {u}, which is not complete");
+                Assert.True(!direct || reached > 0, $"output {p} does not read the encoding of chunk {u}, in whose direct span it stands");
             }
         }
     }
@@ -168,18 +194,77 @@ public class CausalityTests
         }
     }
 
-    private static Tensor Retrieve(Bm25Index index, int[][] database, Tensor tokens, RetroConfig config)
+    public static IEnumerable<TheoryDataRow<string, string>> Searches()
+        => from name in (string[])["rotary", "transformer-xl", "shifted keys", "r below m", "m 1"]
+           from kind in (string[])["bm25", "exact", "inverted lists"]
+           select new TheoryDataRow<string, string>(name, kind);
+
+    private static int[] Row(Tensor tokens) => [.. tokens.data<long>().Select(id => (int)id)];
+
+    /// <summary>Two neighbors of each chunk, found by a real index of either kind; what is missing is masked.</summary>
+    private sealed class Searching : IDisposable
     {
-        long[] ids = tokens.data<long>().ToArray();
-        List<long> found = [];
-        for (int start = 0; start + config.Retrieval!.ChunkLength <= ids.Length; start += config.Retrieval!.ChunkLength)
+        private const int K = 2, Dimensions = 16;
+
+        private readonly RetroConfig _config;
+        private readonly int[][] _database;
+        private readonly Bm25Index? _keywords;
+        private readonly VectorIndex? _vectors;
+        private readonly float[] _tokenVectors;
+
+        public Searching(string kind, RetroConfig config, int[][] database)
         {
-            long[] documents = new long[2];
-            index.Search(ids.AsSpan(start, config.Retrieval!.ChunkLength).ToArray().Select(id => (int)id).ToArray(), documents, new double[2]);
-            // A chunk of a single token may be found in fewer than two documents; the first one then stands for what is missing.
-            found.AddRange(documents.SelectMany(document => database[Math.Max(document, 0)]).Select(id => (long)id));
+            (_config, _database) = (config, database);
+            _tokenVectors = Vectors.Random(config.VocabularySize, Dimensions, seed: 3);
+            int keyed = Math.Min(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength);
+            if (kind == "bm25")
+            {
+                _keywords = Bm25Index.Build(database.Length, document => database[document].AsSpan(0, keyed));
+                return;
+            }
+
+            float[] keys = [.. database.SelectMany(document => Key(document[..keyed]))];
+            _vectors = VectorIndex.Create(Dimensions, kind == "exact" ? "Flat" : "IVF4,Flat");
+            _vectors.Train(keys);
+            _vectors.Add(keys);
         }
 
-        return tensor(found.ToArray()).view(1, -1, 2, config.Retrieval!.RetrievedLength);
+        public (Tensor Neighbors, Tensor Valid) Retrieve(Tensor tokens)
+        {
+            int[] ids = Row(tokens);
+            int m = _config.Retrieval!.ChunkLength, r = _config.Retrieval!.RetrievedLength;
+            List<long> neighbors = [];
+            List<bool> valid = [];
+            for (int start = 0; start + m <= ids.Length; start += m)
+            {
+                long[] found = new long[K];
+                int[] chunk = ids[start..(start + m)];
+                if (_vectors is not null)
+                {
+                    _vectors.Search(Key(chunk), K, found, new float[K]);
+                }
+                else
+                {
+                    _keywords!.Search(chunk, found, new double[K]);
+                }
+
+                foreach (long document in found)
+                {
+                    neighbors.AddRange(document < 0 ? new long[r] : _database[document].Select(id => (long)id));
+                    valid.AddRange(Enumerable.Repeat(document >= 0, r));
+                }
+            }
+
+            long[] shape = [1, ids.Length / m, K, r];
+            return (tensor(neighbors.ToArray(), shape), tensor(valid.ToArray(), shape));
+        }
+
+        public void Dispose()
+        {
+            _keywords?.Dispose();
+            _vectors?.Dispose();
+        }
+
+        private float[] Key(int[] tokens) => [.. Enumerable.Range(0, Dimensions).Select(j => tokens.Sum(token => _tokenVectors[(token * Dimensions) + j]) / tokens.Length)];
     }
 }

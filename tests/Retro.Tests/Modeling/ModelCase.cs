@@ -34,6 +34,7 @@ internal static class ModelCase
         ["r = m"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { RetrievedLength = 4 } },
         ["r below m"] = s_base with { Retrieval = s_base.Retrieval! with { ChunkLength = 5, RetrievedLength = 3, CrossAttentionLayers = [1], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [] } } },
         ["shifted keys"] = s_base with { Retrieval = s_base.Retrieval! with { ShiftedKeys = true, ChunkLength = 3, RetrievedLength = 7 } },
+        ["low rank"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { CrossAttentionRank = 3 } },
         ["last layer alone"] = s_base with { Retrieval = s_base.Retrieval! with { CrossAttentionLayers = [3], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [1, 2] } } },
         ["gpt-2"] = s_base with
         {

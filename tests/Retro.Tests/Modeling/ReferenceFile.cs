@@ -21,7 +21,8 @@ internal sealed class ReferenceFile : IDisposable
 
     public IEnumerable<string> Names => _file.Entries.Select(entry => entry.Name);
 
-    public static RetroConfig Read(string json)
+    /// <summary>The configuration in the format of the reference files; numbers that are given are not in it.</summary>
+    public static RetroConfig Read(string json, int? retrievedLength = null, int? neighborCount = null)
     {
         using JsonDocument document = JsonDocument.Parse(json);
         JsonElement root = document.RootElement;
@@ -38,8 +39,8 @@ internal sealed class ReferenceFile : IDisposable
             Retrieval = new()
             {
                 ChunkLength = Number("chunk"),
-                RetrievedLength = Number("neighbour"),
-                Neighbors = Number("k"),
+                RetrievedLength = retrievedLength ?? Number("neighbour"),
+                Neighbors = neighborCount ?? Number("k"),
                 CrossAttentionLayers = Numbers("cca_layers"),
                 Encoder = new()
                 {

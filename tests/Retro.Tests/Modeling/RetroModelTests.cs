@@ -103,15 +103,16 @@ public class RetroModelTests
         Tensor tokens = ModelCase.Tokens(config, 2, 13);
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 13, 2);
         Tensor expected = exact.call(tokens, neighbors, valid);
-        double scale = expected.abs().max().ToDouble();
 
-        foreach ((ScalarType dtype, double tolerance) in new[] { (ScalarType.Float32, 1e-5), (ScalarType.BFloat16, 0.1) })
+        foreach ((ScalarType dtype, double tolerance) in new[] { (ScalarType.Float32, 1e-5), (ScalarType.BFloat16, 0.05) })
         {
             using RetroModel model = new(config, dtype);
             model.load_state_dict(exact.state_dict().ToDictionary(pair => pair.Key, pair => pair.Value.to_type(dtype)));
             Tensor logits = model.call(tokens, neighbors, valid);
             Assert.Equal(dtype, logits.dtype);
-            Assert.InRange(ModelCase.Distance(logits.to_type(ScalarType.Float64), expected), 0, tolerance * scale);
+            // The largest of many roundings is chance; the length of all of them together is not.
+            double distance = (logits.to_type(ScalarType.Float64) - expected).norm().ToDouble() / expected.norm().ToDouble();
+            Assert.True(distance <= tolerance, $"{dtype}: logits are {distance:E2} of their length away.");
         }
     }
 

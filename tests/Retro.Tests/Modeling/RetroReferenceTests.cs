@@ -80,7 +80,9 @@ public class RetroReferenceTests(ITestOutputHelper output)
             // The largest of thousands of roundings to 8 bits is chance, and another on every processor; the length of all of them together is not.
             Func<Tensor, Tensor> size = dtype == ScalarType.BFloat16 ? tensor => tensor.norm() : tensor => tensor.abs().max();
             double distance = size(difference).ToDouble(), scale = Math.Max(size(expected).ToDouble(), 1e-3);
-            Assert.True(distance <= tolerance * scale, $"{path}: {name} differs by {distance:e2} at a magnitude of {scale:e2}.");
+            // Roundings to 8 bits add up on the way back through all layers, and less on the way forward.
+            double bound = dtype == ScalarType.BFloat16 && !name.StartsWith("gradients/", StringComparison.Ordinal) ? tolerance / 5 : tolerance;
+            Assert.True(distance <= bound * scale, $"{path}: {name} differs by {distance:e2} at a magnitude of {scale:e2}.");
             Worst = Math.Max(Worst, distance / scale);
             Values += expected.numel();
             Tensors++;

@@ -288,6 +288,57 @@ public sealed class PretrainedDecoderTests
         Assert.Contains("no llama2.c model", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The weights of a Llama folder, whose answers are compared, written as llama2.c's export writes them: what is read back computes the same.</summary>
+    [Fact]
+    public void ALlamaInLlama2CsFileComputesWhatItComputesInItsFolder()
+    {
+        using TemporaryFolder folder = Copy("llama-rope-linear");
+        string path = Path.Combine(folder.Path, "config.json"), file = Path.Combine(folder.Path, "llama.bin");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+        (config["rope_scaling"], config["rms_norm_eps"]) = (null, 1e-5); // llama2.c scales no positions, and has this epsilon
+        File.WriteAllText(path, config.ToJsonString());
+        int Number(string key) => config[key]!.GetValue<int>();
+        int layers = Number("num_hidden_layers"), heads = Number("num_attention_heads");
+        using DisposeScope scope = NewDisposeScope();
+        using (Safetensors weights = Safetensors.Open(Path.Combine(folder.Path, "model.safetensors")))
+        using (BinaryWriter writer = new(File.Create(file)))
+        {
+            // A vocabulary below zero: the head is not the embedding.
+            int[] header = [Number("hidden_size"), Number("intermediate_size"), layers, heads, Number("num_key_value_heads"), -Number("vocab_size"), 64];
+            Array.ForEach(header, writer.Write);
+            void Write(Tensor tensor) => writer.Write(tensor.contiguous().bytes);
+            void WriteAll(string name, bool rotated = false)
+            {
+                for (int layer = 0; layer < layers; layer++)
+                {
+                    Tensor tensor = weights.Read($"model.layers.{layer}.{name}.weight");
+                    // Rotated features stand side by side there, and in halves in the folder.
+                    Write(rotated ? tensor.view(heads, 2, -1, tensor.shape[1]).transpose(1, 2).reshape(tensor.shape) : tensor);
+                }
+            }
+
+            Write(weights.Read("model.embed_tokens.weight"));
+            WriteAll("input_layernorm");
+            WriteAll("self_attn.q_proj", rotated: true);
+            WriteAll("self_attn.k_proj", rotated: true);
+            WriteAll("self_attn.v_proj");
+            WriteAll("self_attn.o_proj");
+            WriteAll("post_attention_layernorm");
+            WriteAll("mlp.gate_proj");
+            WriteAll("mlp.down_proj");
+            WriteAll("mlp.up_proj");
+            Write(weights.Read("model.norm.weight"));
+            Write(zeros(2, 64, header[0] / heads / 2));
+            Write(weights.Read("lm_head.weight"));
+        }
+
+        using PretrainedDecoder expected = PretrainedDecoder.Load(folder.Path, ScalarType.Float64), came = PretrainedDecoder.Load(file, ScalarType.Float64);
+        Tensor tokens = randint(Number("vocab_size"), [2, 40], ScalarType.Int64);
+        using IDisposable noGrad = no_grad();
+        Tensor logits = expected.Model.call(tokens, null, null);
+        Assert.InRange((came.Model.call(tokens, null, null) - logits).abs().max().ToDouble(), 0, 1e-9 * logits.abs().max().ToDouble());
+    }
+
     [Fact]
     public void StoriesGoOnAsPublished()
     {

@@ -17,15 +17,15 @@ public sealed partial class QuickstartTests : IDisposable
     private static readonly string Program = Path.Combine(
         Fixtures.Root, "samples", "Quickstart", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Quickstart.dll");
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("quickstart");
+    private readonly TemporaryFolder _folder = new();
 
-    public void Dispose() => _folder.Delete(recursive: true);
+    public void Dispose() => _folder.Dispose();
 
     [Fact]
     public void A_small_corpus_goes_all_the_way_to_a_table_a_report_and_text_with_sources()
     {
         string corpus = WriteCorpus();
-        Outcome run = Run("--corpus", corpus, "--minutes", "0.1", "--output", Out);
+        ChildProcess.Outcome run = Run("--corpus", corpus, "--minutes", "0.1", "--output", Out);
 
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         Assert.Equal("", run.Errors);
@@ -73,7 +73,7 @@ public sealed partial class QuickstartTests : IDisposable
         File.WriteAllBytes(Path.Combine(In("broken"), "broken.txt"), [.. "abc "u8, 0xFF, .. " def"u8]);
         File.WriteAllText(In("lines.jsonl"), "{\"id\":\"1\",\"title\":\"t\",\"text\":\"x\"}\n{\"id\":");
 
-        Outcome run = Run(option, option is "--corpus" or "--embedder" ? In(value) : value, "--output", Out);
+        ChildProcess.Outcome run = Run(option, option is "--corpus" or "--embedder" ? In(value) : value, "--output", Out);
 
         Assert.Equal(1, run.ExitCode);
         Assert.Contains(message, run.Errors, StringComparison.Ordinal);
@@ -83,7 +83,7 @@ public sealed partial class QuickstartTests : IDisposable
     [Fact]
     public void A_pretrained_embedder_makes_the_keys_and_none_is_trained()
     {
-        Outcome run = Run(process => line =>
+        ChildProcess.Outcome run = Run((process, line) =>
         {
             if (line == "find neighbors")
             {
@@ -100,15 +100,16 @@ public sealed partial class QuickstartTests : IDisposable
     }
 
     [Fact]
+    [Trait("Category", "Long")]
     public void What_cannot_be_read_is_skipped_with_a_count_where_asked()
     {
         string corpus = WriteCorpus();
         File.WriteAllBytes(Path.Combine(corpus, "broken.md"), [0xFF, 0xFE, 0xFD]);
-        Outcome refused = Run("--corpus", corpus, "--output", Out);
+        ChildProcess.Outcome refused = Run("--corpus", corpus, "--output", Out);
         Assert.Equal(1, refused.ExitCode);
         Assert.Contains("broken.md is not UTF-8", refused.Errors, StringComparison.Ordinal);
 
-        Outcome skipped = Run("--corpus", corpus, "--output", Out, "--skip-broken", "--minutes", "0.1");
+        ChildProcess.Outcome skipped = Run("--corpus", corpus, "--output", Out, "--skip-broken", "--minutes", "0.1");
         Assert.Equal(0, skipped.ExitCode);
         Assert.Contains("1 unreadable", skipped.Output, StringComparison.Ordinal);
     }
@@ -116,15 +117,35 @@ public sealed partial class QuickstartTests : IDisposable
     [Theory]
     [InlineData("train the tokenizer")]
     [InlineData("cut chunks")]
+    public void Interrupted_in_an_early_stage_it_ends_with_130_and_what_it_left_is_whole_or_refused(string stage) => InterruptIn(stage);
+
+    [Theory]
+    [Trait("Category", "Long")]
+    [InlineData("train the tokenizer")]
+    [InlineData("cut chunks")]
     [InlineData("train the embedder")]
     [InlineData("embed chunks")]
     [InlineData("find neighbors")]
     [InlineData("train")]
     [InlineData("measure, dense")]
-    public void Interrupted_in_any_stage_it_ends_with_130_and_what_it_left_is_whole_or_refused(string stage)
+    public void Interrupted_in_any_stage_the_same_command_then_goes_all_the_way(string stage)
+    {
+        InterruptIn(stage);
+        string[] arguments = ["--corpus", In("corpus"), "--minutes", "0.1"];
+        ChildProcess.Outcome again = Run([.. arguments, "--output", Out]), alone = Run([.. arguments, "--output", In("alone")]);
+        Assert.True(again.ExitCode == 0 && alone.ExitCode == 0, again.Output + again.Errors + alone.Output + alone.Errors);
+
+        // How far a training comes is a matter of time; the text that it is cut into is not.
+        foreach (string file in new[] { "database/tokens.bin", "database/documents.bin", "held-out/tokens.bin" })
+        {
+            Assert.Equal(File.ReadAllBytes(Path.Combine(In("alone"), "corpus", file)), File.ReadAllBytes(Path.Combine(Out, "corpus", file)));
+        }
+    }
+
+    private void InterruptIn(string stage)
     {
         string corpus = WriteCorpus();
-        Outcome run = Run(process => line =>
+        ChildProcess.Outcome run = Run((process, line) =>
         {
             if (line == stage)
             {
@@ -145,24 +166,24 @@ public sealed partial class QuickstartTests : IDisposable
                 // Refused: not taken for whole.
             }
         }
-
-        if (stage is "embed chunks" or "train")
-        {
-            Assert.Equal(0, Run("--corpus", corpus, "--minutes", "0.1", "--output", Out).ExitCode);
-        }
     }
 
+    [Fact]
+    public void A_full_disk_is_named_with_the_file_and_what_to_do() => FillDisk("100k", "building");
+
     [Theory]
-    [InlineData("100k", "building")]
+    [Trait("Category", "Long")]
     [InlineData("5000k", "bm25.bin")]
     [InlineData("11m", "training.safetensors")]
-    public void A_full_disk_is_named_with_the_file_and_what_to_do(string size, string file)
+    public void A_disk_that_is_full_later_is_named_too(string size, string file) => FillDisk(size, file);
+
+    private void FillDisk(string size, string file)
     {
         Directory.CreateDirectory(Out);
-        Assert.SkipUnless(OperatingSystem.IsLinux() && Tool.Run("mount", _folder.FullName, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0, "A small file system cannot be mounted here.");
+        Assert.SkipUnless(OperatingSystem.IsLinux() && Tool.Run("mount", _folder.Path, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0, "A small file system cannot be mounted here.");
         try
         {
-            Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--output", Out);
+            ChildProcess.Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--output", Out);
             Assert.Equal(1, run.ExitCode);
             Assert.StartsWith("There is no space left on the disk to write", run.Errors, StringComparison.Ordinal);
             Assert.Contains($"{file}'; free some space", run.Errors, StringComparison.Ordinal);
@@ -170,7 +191,7 @@ public sealed partial class QuickstartTests : IDisposable
         }
         finally
         {
-            Tool.Run("umount", _folder.FullName, Out);
+            Tool.Run("umount", _folder.Path, Out);
         }
     }
 
@@ -179,7 +200,7 @@ public sealed partial class QuickstartTests : IDisposable
 
     private string Out => In("out");
 
-    private string In(string name) => Path.Combine(_folder.FullName, name);
+    private string In(string name) => _folder[name];
 
     /// <summary>Sixty documents of made-up words.</summary>
     private string WriteCorpus()
@@ -201,30 +222,9 @@ public sealed partial class QuickstartTests : IDisposable
         return folder;
     }
 
-    private Outcome Run(params string[] arguments) => Run(_ => _ => { }, arguments);
+    private ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
 
-    private Outcome Run(Func<Process, Action<string>> watch, params string[] arguments)
-    {
-        // A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.
-        ProcessStartInfo start = new("env", ["--default-signal=INT", "dotnet", Program, .. arguments])
-        {
-            WorkingDirectory = _folder.FullName,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        using Process process = Process.Start(start)!;
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        Action<string> seen = watch(process);
-        StringBuilder output = new();
-        while (process.StandardOutput.ReadLine() is { } line)
-        {
-            output.AppendLine(line);
-            seen(line);
-        }
-
-        process.WaitForExit();
-        return new Outcome(process.ExitCode, output.ToString(), errors.Result);
-    }
-
-    private sealed record Outcome(int ExitCode, string Output, string Errors);
+    /// <summary>Runs the program. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.</summary>
+    private ChildProcess.Outcome Run(Action<Process, string>? watch, params string[] arguments)
+        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", Program, .. arguments]) { WorkingDirectory = _folder.Path }, watch);
 }

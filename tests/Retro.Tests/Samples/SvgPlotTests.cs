@@ -14,8 +14,7 @@ public class SvgPlotTests
         string svg = SvgPlot.Lines("Loss <a & b>", "step", "nats", new PlotSeries("train", [(0, 5), (10, 3), (20, 1)]));
 
         XElement root = XElement.Parse(svg);
-        double[][] points = root.Element(Svg + "polyline")!.Attribute("points")!.Value.Split(' ')
-            .Select(p => p.Split(',').Select(c => double.Parse(c, CultureInfo.InvariantCulture)).ToArray()).ToArray();
+        double[][] points = Points(root);
         Assert.Equal(3, points.Length);
         Assert.True(points[0][0] < points[1][0] && points[1][0] < points[2][0]);
         Assert.True(points[0][1] < points[1][1] && points[1][1] < points[2][1], "a falling loss is drawn downwards");
@@ -51,11 +50,25 @@ public class SvgPlotTests
     [InlineData(-3)]
     public void Equal_values_still_make_a_plot(double value)
     {
-        XElement.Parse(SvgPlot.Bars("t", "y", ("a", value), ("b", value)));
-        XElement.Parse(SvgPlot.Lines("t", "x", "y", new PlotSeries("a", [(0, value), (1, value)])));
+        XElement bars = XElement.Parse(SvgPlot.Bars("t", "y", ("a", value), ("b", value))), lines = XElement.Parse(SvgPlot.Lines("t", "x", "y", new PlotSeries("a", [(0, value), (1, value)])));
+
+        double[][] sizes = [.. bars.Elements(Svg + "rect").Skip(1).Select(bar => new[] { Number(bar, "y"), Number(bar, "height") })];
+        Assert.Equal(2, sizes.Length);
+        Assert.Equal(sizes[0], sizes[1]);
+        Assert.True(value == 0 ? sizes[0][1] == 0 : sizes[0][1] > 0, "bars that are seen, from 0 on");
+        double[][] points = Points(lines);
+        Assert.Equal(points[0][1], points[1][1]);
+        Assert.True(points[0][0] < points[1][0]);
+        double[] box = [.. lines.Attribute("viewBox")!.Value.Split(' ').Select(size => double.Parse(size, CultureInfo.InvariantCulture))];
+        Assert.All(points, point => Assert.True(point[0] > 0 && point[0] < box[2] && point[1] > 0 && point[1] < box[3]));
     }
 
     [Fact]
     public void Text_with_characters_that_xml_forbids_stays_well_formed()
         => Assert.Equal("a\uFFFDb<c>", XElement.Parse($"<t>{SvgPlot.Escape("a\u0001b<c>")}</t>").Value);
+
+    private static double[][] Points(XElement plot)
+        => [.. plot.Element(Svg + "polyline")!.Attribute("points")!.Value.Split(' ').Select(point => point.Split(',').Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray())];
+
+    private static double Number(XElement element, string attribute) => double.Parse(element.Attribute(attribute)!.Value, CultureInfo.InvariantCulture);
 }

@@ -12,7 +12,7 @@ public class ChunkKeyTests
     [Fact]
     public void The_key_at_build_time_is_the_key_at_query_time_bit_for_bit_and_another_embedder_is_refused()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         string[] texts = Enumerable.Range(0, 30).Select(i => $"Document {i} tells of {string.Join(", ", Enumerable.Range(0, 40).Select(j => $"thing{i * j % 17}"))}.").ToArray();
         BpeTrainer.Train(texts, 400, folder["tokenizer"]);
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder["tokenizer"]);

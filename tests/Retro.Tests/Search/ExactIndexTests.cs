@@ -24,7 +24,7 @@ public class ExactIndexTests
 
     [Theory]
     [MemberData(nameof(Sizes))]
-    public void Finds_what_FAISS_finds(int count, int dimensions, int queries, int k, VectorMetric metric)
+    public void P25_finds_what_FAISS_finds(int count, int dimensions, int queries, int k, VectorMetric metric)
     {
         foreach (bool clustered in new[] { false, true })
         {
@@ -137,7 +137,7 @@ public class ExactIndexTests
     [InlineData(true)]
     public void A_saved_index_answers_as_before_and_takes_more(bool memoryMapped)
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         float[] vectors = Vectors.Random(900, 10, seed: 10), queries = Vectors.Random(20, 10, seed: 11);
         using VectorIndex index = VectorIndex.Create(10, "Flat", VectorMetric.InnerProduct, VectorEngine.Exact);
         index.Add(vectors.AsSpan(0, 5000));
@@ -156,13 +156,13 @@ public class ExactIndexTests
         opened.Save(folder["index"]);
         using VectorIndex again = VectorIndex.Open(folder["index"], memoryMapped);
         Assert.Equal(920, again.Count);
-        Assert.Equal([folder["index"]], Directory.GetFiles(folder.ToString()));
+        Assert.Equal([folder["index"]], Directory.GetFiles(folder.Path));
     }
 
     [Fact]
     public void Damaged_and_cut_short_files_are_refused_with_their_name()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         string path = folder["index"];
         using VectorIndex index = Exact(Vectors.Random(20, 6, seed: 12), 6);
         index.Save(path);
@@ -201,7 +201,7 @@ public class ExactIndexTests
     public void A_full_disk_is_reported_and_the_former_file_stays()
     {
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         using VectorIndex index = Exact(Vectors.Random(10, 8, seed: 13), 8);
         index.Save(folder["index"]);
         byte[] former = File.ReadAllBytes(folder["index"]);

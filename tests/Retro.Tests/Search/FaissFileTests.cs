@@ -12,7 +12,7 @@ public class FaissFileTests(ITestOutputHelper output)
     public void Index_files_of_another_faiss_open_and_give_the_stored_answers(bool memoryMapped)
     {
         List<string> folders = Fixtures.Folders().Select(folder => Path.Combine(folder, "faiss")).Where(folder => File.Exists(Path.Combine(folder, "expected.json"))).ToList();
-        Assert.SkipWhen(folders.Count == 0, "No fixture folder holds a folder faiss with an expected.json.");
+        Assert.True(folders.Count > 0, "No fixture folder holds a folder faiss with an expected.json.");
         foreach (string folder in folders)
         {
             using JsonDocument expected = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "expected.json")));

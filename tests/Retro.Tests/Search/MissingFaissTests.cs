@@ -14,7 +14,7 @@ public class MissingFaissTests
     public void Without_its_library_a_program_searches_exactly()
     {
         Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c to leave out.");
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 61));
         DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
         TestDatabases.Copy(data.Database.Folder, folder["db"]);

@@ -9,7 +9,7 @@ public class ResumableFileTests
     [Fact]
     public void Taken_up_after_a_kill_at_any_byte_it_ends_the_same()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         byte[] expected = Write(folder["whole"], "note");
         for (int length = 0; length <= expected.Length; length++)
         {
@@ -24,14 +24,14 @@ public class ResumableFileTests
 
             File.WriteAllBytes(path + ".part", part);
             Assert.Equal(expected, Write(path, "note"));
-            Assert.Equal([path], Directory.GetFiles(folder.ToString(), $"cut{length}*"));
+            Assert.Equal([path], Directory.GetFiles(folder.Path, $"cut{length}*"));
         }
     }
 
     [Fact]
     public void With_another_note_it_starts_over()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         File.WriteAllText(folder["file.part.txt"], "another");
         File.WriteAllBytes(folder["file.part"], Enumerable.Repeat((byte)9, 300).ToArray());
         byte[] written = Write(folder["file"], "note");
@@ -41,7 +41,7 @@ public class ResumableFileTests
     [Fact]
     public void A_full_disk_and_a_missing_right_are_named()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         File.WriteAllText(folder["file"], "");
         Assert.Contains("below", Assert.Throws<DatabaseException>(() => Write(Path.Combine(folder["file"], "below"), "note")).Message, StringComparison.Ordinal);
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");

@@ -9,7 +9,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     [InlineData(7, 3, 5, 3)]
     [InlineData(500, 16, 19, 10)] // fewer than 20 queries: FAISS compares directly
     [InlineData(3000, 33, 64, 8)] // more: FAISS goes through matrix products
-    public void An_exact_index_finds_what_comparing_with_everything_finds(int count, int dimensions, int queries, int k)
+    public void P25_an_exact_index_finds_what_comparing_with_everything_finds(int count, int dimensions, int queries, int k)
     {
         float[] vectors = Vectors.Random(count, dimensions, seed: 1);
         float[] asked = Vectors.Random(queries, dimensions, seed: 2);
@@ -95,7 +95,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     [InlineData("PCA8,IVF16,SQ8", true)]
     public void A_saved_index_answers_as_before(string factory, bool memoryMapped)
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         float[] vectors = Vectors.Clustered(1500, 16, clusters: 20, seed: 10);
         float[] queries = Vectors.Clustered(25, 16, clusters: 20, seed: 11);
         using VectorIndex index = VectorIndex.Create(16, factory);
@@ -108,14 +108,15 @@ public class VectorIndexTests(ITestOutputHelper output)
 
         Assert.Equal(ids, ids2);
         Assert.Equal(distances, distances2);
-        Assert.Equal([folder["index.faiss"]], Directory.GetFiles(folder.ToString()));
+        Assert.Equal([folder["index.faiss"]], Directory.GetFiles(folder.Path));
     }
 
     [Fact]
-    public void Inverted_lists_answer_better_the_more_of_them_are_looked_into_and_exactly_with_all()
+    public void P25_inverted_lists_answer_better_the_more_of_them_are_looked_into_and_exactly_with_all()
     {
-        float[] vectors = Vectors.Clustered(4000, 24, clusters: 50, seed: 12);
-        float[] queries = Vectors.Clustered(100, 24, clusters: 50, seed: 12);
+        // Queries from around the same centers, and none that the index holds.
+        float[] all = Vectors.Clustered(4100, 24, clusters: 50, seed: 12);
+        float[] vectors = all[..(4000 * 24)], queries = all[(4000 * 24)..];
         using VectorIndex exact = VectorIndex.Create(24);
         exact.Add(vectors);
         using VectorIndex index = VectorIndex.Create(24, "IVF64,Flat", parameters: "nprobe=2");
@@ -129,7 +130,8 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Equal(64, index.ListCount);
         Assert.Equal(2, index.ProbedLists);
         Assert.Equal(0, exact.ListCount);
-        Assert.True(few <= some && some > 0.95);
+        Assert.InRange(few, 0.3, 0.99);
+        Assert.InRange(some, Math.Max(few, 0.97), 1);
         NeighborResults.AssertSame(expected, Search(index, queries, 10, 64), 10);
 
         double Recall(int lists)
@@ -182,7 +184,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     [Fact]
     public void Missing_foreign_and_cut_short_files_are_refused_with_their_name()
     {
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         string path = folder["index.faiss"];
         Assert.Contains(path, Assert.Throws<DatabaseException>(() => VectorIndex.Open(path)).Message, StringComparison.Ordinal);
 
@@ -204,7 +206,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void A_full_disk_is_reported_and_the_former_file_stays()
     {
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
-        using ScratchFolder folder = new();
+        using TemporaryFolder folder = new();
         using VectorIndex index = VectorIndex.Create(8);
         index.Add(Vectors.Random(10, 8, seed: 15));
         index.Save(folder["index.faiss"]);

@@ -72,7 +72,7 @@ public sealed class Llama2CTokenizerTests
     [InlineData(-1)]
     public void CutFilesAreRefused(int length)
     {
-        byte[] bytes = File.ReadAllBytes(Fixtures.SharedPath("models/stories260K/tok512.bin"));
+        byte[] bytes = File.ReadAllBytes(Path.Combine(Fixtures.Own, "cases", "27-llama2c-leading-space", "tok.bin"));
         using TemporaryFolder folder = new();
         string path = Path.Combine(folder.Path, "tokenizer.bin");
         File.WriteAllBytes(path, length < 0 ? bytes[..^1] : bytes[..length]);

@@ -30,7 +30,8 @@ public class LearningTests(ITestOutputHelper output)
     private static readonly double _entropy = Math.Log(_config.VocabularySize);
 
     [Fact]
-    public void What_only_retrieval_can_know_is_learned_and_nothing_else_is()
+    [Trait("Category", "Long")]
+    public void P32_what_only_retrieval_can_know_is_learned_and_nothing_else_is()
     {
         using RetroModel model = Train(shuffled: false, steps: 100, out double loss);
         double on = Loss(model, shuffled: false, retrieval: true);
@@ -44,6 +45,7 @@ public class LearningTests(ITestOutputHelper output)
     }
 
     [Fact]
+    [Trait("Category", "Long")]
     public void In_bfloat16_the_loss_falls_as_in_float32()
     {
         using RetroModel exact = Train(shuffled: false, steps: 60, out double expected), narrow = Train(shuffled: false, steps: 60, out double came, ScalarType.BFloat16);
@@ -55,7 +57,8 @@ public class LearningTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void Trained_with_shuffled_neighbors_the_loss_stays_at_the_entropy()
+    [Trait("Category", "Long")]
+    public void P32_trained_with_shuffled_neighbors_the_loss_stays_at_the_entropy()
     {
         using RetroModel model = Train(shuffled: true, steps: 50, out _);
         double loss = Loss(model, shuffled: true, retrieval: true);

@@ -221,7 +221,7 @@ public sealed class TrainerTests : IDisposable
     public void A_time_budget_runs_through_the_whole_schedule()
     {
         // Every look at the clock costs a second of this clock's time.
-        SteppingClock clock = new();
+        SteppingClock clock = new(TimeSpan.FromSeconds(1));
         TrainingOptions options = _options with { TimeBudget = TimeSpan.FromSeconds(100), Steps = 1000, WarmupSteps = 200, Accumulation = 1, Optimizer = new() };
         using RetroModel model = Model(_config);
         List<TrainingProgress> steps = Run(new Trainer(model, options, clock), new CopyingData(_config, 1, 2, seed: 1));
@@ -335,7 +335,7 @@ public sealed class TrainerTests : IDisposable
     public void Steps_of_ones_own_move_along_the_schedule_of_a_time_budget()
     {
         using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options with { TimeBudget = TimeSpan.FromSeconds(40) }, new SteppingClock());
+        using Trainer trainer = new(model, _options with { TimeBudget = TimeSpan.FromSeconds(40) }, new SteppingClock(TimeSpan.FromSeconds(1)));
         using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
 
         List<TrainingProgress> steps = [.. Enumerable.Range(0, 10).Select(_ => trainer.Step([batch]))];
@@ -622,14 +622,5 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
         Assert.Equal(one.Keys, other.Keys);
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
-    }
-
-    private sealed class SteppingClock : TimeProvider
-    {
-        private long _seconds;
-
-        public override long TimestampFrequency => 1;
-
-        public override long GetTimestamp() => _seconds++;
     }
 }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -22,7 +23,8 @@ public class TrainingReferenceTests(ITestOutputHelper output)
             using DisposeScope scope = NewDisposeScope();
             using Safetensors file = Safetensors.Open(path);
             using JsonDocument settings = JsonDocument.Parse(file.Metadata!["training"]);
-            RetroConfig config = ReadConfig(file.Metadata["config"], settings.RootElement);
+            // Sizes of the retrieval are among the settings of the training here.
+            RetroConfig config = ReferenceFile.Read(file.Metadata["config"], settings.RootElement.GetProperty("retrieved").GetInt32(), settings.RootElement.GetProperty("k").GetInt32());
             TrainingOptions options = ReadOptions(settings.RootElement);
             using RetroModel model = new(config, dtype);
             Dictionary<string, Tensor> weights = model.state_dict();
@@ -61,47 +63,6 @@ public class TrainingReferenceTests(ITestOutputHelper output)
                 Assert.True(distance <= tolerance, $"{path}: {name} ends {distance} from the reference; expected at most {tolerance}.");
             }
         }
-    }
-
-    private static RetroConfig ReadConfig(string json, JsonElement training)
-    {
-        using JsonDocument document = JsonDocument.Parse(json);
-        JsonElement root = document.RootElement;
-        int Number(string name) => root.GetProperty(name).GetInt32();
-        int[] Layers(string name) => [.. root.GetProperty(name).EnumerateArray().Select(item => item.GetInt32())];
-        return new RetroConfig
-        {
-            VocabularySize = Number("vocab"),
-            Width = Number("d"),
-            Layers = Number("layers"),
-            Heads = Number("heads"),
-            HeadSize = Number("head_size"),
-            FeedForwardSize = Number("d_ffw"),
-            Retrieval = new()
-            {
-                ChunkLength = Number("chunk"),
-                RetrievedLength = training.GetProperty("retrieved").GetInt32(),
-                Neighbors = training.GetProperty("k").GetInt32(),
-                CrossAttentionLayers = Layers("cca_layers"),
-                Encoder = new()
-                {
-                    Width = Number("d_enc"),
-                    Layers = Number("enc_layers"),
-                    Heads = Number("enc_heads"),
-                    HeadSize = Number("enc_head_size"),
-                    FeedForwardSize = Number("d_enc_ffw"),
-                    CrossAttentionLayers = Layers("enc_cross_layers"),
-                },
-            },
-            NormEpsilon = root.GetProperty("eps").GetDouble(),
-            Positions = root.GetProperty("positions").GetString() switch
-            {
-                "rotary" => PositionKind.Rotary,
-                "transformer-xl" => PositionKind.TransformerXl,
-                string other => throw new InvalidDataException($"Unknown positions {other}."),
-                null => throw new InvalidDataException("No positions."),
-            },
-        };
     }
 
     private static TrainingOptions ReadOptions(JsonElement training)

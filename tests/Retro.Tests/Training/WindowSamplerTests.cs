@@ -21,7 +21,7 @@ public sealed class WindowSamplerTests : IDisposable
     }
 
     [Fact]
-    public void A_neighbor_never_shares_a_document_with_its_window()
+    public void P22_a_neighbor_never_shares_a_document_with_its_window()
     {
         using ChunkDatabase database = Database(80, out _);
         using NeighborTable table = Table(database);
@@ -65,6 +65,48 @@ public sealed class WindowSamplerTests : IDisposable
         Assert.True(neighbors > 50);
         Assert.True(filtered > 20);
         Assert.Contains(byContent.Values, documents => documents.Count > 1);
+    }
+
+    [Fact]
+    public void P24_where_a_table_holds_fewer_neighbors_than_asked_for_the_others_are_masked_and_no_row_stands_in()
+    {
+        using ChunkDatabase database = Database(80, out _);
+        // No neighbor, one, or two, of three asked for; the first and the last chunk, which a missing one must not become, are neighbors of none.
+        long number = -1;
+        GivenNeighborSource source = new(database, _ =>
+        {
+            number++;
+            return [.. Enumerable.Range(0, (int)(number % 3)).Select(i => 1 + ((number + 31 + (17 * i)) % (database.ChunkCount - 2)))];
+        });
+        using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), database, source, 3, excludeOwnDocument: false);
+        Assert.Contains(Enumerable.Range(0, (int)database.ChunkCount), chunk => table.Row(chunk)[0] < 0);
+        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 3, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
+        int[] slots = new int[4];
+        for (long index = 0; index < 60; index++)
+        {
+            TokenBatch batch = sampler.Batch(index, 0.5);
+            long[] chunks = Chunks(database, sampler, index, 4);
+            string[] texts = [.. chunks.Select(chunk => database.Documents[database.DocumentOf(chunk)].ContentHash)];
+            for (int chunk = 0; chunk < 3; chunk++)
+            {
+                long[] allowed = database.Continuation(chunks[chunk]) == chunks[chunk + 1]
+                    ? [.. table.Row(chunks[chunk]).ToArray().Where(c => c >= 0 && !texts.Contains(database.Documents[database.DocumentOf(c)].ContentHash))]
+                    : [];
+                slots[allowed.Length] += database.Continuation(chunks[chunk]) == chunks[chunk + 1] ? 1 : 0;
+                for (int neighbor = 0; neighbor < 3; neighbor++)
+                {
+                    int offset = batch.Retrieved!.Offset(0, chunk, neighbor);
+                    long[] tokens = new long[R];
+                    bool[] valid = new bool[R];
+                    database.CopyRetrieved(neighbor < allowed.Length ? allowed[neighbor] : -1, tokens, valid);
+                    Assert.Equal(neighbor < allowed.Length, valid.Contains(true));
+                    Assert.Equal(valid, batch.Retrieved!.Valid[offset..(offset + R)]);
+                    Assert.Equal(tokens.Where((_, i) => valid[i]), batch.Retrieved!.Tokens[offset..(offset + R)].Where((_, i) => valid[i]));
+                }
+            }
+        }
+
+        Assert.True(slots[..3].All(count => count > 5), $"Chunks with 0, 1 and 2 neighbors: {string.Join(", ", slots[..3])}.");
     }
 
     [Fact]

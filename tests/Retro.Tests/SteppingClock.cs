@@ -1,0 +1,16 @@
+namespace Retro.Tests;
+
+/// <summary>A clock that moves on by a step each time it is read.</summary>
+internal sealed class SteppingClock(TimeSpan step) : TimeProvider
+{
+    private long _ticks;
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public override long GetTimestamp()
+    {
+        long now = _ticks;
+        _ticks += step.Ticks;
+        return now;
+    }
+}
