@@ -26,7 +26,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
-    private const string ClosedBook = "closed book", CopyingTime = "closed book, copying's time", EqualTime = "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying";
+    private const string ClosedBook = "closed book", CopyingTime = "closed book, copying's time", EqualTime = "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
     /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
     private int Together => options.Device is null ? 1 : WindowsPerStep;
@@ -60,6 +60,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             "draw random neighbors", progress => NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         PointerRule[] rules = [.. new[] { 2, TableNeighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+        TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
+        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
@@ -69,7 +71,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         RetrievalConfig retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } };
         RetroConfig retro = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
         RetroConfig decoder = retro with { Retrieval = null };
-        Comparison comparison = new(heldOut, database, found, random, rules);
+        Comparison comparison = new(heldOut, database, found, random, rules, (index, precisions));
         string file = Path.Combine(folder, "evaluation.md");
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
@@ -87,15 +89,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             using (RetroModel model = bySteps.Model)
             {
                 comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-                Stopwatch clock = Stopwatch.StartNew();
-                string weights = Path.Combine(models, "copying.safetensors");
-                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = Math.Max(1, options.Steps / 2), Seed = seed };
-                using CopyReader copying = options.Resume && File.Exists(weights) ? CopyReader.Load(weights, model) : Stages.Run(
-                    $"train {Copying}, seed {seed}",
-                    progress => CopyReader.Fit(model, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
-                copying.Save(weights);
-                bySteps = bySteps with { Time = bySteps.Time + clock.Elapsed };
-                comparison.Copying(Copying, copying, bySteps, keyword, measure, cancellationToken);
+                TimeSpan time = MeasureCopying(Copying, bySteps, null, "copying.safetensors");
+                MeasureCopying(Anywhere, bySteps, index, "copying-anywhere.safetensors");
+                bySteps = bySteps with { Time = time };
             }
 
             MeasureClosedBook(CopyingTime, bySteps.Time, "closed-book-copying-time");
@@ -108,6 +104,21 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             }
 
             WriteReport();
+
+            // Gives the time that the decoder and the copying took together.
+            TimeSpan MeasureCopying(string name, TrainedModel trained, TokenIndex? from, string fileName)
+            {
+                Stopwatch clock = Stopwatch.StartNew();
+                string weights = Path.Combine(models, fileName);
+                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = Math.Max(1, options.Steps / 2), Seed = seed };
+                using CopyReader copying = options.Resume && File.Exists(weights) ? CopyReader.Load(weights, trained.Model, from) : Stages.Run(
+                    $"train {name}, seed {seed}",
+                    progress => CopyReader.Fit(trained.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
+                copying.Save(weights);
+                trained = trained with { Time = trained.Time + clock.Elapsed };
+                comparison.Copying(name, copying, trained, keyword, measure, cancellationToken);
+                return trained.Time;
+            }
 
             void MeasureClosedBook(string name, TimeSpan time, string folderName)
             {
@@ -144,7 +155,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
                 {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
 
-                {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime]).ToMarkdown()}
+                {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime, $"{ClosedBook} + longest run in the database"]).ToMarkdown()}
                 ## By overlap with the neighbors
 
                 Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of {TableNeighbors} neighbors;
@@ -161,7 +172,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         EvaluationEntry[] Main()
         {
             IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-            return [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
+            return [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
         }
 
         static string Copier(IReadOnlyList<EvaluationEntry> entries, string closedBook) => entries.Single(

@@ -19,7 +19,9 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time)
 /// <param name="table">Neighbors of every held-out chunk.</param>
 /// <param name="random">Neighbors drawn at random.</param>
 /// <param name="rules">The copying rule, counted on the database, for some numbers of neighbors.</param>
-internal sealed class Comparison(ChunkDatabase heldOut, ChunkDatabase database, NeighborTable table, NeighborTable random, IReadOnlyList<PointerRule> rules)
+/// <param name="runs">The runs of the database, and how far the longest of them is trusted: the same rule without a retriever. Null: not measured.</param>
+internal sealed class Comparison(
+    ChunkDatabase heldOut, ChunkDatabase database, NeighborTable table, NeighborTable random, IReadOnlyList<PointerRule> rules, (TokenIndex Index, double[] Precisions)? runs = null)
 {
     private readonly List<(string Name, string? TrainedWith, TrainedModel Trained, BitsPerByteResult Result)> _measured = [];
 
@@ -46,6 +48,11 @@ internal sealed class Comparison(ChunkDatabase heldOut, ChunkDatabase database, 
         foreach (PointerRule rule in rules)
         {
             Measure(new PointerReader(reader, rule), trained, null, table, options, cancellationToken);
+        }
+
+        if (runs is { } everywhere)
+        {
+            Measure(new RunReader(reader, everywhere.Index, everywhere.Precisions), trained, null, null, options, cancellationToken);
         }
     }
 

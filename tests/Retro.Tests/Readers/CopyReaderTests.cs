@@ -146,6 +146,37 @@ public sealed class CopyReaderTests : IDisposable
     }
 
     [Fact]
+    public void Anywhere_in_the_database_is_looked_into_too_but_for_the_texts_own_document()
+    {
+        const int M = 16;
+        List<Document> all = Twins(60, 120, seed: 5);
+        List<Document> held = [.. all.Where(document => document.Id.StartsWith('a')).Take(20)];
+        using ChunkDatabase database = _databases.Build(all.Except(held), M, "database");
+        using ChunkDatabase heldOut = _databases.Build(held, M, "held-out");
+        TokenIndex index = TokenIndex.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        CopyReaderOptions options = new() { Neighbors = 1, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 };
+
+        // Neighbors that never fit: what is read comes from the index.
+        RandomNeighborSource random = new(database, 1);
+        using CopyReader reader = CopyReader.Fit(model, database, random, options, index);
+        double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value, on = BitsPerByte.Measure(reader, heldOut, random).Value;
+        Assert.InRange(on, 0, 0.6 * off);
+
+        // Half of the database's documents have no twin there: had they been found in themselves, the reader would trust what it finds far more, and pay for it here.
+        using ChunkDatabase others = _databases.Build(Twins(10, 120, seed: 6).Select(document => document with { Id = $"new {document.Id}" }), M, "others");
+        double strange = BitsPerByte.Measure(new DecoderReader(model), others).Value;
+        Assert.InRange(BitsPerByte.Measure(reader, others, random).Value, 0, 1.1 * strange);
+
+        string path = Path.Combine(_folder.Path, "anywhere.safetensors");
+        reader.Save(path);
+        Assert.Contains("give the index", Assert.Throws<CheckpointException>(() => CopyReader.Load(path, model)).Message, StringComparison.Ordinal);
+        using CopyReader loaded = CopyReader.Load(path, model, index);
+        Assert.Equal(on, BitsPerByte.Measure(loaded, heldOut, random).Value);
+    }
+
+    [Fact]
     public void The_same_seed_trains_the_same_reader_and_leaves_the_generator_alone()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
