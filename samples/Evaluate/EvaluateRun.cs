@@ -95,7 +95,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                     progress => CopyReader.Fit(model, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
                 copying.Save(weights);
                 bySteps = bySteps with { Time = bySteps.Time + clock.Elapsed };
-                comparison.Copying(Copying, copying, bySteps, keyword, measure, cancellationToken);
+                comparison.Copying(Copying, copying, bySteps, keyword, [], measure, cancellationToken);
             }
 
             MeasureClosedBook(CopyingTime, bySteps.Time, "closed-book-copying-time");
@@ -103,7 +103,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             {
                 TrainedModel trained = Train(Retrieving, retro, reading, seed, (int)bySteps.Steps, null, Path.Combine(models, "retro"), cancellationToken);
                 using RetroModel trainedModel = trained.Model;
-                comparison.Retro(Retrieving, trained, keyword.Name, measure, cancellationToken);
+                comparison.Retro(Retrieving, trained, keyword.Name, [], measure, cancellationToken);
                 MeasureClosedBook(EqualTime, trained.Time, "closed-book-retro-time");
             }
 

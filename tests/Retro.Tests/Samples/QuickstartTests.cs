@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Build;
 
@@ -30,23 +32,35 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         Assert.Equal("", run.Errors);
         Assert.DoesNotContain('\u001b', run.Output);
-        foreach (string row in new[] { "off", "random", "dense", "bm25", "hybrid" })
+        string[] rows =
+        [
+            "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
+            "closed book + pointer rule, k = 16, every 16 tokens", "copying, random", "copying", "copying, dense", "copying, hybrid",
+            "RETRO off", "RETRO random", "RETRO", "RETRO, dense", "RETRO, hybrid",
+        ];
+        foreach (string row in rows)
         {
-            Assert.Contains($"│ {row} ", run.Output, StringComparison.Ordinal);
+            Assert.Matches($@"│ {Regex.Escape(row)} +│.*│ \d+ +│ \d+\.\d +│ \d+\.\d{{4}} +│", run.Output);
         }
 
-        Assert.Contains("of 4 documents that are neither in the training set nor in the database", run.Output, StringComparison.Ordinal);
+        Assert.Contains("of 15 held-out documents that are neither in the training set nor in the database, 15 of them cut to their beginning", run.Output, StringComparison.Ordinal);
+        Assert.Contains("They are too few for an interval, which needs 20", run.Output, StringComparison.Ordinal);
+        Assert.Matches(@"│ 100 % +│ 100\.0 % +│ \d+\.\d{4} +│ \d+\.\d{4}, [+-]?\d", run.Output);
         Assert.Contains("after chunk 1 it read:", run.Output, StringComparison.Ordinal);
         string made = Path.Combine(Out, "corpus");
         string report = Path.Combine(made, "report.html");
         Assert.Contains($"Report: {report}", run.Output, StringComparison.Ordinal);
         Assert.Contains("<svg", File.ReadAllText(report), StringComparison.Ordinal);
+        Assert.Contains("| against closed book | against closed book + pointer rule, k = 8 |", File.ReadAllText(Path.Combine(made, "report.md")), StringComparison.Ordinal);
 
         using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(made, "database"), verify: true), heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true);
         Assert.Equal(60, database.Documents.Count + heldOut.Documents.Count);
         Assert.Empty(database.Documents.Select(d => d.Id).Intersect(heldOut.Documents.Select(d => d.Id)));
         using RetroModel model = Checkpoint.Load(Path.Combine(made, "checkpoint"));
         Assert.NotEmpty(model.Config.Retrieval!.CrossAttentionLayers);
+        using RetroModel decoder = Checkpoint.Load(Path.Combine(made, "closed-book"));
+        using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder);
+        Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
     }
 
     [Theory]
@@ -126,8 +140,10 @@ public sealed partial class QuickstartTests : IDisposable
     [InlineData("train the embedder")]
     [InlineData("embed chunks")]
     [InlineData("find neighbors")]
-    [InlineData("train")]
-    [InlineData("measure, dense")]
+    [InlineData("train closed book")]
+    [InlineData("train copying")]
+    [InlineData("train RETRO")]
+    [InlineData("measure copying, dense")]
     public void Interrupted_in_any_stage_the_same_command_then_goes_all_the_way(string stage)
     {
         InterruptIn(stage);
