@@ -60,12 +60,12 @@ public class ReadmeTests
     public void The_lines_on_copying_run_and_stand_in_the_readme()
     {
         string before = Environment.CurrentDirectory;
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("readme");
+        using TemporaryFolder folder = new();
         TextWriter console = Console.Out;
         StringWriter printed = new();
         try
         {
-            Environment.CurrentDirectory = folder.FullName;
+            Environment.CurrentDirectory = folder.Path;
             WriteDocuments();
             Document[] texts = [.. Corpus.Open("docs").Documents()];
             RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 512, "run/tokenizer");
@@ -85,7 +85,6 @@ public class ReadmeTests
         {
             Console.SetOut(console);
             Environment.CurrentDirectory = before;
-            folder.Delete(recursive: true);
         }
 
         Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
