@@ -99,7 +99,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             {
                 TrainedModel trained = Train(Retrieving, retro, reading, seed, (int)bySteps.Steps, null, Path.Combine(models, "retro"), cancellationToken);
                 using RetroModel trainedModel = trained.Model;
-                comparison.Retro(Retrieving, trained, keyword.Name, measure, cancellationToken);
+                comparison.Retro(Retrieving, trained, keyword.Name, [], measure, cancellationToken);
                 MeasureClosedBook(EqualTime, trained.Time, "closed-book-retro-time");
             }
 
@@ -116,7 +116,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                     progress => CopyReader.Fit(trained.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
                 copying.Save(weights);
                 trained = trained with { Time = trained.Time + clock.Elapsed };
-                comparison.Copying(name, copying, trained, keyword, measure, cancellationToken);
+                comparison.Copying(name, copying, trained, keyword, [], measure, cancellationToken);
                 return trained.Time;
             }
 

@@ -7,6 +7,7 @@ using Retro.Embedders;
 using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tokenizers;
@@ -25,11 +26,33 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     /// <summary>Windows of a step. Each is a batch of its own, so that those of a step are computed side by side.</summary>
     private const int WindowsPerStep = 2;
 
-    /// <summary>Neighbors kept per chunk, so that enough remain when those of the window's documents are dropped.</summary>
-    private const int TableNeighbors = 8;
+    /// <summary>Neighbors of the copying rule, of which a few are enough too for a RETRO when those of the window's documents are dropped.</summary>
+    private const int RuleNeighbors = 8;
+
+    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
+    private const int LeastHeldOut = 60;
+
+    /// <summary>
+    /// Held-out characters that are measured for each minute of the run, the longest documents cut, so that measuring ends in its share of the time.
+    /// </summary>
+    private const int MeasuredPerMinute = 21_000;
+
+    /// <summary>Characters that each held-out document keeps, however short the run.</summary>
+    private const int LeastCharacters = 1024;
+
+    /// <summary>Share of the run that is left to measure and to write in.</summary>
+    private const double MeasuringShare = 0.3;
+
+    /// <summary>Share of the time to train that the closed book has; a RETRO has as much, and copying, which is trained by steps, what is left.</summary>
+    private const double ClosedBookShare = 0.42;
+
+    /// <summary>Most steps that copying is trained for; more bring it little.</summary>
+    private const int MostCopyingSteps = 300;
 
     /// <summary>Tokens of a held-out document that start a continuation: its first chunk and a little more, so that something is retrieved at once.</summary>
     private const int PromptTokens = 80;
+
+    private const string ClosedBook = "closed book", Copying = "copying", Retrieving = "RETRO";
 
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
@@ -40,7 +63,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TextEmbedder? embedder = options.Embedder is { } pretrained ? Stages.Run("load the embedder", _ => TextEmbedder.Load(pretrained)) : null;
 
         // --- text ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, LeastHeldOut);
+        (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
         string folder = Path.Combine(options.Output, FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
         RetroTokenizer tokenizer = Stages.Run(
@@ -49,9 +73,14 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // --- database ---
         ChunkDatabaseOptions fresh = new() { StartOver = true };
         using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase heldOut = Stages.Run(
+            "cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
         embedder ??= Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
-            corpus.Training, tokenizer, options: new InverseClozeOptions { TimeBudget = options.Time / 11, Seed = options.Seed }, progress: progress, cancellationToken: cancellationToken));
+            corpus.Training,
+            tokenizer,
+            options: new InverseClozeOptions { TimeBudget = options.Time / 12, Seed = options.Seed },
+            progress: progress,
+            cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
         embedder.Save(Path.Combine(folder, "embedder"), cancellationToken: cancellationToken);
         ChunkKeyer keyer = new(tokenizer, embedder);
@@ -60,32 +89,67 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
         using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         HybridNeighborSource hybrid = new(keyword, dense);
-        INeighborSource[] sources = [new RandomNeighborSource(database, options.Seed), dense, keyword, hybrid];
+        CopyReaderOptions copyOptions = new() { Seed = options.Seed };
         using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
-        List<NeighborTable> tables = sources.Select(source => Stages.Run(
-            $"find held-out neighbors, {source.Name}",
-            progress => NeighborTable.Build(heldOut, source, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken))).ToList();
+            "find neighbors",
+            progress => NeighborTable.Build(database, keyword, copyOptions.Neighbors, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
+            byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
+        PointerRule[] rules = [.. new[] { 2, RuleNeighbors, copyOptions.Neighbors }.Select(k => Stages.Run(
+            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
-        // --- training ---
-        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } } };
-        TorchSharp.torch.manual_seed(options.Seed);
-        using RetroModel model = new(config);
-        TimeSpan forTraining = TimeSpan.FromSeconds(Math.Max((options.Time - _clock.Elapsed - (options.Time * 0.1)).TotalSeconds, options.Time.TotalSeconds * 0.2));
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"{database.ChunkCount:#,0} chunks of {config.Retrieval!.ChunkLength} tokens; {config.CountParameters().Total:#,0} parameters; training for {forTraining.TotalMinutes:0.0} minutes.");
-        WindowSampler windows = new(
-            database,
-            new WindowSamplerOptions { WindowLength = WindowTokens, BatchSize = 1, Neighbors = config.Retrieval!.Neighbors, RetrievedLength = config.Retrieval!.RetrievedLength, Planting = new PlantingSchedule(), Seed = options.Seed },
-            neighbors);
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = WindowsPerStep, TimeBudget = forTraining, CheckpointFolder = Path.Combine(folder, "checkpoint"), Seed = options.Seed });
-        List<TrainingProgress> steps = Stages.Train("train", forTraining, progress => trainer.Run(windows, progress, cancellationToken));
+        // The same rule with as many and as fresh neighbors as copying learns to read: what its learning has to beat.
+        PointerRule asking = new(copyOptions.Neighbors, copyOptions.Stride, rules[^1].RetrievedLength, rules[^1].Precisions);
+
+        // --- training: the closed book, copying on top of it, and a RETRO with as much time as the closed book ---
+        RetrievalConfig retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } };
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
+        RetroConfig alone = config with { Retrieval = null };
+        WindowSamplerOptions windows = new()
+        {
+            WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, Seed = options.Seed,
+        };
+        TimeSpan forTraining = Longer(TimeLeft(), options.Time * 0.2), forClosedBook = forTraining * ClosedBookShare;
+        long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
+        AnsiConsole.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; {parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's; " +
+            $"training for {forTraining.TotalMinutes:0.0} minutes."));
+
+        (TrainedModel closedBook, List<TrainingProgress> closedBookSteps) = Train(
+            ClosedBook, alone, new WindowSampler(database, windows with { Neighbors = 0 }), forClosedBook, "closed-book");
+        using RetroModel decoder = closedBook.Model;
+        Stopwatch copyingClock = Stopwatch.StartNew();
+        copyOptions = copyOptions with { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps) };
+        using CopyReader copying = Stages.Run(
+            $"train {Copying}",
+            progress => CopyReader.Fit(decoder, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
+        copying.Save(Path.Combine(folder, "copying.safetensors"));
+        TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + copyingClock.Elapsed };
+
+        TimeSpan left = Longer(TimeLeft(), forClosedBook / 2), forRetro = left < forClosedBook ? left : forClosedBook;
+        (TrainedModel retro, List<TrainingProgress> retroSteps) = Train(
+            Retrieving, config, new WindowSampler(database, windows with { Planting = new PlantingSchedule() }, neighbors), forRetro, "checkpoint");
+        using RetroModel model = retro.Model;
 
         // --- measurement ---
-        List<BitsPerByteResult> measured =
-        [
-            Stages.Run("measure, off", progress => BitsPerByte.Measure(model, heldOut, progress: progress, cancellationToken: cancellationToken)),
-            .. tables.Select(table => Stages.Run($"measure, {table.SourceName}", progress => BitsPerByte.Measure(model, heldOut, table, database, progress: progress, cancellationToken: cancellationToken))),
-        ];
+        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..2]);
+        BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
+        comparison.ClosedBook(ClosedBook, closedBook, measure, cancellationToken);
+        string freshRule = $"{ClosedBook} + pointer rule, k = {asking.Neighbors}, every {asking.ChunkLength} tokens";
+        PointerReader freshReader = new(new DecoderReader(decoder, ClosedBook), asking, freshRule);
+        comparison.Asking(freshReader, closedBook, keyword, measure, cancellationToken);
+        comparison.Copying(Copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
+        comparison.Retro(Retrieving, retro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
+        IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
+        string rule = entries.Single(
+            entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == RuleNeighbors).Reader;
+        double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
+        LeakageCurve curve = Stages.Run(
+            "compare chunks with their neighbors",
+            progress => LeakageCurve.Compute(heldOut, byKeyword, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+        LeakageTable leakage = LeakageTable.Of(
+            curve, [.. new[] { ClosedBook, rule, freshRule, Copying, Retrieving }.Select(name => entries.Single(entry => entry.Reader == name))]);
 
         // --- text with sources ---
         RetroGenerator generator = new(model, tokenizer, database, hybrid);
@@ -95,12 +159,43 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             continuations.Add(await Continuation.GenerateAsync(generator, prompt, options.Seed, cancellationToken).ConfigureAwait(false));
         }
 
-        Report report = new(options, corpus.Kind, config, database, steps, measured, continuations, _clock.Elapsed);
+        EvaluationTable table = EvaluationTable.Of(entries, [ClosedBook, rule, freshRule]);
+        (string, List<TrainingProgress>)[] trainings = [(ClosedBook, closedBookSteps), (Retrieving, retroSteps)];
+        Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();
         string path = report.Write(folder);
         AnsiConsole.WriteLine();
         AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
+
+        NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
+            $"find held-out neighbors, {source.Name}",
+            progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+
+        (TrainedModel Trained, List<TrainingProgress> Steps) Train(string name, RetroConfig of, WindowSampler data, TimeSpan time, string checkpoint)
+        {
+            TorchSharp.torch.manual_seed(options.Seed);
+            RetroModel trained = new(of);
+            try
+            {
+                using Trainer trainer = new(trained, TrainingOptions.SmallModel with
+                {
+                    Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = Path.Combine(folder, checkpoint), Seed = options.Seed,
+                });
+                List<TrainingProgress> steps = Stages.Train($"train {name}", time, progress => trainer.Run(data, progress, cancellationToken));
+                return (new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed), steps);
+            }
+            catch
+            {
+                trained.Dispose();
+                throw;
+            }
+        }
     }
+
+    /// <summary>What is left of the run's time before the measurement; it can be less than none.</summary>
+    private TimeSpan TimeLeft() => options.Time - _clock.Elapsed - (options.Time * MeasuringShare);
+
+    private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one > other ? one : other;
 
     /// <summary>The beginnings of the two held-out documents with the most text after them.</summary>
     private static IEnumerable<string> Prompts(ChunkDatabase heldOut, RetroTokenizer tokenizer)

@@ -1,41 +1,84 @@
 using System.Globalization;
 using System.Text;
-using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Training;
 using Samples;
 using Spectre.Console;
 
 namespace Quickstart;
 
-/// <summary>What the run ended with: on the console and as one HTML file with its plots inside.</summary>
+/// <summary>What the run ended with: on the console, as one HTML file with its plots inside, and its tables as Markdown.</summary>
+/// <param name="options">What the command line said.</param>
+/// <param name="corpus">The text.</param>
+/// <param name="config">The RETRO.</param>
+/// <param name="database">What is retrieved from.</param>
+/// <param name="table">Everything that was measured, against the closed book, the pointer rule, and the rule with the neighbors that copying reads.</param>
+/// <param name="leakage">The main readers by how much the held-out text has in common with its neighbors.</param>
+/// <param name="cut">Held-out documents of which only the beginning was measured.</param>
+/// <param name="copying">How the copying reader retrieves and was trained.</param>
+/// <param name="steps">The steps of each training, with its name.</param>
+/// <param name="continuations">Generated text.</param>
+/// <param name="elapsed">Time of the run.</param>
 internal sealed class Report(
     QuickstartOptions options,
-    string corpusKind,
+    SampleCorpus corpus,
     RetroConfig config,
     ChunkDatabase database,
-    IReadOnlyList<TrainingProgress> steps,
-    IReadOnlyList<BitsPerByteResult> measured,
+    EvaluationTable table,
+    LeakageTable leakage,
+    int cut,
+    CopyReaderOptions copying,
+    IReadOnlyList<(string Name, List<TrainingProgress> Steps)> steps,
     IReadOnlyList<Continuation> continuations,
     TimeSpan elapsed)
 {
-    private BitsPerByteResult Off => measured[0];
+    private static readonly string[] s_header =
+        ["reader", "neighbors", "steps", "minutes", "bits per byte", "against closed book", "against the rule, k = 8", "against the rule, fresh"];
 
-    /// <summary>Prints the table and the continuations.</summary>
+    /// <summary>The readers of the leakage table, in its order, short enough to stand under bars.</summary>
+    private static readonly string[] s_bars = ["closed book", "rule, k = 8", "rule, fresh", "copying", "RETRO"];
+
+    private BitsPerByteResult ClosedBook => table.Rows[0].Entry.Results[0];
+
+    /// <summary>What the rows of the table are, and what they were measured on.</summary>
+    private string Notes
+    {
+        get
+        {
+            string shortened = cut > 0 ? $", {cut} of them cut to their beginning so that measuring ends in time" : "";
+            return string.Create(CultureInfo.InvariantCulture, $"""
+                Over {ClosedBook.Tokens:#,0} tokens, {ClosedBook.Bytes:#,0} bytes, of {ClosedBook.Documents:#,0} held-out documents that are
+                neither in the training set nor in the database{shortened}.
+                {Intervals} One seed: how trainings differ by chance is in no interval.
+                "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
+                neighbors of the chunk before, without a trained weight; with {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens
+                ("fresh"), it reads what copying reads. "Copying" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps
+                to copy from such neighbors; its minutes are those of both. "RETRO" is a decoder of the same size with an encoder of neighbors and chunked cross-attention, trained
+                from nothing for about as long as the closed book.
+                Copying and RETRO were trained with neighbors by {Source}; they are measured with those of other sources too.
+                """).ReplaceLineEndings(" ");
+        }
+    }
+
+    private string Source => table.Rows[^1].Entry.TrainedWith!;
+
+    private string Intervals => ClosedBook.Documents < PairedDifference.LeastDocuments
+        ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
+        : "In brackets the 95 % interval of a paired bootstrap over documents; where it holds 0 no difference was found.";
+
+    private string LeakageNotes
+        => $"Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of their neighbors by {Source}, and the " +
+            "difference to the closed book on the same chunks. What is found anew within a chunk can have more in common with it.";
+
+    /// <summary>Prints the tables and the continuations.</summary>
     public void Print()
     {
-        Table table = new() { Title = new TableTitle("held-out bits per byte") };
-        table.AddColumns("retrieval", "bits per byte", "against off", "perplexity");
-        foreach (BitsPerByteResult result in measured)
-        {
-            table.AddRow(result.SourceName, Number(result.Value, "0.0000"), Against(result), Number(result.Perplexity, "0.00"));
-        }
-
-        AnsiConsole.Write(table);
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"over {Off.Tokens:#,0} tokens, {Off.Bytes:#,0} bytes, of {Off.Documents:#,0} documents that are neither in the training set nor in the database");
+        Show("held-out bits per byte", s_header, Rows(), Notes);
+        Show("by overlap with the neighbors", LeakageHeader(), LeakageRows(), LeakageNotes);
         foreach (Continuation continuation in continuations)
         {
             AnsiConsole.WriteLine();
@@ -54,25 +97,28 @@ internal sealed class Report(
         }
     }
 
-    /// <summary>Writes report.html into a folder.</summary>
-    /// <returns>Its path.</returns>
+    /// <summary>Writes report.html into a folder, and its tables, with more columns, as report.md.</summary>
+    /// <returns>The path of report.html.</returns>
     public string Write(string folder)
     {
         StringBuilder html = new();
         html.AppendLine("<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Retro quickstart</title><style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}pre{white-space:pre-wrap;background:#f6f6f6;padding:.8rem}pre b{background:#e3edff}small{color:#555}</style></head><body>");
         html.AppendLine("<h1>Retro quickstart</h1>");
-        html.AppendLine(CultureInfo.InvariantCulture, $"<p>{SvgPlot.Escape(options.Corpus ?? "documentation of the .NET reference packs")} ({SvgPlot.Escape(corpusKind)}): {database.Documents.Count:#,0} documents, {database.ChunkCount:#,0} chunks of {database.ChunkLength} tokens. {config.CountParameters().Total:#,0} parameters, {steps.Count:#,0} steps, {(steps.Count > 0 ? steps[^1].Tokens : 0):#,0} tokens. Seed {options.Seed}; {elapsed.TotalMinutes:0.0} minutes in all.</p>");
-        html.AppendLine("<h2>Held-out bits per byte</h2><table><tr><th>retrieval</th><th>bits per byte</th><th>against off</th><th>perplexity</th></tr>");
-        foreach (BitsPerByteResult result in measured)
+        string name = SvgPlot.Escape(options.Corpus ?? "documentation of the .NET reference packs");
+        long parameters = config.CountParameters().Total, decoder = (config with { Retrieval = null }).CountParameters().Total;
+        html.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"<p>{name} ({SvgPlot.Escape(corpus.Kind)}): {database.Documents.Count:#,0} documents, {database.ChunkCount:#,0} chunks of {database.ChunkLength} tokens.");
+        html.AppendLine(CultureInfo.InvariantCulture, $"{parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; {elapsed.TotalMinutes:0.0} minutes in all.</p>");
+        Append(html, "Held-out bits per byte", s_header, Rows(), Notes);
+        List<(string, double)> bars =
+            [.. leakage.Readers.Zip(s_bars, (reader, bar) => (bar, table.Rows.Single(row => row.Entry.Reader == reader).Entry.Value))];
+        html.AppendLine(SvgPlot.Bars("Held-out bits per byte", "bits per byte", bars));
+        Append(html, "By overlap with the neighbors", LeakageHeader(), LeakageRows(), LeakageNotes);
+        if (steps.Any(training => training.Steps.Any(step => double.IsFinite(step.Loss))))
         {
-            html.AppendLine(CultureInfo.InvariantCulture, $"<tr><td>{SvgPlot.Escape(result.SourceName)}</td><td>{result.Value:0.0000}</td><td>{Against(result)}</td><td>{result.Perplexity:0.00}</td></tr>");
-        }
-
-        html.AppendLine(CultureInfo.InvariantCulture, $"</table><p><small>{Off.Tokens:#,0} tokens, {Off.Bytes:#,0} bytes, {Off.Documents:#,0} documents, neither trained on nor in the database.</small></p>");
-        html.AppendLine(SvgPlot.Bars("Held-out bits per byte", "bits per byte", measured.Select(r => (r.SourceName, r.Value)).ToList()));
-        if (steps.Any(s => double.IsFinite(s.Loss)))
-        {
-            html.AppendLine(SvgPlot.Lines("Training loss", "step", "nats per token", new PlotSeries("loss", Smooth(steps))));
+            PlotSeries[] losses = [.. steps.Select(training => new PlotSeries(training.Name, Smooth(training.Steps)))];
+            html.AppendLine(SvgPlot.Lines("Training loss", "step", "nats per token", losses));
         }
 
         html.AppendLine("<h2>Text with sources</h2>");
@@ -91,21 +137,66 @@ internal sealed class Report(
         }
 
         html.AppendLine("</body></html>");
-        string path = Path.Combine(folder, "report.html");
-        File.WriteAllText(path + ".new", html.ToString());
+        Write(Path.Combine(folder, "report.md"), $"{table.ToMarkdown()}\n{Notes}\n\n{leakage.ToMarkdown()}\n{LeakageNotes}\n");
+        return Write(Path.Combine(folder, "report.html"), html.ToString());
+    }
+
+    private static string Write(string path, string text)
+    {
+        File.WriteAllText(path + ".new", text);
         File.Move(path + ".new", path, overwrite: true);
         return path;
     }
 
+    private static void Show(string title, string[] header, IEnumerable<string[]> rows, string notes)
+    {
+        Table shown = new() { Title = new TableTitle(title) };
+        shown.AddColumns(Array.ConvertAll(header, Markup.Escape));
+        foreach (string[] row in rows)
+        {
+            shown.AddRow(Array.ConvertAll(row, Markup.Escape));
+        }
+
+        AnsiConsole.Write(shown);
+        AnsiConsole.WriteLine(notes);
+        AnsiConsole.WriteLine();
+    }
+
+    private static void Append(StringBuilder html, string title, string[] header, IEnumerable<string[]> rows, string notes)
+    {
+        string body = string.Concat(rows.Select(row => Row("td", row)));
+        html.AppendLine(CultureInfo.InvariantCulture, $"<h2>{title}</h2><table>{Row("th", header)}{body}</table>");
+        html.AppendLine(CultureInfo.InvariantCulture, $"<p><small>{SvgPlot.Escape(notes)}</small></p>");
+
+        static string Row(string kind, string[] cells) => $"<tr>{string.Concat(cells.Select(cell => $"<{kind}>{SvgPlot.Escape(cell)}</{kind}>"))}</tr>";
+    }
+
+    private IEnumerable<string[]> Rows() => table.Rows.Select(row => (string[])
+    [
+        row.Entry.Reader,
+        row.Entry.Results[0] is { Neighbors: > 0 } result ? $"{result.SourceName}, k = {result.Neighbors}" : "",
+        Number(row.Entry.Steps ?? 0, "#,0"),
+        Number(row.Entry.Time?.TotalMinutes ?? 0, "0.0"),
+        Number(row.Entry.Value, "0.0000"),
+        .. row.Differences.Select(difference => difference?.ToString() ?? ""),
+    ]);
+
+    private string[] LeakageHeader() => ["overlap at most", "share of the tokens", .. leakage.Readers];
+
+    private IEnumerable<string[]> LeakageRows() => leakage.Rows.Select(row => (string[])
+    [
+        Number(row.Bound, "0.# %"),
+        Number(row.TokenShare, "0.0 %"),
+        .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
+            : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {difference}" : "")}"),
+    ]);
+
     /// <summary>Running means, a hundred points at most, so that the trend is visible behind the noise of single steps.</summary>
-    private static List<(double X, double Y)> Smooth(IReadOnlyList<TrainingProgress> steps)
+    private static List<(double X, double Y)> Smooth(List<TrainingProgress> steps)
     {
         int bucket = Math.Max(1, steps.Count / 100);
         return steps.Where(s => double.IsFinite(s.Loss)).Chunk(bucket).Select(b => (b.Average(s => (double)s.Step), b.Average(s => s.Loss))).ToList();
     }
-
-    private string Against(BitsPerByteResult result)
-        => ReferenceEquals(result, Off) ? "" : ((result.Value / Off.Value) - 1).ToString("+0.00 %;-0.00 %", CultureInfo.InvariantCulture);
 
     private static string Name(RetrievedNeighbor neighbor) => neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId;
 

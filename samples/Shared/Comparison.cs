@@ -60,13 +60,24 @@ internal sealed class Comparison(
     /// <param name="name">The row's name.</param>
     /// <param name="trained">The RETRO.</param>
     /// <param name="trainedWith">The source of the neighbors that it was trained with.</param>
+    /// <param name="others">Neighbors of every held-out chunk by other sources; their names stand in their rows'.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public void Retro(string name, TrainedModel trained, string trainedWith, BitsPerByteOptions options, CancellationToken cancellationToken)
+    public void Retro(
+        string name,
+        TrainedModel trained,
+        string trainedWith,
+        IReadOnlyList<NeighborTable> others,
+        BitsPerByteOptions options,
+        CancellationToken cancellationToken)
     {
         Measure(new DecoderReader(trained.Model, $"{name} off"), trained, trainedWith, null, options, cancellationToken);
         Measure(new RetroReader(trained.Model, name: $"{name} random"), trained, trainedWith, random, options, cancellationToken);
         Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
+        foreach (NeighborTable other in others)
+        {
+            Measure(new RetroReader(trained.Model, name: $"{name}, {other.SourceName}"), trained, trainedWith, other, options, cancellationToken);
+        }
     }
 
     /// <summary>Measures a reader that copies, with the source's neighbors and with random ones, asked for while it reads.</summary>
@@ -74,15 +85,34 @@ internal sealed class Comparison(
     /// <param name="reader">The reader.</param>
     /// <param name="trained">Its model, with the time that both took.</param>
     /// <param name="source">Finds the neighbors; the reader was trained with it.</param>
+    /// <param name="others">Find neighbors too; their names stand in their rows'.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public void Copying(string name, CopyReader reader, TrainedModel trained, INeighborSource source, BitsPerByteOptions options, CancellationToken cancellationToken)
+    public void Copying(
+        string name,
+        CopyReader reader,
+        TrainedModel trained,
+        INeighborSource source,
+        IReadOnlyList<INeighborSource> others,
+        BitsPerByteOptions options,
+        CancellationToken cancellationToken)
     {
-        foreach ((string row, INeighborSource from) in new[] { ($"{name}, random", new RandomNeighborSource(database, 1)), (name, source) })
+        (string, INeighborSource)[] rows =
+            [($"{name}, random", new RandomNeighborSource(database, 1)), (name, source), .. others.Select(other => ($"{name}, {other.Name}", other))];
+        foreach ((string row, INeighborSource from) in rows)
         {
             Add(row, trained, source.Name, progress => BitsPerByte.Measure(reader, heldOut, from, options, progress, cancellationToken));
         }
     }
+
+    /// <summary>Measures a reader that no time went into but its model's, with a source's neighbors, asked for while it reads.</summary>
+    /// <param name="reader">The reader; the row has its name.</param>
+    /// <param name="trained">Its model.</param>
+    /// <param name="source">Finds the neighbors.</param>
+    /// <param name="options">Settings.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public void Asking(IReader reader, TrainedModel trained, INeighborSource source, BitsPerByteOptions options, CancellationToken cancellationToken)
+        => Add(reader.Name, trained, null, progress => BitsPerByte.Measure(reader, heldOut, source, options, progress, cancellationToken));
 
     private void Measure(
         IReader reader, TrainedModel trained, string? trainedWith, NeighborTable? neighbors, BitsPerByteOptions options, CancellationToken cancellationToken)

@@ -45,6 +45,32 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         return read;
     }
 
+    /// <summary>The held-out documents, the longest cut so that all have so many characters together, though none below a number of its own.</summary>
+    /// <param name="characters">Characters of all.</param>
+    /// <param name="least">Characters that a document keeps at least.</param>
+    /// <returns>The documents, and how many of them were cut.</returns>
+    public (IReadOnlyList<Document> Documents, int Cut) HeldOutWithin(long characters, int least)
+    {
+        // From the shortest on, each takes what it needs of what is left; what is then left over is shared equally by those that need more.
+        int[] lengths = [.. HeldOut.Select(document => document.Text.Length).Order()];
+        long left = characters, most = lengths[^1];
+        for (int i = 0; i < lengths.Length; left -= lengths[i++])
+        {
+            if (left / (lengths.Length - i) < lengths[i])
+            {
+                most = Math.Max(least, left / (lengths.Length - i));
+                break;
+            }
+        }
+
+        return ([.. HeldOut.Select(Cut)], HeldOut.Count(document => document.Text.Length > most));
+
+        // Not within a surrogate pair, and without white space at the end, as documents are.
+        Document Cut(Document document) => document.Text.Length <= most
+            ? document
+            : document with { Text = document.Text[..(int)(char.IsHighSurrogate(document.Text[(int)most - 1]) ? most - 1 : most)].TrimEnd() };
+    }
+
     /// <summary>Takes documents by a hash of their ids until there is enough text, in the corpus's order.</summary>
     private static List<Document> Take(Corpus corpus, long mostBytes, int seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
     {

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -5,6 +6,7 @@ using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Pretrained;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -52,6 +54,53 @@ public class ReadmeTests
         Assert.Equal(48, embedder.Dimensions);
         Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
         Assert.Contains(Snippet("pretrained"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_lines_on_copying_run_and_stand_in_the_readme()
+    {
+        string before = Environment.CurrentDirectory;
+        using TemporaryFolder folder = new();
+        TextWriter console = Console.Out;
+        StringWriter printed = new();
+        try
+        {
+            Environment.CurrentDirectory = folder.Path;
+            WriteDocuments();
+            Document[] texts = [.. Corpus.Open("docs").Documents()];
+            RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 512, "run/tokenizer");
+            using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", texts[1..], tokenizer);
+            using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build("run/held", texts[..1], tokenizer);
+            using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+            using (RetroModel fresh = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null }))
+            {
+                Checkpoint.Save("run/closed-book", fresh);
+            }
+
+            Console.SetOut(printed);
+            Copying(database, heldOut, source);
+            Assert.True(File.Exists("run/copying.safetensors"));
+        }
+        finally
+        {
+            Console.SetOut(console);
+            Environment.CurrentDirectory = before;
+        }
+
+        Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
+        Assert.Contains(Snippet("copying"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+    }
+
+    private static void Copying(ChunkDatabase database, ChunkDatabase heldOut, INeighborSource source)
+    {
+        // <copying>
+        using RetroModel decoder = Checkpoint.Load("run/closed-book"); // a decoder, trained without neighbors; it stays as it is
+        using CopyReader reader = CopyReader.Fit(decoder, database, source, new() { Neighbors = 16, Steps = 50 }); // 300 steps by default
+        BitsPerByteResult alone = BitsPerByte.Measure(new DecoderReader(decoder), heldOut), copying = BitsPerByte.Measure(reader, heldOut, source);
+        Console.WriteLine(EvaluationTable.Of([new("closed book", [alone]), new("copying", [copying])]).ToMarkdown());
+        reader.Save("run/copying.safetensors");
+        using CopyReader again = CopyReader.Load("run/copying.safetensors", decoder);
+        // </copying>
     }
 
     private static async Task TenLines()

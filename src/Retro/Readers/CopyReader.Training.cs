@@ -12,7 +12,6 @@ public sealed partial class CopyReader
 {
     private void Train(ChunkDatabase database, INeighborSource source, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        const string Stage = "train copying";
         using RetroOptimizer optimizer = new(_mixture, new RetroOptimizerOptions { WeightDecay = 0 });
         LearningRateSchedule schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
         SameDocuments same = new(database, source.Database!);
@@ -33,7 +32,7 @@ public sealed partial class CopyReader
                     throw new TrainingException($"The loss of step {step + 1} of the copy reader is {loss}; lower the learning rate ({Options.LearningRate}).");
                 }
 
-                progress?.Report(new StageProgress(Stage, step + 1, Options.Steps, string.Create(CultureInfo.InvariantCulture, $"{loss:0.0000} nats a token")));
+                progress?.Report(new StageProgress(string.Create(CultureInfo.InvariantCulture, $"train copying, {loss:0.00} nats a token"), step + 1, Options.Steps));
             }
         }
         finally

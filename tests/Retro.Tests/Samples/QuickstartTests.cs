@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Build;
 
@@ -30,14 +32,27 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         Assert.Equal("", run.Errors);
         Assert.DoesNotContain('\u001b', run.Output);
-        foreach (string row in new[] { "off", "random", "dense", "bm25", "hybrid" })
+        string[] rows =
+        [
+            "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
+            "closed book + pointer rule, k = 16, every 16 tokens", "copying, random", "copying", "copying, dense", "copying, hybrid",
+            "RETRO off", "RETRO random", "RETRO", "RETRO, dense", "RETRO, hybrid",
+        ];
+        string made = Path.Combine(Out, "corpus"), tables = File.ReadAllText(Path.Combine(made, "report.md"));
+        foreach (string row in rows)
         {
-            Assert.Contains($"│ {row} ", run.Output, StringComparison.Ordinal);
+            // Neighbors and what it was trained with, steps, minutes, bits per byte.
+            Assert.Matches(new Regex($@"^\| {Regex.Escape(row)} \|[^|]*\|[^|]*\| \d+ \| \d+\.\d \| \d+\.\d{{4}} \|", RegexOptions.Multiline), tables);
         }
 
-        Assert.Contains("of 4 documents that are neither in the training set nor in the database", run.Output, StringComparison.Ordinal);
+        Assert.Contains("| against closed book | against closed book + pointer rule, k = 8 |", tables, StringComparison.Ordinal);
+        Assert.Matches(@"\| 100 % \| 100\.0 % \| \d+\.\d{4} \| \d+\.\d{4}, [+-]?\d", tables);
+        Assert.Contains("│ copying, dense ", run.Output, StringComparison.Ordinal);
+        string shown = Regex.Replace(run.Output, @"\s+", " ");
+        Assert.Contains(
+            "of 15 held-out documents that are neither in the training set nor in the database, 15 of them cut to their beginning", shown, StringComparison.Ordinal);
+        Assert.Contains("They are too few for an interval, which needs 20", shown, StringComparison.Ordinal);
         Assert.Contains("after chunk 1 it read:", run.Output, StringComparison.Ordinal);
-        string made = Path.Combine(Out, "corpus");
         string report = Path.Combine(made, "report.html");
         Assert.Contains($"Report: {report}", run.Output, StringComparison.Ordinal);
         Assert.Contains("<svg", File.ReadAllText(report), StringComparison.Ordinal);
@@ -47,6 +62,9 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.Empty(database.Documents.Select(d => d.Id).Intersect(heldOut.Documents.Select(d => d.Id)));
         using RetroModel model = Checkpoint.Load(Path.Combine(made, "checkpoint"));
         Assert.NotEmpty(model.Config.Retrieval!.CrossAttentionLayers);
+        using RetroModel decoder = Checkpoint.Load(Path.Combine(made, "closed-book"));
+        using CopyReader copying = CopyReader.Load(Path.Combine(made, "copying.safetensors"), decoder);
+        Assert.Equal((16, 16), (copying.Options.Neighbors, copying.Options.Stride));
     }
 
     [Theory]
@@ -126,8 +144,10 @@ public sealed partial class QuickstartTests : IDisposable
     [InlineData("train the embedder")]
     [InlineData("embed chunks")]
     [InlineData("find neighbors")]
-    [InlineData("train")]
-    [InlineData("measure, dense")]
+    [InlineData("train closed book")]
+    [InlineData("train copying")]
+    [InlineData("train RETRO")]
+    [InlineData("measure copying, dense")]
     public void Interrupted_in_any_stage_the_same_command_then_goes_all_the_way(string stage)
     {
         InterruptIn(stage);
@@ -173,7 +193,7 @@ public sealed partial class QuickstartTests : IDisposable
 
     [Theory]
     [Trait("Category", "Long")]
-    [InlineData("5000k", "bm25.bin")]
+    [InlineData("4800k", "bm25.bin")]
     [InlineData("11m", "training.safetensors")]
     public void A_disk_that_is_full_later_is_named_too(string size, string file) => FillDisk(size, file);
 
