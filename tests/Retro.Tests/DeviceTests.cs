@@ -1,4 +1,5 @@
 using Retro.Checkpoints;
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Evaluation;
@@ -6,10 +7,12 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Pretrained;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tests.Embedders;
 using Retro.Tests.Modeling;
+using Retro.Tests.Readers;
 using Retro.Tests.Training;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -258,6 +261,43 @@ public sealed class DeviceTests : IDisposable
 
         List<int> Generate(RetroModel reader)
             => [.. new RetroGenerator(reader, tokenizer, database, source).GenerateAsync("the lighthouse", greedy).ToBlockingEnumerable().Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+    }
+
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void A_copying_reader_gives_the_processors_log_likelihoods_and_text(string device)
+    {
+        Device on = Require(device);
+        RetroTokenizer tokenizer = EmbeddingInputs.Tokenizer;
+        RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
+        using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
+        ChunkDatabaseOptions chunks = new() { ChunkLength = 8 };
+        List<Document> twins = CopyReaderTests.Twins(40, 60, seed: 3);
+        Document[] held = [.. twins.Where(document => document.Id.StartsWith('a')).Take(4)];
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "database"), twins.Except(held), tokenizer, chunks);
+        using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "held-out"), held, tokenizer, chunks);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        CopyReaderOptions settings = new() { Neighbors = 4, Stride = 4, QueryLength = 8, Steps = 20, WindowLength = 56 };
+        using CopyReader reader = CopyReader.Fit(expected, database, source, settings);
+        string path = Path.Combine(_folder.Path, "copy.safetensors");
+        reader.Save(path);
+        using CopyReader loaded = CopyReader.Load(path, model);
+
+        Assert.Equal(on.type, loaded.Device.type);
+        BitsPerByteOptions options = new() { WindowLength = 56, KeepTokens = true };
+        IReadOnlyList<float> wanted = BitsPerByte.Measure(reader, heldOut, source, options).TokenBits!, came = BitsPerByte.Measure(loaded, heldOut, source, options).TokenBits!;
+        Assert.Equal(wanted.Count, came.Count);
+        Assert.All(wanted, (bits, place) => Assert.Equal(bits, came[place], 1e-3f));
+
+        // Trained there, on the same batches with other fresh weights, it has learned the same task: the loss falls below the model's alone.
+        using CopyReader trained = CopyReader.Fit(model, database, source, settings);
+        Assert.InRange(BitsPerByte.Measure(trained, heldOut, source, options).Value, 0, 0.9 * BitsPerByte.Measure(new DecoderReader(model), heldOut, options: options).Value);
+
+        GenerationOptions greedy = new() { Temperature = 0, MaximumNewTokens = 20 };
+        Assert.Equal(Generate(reader), Generate(loaded));
+
+        List<int> Generate(CopyReader by)
+            => [.. new RetroGenerator(by, tokenizer, source).GenerateAsync(held[0].Text[..30], greedy).ToBlockingEnumerable().Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
     }
 
     [Theory]

@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Utils;
@@ -6,24 +7,24 @@ using static TorchSharp.torch;
 
 namespace Retro.Generation;
 
-/// <summary>One text while it is generated: its tokens, the model's cache, and what is held back of the output.</summary>
+/// <summary>One text while it is generated: its tokens, the reading of them, and what is held back of the output.</summary>
 internal sealed class GenerationSequence : IDisposable
 {
     private readonly RetroModel _model;
     private readonly RetroTokenizer _tokenizer;
-    private readonly ChunkRetriever? _retriever;
+    private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
     private readonly List<int> _tokens;
     private readonly int _promptLength;
     private readonly TokenSampler _sampler;
     private readonly TokenTextStream _text;
     private readonly StopStrings _stops;
-    private readonly DecodingCache _cache;
+    private readonly IDecoding _decoding;
     private readonly bool _gated;
     private float[] _logits = [];
     private GenerationEnd? _end;
 
-    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, ChunkRetriever? retriever, GenerationOptions options, int[] prompt)
+    public GenerationSequence(RetroModel model, CopyReader? reader, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
     {
         _model = model;
         _tokenizer = tokenizer;
@@ -36,26 +37,23 @@ internal sealed class GenerationSequence : IDisposable
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
-        _cache = model.NewCache(1, Math.Max(64, prompt.Length));
+        int capacity = Math.Max(64, prompt.Length);
+        _decoding = reader is null ? new ModelDecoding(model, capacity) : new CopyDecoding(reader, capacity);
         _gated = FinalizerGate.IsNeededFor(model);
     }
 
     /// <summary>Reads the prompt.</summary>
-    /// <returns>What was retrieved for its chunks.</returns>
+    /// <returns>What was retrieved for its stretches.</returns>
     public IReadOnlyList<GeneratedPiece> Read(CancellationToken cancellationToken)
     {
-        int chunks = _retriever is null ? 0 : _tokens.Count / _retriever.ChunkLength;
-        ChunkRetriever.Found? found = chunks == 0 ? null : _retriever!.Find(_tokens, 0, chunks, cancellationToken);
+        int stretches = _retriever is null ? 0 : _tokens.Count / _retriever.Stride, first = _decoding.ReadsWholePrompt ? 0 : stretches - 1;
+        StretchRetriever.Found? found = stretches == 0 ? null : _retriever!.Find(_tokens, first, stretches - first, cancellationToken);
         if (_end is null)
         {
-            using DisposeScope scope = NewDisposeScope();
-            Tensor tokens = torch.tensor(_tokens.Select(token => (long)token).ToArray(), [1, _tokens.Count], ScalarType.Int64, _model.Device);
-            (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
-            using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
-            Keep(_model.Prefill(_cache, tokens, null, neighbors, valid));
+            Decode(found);
         }
 
-        return found?.PerChunk.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
+        return found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
     }
 
     /// <summary>Generates the next token, or ends the text.</summary>
@@ -78,7 +76,7 @@ internal sealed class GenerationSequence : IDisposable
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end);
     }
 
-    public void Dispose() => _cache.Dispose();
+    public void Dispose() => _decoding.Dispose();
 
     private GeneratedPiece Add(int token, CancellationToken cancellationToken)
     {
@@ -94,21 +92,19 @@ internal sealed class GenerationSequence : IDisposable
             return new GeneratedPiece(text, token);
         }
 
-        // The token that completes a chunk is the first to read the chunk's neighbors, so they are found before it is computed.
-        ChunkRetriever.Found? found = _retriever is not null && _tokens.Count % _retriever.ChunkLength == 0
-            ? _retriever.Find(_tokens, _tokens.Count / _retriever.ChunkLength - 1, 1, cancellationToken)
+        // The token that completes a stretch is the first to read the stretch's neighbors, so they are found before it is computed.
+        StretchRetriever.Found? found = _retriever is not null && _tokens.Count % _retriever.Stride == 0
+            ? _retriever.Find(_tokens, _tokens.Count / _retriever.Stride - 1, 1, cancellationToken)
             : null;
-        using DisposeScope scope = NewDisposeScope();
-        Tensor input = torch.tensor(new[] { (long)token }, [1], ScalarType.Int64, _model.Device);
-        (Tensor? neighbors, Tensor? valid) = found?.Tokens.ToTensors(_model.Device) ?? default;
-        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
-        Keep(_model.Step(_cache, input, neighbors?.squeeze(1), valid?.squeeze(1)));
-        return new GeneratedPiece(text, token, found?.PerChunk[0]);
+        Decode(found);
+        return new GeneratedPiece(text, token, found?.PerStretch[0]);
     }
 
-    private void Keep(Tensor logits)
+    private void Decode(StretchRetriever.Found? found)
     {
-        using TensorAccessor<float> data = logits.view(-1).to(ScalarType.Float32).cpu().data<float>();
+        using DisposeScope scope = NewDisposeScope();
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
+        using TensorAccessor<float> data = _decoding.Read(_tokens, found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
         _logits = data.ToArray();
     }
 }

@@ -1,21 +1,27 @@
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Generation;
 
-/// <summary>Continues prompts, and names what the model read while it did so: whenever a chunk is complete, its neighbors are retrieved and read from its last token on (RETRO, section 2.4).</summary>
+/// <summary>
+/// Continues prompts, and names what the model read while it did so: whenever a chunk is complete, its neighbors are retrieved and read from its last token on (RETRO, section 2.4). A
+/// <see cref="CopyReader"/> does the same with stretches of its own length, and copies.
+/// </summary>
 /// <remarks>
-/// The text is what a document of the database would be: the end-of-text token, then the prompt. The chunks of the prompt retrieve too. Safe for concurrent use where model and source are;
+/// The text is what a document of the database would be: the end-of-text token, then the prompt. The prompt retrieves too. Safe for concurrent use where model and source are;
 /// it owns none of them.
 /// </remarks>
 public sealed class RetroGenerator
 {
     private readonly RetroModel _model;
+    private readonly CopyReader? _reader;
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
+    private readonly StretchPlan? _plan;
     private readonly Lock _lock = new();
     private ExcludedDocuments? _documents;
 
@@ -30,12 +36,7 @@ public sealed class RetroGenerator
     public RetroGenerator(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase? database = null, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(tokenizer);
-        if (tokenizer.VocabularySize > model.Config.VocabularySize)
-        {
-            throw new RetroException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; take the tokenizer that the model was trained with.");
-        }
-
+        CheckTokenizer(tokenizer, model);
         if ((database is null) != (source is null))
         {
             throw new ArgumentException("To read from a database takes both the database and a source that searches it; give both or neither.", database is null ? nameof(database) : nameof(source));
@@ -50,6 +51,7 @@ public sealed class RetroGenerator
         if (model.Config.Retrieval is { } retrieval)
         {
             database?.RequireChunkLength(retrieval.ChunkLength);
+            _plan = new(retrieval.Neighbors, retrieval.RetrievedLength, retrieval.ChunkLength, retrieval.ChunkLength);
         }
 
         _model = model;
@@ -58,15 +60,41 @@ public sealed class RetroGenerator
         _source = source;
     }
 
+    /// <summary>
+    /// Creates a generator that copies: tokens are drawn from the reader's mixture of the model's distribution and what the neighbors hold, and neighbors are asked for every
+    /// <see cref="CopyReaderOptions.Stride"/> tokens with the last ones of prompt and text, as in the reader's training and evaluation. The model itself reads none.
+    /// </summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
+    /// <param name="source">Finds chunks of its database, which are copied from.</param>
+    /// <exception cref="ArgumentException">The source has no database.</exception>
+    /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
+    /// <exception cref="RetroException">The tokenizer has more tokens than the model.</exception>
+    public RetroGenerator(CopyReader reader, RetroTokenizer tokenizer, INeighborSource source)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(source);
+        CheckTokenizer(tokenizer, reader.Model);
+        _database = source.Database
+            ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has, or generate with the model alone.", nameof(source));
+        _database.RequireTokenizer(tokenizer);
+        _model = reader.Model;
+        _reader = reader;
+        _tokenizer = tokenizer;
+        _source = source;
+        _plan = new(reader.Neighbors, reader.RetrievedLength!.Value, reader.Options.Stride, reader.Options.QueryLength);
+    }
+
     /// <summary>Continues a prompt.</summary>
     /// <param name="prompt">The beginning of the text; may be empty. It is not part of what is generated.</param>
     /// <param name="options">How to continue it.</param>
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     /// <returns>
-    /// One piece for each chunk of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. Tokens are computed on the thread pool, one after the other, as they are asked for.
+    /// One piece for each stretch of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. A model retrieves for every chunk of the prompt, a copying
+    /// reader for its last complete stretch alone: the others' neighbors would be read by no new token. Tokens are computed on the thread pool, one after the other, as they are asked for.
     /// The first text that excludes documents reads the entries of all.
     /// </returns>
-    /// <exception cref="RetroOptionsException">The options contradict themselves.</exception>
+    /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the copying reader reads.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
     /// <exception cref="RetroException">The model's logits are not numbers.</exception>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>
@@ -74,6 +102,12 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = (options ?? new GenerationOptions()).Validate();
+        if (options.Neighbors > _reader?.Neighbors)
+        {
+            throw new RetroOptionsException(
+                nameof(GenerationOptions), [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the copying reader was trained to read."]);
+        }
+
         int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
         if (_model.Config.MaximumLength is int longest && tokens.Length > longest)
         {
@@ -87,11 +121,15 @@ public sealed class RetroGenerator
         int[] prompt, GenerationOptions options, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
-        ChunkRetriever? retriever = options.Retrieval && _model.Config.Retrieval is { } config && _database is not null
-            ? new ChunkRetriever(
-                _tokenizer, _database, _source!, options.Neighbors ?? config.Neighbors, config.RetrievedLength, await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false))
+        StretchRetriever? retriever = options.Retrieval && _plan is not null && _database is not null
+            ? new StretchRetriever(
+                _tokenizer,
+                _database,
+                _source!,
+                _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors },
+                await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false))
             : null;
-        using GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt);
+        using GenerationSequence sequence = new(_model, _reader, _tokenizer, retriever, options, prompt);
         foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))
         {
             yield return piece;
@@ -105,6 +143,15 @@ public sealed class RetroGenerator
             yield return next;
         }
         while (next.End is null);
+    }
+
+    private static void CheckTokenizer(RetroTokenizer tokenizer, RetroModel model)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        if (tokenizer.VocabularySize > model.Config.VocabularySize)
+        {
+            throw new RetroException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; take the tokenizer that the model was trained with.");
+        }
     }
 
     private async ValueTask<int[]> Excluded(IReadOnlyList<string> ids, CancellationToken cancellationToken)

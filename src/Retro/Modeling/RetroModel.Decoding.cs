@@ -27,6 +27,15 @@ public sealed partial class RetroModel
     /// <exception cref="InvalidOperationException">The cache is not empty.</exception>
     public Tensor Prefill(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
     {
+        using IDisposable noGrad = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        return Head(PrefillStates(cache, tokens, lengths, neighbors, valid)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As <see cref="Prefill"/>, without the head.</summary>
+    /// <returns>The last states, normed, [B, D], after each row's last token; <see cref="Head"/> makes the logits of them.</returns>
+    internal Tensor PrefillStates(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
+    {
         CheckCache(cache);
         CheckTokens(tokens);
         CheckNeighbors(tokens, neighbors, valid);
@@ -57,9 +66,9 @@ public sealed partial class RetroModel
         }
 
         Tensor last = tensor(rows.Select(length => length - 1).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
-        Tensor logits = Logits(states.gather(1, last)).view(batch, -1);
+        Tensor normed = _norm.call(states.gather(1, last)).view(batch, -1);
         cache.SetLengths(rows);
-        return logits.MoveToOuterDisposeScope();
+        return normed.MoveToOuterDisposeScope();
     }
 
     /// <summary>Reads one more token of each row. No gradients are recorded.</summary>
@@ -74,6 +83,15 @@ public sealed partial class RetroModel
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     /// <exception cref="ArgumentException">The cache belongs to another model, or see <see cref="forward"/>.</exception>
     public Tensor Step(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+    {
+        using IDisposable noGrad = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        return Head(StepStates(cache, tokens, neighbors, valid)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As <see cref="Step"/>, without the head.</summary>
+    /// <returns>The last states, normed, [B, D], after the token; <see cref="Head"/> makes the logits of them.</returns>
+    internal Tensor StepStates(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         CheckCache(cache);
         CheckStep(cache, tokens, neighbors, valid);
@@ -109,9 +127,9 @@ public sealed partial class RetroModel
             x = layer.Finish(x, h).MoveToOuterDisposeScope();
         }
 
-        Tensor logits = Logits(x).view(lengths.Length, -1);
+        Tensor normed = _norm.call(x).view(lengths.Length, -1);
         cache.SetLengths([.. lengths.Select(length => length + 1)]);
-        return logits.MoveToOuterDisposeScope();
+        return normed.MoveToOuterDisposeScope();
     }
 
     // Encodes the neighbors of the chunks that this step completes; they take the place of the ones before.

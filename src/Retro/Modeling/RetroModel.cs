@@ -86,7 +86,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         CheckNeighbors(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
         (Tensor states, _) = Decode(tokens, neighbors, valid);
-        return Logits(states).MoveToOuterDisposeScope();
+        return Head(_norm.call(states)).MoveToOuterDisposeScope();
     }
 
     /// <summary>Encodes the neighbors of a sequence's chunks, as the forward pass does on its way.</summary>
@@ -161,8 +161,6 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         x = positions is null ? x : x.Plus(positions);
         return training && Config.Dropout > 0 ? nn.functional.dropout(x, Config.Dropout, training: true) : x;
     }
-
-    private Tensor Logits(Tensor states) => Head(_norm.call(states));
 
     /// <summary>Logits [.., V] of normed states [.., D].</summary>
     internal Tensor Head(Tensor normed) => _head is null ? nn.functional.linear(normed, _embedding.weight!) : _head.call(normed);

@@ -53,7 +53,7 @@ internal sealed class CopyCandidates
     /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
     public static CopyCandidates Find(ReadingBatch batch, int neighbors, ReadOnlySpan<long> places, TokenIndex? index = null, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
-        List<Candidate>[] found = new List<Candidate>[places.Length];
+        List<Candidate>?[] found = new List<Candidate>?[places.Length];
         if (batch.Retrieved is { } retrieved)
         {
             int next = 0;
@@ -80,6 +80,13 @@ internal sealed class CopyCandidates
             }
         }
 
+        return Of(found);
+    }
+
+    /// <summary>Takes candidates that were found.</summary>
+    /// <param name="found">Those of each place, in the order of the neighbors; null: none. Lists that are too long are cut.</param>
+    public static CopyCandidates Of(List<Candidate>?[] found)
+    {
         int width = 1;
         foreach (List<Candidate>? one in found)
         {
@@ -94,13 +101,13 @@ internal sealed class CopyCandidates
             width = Math.Max(width, one?.Count ?? 0);
         }
 
-        CopyCandidates candidates = new(places.Length, width);
+        CopyCandidates candidates = new(found.Length, width);
         for (int place = 0; place < found.Length; place++)
         {
             for (int i = 0; i < (found[place]?.Count ?? 0); i++)
             {
                 int at = (place * width) + i;
-                Candidate one = found[place][i];
+                Candidate one = found[place]![i];
                 (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at], candidates.Ranks[at], candidates.Exists[at]) = (one.Token, one.Run, one.Equal, one.Rank, true);
             }
         }
@@ -114,7 +121,7 @@ internal sealed class CopyCandidates
     /// <summary>Which are candidates, as a tensor, for places from <paramref name="start"/> on.</summary>
     public Tensor ExistsSlice(int start, int count, Device device) => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
 
-    private static void FindRow(ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>> found)
+    private static void FindRow(ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found)
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
         int size = neighbors * retrieved.Length, first = batch.ChunkLength - 1, end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), next = 0;

@@ -55,6 +55,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
+    /// <summary>The language model.</summary>
+    internal RetroModel Model => _model;
+
     /// <summary>Trains a reader for a model on the documents of a database, with neighbors from other documents than the text's.</summary>
     /// <param name="model">The language model; it stays the caller's and as it is, but for evaluation mode. It reads no neighbors, even where it could.</param>
     /// <param name="database">Documents that are trained on, none of them held out; those that the model was trained on for few passes will do.</param>
@@ -124,6 +127,17 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
 
         return result;
+    }
+
+    /// <summary>The distribution of the next token at some places. No gradients are recorded.</summary>
+    /// <param name="states">[P, D], the model's last states, normed.</param>
+    /// <param name="candidates">Of the P places.</param>
+    /// <returns>[P, V]: log-probabilities.</returns>
+    internal Tensor LogDistribution(Tensor states, CopyCandidates candidates)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        return _mixture.LogDistribution(_model.Head(states), states, candidates, 0).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

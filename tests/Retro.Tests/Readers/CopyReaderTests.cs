@@ -208,7 +208,7 @@ public sealed class CopyReaderTests : IDisposable
     }
 
     /// <summary>Pairs of documents of random characters, a and b, one of which begins a few later.</summary>
-    private static List<Document> Twins(int pairs, int length, int seed)
+    internal static List<Document> Twins(int pairs, int length, int seed)
     {
         Random random = new(seed);
         List<Document> documents = [];

@@ -1,0 +1,17 @@
+using Retro.Search;
+using static TorchSharp.torch;
+
+namespace Retro.Generation;
+
+/// <summary>Reads one text as it grows, and tells what may follow.</summary>
+internal interface IDecoding : IDisposable
+{
+    /// <summary>Whether the neighbors of every stretch of a prompt are read, or only of the last one.</summary>
+    bool ReadsWholePrompt { get; }
+
+    /// <summary>Reads what is new of the text: at first all of it, later its last token.</summary>
+    /// <param name="text">The tokens so far.</param>
+    /// <param name="found">What was retrieved for the stretches that the new tokens completed; null: none was completed, or retrieval is off.</param>
+    /// <returns>V numbers, the logits of the next token up to a common summand.</returns>
+    Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found);
+}

@@ -1,0 +1,61 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Retro.Generation;
+
+/// <summary>Finds the neighbors of stretches that a text has completed, as plain numbers for the model and as sources for the user.</summary>
+/// <param name="tokenizer">The tokenizer of text and database.</param>
+/// <param name="database">The database to read from.</param>
+/// <param name="source">Finds its chunks.</param>
+/// <param name="plan">What is asked for, and when.</param>
+/// <param name="excluded">Numbers of the documents that nothing is read of.</param>
+internal sealed class StretchRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, StretchPlan plan, int[] excluded)
+{
+    /// <summary>Tokens of a stretch.</summary>
+    public int Stride => plan.Stride;
+
+    /// <summary>What was found for C stretches.</summary>
+    /// <param name="Tokens">One row of C stretches.</param>
+    /// <param name="PerStretch">One entry per stretch.</param>
+    internal sealed record Found(RetrievedTokens Tokens, IReadOnlyList<RetrievedNeighbors> PerStretch);
+
+    /// <summary>Finds the neighbors of stretches that follow each other.</summary>
+    /// <param name="tokens">The text so far.</param>
+    /// <param name="first">The first stretch, from 0.</param>
+    /// <param name="count">How many stretches, C.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    public Found Find(IReadOnlyList<int> tokens, int first, int count, CancellationToken cancellationToken)
+    {
+        int neighbors = plan.Neighbors;
+        Range[] places = Enumerable.Range(first + 1, count).Select(stretch => Math.Max(0, (stretch * Stride) - plan.QueryLength)..(stretch * Stride)).ToArray();
+        int[][] queries = places.Select(place => tokens.Take(place).ToArray()).ToArray();
+        long[] found = new long[count * neighbors];
+        float[] scores = new float[count * neighbors];
+        source.Find(queries.Select(query => new NeighborQuery(query, excluded)).ToArray(), neighbors, found, scores, cancellationToken);
+        RetrievedTokens retrieved = new(1, count, neighbors, plan.RetrievedLength);
+        for (int c = 0; c < count; c++)
+        {
+            retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors));
+        }
+
+        RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
+            first + c,
+            places[c].Start.Value == 0 ? tokenizer.Decode(queries[c]) : tokenizer.DecodeWithin(queries[c]),
+            Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
+        return new Found(retrieved, perStretch);
+    }
+
+    private RetrievedNeighbor Describe(long chunk, float score)
+    {
+        DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
+        long[] tokens = new long[Math.Max(plan.RetrievedLength, database.ChunkLength)];
+        bool[] valid = new bool[tokens.Length];
+        database.CopyRetrieved(chunk, tokens, valid);
+        int[] real = tokens.Where((_, i) => valid[i]).Select(token => (int)token).ToArray();
+        int own = Math.Min(database.ChunkLength, real.Length);
+        long number = chunk - document.FirstChunk;
+        string text = number == 0 ? tokenizer.Decode(real.AsSpan(0, own)) : tokenizer.DecodeWithin(real.AsSpan(0, own));
+        return new RetrievedNeighbor(chunk, document.Id, document.Title, document.Location, number, text, tokenizer.DecodeWithin(real.AsSpan(own)), score);
+    }
+}

@@ -1,0 +1,329 @@
+using System.Collections.Concurrent;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using Retro.Tests.Readers;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Generation;
+
+/// <summary>Text of a copying reader, over documents of random characters whose twins are in the database: what follows a prompt can be known from them alone.</summary>
+public sealed class CopyGenerationTests : IDisposable
+{
+    private const int M = 16, K = 4, S = 8, Q = 12, R = 30, HeldOut = 10;
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+
+    private static readonly RetroConfig s_config = (RetroConfig.Tiny with
+    {
+        VocabularySize = s_tokenizer.VocabularySize + 4, // padded, as many are
+        Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, TieEmbeddings = false, InitialOutputScale = 1,
+        Retrieval = RetroConfig.Tiny.Retrieval! with
+        {
+            ChunkLength = M, RetrievedLength = 2 * M, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+        },
+    }).Validate();
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly List<Document> _heldOut;
+    private readonly ChunkDatabase _database;
+    private readonly RecordingSource _source;
+    private readonly RetroModel _model;
+    private readonly CopyReader _reader;
+    private readonly RetroGenerator _generator;
+
+    public CopyGenerationTests()
+    {
+        List<Document> all = CopyReaderTests.Twins(100, 120, seed: 3);
+        _heldOut = [.. all.Where(document => document.Id.StartsWith('a')).Take(HeldOut)];
+        _database = Build("database", all.Except(_heldOut));
+        _source = new(KeywordNeighborSource.Build(_database));
+        manual_seed(11);
+        _model = new RetroModel(s_config, ScalarType.Float64);
+        _reader = CopyReader.Fit(
+            _model, _database, _source, new() { Neighbors = K, Stride = S, QueryLength = Q, RetrievedLength = R, Steps = 40, WindowLength = 7 * M, Seed = 1 });
+        _generator = new RetroGenerator(_reader, s_tokenizer, _source);
+    }
+
+    public void Dispose()
+    {
+        _reader.Dispose();
+        _model.Dispose();
+        _source.Dispose();
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    /// <summary>Prompts that are empty, shorter than a stretch, of every length modulo the stretch, and longer than a query.</summary>
+    [Fact]
+    public async Task Cached_generation_equals_reading_everything_anew_for_every_token()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };
+        int[] text = s_tokenizer.Encode(_heldOut[0].Text);
+        for (int length = 0; length <= (3 * S) + 1; length++)
+        {
+            string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
+
+            int[] came = Tokens(await Collect(_generator, prompt, options));
+
+            List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
+            int begin = tokens.Count;
+            List<double> expected = [];
+            while (tokens.Count - begin < options.MaximumNewTokens)
+            {
+                (int next, double logP) = Best(tokens);
+                if (next == s_tokenizer.EndOfText)
+                {
+                    break;
+                }
+
+                tokens.Add(next);
+                expected.Add(logP);
+            }
+
+            Assert.Equal(tokens.Skip(begin), came);
+
+            // What evaluation gives these tokens, all of them in one pass, is what they were chosen by.
+            ReadingBatch batch = Batch(tokens);
+            for (int place = begin - 1; place < tokens.Count - 1; place++)
+            {
+                batch.Targets[place] = tokens[place + 1];
+            }
+
+            double[] likelihoods = _reader.LogLikelihoods(batch);
+            Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-4));
+        }
+    }
+
+    [Fact]
+    public async Task What_a_twin_in_the_database_holds_is_reproduced_and_without_it_is_not()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 40 };
+        int reproduced = 0;
+        foreach (Document document in _heldOut)
+        {
+            string on = Text(await Collect(_generator, document.Text[..60], options)), off = Text(await Collect(_generator, document.Text[..60], options with { Retrieval = false }));
+            reproduced += on.Length >= 40 && document.Text[60..].StartsWith(on, StringComparison.Ordinal) ? 1 : 0;
+            Assert.False(document.Text[60..].StartsWith(off[..4], StringComparison.Ordinal));
+        }
+
+        Assert.InRange(reproduced, HeldOut - 1, HeldOut);
+    }
+
+    [Fact]
+    public async Task Without_neighbors_it_is_the_models_text()
+    {
+        RetroGenerator plain = new(_model, s_tokenizer), none = new(_reader, s_tokenizer, new GivenNeighborSource(_database, _ => []));
+        string prompt = _heldOut[0].Text[..60];
+        GenerationOptions drawn = new() { Temperature = 0.9, TopK = 50, TopP = 0.9, MaximumNewTokens = 60, Seed = 2 };
+        string free = Text(await Collect(plain, prompt, drawn));
+        foreach (GenerationOptions options in new[] { drawn, drawn with { Temperature = 0 }, drawn with { Stop = [free[10..12]] } })
+        {
+            List<GeneratedPiece> expected = await Collect(plain, prompt, options), off = await Collect(_generator, prompt, options with { Retrieval = false });
+            List<GeneratedPiece> empty = await Collect(none, prompt, options);
+
+            Assert.Equal(expected, off);
+            Assert.Equal(expected, empty.Where(piece => piece is not { Token: null, Retrieved: not null }).Select(piece => piece with { Retrieved = null }));
+            Assert.All(empty.Where(piece => piece.Retrieved is not null), piece => Assert.Empty(piece.Retrieved!.Neighbors));
+            Assert.Contains(empty, piece => piece is { Token: not null, Retrieved: not null });
+        }
+
+        Assert.NotEqual(free, Text(await Collect(_generator, prompt, drawn)));
+    }
+
+    /// <summary>The last complete stretch of the prompt, and every one that the text completes, each by the text's last tokens; nothing is asked for what nobody predicts.</summary>
+    [Fact]
+    public async Task What_is_asked_for_is_what_evaluation_asks_for_and_is_named()
+    {
+        for (int length = 0; length <= (2 * S) + 1; length++)
+        {
+            string prompt = s_tokenizer.Decode(s_tokenizer.Encode(_heldOut[1].Text).AsSpan(0, length));
+            int begin = 1 + s_tokenizer.Encode(prompt).Length;
+            _source.Queries.Clear();
+
+            List<GeneratedPiece> pieces = await Collect(_generator, prompt, new() { Temperature = 0, MaximumNewTokens = 20, Neighbors = 2 });
+
+            int[][] asked = [.. _source.Queries];
+            int[] tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt), .. Tokens(pieces)];
+            RetrievedNeighbors[] sources = [.. pieces.Where(piece => piece.Retrieved is not null).Select(piece => piece.Retrieved!)];
+            int first = Math.Max(0, (begin / S) - 1);
+            Assert.Equal(Enumerable.Range(first, ((tokens.Length - 1) / S) - first), sources.Select(found => found.Chunk));
+            Assert.Equal(begin / S > 0 ? 1 : 0, pieces.TakeWhile(piece => piece.Token is null && piece.End is null).Count());
+            for (int i = 0; i < sources.Length; i++)
+            {
+                long[] numbers = new long[2];
+                float[] scores = new float[2];
+                _source.Find([new NeighborQuery(asked[i], [])], 2, numbers, scores);
+                Assert.Equal(asked[i][0] == s_tokenizer.BeginOfText ? s_tokenizer.Decode(asked[i]) : s_tokenizer.DecodeWithin(asked[i]), sources[i].Query);
+                Assert.Equal(numbers.Where(number => number >= 0), sources[i].Neighbors.Select(neighbor => neighbor.Chunk));
+                Assert.All(sources[i].Neighbors, neighbor => Assert.Equal(_database.Documents[_database.DocumentOf(neighbor.Chunk)].Id, neighbor.DocumentId));
+            }
+
+            // The same text as a document that is measured from the first generated token on.
+            TokenizerFacts facts = new("ready", new string('a', 64), s_tokenizer.VocabularySize, s_tokenizer.EndOfText, _ => tokens[1..]);
+            using ChunkDatabase text = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, $"text{length}"), [new Document("text", "", "text", "")], facts, new ChunkDatabaseOptions { ChunkLength = M });
+            _source.Queries.Clear();
+            StrideRetrieval.Of(text, [(0, tokens.Length - 1, begin)], S, Q, _source, 2, R, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.Equal(_source.Queries, asked);
+        }
+    }
+
+    [Fact]
+    public async Task Neither_an_excluded_document_nor_a_copy_of_it_is_read()
+    {
+        Document text = _heldOut[0];
+        Document[] documents =
+        [
+            new("original", "", text.Text, ""), .. CopyReaderTests.Twins(20, 120, seed: 5), new("copy", "", text.Text, ""),
+        ];
+        using ChunkDatabase database = Build("copies", documents);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        RetroGenerator generator = new(_reader, s_tokenizer, source);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 40 };
+
+        List<GeneratedPiece> all = await Collect(generator, text.Text[..60], options), others = await Collect(generator, text.Text[..60], options with { ExcludedDocuments = ["copy"] });
+
+        string[] copies = ["copy", "original"];
+        Assert.Superset(copies.ToHashSet(), Ids(all));
+        Assert.Empty(Ids(others).Intersect(copies));
+        Assert.NotEmpty(Ids(others));
+        Assert.StartsWith(Text(all), text.Text[60..], StringComparison.Ordinal);
+        Assert.False(text.Text[60..].StartsWith(Text(others)[..4], StringComparison.Ordinal));
+
+        static HashSet<string> Ids(List<GeneratedPiece> pieces) => [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.DocumentId)];
+    }
+
+    [Fact]
+    public async Task Generating_leaves_no_tensor_behind_even_when_it_is_left_early()
+    {
+        async Task Run()
+        {
+            await foreach (GeneratedPiece piece in _generator.GenerateAsync(_heldOut[0].Text[..60], new() { MaximumNewTokens = 30 }))
+            {
+                if (piece.Token is not null)
+                {
+                    break;
+                }
+            }
+
+            await Collect(_generator, _heldOut[0].Text[..60], new() { MaximumNewTokens = 20 });
+        }
+
+        await Run();
+        long before = LiveTensors.Settled();
+
+        await Run();
+
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public async Task Several_threads_generate_the_same_while_another_collects()
+    {
+        GenerationOptions options = new() { MaximumNewTokens = 40 };
+        async Task<string> One(int thread) => Text(await Collect(_generator, _heldOut[thread].Text[..50], options));
+        List<string> expected = [];
+        for (int thread = 0; thread < 4; thread++)
+        {
+            expected.Add(await One(thread));
+        }
+
+        using Collector collector = new();
+        Assert.Equal(expected, await Task.WhenAll(Enumerable.Range(0, 4).Select(thread => Task.Run(() => One(thread)))));
+    }
+
+    [Fact]
+    public void What_does_not_belong_together_is_refused()
+    {
+        TokenizerFacts facts = new("another", new string('a', 64), s_tokenizer.VocabularySize, s_tokenizer.EndOfText, text => s_tokenizer.Encode(text));
+        using ChunkDatabase other = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "other"), _heldOut, facts, new ChunkDatabaseOptions { ChunkLength = M });
+
+        Assert.Contains("no database to copy from", Assert.Throws<ArgumentException>(() => new RetroGenerator(_reader, s_tokenizer, new NoNeighborSource())).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => new RetroGenerator(_reader, s_tokenizer, new GivenNeighborSource(other, _ => [])));
+        Assert.Contains(
+            $"Neighbors {K + 1} has to be at most {K}",
+            Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { Neighbors = K + 1 })).Message,
+            StringComparison.Ordinal);
+    }
+
+    private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
+
+    private static int[] Tokens(IEnumerable<GeneratedPiece> pieces) => [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+
+    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
+    {
+        List<GeneratedPiece> pieces = [];
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
+        {
+            pieces.Add(piece);
+        }
+
+        return pieces;
+    }
+
+    private ChunkDatabase Build(string name, IEnumerable<Document> documents)
+        => ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, name), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });
+
+    /// <summary>The whole text, with the neighbors of all of its stretches.</summary>
+    private ReadingBatch Batch(List<int> tokens)
+    {
+        ReadingBatch batch = new(1, tokens.Count, S);
+        tokens.Select(token => (long)token).ToArray().CopyTo(batch.Tokens, 0);
+        if (tokens.Count >= S)
+        {
+            batch.Retrieved = new RetrievedTokens(1, tokens.Count / S, K, R);
+            for (int stretch = 0; stretch < tokens.Count / S; stretch++)
+            {
+                int end = (stretch + 1) * S, start = Math.Max(0, end - Q);
+                long[] found = new long[K];
+                _source.Find([new NeighborQuery(tokens.GetRange(start, end - start).ToArray(), [])], K, found, new float[K]);
+                batch.Retrieved.Take(0, stretch, _database, found);
+            }
+        }
+
+        return batch;
+    }
+
+    /// <summary>The most probable next token of a text, with nothing kept from before.</summary>
+    private (int Token, double LogP) Best(List<int> tokens)
+    {
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        ReadingBatch batch = Batch(tokens);
+        long[] last = [tokens.Count - 1];
+        Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last));
+        Tensor whole = _reader.LogDistribution(states, CopyCandidates.Find(batch, K, last)).select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
+        int best = (int)whole.argmax().item<long>();
+        return (best, whole[best].to(ScalarType.Float64).item<double>());
+    }
+
+    /// <summary>Keeps what is asked for.</summary>
+    private sealed class RecordingSource(KeywordNeighborSource source) : INeighborSource, IDisposable
+    {
+        public string Name => source.Name;
+
+        public string Identity => source.Identity;
+
+        public ChunkDatabase? Database => source.Database;
+
+        public ConcurrentQueue<int[]> Queries { get; } = new();
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            foreach (NeighborQuery query in queries)
+            {
+                Queries.Enqueue(query.Tokens.ToArray());
+            }
+
+            source.Find(queries, count, chunks, scores, cancellationToken);
+        }
+
+        public void Dispose() => source.Dispose();
+    }
+}
