@@ -95,6 +95,10 @@ public sealed record DatabaseManifest
         Cleaning = Cleaning,
     };
 
+    /// <summary>The files that later stages made.</summary>
+    [JsonIgnore]
+    internal IEnumerable<DatabaseFile> Stages => Files.Where(file => file.Name is not (TokensFile or DocumentsFile));
+
     /// <summary>Finds a file.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>The file, or null where the manifest does not list it.</returns>
@@ -227,14 +231,6 @@ public sealed record DatabaseManifest
         }
 
         Require(names.Contains(TokensFile) && names.Contains(DocumentsFile), $"no file '{TokensFile}' or '{DocumentsFile}'");
-        foreach (DatabaseFile file in Files.Where(file => file.Name is not (TokensFile or DocumentsFile)))
-        {
-            if (file.MadeFrom != TokensHash)
-            {
-                throw new DatabaseException($"'{file.Name}' beside '{path}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have {TokensHash}; make it again.");
-            }
-        }
-
         void Require(bool holds, string what)
         {
             if (!holds)

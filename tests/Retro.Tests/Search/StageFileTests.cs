@@ -188,6 +188,39 @@ public class StageFileTests
         Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0)]
+    [InlineData(77)]
+    public void Whatever_file_of_a_stage_is_missing_or_short_the_database_opens_and_the_stage_makes_it_again(int? length)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 60));
+        void Make(ChunkDatabase database)
+        {
+            using DenseNeighborSource dense = DenseNeighborSource.Build(database, data.Keyer());
+            using KeywordNeighborSource keywords = KeywordNeighborSource.Build(database);
+            NeighborTable.Build(database, keywords, 3).Dispose();
+        }
+
+        Make(data.Database);
+        Dictionary<string, string> whole = TestDatabases.Contents(data.Database.Folder);
+        string[] stages = [.. data.Database.Manifest.Files.Where(file => file.MadeFrom is not null).Select(file => file.Name)];
+        Assert.Equal(4, stages.Length);
+        foreach (string name in stages)
+        {
+            File.Delete(data[name]);
+            if (length is { } bytes)
+            {
+                File.WriteAllBytes(data[name], new byte[bytes]);
+            }
+
+            using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+            Assert.Contains(name, Assert.Throws<DatabaseException>(() => database.RequireFile(name)).Message, StringComparison.Ordinal);
+            Make(database);
+            Assert.Equal(whole, TestDatabases.Contents(database.Folder));
+        }
+    }
+
     [Fact]
     public void An_index_never_asks_for_more_training_keys_than_there_are()
     {
