@@ -74,6 +74,22 @@ public sealed class ChunkDatabase : IDisposable
     public static ChunkDatabase Open(string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
+        while (true)
+        {
+            try
+            {
+                return Open(folder, manifest, verify, progress, cancellationToken);
+            }
+            catch (DatabaseException) when (DatabaseManifest.Load(folder) is var now && now.Version != manifest.Version)
+            {
+                // Built anew meanwhile: the files looked for were those of the version before.
+                manifest = now;
+            }
+        }
+    }
+
+    private static ChunkDatabase Open(string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
         foreach (DatabaseFile file in manifest.Files.Except(manifest.Stages))
         {
             if (FaultOf(folder, file) is { } fault)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Retro.Corpora;
@@ -13,8 +14,8 @@ public sealed record DatabaseManifest
     /// <summary>The version of the format that this library writes and reads.</summary>
     public const int CurrentFormatVersion = 1;
 
-    internal const string TokensFile = "tokens.bin";
-    internal const string DocumentsFile = "documents.bin";
+    private const string TokensName = "tokens";
+    private const string DocumentsName = "documents";
 
     private static readonly JsonSerializerOptions Json = new()
     {
@@ -73,6 +74,21 @@ public sealed record DatabaseManifest
     /// <summary>The files: tokens and documents, then those of later stages, by name.</summary>
     public required IReadOnlyList<DatabaseFile> Files { get; init; }
 
+    /// <summary>
+    /// How often the database was built anew, 0 at first. Each version's tokens and documents have names of their own, so that they are written beside the old ones, and this file alone switches from one to the other.
+    /// </summary>
+    [JsonInclude]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal int Version { get; init; }
+
+    /// <summary>The name of the token file.</summary>
+    [JsonIgnore]
+    internal string TokensFile => TokensFileOf(Version);
+
+    /// <summary>The name of the document table's file.</summary>
+    [JsonIgnore]
+    internal string DocumentsFile => DocumentsFileOf(Version);
+
     /// <summary>SHA-256 of the token file: what files of later stages are made from.</summary>
     [JsonIgnore]
     public string TokensHash => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
@@ -97,7 +113,7 @@ public sealed record DatabaseManifest
 
     /// <summary>The files that later stages made.</summary>
     [JsonIgnore]
-    internal IEnumerable<DatabaseFile> Stages => Files.Where(file => file.Name is not (TokensFile or DocumentsFile));
+    internal IEnumerable<DatabaseFile> Stages => Files.Where(file => file.Name != TokensFile && file.Name != DocumentsFile);
 
     /// <summary>Finds a file.</summary>
     /// <param name="name">Its name.</param>
@@ -113,7 +129,7 @@ public sealed record DatabaseManifest
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
     internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
     {
-        if (!IsPlainName(name) || name is TokensFile or DocumentsFile or FileName)
+        if (!IsPlainName(name) || IsBaseName(name) || name == FileName)
         {
             throw new ArgumentException($"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
         }
@@ -199,6 +215,21 @@ public sealed record DatabaseManifest
     internal void Save(string folder)
         => AtomicFile.WriteText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Json) + "\n", (message, inner) => new DatabaseException(message, inner));
 
+    /// <summary>The name of a version's token file.</summary>
+    internal static string TokensFileOf(int version) => NameOf(TokensName, version);
+
+    /// <summary>The name of a version's document table.</summary>
+    internal static string DocumentsFileOf(int version) => NameOf(DocumentsName, version);
+
+    /// <summary>Whether a file is the tokens or the documents of some version.</summary>
+    internal static bool IsBaseName(string name)
+    {
+        string stem = name.EndsWith(".bin", StringComparison.Ordinal) ? name[..^4] : "";
+        return new[] { TokensName, DocumentsName }.Any(own => stem == own || (stem.StartsWith(own + "-", StringComparison.Ordinal) && stem[(own.Length + 1)..].All(char.IsAsciiDigit)));
+    }
+
+    private static string NameOf(string what, int version) => version == 0 ? $"{what}.bin" : string.Create(CultureInfo.InvariantCulture, $"{what}-{version}.bin");
+
     /// <summary>A name that cannot lead out of the folder.</summary>
     private static bool IsPlainName(string name)
         => name.Length > 0 && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0 && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
@@ -212,6 +243,7 @@ public sealed record DatabaseManifest
             throw new DatabaseException($"'{path}' has format version {FormatVersion}, but this library reads version {CurrentFormatVersion}; build the database again, or use the matching library.");
         }
 
+        Require(Version >= 0, $"version {Version}");
         Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
         Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
         Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
