@@ -242,13 +242,20 @@ public sealed class ChunkDatabase : IDisposable
     public void Register(string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
+        Enter(name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
+    }
+
+    /// <summary>Registers a file whose checksum was taken while it was written.</summary>
+    internal void Enter(string name, IReadOnlyDictionary<string, string>? details, string sha256)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         string onDisk = DatabaseManifest.Load(Folder).TokensHash;
         if (onDisk != Manifest.TokensHash)
         {
             throw new DatabaseException($"'{name}' was made from tokens with checksum {Manifest.TokensHash}, but the database in '{Folder}' was built anew and has {onDisk}; open it again and make the file again.");
         }
 
-        DatabaseManifest registered = DatabaseManifest.Register(Folder, name, details, progress, cancellationToken);
+        DatabaseManifest registered = DatabaseManifest.Register(Folder, name, details, sha256);
         _changed = [.. _changed.Where(file => file.Name != name)];
         Manifest = Usable(registered);
     }

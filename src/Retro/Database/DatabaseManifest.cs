@@ -151,22 +151,18 @@ public sealed record DatabaseManifest
     /// <returns>The new manifest; the same where the file is not listed.</returns>
     internal DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
 
-    /// <summary>Registers a file that a stage has completed: reads its size and checksum, and saves the manifest of the folder with it.</summary>
+    /// <summary>Registers a file that a stage has completed: saves the manifest of the folder with it.</summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="name">The file's name in it.</param>
     /// <param name="details">What is to be known of the file.</param>
-    /// <param name="progress">Progress of the checksum, in bytes.</param>
-    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <param name="sha256">Its checksum.</param>
     /// <returns>The saved manifest.</returns>
     /// <exception cref="DatabaseException">The file or the manifest cannot be read or written.</exception>
-    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details, string sha256)
     {
-        string path = Path.Combine(folder, name);
-        string sha256 = FileHash.Sha256(path, progress, cancellationToken);
-        long bytes = new FileInfo(path).Length;
         lock (Registering)
         {
-            DatabaseManifest manifest = Load(folder).WithFile(name, bytes, sha256, details);
+            DatabaseManifest manifest = Load(folder).WithFile(name, new FileInfo(Path.Combine(folder, name)).Length, sha256, details);
             manifest.Save(folder);
             return manifest;
         }

@@ -373,7 +373,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Build("db");
         string folder = _databases.Folder();
         File.WriteAllText(Path.Combine(folder, "keys.bin"), "keys");
-        DatabaseManifest.Register(folder, "keys.bin");
+        DatabaseManifest.Register(folder, "keys.bin", null, FileHash.Sha256(Path.Combine(folder, "keys.bin")));
         List<Document> titled = [.. _documents.Select(document => document with { Title = "Another title" })];
         Build("db", titled, Options with { StartOver = true });
         using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
