@@ -13,29 +13,32 @@ internal sealed class BuildFolder : IDisposable
 {
     public const string Name = "building";
 
+    private const string TokensName = "tokens.bin";
+
     private readonly string _target;
+    private readonly string _finishedTokens;
     private readonly string _path;
     private readonly FileStream _journal;
     private readonly List<BuildBlock> _blocks = [];
     private readonly List<long> _journalEnds = [];
 
-    private BuildFolder(string target)
+    private BuildFolder(string target, int version)
     {
         _target = target;
+        _finishedTokens = Path.Combine(target, DatabaseManifest.TokensFileOf(version));
         _path = Path.Combine(target, Name);
         Directory.CreateDirectory(_path);
         _journal = Open("journal.jsonl");
         try
         {
-            string tokens = Path.Combine(_path, DatabaseManifest.TokensFile);
-            string moved = Path.Combine(target, DatabaseManifest.TokensFile);
-            if (!File.Exists(tokens) && File.Exists(moved) && _journal.Length > 0)
+            string tokens = Path.Combine(_path, TokensName);
+            if (!File.Exists(tokens) && File.Exists(_finishedTokens) && _journal.Length > 0)
             {
                 // Killed between taking its final place and the manifest.
-                File.Move(moved, tokens);
+                File.Move(_finishedTokens, tokens);
             }
 
-            Tokens = Open(DatabaseManifest.TokensFile);
+            Tokens = Open(TokensName);
             Records = Open("records.bin");
         }
         catch
@@ -55,15 +58,15 @@ internal sealed class BuildFolder : IDisposable
     /// <summary>The blocks that are complete and undamaged.</summary>
     public IReadOnlyList<BuildBlock> Blocks => _blocks;
 
-    /// <summary>Opens the unfinished database of a folder, or begins one.</summary>
-    public static BuildFolder Open(string target, BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Opens the unfinished database of a folder, or begins one, which will be of a version.</summary>
+    public static BuildFolder Open(string target, int version, BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         BuildFolder? folder = null;
         try
         {
             AtomicFile.Guard(Path.Combine(target, Name), Fault, () =>
             {
-                folder = new BuildFolder(target);
+                folder = new BuildFolder(target, version);
                 folder.Resume(settings, startOver, progress, cancellationToken);
             });
             return folder!;
@@ -113,7 +116,7 @@ internal sealed class BuildFolder : IDisposable
     {
         Tokens.Flush(flushToDisk: true);
         Tokens.Dispose();
-        File.Move(Path.Combine(_path, DatabaseManifest.TokensFile), Path.Combine(_target, DatabaseManifest.TokensFile), overwrite: true);
+        File.Move(Path.Combine(_path, TokensName), _finishedTokens, overwrite: true);
     }
 
     public void Dispose()

@@ -16,19 +16,28 @@ public sealed class ChunkDatabase : IDisposable
 
     // What was opened of the folder and is not closed yet; locked while it changes.
     private readonly HashSet<IDisposable> _opened = new(ReferenceEqualityComparer.Instance);
+
+    // Files of later stages that the manifest on the disk lists and that cannot be used, with the reason.
+    private Dictionary<string, string> _unusable = [];
+
+    // What verifying found to be changed, by name and the checksum it should have.
+    private HashSet<(string Name, string Sha256)> _changed = [];
     private bool _disposed;
 
     private ChunkDatabase(string folder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
     {
         Folder = folder;
-        Manifest = manifest;
+        Manifest = Usable(manifest);
         ChunkLength = manifest.ChunkLength;
         ChunkCount = manifest.ChunkCount;
         _tokens = tokens;
         _documents = documents;
     }
 
-    /// <summary>The manifest as it was on opening, or after the last <see cref="Register"/>.</summary>
+    /// <summary>
+    /// The manifest as it was on opening, or after the last <see cref="Register"/>. A file of a later stage (keys, an index, a table) that is missing, of another size, made from other tokens or, where
+    /// that was verified, changed is not listed: its stage counts as not made, and makes it again when it is run. <see cref="RequireFile"/> says why.
+    /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
     /// <summary>The database's folder.</summary>
@@ -50,27 +59,42 @@ public sealed class ChunkDatabase : IDisposable
         }
     }
 
-    /// <summary>Opens a database. The manifest and the size of every file are always checked.</summary>
+    /// <summary>
+    /// Opens a database. The manifest and the size of every file are always checked. What later stages made never keeps a database from opening: of their files, those that do not match are not listed in
+    /// <see cref="Manifest"/>.
+    /// </summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="verify">Whether to check the content too: the checksum of every file and every token (reads the whole database).</param>
     /// <param name="progress">Progress of verifying, in bytes.</param>
     /// <param name="cancellationToken">Stops verifying.</param>
     /// <returns>The database; dispose it.</returns>
-    /// <exception cref="DatabaseException">It is missing, unfinished, damaged or of another format; the message says which file, and what was expected and found.</exception>
+    /// <exception cref="DatabaseException">
+    /// It is missing, unfinished or of another format, or its documents or tokens are damaged; the message says which file, and what was expected and found.
+    /// </exception>
     public static ChunkDatabase Open(string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
-        foreach (DatabaseFile file in manifest.Files)
+        while (true)
         {
-            FileInfo info = new(Path.Combine(folder, file.Name));
-            if (!info.Exists)
+            try
             {
-                throw new DatabaseException($"'{info.FullName}' is missing, though the manifest lists it; {Remedy(file)}.");
+                return Open(folder, manifest, verify, progress, cancellationToken);
             }
-
-            if (info.Length != file.Bytes)
+            catch (DatabaseException) when (DatabaseManifest.Load(folder) is var now && now.Version != manifest.Version)
             {
-                throw new DatabaseException($"'{info.FullName}' has {info.Length} bytes, but the manifest says {file.Bytes}: it is truncated or changed; {Remedy(file)}.");
+                // Built anew meanwhile: the files looked for were those of the version before.
+                manifest = now;
+            }
+        }
+    }
+
+    private static ChunkDatabase Open(string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        foreach (DatabaseFile file in manifest.Files.Except(manifest.Stages))
+        {
+            if (FaultOf(folder, file) is { } fault)
+            {
+                throw new DatabaseException($"{fault}; build the database again.");
             }
         }
 
@@ -196,11 +220,18 @@ public sealed class ChunkDatabase : IDisposable
     /// <summary>The path of a file that a later stage has registered.</summary>
     /// <param name="name">The file's name.</param>
     /// <returns>Its path in the database's folder.</returns>
-    /// <exception cref="DatabaseException">No such file is registered.</exception>
+    /// <exception cref="DatabaseException">No such file is registered, or it is missing or changed.</exception>
     public string RequireFile(string name)
-        => Manifest.Find(name) is null
-            ? throw new DatabaseException($"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has {string.Join(", ", Manifest.Files.Select(file => file.Name))}.")
-            : Path.Combine(Folder, name);
+    {
+        if (Manifest.Find(name) is not null)
+        {
+            return Path.Combine(Folder, name);
+        }
+
+        throw new DatabaseException(_unusable.TryGetValue(name, out string? fault)
+            ? $"{fault}; make it again with the stage that makes it. The database itself is whole."
+            : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has {string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
+    }
 
     /// <summary>Registers a file that a later stage has completed in the database's folder, with its size and checksum.</summary>
     /// <param name="name">The file's name.</param>
@@ -211,13 +242,22 @@ public sealed class ChunkDatabase : IDisposable
     public void Register(string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
+        Enter(name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
+    }
+
+    /// <summary>Registers a file whose checksum was taken while it was written.</summary>
+    internal void Enter(string name, IReadOnlyDictionary<string, string>? details, string sha256)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         string onDisk = DatabaseManifest.Load(Folder).TokensHash;
         if (onDisk != Manifest.TokensHash)
         {
             throw new DatabaseException($"'{name}' was made from tokens with checksum {Manifest.TokensHash}, but the database in '{Folder}' was built anew and has {onDisk}; open it again and make the file again.");
         }
 
-        Manifest = DatabaseManifest.Register(Folder, name, details, progress, cancellationToken);
+        DatabaseManifest registered = DatabaseManifest.Register(Folder, name, details, sha256);
+        _changed = [.. _changed.Where(file => file.Name != name)];
+        Manifest = Usable(registered);
     }
 
     /// <summary>Closes the files, and the sources and tables that were opened of the folder; everything that reads throws afterwards.</summary>
@@ -267,18 +307,19 @@ public sealed class ChunkDatabase : IDisposable
         ObjectDisposedException.ThrowIf(_disposed, this);
         DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
         return onDisk.TokensHash == Manifest.TokensHash
-            ? Manifest = onDisk
+            ? Manifest = Usable(onDisk)
             : throw new DatabaseException($"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has {onDisk.TokensHash}; open it again.");
     }
 
     /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>
     internal void Forget(string name)
     {
-        if (Refresh().Find(name) is not null)
+        _ = Refresh();
+        if (DatabaseManifest.Load(Folder) is var onDisk && onDisk.Find(name) is not null)
         {
-            DatabaseManifest without = Manifest.WithoutFile(name);
+            DatabaseManifest without = onDisk.WithoutFile(name);
             without.Save(Folder);
-            Manifest = without;
+            Manifest = Usable(without);
         }
     }
 
@@ -292,7 +333,36 @@ public sealed class ChunkDatabase : IDisposable
         }
     }
 
-    private static string Remedy(DatabaseFile file) => file.MadeFrom is null ? "build the database again" : "make it again";
+    /// <summary>What keeps a file of the manifest from being used, as far as its size tells; null where nothing does.</summary>
+    private static string? FaultOf(string folder, DatabaseFile file)
+    {
+        FileInfo info = new(Path.Combine(folder, file.Name));
+        if (!info.Exists)
+        {
+            return $"'{info.FullName}' is missing, though the manifest lists it";
+        }
+
+        return info.Length == file.Bytes ? null : $"'{info.FullName}' has {info.Length} bytes, but the manifest says {file.Bytes}: it is truncated or changed";
+    }
+
+    /// <summary>A manifest of this database without the files of later stages that cannot be used.</summary>
+    private DatabaseManifest Usable(DatabaseManifest manifest)
+    {
+        Dictionary<string, string> unusable = new(StringComparer.Ordinal);
+        foreach (DatabaseFile file in manifest.Stages)
+        {
+            string? fault = _changed.Contains((file.Name, file.Sha256)) ? $"The content of '{Path.Combine(Folder, file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
+                : file.MadeFrom != manifest.TokensHash ? $"'{file.Name}' in '{Folder}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have {manifest.TokensHash}"
+                : FaultOf(Folder, file);
+            if (fault is not null)
+            {
+                unusable[file.Name] = fault;
+            }
+        }
+
+        _unusable = unusable;
+        return manifest with { Files = [.. manifest.Files.Where(file => !unusable.ContainsKey(file.Name))] };
+    }
 
     private void Check(long chunk)
     {
@@ -320,9 +390,16 @@ public sealed class ChunkDatabase : IDisposable
             string found = FileHash.Sha256(path, progress, cancellationToken);
             if (found != file.Sha256)
             {
-                throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; {Remedy(file)}.");
+                if (file.MadeFrom is null)
+                {
+                    throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
+                }
+
+                _changed.Add((file.Name, file.Sha256));
             }
         }
+
+        Manifest = Usable(Manifest);
 
         // The checksums hold, so the database is as it was built; this finds a tokenizer that gave ids beyond its own vocabulary.
         for (long chunk = 0; chunk < ChunkCount; chunk++)

@@ -8,7 +8,7 @@ namespace Retro.Database;
 
 /// <summary>
 /// Builds a database of chunks from documents. It is written in blocks, so that a build stopped or killed at any moment goes on from the last
-/// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped.
+/// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped. Where it replaces a database, that one is used until the new one is whole.
 /// </summary>
 public static class ChunkDatabaseBuilder
 {
@@ -59,68 +59,102 @@ public static class ChunkDatabaseBuilder
             ChunkLength = options.ChunkLength,
             Cleaning = options.Cleaning,
         };
+        DatabaseManifest? there = null;
         if (File.Exists(Path.Combine(folder, DatabaseManifest.FileName)))
         {
-            ChunkDatabase? there = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
-            if (there is not null)
+            (ChunkDatabase? finished, there) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
+            if (finished is not null)
             {
-                return there;
+                return finished;
             }
         }
 
-        using (BuildFolder work = BuildFolder.Open(folder, settings, options.StartOver, progress, cancellationToken))
+        int version = there is null ? 0 : there.Version + 1;
+        DatabaseManifest made;
+        using (BuildFolder work = BuildFolder.Open(folder, version, settings, options.StartOver, progress, cancellationToken))
+        using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
         {
-            string corpusHash = EncodeAll(folder, work, documents, tokenizer, options, progress, cancellationToken);
-            Finish(folder, work, settings, corpusHash, progress, cancellationToken);
+            string corpusHash = EncodeAll(folder, work, documents, tokenizer, earlier, options, progress, cancellationToken);
+            made = Finish(folder, work, settings, version, there, corpusHash, progress, cancellationToken);
         }
 
         BuildFolder.Delete(folder);
+        DeleteLeftOvers(folder, made, there);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 
     private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
 
-    // The finished database if it is the one asked for; null where it had to be discarded.
-    private static ChunkDatabase? OpenFinished(string folder, IEnumerable<Document> documents, BuildSettings settings, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    // The finished database if it is the one asked for; else, where it may be replaced, its manifest, null where that cannot be read.
+    private static (ChunkDatabase? Database, DatabaseManifest? Manifest) OpenFinished(
+        string folder, IEnumerable<Document> documents, BuildSettings settings, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        IReadOnlyList<string> differences;
+        DatabaseManifest? manifest = null;
+        DatabaseException? damage = null;
+        string differences = "";
         try
         {
-            DatabaseManifest manifest = DatabaseManifest.Load(folder);
-            differences = manifest.Settings.DifferencesTo(settings);
-            if (differences.Count == 0)
-            {
-                string corpusHash = HashAll(documents, options, progress, cancellationToken);
-                if (corpusHash == manifest.CorpusHash)
-                {
-                    BuildFolder.Delete(folder);
-                    return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-                }
-
-                differences = [$"corpus with hash {manifest.CorpusHash} there, {corpusHash} asked"];
-            }
+            manifest = DatabaseManifest.Load(folder);
         }
         catch (DatabaseException exception)
         {
-            differences = [exception.Message];
-            if (!options.StartOver)
+            damage = exception;
+        }
+
+        if (manifest is not null)
+        {
+            differences = string.Join("; ", manifest.Settings.DifferencesTo(settings));
+            if (differences.Length == 0 && HashAll(documents, options, progress, cancellationToken) is var corpusHash && corpusHash != manifest.CorpusHash)
             {
-                throw new DatabaseException($"{exception.Message} To discard the whole database, start over.", exception);
+                differences = $"corpus with hash {manifest.CorpusHash} there, {corpusHash} asked";
             }
         }
 
-        if (!options.StartOver)
+        if (damage is null && differences.Length == 0)
         {
-            throw new DatabaseException($"'{folder}' holds another database ({string.Join("; ", differences)}); build with those, choose another folder, or start over.");
+            try
+            {
+                ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+                BuildFolder.Delete(folder);
+                DeleteLeftOvers(folder, manifest!, null);
+                return (database, manifest);
+            }
+            catch (DatabaseException exception)
+            {
+                damage = exception;
+            }
         }
 
-        // The manifest goes first: from then on nothing there is taken for whole, and what remains is replaced.
-        string path = Path.Combine(folder, DatabaseManifest.FileName);
-        AtomicFile.Guard(path, Fault, () => File.Delete(path));
-        return null;
+        if (options.StartOver)
+        {
+            return (null, manifest);
+        }
+
+        throw damage is not null
+            ? new DatabaseException($"{damage.Message} To replace the whole database, start over.", damage)
+            : new DatabaseException($"'{folder}' holds another database ({differences}); build with those, choose another folder, or start over.");
     }
 
-    private static string EncodeAll(string folder, BuildFolder work, IEnumerable<Document> documents, TokenizerFacts tokenizer, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    // Once the manifest stands: the tokens and documents of other versions, and what later stages made of the version before and is not taken over.
+    private static void DeleteLeftOvers(string folder, DatabaseManifest manifest, DatabaseManifest? before)
+    {
+        string[] kept = [.. manifest.Files.Select(file => file.Name)];
+        IEnumerable<string> own = Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
+        foreach (string name in own.Concat(before?.Files.Select(file => file.Name) ?? []).Except(kept, StringComparer.Ordinal))
+        {
+            try
+            {
+                File.Delete(Path.Combine(folder, name));
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                // Somebody has it open on a system that does not delete such files; nothing names it any more, and the next build tries again.
+            }
+        }
+    }
+
+    private static string EncodeAll(
+        string folder, BuildFolder work, IEnumerable<Document> documents, TokenizerFacts tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using BlockReader reader = new(documents, options);
         using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -131,7 +165,7 @@ public static class ChunkDatabaseBuilder
             List<Document> block = reader.Next(done?.Read);
             if (done is not null)
             {
-                PreparedDocument[] hashed = Prepare(block, null, options, cancellationToken);
+                PreparedDocument[] hashed = Prepare(block, null, null, options, cancellationToken);
                 string found = HashOf(hashed);
                 if (found == done.Corpus)
                 {
@@ -153,7 +187,7 @@ public static class ChunkDatabaseBuilder
                 return Convert.ToHexStringLower(corpus.GetHashAndReset());
             }
 
-            PreparedDocument[] prepared = Prepare(block, tokenizer, options, cancellationToken);
+            PreparedDocument[] prepared = Prepare(block, tokenizer, earlier, options, cancellationToken);
             Array.ForEach(prepared, document => corpus.AppendData(document.Hash));
             AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, prepared, tokenizer, options.ChunkLength));
             progress?.Report(new StageProgress("encode documents", reader.Count, 0));
@@ -166,7 +200,7 @@ public static class ChunkDatabaseBuilder
         using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         while (reader.Next(null) is { Count: > 0 } block)
         {
-            Array.ForEach(Prepare(block, null, options, cancellationToken), document => corpus.AppendData(document.Hash));
+            Array.ForEach(Prepare(block, null, null, options, cancellationToken), document => corpus.AppendData(document.Hash));
             progress?.Report(new StageProgress("compare documents", reader.Count, 0));
         }
 
@@ -181,10 +215,10 @@ public static class ChunkDatabaseBuilder
     }
 
     // Hashes, and encodes where a tokenizer is given, on all threads; the order of the results is that of the documents.
-    private static PreparedDocument[] Prepare(List<Document> documents, TokenizerFacts? tokenizer, ChunkDatabaseOptions options, CancellationToken cancellationToken)
+    private static PreparedDocument[] Prepare(List<Document> documents, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, CancellationToken cancellationToken)
     {
         PreparedDocument[] prepared = new PreparedDocument[documents.Count];
-        ParallelLoop.For(documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, options), options.Threads, cancellationToken);
+        ParallelLoop.For(documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, earlier, options), options.Threads, cancellationToken);
         return prepared;
     }
 
@@ -248,7 +282,8 @@ public static class ChunkDatabaseBuilder
         }
     }
 
-    private static void Finish(string folder, BuildFolder work, BuildSettings settings, string corpusHash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static DatabaseManifest Finish(
+        string folder, BuildFolder work, BuildSettings settings, int version, DatabaseManifest? before, string corpusHash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         long read = work.Blocks.Sum(block => (long)block.Read);
         long documents = read - work.Blocks.Sum(block => (long)block.Empty);
@@ -268,8 +303,8 @@ public static class ChunkDatabaseBuilder
             throw new DatabaseException($"The corpus has {documents} documents, but a database holds at most {int.MaxValue}; split it into several databases.");
         }
 
-        string tokensPath = Path.Combine(folder, DatabaseManifest.TokensFile);
-        string documentsPath = Path.Combine(folder, DatabaseManifest.DocumentsFile);
+        string tokensPath = Path.Combine(folder, DatabaseManifest.TokensFileOf(version));
+        string documentsPath = Path.Combine(folder, DatabaseManifest.DocumentsFileOf(version));
         long recordBytes = work.Records.Position;
         AtomicFile.Write(documentsPath, stream => DocumentTable.Write(stream, work.Records, recordBytes, settings.ChunkLength, documents, chunks), Fault);
         progress?.Report(new StageProgress("write documents", documents, documents));
@@ -291,6 +326,7 @@ public static class ChunkDatabaseBuilder
             BeginOfText = settings.BeginOfText,
             ChunkLength = settings.ChunkLength,
             Cleaning = settings.Cleaning,
+            Version = version,
             CorpusHash = corpusHash,
             DocumentCount = documents,
             EmptyDocuments = read - documents,
@@ -299,8 +335,10 @@ public static class ChunkDatabaseBuilder
             ByteCount = work.Blocks.Sum(block => block.Bytes),
             Files = [Describe(tokensPath), Describe(documentsPath)],
         };
+        manifest = manifest with { Files = [.. manifest.Files, .. StagesToKeep(folder, manifest, before)] };
         manifest.Save(folder);
         progress?.Report(new StageProgress("write manifest", 1, 1));
+        return manifest;
 
         DatabaseFile Describe(string path) => new()
         {
@@ -308,5 +346,27 @@ public static class ChunkDatabaseBuilder
             Bytes = new FileInfo(path).Length,
             Sha256 = FileHash.Sha256(path, progress, cancellationToken),
         };
+    }
+
+    // What later stages made depends on the tokens and on which documents are the same as others: where neither changed, it is as good as before.
+    private static IEnumerable<DatabaseFile> StagesToKeep(string folder, DatabaseManifest manifest, DatabaseManifest? before)
+    {
+        if (before is null || before.TokensHash != manifest.TokensHash || before.DocumentCount != manifest.DocumentCount || before.ChunkLength != manifest.ChunkLength)
+        {
+            return [];
+        }
+
+        try
+        {
+            using DocumentTable old = DocumentTable.Open(folder, before);
+            using DocumentTable made = DocumentTable.Open(folder, manifest);
+            bool same = old.Zip(made).All(pair => (pair.First.Id, pair.First.ContentHash, pair.First.TokenCount) == (pair.Second.Id, pair.Second.ContentHash, pair.Second.TokenCount));
+            return same ? [.. before.Stages.Where(file => file.MadeFrom == manifest.TokensHash)] : [];
+        }
+        catch (DatabaseException)
+        {
+            // The documents that are replaced are damaged, perhaps that is why they are.
+            return [];
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Retro.Corpora;
@@ -13,8 +14,8 @@ public sealed record DatabaseManifest
     /// <summary>The version of the format that this library writes and reads.</summary>
     public const int CurrentFormatVersion = 1;
 
-    internal const string TokensFile = "tokens.bin";
-    internal const string DocumentsFile = "documents.bin";
+    private const string TokensName = "tokens";
+    private const string DocumentsName = "documents";
 
     private static readonly JsonSerializerOptions Json = new()
     {
@@ -73,6 +74,21 @@ public sealed record DatabaseManifest
     /// <summary>The files: tokens and documents, then those of later stages, by name.</summary>
     public required IReadOnlyList<DatabaseFile> Files { get; init; }
 
+    /// <summary>
+    /// How often the database was built anew, 0 at first. Each version's tokens and documents have names of their own, so that they are written beside the old ones, and this file alone switches from one to the other.
+    /// </summary>
+    [JsonInclude]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal int Version { get; init; }
+
+    /// <summary>The name of the token file.</summary>
+    [JsonIgnore]
+    internal string TokensFile => TokensFileOf(Version);
+
+    /// <summary>The name of the document table's file.</summary>
+    [JsonIgnore]
+    internal string DocumentsFile => DocumentsFileOf(Version);
+
     /// <summary>SHA-256 of the token file: what files of later stages are made from.</summary>
     [JsonIgnore]
     public string TokensHash => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
@@ -95,6 +111,10 @@ public sealed record DatabaseManifest
         Cleaning = Cleaning,
     };
 
+    /// <summary>The files that later stages made.</summary>
+    [JsonIgnore]
+    internal IEnumerable<DatabaseFile> Stages => Files.Where(file => file.Name != TokensFile && file.Name != DocumentsFile);
+
     /// <summary>Finds a file.</summary>
     /// <param name="name">Its name.</param>
     /// <returns>The file, or null where the manifest does not list it.</returns>
@@ -109,7 +129,7 @@ public sealed record DatabaseManifest
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
     internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
     {
-        if (!IsPlainName(name) || name is TokensFile or DocumentsFile or FileName)
+        if (!IsPlainName(name) || IsBaseName(name) || name == FileName)
         {
             throw new ArgumentException($"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
         }
@@ -131,22 +151,18 @@ public sealed record DatabaseManifest
     /// <returns>The new manifest; the same where the file is not listed.</returns>
     internal DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
 
-    /// <summary>Registers a file that a stage has completed: reads its size and checksum, and saves the manifest of the folder with it.</summary>
+    /// <summary>Registers a file that a stage has completed: saves the manifest of the folder with it.</summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="name">The file's name in it.</param>
     /// <param name="details">What is to be known of the file.</param>
-    /// <param name="progress">Progress of the checksum, in bytes.</param>
-    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <param name="sha256">Its checksum.</param>
     /// <returns>The saved manifest.</returns>
     /// <exception cref="DatabaseException">The file or the manifest cannot be read or written.</exception>
-    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details, string sha256)
     {
-        string path = Path.Combine(folder, name);
-        string sha256 = FileHash.Sha256(path, progress, cancellationToken);
-        long bytes = new FileInfo(path).Length;
         lock (Registering)
         {
-            DatabaseManifest manifest = Load(folder).WithFile(name, bytes, sha256, details);
+            DatabaseManifest manifest = Load(folder).WithFile(name, new FileInfo(Path.Combine(folder, name)).Length, sha256, details);
             manifest.Save(folder);
             return manifest;
         }
@@ -195,6 +211,21 @@ public sealed record DatabaseManifest
     internal void Save(string folder)
         => AtomicFile.WriteText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Json) + "\n", (message, inner) => new DatabaseException(message, inner));
 
+    /// <summary>The name of a version's token file.</summary>
+    internal static string TokensFileOf(int version) => NameOf(TokensName, version);
+
+    /// <summary>The name of a version's document table.</summary>
+    internal static string DocumentsFileOf(int version) => NameOf(DocumentsName, version);
+
+    /// <summary>Whether a file is the tokens or the documents of some version.</summary>
+    internal static bool IsBaseName(string name)
+    {
+        string stem = name.EndsWith(".bin", StringComparison.Ordinal) ? name[..^4] : "";
+        return new[] { TokensName, DocumentsName }.Any(own => stem == own || (stem.StartsWith(own + "-", StringComparison.Ordinal) && stem[(own.Length + 1)..].All(char.IsAsciiDigit)));
+    }
+
+    private static string NameOf(string what, int version) => version == 0 ? $"{what}.bin" : string.Create(CultureInfo.InvariantCulture, $"{what}-{version}.bin");
+
     /// <summary>A name that cannot lead out of the folder.</summary>
     private static bool IsPlainName(string name)
         => name.Length > 0 && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0 && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
@@ -208,6 +239,7 @@ public sealed record DatabaseManifest
             throw new DatabaseException($"'{path}' has format version {FormatVersion}, but this library reads version {CurrentFormatVersion}; build the database again, or use the matching library.");
         }
 
+        Require(Version >= 0, $"version {Version}");
         Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
         Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
         Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
@@ -227,14 +259,6 @@ public sealed record DatabaseManifest
         }
 
         Require(names.Contains(TokensFile) && names.Contains(DocumentsFile), $"no file '{TokensFile}' or '{DocumentsFile}'");
-        foreach (DatabaseFile file in Files.Where(file => file.Name is not (TokensFile or DocumentsFile)))
-        {
-            if (file.MadeFrom != TokensHash)
-            {
-                throw new DatabaseException($"'{file.Name}' beside '{path}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have {TokensHash}; make it again.");
-            }
-        }
-
         void Require(bool holds, string what)
         {
             if (!holds)

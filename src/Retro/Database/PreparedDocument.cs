@@ -7,7 +7,7 @@ namespace Retro.Database;
 /// <summary>A document with what is made of it.</summary>
 internal sealed record PreparedDocument(Document Document, IReadOnlyList<string> Labels, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
 {
-    public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, ChunkDatabaseOptions options)
+    public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options)
     {
         byte[] text = Encoding.UTF8.GetBytes(document.Text);
         byte[] contentHash = SHA256.HashData(text);
@@ -15,7 +15,7 @@ internal sealed record PreparedDocument(Document Document, IReadOnlyList<string>
 
         // The record's bytes bound each field by its length, so that no two documents have the same.
         byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, labels, 0, text.Length, contentHash));
-        int[] ids = tokenizer?.Encode(document.Text) ?? [];
+        int[] ids = tokenizer is null ? [] : earlier?.Find(contentHash) ?? tokenizer.Encode(document.Text);
         if (tokenizer is not null)
         {
             foreach (int id in ids)

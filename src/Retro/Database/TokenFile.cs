@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace Retro.Database;
 
 /// <summary>
-/// The layout of tokens.bin: a header of 64 bytes (8 bytes "RETROTOK", int32 version, int32 chunk length, int64 chunks,
+/// The layout of tokens.bin, or tokens-n.bin of version n: a header of 64 bytes (8 bytes "RETROTOK", int32 version, int32 chunk length, int64 chunks,
 /// int64 tokens without padding, int32 vocabulary, int32 end-of-text, 24 bytes zero), then rows of M int32, all little-endian.
 /// </summary>
 internal static class TokenFile
@@ -30,7 +30,7 @@ internal static class TokenFile
     /// <exception cref="DatabaseException">Size or header do not fit the manifest.</exception>
     public static MappedFile Open(string folder, DatabaseManifest manifest)
     {
-        string path = Path.Combine(folder, DatabaseManifest.TokensFile);
+        string path = Path.Combine(folder, manifest.TokensFile);
         long expected = HeaderBytes + manifest.ChunkCount * manifest.ChunkLength * sizeof(int);
         MappedFile file = MappedFile.Open(path, HeaderBytes);
         try

@@ -5,7 +5,10 @@ using Retro.Embedders;
 
 namespace Retro.Search;
 
-/// <summary>The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped.</summary>
+/// <summary>
+/// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its checksum when it is first read; files of
+/// before there were checksums are the bare rows, and open as well.
+/// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
     /// <summary>The file's name.</summary>
@@ -15,26 +18,30 @@ internal sealed unsafe class KeyFile : IDisposable
     public const string KeyerDetail = "keyer";
 
     private const string DimensionsDetail = "dimensions";
-    private const int BlockChunks = 2048;
+    private const string Remedy = "Delete it, and make it again.";
+    private const int BlockChunks = KeyFileLayout.BlockRows;
 
     private readonly MappedFile memory;
+    private readonly KeyFileLayout _layout;
 
-    private KeyFile(MappedFile memory, long count, int dimensions, string identity)
+    // Which blocks were found to be whole; null for a file without checksums.
+    private readonly bool[]? _checked;
+
+    private KeyFile(MappedFile memory, KeyFileLayout layout, bool bare)
     {
         this.memory = memory;
-        Count = count;
-        Dimensions = dimensions;
-        Identity = identity;
+        _layout = layout;
+        _checked = bare ? null : new bool[layout.Blocks];
     }
 
     /// <summary>How many keys there are: one for each chunk.</summary>
-    public long Count { get; }
+    public long Count => _layout.Rows;
 
     /// <summary>Numbers in a key.</summary>
-    public int Dimensions { get; }
+    public int Dimensions => _layout.Dimensions;
 
     /// <summary>The identity of the function that made them.</summary>
-    public string Identity { get; }
+    public string Identity => _layout.KeyerIdentity;
 
     /// <summary>Opens the keys of a database.</summary>
     /// <param name="database">The database.</param>
@@ -53,14 +60,18 @@ internal sealed unsafe class KeyFile : IDisposable
         }
 
         MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
-        if (memory.Length / sizeof(float) / dimensions != database.ChunkCount || memory.Length % ((long)dimensions * sizeof(float)) != 0)
+        KeyFileLayout layout = new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions);
+        bool bare = memory.Length == layout.Rows * layout.RowBytes;
+        if (bare || (memory.Length == layout.Length && layout.Fits(memory)))
         {
-            long length = memory.Length;
-            memory.Dispose();
-            throw new DatabaseException($"The key file {path} should have {database.ChunkCount} keys of {dimensions} numbers, {database.ChunkCount * dimensions * sizeof(float)} bytes, and has {length}: make it again.");
+            return new(memory, layout, bare);
         }
 
-        return new(memory, database.ChunkCount, dimensions, identity);
+        long length = memory.Length;
+        memory.Dispose();
+        throw new DatabaseException(length == layout.Length
+            ? $"The key file {path} is damaged or belongs to another database: its header or its checksums do not fit. {Remedy}"
+            : $"The key file {path} should have {layout.Rows} keys of {dimensions} numbers, {layout.Length} bytes, and has {length}. {Remedy}");
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -72,6 +83,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="first">The first chunk's number.</param>
     /// <param name="count">How many.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are no such chunks.</exception>
+    /// <exception cref="DatabaseException">They are damaged.</exception>
     public ReadOnlySpan<float> Rows(long first, int count)
     {
         if (first < 0 || count < 0 || first > Count - count)
@@ -79,7 +91,18 @@ internal sealed unsafe class KeyFile : IDisposable
             throw new ArgumentOutOfRangeException(nameof(first), first, $"There are keys of the chunks 0 to {Count - 1}, and {count} from {first} on are asked for.");
         }
 
-        return new ReadOnlySpan<float>((float*)memory.Pointer + first * Dimensions, checked(count * Dimensions));
+        for (long block = first / BlockChunks; _checked is not null && block * BlockChunks < first + count; block++)
+        {
+            if (!_checked[block])
+            {
+                _checked[block] = _layout.HoldsBlock(memory, block)
+                    ? true
+                    : throw new DatabaseException($"The key file {memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
+            }
+        }
+
+        byte* rows = memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize);
+        return new ReadOnlySpan<float>((float*)rows + first * Dimensions, checked(count * Dimensions));
     }
 
     /// <inheritdoc/>
@@ -104,17 +127,29 @@ internal sealed unsafe class KeyFile : IDisposable
         };
         if (!StageFile.IsMade(database, FileName, details))
         {
-            StageFile.Forget(database, FileName);
-            Write(Path.Combine(database.Folder, FileName), database, keyer, progress, cancellationToken);
-            database.Register(FileName, details, progress, cancellationToken);
+            string path = Path.Combine(database.Folder, FileName);
+            KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
+
+            // A process that ended between the last key and the manifest has left all of them.
+            string? sha256 = layout.Sha256OfWhole(path, progress, cancellationToken);
+            if (sha256 is null)
+            {
+                StageFile.Forget(database, FileName);
+                sha256 = Write(path, layout, database, keyer, progress, cancellationToken);
+            }
+
+            database.Enter(FileName, details, sha256);
         }
     }
 
-    private static void Write(string path, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static string Write(string path, KeyFileLayout layout, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         int dimensions = keyer.Dimensions;
-        string note = NeighborQueries.Identity("keys 1", database.Manifest.TokensHash, keyer.Identity, dimensions, BlockChunks);
-        using ResumableFile file = ResumableFile.Open(path, note, 0, (long)dimensions * sizeof(float), BlockChunks);
+        string note = NeighborQueries.Identity("keys 2", database.Manifest.TokensHash, keyer.Identity, dimensions, BlockChunks);
+        byte[] header = layout.Header();
+        using KeyFileChecksums checksums = new(header);
+        using ResumableFile file = ResumableFile.Open(path, note, header, layout.RowBytes, BlockChunks);
+        file.ReadBlocks(checksums.Add);
         for (long first = file.Rows; first < database.ChunkCount; first += BlockChunks)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -128,9 +163,12 @@ internal sealed unsafe class KeyFile : IDisposable
             float[] rows = new float[chunks.Length * dimensions];
             keyer.Keys(chunks, rows, cancellationToken);
             file.Append(MemoryMarshal.AsBytes<float>(rows), chunks.Length);
+            checksums.Add(MemoryMarshal.AsBytes<float>(rows));
         }
 
-        file.Complete();
+        (byte[] trailer, string sha256) = checksums.Finish();
+        file.Complete(stream => stream.Write(trailer));
         progress?.Report(new("embed chunks", database.ChunkCount, database.ChunkCount));
+        return sha256;
     }
 }

@@ -67,7 +67,7 @@ public sealed unsafe partial class NeighborTable
             return made;
         }
 
-        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), NeighborTableHeader.Size, (long)count * sizeof(long), BlockRows))
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, (long)count * sizeof(long), BlockRows))
         {
             using KeyFile? keys = KeysFor(queries, source);
             SameDocuments? same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;

@@ -12,11 +12,15 @@ internal sealed class ResumableFile : IDisposable
 
     private readonly string path;
     private readonly FileStream stream;
+    private readonly int _headerBytes;
+    private readonly int _blockBytes;
 
-    private ResumableFile(string path, FileStream stream, long rows)
+    private ResumableFile(string path, FileStream stream, long rows, int headerBytes, int blockBytes)
     {
         this.path = path;
         this.stream = stream;
+        _headerBytes = headerBytes;
+        _blockBytes = blockBytes;
         Rows = rows;
     }
 
@@ -26,13 +30,14 @@ internal sealed class ResumableFile : IDisposable
     /// <summary>Begins the file or takes it up again.</summary>
     /// <param name="path">The name that the whole file will have.</param>
     /// <param name="note">Everything that its content depends on.</param>
-    /// <param name="headerBytes">Room in front of the rows, written by <see cref="Complete"/>.</param>
+    /// <param name="header">What stands in front of the rows; <see cref="Complete"/> may write over it.</param>
     /// <param name="rowBytes">Bytes of a row.</param>
     /// <param name="blockRows">Rows of a block.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
-    public static ResumableFile Open(string path, string note, int headerBytes, long rowBytes, long blockRows)
+    public static ResumableFile Open(string path, string note, ReadOnlySpan<byte> header, long rowBytes, long blockRows)
     {
         ResumableFile? file = null;
+        byte[] start = header.ToArray();
         AtomicFile.Guard(path, Fault, () =>
         {
             if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder)
@@ -48,13 +53,25 @@ internal sealed class ResumableFile : IDisposable
             }
 
             FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 16);
-            long blocks = Math.Max(0, (stream.Length - headerBytes) / (rowBytes * blockRows) - 1);
-            stream.SetLength(headerBytes + blocks * blockRows * rowBytes);
+            long blocks = Math.Max(0, (stream.Length - start.Length) / (rowBytes * blockRows) - 1);
+            file = new(path, stream, blocks * blockRows, start.Length, checked((int)(rowBytes * blockRows)));
+            stream.Write(start);
+            stream.SetLength(start.Length + blocks * blockRows * rowBytes);
             stream.Position = stream.Length;
-            file = new(path, stream, blocks * blockRows);
         });
         return file!;
     }
+
+    /// <summary>Gives the blocks that an earlier run has written, one after another.</summary>
+    public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(path, Fault, () =>
+    {
+        byte[] block = new byte[_blockBytes];
+        for (stream.Position = _headerBytes; stream.Position < stream.Length;)
+        {
+            stream.ReadExactly(block);
+            read(block);
+        }
+    });
 
     /// <summary>Adds a block and brings it to the disk.</summary>
     public void Append(ReadOnlySpan<byte> block, long rows)
@@ -73,7 +90,7 @@ internal sealed class ResumableFile : IDisposable
         Rows += rows;
     }
 
-    /// <summary>Writes the header and gives the file its name.</summary>
+    /// <summary>Finishes the content, from the end of the rows on, and gives the file its name.</summary>
     public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(path, Fault, () =>
     {
         finish?.Invoke(stream);

@@ -180,7 +180,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
 
         Assert.Equal(before, TestDatabases.Contents(_databases.Folder()));
         ChunkDatabaseOptions sixteen = Options with { ChunkLength = 16 };
-        Assert.Equal(Build("other", options: sixteen), Build("db", options: sixteen with { StartOver = true }));
+        AssertSame(Build("other", options: sixteen), Build("db", options: sixteen with { StartOver = true }));
     }
 
     [Theory]
@@ -209,7 +209,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
 
         for (int number = 0; number < corpora.Length; number++)
         {
-            Assert.Equal(Build($"fresh{number}", corpora[number]), Build("db", corpora[number], Options with { StartOver = true }));
+            AssertSame(Build($"fresh{number}", corpora[number]), Build("db", corpora[number], Options with { StartOver = true }));
         }
     }
 
@@ -219,7 +219,173 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Dictionary<string, string> whole = Build("db");
         File.WriteAllBytes(Path.Combine(_databases.Folder(), "tokens.bin"), new byte[100]);
         Assert.Contains("start over", Assert.Throws<DatabaseException>(() => Build("db")).Message, StringComparison.Ordinal);
-        Assert.Equal(whole, Build("db", options: Options with { StartOver = true }));
+        AssertSame(whole, Build("db", options: Options with { StartOver = true }));
+        AssertSame(whole, Build("db"));
+    }
+
+    [Fact]
+    public void Whatever_goes_wrong_with_a_rebuild_the_old_database_and_its_later_stages_stay()
+    {
+        Build("db");
+        string folder = _databases.Folder();
+        using (ChunkDatabase database = ChunkDatabase.Open(folder))
+        {
+            File.WriteAllText(Path.Combine(folder, "keys.bin"), "keys");
+            database.Register("keys.bin");
+        }
+
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        List<Document> other = TestDatabases.Documents(90, seed: 8);
+        IEnumerable<Document> Failing(Exception fault)
+        {
+            foreach (Document document in other[..70])
+            {
+                yield return document;
+            }
+
+            throw fault;
+        }
+
+        TokenizerFacts failing = TestDatabases.Bytes with { Encode = text => text == other[60].Text ? throw new NotSupportedException("no") : TestDatabases.Bytes.Encode(text) };
+        using CancellationTokenSource stop = new();
+        (Type Fault, Action<ChunkDatabaseOptions> Rebuild)[] cases =
+        [
+            (typeof(DatabaseException), options => Build("db", [.. other, other[0]], options)),
+            (typeof(DatabaseException), options => Build("db", [.. _documents, _documents[0]], options)),
+            (typeof(IOException), options => Build("db", Failing(new IOException("read error")), options)),
+            (typeof(OperationCanceledException), options => Build("db", other, options, report => stop.Cancel(), stop.Token)),
+            (typeof(NotSupportedException), options => ChunkDatabaseBuilder.Build(folder, other, failing, options).Dispose()),
+            (typeof(CorpusException), options => Build("db", [TestDatabases.Document("a", "short")], options)),
+        ];
+        foreach ((Type expected, Action<ChunkDatabaseOptions> rebuild) in cases)
+        {
+            Assert.IsType(expected, Record.Exception(() => rebuild(Options with { StartOver = true })), exactMatch: false);
+            Dictionary<string, string> after = TestDatabases.Contents(folder);
+            Assert.Equal(before, before.Keys.ToDictionary(name => name, name => after[name]));
+            using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
+            Assert.NotNull(database.Manifest.Find("keys.bin"));
+        }
+
+        Assert.Equal(before, Build("db"));
+        AssertSame(Build("fresh", other), Build("db", other, Options with { StartOver = true }));
+        Assert.Equal(["documents-1.bin", "manifest.json", "tokens-1.bin"], TestDatabases.Contents(folder).Keys.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Killed_at_any_moment_of_a_rebuild_the_old_database_or_the_new_one_is_whole_and_a_rerun_ends_with_the_same_bytes()
+    {
+        List<Document> other = TestDatabases.Documents(80, seed: 8);
+        Build("db");
+        string[] hashes = [HashOf("db"), ""];
+        int snapshots = 0;
+        Dictionary<string, string> rebuilt = Build("db", Read(), Options with { StartOver = true }, _ => Snapshot());
+        hashes[1] = HashOf("db");
+        Assert.InRange(snapshots, 20, 200);
+        int[] seen = new int[2];
+        for (int number = 0; number < snapshots; number++)
+        {
+            using (ChunkDatabase left = ChunkDatabase.Open(_databases.Folder($"kill{number}"), verify: true))
+            {
+                seen[Array.IndexOf(hashes, left.Manifest.TokensHash)]++;
+            }
+
+            Assert.Equal(rebuilt, Build($"kill{number}", other, Options with { StartOver = true }));
+        }
+
+        Assert.All(seen, count => Assert.NotEqual(0, count));
+
+        void Snapshot() => TestDatabases.Copy(_databases.Folder(), _databases.Folder($"kill{snapshots++}"));
+
+        IEnumerable<Document> Read()
+        {
+            for (int number = 0; number < other.Count; number++)
+            {
+                if (number % 7 == 3)
+                {
+                    Snapshot();
+                }
+
+                yield return other[number];
+            }
+        }
+
+        string HashOf(string name) => DatabaseManifest.Load(_databases.Folder(name)).TokensHash;
+    }
+
+    [Fact]
+    public void The_old_database_serves_until_the_new_one_is_whole_and_who_opens_it_meanwhile_gets_one_of_them()
+    {
+        Build("db");
+        using ChunkDatabase old = ChunkDatabase.Open(_databases.Folder());
+        int[] first = old.Tokens(0).ToArray();
+        List<Document> other = TestDatabases.Documents(80, seed: 8);
+        Build("db", other, Options with { StartOver = true }, _ => Assert.Equal(first, old.Tokens(0).ToArray()));
+        Assert.Equal(first, old.Tokens(0).ToArray());
+
+        // Replaced while it is being opened: after its manifest was read, and before its files are.
+        bool replaced = false;
+        using ChunkDatabase opened = ChunkDatabase.Open(_databases.Folder(), verify: true, new Reports<StageProgress>(_ =>
+        {
+            if (!replaced)
+            {
+                replaced = true;
+                Build("db", options: Options with { StartOver = true });
+            }
+        }));
+        Assert.Equal(old.Manifest.TokensHash, opened.Manifest.TokensHash);
+        Assert.Equal(2, opened.Manifest.Version);
+    }
+
+    [Fact]
+    public void A_rebuild_encodes_only_texts_that_are_new_unless_the_tokenizer_or_the_old_tokens_are_in_doubt()
+    {
+        Build("db");
+        List<Document> other = [.. _documents[..^1], TestDatabases.Document("new", "something new"), _documents[^1] with { Id = "renamed", Title = "Another title" }];
+        int texts = _documents.Count(document => document.Text.Length == 0);
+        Assert.Equal(1 + texts, Encoded(Options with { ChunkLength = 5 }, TestDatabases.Bytes));
+        AssertSame(Build("fresh", other, Options with { ChunkLength = 5 }), TestDatabases.Contents(_databases.Folder()));
+        Assert.Equal(other.Count, Encoded(Options, TestDatabases.Bytes with { Hash = "another" }));
+        string tokens = Path.Combine(_databases.Folder(), DatabaseManifest.Load(_databases.Folder()).TokensFile);
+        byte[] changed = File.ReadAllBytes(tokens);
+        changed[100] ^= 1;
+        File.WriteAllBytes(tokens, changed);
+        Assert.Equal(other.Count, Encoded(Options with { ChunkLength = 7 }, TestDatabases.Bytes with { Hash = "another" }));
+
+        int Encoded(ChunkDatabaseOptions options, TokenizerFacts tokenizer)
+        {
+            int encoded = 0;
+            TokenizerFacts counting = tokenizer with
+            {
+                Encode = text =>
+                {
+                    Interlocked.Increment(ref encoded);
+                    return tokenizer.Encode(text);
+                },
+            };
+            ChunkDatabaseBuilder.Build(_databases.Folder(), other, counting, options with { StartOver = true }).Dispose();
+            return encoded;
+        }
+    }
+
+    [Fact]
+    public void What_later_stages_made_is_taken_over_where_tokens_ids_and_texts_are_the_same()
+    {
+        Build("db");
+        string folder = _databases.Folder();
+        File.WriteAllText(Path.Combine(folder, "keys.bin"), "keys");
+        DatabaseManifest.Register(folder, "keys.bin", null, FileHash.Sha256(Path.Combine(folder, "keys.bin")));
+        List<Document> titled = [.. _documents.Select(document => document with { Title = "Another title" })];
+        Build("db", titled, Options with { StartOver = true });
+        using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
+        {
+            Assert.Equal("Another title", database.Documents[0].Title);
+            Assert.Equal("keys", File.ReadAllText(database.RequireFile("keys.bin")));
+        }
+
+        // Which documents count as the same decides what a table leaves out.
+        Build("db", titled.Select(document => document with { Id = document.Id + "'" }), Options with { StartOver = true });
+        Assert.Null(DatabaseManifest.Load(folder).Find("keys.bin"));
+        Assert.False(File.Exists(Path.Combine(folder, "keys.bin")));
     }
 
     [Fact]
@@ -346,5 +512,14 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         }
 
         return count;
+    }
+
+    /// <summary>The same documents and tokens, of whichever versions.</summary>
+    private static void AssertSame(Dictionary<string, string> expected, Dictionary<string, string> found)
+    {
+        Assert.Equal(Plain(expected), Plain(found));
+
+        static IEnumerable<(string, string)> Plain(Dictionary<string, string> contents)
+            => contents.Where(file => file.Key != DatabaseManifest.FileName).Select(file => (file.Key.Split('-', '.')[0], file.Value)).Order();
     }
 }

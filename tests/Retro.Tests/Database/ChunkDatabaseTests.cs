@@ -155,7 +155,6 @@ public sealed class ChunkDatabaseTests : IDisposable
     [Theory]
     [InlineData("tokens.bin")]
     [InlineData("documents.bin")]
-    [InlineData("keys.bin")]
     public void A_truncated_or_longer_or_missing_file_is_refused(string name)
     {
         string folder = BuildWithKeys();
@@ -178,10 +177,52 @@ public sealed class ChunkDatabaseTests : IDisposable
         ChunkDatabase.Open(folder).Dispose();
     }
 
+    [Fact]
+    public void A_later_stage_s_file_that_is_missing_or_does_not_match_costs_that_stage_alone()
+    {
+        string folder = BuildWithKeys();
+        string path = Path.Combine(folder, "keys.bin");
+        byte[] whole = File.ReadAllBytes(path);
+        List<(string Reason, bool Verify, Action Harm)> harms =
+        [
+            ("missing", false, () => File.Delete(path)),
+            .. new[] { 0, 1, whole.Length / 2, whole.Length - 1, whole.Length + 4 }.Select(length => ($"{length} bytes", false, (Action)(() =>
+            {
+                byte[] other = whole;
+                Array.Resize(ref other, length);
+                File.WriteAllBytes(path, other);
+            }))),
+            .. Enumerable.Range(0, whole.Length / 7).Select(at => ("checksum", true, (Action)(() =>
+            {
+                byte[] changed = (byte[])whole.Clone();
+                changed[at * 7] ^= 0x40;
+                File.WriteAllBytes(path, changed);
+            }))),
+        ];
+        foreach ((string reason, bool verify, Action harm) in harms)
+        {
+            harm();
+            using ChunkDatabase database = ChunkDatabase.Open(folder, verify);
+            Assert.True(database.ChunkCount > 0 && database.Tokens(database.ChunkCount - 1).Length == 8);
+            for (int look = 0; look < 2; look++)
+            {
+                Assert.Null(database.Manifest.Find("keys.bin"));
+                DatabaseException fault = Assert.Throws<DatabaseException>(() => database.RequireFile("keys.bin"));
+                Assert.Contains("keys.bin", fault.Message, StringComparison.Ordinal);
+                Assert.Contains(reason, fault.Message, StringComparison.Ordinal);
+                _ = database.Refresh();
+            }
+
+            // Made again, it counts again.
+            File.WriteAllBytes(path, whole);
+            database.Register("keys.bin");
+            Assert.Equal(path, database.RequireFile("keys.bin"));
+        }
+    }
+
     [Theory]
     [InlineData("tokens.bin")]
     [InlineData("documents.bin")]
-    [InlineData("keys.bin")]
     public void Any_changed_byte_is_found_by_verifying(string name)
     {
         string folder = BuildWithKeys();
@@ -256,14 +297,16 @@ public sealed class ChunkDatabaseTests : IDisposable
     }
 
     [Fact]
-    public void A_later_stage_that_was_made_from_other_tokens_is_refused()
+    public void A_later_stage_that_was_made_from_other_tokens_counts_as_not_made()
     {
         string folder = BuildWithKeys();
         string manifest = Path.Combine(folder, DatabaseManifest.FileName);
         string text = File.ReadAllText(manifest);
         string hash = DatabaseManifest.Load(folder).TokensHash;
         File.WriteAllText(manifest, text.Replace($"\"madeFrom\": \"{hash}\"", $"\"madeFrom\": \"{new string('0', 64)}\"", StringComparison.Ordinal));
-        DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder));
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        Assert.Null(database.Manifest.Find("keys.bin"));
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => database.RequireFile("keys.bin"));
         Assert.Contains("keys.bin", fault.Message, StringComparison.Ordinal);
         Assert.Contains(hash, fault.Message, StringComparison.Ordinal);
         Assert.Contains(new string('0', 64), fault.Message, StringComparison.Ordinal);

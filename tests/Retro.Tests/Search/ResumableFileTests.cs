@@ -55,7 +55,7 @@ public class ResumableFileTests
     /// <summary>Ten rows in blocks of three, the last one short, and a header.</summary>
     private static byte[] Write(string path, string note)
     {
-        using (ResumableFile file = ResumableFile.Open(path, note, Header, Row, BlockRows))
+        using (ResumableFile file = ResumableFile.Open(path, note, new byte[Header], Row, BlockRows))
         {
             for (long first = file.Rows; first < 10; first += BlockRows)
             {

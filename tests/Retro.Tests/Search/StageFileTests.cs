@@ -99,22 +99,73 @@ public class StageFileTests
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 58));
         KeyFile.Build(data.Database, data.Keyer());
-        using CancellationTokenSource stop = new();
-        Reports<StageProgress> stopping = new(report =>
-        {
-            // The file has its name by then, and its checksum is to be taken.
-            if (report.Stage == "embed chunks" && report.Done == report.Total)
-            {
-                stop.Cancel();
-            }
-        });
         static void Zeros(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token) => keys.Clear();
         byte[] right = File.ReadAllBytes(data["keys.bin"]);
 
-        Assert.ThrowsAny<OperationCanceledException>(() => KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), stopping, stop.Token));
+        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), KilledWhenWritten()));
         Assert.NotEqual(right, File.ReadAllBytes(data["keys.bin"]));
         KeyFile.Build(data.Database, data.Keyer());
         Assert.Equal(right, File.ReadAllBytes(data["keys.bin"]));
+    }
+
+    [Fact]
+    public void Keys_that_were_finished_and_not_registered_are_taken_as_they_are()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 58));
+        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, data.Keyer(), KilledWhenWritten()));
+        Assert.Null(data.Database.Refresh().Find("keys.bin"));
+        int made = data.KeysMade;
+        using (ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder))
+        {
+            KeyFile.Build(database, data.Keyer());
+            Assert.Equal(made, data.KeysMade);
+            using KeyFile keys = KeyFile.Open(database);
+            Assert.Equal(data.AllKeys, keys.Rows(0, data.Chunks.Count).ToArray());
+        }
+
+        using ChunkDatabase verified = ChunkDatabase.Open(data.Database.Folder, verify: true);
+        Assert.NotNull(verified.Manifest.Find("keys.bin"));
+
+        // But not one that a later fault of the disk has changed, wherever.
+        byte[] whole = File.ReadAllBytes(data["keys.bin"]);
+        for (int at = 3; at < whole.Length; at += 1 + whole.Length / 20)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[at] ^= 4;
+            File.WriteAllBytes(data["keys.bin"], changed);
+            data.Database.Forget("keys.bin");
+            KeyFile.Build(data.Database, data.Keyer());
+            Assert.Equal(whole, File.ReadAllBytes(data["keys.bin"]));
+        }
+    }
+
+    [Fact]
+    public void A_changed_key_is_never_read_and_keys_without_header_open_still()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 61));
+        KeyFile.Build(data.Database, data.Keyer());
+        byte[] whole = File.ReadAllBytes(data["keys.bin"]);
+        for (int at = 0; at < whole.Length; at += 1 + whole.Length / 50)
+        {
+            byte[] changed = (byte[])whole.Clone();
+            changed[at] ^= 4;
+            File.WriteAllBytes(data["keys.bin"], changed);
+            Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() =>
+            {
+                using KeyFile keys = KeyFile.Open(data.Database);
+                _ = keys.Row(0).Length;
+            }).Message, StringComparison.Ordinal);
+        }
+
+        // As they were written before there was a header.
+        File.WriteAllBytes(data["keys.bin"], System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(data.AllKeys).ToArray());
+        data.Database.Register("keys.bin", data.Database.Manifest.Find("keys.bin")!.Details);
+        int made = data.KeysMade;
+        using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+        KeyFile.Build(database, data.Keyer());
+        Assert.Equal(made, data.KeysMade);
+        using KeyFile bare = KeyFile.Open(database);
+        Assert.Equal(data.AllKeys, bare.Rows(0, data.Chunks.Count).ToArray());
     }
 
     [Fact]
@@ -188,6 +239,39 @@ public class StageFileTests
         Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0)]
+    [InlineData(77)]
+    public void Whatever_file_of_a_stage_is_missing_or_short_the_database_opens_and_the_stage_makes_it_again(int? length)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 60));
+        void Make(ChunkDatabase database)
+        {
+            using DenseNeighborSource dense = DenseNeighborSource.Build(database, data.Keyer());
+            using KeywordNeighborSource keywords = KeywordNeighborSource.Build(database);
+            NeighborTable.Build(database, keywords, 3).Dispose();
+        }
+
+        Make(data.Database);
+        Dictionary<string, string> whole = TestDatabases.Contents(data.Database.Folder);
+        string[] stages = [.. data.Database.Manifest.Files.Where(file => file.MadeFrom is not null).Select(file => file.Name)];
+        Assert.Equal(4, stages.Length);
+        foreach (string name in stages)
+        {
+            File.Delete(data[name]);
+            if (length is { } bytes)
+            {
+                File.WriteAllBytes(data[name], new byte[bytes]);
+            }
+
+            using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+            Assert.Contains(name, Assert.Throws<DatabaseException>(() => database.RequireFile(name)).Message, StringComparison.Ordinal);
+            Make(database);
+            Assert.Equal(whole, TestDatabases.Contents(database.Folder));
+        }
+    }
+
     [Fact]
     public void An_index_never_asks_for_more_training_keys_than_there_are()
     {
@@ -236,6 +320,15 @@ public class StageFileTests
         Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Engine = VectorEngine.Exact, Factory = "IVF2,Flat" }));
         Assert.Throws<FaissException>(() => VectorIndexFile.Build(data.Database, new() { Engine = VectorEngine.Exact, Parameters = "nprobe=2" }));
     }
+
+    /// <summary>Ends a stage when its keys have their name and the manifest does not know them yet.</summary>
+    private static Reports<StageProgress> KilledWhenWritten() => new(report =>
+    {
+        if (report.Stage == "embed chunks" && report.Done == report.Total)
+        {
+            throw new InvalidOperationException("killed");
+        }
+    });
 
     private static void Build(SearchDatabase data)
     {
