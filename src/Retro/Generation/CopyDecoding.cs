@@ -8,7 +8,8 @@ namespace Retro.Generation;
 /// <summary>A copying reader: of the text before, the copying needs the last tokens alone, and of what was retrieved, the last stretch's neighbors.</summary>
 /// <param name="reader">The reader.</param>
 /// <param name="capacity">Tokens to reserve memory for.</param>
-internal sealed class CopyDecoding(CopyReader reader, int capacity) : IDecoding
+/// <param name="excluded">Numbers of the documents that nothing is read of; null: nothing is read at all.</param>
+internal sealed class CopyDecoding(CopyReader reader, int capacity, IReadOnlySet<int>? excluded) : IDecoding
 {
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private PointerMatch? _match;
@@ -32,7 +33,7 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity) : IDecoding
         Tensor states = _cache.Lengths[0] == 0
             ? model.PrefillStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device))
             : model.StepStates(_cache, tensor([last[^1]], device: model.Device)); // [1, D]
-        return reader.LogDistribution(states, CopyCandidates.Of([_match?.Candidates(last)]));
+        return reader.LogDistribution(states, excluded is null ? CopyCandidates.Of([null]) : reader.Candidates(last, _match, excluded));
     }
 
     public void Dispose() => _cache.Dispose();

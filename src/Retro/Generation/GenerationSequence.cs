@@ -38,7 +38,7 @@ internal sealed class GenerationSequence : IDisposable
         _stops = new StopStrings(options.Stop);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
         int capacity = Math.Max(64, prompt.Length);
-        _decoding = reader is null ? new ModelDecoding(model, capacity) : new CopyDecoding(reader, capacity);
+        _decoding = reader is null ? new ModelDecoding(model, capacity) : new CopyDecoding(reader, capacity, retriever?.Excluded);
         _gated = FinalizerGate.IsNeededFor(model);
     }
 

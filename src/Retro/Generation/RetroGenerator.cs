@@ -67,7 +67,7 @@ public sealed class RetroGenerator
     /// <param name="reader">The reader.</param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
     /// <param name="source">Finds chunks of its database, which are copied from.</param>
-    /// <exception cref="ArgumentException">The source has no database.</exception>
+    /// <exception cref="ArgumentException">The source has no database, or the reader's index is of another one.</exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
     /// <exception cref="RetroException">The tokenizer has more tokens than the model.</exception>
     public RetroGenerator(CopyReader reader, RetroTokenizer tokenizer, INeighborSource source)
@@ -78,6 +78,12 @@ public sealed class RetroGenerator
         _database = source.Database
             ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has, or generate with the model alone.", nameof(source));
         _database.RequireTokenizer(tokenizer);
+        if (reader.Index is { } index && index.Database != _database)
+        {
+            throw new ArgumentException(
+                $"The reader copies from anywhere in {index.Database.Folder}, and the source searches {_database.Folder}; give a source over the database that the reader's index was built of.", nameof(source));
+        }
+
         _model = reader.Model;
         _reader = reader;
         _tokenizer = tokenizer;

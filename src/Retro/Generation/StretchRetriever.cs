@@ -15,6 +15,9 @@ internal sealed class StretchRetriever(RetroTokenizer tokenizer, ChunkDatabase d
     /// <summary>Tokens of a stretch.</summary>
     public int Stride => plan.Stride;
 
+    /// <summary>Numbers of the documents that nothing is read of.</summary>
+    public IReadOnlySet<int> Excluded { get; } = excluded.ToHashSet();
+
     /// <summary>What was found for C stretches.</summary>
     /// <param name="Tokens">One row of C stretches.</param>
     /// <param name="PerStretch">One entry per stretch.</param>

@@ -153,7 +153,7 @@ internal sealed class CopyCandidates
     }
 
     /// <summary>What follows the last tokens anywhere in a database: some places of the longest run, and fewer of each shorter one.</summary>
-    private static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found)
+    internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found)
     {
         Span<int> last = stackalloc int[Math.Min(TokenIndex.LongestRun, text.Length)];
         for (int i = 0; i < last.Length; i++)

@@ -58,6 +58,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <summary>The language model.</summary>
     internal RetroModel Model => _model;
 
+    /// <summary>Where it looks besides the neighbors; null: nowhere.</summary>
+    internal TokenIndex? Index => _index;
+
     /// <summary>Trains a reader for a model on the documents of a database, with neighbors from other documents than the text's.</summary>
     /// <param name="model">The language model; it stays the caller's and as it is, but for evaluation mode. It reads no neighbors, even where it could.</param>
     /// <param name="database">Documents that are trained on, none of them held out; those that the model was trained on for few passes will do.</param>
@@ -127,6 +130,21 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
 
         return result;
+    }
+
+    /// <summary>What may be copied after a text.</summary>
+    /// <param name="last">The text's last tokens, <see cref="CopyCandidates.ComparedTokens"/> of them where it has as many.</param>
+    /// <param name="match">The neighbors, with the text's runs in them; null: there are none yet.</param>
+    /// <param name="excluded">Documents of the index that are not looked into.</param>
+    internal CopyCandidates Candidates(ReadOnlySpan<long> last, PointerMatch? match, IReadOnlySet<int> excluded)
+    {
+        List<CopyCandidates.Candidate> found = match?.Candidates(last) ?? [];
+        if (_index is not null)
+        {
+            CopyCandidates.AddFrom(_index, last, excluded, Neighbors, found);
+        }
+
+        return CopyCandidates.Of([found]);
     }
 
     /// <summary>The distribution of the next token at some places. No gradients are recorded.</summary>
