@@ -16,7 +16,8 @@ public static class Checkpoint
     private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
 
     /// <summary>
-    /// Saves a model. Every file is written beside its place, and all take their names when the last is whole: a fault or a cancellation leaves what was there before, and the disk holds both until then.
+    /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves the old checkpoint or the new one, never a mixture,
+    /// and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -36,7 +37,7 @@ public static class Checkpoint
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1 ? [WeightFolder.SingleName] : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
         StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
-        using StagedFiles staged = new(Fault);
+        using StagedFiles staged = new(folder, Fault);
         for (int i = 0; i < names.Length; i++)
         {
             Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], s_metadata, counter);
@@ -62,13 +63,6 @@ public static class Checkpoint
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-
-        if (shards.Count > 1)
-        {
-            // Without an index several files are no weights, so that a kill from here on cannot leave files of two saves that look like one.
-            AtomicFile.Guard(index, Fault, () => File.Delete(index));
-        }
-
         staged.Commit();
         counter.End();
     }
@@ -126,6 +120,7 @@ public static class Checkpoint
     public static RetroConfig LoadConfig(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, Fault);
         string path = Path.Combine(folder, ConfigName);
         try
         {

@@ -222,6 +222,23 @@ public class CheckpointTests
         AssertSame(model, loaded);
     }
 
+    [Theory]
+    [InlineData(10_000)]
+    [InlineData(long.MaxValue)]
+    public void Killed_while_the_files_of_a_save_take_their_names_the_folder_holds_that_save_never_a_mixture(long most)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = most });
+
+        StoppedSave.Check(folder.Path, path => Checkpoint.Save(path, other, new() { MaximumFileBytes = most }), left =>
+        {
+            using RetroModel loaded = Checkpoint.Load(left);
+            Assert.Equal(other.Config, loaded.Config);
+            AssertSame(other, loaded);
+        });
+    }
+
     [Fact]
     public void Loading_reports_every_tensor_and_can_be_canceled()
     {
