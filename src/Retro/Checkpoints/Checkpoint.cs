@@ -25,7 +25,7 @@ public static class Checkpoint
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it would be lost.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static void Save(string folder, RetroModel model, CheckpointSaveOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -33,6 +33,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
+        RequireOwn(folder);
         List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1 ? [WeightFolder.SingleName] : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
@@ -133,6 +134,19 @@ public static class Checkpoint
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new CheckpointException($"'{path}' cannot be read: {exception.Message} Point at the folder that Checkpoint.Save wrote.", exception);
+        }
+    }
+
+    /// <summary>Refuses a folder with a model that this class has not written: saving would replace its configuration, and take its weights away.</summary>
+    private static void RequireOwn(string folder)
+    {
+        StagedFiles.Finish(folder, Fault);
+        string config = Path.Combine(folder, ConfigName);
+        string? foreign = File.Exists(config) ? RetroConfigJson.IsOne(config) ? null : config : WeightFolder.FilesOf(folder).FirstOrDefault();
+        if (foreign is not null)
+        {
+            throw new CheckpointException(
+                $"'{folder}' holds a model that is not a checkpoint of Retro ('{Path.GetFileName(foreign)}'), which saving would replace; nothing was touched. Save into another folder, or empty this one.");
         }
     }
 

@@ -278,6 +278,35 @@ public class CheckpointTests
         Assert.Equal(["config.json", Path.GetFileName(foreign), "model.safetensors"], Files(folder));
     }
 
+    [Theory]
+    [InlineData("{\"model_type\": \"llama\"}", "model.safetensors")]
+    [InlineData("{\"architectures\": [\"GPT2LMHeadModel\"]}", "model.safetensors.index.json")]
+    [InlineData("[]", null)]
+    [InlineData("{", "model.safetensors")]
+    [InlineData(null, "model.safetensors")]
+    [InlineData(null, "model.safetensors.index.json")]
+    public void A_folder_with_somebody_else_s_model_is_refused_and_nothing_in_it_is_touched(string? config, string? weights)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        if (config is not null)
+        {
+            folder.File("config.json", config);
+        }
+
+        if (weights is not null)
+        {
+            folder.File(weights, "{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\"}}");
+            folder.File("model-00001-of-00002.safetensors", "theirs");
+        }
+
+        Dictionary<string, string> before = Directory.EnumerateFiles(folder.Path).ToDictionary(file => file, File.ReadAllText);
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 30_000 }));
+        Assert.Contains(folder.Path, fault.Message, StringComparison.Ordinal);
+        Assert.Contains("another folder", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(before, Directory.EnumerateFiles(folder.Path).ToDictionary(file => file, File.ReadAllText));
+    }
+
     [Fact]
     public void What_is_missing_is_named_with_what_to_do()
     {
