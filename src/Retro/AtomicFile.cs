@@ -111,6 +111,11 @@ internal static partial class AtomicFile
     [LibraryImport("libc", EntryPoint = "close")]
     private static partial int CloseFile(int handle);
 
+    /// <summary>Whether a file could not be opened because another has it for itself: EAGAIN as Linux and macOS number it, a sharing violation as Windows does.</summary>
+    /// <param name="exception">What came of opening it.</param>
+    public static bool IsHeld(IOException exception)
+        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
+
     /// <summary>One sentence about a failed writing, with what to do.</summary>
     private static string Describe(string path, Exception exception)
     {

@@ -57,7 +57,7 @@ internal sealed class StagedFiles : IDisposable
             {
                 throw fault($"'{record}' should say what a saving was about to rename, and cannot be read ({exception.Message}); delete it, and check the files beside it.", exception);
             }
-            catch (IOException exception) when (tries < 600 && IsHeld(exception))
+            catch (IOException exception) when (tries < 600 && AtomicFile.IsHeld(exception))
             {
                 Thread.Sleep(50);
             }
@@ -156,10 +156,6 @@ internal sealed class StagedFiles : IDisposable
     }
 
     private static string FolderOf(string path) => Path.GetDirectoryName(Path.GetFullPath(path))!;
-
-    // EAGAIN as Linux and macOS number it, a sharing violation as Windows does.
-    private static bool IsHeld(IOException exception)
-        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
 
     private string Name(string path)
     {

@@ -7,7 +7,7 @@ namespace Retro.Database;
 /// <summary>
 /// An unfinished database: the folder "building" with the tokens and records so far, and a journal with a line for the settings and
 /// one for each block that is safely on the disk. What lies behind the last such block is cut off when the building is resumed.
-/// The open journal also keeps a second builder out.
+/// Whoever opens it has the right to change the database's folder.
 /// </summary>
 internal sealed class BuildFolder : IDisposable
 {
