@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Retro;
 
 /// <summary>
@@ -5,7 +7,7 @@ namespace Retro;
 /// and only then take the name. A process killed at any moment leaves the old file, or none, and at most a ".tmp" beside it
 /// that the next writing of the same file replaces.
 /// </summary>
-internal static class AtomicFile
+internal static partial class AtomicFile
 {
     /// <summary>The ending of a file that is being written.</summary>
     public const string TemporarySuffix = ".tmp";
@@ -16,7 +18,7 @@ internal static class AtomicFile
     /// <param name="fault">Makes the caller's exception of a sentence and the fault behind it.</param>
     public static void Write(string path, Action<Stream> write, Func<string, Exception, RetroException> fault)
     {
-        using StagedFiles file = new(fault);
+        using StagedFiles file = new(Path.GetDirectoryName(Path.GetFullPath(path)) ?? path, fault);
         file.Write(path, write);
         file.Commit();
     }
@@ -41,6 +43,78 @@ internal static class AtomicFile
             throw fault(Describe(path, exception), exception);
         }
     }
+
+    /// <summary>Gives a file whose bytes are on the disk its name, and brings that to the disk too: without this a power failure can leave the old name, or none.</summary>
+    /// <param name="from">The file.</param>
+    /// <param name="to">Its new path, in a folder that exists; a file there is replaced.</param>
+    public static void Move(string from, string to)
+    {
+        File.Move(from, to, overwrite: true);
+        FlushFolder(Path.GetDirectoryName(Path.GetFullPath(to))!);
+    }
+
+    /// <summary>Makes a folder where it is missing, and brings its name to the disk.</summary>
+    /// <param name="folder">The folder.</param>
+    public static void CreateFolder(string folder)
+    {
+        string path = Path.GetFullPath(folder);
+        if (!Directory.Exists(path) && Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(path)) is { } parent)
+        {
+            CreateFolder(parent);
+            Directory.CreateDirectory(path);
+            FlushFolder(parent);
+        }
+    }
+
+    /// <summary>Brings the names of a folder to the disk.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <exception cref="IOException">It is missing, or the disk fails.</exception>
+    public static void FlushFolder(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return; // there a renaming is written through
+        }
+
+        int handle = OpenFile(folder, 0);
+        if (handle < 0)
+        {
+            int error = Marshal.GetLastPInvokeError();
+            if (error == 13)
+            {
+                return; // a folder that may be written and not be read cannot be flushed
+            }
+
+            throw new IOException($"The folder '{folder}' could not be opened: {Marshal.GetPInvokeErrorMessage(error)}", error);
+        }
+
+        try
+        {
+            // EINVAL: a file system that has nothing to flush there.
+            if (Flush(handle) != 0 && Marshal.GetLastPInvokeError() is var error && error != 22)
+            {
+                throw new IOException($"The folder '{folder}' could not be brought to the disk: {Marshal.GetPInvokeErrorMessage(error)}", error);
+            }
+        }
+        finally
+        {
+            _ = CloseFile(handle);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int OpenFile(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    private static partial int Flush(int handle);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int CloseFile(int handle);
+
+    /// <summary>Whether a file could not be opened because another has it for itself: EAGAIN as Linux and macOS number it, a sharing violation as Windows does.</summary>
+    /// <param name="exception">What came of opening it.</param>
+    public static bool IsHeld(IOException exception)
+        => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
 
     /// <summary>One sentence about a failed writing, with what to do.</summary>
     private static string Describe(string path, Exception exception)

@@ -16,7 +16,8 @@ public static class Checkpoint
     private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
 
     /// <summary>
-    /// Saves a model. Every file is written beside its place, and all take their names when the last is whole: a fault or a cancellation leaves what was there before, and the disk holds both until then.
+    /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves the old checkpoint or the new one, never a mixture,
+    /// and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -24,7 +25,7 @@ public static class Checkpoint
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it would be lost.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static void Save(string folder, RetroModel model, CheckpointSaveOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -32,11 +33,12 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
+        RequireOwn(folder);
         List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1 ? [WeightFolder.SingleName] : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
         StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
-        using StagedFiles staged = new(Fault);
+        using StagedFiles staged = new(folder, Fault);
         for (int i = 0; i < names.Length; i++)
         {
             Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], s_metadata, counter);
@@ -62,13 +64,6 @@ public static class Checkpoint
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-
-        if (shards.Count > 1)
-        {
-            // Without an index several files are no weights, so that a kill from here on cannot leave files of two saves that look like one.
-            AtomicFile.Guard(index, Fault, () => File.Delete(index));
-        }
-
         staged.Commit();
         counter.End();
     }
@@ -126,6 +121,7 @@ public static class Checkpoint
     public static RetroConfig LoadConfig(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, Fault);
         string path = Path.Combine(folder, ConfigName);
         try
         {
@@ -138,6 +134,19 @@ public static class Checkpoint
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new CheckpointException($"'{path}' cannot be read: {exception.Message} Point at the folder that Checkpoint.Save wrote.", exception);
+        }
+    }
+
+    /// <summary>Refuses a folder with a model that this class has not written: saving would replace its configuration, and take its weights away.</summary>
+    private static void RequireOwn(string folder)
+    {
+        StagedFiles.Finish(folder, Fault);
+        string config = Path.Combine(folder, ConfigName);
+        string? foreign = File.Exists(config) ? RetroConfigJson.IsOne(config) ? null : config : WeightFolder.FilesOf(folder).FirstOrDefault();
+        if (foreign is not null)
+        {
+            throw new CheckpointException(
+                $"'{folder}' holds a model that is not a checkpoint of Retro ('{Path.GetFileName(foreign)}'), which saving would replace; nothing was touched. Save into another folder, or empty this one.");
         }
     }
 

@@ -57,6 +57,20 @@ internal static class RetroConfigJson
         return root.ToJsonString(s_options) + "\n";
     }
 
+    /// <summary>Whether a file says that it is such a configuration, of whatever version.</summary>
+    /// <param name="path">The file.</param>
+    public static bool IsOne(string path)
+    {
+        try
+        {
+            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root && root["model_type"] is JsonValue type && type.TryGetValue(out string? name) && name == ModelType;
+        }
+        catch (Exception exception) when (exception is JsonException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Reads a configuration from JSON, and checks it.</summary>
     /// <param name="json">The JSON.</param>
     /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required one.</exception>

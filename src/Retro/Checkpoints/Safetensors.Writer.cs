@@ -29,7 +29,7 @@ public sealed partial class Safetensors
         ArgumentNullException.ThrowIfNull(tensors);
         KeyValuePair<string, Tensor>[] all = [.. tensors];
         StageCounter counter = Saving(all.Length, progress, cancellationToken);
-        using StagedFiles staged = new((message, fault) => new CheckpointException(message, fault));
+        using StagedFiles staged = new(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, (message, fault) => new CheckpointException(message, fault));
         Stage(staged, path, all, metadata, counter);
         staged.Commit();
         counter.End();

@@ -41,6 +41,7 @@ internal sealed class WeightFolder : StoredWeights
     public static WeightFolder Open(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
         WeightFolder weights = new(folder);
         try
         {

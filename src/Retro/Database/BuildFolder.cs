@@ -7,7 +7,7 @@ namespace Retro.Database;
 /// <summary>
 /// An unfinished database: the folder "building" with the tokens and records so far, and a journal with a line for the settings and
 /// one for each block that is safely on the disk. What lies behind the last such block is cut off when the building is resumed.
-/// The open journal also keeps a second builder out.
+/// Whoever opens it has the right to change the database's folder.
 /// </summary>
 internal sealed class BuildFolder : IDisposable
 {
@@ -27,7 +27,7 @@ internal sealed class BuildFolder : IDisposable
         _target = target;
         _finishedTokens = Path.Combine(target, DatabaseManifest.TokensFileOf(version));
         _path = Path.Combine(target, Name);
-        Directory.CreateDirectory(_path);
+        AtomicFile.CreateFolder(_path);
         _journal = Open("journal.jsonl");
         try
         {
@@ -35,11 +35,12 @@ internal sealed class BuildFolder : IDisposable
             if (!File.Exists(tokens) && File.Exists(_finishedTokens) && _journal.Length > 0)
             {
                 // Killed between taking its final place and the manifest.
-                File.Move(_finishedTokens, tokens);
+                AtomicFile.Move(_finishedTokens, tokens);
             }
 
             Tokens = Open(TokensName);
             Records = Open("records.bin");
+            AtomicFile.FlushFolder(_path);
         }
         catch
         {
@@ -116,7 +117,7 @@ internal sealed class BuildFolder : IDisposable
     {
         Tokens.Flush(flushToDisk: true);
         Tokens.Dispose();
-        File.Move(Path.Combine(_path, TokensName), _finishedTokens, overwrite: true);
+        AtomicFile.Move(Path.Combine(_path, TokensName), _finishedTokens);
     }
 
     public void Dispose()

@@ -238,24 +238,43 @@ public sealed class ChunkDatabase : IDisposable
     /// <param name="details">What is to be known of it, such as the embedder's identity or the index factory.</param>
     /// <param name="progress">Progress of the checksum, in bytes.</param>
     /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
-    /// <exception cref="DatabaseException">The file cannot be read, the manifest cannot be written, or the database on the disk is no longer the one opened.</exception>
+    /// <exception cref="DatabaseException">
+    /// The file cannot be read, the manifest cannot be written, the database on the disk is no longer the one opened, or another process or stage is changing the database: the message says which.
+    /// </exception>
     public void Register(string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        Enter(name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
+        using WriterLock writing = Write($"register {name}");
+        Enter(writing, name, details, progress, cancellationToken);
     }
 
-    /// <summary>Registers a file whose checksum was taken while it was written.</summary>
-    internal void Enter(string name, IReadOnlyDictionary<string, string>? details, string sha256)
+    /// <summary>Takes the right to change the folder: a stage has it from before it touches its file until the manifest knows it.</summary>
+    /// <param name="what">What is to be done, for whom it keeps out.</param>
+    /// <exception cref="DatabaseException">Somebody else has it, in this process or another; or the database on the disk is no longer the one opened.</exception>
+    internal WriterLock Write(string what)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        string onDisk = DatabaseManifest.Load(Folder).TokensHash;
-        if (onDisk != Manifest.TokensHash)
+        WriterLock writing = WriterLock.Take(Folder, what);
+        try
         {
-            throw new DatabaseException($"'{name}' was made from tokens with checksum {Manifest.TokensHash}, but the database in '{Folder}' was built anew and has {onDisk}; open it again and make the file again.");
+            _ = Refresh();
+            return writing;
         }
+        catch
+        {
+            writing.Dispose();
+            throw;
+        }
+    }
 
-        DatabaseManifest registered = DatabaseManifest.Register(Folder, name, details, sha256);
+    /// <summary>Registers a file.</summary>
+    internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        => Enter(writing, name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
+
+    /// <summary>Registers a file whose checksum was taken while it was written.</summary>
+    internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, string sha256)
+    {
+        DatabaseManifest registered = OnDisk(writing).WithFile(name, new FileInfo(Path.Combine(Folder, name)).Length, sha256, details);
+        registered.Save(Folder);
         _changed = [.. _changed.Where(file => file.Name != name)];
         Manifest = Usable(registered);
     }
@@ -305,17 +324,13 @@ public sealed class ChunkDatabase : IDisposable
     internal DatabaseManifest Refresh()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
-        return onDisk.TokensHash == Manifest.TokensHash
-            ? Manifest = Usable(onDisk)
-            : throw new DatabaseException($"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has {onDisk.TokensHash}; open it again.");
+        return Manifest = Usable(LoadSame());
     }
 
     /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>
-    internal void Forget(string name)
+    internal void Forget(WriterLock writing, string name)
     {
-        _ = Refresh();
-        if (DatabaseManifest.Load(Folder) is var onDisk && onDisk.Find(name) is not null)
+        if (OnDisk(writing) is var onDisk && onDisk.Find(name) is not null)
         {
             DatabaseManifest without = onDisk.WithoutFile(name);
             without.Save(Folder);
@@ -362,6 +377,22 @@ public sealed class ChunkDatabase : IDisposable
 
         _unusable = unusable;
         return manifest with { Files = [.. manifest.Files.Where(file => !unusable.ContainsKey(file.Name))] };
+    }
+
+    // The manifest to be changed: nobody else changes it while the right to is held.
+    private DatabaseManifest OnDisk(WriterLock writing)
+    {
+        ArgumentNullException.ThrowIfNull(writing);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return LoadSame();
+    }
+
+    private DatabaseManifest LoadSame()
+    {
+        DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
+        return onDisk.TokensHash == Manifest.TokensHash
+            ? onDisk
+            : throw new DatabaseException($"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has {onDisk.TokensHash}; open it again.");
     }
 
     private void Check(long chunk)

@@ -59,28 +59,53 @@ public static class ChunkDatabaseBuilder
             ChunkLength = options.ChunkLength,
             Cleaning = options.Cleaning,
         };
-        DatabaseManifest? there = null;
-        if (File.Exists(Path.Combine(folder, DatabaseManifest.FileName)))
+        while (true)
         {
-            (ChunkDatabase? finished, there) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
-            if (finished is not null)
+            byte[]? seen = ManifestOf(folder);
+            DatabaseManifest? there = null;
+            if (seen is not null)
             {
-                return finished;
+                (ChunkDatabase? finished, there) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
+                if (finished is not null)
+                {
+                    return finished;
+                }
             }
-        }
 
-        int version = there is null ? 0 : there.Version + 1;
-        DatabaseManifest made;
-        using (BuildFolder work = BuildFolder.Open(folder, version, settings, options.StartOver, progress, cancellationToken))
-        using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
+            using WriterLock writing = WriterLock.Take(folder, "build the database");
+            if (!seen.AsSpan().SequenceEqual(ManifestOf(folder)))
+            {
+                continue; // another has built here between the question and the right to write
+            }
+
+            int version = there is null ? 0 : there.Version + 1;
+            DatabaseManifest made;
+            using (BuildFolder work = BuildFolder.Open(folder, version, settings, options.StartOver, progress, cancellationToken))
+            using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
+            {
+                string corpusHash = EncodeAll(folder, work, documents, tokenizer, earlier, options, progress, cancellationToken);
+                made = Finish(folder, work, settings, version, there, corpusHash, progress, cancellationToken);
+            }
+
+            DeleteLeftOvers(folder, made, there);
+            return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+        }
+    }
+
+    private static byte[]? ManifestOf(string folder)
+    {
+        try
         {
-            string corpusHash = EncodeAll(folder, work, documents, tokenizer, earlier, options, progress, cancellationToken);
-            made = Finish(folder, work, settings, version, there, corpusHash, progress, cancellationToken);
+            return File.ReadAllBytes(Path.Combine(folder, DatabaseManifest.FileName));
         }
-
-        BuildFolder.Delete(folder);
-        DeleteLeftOvers(folder, made, there);
-        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new DatabaseException($"'{Path.Combine(folder, DatabaseManifest.FileName)}' could not be read ({exception.Message}); check its rights.", exception);
+        }
     }
 
     private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
@@ -115,8 +140,14 @@ public static class ChunkDatabaseBuilder
             try
             {
                 ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-                BuildFolder.Delete(folder);
-                DeleteLeftOvers(folder, manifest!, null);
+                if (HasLeftOvers(folder, manifest!) && WriterLock.TryTake(folder, "remove what a build has left") is { } writing)
+                {
+                    using (writing)
+                    {
+                        DeleteLeftOvers(folder, manifest!, null);
+                    }
+                }
+
                 return (database, manifest);
             }
             catch (DatabaseException exception)
@@ -135,12 +166,17 @@ public static class ChunkDatabaseBuilder
             : new DatabaseException($"'{folder}' holds another database ({differences}); build with those, choose another folder, or start over.");
     }
 
-    // Once the manifest stands: the tokens and documents of other versions, and what later stages made of the version before and is not taken over.
+    private static bool HasLeftOvers(string folder, DatabaseManifest manifest)
+        => Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || OwnFiles(folder).Except(manifest.Files.Select(file => file.Name)).Any();
+
+    private static IEnumerable<string> OwnFiles(string folder) => Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
+
+    // Once the manifest stands: the folder of the build, the tokens and documents of other versions, and what later stages made of the version before and is not taken over.
     private static void DeleteLeftOvers(string folder, DatabaseManifest manifest, DatabaseManifest? before)
     {
+        BuildFolder.Delete(folder);
         string[] kept = [.. manifest.Files.Select(file => file.Name)];
-        IEnumerable<string> own = Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
-        foreach (string name in own.Concat(before?.Files.Select(file => file.Name) ?? []).Except(kept, StringComparer.Ordinal))
+        foreach (string name in OwnFiles(folder).Concat(before?.Files.Select(file => file.Name) ?? []).Except(kept, StringComparer.Ordinal))
         {
             try
             {

@@ -26,9 +26,6 @@ public sealed record DatabaseManifest
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     };
 
-    // Stages may register their files at the same time; each registration is a read, a change and a write.
-    private static readonly Lock Registering = new();
-
     /// <summary>The version of the format.</summary>
     public required int FormatVersion { get; init; }
 
@@ -129,7 +126,7 @@ public sealed record DatabaseManifest
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
     internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
     {
-        if (!IsPlainName(name) || IsBaseName(name) || name == FileName)
+        if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName)
         {
             throw new ArgumentException($"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
         }
@@ -150,23 +147,6 @@ public sealed record DatabaseManifest
     /// <param name="name">The file's name.</param>
     /// <returns>The new manifest; the same where the file is not listed.</returns>
     internal DatabaseManifest WithoutFile(string name) => this with { Files = [.. Files.Where(f => f.MadeFrom is null || f.Name != name)] };
-
-    /// <summary>Registers a file that a stage has completed: saves the manifest of the folder with it.</summary>
-    /// <param name="folder">The database's folder.</param>
-    /// <param name="name">The file's name in it.</param>
-    /// <param name="details">What is to be known of the file.</param>
-    /// <param name="sha256">Its checksum.</param>
-    /// <returns>The saved manifest.</returns>
-    /// <exception cref="DatabaseException">The file or the manifest cannot be read or written.</exception>
-    internal static DatabaseManifest Register(string folder, string name, IReadOnlyDictionary<string, string>? details, string sha256)
-    {
-        lock (Registering)
-        {
-            DatabaseManifest manifest = Load(folder).WithFile(name, new FileInfo(Path.Combine(folder, name)).Length, sha256, details);
-            manifest.Save(folder);
-            return manifest;
-        }
-    }
 
     /// <summary>Reads and checks the manifest of a folder.</summary>
     /// <param name="folder">The database's folder.</param>

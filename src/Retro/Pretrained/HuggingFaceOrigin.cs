@@ -82,6 +82,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             kept));
     }
 
+    private protected override string FolderOf(string path) => path;
+
     private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
     {
         foreach (string earlier in WeightFolder.FilesOf(path))

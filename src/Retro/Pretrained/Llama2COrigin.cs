@@ -33,6 +33,8 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         return (model, new Llama2COrigin(path, hash, file.Header, tensors, buffers));
     }
 
+    private protected override string FolderOf(string path) => System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;
+
     private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
         => staged.Write(
             path,

@@ -60,7 +60,7 @@ public abstract class PretrainedOrigin
         ArgumentNullException.ThrowIfNull(model);
         ArgumentException.ThrowIfNullOrEmpty(path);
         StageCounter counter = Safetensors.Saving(StoredCount, progress, cancellationToken);
-        using StagedFiles staged = new((message, inner) => new CheckpointException(message, inner));
+        using StagedFiles staged = new(FolderOf(path), (message, inner) => new CheckpointException(message, inner));
         Stage(staged, model, path, counter);
         staged.Commit();
         counter.End();
@@ -90,6 +90,9 @@ public abstract class PretrainedOrigin
         using Weights weights = new(this, model);
         StageFiles(staged, weights, path, counter);
     }
+
+    /// <summary>The folder that <see cref="Write"/> writes into.</summary>
+    private protected abstract string FolderOf(string path);
 
     private protected abstract void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter);
 

@@ -35,7 +35,7 @@ public sealed partial class Retrofit
         ArgumentException.ThrowIfNullOrEmpty(folder);
         KeyValuePair<string, Tensor>[] saved = Saved();
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
-        using StagedFiles staged = new(Fault);
+        using StagedFiles staged = new(folder, Fault);
         Stage(staged, folder, saved, Origin.Hash, counter);
         staged.Commit();
         counter.End();
@@ -51,7 +51,7 @@ public sealed partial class Retrofit
         ArgumentException.ThrowIfNullOrEmpty(folder);
         KeyValuePair<string, Tensor>[] saved = Saved();
         StageCounter counter = Safetensors.Saving(Origin.StoredCount + saved.Length, progress, cancellationToken);
-        using StagedFiles staged = new(Fault);
+        using StagedFiles staged = new(folder, Fault);
         Origin.Stage(staged, Model, Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder), counter);
 
         // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files written.
@@ -70,6 +70,7 @@ public sealed partial class Retrofit
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(decoder);
+        StagedFiles.Finish(folder, Fault);
         string path = Path.Combine(folder, FileName);
         using Safetensors file = Safetensors.Open(path);
         (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
@@ -104,6 +105,7 @@ public sealed partial class Retrofit
         string folder, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, Fault);
         string? path = new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
         if (path is null)
         {

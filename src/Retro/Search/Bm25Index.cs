@@ -71,13 +71,14 @@ internal sealed class Bm25Index : IDisposable
             }
         }
 
+        using (WriterLock writing = database.Write("make the keyword index"))
         using (Bm25Index index = Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken))
         {
-            StageFile.Forget(database, FileName);
+            StageFile.Forget(database, writing, FileName);
             index.Save(Path.Combine(database.Folder, FileName));
+            database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
-        database.Register(FileName, details, progress, cancellationToken);
         return Open(database, options with { Verify = false }, progress, cancellationToken);
     }
 

@@ -127,6 +127,12 @@ internal sealed unsafe class KeyFile : IDisposable
         };
         if (!StageFile.IsMade(database, FileName, details))
         {
+            using WriterLock writing = database.Write("make keys");
+            if (StageFile.IsMade(database, FileName, details))
+            {
+                return; // by another, between the question and the right to write
+            }
+
             string path = Path.Combine(database.Folder, FileName);
             KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
 
@@ -134,11 +140,11 @@ internal sealed unsafe class KeyFile : IDisposable
             string? sha256 = layout.Sha256OfWhole(path, progress, cancellationToken);
             if (sha256 is null)
             {
-                StageFile.Forget(database, FileName);
+                StageFile.Forget(database, writing, FileName);
                 sha256 = Write(path, layout, database, keyer, progress, cancellationToken);
             }
 
-            database.Enter(FileName, details, sha256);
+            database.Enter(writing, FileName, details, sha256);
         }
     }
 

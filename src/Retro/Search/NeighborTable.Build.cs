@@ -38,11 +38,12 @@ public sealed unsafe partial class NeighborTable
         }
 
         string name = made ?? FileName(source, count, excludeOwnDocument);
-        StageFile.Forget(queries, name);
+        using WriterLock writing = queries.Write("find neighbors");
+        StageFile.Forget(queries, writing, name);
         NeighborTable table = Build(Path.Combine(queries.Folder, name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
-            queries.Register(name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
+            queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
             return table.ClosedWith(queries);
         }
         catch

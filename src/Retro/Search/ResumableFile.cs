@@ -42,7 +42,7 @@ internal sealed class ResumableFile : IDisposable
         {
             if (Path.GetDirectoryName(Path.GetFullPath(path)) is { } folder)
             {
-                Directory.CreateDirectory(folder);
+                AtomicFile.CreateFolder(folder);
             }
 
             bool same = File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && File.ReadAllText(path + NoteSuffix) == note;
@@ -96,7 +96,7 @@ internal sealed class ResumableFile : IDisposable
         finish?.Invoke(stream);
         stream.Flush(flushToDisk: true);
         stream.Dispose();
-        File.Move(path + PartSuffix, path, overwrite: true);
+        AtomicFile.Move(path + PartSuffix, path);
         File.Delete(path + NoteSuffix);
     });
 

@@ -19,10 +19,9 @@ internal static class StageFile
     }
 
     /// <summary>
-    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the database would not open any more,
-    /// because the size in the manifest is not that of the file.
+    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the manifest would say of the new file what was true of the old one.
     /// </summary>
-    public static void Forget(ChunkDatabase database, string name) => database.Forget(name);
+    public static void Forget(ChunkDatabase database, WriterLock writing, string name) => database.Forget(writing, name);
 
     /// <summary>The path of a file, and what the manifest says of it.</summary>
     /// <exception cref="DatabaseException">There is none.</exception>

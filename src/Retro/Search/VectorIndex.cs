@@ -188,7 +188,7 @@ internal abstract class VectorIndex : IDisposable
                 written.Flush(flushToDisk: true);
             }
 
-            File.Move(beside, path, overwrite: true);
+            AtomicFile.Move(beside, path);
         }
         catch (Exception fault) when (fault is FaissException or DatabaseException or IOException or UnauthorizedAccessException)
         {

@@ -62,10 +62,11 @@ internal static class VectorIndexFile
                 progress?.Report(new("fill vector index", 0, keys.Count, message));
             }
 
+            using WriterLock writing = database.Write("make the vector index");
             Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
-            StageFile.Forget(database, FileName);
+            StageFile.Forget(database, writing, FileName);
             index.Save(Path.Combine(database.Folder, FileName));
-            database.Register(FileName, details, progress, cancellationToken);
+            database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
         return Open(database, options, progress, cancellationToken);

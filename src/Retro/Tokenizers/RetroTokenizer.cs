@@ -70,6 +70,7 @@ public sealed class RetroTokenizer
 
     private static RetroTokenizer LoadFiles(string folder)
     {
+        StagedFiles.Finish(folder, (message, inner) => new CorpusException(message, inner));
         bool Has(string name) => File.Exists(Path.Combine(folder, name));
 
         if (File.Exists(folder) || Has(TokenizerJson.FileName))

@@ -7,10 +7,10 @@ namespace Retro.Tokenizers;
 /// <summary>The files of a tokenizer on disk.</summary>
 internal static class TokenizerFiles
 {
-    /// <summary>Writes all files beside their places and then puts them there, the last one last: it is what makes the folder a tokenizer.</summary>
+    /// <summary>Writes all files beside their places and then puts them there as one.</summary>
     public static void Write(string folder, IReadOnlyList<(string Name, byte[] Content)> files)
     {
-        using StagedFiles staged = new((message, inner) => new CorpusException(message, inner));
+        using StagedFiles staged = new(folder, (message, inner) => new CorpusException(message, inner));
         Stage(staged, folder, files);
         staged.Commit();
     }

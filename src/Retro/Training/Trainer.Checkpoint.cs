@@ -33,7 +33,7 @@ public sealed partial class Trainer
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string path = Path.Combine(folder, StateFile);
-        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => Directory.CreateDirectory(folder));
+        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => AtomicFile.CreateFolder(folder));
         string description;
         using (DisposeScope scope = NewDisposeScope())
         {

@@ -222,6 +222,23 @@ public class CheckpointTests
         AssertSame(model, loaded);
     }
 
+    [Theory]
+    [InlineData(10_000)]
+    [InlineData(long.MaxValue)]
+    public void Killed_while_the_files_of_a_save_take_their_names_the_folder_holds_that_save_never_a_mixture(long most)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
+        Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = most });
+
+        StoppedSave.Check(folder.Path, path => Checkpoint.Save(path, other, new() { MaximumFileBytes = most }), left =>
+        {
+            using RetroModel loaded = Checkpoint.Load(left);
+            Assert.Equal(other.Config, loaded.Config);
+            AssertSame(other, loaded);
+        });
+    }
+
     [Fact]
     public void Loading_reports_every_tensor_and_can_be_canceled()
     {
@@ -259,6 +276,35 @@ public class CheckpointTests
         Checkpoint.Save(folder.Path, model);
 
         Assert.Equal(["config.json", Path.GetFileName(foreign), "model.safetensors"], Files(folder));
+    }
+
+    [Theory]
+    [InlineData("{\"model_type\": \"llama\"}", "model.safetensors")]
+    [InlineData("{\"architectures\": [\"GPT2LMHeadModel\"]}", "model.safetensors.index.json")]
+    [InlineData("[]", null)]
+    [InlineData("{", "model.safetensors")]
+    [InlineData(null, "model.safetensors")]
+    [InlineData(null, "model.safetensors.index.json")]
+    public void A_folder_with_somebody_else_s_model_is_refused_and_nothing_in_it_is_touched(string? config, string? weights)
+    {
+        using TemporaryFolder folder = new();
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
+        if (config is not null)
+        {
+            folder.File("config.json", config);
+        }
+
+        if (weights is not null)
+        {
+            folder.File(weights, "{\"weight_map\": {\"a\": \"model-00001-of-00002.safetensors\"}}");
+            folder.File("model-00001-of-00002.safetensors", "theirs");
+        }
+
+        Dictionary<string, string> before = Directory.EnumerateFiles(folder.Path).ToDictionary(file => file, File.ReadAllText);
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 30_000 }));
+        Assert.Contains(folder.Path, fault.Message, StringComparison.Ordinal);
+        Assert.Contains("another folder", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(before, Directory.EnumerateFiles(folder.Path).ToDictionary(file => file, File.ReadAllText));
     }
 
     [Fact]

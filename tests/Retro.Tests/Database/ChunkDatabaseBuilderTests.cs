@@ -373,7 +373,11 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Build("db");
         string folder = _databases.Folder();
         File.WriteAllText(Path.Combine(folder, "keys.bin"), "keys");
-        DatabaseManifest.Register(folder, "keys.bin", null, FileHash.Sha256(Path.Combine(folder, "keys.bin")));
+        using (ChunkDatabase database = ChunkDatabase.Open(folder))
+        {
+            database.Register("keys.bin");
+        }
+
         List<Document> titled = [.. _documents.Select(document => document with { Title = "Another title" })];
         Build("db", titled, Options with { StartOver = true });
         using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
@@ -406,7 +410,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         CorpusException fault = Assert.Throws<CorpusException>(() => Build("db", [TestDatabases.Document("a", "short")]));
         Assert.Contains("7 tokens", fault.Message, StringComparison.Ordinal);
         Assert.Contains("takes 8", fault.Message, StringComparison.Ordinal);
-        Assert.Empty(Directory.GetFileSystemEntries(_databases.Folder()));
+        Assert.Equal([Path.Combine(_databases.Folder(), WriterLock.FileName)], Directory.GetFileSystemEntries(_databases.Folder()));
         using ChunkDatabase two = ChunkDatabaseBuilder.Build(_databases.Folder(), [TestDatabases.Document("a", "short"), TestDatabases.Document("b", "x")], TestDatabases.Bytes, Options);
         Assert.Equal(2, two.ChunkCount);
     }
@@ -446,7 +450,25 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             }
         });
         Assert.NotNull(fault);
-        Assert.Contains("building", fault.Message, StringComparison.Ordinal);
+        Assert.Contains($"process {Environment.ProcessId} ", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("build the database", fault.Message, StringComparison.Ordinal);
+        Assert.Matches(@"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", fault.Message);
+    }
+
+    [Fact]
+    public void A_database_that_is_being_built_anew_is_not_disturbed_by_who_builds_the_old_one()
+    {
+        Build("db");
+        List<Document> other = TestDatabases.Documents(80, seed: 8);
+        Dictionary<string, string> rebuilt = Build("db", other, Options with { StartOver = true }, progress =>
+        {
+            if (progress.Stage == "encode documents")
+            {
+                // It is there, so that nothing is to be written, and what the other is at stays.
+                Build("db");
+            }
+        });
+        AssertSame(Build("fresh", other), rebuilt);
     }
 
     [Fact]

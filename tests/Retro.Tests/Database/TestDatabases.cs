@@ -30,9 +30,10 @@ internal sealed class TestDatabases : IDisposable
             .ToList();
     }
 
-    /// <summary>Every file below a folder, by name, as the hash of its content.</summary>
+    /// <summary>Every file below a folder, by name, as the hash of its content; not those that say who writes.</summary>
     public static Dictionary<string, string> Contents(string folder)
         => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Where(file => Path.GetFileName(file) is not (WriterLock.FileName or WriterLock.HolderName))
             .ToDictionary(file => Path.GetRelativePath(folder, file), file => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file))));
 
     /// <summary>Copies a folder whose files are held open and locked, as a kill at this moment would leave it.</summary>

@@ -292,7 +292,11 @@ public class NeighborTableTests
         NeighborTable.Build(data.Database, one).Dispose();
         DatabaseFile made = Assert.Single(data.Database.Manifest.Files, file => file.Name.StartsWith("neighbors-", StringComparison.Ordinal));
         File.Move(data[made.Name], data["neighbors-random.bin"]);
-        data.Database.Forget(made.Name);
+        using (WriterLock writing = data.Database.Write("forget"))
+        {
+            data.Database.Forget(writing, made.Name);
+        }
+
         data.Database.Register("neighbors-random.bin", made.Details);
 
         NeighborTable.Open(data.Database, one).Dispose();

@@ -133,7 +133,11 @@ public class StageFileTests
             byte[] changed = (byte[])whole.Clone();
             changed[at] ^= 4;
             File.WriteAllBytes(data["keys.bin"], changed);
-            data.Database.Forget("keys.bin");
+            using (WriterLock writing = data.Database.Write("forget"))
+            {
+                data.Database.Forget(writing, "keys.bin");
+            }
+
             KeyFile.Build(data.Database, data.Keyer());
             Assert.Equal(whole, File.ReadAllBytes(data["keys.bin"]));
         }
@@ -182,6 +186,50 @@ public class StageFileTests
         KeyFile.Build(data.Database, data.Keyer());
         KeywordNeighborSource.Open(data.Database).Dispose();
         Assert.Equal(made, data.KeysMade);
+    }
+
+    [Fact]
+    public void While_a_stage_writes_every_other_is_told_who_does_and_what_is_made_can_be_read()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 62));
+        KeyFile.Build(data.Database, data.Keyer());
+        NeighborTable.Build(data.Database, new NoNeighborSource(), 2).Dispose();
+        using ChunkDatabase second = ChunkDatabase.Open(data.Database.Folder);
+        List<string> told = [];
+        void Asked(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token)
+        {
+            foreach (Action stage in (Action[])
+            [
+                () => KeyFile.Build(second, data.Keyer("a third function")),
+                () => KeywordNeighborSource.Build(second).Dispose(),
+                () => NeighborTable.Build(second, new NoNeighborSource(), 3).Dispose(),
+                () => second.Register("mine.bin"),
+                () => ChunkDatabaseBuilder.Build(second.Folder, SearchDatabase.Documents(5, seed: 1), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose(),
+            ])
+            {
+                told.Add(Assert.Throws<DatabaseException>(stage).Message);
+            }
+
+            NeighborTable.Build(second, new NoNeighborSource(), 2).Dispose(); // made already: there is nothing to write
+            data.Keys(chunks, keys, token);
+        }
+
+        File.WriteAllText(data["mine.bin"], "mine");
+        DatabaseFile[] before = [.. data.Database.Manifest.Files.Where(file => file.Name == "keys.bin")];
+        KeyFile.Build(data.Database, new TestKeyer(Asked, SearchDatabase.Dimensions, "another function"));
+        Assert.Equal(5, told.Count);
+        Assert.All(told, message => Assert.Contains($"process {Environment.ProcessId} ", message, StringComparison.Ordinal));
+        Assert.All(told, message => Assert.Contains("make keys", message, StringComparison.Ordinal));
+        Assert.NotEmpty(before);
+        Assert.Equal("another function", second.Refresh().Find("keys.bin")!.Details["keyer"]);
+        Assert.Equal(data.AllKeys, KeysOf(second));
+        second.Register("mine.bin");
+
+        static float[] KeysOf(ChunkDatabase database)
+        {
+            using KeyFile keys = KeyFile.Open(database);
+            return keys.Rows(0, (int)keys.Count).ToArray();
+        }
     }
 
     [Fact]

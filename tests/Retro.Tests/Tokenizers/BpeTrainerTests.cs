@@ -83,6 +83,18 @@ public class BpeTrainerTests
     }
 
     [Fact]
+    public void Killed_while_the_files_of_another_tokenizer_take_their_names_the_folder_holds_that_one_never_a_mixture()
+    {
+        using TemporaryFolder folder = new(), other = new();
+        BpeTrainer.Train(Sample, 285, folder.Path);
+        BpeTrainer.Train(Sample.Select(text => text.ToUpperInvariant()), 280, other.Path);
+        RetroTokenizer saved = RetroTokenizer.Load(other.Path);
+        Assert.NotEqual(saved.Hash, RetroTokenizer.Load(folder.Path).Hash);
+
+        StoppedSave.Check(folder.Path, saved.Save, left => Assert.Equal(saved.Hash, RetroTokenizer.Load(left).Hash));
+    }
+
+    [Fact]
     public void Too_little_text_gives_a_smaller_vocabulary_and_none_an_error()
     {
         using TemporaryFolder folder = new();
