@@ -5,7 +5,9 @@ namespace Retro.Generation;
 /// Whole characters only; empty where a token did not complete one, or where what it completed may be the beginning of a stop string.
 /// </param>
 /// <param name="Token">The token that was generated in this step; null in the steps before the first (the prompt's own retrievals) and in the last.</param>
-/// <param name="Retrieved">What was retrieved for the chunk, or stretch, that the token or the prompt completed; null where none was completed or retrieval is off.</param>
+/// <param name="Retrieved">
+/// What was retrieved for the chunk, or a copying reader's stretch, that the token or the prompt completed; null where none was completed or retrieval is off.
+/// </param>
 /// <param name="End">Why the text ended, in the last piece; null in every other.</param>
 public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null)
 {

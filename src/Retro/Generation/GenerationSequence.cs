@@ -24,7 +24,8 @@ internal sealed class GenerationSequence : IDisposable
     private float[] _logits = [];
     private GenerationEnd? _end;
 
-    public GenerationSequence(RetroModel model, CopyReader? reader, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
+    public GenerationSequence(
+        RetroModel model, CopyReader? reader, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
     {
         _model = model;
         _tokenizer = tokenizer;

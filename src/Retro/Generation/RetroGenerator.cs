@@ -7,12 +7,12 @@ using Retro.Tokenizers;
 namespace Retro.Generation;
 
 /// <summary>
-/// Continues prompts, and names what the model read while it did so: whenever a chunk is complete, its neighbors are retrieved and read from its last token on (RETRO, section 2.4). A
-/// <see cref="CopyReader"/> does the same with stretches of its own length, and copies.
+/// Continues prompts, and names what the model read while it did so: whenever a chunk is complete, its neighbors are retrieved and read from its last token on
+/// (RETRO, section 2.4). A <see cref="CopyReader"/> does the same with stretches of its own length, and copies.
 /// </summary>
 /// <remarks>
-/// The text is what a document of the database would be: the end-of-text token, then the prompt. The prompt retrieves too. Safe for concurrent use where model and source are;
-/// it owns none of them.
+/// The text is what a document of the database would be: the end-of-text token, then the prompt. The prompt retrieves too. Safe for concurrent use where model
+/// and source are; it owns none of them.
 /// </remarks>
 public sealed class RetroGenerator
 {
@@ -61,8 +61,9 @@ public sealed class RetroGenerator
     }
 
     /// <summary>
-    /// Creates a generator that copies: tokens are drawn from the reader's mixture of the model's distribution and what the neighbors hold, and neighbors are asked for every
-    /// <see cref="CopyReaderOptions.Stride"/> tokens with the last ones of prompt and text, as in the reader's training and evaluation. The model itself reads none.
+    /// Creates a generator that copies: tokens are drawn from the reader's mixture of the model's distribution and what the neighbors hold, and neighbors are
+    /// asked for every <see cref="CopyReaderOptions.Stride"/> tokens with the last ones of prompt and text, as in training and evaluation. The model itself
+    /// reads none.
     /// </summary>
     /// <param name="reader">The reader.</param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
@@ -76,12 +77,15 @@ public sealed class RetroGenerator
         ArgumentNullException.ThrowIfNull(source);
         CheckTokenizer(tokenizer, reader.Model);
         _database = source.Database
-            ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has, or generate with the model alone.", nameof(source));
+            ?? throw new ArgumentException(
+                $"The source {source.Name} has no database to copy from; give one that has, or generate with the model alone.", nameof(source));
         _database.RequireTokenizer(tokenizer);
         if (reader.Index is { } index && index.Database != _database)
         {
             throw new ArgumentException(
-                $"The reader copies from anywhere in {index.Database.Folder}, and the source searches {_database.Folder}; give a source over the database that the reader's index was built of.", nameof(source));
+                $"The reader copies from anywhere in {index.Database.Folder}, and the source searches {_database.Folder}; " +
+                "give a source over the database that the reader's index was built of.",
+                nameof(source));
         }
 
         _model = reader.Model;
@@ -96,9 +100,9 @@ public sealed class RetroGenerator
     /// <param name="options">How to continue it.</param>
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     /// <returns>
-    /// One piece for each stretch of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. A model retrieves for every chunk of the prompt, a copying
-    /// reader for its last complete stretch alone: the others' neighbors would be read by no new token. Tokens are computed on the thread pool, one after the other, as they are asked for.
-    /// The first text that excludes documents reads the entries of all.
+    /// One piece for each chunk of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. A model retrieves for
+    /// every chunk of the prompt, a copying reader for its last complete stretch alone: no new token would read the others' neighbors. Tokens are computed on
+    /// the thread pool, one after the other, as they are asked for. The first text that excludes documents reads the entries of all.
     /// </returns>
     /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the copying reader reads.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
@@ -111,7 +115,8 @@ public sealed class RetroGenerator
         if (options.Neighbors > _reader?.Neighbors)
         {
             throw new RetroOptionsException(
-                nameof(GenerationOptions), [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the copying reader was trained to read."]);
+                nameof(GenerationOptions),
+                [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the copying reader was trained with."]);
         }
 
         int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
@@ -156,7 +161,9 @@ public sealed class RetroGenerator
         ArgumentNullException.ThrowIfNull(tokenizer);
         if (tokenizer.VocabularySize > model.Config.VocabularySize)
         {
-            throw new RetroException($"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; take the tokenizer that the model was trained with.");
+            throw new RetroException(
+                $"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; " +
+                "take the tokenizer that the model was trained with.");
         }
     }
 

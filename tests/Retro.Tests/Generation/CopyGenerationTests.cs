@@ -13,7 +13,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
 
-/// <summary>Text of a copying reader, over documents of random characters whose twins are in the database: what follows a prompt can be known from them alone.</summary>
+/// <summary>Text of a copying reader, over documents of random characters whose twins are in the database: they alone tell what follows a prompt.</summary>
 public sealed class CopyGenerationTests : IDisposable
 {
     private const int M = 16, K = 4, S = 8, Q = 12, R = 30, HeldOut = 10;
@@ -29,6 +29,11 @@ public sealed class CopyGenerationTests : IDisposable
             ChunkLength = M, RetrievedLength = 2 * M, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
         },
     }).Validate();
+
+    private static readonly CopyReaderOptions s_settings = new()
+    {
+        Neighbors = K, Stride = S, QueryLength = Q, RetrievedLength = R, Steps = 40, WindowLength = 7 * M, Seed = 1,
+    };
 
     private readonly TemporaryFolder _folder = new();
     private readonly List<Document> _heldOut;
@@ -46,8 +51,7 @@ public sealed class CopyGenerationTests : IDisposable
         _source = new(KeywordNeighborSource.Build(_database));
         manual_seed(11);
         _model = new RetroModel(s_config, ScalarType.Float64);
-        _reader = CopyReader.Fit(
-            _model, _database, _source, new() { Neighbors = K, Stride = S, QueryLength = Q, RetrievedLength = R, Steps = 40, WindowLength = 7 * M, Seed = 1 });
+        _reader = CopyReader.Fit(_model, _database, _source, s_settings);
         _generator = new RetroGenerator(_reader, s_tokenizer, _source);
     }
 
@@ -61,23 +65,28 @@ public sealed class CopyGenerationTests : IDisposable
     }
 
     /// <summary>Prompts that are empty, shorter than a stretch, of every length modulo the stretch, and longer than a query.</summary>
-    [Fact]
-    public async Task Cached_generation_equals_reading_everything_anew_for_every_token()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Cached_generation_equals_reading_everything_anew_for_every_token(bool anywhere)
     {
+        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, _database, _source, s_settings, TokenIndex.Build(_database)) : null;
+        CopyReader reader = indexed ?? _reader;
+        RetroGenerator generator = new(reader, s_tokenizer, _source);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };
         int[] text = s_tokenizer.Encode(_heldOut[0].Text);
         for (int length = 0; length <= (3 * S) + 1; length++)
         {
             string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
 
-            int[] came = Tokens(await Collect(_generator, prompt, options));
+            int[] came = Tokens(await Collect(generator, prompt, options));
 
             List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
             int begin = tokens.Count;
             List<double> expected = [];
             while (tokens.Count - begin < options.MaximumNewTokens)
             {
-                (int next, double logP) = Best(tokens);
+                (int next, double logP) = Best(reader, tokens);
                 if (next == s_tokenizer.EndOfText)
                 {
                     break;
@@ -96,7 +105,7 @@ public sealed class CopyGenerationTests : IDisposable
                 batch.Targets[place] = tokens[place + 1];
             }
 
-            double[] likelihoods = _reader.LogLikelihoods(batch);
+            double[] likelihoods = reader.LogLikelihoods(batch);
             Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-4));
         }
     }
@@ -108,9 +117,10 @@ public sealed class CopyGenerationTests : IDisposable
         int reproduced = 0;
         foreach (Document document in _heldOut)
         {
-            string on = Text(await Collect(_generator, document.Text[..60], options)), off = Text(await Collect(_generator, document.Text[..60], options with { Retrieval = false }));
-            reproduced += on.Length >= 40 && document.Text[60..].StartsWith(on, StringComparison.Ordinal) ? 1 : 0;
-            Assert.False(document.Text[60..].StartsWith(off[..4], StringComparison.Ordinal));
+            (string prompt, string rest) = (document.Text[..60], document.Text[60..]);
+            string on = Text(await Collect(_generator, prompt, options)), off = Text(await Collect(_generator, prompt, options with { Retrieval = false }));
+            reproduced += on.Length >= 40 && rest.StartsWith(on, StringComparison.Ordinal) ? 1 : 0;
+            Assert.False(rest.StartsWith(off[..4], StringComparison.Ordinal));
         }
 
         Assert.InRange(reproduced, HeldOut - 1, HeldOut);
@@ -137,7 +147,7 @@ public sealed class CopyGenerationTests : IDisposable
         Assert.NotEqual(free, Text(await Collect(_generator, prompt, drawn)));
     }
 
-    /// <summary>The last complete stretch of the prompt, and every one that the text completes, each by the text's last tokens; nothing is asked for what nobody predicts.</summary>
+    /// <summary>The last complete stretch of the prompt, and every one that the text completes; nothing is asked for what nobody predicts.</summary>
     [Fact]
     public async Task What_is_asked_for_is_what_evaluation_asks_for_and_is_named()
     {
@@ -167,15 +177,18 @@ public sealed class CopyGenerationTests : IDisposable
 
             // The same text as a document that is measured from the first generated token on.
             TokenizerFacts facts = new("ready", new string('a', 64), s_tokenizer.VocabularySize, s_tokenizer.EndOfText, _ => tokens[1..]);
-            using ChunkDatabase text = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, $"text{length}"), [new Document("text", "", "text", "")], facts, new ChunkDatabaseOptions { ChunkLength = M });
+            using ChunkDatabase text = ChunkDatabaseBuilder.Build(
+                Path.Combine(_folder.Path, $"text{length}"), [new Document("text", "", "text", "")], facts, new ChunkDatabaseOptions { ChunkLength = M });
             _source.Queries.Clear();
             StrideRetrieval.Of(text, [(0, tokens.Length - 1, begin)], S, Q, _source, 2, R, cancellationToken: TestContext.Current.CancellationToken);
             Assert.Equal(_source.Queries, asked);
         }
     }
 
-    [Fact]
-    public async Task Neither_an_excluded_document_nor_a_copy_of_it_is_read()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Neither_an_excluded_document_nor_a_copy_of_it_is_read(bool anywhere)
     {
         Document text = _heldOut[0];
         Document[] documents =
@@ -184,19 +197,24 @@ public sealed class CopyGenerationTests : IDisposable
         ];
         using ChunkDatabase database = Build("copies", documents);
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
-        RetroGenerator generator = new(_reader, s_tokenizer, source);
+        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, database, source, s_settings, TokenIndex.Build(database)) : null;
+        RetroGenerator generator = new(indexed ?? _reader, s_tokenizer, source);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 40 };
+        (string prompt, string rest) = (text.Text[..60], text.Text[60..]);
 
-        List<GeneratedPiece> all = await Collect(generator, text.Text[..60], options), others = await Collect(generator, text.Text[..60], options with { ExcludedDocuments = ["copy"] });
+        List<GeneratedPiece> all = await Collect(generator, prompt, options);
+        List<GeneratedPiece> others = await Collect(generator, prompt, options with { ExcludedDocuments = ["copy"] });
 
         string[] copies = ["copy", "original"];
         Assert.Superset(copies.ToHashSet(), Ids(all));
         Assert.Empty(Ids(others).Intersect(copies));
         Assert.NotEmpty(Ids(others));
-        Assert.StartsWith(Text(all), text.Text[60..], StringComparison.Ordinal);
-        Assert.False(text.Text[60..].StartsWith(Text(others)[..4], StringComparison.Ordinal));
+        Assert.Equal(rest[..Text(all).Length], Text(all));
+        Assert.InRange(Text(all).Length, 40, rest.Length);
+        Assert.False(rest.StartsWith(Text(others)[..4], StringComparison.Ordinal));
 
-        static HashSet<string> Ids(List<GeneratedPiece> pieces) => [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.DocumentId)];
+        static HashSet<string> Ids(List<GeneratedPiece> pieces)
+            => [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.DocumentId)];
     }
 
     [Fact]
@@ -242,10 +260,16 @@ public sealed class CopyGenerationTests : IDisposable
     public void What_does_not_belong_together_is_refused()
     {
         TokenizerFacts facts = new("another", new string('a', 64), s_tokenizer.VocabularySize, s_tokenizer.EndOfText, text => s_tokenizer.Encode(text));
-        using ChunkDatabase other = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "other"), _heldOut, facts, new ChunkDatabaseOptions { ChunkLength = M });
+        using ChunkDatabase other = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "other"), _heldOut, facts, new ChunkDatabaseOptions { ChunkLength = M });
 
-        Assert.Contains("no database to copy from", Assert.Throws<ArgumentException>(() => new RetroGenerator(_reader, s_tokenizer, new NoNeighborSource())).Message, StringComparison.Ordinal);
+        ArgumentException refused = Assert.Throws<ArgumentException>(() => new RetroGenerator(_reader, s_tokenizer, new NoNeighborSource()));
+        Assert.Contains("no database to copy from", refused.Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => new RetroGenerator(_reader, s_tokenizer, new GivenNeighborSource(other, _ => [])));
+        using ChunkDatabase again = Build("again", _heldOut);
+        using CopyReader indexed = CopyReader.Fit(_model, _database, _source, s_settings with { Steps = 1 }, TokenIndex.Build(_database));
+        refused = Assert.Throws<ArgumentException>(() => new RetroGenerator(indexed, s_tokenizer, new GivenNeighborSource(again, _ => [])));
+        Assert.Contains("the reader's index was built of", refused.Message, StringComparison.Ordinal);
         Assert.Contains(
             $"Neighbors {K + 1} has to be at most {K}",
             Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { Neighbors = K + 1 })).Message,
@@ -291,14 +315,15 @@ public sealed class CopyGenerationTests : IDisposable
     }
 
     /// <summary>The most probable next token of a text, with nothing kept from before.</summary>
-    private (int Token, double LogP) Best(List<int> tokens)
+    private (int Token, double LogP) Best(CopyReader reader, List<int> tokens)
     {
         using IDisposable guard = no_grad();
         using DisposeScope scope = NewDisposeScope();
         ReadingBatch batch = Batch(tokens);
         long[] last = [tokens.Count - 1];
         Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last));
-        Tensor whole = _reader.LogDistribution(states, CopyCandidates.Find(batch, K, last)).select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
+        Tensor all = reader.LogDistribution(states, CopyCandidates.Find(batch, K, last, reader.Index)); // [1, V]
+        Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();
         return (best, whole[best].to(ScalarType.Float64).item<double>());
     }
