@@ -142,11 +142,10 @@ public static class Checkpoint
     {
         StagedFiles.Finish(folder, Fault);
         string config = Path.Combine(folder, ConfigName);
-        string? foreign = File.Exists(config) ? RetroConfigJson.IsOne(config) ? null : config : WeightFolder.FilesOf(folder).FirstOrDefault();
-        if (foreign is not null)
+        bool own = File.Exists(config) ? RetroConfigJson.IsOne(config) : WeightFolder.FilesOf(folder).Count == 0;
+        if (!own)
         {
-            throw new CheckpointException(
-                $"'{folder}' holds a model that is not a checkpoint of Retro ('{Path.GetFileName(foreign)}'), which saving would replace; nothing was touched. Save into another folder, or empty this one.");
+            throw new CheckpointException($"'{folder}' holds a model that is not a checkpoint of Retro, which saving would replace; nothing was touched. Save into another folder, or empty this one.");
         }
     }
 

@@ -465,7 +465,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             if (progress.Stage == "encode documents")
             {
                 // It is there, so that nothing is to be written, and what the other is at stays.
-                Build("db");
+                ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, TestDatabases.Bytes, Options).Dispose();
             }
         });
         AssertSame(Build("fresh", other), rebuilt);

@@ -1,0 +1,141 @@
+using System.Diagnostics;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Search;
+
+namespace Retro.Tests.Database;
+
+/// <summary>A process that builds, rebuilds and runs the later stages is really killed. What the moments of a kill leave is tested without processes in ChunkDatabaseBuilderTests and StageFileTests.</summary>
+public sealed class KilledWriterTests : IDisposable
+{
+    private const string Folder = "RETRO_TEST_KILLED_WRITER";
+    private const string Started = "started";
+
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void Killed_at_200_random_moments_a_writer_never_leaves_a_database_that_does_not_open_or_does_not_go_on()
+    {
+        string folder = _databases.Folder();
+        Dictionary<string, string>[] whole = [.. Enumerable.Range(0, 2).Select(Made)];
+        string[] hashes = [.. Enumerable.Range(0, 2).Select(corpus => DatabaseManifest.Load(_databases.Folder($"whole{corpus}")).TokensHash)];
+        Make(folder, 0);
+        Random random = new(7);
+        int[] seen = new int[2];
+        for (int kill = 0; kill < 200; kill++)
+        {
+            Kill(folder, _ => Thread.Sleep(random.Next(400)));
+            DatabaseManifest manifest = DatabaseManifest.Load(folder);
+            using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
+            {
+                seen[Array.IndexOf(hashes, database.Manifest.TokensHash)]++;
+
+                // Nothing that the manifest names was replaced or removed.
+                Assert.Equal(manifest.Files.Select(file => file.Name), database.Manifest.Files.Select(file => file.Name));
+            }
+
+            if (kill % 10 == 9)
+            {
+                Make(folder, kill / 10 % 2);
+                Assert.Equal(whole[kill / 10 % 2], Plain(folder));
+            }
+        }
+
+        Assert.All(seen, count => Assert.NotEqual(0, count));
+
+        Dictionary<string, string> Made(int corpus)
+        {
+            Make(_databases.Folder($"whole{corpus}"), corpus);
+            return Plain(_databases.Folder($"whole{corpus}"));
+        }
+    }
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void A_second_process_is_told_which_one_writes_and_goes_on_when_that_one_was_killed()
+    {
+        string folder = _databases.Folder();
+        Make(folder, 0);
+        Kill(folder, writer =>
+        {
+            // Between two stages the folder is free for a moment.
+            string told = "";
+            while (!told.Contains("is being changed by", StringComparison.Ordinal) && !writer.HasExited)
+            {
+                told = Record.Exception(() => Make(folder, 0))?.Message ?? "";
+            }
+
+            Assert.Contains($"process {writer.Id} ", told, StringComparison.Ordinal);
+        });
+        Make(folder, 0);
+    }
+
+    /// <summary>What the process does that is killed.</summary>
+    [Fact(Explicit = true)]
+    public void Writes_until_it_is_killed()
+    {
+        string folder = Environment.GetEnvironmentVariable(Folder) ?? throw new InvalidOperationException("This is run by another test.");
+        File.WriteAllText(Path.Combine(folder, "..", Started), "");
+        for (int corpus = 1; ; corpus = 1 - corpus)
+        {
+            Make(folder, corpus);
+        }
+    }
+
+    /// <summary>Starts the writer, and kills it after something else was done while it writes.</summary>
+    private static void Kill(string folder, Action<Process> before)
+    {
+        string started = Path.Combine(folder, "..", Started);
+        File.Delete(started);
+        ProcessStartInfo start = new("dotnet", [typeof(KilledWriterTests).Assembly.Location, "-method", $"{typeof(KilledWriterTests).FullName}.{nameof(Writes_until_it_is_killed)}", "-explicit", "only"])
+        {
+            Environment = { [Folder] = folder },
+        };
+        bool killed = false;
+        ChildProcess.Outcome outcome = ChildProcess.Run(start, meanwhile: process =>
+        {
+            while (!process.HasExited && !File.Exists(started))
+            {
+                Thread.Sleep(1);
+            }
+
+            before(process);
+            killed = !process.HasExited;
+            process.Kill();
+        });
+        Assert.True(killed, $"The writer ended by itself: {outcome.Output}{outcome.Errors}");
+    }
+
+    /// <summary>Makes one of two corpora into a database with every later stage.</summary>
+    private static void Make(string folder, int corpus)
+    {
+        List<Document> documents = SearchDatabase.Documents(60, seed: 70 + corpus);
+        ChunkDatabaseOptions options = new() { ChunkLength = 8, BlockCharacters = 200, StartOver = true };
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, options);
+        TestKeyer keyer = new(
+            (chunks, keys, _) =>
+            {
+                for (int i = 0; i < chunks.Count; i++)
+                {
+                    SearchDatabase.KeyOf(chunks[i].ToArray()).CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+                }
+            },
+            SearchDatabase.Dimensions,
+            SearchDatabase.KeyIdentity);
+        using DenseNeighborSource dense = DenseNeighborSource.Build(database, keyer, new() { Engine = VectorEngine.Exact });
+        using KeywordNeighborSource keywords = KeywordNeighborSource.Build(database);
+        NeighborTable.Build(database, keywords, 3).Dispose();
+    }
+
+    /// <summary>The files that the manifest names, by the hash of their content, whatever the version.</summary>
+    private static Dictionary<string, string> Plain(string folder)
+    {
+        Dictionary<string, string> contents = TestDatabases.Contents(folder);
+        DatabaseManifest manifest = DatabaseManifest.Load(folder);
+        return manifest.Files.ToDictionary(file => file.Name == manifest.TokensFile ? "tokens" : file.Name == manifest.DocumentsFile ? "documents" : file.Name, file => contents[file.Name]);
+    }
+}
