@@ -6,8 +6,9 @@ using Microsoft.Build.Framework;
 using Microsoft.Build.Utilities;
 
 /// <summary>
-/// Copies an ELF file of 64 bits and marks one version that it needs of another library as weak (VER_FLG_WEAK), so that the loader takes the file where the version is absent; see elf(5), "Verneed".
-/// Only where no relocation refers to a symbol of that version, so that nothing can be called that is not there. A file in which that does not hold, or which is damaged, is copied as it is.
+/// Copies an ELF file of 64 bits and marks one version that it needs of another library as weak (VER_FLG_WEAK), so that the loader takes the file where the
+/// version is absent; see elf(5), "Verneed". Only where no relocation refers to a symbol of that version, so that nothing can be called that is not there. A
+/// file in which that does not hold, or which is damaged, is copied as it is.
 /// </summary>
 public class RetroWeakenRequirement : Task
 {

@@ -14,4 +14,15 @@ namespace Evaluate;
 /// <param name="Records">Whether to write what each token costs each reader.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 internal sealed record EvaluateOptions(
-    string? Corpus, string Output, long MostBytes, int Seeds, int Steps, TimeSpan? Time, int Neighbors, bool Retro, TorchSharp.torch.Device? Device, bool Resume, bool Records, bool SkipBroken);
+    string? Corpus,
+    string Output,
+    long MostBytes,
+    int Seeds,
+    int Steps,
+    TimeSpan? Time,
+    int Neighbors,
+    bool Retro,
+    TorchSharp.torch.Device? Device,
+    bool Resume,
+    bool Records,
+    bool SkipBroken);

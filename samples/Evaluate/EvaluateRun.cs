@@ -26,7 +26,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
-    private const string ClosedBook = "closed book", CopyingTime = "closed book, copying's time", EqualTime = "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
+    private const string ClosedBook =
+        "closed book", CopyingTime = "closed book, copying's time", EqualTime =
+            "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
     /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
     private int Together => options.Device is null ? 1 : WindowsPerStep;
@@ -41,7 +43,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             options.Corpus is { } path ? Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) : "dotnet-documentation");
         Directory.CreateDirectory(folder);
         RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+            "train the tokenizer",
+            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
         ChunkDatabaseOptions chunks = new() { StartOver = !options.Resume };
         using ChunkDatabase database = Stages.Run("cut chunks", progress =>
             ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
@@ -51,13 +54,17 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
         // --- neighbors ---
-        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = Stages.Run(
+            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         using NeighborTable neighbors = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
         using NeighborTable found = Stages.Run(
-            "find held-out neighbors", progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            "find held-out neighbors",
+            progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         using NeighborTable random = Stages.Run(
-            "draw random neighbors", progress => NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            "draw random neighbors",
+            progress =>
+                NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
         PointerRule[] rules = [.. new[] { 2, TableNeighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
         TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
@@ -172,7 +179,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         EvaluationEntry[] Main()
         {
             IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-            return [.. entries.Where(entry => entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
+            return [.. entries.Where(entry =>
+                entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
         }
 
         static string Copier(IReadOnlyList<EvaluationEntry> entries, string closedBook) => entries.Single(

@@ -68,13 +68,17 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         string folder = Path.Combine(options.Output, FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
         RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer", progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+            "train the tokenizer",
+            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
 
         // --- database ---
         ChunkDatabaseOptions fresh = new() { StartOver = true };
-        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase database = Stages.Run(
+            "cut chunks",
+            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
         using ChunkDatabase heldOut = Stages.Run(
-            "cut held-out chunks", progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
+            "cut held-out chunks",
+            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
         embedder ??= Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
             corpus.Training,
             tokenizer,
@@ -86,8 +90,10 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         ChunkKeyer keyer = new(tokenizer, embedder);
 
         // --- neighbors ---
-        using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
-        using KeywordNeighborSource keyword = Stages.Run("index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using DenseNeighborSource dense = Stages.Run(
+            "embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = Stages.Run(
+            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         HybridNeighborSource hybrid = new(keyword, dense);
         CopyReaderOptions copyOptions = new() { Seed = options.Seed };
         using NeighborTable neighbors = Stages.Run(
@@ -113,7 +119,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
         AnsiConsole.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; {parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's; " +
+            $"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; {parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's; "
+                +
             $"training for {forTraining.TotalMinutes:0.0} minutes."));
 
         (TrainedModel closedBook, List<TrainingProgress> closedBookSteps) = Train(
@@ -165,7 +172,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         report.Print();
         string path = report.Write(folder);
         AnsiConsole.WriteLine();
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
+        AnsiConsole.MarkupLineInterpolated(
+            CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
 
         NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
             $"find held-out neighbors, {source.Name}",

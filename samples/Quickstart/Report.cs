@@ -102,14 +102,17 @@ internal sealed class Report(
     public string Write(string folder)
     {
         StringBuilder html = new();
-        html.AppendLine("<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Retro quickstart</title><style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}pre{white-space:pre-wrap;background:#f6f6f6;padding:.8rem}pre b{background:#e3edff}small{color:#555}</style></head><body>");
+        html.AppendLine(
+            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Retro quickstart</title><style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}pre{white-space:pre-wrap;background:#f6f6f6;padding:.8rem}pre b{background:#e3edff}small{color:#555}</style></head><body>");
         html.AppendLine("<h1>Retro quickstart</h1>");
         string name = SvgPlot.Escape(options.Corpus ?? "documentation of the .NET reference packs");
         long parameters = config.CountParameters().Total, decoder = (config with { Retrieval = null }).CountParameters().Total;
         html.AppendLine(
             CultureInfo.InvariantCulture,
             $"<p>{name} ({SvgPlot.Escape(corpus.Kind)}): {database.Documents.Count:#,0} documents, {database.ChunkCount:#,0} chunks of {database.ChunkLength} tokens.");
-        html.AppendLine(CultureInfo.InvariantCulture, $"{parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; {elapsed.TotalMinutes:0.0} minutes in all.</p>");
+        html.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; {elapsed.TotalMinutes:0.0} minutes in all.</p>");
         Append(html, "Held-out bits per byte", s_header, Rows(), Notes);
         List<(string, double)> bars =
             [.. leakage.Readers.Zip(s_bars, (reader, bar) => (bar, table.Rows.Single(row => row.Entry.Reader == reader).Entry.Value))];
@@ -129,7 +132,9 @@ internal sealed class Report(
             {
                 foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    html.AppendLine(CultureInfo.InvariantCulture, $"<li>after chunk {retrieved.Chunk + 1}: <b>{SvgPlot.Escape(Name(neighbor))}</b>, chunk {neighbor.ChunkInDocument + 1}: <small>{SvgPlot.Escape(Shorten(neighbor.Text))}</small></li>");
+                    html.AppendLine(
+                        CultureInfo.InvariantCulture,
+                        $"<li>after chunk {retrieved.Chunk + 1}: <b>{SvgPlot.Escape(Name(neighbor))}</b>, chunk {neighbor.ChunkInDocument + 1}: <small>{SvgPlot.Escape(Shorten(neighbor.Text))}</small></li>");
                 }
             }
 

@@ -14,4 +14,14 @@ namespace RetrofitSample;
 /// <param name="SkipBroken">Whether to leave out what cannot be read.</param>
 /// <param name="Unfreeze">What of the decoder is trained.</param>
 /// <param name="GateRank">Rank of the low-rank gate; null for full matrices.</param>
-internal sealed record RetrofitSettings(string Model, string? Tokenizer, string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken, RetrofitUnfreeze Unfreeze, int? GateRank);
+internal sealed record RetrofitSettings(
+    string Model,
+    string? Tokenizer,
+    string? Corpus,
+    TimeSpan Time,
+    string Output,
+    int Seed,
+    long MostBytes,
+    bool SkipBroken,
+    RetrofitUnfreeze Unfreeze,
+    int? GateRank);

@@ -21,7 +21,12 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time)
 /// <param name="rules">The copying rule, counted on the database, for some numbers of neighbors.</param>
 /// <param name="runs">The runs of the database, and how far the longest of them is trusted: the same rule without a retriever. Null: not measured.</param>
 internal sealed class Comparison(
-    ChunkDatabase heldOut, ChunkDatabase database, NeighborTable table, NeighborTable random, IReadOnlyList<PointerRule> rules, (TokenIndex Index, double[] Precisions)? runs = null)
+    ChunkDatabase heldOut,
+    ChunkDatabase database,
+    NeighborTable table,
+    NeighborTable random,
+    IReadOnlyList<PointerRule> rules,
+    (TokenIndex Index, double[] Precisions)? runs = null)
 {
     private readonly List<(string Name, string? TrainedWith, TrainedModel Trained, BitsPerByteResult Result)> _measured = [];
 

@@ -4,7 +4,8 @@ namespace Samples;
 internal static class Printable
 {
     /// <summary>
-    /// The text with the picture (U+2400 and on) of each control character but line ends and tabs: a model that gives bytes can give an escape, which would not be shown but obeyed.
+    /// The text with the picture (U+2400 and on) of each control character but line ends and tabs: a model that gives bytes can give an escape, which would not
+    /// be shown but obeyed.
     /// </summary>
     public static string Of(string text) => string.Create(text.Length, text, (span, from) =>
     {

@@ -5,7 +5,9 @@ using Spectre.Console;
 
 namespace Samples;
 
-/// <summary>What the samples' command lines have in common: plain lines where the output is no terminal, one sentence and an exit code for every fault.</summary>
+/// <summary>
+/// What the samples' command lines have in common: plain lines where the output is no terminal, one sentence and an exit code for every fault.
+/// </summary>
 internal static class Sample
 {
     /// <summary>Runs a sample with the program's arguments.</summary>
@@ -17,7 +19,12 @@ internal static class Sample
     {
         if (Console.IsOutputRedirected)
         {
-            AnsiConsole.Console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors, Interactive = InteractionSupport.No });
+            AnsiConsole.Console = AnsiConsole.Create(new AnsiConsoleSettings
+            {
+                Ansi = AnsiSupport.No,
+                ColorSystem = ColorSystemSupport.NoColors,
+                Interactive = InteractionSupport.No
+            });
             AnsiConsole.Profile.Width = 200;
         }
 
@@ -43,7 +50,8 @@ internal static class Sample
             }
             catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
             {
-                await Console.Error.WriteLineAsync($"Reading or writing failed: {fault.Message} Free space or choose another folder with --output, and run it again.").ConfigureAwait(false);
+                await Console.Error.WriteLineAsync(
+                    $"Reading or writing failed: {fault.Message} Free space or choose another folder with --output, and run it again.").ConfigureAwait(false);
                 return 1;
             }
         });
@@ -59,7 +67,8 @@ internal static class Sample
     public static TorchSharp.torch.Device? Device(string name)
         => name == "cpu" ? null
             : TorchSharp.torch.cuda.is_available() ? TorchSharp.torch.CUDA
-            : throw new RetroException("--device cuda: there is no CUDA device here, or the program has no libtorch for one; build it with TorchSharp-cuda-linux, or compute on the cpu.");
+            : throw new RetroException(
+                "--device cuda: there is no CUDA device here, or the program has no libtorch for one; build it with TorchSharp-cuda-linux, or compute on the cpu.");
 
     /// <summary>An option that takes a number within bounds.</summary>
     /// <param name="name">Its name.</param>
@@ -76,12 +85,16 @@ internal static class Sample
             DefaultValueFactory = _ => byDefault,
             CustomParser = result =>
             {
-                if (result.Tokens.Count == 1 && double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number >= least && number <= most)
+                if (result.Tokens.Count == 1
+                    && double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+                    && number >= least
+                    && number <= most)
                 {
                     return number;
                 }
 
-                result.AddError(FormattableString.Invariant($"{name} takes a number from {least} to {most}, not '{string.Join(' ', result.Tokens.Select(token => token.Value))}'."));
+                result.AddError(FormattableString.Invariant(
+                    $"{name} takes a number from {least} to {most}, not '{string.Join(' ', result.Tokens.Select(token => token.Value))}'."));
                 return 0;
             },
         };

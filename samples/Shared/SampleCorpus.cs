@@ -33,10 +33,16 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
         if (documents.Count < 2)
         {
-            throw new CorpusException($"The corpus has {documents.Count} document(s) to use; one has to be held out and one to be trained on, and a hundred would be better. Cut the text into documents, or raise --megabytes.");
+            throw new CorpusException(
+                $"The corpus has {documents.Count} document(s) to use; one has to be held out and one to be trained on, and a hundred would be better. Cut "
+                    + "the text into documents, or raise --megabytes.");
         }
 
-        HeldOutOptions options = new() { Count = Math.Max(Math.Max(1, Math.Min(leastHeldOut, documents.Count / 4)), (int)Math.Round(HeldOutShare * documents.Count)), Seed = seed };
+        HeldOutOptions options = new()
+        {
+            Count = Math.Max(Math.Max(1, Math.Min(leastHeldOut, documents.Count / 4)), (int)Math.Round(HeldOutShare * documents.Count)),
+            Seed = seed
+        };
         HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, options, progress, cancellationToken));
         SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
         AnsiConsole.MarkupLineInterpolated(

@@ -7,7 +7,10 @@ using Spectre.Console.Rendering;
 
 namespace Samples;
 
-/// <summary>Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where the output is no terminal, with a line now and then.</summary>
+/// <summary>
+/// Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where the output is no terminal, with a line now
+/// and then.
+/// </summary>
 internal static class Stages
 {
     /// <summary>Runs one stage and gives back its result.</summary>
@@ -43,7 +46,13 @@ internal static class Stages
 
         return AnsiConsole.Progress()
             .AutoClear(false)
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn { Width = 28 }, new PercentageColumn(), new RateColumn(), new RemainingTimeColumn(), new ElapsedTimeColumn())
+            .Columns(
+                new TaskDescriptionColumn { Alignment = Justify.Left },
+                new ProgressBarColumn { Width = 28 },
+                new PercentageColumn(),
+                new RateColumn(),
+                new RemainingTimeColumn(),
+                new ElapsedTimeColumn())
             .Start(context =>
             {
                 ProgressTask bar = context.AddTask(Markup.Escape(name), maxValue: 1);
@@ -96,7 +105,11 @@ internal static class Stages
 
                 _next = now + s_between;
                 double rate = done / now.TotalSeconds;
-                string share = total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left") : "...";
+                string share = total > 0
+                    ? string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left")
+                    : "...";
                 AnsiConsole.WriteLine($"  {what}: {share}");
             }
         }
@@ -110,7 +123,10 @@ internal static class Stages
         public void Report(TrainingProgress value)
         {
             Steps.Add(value);
-            bar.Show(string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"), value.Tokens, Math.Max(time is { } budget ? value.TokensPerSecond * budget.TotalSeconds : value.Tokens / value.Progress, value.Tokens));
+            bar.Show(
+                string.Create(CultureInfo.InvariantCulture, $"{name}: step {value.Step}, loss {value.Loss:0.00}"),
+                value.Tokens,
+                Math.Max(time is { } budget ? value.TokensPerSecond * budget.TotalSeconds : value.Tokens / value.Progress, value.Tokens));
         }
     }
 
@@ -131,6 +147,7 @@ internal static class Stages
     private sealed class RateColumn : ProgressColumn
     {
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime)
-            => new Text((task.Speed is { } speed and > 0 ? speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture) : "-") + "/s").RightJustified();
+            => new Text((task.Speed is { } speed and > 0 ? speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture) : "-")
+                + "/s").RightJustified();
     }
 }

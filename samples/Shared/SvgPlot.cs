@@ -18,7 +18,7 @@ internal static class SvgPlot
     private const int Top = 44;
     private const int Bottom = 52;
 
-    private static readonly string[] Colors = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"];
+    private static readonly string[] s_colors = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"];
 
     /// <summary>Draws lines over a common x axis.</summary>
     /// <param name="title">The plot's title.</param>
@@ -51,13 +51,15 @@ internal static class SvgPlot
         YGrid(svg, y);
         for (int i = 0; i < finite.Count; i++)
         {
-            string color = Colors[i % Colors.Length];
+            string color = s_colors[i % s_colors.Length];
             string points = string.Join(' ', finite[i].Points.Select(p => $"{Coordinate(x.At(p.X))},{Coordinate(y.At(p.Y))}"));
             svg.AppendLine(CultureInfo.InvariantCulture, $"""  <polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.6"/>""");
             if (finite.Count > 1)
             {
                 int row = Top + 8 + (18 * i);
-                svg.AppendLine(CultureInfo.InvariantCulture, $"""  <line x1="{Width - 190}" y1="{row}" x2="{Width - 166}" y2="{row}" stroke="{color}" stroke-width="3"/>""");
+                svg.AppendLine(
+                    CultureInfo.InvariantCulture,
+                    $"""  <line x1="{Width - 190}" y1="{row}" x2="{Width - 166}" y2="{row}" stroke="{color}" stroke-width="3"/>""");
                 Text(svg, Width - 160, row + 4, "start", finite[i].Name);
             }
         }
@@ -90,7 +92,9 @@ internal static class SvgPlot
         {
             double center = Left + (slot * (i + 0.5));
             double top = y.At(bars[i].Value);
-            svg.AppendLine(CultureInfo.InvariantCulture, $"""  <rect x="{Coordinate(center - (slot * 0.3))}" y="{Coordinate(top)}" width="{Coordinate(slot * 0.6)}" height="{Coordinate(Height - Bottom - top)}" fill="{Colors[i % Colors.Length]}"/>""");
+            svg.AppendLine(
+                CultureInfo.InvariantCulture,
+                $"""  <rect x="{Coordinate(center - (slot * 0.3))}" y="{Coordinate(top)}" width="{Coordinate(slot * 0.6)}" height="{Coordinate(Height - Bottom - top)}" fill="{s_colors[i % s_colors.Length]}"/>""");
             Text(svg, center, top - 6, "middle", bars[i].Value.ToString("0.0000", CultureInfo.InvariantCulture));
             Text(svg, center, Height - Bottom + 18, "middle", bars[i].Name);
         }
@@ -126,10 +130,14 @@ internal static class SvgPlot
     private static StringBuilder Begin(string title, string yLabel)
     {
         StringBuilder svg = new();
-        svg.AppendLine(CultureInfo.InvariantCulture, $"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {Width} {Height}" width="{Width}" height="{Height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">""");
+        svg.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {Width} {Height}" width="{Width}" height="{Height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">""");
         svg.AppendLine(CultureInfo.InvariantCulture, $"""  <rect width="{Width}" height="{Height}" fill="#fff"/>""");
         svg.AppendLine(CultureInfo.InvariantCulture, $"""  <text x="{Left}" y="22" font-size="15" font-weight="600">{Escape(title)}</text>""");
-        svg.AppendLine(CultureInfo.InvariantCulture, $"""  <text x="16" y="{(Top + Height - Bottom) / 2}" text-anchor="middle" transform="rotate(-90 16 {(Top + Height - Bottom) / 2})">{Escape(yLabel)}</text>""");
+        svg.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"""  <text x="16" y="{(Top + Height - Bottom) / 2}" text-anchor="middle" transform="rotate(-90 16 {(Top + Height - Bottom) / 2})">{Escape(yLabel)}</text>""");
         svg.AppendLine(CultureInfo.InvariantCulture, $"""  <path d="M{Left} {Top}V{Height - Bottom}H{Width - Right}" fill="none" stroke="#888"/>""");
         return svg;
     }

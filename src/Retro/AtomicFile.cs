@@ -44,7 +44,9 @@ internal static partial class AtomicFile
         }
     }
 
-    /// <summary>Gives a file whose bytes are on the disk its name, and brings that to the disk too: without this a power failure can leave the old name, or none.</summary>
+    /// <summary>
+    /// Gives a file whose bytes are on the disk its name, and brings that to the disk too: without this a power failure can leave the old name, or none.
+    /// </summary>
     /// <param name="from">The file.</param>
     /// <param name="to">Its new path, in a folder that exists; a file there is replaced.</param>
     public static void Move(string from, string to)
@@ -111,7 +113,9 @@ internal static partial class AtomicFile
     [LibraryImport("libc", EntryPoint = "close")]
     private static partial int CloseFile(int handle);
 
-    /// <summary>Whether a file could not be opened because another has it for itself: EAGAIN as Linux and macOS number it, a sharing violation as Windows does.</summary>
+    /// <summary>
+    /// Whether a file could not be opened because another has it for itself: EAGAIN as Linux and macOS number it, a sharing violation as Windows does.
+    /// </summary>
     /// <param name="exception">What came of opening it.</param>
     public static bool IsHeld(IOException exception)
         => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
@@ -121,7 +125,8 @@ internal static partial class AtomicFile
     {
         if (exception is IOException && IsDiskFull(exception.HResult))
         {
-            return $"There is no space left on the disk to write '{path}'; free some space or choose another folder, and run again (what was complete before is kept).";
+            return $"There is no space left on the disk to write '{path}'; free some space or choose another folder, and run again (what was complete "
+                + "before is kept).";
         }
 
         return exception is UnauthorizedAccessException

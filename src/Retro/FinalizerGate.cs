@@ -8,29 +8,33 @@ namespace Retro;
 
 /// <summary>Keeps finalizers from running while torch computes, so that a layer may be written with plain x + y or x * 0.5.</summary>
 /// <remarks>
-/// <para>TorchSharp hands the address of a number to native code without keeping its object alive, the hidden 1 of x + y included. When another thread causes a collection during the call, the
-/// finalizer thread frees the number under the reader: the training dies, or computes something else. While the gate is closed the finalizer thread waits in it, and what has been collected
-/// stays as it is.</para>
-/// <para>Retro's own layers hold their numbers and do not need it. Trainer, RetroGenerator and BitsPerByte close the gate for a model that has a module or a hook of other origin. A model of
-/// one's own in a loop of one's own is safe where the loop closes it around each step, the optimizer's included:</para>
+/// <para>TorchSharp hands the address of a number to native code without keeping its object alive, the hidden 1 of x + y included. When another thread causes a
+/// collection during the call, the finalizer thread frees the number under the reader: the training dies, or computes something else. While the gate is closed
+/// the finalizer thread waits in it, and what has been collected stays as it is.</para>
+/// <para>Retro's own layers hold their numbers and do not need it. Trainer, RetroGenerator and BitsPerByte close the gate for a model that has a module or a
+/// hook of other origin. A model of one's own in a loop of one's own is safe where the loop closes it around each step, the optimizer's included:</para>
 /// <code>using (FinalizerGate.Close())
 /// {
 ///     loss(model.call(x)).backward();
 ///     optimizer.step();
 /// }</code>
-/// <para>Closing costs a collection of the youngest generation. Several threads may hold the gate at once; a step that computes on several threads closes it once, around all of them. Code inside
-/// must neither wait for finalizers (<see cref="GC.WaitForPendingFinalizers"/>) nor end the process (<see cref="Environment.Exit"/>, which waits for the finalizer thread): it would wait until the gate
-/// opens by itself, which it does after ten minutes.</para>
+/// <para>Closing costs a collection of the youngest generation. Several threads may hold the gate at once; a step that computes on several threads closes it
+/// once, around all of them. Code inside must neither wait for finalizers (<see cref="GC.WaitForPendingFinalizers"/>) nor end the process
+/// (<see cref="Environment.Exit"/>, which waits for the finalizer thread): it would wait until the gate opens by itself, which it does after ten
+/// minutes.</para>
 /// </remarks>
 public static class FinalizerGate
 {
     private static readonly TimeSpan s_longestClosed = TimeSpan.FromMinutes(10);
 
-    // Steps of several threads can overlap without end: once the gate has been closed for so long, a thread that comes waits until it has been open, but not for ever.
+    // Steps of several threads can overlap without end: once the gate has been closed for so long, a thread that comes waits until it has been open, but not
+    // for ever.
     private static readonly TimeSpan s_fairClosed = TimeSpan.FromSeconds(5), s_longestWait = TimeSpan.FromSeconds(60);
 
     // Modules of TorchSharp that make no numbers of their own while they compute.
-    private static readonly HashSet<Type> s_safe = [typeof(Linear), typeof(TorchSharp.Modules.Embedding), typeof(LayerNorm), typeof(Dropout), typeof(Sequential)];
+    private static readonly HashSet<Type> s_safe = [
+        typeof(Linear), typeof(TorchSharp.Modules.Embedding), typeof(LayerNorm), typeof(Dropout), typeof(Sequential)
+    ];
 
     private static readonly string[] s_hookFields = ["pre_hooks", "post_hooks", "module_pre_hooks", "module_post_hooks"];
 
@@ -39,7 +43,7 @@ public static class FinalizerGate
     private static int s_holders;
 
     [ThreadStatic]
-    private static int t_depth;
+    private static int s_depth;
 
     /// <summary>Closes the gate; disposing what is returned opens it, unless another thread still holds it.</summary>
     /// <returns>The hold. It cannot leave its method, so that the thread that closed the gate opens it.</returns>
@@ -54,7 +58,7 @@ public static class FinalizerGate
             return default;
         }
 
-        if (t_depth++ == 0)
+        if (s_depth++ == 0)
         {
             lock (s_gate)
             {
@@ -78,11 +82,13 @@ public static class FinalizerGate
     /// <summary>Whether a model computes anything that is not Retro's: a module of other origin, or a hook on one of Retro's.</summary>
     /// <param name="model">The model.</param>
     internal static bool IsNeededFor(nn.Module model)
-        => model.modules().Prepend(model).Any(module => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module));
+        => model.modules()
+            .Prepend(model)
+            .Any(module => (module.GetType().Assembly != typeof(FinalizerGate).Assembly && !s_safe.Contains(module.GetType())) || HasHook(module));
 
     private static void Leave()
     {
-        if (--t_depth == 0)
+        if (--s_depth == 0)
         {
             lock (s_gate)
             {
@@ -103,7 +109,9 @@ public static class FinalizerGate
         {
             if (type.IsGenericType && type.GetGenericTypeDefinition() == typeof(nn.HookableModule<,>))
             {
-                return Array.Exists(s_hookFields, name => type.GetField(name, BindingFlags.Instance | BindingFlags.NonPublic)?.GetValue(module) is not ICollection { Count: 0 });
+                return Array.Exists(
+                    s_hookFields,
+                    name => type.GetField(name, BindingFlags.Instance | BindingFlags.NonPublic)?.GetValue(module) is not ICollection { Count: 0 });
             }
         }
 
@@ -137,7 +145,10 @@ public static class FinalizerGate
 
         public TimeSpan Age => TimeSpan.FromMilliseconds(Environment.TickCount64 - _since);
 
-        /// <summary>Leaves an object to the collector in whose finalizer the finalizer thread waits, and comes back when it is there; it has finalized by then what was collected before.</summary>
+        /// <summary>
+        /// Leaves an object to the collector in whose finalizer the finalizer thread waits, and comes back when it is there; it has finalized by then what was
+        /// collected before.
+        /// </summary>
         public void Close()
         {
             // An object that another collection met while it was made is in an older generation, so a later attempt looks further.

@@ -6,8 +6,9 @@ using System.Security.Cryptography;
 namespace Retro;
 
 /// <summary>
-/// A file read through the memory of the process, where its values are read as they lie, without copies; or memory of any length that is laid out as such a file before there is one.
-/// Its owner disposes it: there is no finalizer, so that no span or pointer into it becomes invalid before. Every access is checked against disposal, and <see cref="Values"/> against the length.
+/// A file read through the memory of the process, where its values are read as they lie, without copies; or memory of any length that is laid out as such a
+/// file before there is one. Its owner disposes it: there is no finalizer, so that no span or pointer into it becomes invalid before. Every access is checked
+/// against disposal, and <see cref="Values"/> against the length.
 /// </summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
@@ -69,7 +70,8 @@ internal sealed unsafe class MappedFile : IDisposable
             }
 
             // The view keeps the mapping; the file's handles are not needed any more.
-            using MemoryMappedFile file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            using MemoryMappedFile file = MemoryMappedFile.CreateFromFile(
+                stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
             MemoryMappedViewAccessor view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
             byte* start = null;
             view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);

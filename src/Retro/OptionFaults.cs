@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Retro;
 
 /// <summary>
-/// Collects the faults of a record of options, so that all are told at once. A fault names the property, the value that came and what was expected; the property's name is taken from the
-/// expression of the value.
+/// Collects the faults of a record of options, so that all are told at once. A fault names the property, the value that came and what was expected; the
+/// property's name is taken from the expression of the value.
 /// </summary>
 internal sealed class OptionFaults
 {

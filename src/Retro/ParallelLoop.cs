@@ -5,7 +5,10 @@ namespace Retro;
 /// <summary>A loop on all threads.</summary>
 internal static class ParallelLoop
 {
-    /// <summary>Runs a body for 0 to <paramref name="count"/> - 1. What one of the bodies throws comes out as it is: one fault is as good as another, and a caller expects the fault itself.</summary>
+    /// <summary>
+    /// Runs a body for 0 to <paramref name="count"/> - 1. What one of the bodies throws comes out as it is: one fault is as good as another, and a caller
+    /// expects the fault itself.
+    /// </summary>
     /// <param name="count">How often.</param>
     /// <param name="body">Told the number; called by several threads at once.</param>
     /// <param name="threads">Most threads; 0 for one per processor.</param>
@@ -15,7 +18,11 @@ internal static class ParallelLoop
     {
         try
         {
-            Parallel.For(0, count, new ParallelOptions { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellationToken }, body);
+            Parallel.For(
+                0,
+                count,
+                new ParallelOptions { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = cancellationToken },
+                body);
         }
         catch (AggregateException exception)
         {

@@ -4,12 +4,13 @@ using System.Text.Json;
 namespace Retro;
 
 /// <summary>
-/// Files of a folder that belong together: each is written beside its place and flushed to the disk, and at the end all take their names as one. What stops before then, a fault, a cancellation or a kill,
-/// leaves what was there before. While they are written the disk holds both.
+/// Files of a folder that belong together: each is written beside its place and flushed to the disk, and at the end all take their names as one. What stops
+/// before then, a fault, a cancellation or a kill, leaves what was there before. While they are written the disk holds both.
 /// </summary>
 /// <remarks>
-/// Several files cannot be renamed at once, so a record of what is to be renamed and removed is put into the folder first: from the moment it stands there the new files are what the folder holds. A process
-/// that ends in the middle leaves the record, and whoever reads or writes the folder next does the rest (<see cref="Finish"/>).
+/// Several files cannot be renamed at once, so a record of what is to be renamed and removed is put into the folder first: from the moment it stands there the
+/// new files are what the folder holds. A process that ends in the middle leaves the record, and whoever reads or writes the folder next does the rest
+/// (<see cref="Finish"/>).
 /// </remarks>
 internal sealed class StagedFiles : IDisposable
 {
@@ -55,7 +56,10 @@ internal sealed class StagedFiles : IDisposable
             }
             catch (JsonException exception)
             {
-                throw fault($"'{record}' should say what a saving was about to rename, and cannot be read ({exception.Message}); delete it, and check the files beside it.", exception);
+                throw fault(
+                    $"'{record}' should say what a saving was about to rename, and cannot be read ({exception.Message}); delete it, and check the "
+                        + "files beside it.",
+                    exception);
             }
             catch (IOException exception) when (tries < 600 && AtomicFile.IsHeld(exception))
             {
@@ -63,7 +67,10 @@ internal sealed class StagedFiles : IDisposable
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
-                throw fault($"A saving into '{folder}' was stopped in the middle and cannot be finished ({exception.Message}); open the folder once where it may be written.", exception);
+                throw fault(
+                    $"A saving into '{folder}' was stopped in the middle and cannot be finished ({exception.Message}); open the folder once where it "
+                        + "may be written.",
+                    exception);
             }
         }
     }
@@ -168,7 +175,9 @@ internal sealed class StagedFiles : IDisposable
         // A record may come from a stranger with the folder: it moves and removes files of that folder alone.
         public static Record Read(FileStream stream, string folder)
         {
-            Record? record = stream.Length <= MaximumRecordBytes ? JsonSerializer.Deserialize<Record>(stream) : throw new JsonException($"it has {stream.Length} bytes");
+            Record? record = stream.Length <= MaximumRecordBytes
+                ? JsonSerializer.Deserialize<Record>(stream)
+                : throw new JsonException($"it has {stream.Length} bytes");
             return record is { Written: not null, Removed: not null } && record.Written.Concat(record.Removed).All(IsWithin)
                 ? record
                 : throw new JsonException($"it names what is no file in '{folder}'");

@@ -8,8 +8,8 @@ namespace Retro;
 
 /// <summary>The native half of TorchSharp, which the program brings by a package of its own and which fits not every system.</summary>
 /// <remarks>
-/// Everything in Retro that needs it asks here first, so that the first error says what is missing and what to do. TorchSharp's own error comes wrapped in a <see cref="TypeInitializationException"/>,
-/// after many lines on the console.
+/// Everything in Retro that needs it asks here first, so that the first error says what is missing and what to do. TorchSharp's own error comes wrapped in a
+/// <see cref="TypeInitializationException"/>, after many lines on the console.
 /// </remarks>
 public static partial class TorchLibrary
 {
@@ -49,11 +49,14 @@ public static partial class TorchLibrary
         if (OperatingSystem.IsLinux())
         {
             // The loader maps a file that ends too early all the same, and the process dies where it reads beyond the end: such a file is found before.
-            foreach (string file in folders.SelectMany(folder => Directory.EnumerateFiles(folder, "lib*.so*")).Where(file => s_prefixes.Any(Path.GetFileName(file).StartsWith)))
+            foreach (string file in folders.SelectMany(folder => Directory.EnumerateFiles(folder, "lib*.so*"))
+                .Where(file => s_prefixes.Any(Path.GetFileName(file).StartsWith)))
             {
                 if (Damage(file) is { } damage)
                 {
-                    throw new TorchLibraryException($"{file} is damaged, {damage}: delete it and the folder of its package below the NuGet cache, then restore and build the program again.");
+                    throw new TorchLibraryException(
+                        $"{file} is damaged, {damage}: delete it and the folder of its package below the NuGet cache, then restore and build the "
+                            + "program again.");
                 }
             }
         }
@@ -111,10 +114,16 @@ public static partial class TorchLibrary
 
         Match needed = NeededVersion().Match(reason);
         string text = torchCpu is null
-            ? $"libtorch is not beside the program: add the package TorchSharp-cpu {version.ToString(3)} (or, for NVIDIA GPUs, TorchSharp-cuda-linux or TorchSharp-cuda-windows) to its project and build it again."
-            : own is null ? $"{FileName("LibTorchSharp")} of the package TorchSharp {version.ToString(3)} is not beside the program: restore and build its project again, for this system ({RuntimeInformation.RuntimeIdentifier})."
-            : needed.Success ? $"This system is too old for libtorch: {needed.Value} is needed ({reason}). Use a newer one, such as Debian 13 or Ubuntu 24.04; where {Lifted} alone is missing, a build that references the package Retro, without RetroWeakenTorchRequirement=false, does without it."
-            : $"libtorch cannot be loaded ({reason}): install what that names, or, where a file is damaged, delete it and the folder of its package below the NuGet cache, then restore and build the program again.";
+            ? $"libtorch is not beside the program: add the package TorchSharp-cpu {version.ToString(3)} (or, for NVIDIA GPUs, TorchSharp-cuda-linux or "
+                + "TorchSharp-cuda-windows) to its project and build it again."
+            : own is null
+                ? $"{FileName("LibTorchSharp")} of the package TorchSharp {version.ToString(3)} is not beside the program: restore and build its project "
+                    + $"again, for this system ({RuntimeInformation.RuntimeIdentifier})."
+            : needed.Success
+                ? $"This system is too old for libtorch: {needed.Value} is needed ({reason}). Use a newer one, such as Debian 13 or Ubuntu 24.04; where "
+                    + $"{Lifted} alone is missing, a build that references the package Retro, without RetroWeakenTorchRequirement=false, does without it."
+            : $"libtorch cannot be loaded ({reason}): install what that names, or, where a file is damaged, delete it and the folder of its package below "
+                + "the NuGet cache, then restore and build the program again.";
         return new TorchLibraryException(text, fault);
     }
 
@@ -123,10 +132,15 @@ public static partial class TorchLibrary
     {
         string[] named = (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
         string[] beside = torchSharp.Location.Length == 0 ? [] : [Path.GetDirectoryName(torchSharp.Location)!];
-        return [.. named.Append(AppContext.BaseDirectory).Concat(beside).Select(folder => Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))).Distinct().Where(Directory.Exists)];
+        return [.. named.Append(AppContext.BaseDirectory)
+            .Concat(beside)
+            .Select(folder => Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)))
+            .Distinct()
+            .Where(Directory.Exists)];
     }
 
-    private static string? Find(string[] folders, string library) => folders.Select(folder => Path.Combine(folder, FileName(library))).FirstOrDefault(File.Exists);
+    private static string? Find(string[] folders, string library)
+        => folders.Select(folder => Path.Combine(folder, FileName(library))).FirstOrDefault(File.Exists);
 
     private static string FileName(string library)
         => OperatingSystem.IsWindows() ? $"{library}.dll" : OperatingSystem.IsMacOS() ? $"lib{library}.dylib" : $"lib{library}.so";
@@ -156,13 +170,16 @@ public static partial class TorchLibrary
                 for (int i = 0; i < segmentCount && segmentSize >= SegmentSize; i++)
                 {
                     ReadOnlySpan<byte> segment = table.AsSpan(i * segmentSize, segmentSize);
-                    end = UInt128.Max(end, (UInt128)BinaryPrimitives.ReadUInt64LittleEndian(segment[8..]) + BinaryPrimitives.ReadUInt64LittleEndian(segment[32..]));
+                    end = UInt128.Max(
+                        end, (UInt128)BinaryPrimitives.ReadUInt64LittleEndian(segment[8..]) + BinaryPrimitives.ReadUInt64LittleEndian(segment[32..]));
                 }
 
                 // The sections stand last: where a copy was broken off in a file whose room had been set aside, there are zeros.
                 Span<byte> kind = stackalloc byte[8];
                 file.Position = (long)sections + (sectionSize * Math.Min(nameSection, sectionCount));
-                if (nameSection < sectionCount && (file.ReadAtLeast(kind, kind.Length, throwOnEndOfStream: false) < kind.Length || BinaryPrimitives.ReadInt32LittleEndian(kind[4..]) != StringTable))
+                if (nameSection < sectionCount
+                    && (file.ReadAtLeast(kind, kind.Length, throwOnEndOfStream: false) < kind.Length
+                        || BinaryPrimitives.ReadInt32LittleEndian(kind[4..]) != StringTable))
                 {
                     return "its end was never written";
                 }

@@ -6,20 +6,22 @@ using static TorchSharp.torch;
 namespace Retro.Benchmarks;
 
 /// <summary>
-/// Time of one more token after a context: with caches, by running the whole sequence again, and against the time that reading weights and caches from memory takes.
-/// It is processor time on one thread, which other work on the machine does not stretch as it does the clock's.
+/// Time of one more token after a context: with caches, by running the whole sequence again, and against the time that reading weights and caches from memory
+/// takes. It is processor time on one thread, which other work on the machine does not stretch as it does the clock's.
 /// </summary>
 internal static class DecodingBenchmark
 {
     private const int CachedTokens = 64;
 
-    private static readonly int[] Contexts = [128, 512, 2048];
+    private static readonly int[] s_contexts = [128, 512, 2048];
 
     public static void Run()
     {
         set_num_threads(1);
         double bandwidth = Bandwidth();
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Batch 1, float32, processor time on one thread, libtorch {__version__}; memory is read at {bandwidth / 1e9:F1} GB/s (a sum of 256 MB)."));
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Batch 1, float32, processor time on one thread, libtorch {__version__}; memory is read at {bandwidth / 1e9:F1} GB/s (a sum of 256 MB)."));
         foreach ((string name, RetroConfig config, int recomputedTokens) in new[]
         {
             ("Mini, rotary", RetroConfig.Mini, 3),
@@ -31,11 +33,15 @@ internal static class DecodingBenchmark
             using RetroModel model = new(config);
             model.eval();
             Console.WriteLine();
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Retrieval!.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Retrieval!.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
             Console.WriteLine();
-            Console.WriteLine("| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of it that memory needs | cache, KB |");
+            Console.WriteLine(
+                "| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of "
+                    + "it that memory needs | cache, KB |");
             Console.WriteLine("|---|---|---|---|---|---|---|");
-            foreach (int context in Contexts)
+            foreach (int context in s_contexts)
             {
                 Console.WriteLine(Row(model, context, recomputedTokens, bandwidth));
             }
@@ -49,11 +55,14 @@ internal static class DecodingBenchmark
         RetroConfig config = model.Config;
         int length = context + CachedTokens;
         Tensor tokens = randint(config.VocabularySize, [1, length], ScalarType.Int64);
-        Tensor neighbors = randint(config.VocabularySize, [1, length / config.Retrieval!.ChunkLength, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength], ScalarType.Int64);
+        Tensor neighbors = randint(
+            config.VocabularySize,
+            [1, length / config.Retrieval!.ChunkLength, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength],
+            ScalarType.Int64);
 
         // The first pass over the shortest context warms up what all share.
         List<double> recomputed = [];
-        for (int i = context == Contexts[0] ? -1 : 0; i < recomputedTokens; i++)
+        for (int i = context == s_contexts[0] ? -1 : 0; i < recomputedTokens; i++)
         {
             int now = context + 1 + Math.Max(i, 0);
             double start = Now();
@@ -84,11 +93,17 @@ internal static class DecodingBenchmark
             }
         }
 
-        double cached = all / CachedTokens, full = Median(recomputed), one = Median(plain), needed = BytesRead(config, context + (CachedTokens / 2)) / bandwidth * 1000;
-        return string.Create(CultureInfo.InvariantCulture, $"| {context} | {cached:F2} | {full:F0} | {full / cached:F0} | {one:F2} | {100 * needed / one:F0} % | {cache.ByteLength / 1024} |");
+        double cached = all
+            / CachedTokens, full = Median(recomputed), one = Median(plain), needed = BytesRead(config, context + (CachedTokens / 2)) / bandwidth * 1000;
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"| {context} | {cached:F2} | {full:F0} | {full / cached:F0} | {one:F2} | {100 * needed / one:F0} % | {cache.ByteLength / 1024} |");
     }
 
-    /// <summary>What a step reads: every weight of the decoder but keys and values of cross-attention, which are cached, and a row of an embedding that is no head; and the cached keys and values.</summary>
+    /// <summary>
+    /// What a step reads: every weight of the decoder but keys and values of cross-attention, which are cached, and a row of an embedding that is no head; and
+    /// the cached keys and values.
+    /// </summary>
     private static double BytesRead(RetroConfig config, int context)
     {
         long weights = config.Parameters()
@@ -97,7 +112,8 @@ internal static class DecodingBenchmark
                 && !(parameter.Name == "embedding.weight" && !config.TieEmbeddings))
             .Sum(parameter => parameter.Count);
         long self = 2L * config.Layers * (config.KeyValueHeads ?? config.Heads) * config.HeadSize * context;
-        long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval!.Neighbors * config.Retrieval!.RetrievedLength;
+        long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval!.Neighbors
+            * config.Retrieval!.RetrievedLength;
         return sizeof(float) * (double)(weights + self + cross);
     }
 

@@ -9,7 +9,10 @@ using static TorchSharp.torch;
 namespace Retro.Benchmarks;
 
 /// <summary>Chunks that a pretrained embedder takes in a second, from tokens to keys, beside the rate of a large matrix product, which bounds it.</summary>
-/// <remarks>The embedder's folder is RETRO_EMBEDDER, the text a .jsonl or folder at RETRO_CORPUS; chunks are cut of GPT-2's kind of tokens, 64 each, as a database has them.</remarks>
+/// <remarks>
+/// The embedder's folder is RETRO_EMBEDDER, the text a .jsonl or folder at RETRO_CORPUS; chunks are cut of GPT-2's kind of tokens, 64 each, as a database has
+/// them.
+/// </remarks>
 internal static class EmbeddingBenchmark
 {
     private const int Chunks = 512;
@@ -24,7 +27,9 @@ internal static class EmbeddingBenchmark
         BpeTrainer.Train(texts, Vocabulary, target);
         RetroTokenizer tokenizer = RetroTokenizer.Load(target);
         Directory.Delete(target, recursive: true);
-        ReadOnlyMemory<int>[] chunks = [.. texts.SelectMany(text => tokenizer.Encode(text).Chunk(ChunkLength)).Take(Chunks).Select(chunk => (ReadOnlyMemory<int>)chunk)];
+        ReadOnlyMemory<int>[] chunks = [.. texts.SelectMany(text => tokenizer.Encode(text).Chunk(ChunkLength))
+            .Take(Chunks)
+            .Select(chunk => (ReadOnlyMemory<int>)chunk)];
         using TextEmbedder embedder = TextEmbedder.Load(folder);
         ChunkKeyer keyer = new(tokenizer, embedder);
         TextEncoderConfig config = embedder.Encoder.Config;
@@ -36,7 +41,9 @@ internal static class EmbeddingBenchmark
         float[] keys = new float[chunks.Length * keyer.Dimensions];
         keyer.Keys([.. chunks.Take(8)], keys.AsSpan(0, 8 * keyer.Dimensions));
 
-        Console.WriteLine($"{get_num_threads()} threads, libtorch {__version__}; {config.Layers} layers of width {config.Width}, {chunks.Length} chunks of {ChunkLength} tokens ({chunks.Average(chunk => embedder.Tokens(tokenizer.Decode(chunk.Span)).Length):0.0} of the embedder's)");
+        Console.WriteLine(
+            $"{get_num_threads()} threads, libtorch {__version__}; {config.Layers} layers of width {config.Width}, {chunks.Length} chunks of {ChunkLength} "
+                + $"tokens ({chunks.Average(chunk => embedder.Tokens(tokenizer.Decode(chunk.Span)).Length):0.0} of the embedder's)");
         Console.WriteLine();
         Console.WriteLine("| what | rate | multiply-adds, 10^9/s | share of the product's |");
         Console.WriteLine("|---|---|---|---|");
@@ -65,8 +72,10 @@ internal static class EmbeddingBenchmark
     }
 
     private static string Setting(string name)
-        => Environment.GetEnvironmentVariable(name) ?? throw new InvalidOperationException($"Set {name}: RETRO_EMBEDDER names the folder of an embedder, RETRO_CORPUS a corpus.");
+        => Environment.GetEnvironmentVariable(name)
+            ?? throw new InvalidOperationException($"Set {name}: RETRO_EMBEDDER names the folder of an embedder, RETRO_CORPUS a corpus.");
 
     private static void Print(string what, double rate, string unit, double multiplyAdds, double limit)
-        => Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {what} | {rate:#,0} {unit} | {multiplyAdds / 1e9:0.0} | {multiplyAdds / limit:P0} |"));
+        => Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture, $"| {what} | {rate:#,0} {unit} | {multiplyAdds / 1e9:0.0} | {multiplyAdds / limit:P0} |"));
 }

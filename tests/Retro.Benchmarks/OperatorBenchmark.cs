@@ -9,8 +9,8 @@ using static TorchSharp.torch;
 namespace Retro.Benchmarks;
 
 /// <summary>
-/// Two ways to compute the same thing, in turn in one process. It is processor time on one thread, which other work on the machine does not stretch as it does the clock's;
-/// the ratio is the median of those of the rounds.
+/// Two ways to compute the same thing, in turn in one process. It is processor time on one thread, which other work on the machine does not stretch as it does
+/// the clock's; the ratio is the median of those of the rounds.
 /// </summary>
 internal static class OperatorBenchmark
 {
@@ -19,12 +19,15 @@ internal static class OperatorBenchmark
 
     // Never there, so that the composition behind an operator is taken.
     private static readonly AtenOperator s_missing = new("aten::relu", 1, () => [ones(1)], "no_library_of_this_name");
-    private static readonly AtenOperator s_rmsNorm = new("aten::_fused_rms_norm", 2, () => [ones(2), (long[])[2], AtenArgument.Some(ones(2)), AtenArgument.Some(1e-5)]);
+    private static readonly AtenOperator s_rmsNorm = new(
+        "aten::_fused_rms_norm", 2, () => [ones(2), (long[])[2], AtenArgument.Some(ones(2)), AtenArgument.Some(1e-5)]);
 
     public static void Run()
     {
         set_num_threads(1);
-        Console.WriteLine($"Processor time on one thread, libtorch {__version__}; forward and backward where nothing else is said; the median of {Rounds} rounds, each way in turn.");
+        Console.WriteLine(
+            $"Processor time on one thread, libtorch {__version__}; forward and backward where nothing else is said; the median of {Rounds} rounds, each "
+                + "way in turn.");
         Console.WriteLine();
         Console.WriteLine("| what | A | B | A, ms | B, ms | B / A |");
         Console.WriteLine("|---|---|---|---|---|---|");
@@ -55,7 +58,9 @@ internal static class OperatorBenchmark
         using DisposeScope scope = NewDisposeScope();
         Tensor[] gradients = [.. model.parameters().Select(parameter => randn(parameter.shape, parameter.dtype))];
         Pair(
-            string.Create(CultureInfo.InvariantCulture, $"optimizer step, {kind}, {config.CountParameters().Total / 1e6:F1}M parameters in {gradients.Length} tensors, {dtype}"),
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"optimizer step, {kind}, {config.CountParameters().Total / 1e6:F1}M parameters in {gradients.Length} tensors, {dtype}"),
             "single operators",
             "_fused_adamw_",
             () => Move(single),
@@ -152,7 +157,9 @@ internal static class OperatorBenchmark
             b[i] = Time(other, others);
         }
 
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {what} | {first} | {second} | {Median(a):0.000} | {Median(b):0.000} | {Median(a.Zip(b, (x, y) => y / x)):0.00} |"));
+        Console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"| {what} | {first} | {second} | {Median(a):0.000} | {Median(b):0.000} | {Median(a.Zip(b, (x, y) => y / x)):0.00} |"));
     }
 
     private static int Times(Action work) => (int)Math.Clamp(MillisecondsATurn / Math.Max(Time(work, 3), 1e-3), 1, 5000);

@@ -4,7 +4,9 @@ using System.Text;
 
 namespace Retro.Tests;
 
-/// <summary>Runs a program and gives back what it printed. One that does not end in time is ended with all that it started, and the test fails and says so.</summary>
+/// <summary>
+/// Runs a program and gives back what it printed. One that does not end in time is ended with all that it started, and the test fails and says so.
+/// </summary>
 internal static class ChildProcess
 {
     /// <summary>Far more than anything run here takes, so that only what hangs meets it.</summary>
@@ -73,7 +75,9 @@ internal static class ChildProcess
                 printed = output.ToString();
             }
 
-            Assert.Fail($"{start.FileName} {string.Join(' ', start.ArgumentList)} did not end within {limit ?? Limit}; it was ended with all that it had started. It had printed:\n{printed}");
+            Assert.Fail(
+                $"{start.FileName} {string.Join(' ', start.ArgumentList)} did not end within {limit ?? Limit}; it was ended with all that it had started. "
+                    + $"It had printed:\n{printed}");
         }
 
         return new(process.ExitCode, output.ToString(), errors.ToString());

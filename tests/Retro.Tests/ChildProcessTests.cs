@@ -7,7 +7,8 @@ public class ChildProcessTests
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The shell is of Linux.");
         int child = 0;
-        Exception fault = Assert.ThrowsAny<Exception>(() => ChildProcess.Run(new("bash", ["-c", "sleep 600 & echo $!; wait"]), (_, line) => child = int.Parse(line, null), limit: TimeSpan.FromSeconds(3)));
+        Exception fault = Assert.ThrowsAny<Exception>(() =>
+            ChildProcess.Run(new("bash", ["-c", "sleep 600 & echo $!; wait"]), (_, line) => child = int.Parse(line, null), limit: TimeSpan.FromSeconds(3)));
 
         Assert.Contains("did not end within", fault.Message, StringComparison.Ordinal);
         Assert.Contains($"{child}", fault.Message, StringComparison.Ordinal);

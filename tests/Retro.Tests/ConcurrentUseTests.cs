@@ -38,7 +38,8 @@ public class ConcurrentUseTests
             bool[] valid = new bool[20];
             database.CopyRetrieved(chunk, tokens, valid);
             DocumentEntry entry = database.Documents[database.DocumentOf(chunk)];
-            return $"{entry.Id} {entry.Title} {database.Continuation(chunk)} {string.Join(' ', database.Tokens(chunk).ToArray())} {string.Join(' ', tokens)} {string.Join(' ', valid)}";
+            return $"{entry.Id} {entry.Title} {database.Continuation(chunk)} {string.Join(' ', database.Tokens(chunk).ToArray())} "
+                + $"{string.Join(' ', tokens)} {string.Join(' ', valid)}";
         }));
     }
 

@@ -17,14 +17,23 @@ using TorchSharp;
 namespace Retro.Tests;
 
 /// <summary>
-/// The culture of whoever runs a program changes no message, no identity and no file. Tests are built without the data of cultures, as the samples are, so one is made here that writes numbers as no
-/// format of ours does: a comma for the decimal point, as in German and Turkish, points between thousands, and another minus.
+/// The culture of whoever runs a program changes no message, no identity and no file. Tests are built without the data of cultures, as the samples are, so one
+/// is made here that writes numbers as no format of ours does: a comma for the decimal point, as in German and Turkish, points between thousands, and another
+/// minus.
 /// </summary>
 public sealed class CultureTests : IDisposable
 {
     private static readonly CultureInfo s_foreign = new("")
     {
-        NumberFormat = new() { NumberDecimalSeparator = ",", NumberGroupSeparator = ".", NegativeSign = "\u2212", PercentDecimalSeparator = ",", NaNSymbol = "keine Zahl", PositiveInfinitySymbol = "unendlich" },
+        NumberFormat = new()
+        {
+            NumberDecimalSeparator = ",",
+            NumberGroupSeparator = ".",
+            NegativeSign = "\u2212",
+            PercentDecimalSeparator = ",",
+            NaNSymbol = "keine Zahl",
+            PositiveInfinitySymbol = "unendlich"
+        },
         DateTimeFormat = new() { ShortDatePattern = "dd.MM.yyyy", LongTimePattern = "HH.mm.ss", DateSeparator = ".", TimeSeparator = "." },
     };
 
@@ -67,7 +76,8 @@ public sealed class CultureTests : IDisposable
         {
             using SearchDatabase data = new(SearchDatabase.Documents(40, seed: 81));
             using VectorIndex index = data.Index();
-            using Bm25Index keywords = Bm25Index.Build(data.Database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(data.Database, chunk), new() { K1 = 1.5, B = 0.25 });
+            using Bm25Index keywords = Bm25Index.Build(
+                data.Database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(data.Database, chunk), new() { K1 = 1.5, B = 0.25 });
             KeywordNeighborSource words = new(data.Database, keywords);
             DenseNeighborSource dense = data.Dense(index);
             using NeighborTable table = NeighborTable.Build(Path.Combine(folder, "table.bin"), data.Database, words, 4, excludeOwnDocument: true);
@@ -82,7 +92,10 @@ public sealed class CultureTests : IDisposable
             }
 
             Dictionary<string, string> made = TestDatabases.Contents(folder);
-            made["sampler"] = new WindowSampler(data.Database, new() { WindowLength = 32, RetrievedLength = 16, RetrievalDropout = 0.25, Planting = new() { Share = 0.5 }, Seed = -7 }, table).Identity;
+            made["sampler"] = new WindowSampler(
+                data.Database,
+                new() { WindowLength = 32, RetrievedLength = 16, RetrievalDropout = 0.25, Planting = new() { Share = 0.5 }, Seed = -7 },
+                table).Identity;
             made["dense"] = dense.Identity;
             made["words"] = words.Identity;
             made["hybrid"] = new HybridNeighborSource(dense, words).Identity;

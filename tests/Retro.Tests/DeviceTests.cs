@@ -30,7 +30,8 @@ public sealed class DeviceTests : IDisposable
 
     /// <summary>One row a model and device that is there; what is not there is said by the tests of <see cref="Devices"/>.</summary>
     public static IEnumerable<TheoryDataRow<string, string>> Cases
-        => Devices.Where(device => device.Data == "cpu" || HasCuda).SelectMany(device => ModelCase.Names.Select(name => new TheoryDataRow<string, string>(device.Data, name.Data)));
+        => Devices.Where(device => device.Data == "cpu" || HasCuda)
+            .SelectMany(device => ModelCase.Names.Select(name => new TheoryDataRow<string, string>(device.Data, name.Data)));
 
     private static bool HasCuda
     {
@@ -71,7 +72,9 @@ public sealed class DeviceTests : IDisposable
             double largest = gradients.Values.Max(parameter => parameter.grad!.abs().max().ToDouble());
             foreach ((string parameter, TorchSharp.Modules.Parameter value) in model.named_parameters())
             {
-                Assert.True(ModelCase.Distance(gradients[parameter].grad!, value.grad!.cpu().to(ScalarType.Float64)) <= bound * largest, $"The gradient of {parameter} differs in {dtype}.");
+                Assert.True(
+                    ModelCase.Distance(gradients[parameter].grad!, value.grad!.cpu().to(ScalarType.Float64)) <= bound * largest,
+                    $"The gradient of {parameter} differs in {dtype}.");
             }
         }
     }
@@ -117,7 +120,8 @@ public sealed class DeviceTests : IDisposable
             CopyingData data = new(config, rows: 2, chunks: 3, seed: 1);
             using RetroModel first = ModelCase.Model(config);
             using RetroModel second = Copy(first, ScalarType.Float32, on), third = Copy(first, ScalarType.Float32, on);
-            double[] expected = Train(first, options, data), came = Train(second, options, data), halved = Train(third, options with { Dtype = ScalarType.BFloat16 }, data);
+            double[] expected = Train(first, options, data), came = Train(second, options, data), halved = Train(
+                third, options with { Dtype = ScalarType.BFloat16 }, data);
 
             Assert.True(expected[^1] < expected[0]);
             for (int step = 0; step < expected.Length; step++)
@@ -141,7 +145,8 @@ public sealed class DeviceTests : IDisposable
         TrainingOptions options = TrainingOptions.SmallModel with { Steps = 6, WarmupSteps = 2 };
         string folder = Path.Combine(_folder.Path, "training");
         using RetroModel source = ModelCase.Model(config);
-        using RetroModel whole = Copy(source, ScalarType.Float32, on), begun = Copy(source, ScalarType.Float32, on), resumed = Copy(source, ScalarType.Float32, on);
+        using RetroModel whole = Copy(
+            source, ScalarType.Float32, on), begun = Copy(source, ScalarType.Float32, on), resumed = Copy(source, ScalarType.Float32, on);
         manual_seed(3);
         using Tensor untouched = rand(4, device: on);
         manual_seed(3);
@@ -213,7 +218,14 @@ public sealed class DeviceTests : IDisposable
         using PretrainedDecoder decoder = PretrainedDecoder.Load(folder, device: on);
         RetrievalConfig retrieval = new()
         {
-            ChunkLength = 4, RetrievedLength = 8, CrossAttentionLayers = [1, 2], Encoder = new() { Width = 8, Heads = 2, HeadSize = 4, FeedForwardSize = 16, Layers = 1 },
+            ChunkLength = 4, RetrievedLength = 8, CrossAttentionLayers = [1, 2], Encoder = new()
+            {
+                Width = 8,
+                Heads = 2,
+                HeadSize = 4,
+                FeedForwardSize = 16,
+                Layers = 1
+            },
         };
         using Retrofit retrofit = Retrofit.From(decoder, retrieval);
         Tensor tokens = ModelCase.Tokens(retrofit.Model.Config, 2, 14).to(on);
@@ -245,22 +257,30 @@ public sealed class DeviceTests : IDisposable
         RetroConfig config = ModelCase.Config("rotary") with { VocabularySize = tokenizer.VocabularySize };
         using RetroModel expected = ModelCase.Model(config), model = Copy(expected, ScalarType.Float64, on);
         ChunkDatabaseOptions chunks = new() { ChunkLength = config.Retrieval!.ChunkLength };
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "database"), TestDatabases.Documents(20, seed: 2), tokenizer, chunks);
         using ChunkDatabase heldOut = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "held-out"), TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }), tokenizer, chunks);
+            Path.Combine(_folder.Path, "held-out"),
+            TestDatabases.Documents(5, seed: 1).Select(document => document with { Id = $"held-out {document.Id}" }),
+            tokenizer,
+            chunks);
         RandomNeighborSource source = new(database, 1);
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, source, 2, excludeOwnDocument: false);
 
         foreach (NeighborTable? neighbors in new[] { null, table })
         {
-            Assert.Equal(BitsPerByte.Measure(expected, heldOut, neighbors, database).Value, BitsPerByte.Measure(model, heldOut, neighbors, database).Value, 1e-9);
+            Assert.Equal(
+                BitsPerByte.Measure(expected, heldOut, neighbors, database).Value, BitsPerByte.Measure(model, heldOut, neighbors, database).Value, 1e-9);
         }
 
         GenerationOptions greedy = new() { Temperature = 0, MaximumNewTokens = 20 };
         Assert.Equal(Generate(expected), Generate(model));
 
         List<int> Generate(RetroModel reader)
-            => [.. new RetroGenerator(reader, tokenizer, database, source).GenerateAsync("the lighthouse", greedy).ToBlockingEnumerable().Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+            => [.. new RetroGenerator(reader, tokenizer, database, source).GenerateAsync("the lighthouse", greedy)
+                .ToBlockingEnumerable()
+                .Where(piece => piece.Token is not null)
+                .Select(piece => piece.Token!.Value)];
     }
 
     [Theory]

@@ -9,7 +9,11 @@ namespace Retro.Tests;
 
 public class FinalizerGateTests
 {
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with { VocabularySize = 16, Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8 } };
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with
+    {
+        VocabularySize = 16,
+        Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8 }
+    };
 
     [Fact]
     public void While_the_gate_is_closed_no_finalizer_runs_and_afterwards_all_do()
@@ -135,7 +139,16 @@ public class FinalizerGateTests
     public void Models_of_Retros_own_layers_do_not_need_the_gate_and_others_do()
     {
         using RetroModel model = new(s_config), hooked = new(s_config), added = new(s_config);
-        using RetroModel dense = new(RetroConfig.Tiny with { VocabularySize = 16, Retrieval = null, Norm = NormKind.LayerNorm, Positions = PositionKind.Learned, MaximumLength = 8, Dropout = 0.1 });
+        using RetroModel dense = new(
+            RetroConfig.Tiny with
+            {
+                VocabularySize = 16,
+                Retrieval = null,
+                Norm = NormKind.LayerNorm,
+                Positions = PositionKind.Learned,
+                MaximumLength = 8,
+                Dropout = 0.1
+            });
         Assert.False(FinalizerGate.IsNeededFor(model));
         Assert.False(FinalizerGate.IsNeededFor(dense));
 

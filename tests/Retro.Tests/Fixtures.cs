@@ -63,6 +63,7 @@ internal static class Fixtures
             }
         }
 
-        throw new DirectoryNotFoundException($"No folder above {AppContext.BaseDirectory} holds Retro.sln; run the tests from the checkout they were built in.");
+        throw new DirectoryNotFoundException(
+            $"No folder above {AppContext.BaseDirectory} holds Retro.sln; run the tests from the checkout they were built in.");
     }
 }

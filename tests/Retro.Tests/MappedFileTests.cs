@@ -50,11 +50,13 @@ public sealed class MappedFileTests
     {
         using TemporaryFolder folder = new();
         string path = folder.File("short.bin", [1, 2, 3]);
-        Assert.Contains($"'{path}' has 3 bytes, but at least 8", Assert.Throws<DatabaseException>(() => MappedFile.Open(path, 8, Fault)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"'{path}' has 3 bytes, but at least 8", Assert.Throws<DatabaseException>(() => MappedFile.Open(path, 8, Fault)).Message, StringComparison.Ordinal);
         string empty = folder.File("empty.bin", "");
         Assert.Contains("has 0 bytes", Assert.Throws<DatabaseException>(() => MappedFile.Open(empty, 0, Fault)).Message, StringComparison.Ordinal);
         string missing = Path.Combine(folder.Path, "none", "missing.bin");
-        Assert.Contains($"'{missing}' does not exist", Assert.Throws<DatabaseException>(() => MappedFile.Open(missing, 1, Fault)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"'{missing}' does not exist", Assert.Throws<DatabaseException>(() => MappedFile.Open(missing, 1, Fault)).Message, StringComparison.Ordinal);
         Assert.Contains("could not be read", Assert.Throws<DatabaseException>(() => MappedFile.Open(folder.Path, 1, Fault)).Message, StringComparison.Ordinal);
     }
 

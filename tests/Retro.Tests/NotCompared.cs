@@ -5,7 +5,8 @@ using System.Collections.Concurrent;
 namespace Retro.Tests;
 
 /// <summary>
-/// What a run did not compare, since an input lies outside the checkout and is absent. At its end the run writes a line for each class to the file that RETRO_NOT_COMPARED names; tests/run.sh prints it.
+/// What a run did not compare, since an input lies outside the checkout and is absent. At its end the run writes a line for each class to the file that
+/// RETRO_NOT_COMPARED names; tests/run.sh prints it.
 /// </summary>
 public sealed class NotCompared : IDisposable
 {

@@ -9,7 +9,8 @@ public sealed class ParallelLoopTests
         ParallelLoop.For(seen.Length, i => Interlocked.Increment(ref seen[i]), threads: 3, TestContext.Current.CancellationToken);
         Assert.All(seen, count => Assert.Equal(1, count));
 
-        Assert.Throws<CorpusException>(() => ParallelLoop.For(100, i => throw new CorpusException($"number {i}"), cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Throws<CorpusException>(() =>
+            ParallelLoop.For(100, i => throw new CorpusException($"number {i}"), cancellationToken: TestContext.Current.CancellationToken));
         Assert.ThrowsAny<OperationCanceledException>(() => ParallelLoop.For(100, _ => { }, cancellationToken: new CancellationToken(true)));
     }
 }

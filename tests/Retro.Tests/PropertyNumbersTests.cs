@@ -11,9 +11,11 @@ public partial class PropertyNumbersTests
     [Fact]
     public void Every_property_has_a_test_that_bears_its_number()
     {
-        int[] numbers = [.. typeof(PropertyNumbersTests).Assembly.GetTypes().SelectMany(type => type.GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly))
+        int[] numbers = [.. typeof(PropertyNumbersTests).Assembly.GetTypes()
+            .SelectMany(type => type.GetMethods(BindingFlags.Public | BindingFlags.Instance | BindingFlags.DeclaredOnly))
             .Where(method => method.IsDefined(typeof(FactAttribute)))
-            .Select(method => Number().Match(method.Name)).Where(match => match.Success).Select(match => int.Parse(match.Groups[1].ValueSpan, null)).Distinct().Order()];
+            .Select(method => Number().Match(method.Name)).Where(match => match.Success).Select(match => int.Parse(
+                match.Groups[1].ValueSpan, null)).Distinct().Order()];
 
         Assert.Equal(Enumerable.Range(1, Properties), numbers);
     }

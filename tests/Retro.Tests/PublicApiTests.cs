@@ -21,7 +21,8 @@ public class PublicApiTests
 
         Assert.True(
             now.SequenceEqual(approved),
-            $"The public surface differs from {s_approved}. Added: {string.Join(" | ", now.Except(approved).Take(10))}. Gone: {string.Join(" | ", approved.Except(now).Take(10))}. Where that is meant, copy {received} over it.");
+            $"The public surface differs from {s_approved}. Added: {string.Join(" | ", now.Except(approved).Take(10))}. Gone: "
+                + $"{string.Join(" | ", approved.Except(now).Take(10))}. Where that is meant, copy {received} over it.");
     }
 
     private static IEnumerable<string> Members()
@@ -29,12 +30,14 @@ public class PublicApiTests
         foreach (Type type in typeof(RetroModel).Assembly.GetExportedTypes().OrderBy(type => type.FullName, StringComparer.Ordinal))
         {
             yield return $"{Kind(type)} {type.FullName}";
-            const BindingFlags Declared = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly;
+            const BindingFlags Declared
+                = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly;
             IEnumerable<string> members = type.GetMembers(Declared).Where(IsVisible).Select(member => member switch
             {
                 ConstructorInfo constructor => $"new({Parameters(constructor)})",
                 MethodInfo method => $"{(method.IsStatic ? "static " : "")}{Name(method.ReturnType)} {method.Name}({Parameters(method)})",
-                PropertyInfo property => $"{(property.GetMethod?.IsStatic == true ? "static " : "")}{Name(property.PropertyType)} {property.Name} {{{(IsVisible(property.GetMethod) ? " get;" : "")}{(IsVisible(property.SetMethod) ? " set;" : "")} }}",
+                PropertyInfo property => $"{(property.GetMethod?.IsStatic == true ? "static " : "")}{Name(property.PropertyType)} {property.Name} "
+                    + $"{{{(IsVisible(property.GetMethod) ? " get;" : "")}{(IsVisible(property.SetMethod) ? " set;" : "")} }}",
                 FieldInfo field => $"{Name(field.FieldType)} {field.Name}",
                 _ => member.ToString()!,
             });
@@ -45,13 +48,25 @@ public class PublicApiTests
         }
     }
 
-    private static string Kind(Type type) => type.IsEnum ? "enum" : type.IsInterface ? "interface" : type.IsValueType ? "struct" : type is { IsAbstract: true, IsSealed: true } ? "static class" : type.IsSealed ? "sealed class" : "class";
+    private static string Kind(Type type)
+        => type.IsEnum
+            ? "enum"
+            : type.IsInterface
+            ? "interface"
+            : type.IsValueType
+            ? "struct"
+            : type is { IsAbstract: true, IsSealed: true }
+            ? "static class"
+            : type.IsSealed
+            ? "sealed class"
+            : "class";
 
     // What the compiler writes for records says nothing that their properties do not.
     private static bool IsVisible(MemberInfo? member) => member switch
     {
         MethodBase method => (method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly)
-            && (method is ConstructorInfo || (!method.IsSpecialName && method.Name is not ("<Clone>$" or "PrintMembers" or "Deconstruct" or "Equals" or "GetHashCode" or "ToString"))),
+            && (method is ConstructorInfo
+                || (!method.IsSpecialName && method.Name is not ("<Clone>$" or "PrintMembers" or "Deconstruct" or "Equals" or "GetHashCode" or "ToString"))),
         PropertyInfo property => property.Name != "EqualityContract" && (IsAccessible(property.GetMethod) || IsAccessible(property.SetMethod)),
         FieldInfo field => (field.IsPublic || field.IsFamily) && !field.IsSpecialName,
         TypeInfo => false,
@@ -63,7 +78,8 @@ public class PublicApiTests
     private static bool IsAccessible(MethodInfo? accessor) => accessor is not null && (accessor.IsPublic || accessor.IsFamily || accessor.IsFamilyOrAssembly);
 
     private static string Parameters(MethodBase method)
-        => string.Join(", ", method.GetParameters().Select(parameter => $"{Name(parameter.ParameterType)} {parameter.Name}{(parameter.IsOptional ? " = optional" : "")}"));
+        => string.Join(
+            ", ", method.GetParameters().Select(parameter => $"{Name(parameter.ParameterType)} {parameter.Name}{(parameter.IsOptional ? " = optional" : "")}"));
 
     private static string Name(Type type)
     {

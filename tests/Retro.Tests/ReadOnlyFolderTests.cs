@@ -12,7 +12,10 @@ using Retro.Tokenizers;
 
 namespace Retro.Tests;
 
-/// <summary>What was made lies on a file system that cannot be written to, as a share or an image is: all of it can be used, and what would change it is refused with the place.</summary>
+/// <summary>
+/// What was made lies on a file system that cannot be written to, as a share or an image is: all of it can be used, and what would change it is refused with
+/// the place.
+/// </summary>
 public sealed class ReadOnlyFolderTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -26,8 +29,10 @@ public sealed class ReadOnlyFolderTests : IDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux() && Mount("-t", "tmpfs", "-o", "size=32m", "tmpfs", mounted), "No file system can be mounted here.");
         try
         {
-            string folder = Path.Combine(mounted, "db"), words = Path.Combine(mounted, "bm25.bin"), vectors = Path.Combine(mounted, "index"), table = Path.Combine(mounted, "table.bin");
-            string checkpoint = Path.Combine(mounted, "checkpoint"), embedder = Path.Combine(mounted, "embedder"), tokenizer = Path.Combine(mounted, "tokenizer");
+            string folder = Path.Combine(mounted, "db"), words =
+                Path.Combine(mounted, "bm25.bin"), vectors = Path.Combine(mounted, "index"), table = Path.Combine(mounted, "table.bin");
+            string checkpoint = Path.Combine(mounted, "checkpoint"), embedder =
+                Path.Combine(mounted, "embedder"), tokenizer = Path.Combine(mounted, "tokenizer");
             List<Document> documents = TestDatabases.Documents(30);
             using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 64 });
             using TextEmbedder texts = new(new TextEncoder(EmbeddingInputs.Tiny), EmbeddingInputs.Tokenizer);
@@ -63,8 +68,12 @@ public sealed class ReadOnlyFolderTests : IDisposable
 
             (string Place, Action Change)[] changes =
             [
-                (folder, () => ChunkDatabaseBuilder.Build(folder, documents[1..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose()),
-                (mounted, () => ChunkDatabaseBuilder.Build(Path.Combine(mounted, "other"), documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose()),
+                (folder, () =>
+                    ChunkDatabaseBuilder.Build(
+                        folder, documents[1..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose()),
+                (mounted, () =>
+                    ChunkDatabaseBuilder.Build(
+                        Path.Combine(mounted, "other"), documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose()),
                 (words, () => openedWords.Save(words)),
                 (table, () => NeighborTable.Build(table, database, new KeywordNeighborSource(database, openedWords), 2, excludeOwnDocument: true).Dispose()),
                 (checkpoint, () => Checkpoint.Save(checkpoint, openedModel)),

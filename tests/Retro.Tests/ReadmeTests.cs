@@ -98,7 +98,7 @@ public class ReadmeTests
         using CopyReader reader = CopyReader.Fit(decoder, database, source, new() { Neighbors = 16, Steps = 50 }); // 300 steps by default
         BitsPerByteResult alone = BitsPerByte.Measure(new DecoderReader(decoder), heldOut), copying = BitsPerByte.Measure(reader, heldOut, source);
         Console.WriteLine(EvaluationTable.Of([new("closed book", [alone]), new("copying", [copying])]).ToMarkdown());
-        reader.Save("run/copying.safetensors");
+        reader.Save("run/copying.safetensors"); // with CopyReader.Fit(..., TokenIndex.Build(database)) it copies from anywhere in the database, too
         using CopyReader again = CopyReader.Load("run/copying.safetensors", decoder);
         // </copying>
     }

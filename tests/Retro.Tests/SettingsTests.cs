@@ -60,16 +60,25 @@ public class SettingsTests
     [Fact]
     public void Seeds_thread_counts_and_time_budgets_are_named_and_typed_alike()
     {
-        Dictionary<string, Type> types = new() { ["Seed"] = typeof(long), ["Threads"] = typeof(int), ["TimeBudget"] = typeof(TimeSpan?), ["WindowLength"] = typeof(int), ["BatchSize"] = typeof(int) };
+        Dictionary<string, Type> types = new()
+        {
+            ["Seed"] = typeof(long),
+            ["Threads"] = typeof(int),
+            ["TimeBudget"] = typeof(TimeSpan?),
+            ["WindowLength"] = typeof(int),
+            ["BatchSize"] = typeof(int)
+        };
         PropertyInfo[] settings = [.. Options.SelectMany(row => row.Data.GetProperties())];
         Assert.All(settings.Where(property => types.ContainsKey(property.Name)), property => Assert.Equal(types[property.Name], property.PropertyType));
         string[] others = ["seed", "thread", "budget"];
-        Assert.DoesNotContain(settings, property => !types.ContainsKey(property.Name) && others.Any(part => property.Name.Contains(part, StringComparison.OrdinalIgnoreCase)));
+        Assert.DoesNotContain(
+            settings, property => !types.ContainsKey(property.Name) && others.Any(part => property.Name.Contains(part, StringComparison.OrdinalIgnoreCase)));
     }
 
     private static IEnumerable<Type> Public() => typeof(RetroModel).Assembly.GetExportedTypes();
 
     private static IEnumerable<PropertyInfo> Settable(Type type)
         => type.GetProperties(BindingFlags.Public | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly)
-            .Where(property => property.SetMethod is { IsPublic: true } set && !set.ReturnParameter.GetRequiredCustomModifiers().Contains(typeof(IsExternalInit)));
+            .Where(property =>
+                property.SetMethod is { IsPublic: true } set && !set.ReturnParameter.GetRequiredCustomModifiers().Contains(typeof(IsExternalInit)));
 }

@@ -11,11 +11,10 @@ public partial class SourceStyleTests
     [Fact]
     public void Lines_have_at_most_160_columns()
         => Assert.Empty(
-            new[] { "src", "tests", "samples" }.SelectMany(folder => Directory.EnumerateFiles(Path.Combine(Fixtures.Root, folder), "*.cs", SearchOption.AllDirectories))
-                .Where(file => !Generated().IsMatch(file))
-                .SelectMany(file => File.ReadLines(file).Select((line, number) => (Line: line, Place: $"{Path.GetRelativePath(Fixtures.Root, file)}:{number + 1}")))
-                .Where(line => line.Line.Length > MostColumns && !LongText().IsMatch(line.Line))
-                .Select(line => line.Place));
+            new[] { "src", "tests", "samples" }.SelectMany(folder =>
+                Directory.EnumerateFiles(Path.Combine(Fixtures.Root, folder), "*.cs", SearchOption.AllDirectories))
+                .Where(file => !Generated().IsMatch(file) && Path.GetFileName(file) != "ReadmeTests.cs") // whose lines stand in the README word for word
+                .SelectMany(LongLines));
 
     [Fact]
     public void Tests_are_named_in_sentences()
@@ -25,11 +24,27 @@ public partial class SourceStyleTests
                 .Where(method => method.IsDefined(typeof(FactAttribute), inherit: false) && !Sentence().IsMatch(method.Name))
                 .Select(method => $"{method.DeclaringType!.FullName}.{method.Name}"));
 
+    private static IEnumerable<string> LongLines(string file)
+    {
+        bool text = false;
+        int number = 0;
+        foreach (string line in File.ReadLines(file))
+        {
+            number++;
+            bool was = text;
+            text ^= line.Split("\"\"\"").Length % 2 == 0;
+            if (line.Length > MostColumns && !was && !text && !LongText().IsMatch(line))
+            {
+                yield return $"{Path.GetRelativePath(Fixtures.Root, file)}:{number}";
+            }
+        }
+    }
+
     [GeneratedRegex("[/\\\\](obj|bin)[/\\\\]")]
     private static partial Regex Generated();
 
-    // A text under test or an attribute's, in one piece.
-    [GeneratedRegex("^\\s*(\\[InlineData\\(|\\[Theory|\"|\\$?@?\"\"\"|[^\"]*\"[^\"]{60,}\"|\\{)")]
+    // A text in one piece: under test, an attribute's, or of an interpolated string that must not be a sum.
+    [GeneratedRegex("^\\s*\\[InlineData\\(|\"([^\"\\\\]|\\\\.){60,}\"|^\\s*\\+? ?[$@]*\"")]
     private static partial Regex LongText();
 
     // A word alone, or words with underscores between them.

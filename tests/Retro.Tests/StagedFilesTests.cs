@@ -79,7 +79,11 @@ public sealed class StagedFilesTests
         Directory.CreateDirectory(inner);
         File.WriteAllText(Path.Combine(folder.Path, "out"), "stays");
         File.WriteAllText(Path.Combine(folder.Path, "out.tmp"), "stays");
-        foreach (object content in new object[] { new { Written = new[] { name }, Removed = Array.Empty<string>() }, new { Written = Array.Empty<string>(), Removed = new[] { name } } })
+        foreach (object content in new object[]
+        {
+            new { Written = new[] { name }, Removed = Array.Empty<string>() },
+            new { Written = Array.Empty<string>(), Removed = new[] { name } }
+        })
         {
             File.WriteAllText(record, System.Text.Json.JsonSerializer.Serialize(content));
             Assert.Contains(record, Assert.Throws<DatabaseException>(() => StagedFiles.Finish(inner, Fault)).Message, StringComparison.Ordinal);
@@ -91,7 +95,11 @@ public sealed class StagedFilesTests
             Assert.Throws<DatabaseException>(() => StagedFiles.Finish(inner, Fault));
         }
 
-        Assert.Equal(["inner/unfinished-save.json", "out", "out.tmp"], Directory.EnumerateFiles(folder.Path, "*", SearchOption.AllDirectories).Select(path => Path.GetRelativePath(folder.Path, path)).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["inner/unfinished-save.json", "out", "out.tmp"],
+            Directory.EnumerateFiles(folder.Path, "*", SearchOption.AllDirectories)
+                .Select(path => Path.GetRelativePath(folder.Path, path))
+                .Order(StringComparer.Ordinal));
     }
 
     /// <summary>The renaming is where a file becomes what is read: all of it goes through what brings the folder to the disk.</summary>
@@ -99,9 +107,12 @@ public sealed class StagedFilesTests
     public void Every_renaming_of_the_library_goes_through_the_one_that_flushes_the_folder()
     {
         string source = Path.Combine(Fixtures.Root, "src", "Retro");
-        IEnumerable<string> files = Directory.EnumerateFiles(source, "*.cs", SearchOption.AllDirectories).Where(path => !path.Contains("/obj/", StringComparison.Ordinal));
+        IEnumerable<string> files = Directory.EnumerateFiles(source, "*.cs", SearchOption.AllDirectories)
+            .Where(path => !path.Contains("/obj/", StringComparison.Ordinal));
         string[] moving = [.. files.Where(path => File.ReadAllText(path).Replace("AtomicFile.Move(", "", StringComparison.Ordinal) is var text
-            && (text.Contains("File.Move(", StringComparison.Ordinal) || text.Contains("File.Replace(", StringComparison.Ordinal) || text.Contains(".MoveTo(", StringComparison.Ordinal)))];
+            && (text.Contains("File.Move(", StringComparison.Ordinal)
+                || text.Contains("File.Replace(", StringComparison.Ordinal)
+                || text.Contains(".MoveTo(", StringComparison.Ordinal)))];
         Assert.Equal([Path.Combine(source, "AtomicFile.cs")], moving);
         Assert.Throws<IOException>(() => AtomicFile.FlushFolder(Path.Combine(source, "no such folder")));
     }

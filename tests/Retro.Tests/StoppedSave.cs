@@ -5,7 +5,9 @@ namespace Retro.Tests;
 /// <summary>The states in which a killed process leaves a folder of files that are saved together, once all of them are written.</summary>
 internal static class StoppedSave
 {
-    /// <summary>Saves over a folder, and checks for each number of files that have their new names when the process ends that the folder is read as the new one.</summary>
+    /// <summary>
+    /// Saves over a folder, and checks for each number of files that have their new names when the process ends that the folder is read as the new one.
+    /// </summary>
     /// <param name="folder">The folder with what is replaced; copied for each state.</param>
     /// <param name="save">Saves the new files into a folder.</param>
     /// <param name="check">Reads a folder, and checks that it is the new one.</param>
@@ -43,7 +45,9 @@ internal static class StoppedSave
             }
 
             check(left);
-            Assert.DoesNotContain(Directory.EnumerateFiles(left), file => file.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal) || file.EndsWith(StagedFiles.RecordName, StringComparison.Ordinal));
+            Assert.DoesNotContain(
+                Directory.EnumerateFiles(left),
+                file => file.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal) || file.EndsWith(StagedFiles.RecordName, StringComparison.Ordinal));
         }
     }
 }

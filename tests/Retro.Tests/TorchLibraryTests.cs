@@ -12,10 +12,15 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests;
 
-/// <summary>What a user sees where TorchSharp's native half cannot be loaded: one sentence, from whatever of Retro comes first, and an exit code other than 0.</summary>
+/// <summary>
+/// What a user sees where TorchSharp's native half cannot be loaded: one sentence, from whatever of Retro comes first, and an exit code other than 0.
+/// </summary>
 public sealed class TorchLibraryTests : IDisposable
 {
-    private static readonly string s_configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+    private static readonly string s_configuration = AppContext.BaseDirectory.Contains(
+        $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
+        ? "Debug"
+        : "Release";
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -45,7 +50,8 @@ public sealed class TorchLibraryTests : IDisposable
     [Fact]
     public void A_file_whose_end_was_never_written_is_named()
     {
-        string sentence = Fault("Quickstart", file => Path.GetFileName(file) == "libtorch_cpu.so" ? (Head(file, 1_000_000).Bytes, new FileInfo(file).Length) : null);
+        string sentence = Fault(
+            "Quickstart", file => Path.GetFileName(file) == "libtorch_cpu.so" ? (Head(file, 1_000_000).Bytes, new FileInfo(file).Length) : null);
 
         Assert.Matches(@"^\S*libtorch_cpu\.so is damaged, its end was never written: delete it ", sentence);
     }
@@ -61,7 +67,9 @@ public sealed class TorchLibraryTests : IDisposable
     [Fact]
     public void A_system_that_is_too_old_is_said_to_be()
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux() && TorchPackage.LacksVersion(TorchPackage.Library), $"This system has {TorchPackage.Version}: the package's own file loads here.");
+        Assert.SkipUnless(
+            OperatingSystem.IsLinux() && TorchPackage.LacksVersion(TorchPackage.Library),
+            $"This system has {TorchPackage.Version}: the package's own file loads here.");
 
         string sentence = Fault("Quickstart", file => Path.GetFileName(file) == "libLibTorchSharp.so" ? (File.ReadAllBytes(TorchPackage.Library), 0) : null);
 
@@ -78,7 +86,8 @@ public sealed class TorchLibraryTests : IDisposable
         Directory.CreateDirectory(Path.Combine(_folder.Path, "tests", "Retro.Tests"));
         Directory.CreateSymbolicLink(Path.Combine(_folder.Path, "tests", "Retro.Tests", "fixtures"), Fixtures.Own);
         string name = $"{typeof(TorchLibraryTests).FullName}.{nameof(Every_entry_fails_with_the_sentence)}";
-        (int exitCode, string output) = Tool.Run("dotnet", Fixtures.Root, Isolated(), Path.Combine(program, "Retro.Tests.dll"), "-method", name, "-explicit", "only");
+        (int exitCode, string output) = Tool.Run(
+            "dotnet", Fixtures.Root, Isolated(), Path.Combine(program, "Retro.Tests.dll"), "-method", name, "-explicit", "only");
 
         Assert.True(exitCode == 0, output);
         Assert.Contains("Total: 1", output, StringComparison.Ordinal);
@@ -106,7 +115,8 @@ public sealed class TorchLibraryTests : IDisposable
         {
             foreach (ConstructorInfo constructor in module.GetConstructors())
             {
-                entries.Add((module.Name, () => constructor.Invoke(BindingFlags.DoNotWrapExceptions, null, [.. constructor.GetParameters().Select(Argument)], null)));
+                entries.Add(
+                    (module.Name, () => constructor.Invoke(BindingFlags.DoNotWrapExceptions, null, [.. constructor.GetParameters().Select(Argument)], null)));
             }
         }
 
@@ -151,7 +161,8 @@ public sealed class TorchLibraryTests : IDisposable
         _ when parameter.ParameterType == typeof(TextEncoderConfig) => TextEncoderConfig.Small(300),
         _ when parameter.ParameterType == typeof(int) => 8,
         _ when parameter.ParameterType == typeof(double) => 1e-5,
-        _ => throw new InvalidOperationException($"Say here what a {parameter.ParameterType} may be, so that {parameter.Member.DeclaringType} is tried without libtorch."),
+        _ => throw new InvalidOperationException(
+            $"Say here what a {parameter.ParameterType} may be, so that {parameter.Member.DeclaringType} is tried without libtorch."),
     };
 
     /// <summary>Leaves files out of a copy.</summary>
@@ -181,7 +192,10 @@ public sealed class TorchLibraryTests : IDisposable
     /// <summary>Nothing of the machine's package cache is found.</summary>
     private Dictionary<string, string?> Isolated() => new() { ["NUGET_PACKAGES"] = _folder.Path, ["LD_LIBRARY_PATH"] = null };
 
-    /// <summary>Copies a program; natives are linked, never written through. A change gives a file's first bytes and its length where that is more; a length below 0 leaves it out.</summary>
+    /// <summary>
+    /// Copies a program; natives are linked, never written through. A change gives a file's first bytes and its length where that is more; a length below 0
+    /// leaves it out.
+    /// </summary>
     private string Copy(string from, Func<string, (byte[] Bytes, long Length)?> change)
     {
         string to = Directory.CreateDirectory(Path.Combine(_folder.Path, "program")).FullName;

@@ -7,7 +7,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Checkpoints;
 
-/// <summary>A model as a folder: <c>config.json</c> and <c>model.safetensors</c>, in several files with an index above a size. Python's safetensors reads it; names are those of <see cref="RetroConfig.Parameters"/>.</summary>
+/// <summary>
+/// A model as a folder: <c>config.json</c> and <c>model.safetensors</c>, in several files with an index above a size. Python's safetensors reads it; names are
+/// those of <see cref="RetroConfig.Parameters"/>.
+/// </summary>
 public static class Checkpoint
 {
     /// <summary>Name of the configuration's file.</summary>
@@ -16,8 +19,8 @@ public static class Checkpoint
     private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
 
     /// <summary>
-    /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves the old checkpoint or the new one, never a mixture,
-    /// and the disk holds both until then.
+    /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
+    /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
     /// Weights of an earlier save in the folder are replaced.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
@@ -25,9 +28,15 @@ public static class Checkpoint
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it would be lost.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
+    /// would be lost.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
-    public static void Save(string folder, RetroModel model, CheckpointSaveOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static void Save(
+        string folder,
+        RetroModel model,
+        CheckpointSaveOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(model);
@@ -36,7 +45,9 @@ public static class Checkpoint
         RequireOwn(folder);
         List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
-        string[] names = shards.Count == 1 ? [WeightFolder.SingleName] : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
+        string[] names = shards.Count == 1
+            ? [WeightFolder.SingleName]
+            : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
         StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
         using StagedFiles staged = new(folder, Fault);
         for (int i = 0; i < names.Length; i++)
@@ -74,16 +85,23 @@ public static class Checkpoint
     /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The model, in training mode as a fresh one; call eval() to use it.</returns>
-    /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists all.</exception>
+    /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists
+    /// all.</exception>
     /// <exception cref="RetroOptionsException">The configuration or an option is not valid.</exception>
-    public static RetroModel Load(string folder, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static RetroModel Load(
+        string folder, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         options ??= new();
         options.Validate();
         RetroConfig config = LoadConfig(folder);
         using WeightFolder weights = WeightFolder.Open(folder);
-        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add or leave out is known only when they are there.
-        Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, options.Strict && options.Layers is null);
+        // Nothing is allocated for a file that does not hold what its configuration says. What branches of one's own add or leave out is known only when they
+        // are there.
+        Check(
+            folder,
+            config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape),
+            weights,
+            options.Strict && options.Layers is null);
         RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
         try
         {
@@ -104,8 +122,14 @@ public static class Checkpoint
     /// <param name="options">How; type and device are the model's. Null for the defaults.</param>
     /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists all.</exception>
-    public static void LoadWeights(string folder, RetroModel model, CheckpointLoadOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists
+    /// all.</exception>
+    public static void LoadWeights(
+        string folder,
+        RetroModel model,
+        CheckpointLoadOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
@@ -145,7 +169,9 @@ public static class Checkpoint
         bool own = File.Exists(config) ? RetroConfigJson.IsOne(config) : WeightFolder.FilesOf(folder).Count == 0;
         if (!own)
         {
-            throw new CheckpointException($"'{folder}' holds a model that is not a checkpoint of Retro, which saving would replace; nothing was touched. Save into another folder, or empty this one.");
+            throw new CheckpointException(
+                $"'{folder}' holds a model that is not a checkpoint of Retro, which saving would replace; nothing was touched. Save into another folder, "
+                    + "or empty this one.");
         }
     }
 
@@ -202,19 +228,26 @@ public static class Checkpoint
 
         if (strict)
         {
-            faults.AddRange(weights.Names.Where(name => !expected.ContainsKey(name)).Select(weights.Entry).Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]").Order(StringComparer.Ordinal));
+            faults.AddRange(weights.Names.Where(name => !expected.ContainsKey(name))
+                .Select(weights.Entry)
+                .Select(entry => $"extra: {entry.Name} [{string.Join(", ", entry.Dimensions)}]")
+                .Order(StringComparer.Ordinal));
         }
 
         if (faults.Count > 0)
         {
             throw new CheckpointException(
-                $"The weights of '{folder}' do not fit the model's configuration; {faults.Count} tensors differ:{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
+                $"The weights of '{folder}' do not fit the model's configuration; {faults.Count} tensors "
+                    + $"differ:{Environment.NewLine}{string.Join(Environment.NewLine, faults)}");
         }
     }
 
-    private static void Copy(string folder, RetroModel model, WeightFolder weights, bool requireFinite, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static void Copy(
+        string folder, RetroModel model, WeightFolder weights, bool requireFinite, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        (string Name, Parameter Parameter)[] stored = [.. model.named_parameters().Where(pair => weights.Contains(pair.name)).Select(pair => (pair.name, pair.parameter))];
+        (string Name, Parameter Parameter)[] stored = [.. model.named_parameters()
+            .Where(pair => weights.Contains(pair.name))
+            .Select(pair => (pair.name, pair.parameter))];
         using IDisposable noGrad = no_grad();
         if (requireFinite)
         {
@@ -222,7 +255,9 @@ public static class Checkpoint
             string[] faulty = [.. stored.Select(pair => pair.Name).Where(name => !IsFinite(weights, name, checks))];
             if (faulty.Length > 0)
             {
-                throw new CheckpointException($"The weights of '{folder}' hold values that are not finite, in {string.Join(", ", faulty)}; the training that wrote them had diverged. Load an earlier checkpoint.");
+                throw new CheckpointException(
+                    $"The weights of '{folder}' hold values that are not finite, in {string.Join(", ", faulty)}; the training that wrote them had "
+                        + "diverged. Load an earlier checkpoint.");
             }
 
             checks.End();

@@ -34,7 +34,9 @@ public sealed record CheckpointLoadOptions
     /// <summary>Makes the model's branches where they are of one's own; null: Retro's. Default null.</summary>
     public LayerFactory? Layers { get; init; }
 
-    /// <summary>Whether missing and extra tensors are a fault. Default true. Where false, missing ones keep their fresh values; another shape is a fault either way.</summary>
+    /// <summary>
+    /// Whether missing and extra tensors are a fault. Default true. Where false, missing ones keep their fresh values; another shape is a fault either way.
+    /// </summary>
     public bool Strict { get; init; } = true;
 
     /// <summary>Whether weights that are not finite are a fault. Default false: it reads every value once more.</summary>
@@ -46,7 +48,10 @@ public sealed record CheckpointLoadOptions
     public CheckpointLoadOptions Validate()
     {
         OptionFaults faults = new(nameof(CheckpointLoadOptions));
-        faults.Require(Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16, Dtype, "Float64, Float32, BFloat16 or Float16, or null");
+        faults.Require(
+            Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16,
+            Dtype,
+            "Float64, Float32, BFloat16 or Float16, or null");
         faults.Throw();
         return this;
     }

@@ -7,8 +7,8 @@ using Retro.Modeling;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case, that of retrieval and of the encoder nested. Optional keys that are missing take their defaults;
-/// keys that are not known are refused, because ignoring one would change what the model computes.
+/// A model's configuration as JSON: <c>"model_type": "retro"</c>, a format version, then every property in snake case, that of retrieval and of the encoder
+/// nested. Optional keys that are missing take their defaults; keys that are not known are refused, because ignoring one would change what the model computes.
 /// </summary>
 internal static class RetroConfigJson
 {
@@ -16,19 +16,25 @@ internal static class RetroConfigJson
     private const int FormatVersion = 2;
 
     private static readonly string[] s_required =
-        [nameof(RetroConfig.VocabularySize), nameof(RetroConfig.Width), nameof(RetroConfig.Layers), nameof(RetroConfig.Heads), nameof(RetroConfig.HeadSize), nameof(RetroConfig.FeedForwardSize)];
+        [
+            nameof(RetroConfig.VocabularySize), nameof(RetroConfig.Width), nameof(RetroConfig.Layers), nameof(RetroConfig.Heads), nameof(RetroConfig.HeadSize),
+            nameof(RetroConfig.FeedForwardSize)
+        ];
 
     // In format version 1 everything of retrieval stood beside the decoder's keys.
     private static readonly (string Old, string Retrieval)[] s_retrievalKeys =
     [
-        ("chunk_length", "chunk_length"), ("retrieved_length", "retrieved_length"), ("neighbors", "neighbors"), ("cross_attention_layers", "cross_attention_layers"), ("retrieval_positions", "positions"),
+        ("chunk_length", "chunk_length"), ("retrieved_length", "retrieved_length"), ("neighbors", "neighbors"),
+        ("cross_attention_layers", "cross_attention_layers"), ("retrieval_positions", "positions"),
         ("shifted_keys", "shifted_keys"), ("cross_attention_rank", "cross_attention_rank"), ("zero_cross_attention_output", "zero_output"),
     ];
 
     private static readonly (string Old, string Encoder)[] s_encoderKeys =
     [
-        ("encoder_width", "width"), ("encoder_layers", "layers"), ("encoder_heads", "heads"), ("encoder_head_size", "head_size"), ("encoder_feed_forward_size", "feed_forward_size"),
-        ("encoder_cross_attention_layers", "cross_attention_layers"), ("share_encoder_embedding", "share_embedding"), ("encoder_final_norm", "final_norm"), ("encoder_dropout", "dropout"),
+        ("encoder_width", "width"), ("encoder_layers", "layers"), ("encoder_heads", "heads"), ("encoder_head_size", "head_size"),
+        ("encoder_feed_forward_size", "feed_forward_size"),
+        ("encoder_cross_attention_layers", "cross_attention_layers"), ("share_encoder_embedding", "share_embedding"), ("encoder_final_norm", "final_norm"),
+        ("encoder_dropout", "dropout"),
     ];
 
     private static readonly JsonSerializerOptions s_options = new()
@@ -63,7 +69,10 @@ internal static class RetroConfigJson
     {
         try
         {
-            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root && root["model_type"] is JsonValue type && type.TryGetValue(out string? name) && name == ModelType;
+            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root
+                && root["model_type"] is JsonValue type
+                && type.TryGetValue(out string? name)
+                && name == ModelType;
         }
         catch (Exception exception) when (exception is JsonException or ArgumentException or IOException or UnauthorizedAccessException)
         {
@@ -73,7 +82,8 @@ internal static class RetroConfigJson
 
     /// <summary>Reads a configuration from JSON, and checks it.</summary>
     /// <param name="json">The JSON.</param>
-    /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required one.</exception>
+    /// <exception cref="CheckpointException">It is no JSON, of another kind of model or a later version, has a key that is not known or lacks a required
+    /// one.</exception>
     /// <exception cref="RetroOptionsException">The values are not valid.</exception>
     public static RetroConfig Read(string json)
     {
@@ -136,13 +146,17 @@ internal static class RetroConfigJson
         string? kind = root["model_type"]?.GetValue<string>();
         if (kind != ModelType)
         {
-            throw new CheckpointException($"Expected a configuration with \"model_type\": \"{ModelType}\", got {(kind is null ? "none" : $"\"{kind}\"")}. Models of other kinds are imported, not loaded.");
+            throw new CheckpointException(
+                $"Expected a configuration with \"model_type\": \"{ModelType}\", got {(kind is null ? "none" : $"\"{kind}\"")}. Models of other kinds are "
+                    + "imported, not loaded.");
         }
 
         int version = root["format_version"]?.GetValue<int>() ?? throw new CheckpointException("The configuration lacks the key format_version.");
         return version is 1 or FormatVersion
             ? version
-            : throw new CheckpointException($"The configuration is of format version {version}; this library reads versions 1 and {FormatVersion}. Use the library that wrote it, or a later one.");
+            : throw new CheckpointException(
+                $"The configuration is of format version {version}; this library reads versions 1 and {FormatVersion}. Use the library that wrote it, or "
+                    + "a later one.");
     }
 
     // What can be read alone follows from the rest.

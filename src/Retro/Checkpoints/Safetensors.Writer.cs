@@ -17,7 +17,8 @@ public sealed partial class Safetensors
     /// <param name="metadata">The file's own key-value pairs; null for none.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; a file that was there stays.</param>
-    /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format lacks.</exception>
+    /// <exception cref="CheckpointException">The file cannot be written, a name comes twice or is reserved, or a tensor is of a type that the format
+    /// lacks.</exception>
     public static void Write(
         string path,
         IEnumerable<KeyValuePair<string, Tensor>> tensors,
@@ -29,17 +30,24 @@ public sealed partial class Safetensors
         ArgumentNullException.ThrowIfNull(tensors);
         KeyValuePair<string, Tensor>[] all = [.. tensors];
         StageCounter counter = Saving(all.Length, progress, cancellationToken);
-        using StagedFiles staged = new(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, (message, fault) => new CheckpointException(message, fault));
+        using StagedFiles staged = new(
+            System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, (message, fault) => new CheckpointException(message, fault));
         Stage(staged, path, all, metadata, counter);
         staged.Commit();
         counter.End();
     }
 
     /// <summary>Counts tensors that are written.</summary>
-    internal static StageCounter Saving(long tensors, IProgress<StageProgress>? progress, CancellationToken cancellationToken) => new("save weights", tensors, progress, cancellationToken);
+    internal static StageCounter Saving(long tensors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        => new("save weights", tensors, progress, cancellationToken);
 
     /// <summary>Writes tensors beside a file's place.</summary>
-    internal static void Stage(StagedFiles staged, string path, IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors, IReadOnlyDictionary<string, string>? metadata, StageCounter counter)
+    internal static void Stage(
+        StagedFiles staged,
+        string path,
+        IReadOnlyCollection<KeyValuePair<string, Tensor>> tensors,
+        IReadOnlyDictionary<string, string>? metadata,
+        StageCounter counter)
     {
         List<(string Name, string Dtype, Tensor Tensor)> list = [];
         HashSet<string> names = new(StringComparer.Ordinal) { "__metadata__" };
@@ -51,11 +59,14 @@ public sealed partial class Safetensors
             }
 
             string dtype = SafetensorsTypes.ToName(tensor.dtype)
-                ?? throw new CheckpointException($"Tensor \"{name}\" is of type {tensor.dtype}, which cannot be written; writable are {SafetensorsTypes.Readable}.");
+                ?? throw new CheckpointException(
+                    $"Tensor \"{name}\" is of type {tensor.dtype}, which cannot be written; writable are {SafetensorsTypes.Readable}.");
             list.Add((name, dtype, tensor));
         }
 
-        list = [.. list.OrderByDescending(item => item.Tensor.element_size()).ThenBy(item => item.Dtype, StringComparer.Ordinal).ThenBy(item => item.Name, StringComparer.Ordinal)];
+        list = [.. list.OrderByDescending(item => item.Tensor.element_size())
+            .ThenBy(item => item.Dtype, StringComparer.Ordinal)
+            .ThenBy(item => item.Name, StringComparer.Ordinal)];
         staged.Write(path, stream =>
         {
             stream.Write(Header(list, metadata));

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// A safetensors file, memory-mapped: opened at once whatever its size, every tensor read when asked for. The file is treated as hostile; see <see cref="Open"/>.
-/// Format: https://github.com/huggingface/safetensors.
+/// A safetensors file, memory-mapped: opened at once whatever its size, every tensor read when asked for. The file is treated as hostile; see
+/// <see cref="Open"/>. Format: https://github.com/huggingface/safetensors.
 /// </summary>
 public sealed partial class Safetensors : IDisposable
 {
@@ -35,7 +35,9 @@ public sealed partial class Safetensors : IDisposable
     /// <summary>Every tensor, in the order of the file.</summary>
     public IReadOnlyList<SafetensorsEntry> Entries { get; }
 
-    /// <summary>Opens a file and checks its header: its size, the JSON, names, types, shapes, overflow, and that the tensors cover the file without holes or overlaps.</summary>
+    /// <summary>
+    /// Opens a file and checks its header: its size, the JSON, names, types, shapes, overflow, and that the tensors cover the file without holes or overlaps.
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="CheckpointException">The file cannot be read or is not valid; the message names file and fault.</exception>
     public static Safetensors Open(string path)
@@ -50,7 +52,9 @@ public sealed partial class Safetensors : IDisposable
         catch (Exception exception)
         {
             file.Dispose();
-            throw exception is FormatException ? new CheckpointException($"{path} is not a valid safetensors file: {exception.Message}.", exception) : exception;
+            throw exception is FormatException
+                ? new CheckpointException($"{path} is not a valid safetensors file: {exception.Message}.", exception)
+                : exception;
         }
     }
 
@@ -66,7 +70,9 @@ public sealed partial class Safetensors : IDisposable
         ArgumentNullException.ThrowIfNull(name);
         return _header.Entries.TryGetValue(name, out SafetensorsEntry? entry)
             ? entry
-            : throw new CheckpointException($"{FilePath} holds no tensor \"{name}\"; it holds {Entries.Count}: {string.Join(", ", Entries.Take(5).Select(known => known.Name))}{(Entries.Count > 5 ? ", ..." : "")}.");
+            : throw new CheckpointException(
+                $"{FilePath} holds no tensor \"{name}\"; it holds {Entries.Count}: "
+                    + $"{string.Join(", ", Entries.Take(5).Select(known => known.Name))}{(Entries.Count > 5 ? ", ..." : "")}.");
     }
 
     /// <summary>Bytes of a tensor as they lie in the file, up to 2 GB of them; valid until the file is disposed.</summary>
@@ -95,7 +101,8 @@ public sealed partial class Safetensors : IDisposable
     {
         SafetensorsEntry entry = Entry(name);
         ScalarType stored = SafetensorsTypes.ToScalarType(entry.Dtype)
-            ?? throw new CheckpointException($"Tensor \"{name}\" of {FilePath} is of type {entry.Dtype}, which cannot be read; readable are {SafetensorsTypes.Readable}.");
+            ?? throw new CheckpointException(
+                $"Tensor \"{name}\" of {FilePath} is of type {entry.Dtype}, which cannot be read; readable are {SafetensorsTypes.Readable}.");
         TorchLibrary.Require();
         using DisposeScope scope = NewDisposeScope();
         Tensor tensor = empty(entry.Shape, stored, CPU);

@@ -5,8 +5,9 @@ using System.Text.Json;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// The header of a safetensors file (https://github.com/huggingface/safetensors): eight bytes of length, then JSON. Read as hostile input, with the verdicts of the
-/// original library: everything is checked before anything is taken from the file, tensors lie one after another without holes or overlaps, and they cover the file.
+/// The header of a safetensors file (https://github.com/huggingface/safetensors): eight bytes of length, then JSON. Read as hostile input, with the verdicts of
+/// the original library: everything is checked before anything is taken from the file, tensors lie one after another without holes or overlaps, and they cover
+/// the file.
 /// </summary>
 internal sealed class SafetensorsHeader
 {
@@ -52,7 +53,8 @@ internal sealed class SafetensorsHeader
 
         if ((long)length > fileLength - LengthBytes)
         {
-            throw new FormatException($"its header is said to have {length} bytes, but only {fileLength - LengthBytes} follow; the file is cut off or no safetensors file");
+            throw new FormatException(
+                $"its header is said to have {length} bytes, but only {fileLength - LengthBytes} follow; the file is cut off or no safetensors file");
         }
 
         return (int)length;
@@ -206,7 +208,9 @@ internal sealed class SafetensorsHeader
             // "-0", "2.0" and "1e1" are no integers to the original.
             ulong number = 0;
             Expect(
-                reader.TokenType == JsonTokenType.Number && reader.ValueSpan.IndexOfAnyExceptInRange((byte)'0', (byte)'9') < 0 && reader.TryGetUInt64(out number),
+                reader.TokenType == JsonTokenType.Number
+                    && reader.ValueSpan.IndexOfAnyExceptInRange((byte)'0', (byte)'9') < 0
+                    && reader.TryGetUInt64(out number),
                 $"\"{field}\" of tensor \"{name}\" holds something other than whole numbers from 0 to 2^64 - 1");
             numbers.Add(number);
         }
@@ -245,16 +249,20 @@ internal sealed class SafetensorsHeader
         {
             Expect(
                 entry.Begin == start && entry.End >= entry.Begin,
-                $"tensor \"{entry.Name}\" lies at {entry.Begin} to {entry.End}, but the one before it ends at {start}: tensors have to follow one another without holes or overlaps");
+                $"tensor \"{entry.Name}\" lies at {entry.Begin} to {entry.End}, but the one before it ends at {start}: tensors have to follow one another "
+                    + "without holes or overlaps");
             ulong bits = Bits(entry);
             Expect(bits % 8 == 0, $"tensor \"{entry.Name}\" does not end at a whole byte");
             Expect(
                 bits / 8 == (ulong)entry.ByteLength,
-                $"tensor \"{entry.Name}\" of {entry.Dtype} and shape [{string.Join(", ", entry.Dimensions)}] needs {bits / 8} bytes, but has {entry.ByteLength}");
+                $"tensor \"{entry.Name}\" of {entry.Dtype} and shape [{string.Join(", ", entry.Dimensions)}] needs {bits / 8} bytes, but has "
+                    + $"{entry.ByteLength}");
             start = entry.End;
         }
 
-        Expect(start == fileLength - DataStart, $"its tensors have {start} bytes, but {fileLength - DataStart} follow the header; the file is cut off or holds something else");
+        Expect(
+            start == fileLength - DataStart,
+            $"its tensors have {start} bytes, but {fileLength - DataStart} follow the header; the file is cut off or holds something else");
     }
 
     private static ulong Bits(SafetensorsEntry entry)
@@ -271,7 +279,8 @@ internal sealed class SafetensorsHeader
         }
         catch (OverflowException exception)
         {
-            throw new FormatException($"tensor \"{entry.Name}\" of shape [{string.Join(", ", entry.Dimensions)}] has more values than can be counted", exception);
+            throw new FormatException(
+                $"tensor \"{entry.Name}\" of shape [{string.Join(", ", entry.Dimensions)}] has more values than can be counted", exception);
         }
     }
 

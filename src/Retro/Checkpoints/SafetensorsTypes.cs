@@ -8,7 +8,8 @@ internal static class SafetensorsTypes
     private static readonly (string Name, ScalarType Type)[] s_types =
     [
         ("F64", ScalarType.Float64), ("F32", ScalarType.Float32), ("F16", ScalarType.Float16), ("BF16", ScalarType.BFloat16),
-        ("I64", ScalarType.Int64), ("I32", ScalarType.Int32), ("I16", ScalarType.Int16), ("I8", ScalarType.Int8), ("U8", ScalarType.Byte), ("BOOL", ScalarType.Bool),
+        ("I64", ScalarType.Int64), ("I32", ScalarType.Int32), ("I16", ScalarType.Int16), ("I8", ScalarType.Int8), ("U8", ScalarType.Byte),
+        ("BOOL", ScalarType.Bool),
     ];
 
     public static string Readable { get; } = string.Join(", ", s_types.Select(type => type.Name));

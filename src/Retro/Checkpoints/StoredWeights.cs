@@ -22,7 +22,9 @@ internal abstract class StoredWeights : IDisposable
     /// <summary>Copies a tensor, in the type as stored.</summary>
     public abstract Tensor Read(string name);
 
-    /// <summary>SHA-256 over names, types, shapes and bytes of every tensor, ordered by name: whatever the files are called and however many they are.</summary>
+    /// <summary>
+    /// SHA-256 over names, types, shapes and bytes of every tensor, ordered by name: whatever the files are called and however many they are.
+    /// </summary>
     /// <param name="progress">Stage "hash weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     public string Hash(IProgress<StageProgress>? progress, CancellationToken cancellationToken)

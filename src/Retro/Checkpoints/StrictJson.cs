@@ -3,12 +3,14 @@ using System.Text.Json;
 namespace Retro.Checkpoints;
 
 /// <summary>
-/// A JSON file that others' programs wrote, read as hostile input: every fault names the file, the key, what came and what was expected. Of a model's configuration every key is read, known to change
-/// nothing, or refused by name (<see cref="RequireAllRead"/>), so that no setting that would change the result is passed over.
+/// A JSON file that others' programs wrote, read as hostile input: every fault names the file, the key, what came and what was expected. Of a model's
+/// configuration every key is read, known to change nothing, or refused by name (<see cref="RequireAllRead"/>), so that no setting that would change the result
+/// is passed over.
 /// </summary>
 internal sealed class StrictJson : IDisposable
 {
-    // What transformers has in the configuration of any model: bookkeeping, dropout (which evaluation lacks, and training sets anew), generation and heads of other tasks.
+    // What transformers has in the configuration of any model: bookkeeping, dropout (which evaluation lacks, and training sets anew), generation and heads of
+    // other tasks.
     private static readonly HashSet<string> s_harmless = new(StringComparer.Ordinal)
     {
         "activation_dropout", "architectures", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "bad_words_ids", "begin_suppress_tokens",
@@ -16,7 +18,8 @@ internal sealed class StrictJson : IDisposable
         "decoder_layerdrop", "decoder_start_token_id", "diversity_penalty", "do_sample", "dropout", "dtype", "early_stopping", "embd_dropout", "embd_pdrop",
         "embed_dropout", "embedding_dropout", "encoder_layerdrop", "encoder_no_repeat_ngram_size", "eos_token_id", "exponential_decay_length_penalty",
         "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "gradient_checkpointing", "hidden_dropout", "hidden_dropout_prob", "id2label",
-        "initializer_range", "is_decoder", "is_llama_config", "label2id", "layerdrop", "length_penalty", "mask_token_id", "max_length", "max_position_embeddings",
+        "initializer_range", "is_decoder", "is_llama_config", "label2id", "layerdrop", "length_penalty", "mask_token_id", "max_length",
+        "max_position_embeddings",
         "min_length", "model_max_length", "n_ctx", "name_or_path", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels", "num_return_sequences",
         "output_attentions", "output_hidden_states", "output_past", "output_scores", "pad_token_id", "prefix", "pretraining_tp", "problem_type",
         "remove_invalid_values", "reorder_and_upcast_attn", "repetition_penalty", "resid_dropout", "resid_pdrop", "return_dict", "return_dict_in_generate",
@@ -94,7 +97,9 @@ internal sealed class StrictJson : IDisposable
             document?.Dispose();
 
             // A string with half a surrogate pair is found when it is decoded.
-            throw exception is JsonException or InvalidOperationException ? new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception) : exception;
+            throw exception is JsonException or InvalidOperationException
+                ? new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception)
+                : exception;
         }
     }
 
@@ -136,7 +141,8 @@ internal sealed class StrictJson : IDisposable
     /// <summary>Strings; null where the key is missing or null.</summary>
     public string[]? Texts(string key)
         => Value(key) is not { } value ? null
-            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String) ? [.. value.EnumerateArray().Select(item => String(key, item))]
+            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)
+                ? [.. value.EnumerateArray().Select(item => String(key, item))]
             : throw Wrong(key, "a list of strings", value);
 
     /// <summary>An object inside, with its own keys; null where the key is missing or null.</summary>
@@ -175,7 +181,9 @@ internal sealed class StrictJson : IDisposable
             .Select(property => $"\"{_place}{property.Name}\" ({Shorten(property.Value.GetRawText())})")];
         if (unknown.Length > 0)
         {
-            throw new CheckpointException($"{_path} says {string.Join(", ", unknown)}, which is not known here and could change the result; supported is a file without. Remove the key where it is known to change nothing.");
+            throw new CheckpointException(
+                $"{_path} says {string.Join(", ", unknown)}, which is not known here and could change the result; supported is a file without. Remove the "
+                    + "key where it is known to change nothing.");
         }
     }
 
@@ -212,7 +220,8 @@ internal sealed class StrictJson : IDisposable
         }
     }
 
-    private CheckpointException Wrong(string key, string expected, JsonElement value) => Fault($"\"{key}\" has to be {expected}, not {Shorten(value.GetRawText())}");
+    private CheckpointException Wrong(string key, string expected, JsonElement value)
+        => Fault($"\"{key}\" has to be {expected}, not {Shorten(value.GetRawText())}");
 
     private static string Shorten(string text) => text.Length <= 60 ? text : text[..60] + "...";
 }

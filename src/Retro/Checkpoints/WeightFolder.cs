@@ -68,15 +68,23 @@ internal sealed class WeightFolder : StoredWeights
         }
     }
 
-    /// <summary>The weight files of a folder that is written to: those that <see cref="Open"/> looks for, and those that its index names. Where the index cannot be read, nobody knows whose the others are.</summary>
+    /// <summary>
+    /// The weight files of a folder that is written to: those that <see cref="Open"/> looks for, and those that its index names. Where the index cannot be
+    /// read, nobody knows whose the others are.
+    /// </summary>
     /// <param name="folder">The folder; it need not be there.</param>
     public static IReadOnlyList<string> FilesOf(string folder)
     {
         string[] looked = [.. new[] { SingleName, IndexName }.Select(name => Path.Combine(folder, name)).Where(File.Exists)];
         try
         {
-            IEnumerable<string> named = File.Exists(Path.Combine(folder, IndexName)) ? ReadIndex(Path.Combine(folder, IndexName)).Values.Distinct(StringComparer.Ordinal) : [];
-            return [.. looked, .. named.Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)).Select(name => Path.Combine(folder, name)).Where(File.Exists)];
+            IEnumerable<string> named = File.Exists(Path.Combine(folder, IndexName))
+                ? ReadIndex(Path.Combine(folder, IndexName)).Values.Distinct(StringComparer.Ordinal)
+                : [];
+            return [
+                .. looked,
+                .. named.Where(name => name.EndsWith(".safetensors", StringComparison.Ordinal)).Select(name => Path.Combine(folder, name)).Where(File.Exists)
+            ];
         }
         catch (CheckpointException)
         {
@@ -158,7 +166,8 @@ internal sealed class WeightFolder : StoredWeights
         {
             if (!_owners.TryAdd(entry.Name, file))
             {
-                throw new CheckpointException($"The tensor \"{entry.Name}\" is in {_owners[entry.Name].FilePath} and in {path}; the files do not belong together.");
+                throw new CheckpointException(
+                    $"The tensor \"{entry.Name}\" is in {_owners[entry.Name].FilePath} and in {path}; the files do not belong together.");
             }
 
             _names.Add(entry.Name);
@@ -188,7 +197,8 @@ internal sealed class WeightFolder : StoredWeights
             string? holder = _owners.TryGetValue(name, out Safetensors? file) ? Path.GetFileName(file.FilePath) : null;
             if (holder != said)
             {
-                throw new CheckpointException($"{index} says that {said} holds the tensor \"{name}\", but {holder ?? "none of its files"} does; the files do not belong together.");
+                throw new CheckpointException(
+                    $"{index} says that {said} holds the tensor \"{name}\", but {holder ?? "none of its files"} does; the files do not belong together.");
             }
         }
     }

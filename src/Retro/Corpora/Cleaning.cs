@@ -22,7 +22,9 @@ internal static class Cleaning
 
         string hint = bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]) || bytes.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]) ? " (it looks like UTF-16)" : "";
         int position = bytes.Length - text.Length + FirstInvalid(text);
-        throw new CorpusException($"{where} is not UTF-8{hint}: invalid byte 0x{bytes[position]:X2} at byte {position}. Convert it to UTF-8, or skip what is broken (CorpusOptions.SkipBroken).");
+        throw new CorpusException(
+            $"{where} is not UTF-8{hint}: invalid byte 0x{bytes[position]:X2} at byte {position}. Convert it to UTF-8, or skip what is broken "
+                + "(CorpusOptions.SkipBroken).");
     }
 
     /// <summary>Newlines become '\n', a byte order mark goes, and white space at both ends.</summary>

@@ -21,7 +21,9 @@ public sealed class Corpus
     /// <summary>What it is made of: "text files", "JSON lines" or ".NET XML documentation".</summary>
     public string Kind => _reader.Kind;
 
-    /// <summary>How many files, lines or types the last enumeration left out because they were broken; 0 unless <see cref="CorpusOptions.SkipBroken"/> is set.</summary>
+    /// <summary>
+    /// How many files, lines or types the last enumeration left out because they were broken; 0 unless <see cref="CorpusOptions.SkipBroken"/> is set.
+    /// </summary>
     public int Skipped => _reader.Skipped;
 
     /// <summary>How many documents the last enumeration left out because they held no text.</summary>
@@ -42,7 +44,8 @@ public sealed class Corpus
 
         if (!Directory.Exists(path))
         {
-            throw new CorpusException($"There is no folder or file {path}. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
+            throw new CorpusException(
+                $"There is no folder or file {path}. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
         }
 
         try
@@ -83,7 +86,8 @@ public sealed class Corpus
             }
         }
 
-        throw new CorpusException($"No reference pack with XML documentation was found (looked in {string.Join(", ", looked)}). Install the .NET SDK, or name a corpus of your own.");
+        throw new CorpusException(
+            $"No reference pack with XML documentation was found (looked in {string.Join(", ", looked)}). Install the .NET SDK, or name a corpus of your own.");
     }
 
     /// <summary>Reads the documents, one at a time; every enumeration reads them anew.</summary>
@@ -100,7 +104,8 @@ public sealed class Corpus
 
         if (!any)
         {
-            throw new CorpusException($"The corpus {Path} holds no text: {_reader.Empty} documents are empty and {_reader.Skipped} are broken. Name a folder or file with text.");
+            throw new CorpusException(
+                $"The corpus {Path} holds no text: {_reader.Empty} documents are empty and {_reader.Skipped} are broken. Name a folder or file with text.");
         }
     }
 
@@ -124,12 +129,21 @@ public sealed class Corpus
 
     /// <summary>Sorted by the relative path with '/', so that every system and every run sees the same order.</summary>
     private static string[] FilesBelow(string folder)
-        => Directory.EnumerateFiles(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false, AttributesToSkip = FileAttributes.Hidden | FileAttributes.System })
+        => Directory.EnumerateFiles(
+            folder,
+            "*",
+            new EnumerationOptions
+            {
+                RecurseSubdirectories = true,
+                IgnoreInaccessible = false,
+                AttributesToSkip = FileAttributes.Hidden | FileAttributes.System
+            })
             .OrderBy(file => DocumentReader.RelativePath(folder, file), StringComparer.Ordinal)
             .ToArray();
 
     private static CorpusException Unreadable(string path)
-        => new($"{path} holds no .txt, .md, .jsonl or .xml file. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
+        => new(
+            $"{path} holds no .txt, .md, .jsonl or .xml file. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
 
     private static IEnumerable<string> DotNetRoots()
     {

@@ -63,7 +63,8 @@ internal abstract class DocumentReader(IReadOnlyList<string> files, string root,
             long length = new FileInfo(file).Length;
             return length <= LongestDocument
                 ? File.ReadAllBytes(file)
-                : throw new CorpusException($"The file {file} is {length} bytes long, more than the {LongestDocument} that one document may have. Split it into documents.");
+                : throw new CorpusException(
+                    $"The file {file} is {length} bytes long, more than the {LongestDocument} that one document may have. Split it into documents.");
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -12,7 +12,9 @@ public sealed record HeldOutOptions
     /// <summary>Chooses among the possible splits; 0 by default.</summary>
     public long Seed { get; init; }
 
-    /// <summary>The Jaccard similarity from which on a document of the training part is removed for resembling a held-out one; 0.8 by default (the paper's section 2.1).</summary>
+    /// <summary>
+    /// The Jaccard similarity from which on a document of the training part is removed for resembling a held-out one; 0.8 by default (the paper's section 2.1).
+    /// </summary>
     public double Similarity { get; init; } = 0.8;
 
     /// <summary>Words of a gram that the similarity counts; 13 by default (the paper's section 2.1).</summary>

@@ -42,7 +42,11 @@ public sealed class HeldOutSplit
     /// <returns>The split.</returns>
     /// <exception cref="CorpusException">One of the parts would be empty.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
-    public static HeldOutSplit Create(IEnumerable<Document> documents, HeldOutOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static HeldOutSplit Create(
+        IEnumerable<Document> documents,
+        HeldOutOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(documents);
         options ??= new HeldOutOptions();
@@ -50,14 +54,17 @@ public sealed class HeldOutSplit
         (List<Document> heldOut, long count) = Choose(documents, options, progress, cancellationToken);
         if (heldOut.Count == 0)
         {
-            throw new CorpusException($"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents.");
+            throw new CorpusException(
+                $"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents.");
         }
 
         List<SimilarDocument> removed = FindSimilar(documents, heldOut, count, options, progress, cancellationToken);
         HeldOutSplit split = new(heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal), removed, count);
         return split.TrainingCount > 0
             ? split
-            : throw new CorpusException($"No document is left for training: of {count} documents {split.HeldOutCount} are held out and {removed.Count} resemble one of these; hold out fewer, or give more documents.");
+            : throw new CorpusException(
+                $"No document is left for training: of {count} documents {split.HeldOutCount} are held out and {removed.Count} resemble one of these; hold "
+                    + "out fewer, or give more documents.");
     }
 
     /// <summary>Whether a document is held out.</summary>
@@ -80,7 +87,8 @@ public sealed class HeldOutSplit
     /// <returns>Its held-out documents; as often enumerable as the corpus.</returns>
     public IEnumerable<Document> HeldOut(IEnumerable<Document> documents) => documents.Where(document => IsHeldOut(document.Id));
 
-    private static (List<Document> HeldOut, long Count) Choose(IEnumerable<Document> documents, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static (List<Document> HeldOut, long Count) Choose(
+        IEnumerable<Document> documents, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         List<Document> chosen = [];
 
@@ -124,7 +132,13 @@ public sealed class HeldOutSplit
         return BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(input));
     }
 
-    private static List<SimilarDocument> FindSimilar(IEnumerable<Document> documents, List<Document> heldOut, long count, HeldOutOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static List<SimilarDocument> FindSimilar(
+        IEnumerable<Document> documents,
+        List<Document> heldOut,
+        long count,
+        HeldOutOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         HashSet<string> ids = heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
         Dictionary<string, string> texts = new(StringComparer.Ordinal);

@@ -83,7 +83,9 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
         string where = $"Line {number} of {file}";
         if (bytes is null)
         {
-            throw new CorpusException($"{where} is longer than the {LongestLine} bytes that one document may have. Split it into documents, or skip what is broken (CorpusOptions.SkipBroken).");
+            throw new CorpusException(
+                $"{where} is longer than the {LongestLine} bytes that one document may have. Split it into documents, or skip what is broken "
+                    + "(CorpusOptions.SkipBroken).");
         }
 
         string json = Cleaning.DecodeUtf8(bytes, where);

@@ -98,7 +98,8 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
         string arguments = Arguments ?? "";
         arguments = Type.EndsWith("`1", StringComparison.Ordinal) ? OwnParameter().Replace(arguments, "T") : arguments;
         string[] types = SplitArguments(arguments).ToArray();
-        return $"{text}({string.Join(", ", types.Select((type, i) => i < names.Length && names[i].Length > 0 ? $"{ShortType(type)} {names[i]}" : ShortType(type)))})";
+        IEnumerable<string> parameters = types.Select((type, i) => i < names.Length && names[i].Length > 0 ? $"{ShortType(type)} {names[i]}" : ShortType(type));
+        return $"{text}({string.Join(", ", parameters)})";
     }
 
     private static string Readable(string member, string type)

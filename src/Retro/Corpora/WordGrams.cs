@@ -80,7 +80,9 @@ internal static class WordGrams
         foreach (char character in text)
         {
             // Halves of surrogate pairs and combining marks count as letters: they are parts of words in scripts that use them.
-            if (char.IsLetterOrDigit(character) || char.IsSurrogate(character) || char.GetUnicodeCategory(character) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark)
+            if (char.IsLetterOrDigit(character)
+                || char.IsSurrogate(character)
+                || char.GetUnicodeCategory(character) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark)
             {
                 hash = (hash ^ char.ToLowerInvariant(character)) * Prime;
                 inside = true;

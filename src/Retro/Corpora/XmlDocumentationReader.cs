@@ -76,7 +76,8 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         }
         catch (XmlException exception)
         {
-            throw new CorpusException($"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
+            throw new CorpusException(
+                $"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
         }
 
         return types;
@@ -84,12 +85,15 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
 
     private static void RequireShallow(string file, byte[] bytes)
     {
-        using XmlReader reader = XmlReader.Create(new MemoryStream(bytes, writable: false), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, CloseInput = true });
+        using XmlReader reader = XmlReader.Create(
+            new MemoryStream(bytes, writable: false), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, CloseInput = true });
         while (reader.Read())
         {
             if (reader.Depth > DeepestElement)
             {
-                throw new CorpusException($"The file {file} nests elements deeper than {DeepestElement} at line {((IXmlLineInfo)reader).LineNumber}, which no documentation does. Correct it, or skip what is broken (CorpusOptions.SkipBroken).");
+                throw new CorpusException(
+                    $"The file {file} nests elements deeper than {DeepestElement} at line {((IXmlLineInfo)reader).LineNumber}, which no documentation "
+                        + "does. Correct it, or skip what is broken (CorpusOptions.SkipBroken).");
             }
         }
     }

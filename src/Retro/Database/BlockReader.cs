@@ -48,7 +48,8 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
         if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))
         {
             string first = documents.First(other => other.Id == document.Id).Location;
-            throw new DatabaseException($"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own.");
+            throw new DatabaseException(
+                $"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own.");
         }
     }
 }

@@ -1,7 +1,9 @@
 using Retro.Corpora;
 namespace Retro.Database;
 
-/// <summary>A block of documents that is safely on the disk, as the journal of an unfinished database lists it. Counts are the block's own, ends are those in the files.</summary>
+/// <summary>
+/// A block of documents that is safely on the disk, as the journal of an unfinished database lists it. Counts are the block's own, ends are those in the files.
+/// </summary>
 internal sealed record BuildBlock
 {
     /// <summary>Documents of the corpus, those without text among them.</summary>

@@ -60,7 +60,8 @@ internal sealed class BuildFolder : IDisposable
     public IReadOnlyList<BuildBlock> Blocks => _blocks;
 
     /// <summary>Opens the unfinished database of a folder, or begins one, which will be of a version.</summary>
-    public static BuildFolder Open(string target, int version, BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static BuildFolder Open(
+        string target, int version, BuildSettings settings, bool startOver, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         BuildFolder? folder = null;
         try
@@ -156,7 +157,9 @@ internal sealed class BuildFolder : IDisposable
         {
             if (!startOver)
             {
-                throw new DatabaseException($"'{_target}' holds an unfinished database of other settings ({string.Join("; ", differences)}); build with those, choose another folder, or start over.");
+                throw new DatabaseException(
+                    $"'{_target}' holds an unfinished database of other settings ({string.Join("; ", differences)}); build with those, choose another "
+                        + "folder, or start over.");
             }
 
             there = null;

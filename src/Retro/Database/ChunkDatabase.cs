@@ -6,8 +6,8 @@ namespace Retro.Database;
 /// A retrieval database for reading: documents cut into chunks of <c>M</c> tokens that never cross a document (the paper's section 2.3).
 /// A document's tokens are the end-of-text token, its text, and the end-of-text token again; its last chunk is padded with that token.
 /// The continuation of a chunk is the next chunk of the same document. Files are read in place; reading is safe from several threads,
-/// disposing while others read is not. No span taken from a database may be used after its disposal. What sources and neighbor tables have opened of its folder is closed
-/// with it at the latest, so that whoever disposes the database need not dispose them.
+/// disposing while others read is not. No span taken from a database may be used after its disposal. What sources and neighbor tables have opened of its folder
+/// is closed with it at the latest, so that whoever disposes the database need not dispose them.
 /// </summary>
 public sealed class ChunkDatabase : IDisposable
 {
@@ -35,8 +35,9 @@ public sealed class ChunkDatabase : IDisposable
     }
 
     /// <summary>
-    /// The manifest as it was on opening, or after the last <see cref="Register"/>. A file of a later stage (keys, an index, a table) that is missing, of another size, made from other tokens or, where
-    /// that was verified, changed is not listed: its stage counts as not made, and makes it again when it is run. <see cref="RequireFile"/> says why.
+    /// The manifest as it was on opening, or after the last <see cref="Register"/>. A file of a later stage (keys, an index, a table) that is missing, of
+    /// another size, made from other tokens or, where that was verified, changed is not listed: its stage counts as not made, and makes it again when it is
+    /// run. <see cref="RequireFile"/> says why.
     /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
@@ -60,8 +61,8 @@ public sealed class ChunkDatabase : IDisposable
     }
 
     /// <summary>
-    /// Opens a database. The manifest and the size of every file are always checked. What later stages made never keeps a database from opening: of their files, those that do not match are not listed in
-    /// <see cref="Manifest"/>.
+    /// Opens a database. The manifest and the size of every file are always checked. What later stages made never keeps a database from opening: of their
+    /// files, those that do not match are not listed in <see cref="Manifest"/>.
     /// </summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="verify">Whether to check the content too: the checksum of every file and every token (reads the whole database).</param>
@@ -71,7 +72,8 @@ public sealed class ChunkDatabase : IDisposable
     /// <exception cref="DatabaseException">
     /// It is missing, unfinished or of another format, or its documents or tokens are damaged; the message says which file, and what was expected and found.
     /// </exception>
-    public static ChunkDatabase Open(string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static ChunkDatabase Open(
+        string folder, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
         while (true)
@@ -88,7 +90,8 @@ public sealed class ChunkDatabase : IDisposable
         }
     }
 
-    private static ChunkDatabase Open(string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static ChunkDatabase Open(
+        string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         foreach (DatabaseFile file in manifest.Files.Except(manifest.Stages))
         {
@@ -213,7 +216,9 @@ public sealed class ChunkDatabase : IDisposable
     {
         if (chunkLength != ChunkLength)
         {
-            throw new DatabaseException($"The database in '{Folder}' has chunks of {ChunkLength} tokens, but {chunkLength} are needed; build it with that chunk length, or use a model of chunk length {ChunkLength}.");
+            throw new DatabaseException(
+                $"The database in '{Folder}' has chunks of {ChunkLength} tokens, but {chunkLength} are needed; build it with that chunk length, or use a "
+                    + $"model of chunk length {ChunkLength}.");
         }
     }
 
@@ -230,7 +235,8 @@ public sealed class ChunkDatabase : IDisposable
 
         throw new DatabaseException(_unusable.TryGetValue(name, out string? fault)
             ? $"{fault}; make it again with the stage that makes it. The database itself is whole."
-            : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has {string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
+            : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has "
+                + $"{string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
     }
 
     /// <summary>Registers a file that a later stage has completed in the database's folder, with its size and checksum.</summary>
@@ -239,9 +245,14 @@ public sealed class ChunkDatabase : IDisposable
     /// <param name="progress">Progress of the checksum, in bytes.</param>
     /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
     /// <exception cref="DatabaseException">
-    /// The file cannot be read, the manifest cannot be written, the database on the disk is no longer the one opened, or another process or stage is changing the database: the message says which.
+    /// The file cannot be read, the manifest cannot be written, the database on the disk is no longer the one opened, or another process or stage is changing
+    /// the database: the message says which.
     /// </exception>
-    public void Register(string name, IReadOnlyDictionary<string, string>? details = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public void Register(
+        string name,
+        IReadOnlyDictionary<string, string>? details = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         using WriterLock writing = Write($"register {name}");
         Enter(writing, name, details, progress, cancellationToken);
@@ -249,7 +260,8 @@ public sealed class ChunkDatabase : IDisposable
 
     /// <summary>Takes the right to change the folder: a stage has it from before it touches its file until the manifest knows it.</summary>
     /// <param name="what">What is to be done, for whom it keeps out.</param>
-    /// <exception cref="DatabaseException">Somebody else has it, in this process or another; or the database on the disk is no longer the one opened.</exception>
+    /// <exception cref="DatabaseException">Somebody else has it, in this process or another; or the database on the disk is no longer the one
+    /// opened.</exception>
     internal WriterLock Write(string what)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -267,7 +279,8 @@ public sealed class ChunkDatabase : IDisposable
     }
 
     /// <summary>Registers a file.</summary>
-    internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    internal void Enter(
+        WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
         => Enter(writing, name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
 
     /// <summary>Registers a file whose checksum was taken while it was written.</summary>
@@ -343,7 +356,9 @@ public sealed class ChunkDatabase : IDisposable
         if (kind != Manifest.TokenizerKind || hash != Manifest.TokenizerHash || vocabularySize != Manifest.VocabularySize)
         {
             throw new DatabaseException(
-                $"The database in '{Folder}' was made with the tokenizer {Manifest.TokenizerKind} of {Manifest.VocabularySize} ids, hash {Manifest.TokenizerHash}, " +
+                $"The database in '{Folder}' was made with the tokenizer {Manifest.TokenizerKind} of {Manifest.VocabularySize} ids, hash "
+                    + $"{Manifest.TokenizerHash}, "
+                    +
                 $"but the one in use is {kind} of {vocabularySize} ids, hash {hash}; use the tokenizer it was made with, or build it again.");
         }
     }
@@ -366,8 +381,11 @@ public sealed class ChunkDatabase : IDisposable
         Dictionary<string, string> unusable = new(StringComparer.Ordinal);
         foreach (DatabaseFile file in manifest.Stages)
         {
-            string? fault = _changed.Contains((file.Name, file.Sha256)) ? $"The content of '{Path.Combine(Folder, file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
-                : file.MadeFrom != manifest.TokensHash ? $"'{file.Name}' in '{Folder}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have {manifest.TokensHash}"
+            string? fault = _changed.Contains((file.Name, file.Sha256))
+                ? $"The content of '{Path.Combine(Folder, file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
+                : file.MadeFrom != manifest.TokensHash
+                    ? $"'{file.Name}' in '{Folder}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have "
+                        + $"{manifest.TokensHash}"
                 : FaultOf(Folder, file);
             if (fault is not null)
             {
@@ -392,7 +410,9 @@ public sealed class ChunkDatabase : IDisposable
         DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
         return onDisk.TokensHash == Manifest.TokensHash
             ? onDisk
-            : throw new DatabaseException($"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has {onDisk.TokensHash}; open it again.");
+            : throw new DatabaseException(
+                $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has "
+                    + $"{onDisk.TokensHash}; open it again.");
     }
 
     private void Check(long chunk)
@@ -423,7 +443,8 @@ public sealed class ChunkDatabase : IDisposable
             {
                 if (file.MadeFrom is null)
                 {
-                    throw new DatabaseException($"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
+                    throw new DatabaseException(
+                        $"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
                 }
 
                 _changed.Add((file.Name, file.Sha256));
@@ -445,7 +466,9 @@ public sealed class ChunkDatabase : IDisposable
             {
                 if ((uint)token >= (uint)Manifest.VocabularySize)
                 {
-                    throw new DatabaseException($"Chunk {chunk} of the database in '{Folder}' holds token {token}, but the vocabulary has {Manifest.VocabularySize}: it is damaged; build the database again.");
+                    throw new DatabaseException(
+                        $"Chunk {chunk} of the database in '{Folder}' holds token {token}, but the vocabulary has {Manifest.VocabularySize}: it is "
+                            + "damaged; build the database again.");
                 }
             }
         }

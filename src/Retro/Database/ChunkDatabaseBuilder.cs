@@ -8,11 +8,14 @@ namespace Retro.Database;
 
 /// <summary>
 /// Builds a database of chunks from documents. It is written in blocks, so that a build stopped or killed at any moment goes on from the last
-/// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped. Where it replaces a database, that one is used until the new one is whole.
+/// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped. Where it replaces a database, that one
+/// is used until the new one is whole.
 /// </summary>
 public static class ChunkDatabaseBuilder
 {
-    /// <summary>Builds a database, goes on with an unfinished one, or opens the one that is there if it was made of the same documents with the same settings.</summary>
+    /// <summary>
+    /// Builds a database, goes on with an unfinished one, or opens the one that is there if it was made of the same documents with the same settings.
+    /// </summary>
     /// <param name="folder">The database's folder; created where it is missing.</param>
     /// <param name="documents">The documents, each with an id of its own; enumerated more than once, and the same each time.</param>
     /// <param name="tokenizer">Makes the tokens; used by several threads at once.</param>
@@ -20,7 +23,8 @@ public static class ChunkDatabaseBuilder
     /// <param name="progress">Stage "encode documents" in documents (their total is not known), then the checks in bytes.</param>
     /// <param name="cancellationToken">Stops it; what was done stays for the next run.</param>
     /// <returns>The database, open; dispose it.</returns>
-    /// <exception cref="DatabaseException">The folder holds a database of other settings or another corpus, two documents have one id, or the disk is full or not writable.</exception>
+    /// <exception cref="DatabaseException">The folder holds a database of other settings or another corpus, two documents have one id, or the disk is full or
+    /// not writable.</exception>
     /// <exception cref="CorpusException">The documents have too little text for one chunk.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
     public static ChunkDatabase Build(
@@ -104,7 +108,8 @@ public static class ChunkDatabaseBuilder
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new DatabaseException($"'{Path.Combine(folder, DatabaseManifest.FileName)}' could not be read ({exception.Message}); check its rights.", exception);
+            throw new DatabaseException(
+                $"'{Path.Combine(folder, DatabaseManifest.FileName)}' could not be read ({exception.Message}); check its rights.", exception);
         }
     }
 
@@ -112,7 +117,12 @@ public static class ChunkDatabaseBuilder
 
     // The finished database if it is the one asked for; else, where it may be replaced, its manifest, null where that cannot be read.
     private static (ChunkDatabase? Database, DatabaseManifest? Manifest) OpenFinished(
-        string folder, IEnumerable<Document> documents, BuildSettings settings, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string folder,
+        IEnumerable<Document> documents,
+        BuildSettings settings,
+        ChunkDatabaseOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         DatabaseManifest? manifest = null;
         DatabaseException? damage = null;
@@ -169,9 +179,11 @@ public static class ChunkDatabaseBuilder
     private static bool HasLeftOvers(string folder, DatabaseManifest manifest)
         => Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || OwnFiles(folder).Except(manifest.Files.Select(file => file.Name)).Any();
 
-    private static IEnumerable<string> OwnFiles(string folder) => Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
+    private static IEnumerable<string> OwnFiles(string folder)
+        => Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
 
-    // Once the manifest stands: the folder of the build, the tokens and documents of other versions, and what later stages made of the version before and is not taken over.
+    // Once the manifest stands: the folder of the build, the tokens and documents of other versions, and what later stages made of the version before and is
+    // not taken over.
     private static void DeleteLeftOvers(string folder, DatabaseManifest manifest, DatabaseManifest? before)
     {
         BuildFolder.Delete(folder);
@@ -190,7 +202,14 @@ public static class ChunkDatabaseBuilder
     }
 
     private static string EncodeAll(
-        string folder, BuildFolder work, IEnumerable<Document> documents, TokenizerFacts tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string folder,
+        BuildFolder work,
+        IEnumerable<Document> documents,
+        TokenizerFacts tokenizer,
+        EarlierTokens? earlier,
+        ChunkDatabaseOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         using BlockReader reader = new(documents, options);
         using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -212,7 +231,9 @@ public static class ChunkDatabaseBuilder
 
                 if (!options.StartOver)
                 {
-                    throw new DatabaseException($"'{folder}' holds an unfinished database of another corpus (block {number} of {done.Read} documents with hash {done.Corpus} there, {block.Count} documents with hash {found} asked); build with that corpus, choose another folder, or start over.");
+                    throw new DatabaseException(
+                        $"'{folder}' holds an unfinished database of another corpus (block {number} of {done.Read} documents with hash {done.Corpus} "
+                            + $"there, {block.Count} documents with hash {found} asked); build with that corpus, choose another folder, or start over.");
                 }
 
                 AtomicFile.Guard(folder, Fault, () => work.Rewind(number));
@@ -230,7 +251,8 @@ public static class ChunkDatabaseBuilder
         }
     }
 
-    private static string HashAll(IEnumerable<Document> documents, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static string HashAll(
+        IEnumerable<Document> documents, ChunkDatabaseOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using BlockReader reader = new(documents, options);
         using IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -251,10 +273,12 @@ public static class ChunkDatabaseBuilder
     }
 
     // Hashes, and encodes where a tokenizer is given, on all threads; the order of the results is that of the documents.
-    private static PreparedDocument[] Prepare(List<Document> documents, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, CancellationToken cancellationToken)
+    private static PreparedDocument[] Prepare(
+        List<Document> documents, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options, CancellationToken cancellationToken)
     {
         PreparedDocument[] prepared = new PreparedDocument[documents.Count];
-        ParallelLoop.For(documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, earlier, options), options.Threads, cancellationToken);
+        ParallelLoop.For(
+            documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, earlier, options), options.Threads, cancellationToken);
         return prepared;
     }
 
@@ -284,7 +308,8 @@ public static class ChunkDatabaseBuilder
             WriteTokens(document.Ids);
             WriteTokens(endOfText);
             WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
-            byte[] record = DocumentRecord.Write(document.Document.Id, document.Document.Title, document.Document.Location, document.Labels, count, document.Bytes, document.ContentHash);
+            byte[] record = DocumentRecord.Write(
+                document.Document.Id, document.Document.Title, document.Document.Location, document.Labels, count, document.Bytes, document.ContentHash);
             work.Records.Write(record);
             recordsHash.AppendData(record);
             chunks += rows;
@@ -319,7 +344,14 @@ public static class ChunkDatabaseBuilder
     }
 
     private static DatabaseManifest Finish(
-        string folder, BuildFolder work, BuildSettings settings, int version, DatabaseManifest? before, string corpusHash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string folder,
+        BuildFolder work,
+        BuildSettings settings,
+        int version,
+        DatabaseManifest? before,
+        string corpusHash,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         long read = work.Blocks.Sum(block => (long)block.Read);
         long documents = read - work.Blocks.Sum(block => (long)block.Empty);
@@ -331,7 +363,8 @@ public static class ChunkDatabaseBuilder
             BuildFolder.Delete(folder);
             throw new CorpusException(documents == 0
                 ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
-                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {settings.ChunkLength}; give more text, or choose a smaller chunk length.");
+                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {settings.ChunkLength}; give "
+                    + "more text, or choose a smaller chunk length.");
         }
 
         if (documents > int.MaxValue)
@@ -387,7 +420,10 @@ public static class ChunkDatabaseBuilder
     // What later stages made depends on the tokens and on which documents are the same as others: where neither changed, it is as good as before.
     private static IEnumerable<DatabaseFile> StagesToKeep(string folder, DatabaseManifest manifest, DatabaseManifest? before)
     {
-        if (before is null || before.TokensHash != manifest.TokensHash || before.DocumentCount != manifest.DocumentCount || before.ChunkLength != manifest.ChunkLength)
+        if (before is null
+            || before.TokensHash != manifest.TokensHash
+            || before.DocumentCount != manifest.DocumentCount
+            || before.ChunkLength != manifest.ChunkLength)
         {
             return [];
         }
@@ -396,7 +432,9 @@ public static class ChunkDatabaseBuilder
         {
             using DocumentTable old = DocumentTable.Open(folder, before);
             using DocumentTable made = DocumentTable.Open(folder, manifest);
-            bool same = old.Zip(made).All(pair => (pair.First.Id, pair.First.ContentHash, pair.First.TokenCount) == (pair.Second.Id, pair.Second.ContentHash, pair.Second.TokenCount));
+            bool same = old.Zip(made)
+                .All(pair =>
+                    (pair.First.Id, pair.First.ContentHash, pair.First.TokenCount) == (pair.Second.Id, pair.Second.ContentHash, pair.Second.TokenCount));
             return same ? [.. before.Stages.Where(file => file.MadeFrom == manifest.TokensHash)] : [];
         }
         catch (DatabaseException)

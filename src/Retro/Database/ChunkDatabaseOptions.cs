@@ -10,9 +10,10 @@ public sealed record ChunkDatabaseOptions
 
     /// <summary>
     /// What is done where the folder holds a database, or an unfinished one, of other settings or another corpus: false (the
-    /// default) refuses and names both values; true replaces it: the new database is written beside it, which takes as much room again, and takes its place when it is whole. Until then, and whatever
-    /// happens before, the old one stays and can be read. What did not change is taken over: the tokens of equal texts where the tokenizer is the same, and what later stages made where tokens, ids and
-    /// texts are. An unfinished database that does not match is discarded.
+    /// default) refuses and names both values; true replaces it: the new database is written beside it, which takes as much room again, and takes its place
+    /// when it is whole. Until then, and whatever happens before, the old one stays and can be read. What did not change is taken over: the tokens of equal
+    /// texts where the tokenizer is the same, and what later stages made where tokens, ids and texts are. An unfinished database that does not match is
+    /// discarded.
     /// </summary>
     public bool StartOver { get; init; }
 

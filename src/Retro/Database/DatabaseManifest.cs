@@ -17,7 +17,7 @@ public sealed record DatabaseManifest
     private const string TokensName = "tokens";
     private const string DocumentsName = "documents";
 
-    private static readonly JsonSerializerOptions Json = new()
+    private static readonly JsonSerializerOptions s_json = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         WriteIndented = true,
@@ -72,7 +72,8 @@ public sealed record DatabaseManifest
     public required IReadOnlyList<DatabaseFile> Files { get; init; }
 
     /// <summary>
-    /// How often the database was built anew, 0 at first. Each version's tokens and documents have names of their own, so that they are written beside the old ones, and this file alone switches from one to the other.
+    /// How often the database was built anew, 0 at first. Each version's tokens and documents have names of their own, so that they are written beside the old
+    /// ones, and this file alone switches from one to the other.
     /// </summary>
     [JsonInclude]
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
@@ -88,7 +89,8 @@ public sealed record DatabaseManifest
 
     /// <summary>SHA-256 of the token file: what files of later stages are made from.</summary>
     [JsonIgnore]
-    public string TokensHash => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
+    public string TokensHash
+        => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -128,7 +130,8 @@ public sealed record DatabaseManifest
     {
         if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName)
         {
-            throw new ArgumentException($"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
+            throw new ArgumentException(
+                $"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
@@ -140,7 +143,10 @@ public sealed record DatabaseManifest
             MadeFrom = TokensHash,
             Details = new SortedDictionary<string, string>((details ?? new Dictionary<string, string>()).ToDictionary(), StringComparer.Ordinal),
         };
-        return this with { Files = [.. Files.Where(f => f.MadeFrom is null), .. Files.Where(f => f.MadeFrom is not null && f.Name != name).Append(file).OrderBy(f => f.Name, StringComparer.Ordinal)] };
+        return this with { Files = [
+            .. Files.Where(f => f.MadeFrom is null),
+            .. Files.Where(f => f.MadeFrom is not null && f.Name != name).Append(file).OrderBy(f => f.Name, StringComparer.Ordinal)
+        ] };
     }
 
     /// <summary>The manifest without a file of a later stage.</summary>
@@ -165,7 +171,7 @@ public sealed record DatabaseManifest
         DatabaseManifest? manifest;
         try
         {
-            manifest = JsonSerializer.Deserialize<DatabaseManifest>(File.ReadAllBytes(path), Json);
+            manifest = JsonSerializer.Deserialize<DatabaseManifest>(File.ReadAllBytes(path), s_json);
         }
         catch (JsonException exception)
         {
@@ -189,7 +195,8 @@ public sealed record DatabaseManifest
     /// <param name="folder">The database's folder.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
     internal void Save(string folder)
-        => AtomicFile.WriteText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Json) + "\n", (message, inner) => new DatabaseException(message, inner));
+        => AtomicFile.WriteText(
+            Path.Combine(folder, FileName), JsonSerializer.Serialize(this, s_json) + "\n", (message, inner) => new DatabaseException(message, inner));
 
     /// <summary>The name of a version's token file.</summary>
     internal static string TokensFileOf(int version) => NameOf(TokensName, version);
@@ -201,14 +208,19 @@ public sealed record DatabaseManifest
     internal static bool IsBaseName(string name)
     {
         string stem = name.EndsWith(".bin", StringComparison.Ordinal) ? name[..^4] : "";
-        return new[] { TokensName, DocumentsName }.Any(own => stem == own || (stem.StartsWith(own + "-", StringComparison.Ordinal) && stem[(own.Length + 1)..].All(char.IsAsciiDigit)));
+        return new[] { TokensName, DocumentsName }.Any(own =>
+            stem == own || (stem.StartsWith(own + "-", StringComparison.Ordinal) && stem[(own.Length + 1)..].All(char.IsAsciiDigit)));
     }
 
-    private static string NameOf(string what, int version) => version == 0 ? $"{what}.bin" : string.Create(CultureInfo.InvariantCulture, $"{what}-{version}.bin");
+    private static string NameOf(string what, int version)
+        => version == 0 ? $"{what}.bin" : string.Create(CultureInfo.InvariantCulture, $"{what}-{version}.bin");
 
     /// <summary>A name that cannot lead out of the folder.</summary>
     private static bool IsPlainName(string name)
-        => name.Length > 0 && name is not ("." or "..") && name.IndexOfAny(['/', '\\', ':', '\0']) < 0 && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
+        => name.Length > 0
+            && name is not ("." or "..")
+            && name.IndexOfAny(['/', '\\', ':', '\0']) < 0
+            && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
 
     private static bool IsHash(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
 
@@ -216,17 +228,23 @@ public sealed record DatabaseManifest
     {
         if (FormatVersion != CurrentFormatVersion)
         {
-            throw new DatabaseException($"'{path}' has format version {FormatVersion}, but this library reads version {CurrentFormatVersion}; build the database again, or use the matching library.");
+            throw new DatabaseException(
+                $"'{path}' has format version {FormatVersion}, but this library reads version {CurrentFormatVersion}; build the database again, or use the "
+                    + "matching library.");
         }
 
         Require(Version >= 0, $"version {Version}");
         Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
         Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
         Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
-        Require(BeginOfText is null || (BeginOfText >= 0 && BeginOfText < VocabularySize), $"begin-of-text token {BeginOfText} in a vocabulary of {VocabularySize}");
+        Require(
+            BeginOfText is null || (BeginOfText >= 0 && BeginOfText < VocabularySize),
+            $"begin-of-text token {BeginOfText} in a vocabulary of {VocabularySize}");
         Require(DocumentCount is >= 1 and <= int.MaxValue, $"document count {DocumentCount}");
         Require(EmptyDocuments >= 0, $"empty documents {EmptyDocuments}");
-        Require(ChunkCount >= DocumentCount && ChunkCount <= long.MaxValue / sizeof(int) / ChunkLength - TokenFile.HeaderBytes, $"chunk count {ChunkCount} for {DocumentCount} documents");
+        Require(
+            ChunkCount >= DocumentCount && ChunkCount <= long.MaxValue / sizeof(int) / ChunkLength - TokenFile.HeaderBytes,
+            $"chunk count {ChunkCount} for {DocumentCount} documents");
         Require(TokenCount >= 1 && TokenCount <= ChunkCount * ChunkLength, $"token count {TokenCount} in {ChunkCount} chunks of {ChunkLength}");
         Require(ByteCount >= 0, $"byte count {ByteCount}");
         HashSet<string> names = new(StringComparer.Ordinal);

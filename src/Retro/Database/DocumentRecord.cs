@@ -11,7 +11,7 @@ internal static class DocumentRecord
 {
     private const int FixedBytes = 4 + 4 + 8 + 32;
 
-    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+    private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>Writes a record.</summary>
     public static byte[] Write(string id, string title, string location, IReadOnlyList<string> labels, int tokens, long bytes, ReadOnlySpan<byte> contentHash)
@@ -128,7 +128,7 @@ internal static class DocumentRecord
             throw new InvalidDataException("The record ends early.");
         }
 
-        string text = Strict.GetString(rest[..length]);
+        string text = s_strict.GetString(rest[..length]);
         rest = rest[length..];
         return text;
     }

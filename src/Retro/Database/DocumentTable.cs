@@ -65,7 +65,9 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
             long recordBytes = file.Length - HeaderBytes - manifest.DocumentCount * IndexBytes;
             if (!file.Values<byte>(0, HeaderBytes).SequenceEqual(Header(manifest.ChunkLength, manifest.DocumentCount, manifest.ChunkCount, recordBytes)))
             {
-                throw new DatabaseException($"'{path}' belongs to another database or is damaged: its header does not say {manifest.DocumentCount} documents of {manifest.ChunkCount} chunks as the manifest does; build the database again.");
+                throw new DatabaseException(
+                    $"'{path}' belongs to another database or is damaged: its header does not say {manifest.DocumentCount} documents of "
+                        + $"{manifest.ChunkCount} chunks as the manifest does; build the database again.");
             }
 
             DocumentTable table = new(file, manifest);
@@ -168,7 +170,8 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
             int length = BinaryPrimitives.ReadInt32LittleEndian(entry[20..]);
             if (_firstChunks[document] != chunk || BinaryPrimitives.ReadInt64LittleEndian(entry[8..]) != offset || _tokenCounts[document] < 1 || length < 0)
             {
-                throw new DatabaseException($"'{_file.Path}' is damaged: the index of document {document} does not follow that of the one before; build the database again.");
+                throw new DatabaseException(
+                    $"'{_file.Path}' is damaged: the index of document {document} does not follow that of the one before; build the database again.");
             }
 
             chunk += Chunks(_tokenCounts[document], _chunkLength);
@@ -178,7 +181,9 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
 
         if (chunk != manifest.ChunkCount || offset != recordBytes || tokens != manifest.TokenCount)
         {
-            throw new DatabaseException($"'{_file.Path}' is damaged: its documents have {chunk} chunks and {tokens} tokens, but the manifest says {manifest.ChunkCount} and {manifest.TokenCount}; build the database again.");
+            throw new DatabaseException(
+                $"'{_file.Path}' is damaged: its documents have {chunk} chunks and {tokens} tokens, but the manifest says {manifest.ChunkCount} and "
+                    + $"{manifest.TokenCount}; build the database again.");
         }
     }
 }

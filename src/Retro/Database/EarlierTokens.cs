@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace Retro.Database;
 
 /// <summary>
-/// The tokens of the database that a rebuild replaces, by the hash of a document's text: what was encoded by the same tokenizer is not encoded again. Reading is safe from several threads.
+/// The tokens of the database that a rebuild replaces, by the hash of a document's text: what was encoded by the same tokenizer is not encoded again. Reading
+/// is safe from several threads.
 /// </summary>
 internal sealed class EarlierTokens : IDisposable
 {
@@ -20,8 +21,12 @@ internal sealed class EarlierTokens : IDisposable
         }
     }
 
-    /// <summary>Opens them where they are of use: made by the tokenizer that is asked for, and whole. Whatever is wrong with the database that is replaced, it is no reason not to replace it.</summary>
-    public static EarlierTokens? Open(string folder, DatabaseManifest? manifest, BuildSettings asked, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>
+    /// Opens them where they are of use: made by the tokenizer that is asked for, and whole. Whatever is wrong with the database that is replaced, it is no
+    /// reason not to replace it.
+    /// </summary>
+    public static EarlierTokens? Open(
+        string folder, DatabaseManifest? manifest, BuildSettings asked, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         if (manifest is null || manifest.Settings.DifferencesTo(asked with { ChunkLength = manifest.ChunkLength, Cleaning = manifest.Cleaning }).Count > 0)
         {
@@ -32,7 +37,8 @@ internal sealed class EarlierTokens : IDisposable
         try
         {
             database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-            bool whole = database.Manifest.Files.Except(database.Manifest.Stages).All(file => FileHash.Sha256(Path.Combine(folder, file.Name), progress, cancellationToken) == file.Sha256);
+            bool whole = database.Manifest.Files.Except(database.Manifest.Stages)
+                .All(file => FileHash.Sha256(Path.Combine(folder, file.Name), progress, cancellationToken) == file.Sha256);
             if (whole)
             {
                 EarlierTokens tokens = new(database);

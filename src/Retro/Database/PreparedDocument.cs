@@ -22,7 +22,9 @@ internal sealed record PreparedDocument(Document Document, IReadOnlyList<string>
             {
                 if ((uint)id >= (uint)tokenizer.VocabularySize)
                 {
-                    throw new DatabaseException($"The tokenizer gave id {id} for document '{document.Id}', but its vocabulary has {tokenizer.VocabularySize}; its files do not fit each other.");
+                    throw new DatabaseException(
+                        $"The tokenizer gave id {id} for document '{document.Id}', but its vocabulary has {tokenizer.VocabularySize}; its files do not "
+                            + "fit each other.");
                 }
             }
         }

@@ -37,12 +37,16 @@ internal static class TokenFile
         {
             if (file.Length != expected)
             {
-                throw new DatabaseException($"'{path}' has {file.Length} bytes, but {manifest.ChunkCount} chunks of {manifest.ChunkLength} tokens take {expected}: it is damaged; build the database again.");
+                throw new DatabaseException(
+                    $"'{path}' has {file.Length} bytes, but {manifest.ChunkCount} chunks of {manifest.ChunkLength} tokens take {expected}: it is damaged; "
+                        + "build the database again.");
             }
 
             if (!file.Values<byte>(0, HeaderBytes).SequenceEqual(Header(manifest.Settings, manifest.ChunkCount, manifest.TokenCount)))
             {
-                throw new DatabaseException($"'{path}' belongs to another database or is damaged: its header does not say {manifest.ChunkCount} chunks of {manifest.ChunkLength} tokens as the manifest does; build the database again.");
+                throw new DatabaseException(
+                    $"'{path}' belongs to another database or is damaged: its header does not say {manifest.ChunkCount} chunks of {manifest.ChunkLength} "
+                        + "tokens as the manifest does; build the database again.");
             }
 
             return file;

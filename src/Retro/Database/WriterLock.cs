@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Retro.Database;
 
 /// <summary>
-/// The right to change a database's folder, which one process, and one stage of it, has at a time. The operating system gives it back when the process ends, however it ends; the file writer.lock that it is
-/// tied to stays, and writer.txt beside it says who has it.
+/// The right to change a database's folder, which one process, and one stage of it, has at a time. The operating system gives it back when the process ends,
+/// however it ends; the file writer.lock that it is tied to stays, and writer.txt beside it says who has it.
 /// </summary>
 internal sealed class WriterLock : IDisposable
 {
@@ -22,7 +22,8 @@ internal sealed class WriterLock : IDisposable
         _file = file;
         _holder = Path.Combine(folder, HolderName);
         File.WriteAllText(_holder, string.Create(
-            CultureInfo.InvariantCulture, $"process {Environment.ProcessId} ({Path.GetFileName(Environment.ProcessPath)}) on {Environment.MachineName}, which is to {what}, since {DateTime.UtcNow:yyyy-MM-dd HH:mm:ss} UTC"));
+            CultureInfo.InvariantCulture,
+            $"process {Environment.ProcessId} ({Path.GetFileName(Environment.ProcessPath)}) on {Environment.MachineName}, which is to {what}, since {DateTime.UtcNow:yyyy-MM-dd HH:mm:ss} UTC"));
     }
 
     /// <summary>Takes the right.</summary>
@@ -41,7 +42,9 @@ internal sealed class WriterLock : IDisposable
             }
             catch (IOException exception) when (AtomicFile.IsHeld(exception))
             {
-                throw new DatabaseException($"The database in '{folder}' is being changed by {Holder(folder)}; one at a time can: wait until it is done, or end it, and run again.", exception);
+                throw new DatabaseException(
+                    $"The database in '{folder}' is being changed by {Holder(folder)}; one at a time can: wait until it is done, or end it, and run again.",
+                    exception);
             }
         });
         return taken!;

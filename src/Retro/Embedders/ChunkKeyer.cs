@@ -6,8 +6,9 @@ namespace Retro.Embedders;
 
 /// <summary>The one function from a chunk's tokens, or a text, to its key in the retrieval database (RETRO, section 2.3).</summary>
 /// <remarks>
-/// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the embedder (see <see cref="ITextEmbedder"/>):
-/// tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the text is embedded. Safe for concurrent use where the embedder is.
+/// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the
+/// embedder (see <see cref="ITextEmbedder"/>): tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the
+/// text is embedded. Safe for concurrent use where the embedder is.
 /// </remarks>
 public sealed class ChunkKeyer : IChunkKeyer
 {
@@ -23,8 +24,8 @@ public sealed class ChunkKeyer : IChunkKeyer
     /// <summary>Creates the function.</summary>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="embedder">
-    /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is; a foreign one is asked for its metadata, and embeds one word here where those do not tell the number of
-    /// dimensions.
+    /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is; a foreign one is asked for its metadata, and
+    /// embeds one word here where those do not tell the number of dimensions.
     /// </param>
     /// <exception cref="ArgumentException">The embedder does not name its model, so that its keys could not be told from another's.</exception>
     public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder)
@@ -45,13 +46,18 @@ public sealed class ChunkKeyer : IChunkKeyer
             if (string.IsNullOrEmpty(metadata?.DefaultModelId))
             {
                 throw new ArgumentException(
-                    $"The embedder {embedder.GetType().Name} does not name its model; its EmbeddingGeneratorMetadata has to give DefaultModelId, so that a database can tell whose keys it holds.",
+                    $"The embedder {embedder.GetType().Name} does not name its model; its EmbeddingGeneratorMetadata has to give DefaultModelId, so that a "
+                        + "database can tell whose keys it holds.",
                     nameof(embedder));
             }
 
             Dimensions = metadata.DefaultModelDimensions ?? Generate(["text"], CancellationToken.None)[0].Vector.Length;
             identity = IdentityHash.Of(
-                IdentityHash.KeyEnd, metadata.ProviderName ?? "", metadata.ProviderUri?.ToString() ?? "", metadata.DefaultModelId, Dimensions.ToString(CultureInfo.InvariantCulture));
+                IdentityHash.KeyEnd,
+                metadata.ProviderName ?? "",
+                metadata.ProviderUri?.ToString() ?? "",
+                metadata.DefaultModelId,
+                Dimensions.ToString(CultureInfo.InvariantCulture));
         }
 
         Identity = IdentityHash.Of(IdentityHash.KeyEnd, "chunk key 1", tokenizer.Hash, identity);
@@ -111,7 +117,8 @@ public sealed class ChunkKeyer : IChunkKeyer
             {
                 if (embeddings[i].Vector.Length != Dimensions)
                 {
-                    throw new RetroException($"The embedder gave {embeddings[i].Vector.Length} numbers where its metadata say {Dimensions}; a database takes one length only.");
+                    throw new RetroException(
+                        $"The embedder gave {embeddings[i].Vector.Length} numbers where its metadata say {Dimensions}; a database takes one length only.");
                 }
 
                 embeddings[i].Vector.Span.CopyTo(keys.Slice(i * Dimensions, Dimensions));
@@ -122,7 +129,8 @@ public sealed class ChunkKeyer : IChunkKeyer
         {
             if (!float.IsFinite(value))
             {
-                throw new RetroException("The embedder gave a key with a number that is not finite; its weights are damaged, or it was trained at too high a rate.");
+                throw new RetroException(
+                    "The embedder gave a key with a number that is not finite; its weights are damaged, or it was trained at too high a rate.");
             }
         }
     }

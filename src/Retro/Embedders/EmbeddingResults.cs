@@ -13,7 +13,8 @@ internal static class EmbeddingResults
         ArgumentNullException.ThrowIfNull(values);
         if (options?.Dimensions is int asked && asked != embedder.Dimensions)
         {
-            throw new ArgumentException($"The embedder gives {embedder.Dimensions} dimensions, {asked} were asked for; leave Dimensions unset.", nameof(options));
+            throw new ArgumentException(
+                $"The embedder gives {embedder.Dimensions} dimensions, {asked} were asked for; leave Dimensions unset.", nameof(options));
         }
 
         List<string> texts = values.ToList();

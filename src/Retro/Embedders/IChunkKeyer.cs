@@ -1,12 +1,16 @@
 namespace Retro.Embedders;
 
-/// <summary>The function from chunks to their keys in the retrieval database (RETRO, section 2.3). Implementations may be called from several threads at once.</summary>
+/// <summary>
+/// The function from chunks to their keys in the retrieval database (RETRO, section 2.3). Implementations may be called from several threads at once.
+/// </summary>
 public interface IChunkKeyer
 {
     /// <summary>Numbers in a key.</summary>
     int Dimensions { get; }
 
-    /// <summary>Names the function: two of one identity make the same keys of the same tokens, within rounding, and another function has another identity.</summary>
+    /// <summary>
+    /// Names the function: two of one identity make the same keys of the same tokens, within rounding, and another function has another identity.
+    /// </summary>
     string Identity { get; }
 
     /// <summary>Makes the keys of chunks.</summary>

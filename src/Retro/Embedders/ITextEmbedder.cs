@@ -1,7 +1,9 @@
 namespace Retro.Embedders;
 
 /// <summary>An embedder that computes synchronously and says which function it is.</summary>
-/// <remarks>Implementations are safe for concurrent use, and give a text the same vector whatever it is batched with, but for rounding: within 1e-5 of its length.</remarks>
+/// <remarks>
+/// Implementations are safe for concurrent use, and give a text the same vector whatever it is batched with, but for rounding: within 1e-5 of its length.
+/// </remarks>
 internal interface ITextEmbedder
 {
     /// <summary>Length of every vector.</summary>

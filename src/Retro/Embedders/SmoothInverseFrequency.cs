@@ -7,8 +7,9 @@ namespace Retro.Embedders;
 
 /// <summary>Sets a fresh encoder to where its vectors are those of a weighted bag of words, in which frequent tokens hardly count.</summary>
 /// <remarks>
-/// The weight of a token is a / (a + its frequency), and what all texts have in common is taken off (Arora et al., "A simple but tough-to-beat baseline for sentence embeddings", ICLR 2017).
-/// A layer norm gives every token's state the same length, so that weight has to become direction: feature 0 takes up what a token does not say, and the last layer norm leaves it out.
+/// The weight of a token is a / (a + its frequency), and what all texts have in common is taken off (Arora et al., "A simple but tough-to-beat baseline for
+/// sentence embeddings", ICLR 2017). A layer norm gives every token's state the same length, so that weight has to become direction: feature 0 takes up what a
+/// token does not say, and the last layer norm leaves it out.
 /// </remarks>
 internal static class SmoothInverseFrequency
 {
@@ -51,5 +52,6 @@ internal static class SmoothInverseFrequency
         LastNorm(encoder, "bias").sub_(vectors.mean([0L]));
     }
 
-    private static Parameter LastNorm(TextEncoder encoder, string name) => encoder.get_parameter($"encoder.layer.{encoder.Config.Layers - 1}.output.LayerNorm.{name}")!;
+    private static Parameter LastNorm(TextEncoder encoder, string name)
+        => encoder.get_parameter($"encoder.layer.{encoder.Config.Layers - 1}.output.LayerNorm.{name}")!;
 }

@@ -12,18 +12,20 @@ public sealed partial class TextEmbedder
 
     /// <summary>Loads an embedder: one that <see cref="Save"/> wrote, or a Hugging Face BERT or sentence-transformers folder.</summary>
     /// <param name="folder">
-    /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling, normalization and maximum length.
-    /// Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT.
+    /// The folder: config.json, model.safetensors (or shards with an index) and the tokenizer's files; modules.json and what belongs to it decide pooling,
+    /// normalization and maximum length. Without them, vectors are the mean over all tokens, as sentence-transformers takes a plain BERT.
     /// </param>
     /// <param name="device">Where the weights are to lie; the CPU by default. They are float32, whatever is stored.</param>
     /// <param name="progress">Stages "load tokenizer" and "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <returns>The embedder.</returns>
     /// <exception cref="CheckpointException">
-    /// A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported, or a key not known; files contradict each other; or the tokenizer is that of another model.
+    /// A file is missing, damaged or a pickle; the architecture is not known; a value that would change the vectors is not supported, or a key not known; files
+    /// contradict each other; or the tokenizer is that of another model.
     /// </exception>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files are damaged.</exception>
-    public static TextEmbedder Load(string folder, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static TextEmbedder Load(
+        string folder, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         TorchLibrary.Require();
@@ -39,7 +41,9 @@ public sealed partial class TextEmbedder
 
             TextEmbedder embedder = new(encoder, tokenizer, read.LowerCase);
             return read.Identity is null || read.Identity == embedder.Identity ? embedder
-                : throw new CheckpointException($"{folder} holds parts of different embedders, or a file was changed: its config.json names the identity {read.Identity}, its weights and tokenizer make {embedder.Identity}. Save it again from its source.");
+                : throw new CheckpointException(
+                    $"{folder} holds parts of different embedders, or a file was changed: its config.json names the identity {read.Identity}, its weights "
+                        + $"and tokenizer make {embedder.Identity}. Save it again from its source.");
         }
         catch
         {
@@ -48,9 +52,13 @@ public sealed partial class TextEmbedder
         }
     }
 
-    /// <summary>Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, sentence_bert_config.json, and the tokenizer's files.</summary>
+    /// <summary>
+    /// Saves the embedder as a sentence-transformers folder: config.json, model.safetensors, modules.json, 1_Pooling/config.json, sentence_bert_config.json,
+    /// and the tokenizer's files.
+    /// </summary>
     /// <remarks>
-    /// Every file is written beside its place, and all take their names when the last is whole. config.json comes last and names the whole's <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
+    /// Every file is written beside its place, and all take their names when the last is whole. config.json comes last and names the whole's
+    /// <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing, files in it are replaced.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
@@ -75,7 +83,9 @@ public sealed partial class TextEmbedder
             pooling_mode_mean_sqrt_len_tokens = config.Pooling == TextPooling.MeanSquareRoot,
         });
         string[] modules = ["Transformer", "Pooling", .. config.Normalize ? new[] { "Normalize" } : []];
-        WriteJson("modules.json", modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
+        WriteJson(
+            "modules.json",
+            modules.Select((kind, i) => new { idx = i, name = $"{i}", path = i == 0 ? "" : $"{i}_{kind}", type = $"sentence_transformers.models.{kind}" }));
         WriteJson("config.json", new Dictionary<string, object>
         {
             ["model_type"] = "bert",

@@ -15,13 +15,14 @@ namespace Retro.Embedders;
 
 /// <summary>Texts to vectors: a tokenizer, a frozen <see cref="TextEncoder"/> and pooling.</summary>
 /// <remarks>
-/// A text is framed as [CLS] text [SEP] (a byte-level vocabulary has &lt;|endoftext|&gt; for both) and cut to the encoder's maximum length. Texts of equal length are computed together, without any
-/// padding, each batch on one core. Matrix products choose their algorithm by shape and threads, so the last bits of a vector depend on the texts that it came with: alone and among thousands
-/// it is the same within 1e-5 of its length. Safe for concurrent use.
+/// A text is framed as [CLS] text [SEP] (a byte-level vocabulary has &lt;|endoftext|&gt; for both) and cut to the encoder's maximum length. Texts of equal
+/// length are computed together, without any padding, each batch on one core. Matrix products choose their algorithm by shape and threads, so the last bits of
+/// a vector depend on the texts that it came with: alone and among thousands it is the same within 1e-5 of its length. Safe for concurrent use.
 /// </remarks>
 public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
 {
-    // Tokens that a core computes at once, about: enough for its matrix products to run near their best rate, few enough that a single text is not made to wait.
+    // Tokens that a core computes at once, about: enough for its matrix products to run near their best rate, few enough that a single text is not made to
+    // wait.
     private const int BatchTokens = 256;
     private const int CudaBatchTokens = 8192;
 
@@ -34,7 +35,8 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <param name="encoder">The encoder; the embedder owns it from here on.</param>
     /// <param name="tokenizer">The tokenizer whose ids the encoder was trained on.</param>
     /// <param name="lowerCase">Whether texts are lower-cased before the tokenizer sees them.</param>
-    /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each side.</exception>
+    /// <exception cref="CheckpointException">The tokenizer has another vocabulary size than the encoder, or frames a text otherwise than with one token on each
+    /// side.</exception>
     public TextEmbedder(TextEncoder encoder, RetroTokenizer tokenizer, bool lowerCase = false)
     {
         ArgumentNullException.ThrowIfNull(encoder);
@@ -67,7 +69,9 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     /// <inheritdoc/>
     public int Dimensions => Encoder.Config.Width;
 
-    /// <summary>Hash of everything a vector depends on: sizes, weights, tokenizer, frame, maximum length, pooling and normalization. SHA-256 in lower-case hex.</summary>
+    /// <summary>
+    /// Hash of everything a vector depends on: sizes, weights, tokenizer, frame, maximum length, pooling and normalization. SHA-256 in lower-case hex.
+    /// </summary>
     public string Identity => _identity.Value;
 
     /// <inheritdoc/>
@@ -134,7 +138,8 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
     private string ComputeIdentity()
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        string head = JsonSerializer.Serialize(new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
+        string head = JsonSerializer.Serialize(
+            new { Kind = "text embedder 1", Encoder.Config, Tokenizer = _tokenizer.Hash, _frame.Begin, _frame.End, LowerCase });
         hash.AppendData(Encoding.UTF8.GetBytes(head));
         foreach ((string name, Parameter parameter) in Encoder.named_parameters().OrderBy(pair => pair.name, StringComparer.Ordinal))
         {

@@ -133,7 +133,8 @@ public sealed partial class TextEncoder
 
         public override Tensor forward(Tensor x, Tensor? visible)
         {
-            Tensor attended = F.scaled_dot_product_attention(Split(_query.forward(x)), Split(_key.forward(x)), Split(_value.forward(x)), visible); // [B, H, T, S]
+            Tensor attended = F.scaled_dot_product_attention(
+                Split(_query.forward(x)), Split(_key.forward(x)), Split(_value.forward(x)), visible); // [B, H, T, S]
             return attended.transpose(1, 2).reshape(x.shape); // [B, T, D]
         }
 

@@ -8,7 +8,10 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Retro.Embedders;
 
-/// <summary>The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers, with exact (erf) GELU if its configuration says no other.</summary>
+/// <summary>
+/// The bidirectional transformer of BERT (Devlin et al., arXiv 1810.04805, section 3): post-norm layers, with exact (erf) GELU if its configuration says no
+/// other.
+/// </summary>
 /// <remarks>
 /// Parameters are named as in Hugging Face's BERT (<c>encoder.layer.0.attention.self.query.weight</c>), so that weights load by name.
 /// There is no pooler: embeddings are pooled from the states of the last layer. Letters: B texts, T tokens, D width, H heads, S = D / H.
@@ -142,8 +145,8 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
         }
     }
 
-    // At the start the branches add next to nothing to the residual stream and positions hardly count: the vectors are those of a bag of words whose every token
-    // has a random direction, which already finds texts that share words; training goes on from there.
+    // At the start the branches add next to nothing to the residual stream and positions hardly count: the vectors are those of a bag of words whose every
+    // token has a random direction, which already finds texts that share words; training goes on from there.
     private void Initialize(long seed)
     {
         using IDisposable guard = no_grad();
@@ -161,7 +164,9 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
             else
             {
                 double scale = 1 / Math.Sqrt(parameter.shape[1]);
-                bool minor = name.Contains("output.dense", StringComparison.Ordinal) || name.Contains("position", StringComparison.Ordinal) || name.Contains("token_type", StringComparison.Ordinal);
+                bool minor = name.Contains("output.dense", StringComparison.Ordinal)
+                    || name.Contains("position", StringComparison.Ordinal)
+                    || name.Contains("token_type", StringComparison.Ordinal);
                 using Tensor drawn = torch.tensor(Gaussian(random, parameter.numel(), minor ? scale / 10 : scale), parameter.shape);
                 parameter.copy_(drawn);
             }

@@ -33,7 +33,8 @@ public sealed record TextEncoderConfig(
     /// <param name="vocabularySize">The tokenizer's vocabulary size.</param>
     /// <returns>The configuration.</returns>
     public static TextEncoderConfig Small(int vocabularySize)
-        => new(vocabularySize, Width: 128, Layers: 4, Heads: 4, FeedForwardSize: 512, MaximumPositions: 128, TokenTypes: 1, MaximumLength: 128, Normalize: true);
+        => new(
+            vocabularySize, Width: 128, Layers: 4, Heads: 4, FeedForwardSize: 512, MaximumPositions: 128, TokenTypes: 1, MaximumLength: 128, Normalize: true);
 
     /// <summary>Checks that the values fit together.</summary>
     /// <returns>This configuration.</returns>

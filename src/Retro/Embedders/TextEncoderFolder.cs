@@ -21,7 +21,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         ["pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type", "tie_word_embeddings"];
 
     /// <summary>Reads a folder.</summary>
-    /// <exception cref="CheckpointException">A file is missing or damaged, the architecture is not known, or a value that would change the vectors is not supported.</exception>
+    /// <exception cref="CheckpointException">A file is missing or damaged, the architecture is not known, or a value that would change the vectors is not
+    /// supported.</exception>
     public static TextEncoderFolder Read(string folder)
     {
         if (!Directory.Exists(folder))
@@ -32,7 +33,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
         Modules modules = ReadModules(folder);
         using StrictJson config = StrictJson.Open(
-            Path.Combine(modules.Transformer, "config.json"), hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");
+            Path.Combine(modules.Transformer, "config.json"),
+            hint: "the folder of a text embedder holds config.json, model.safetensors and the tokenizer's files");
         CheckArchitecture(config);
         using StrictJson? sentence = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "sentence_bert_config.json"));
         using StrictJson? tokenizer = StrictJson.OpenIfThere(Path.Combine(modules.Transformer, "tokenizer_config.json"));
@@ -55,7 +57,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
                 Activation: ReadActivation(config)).Validate();
             if (modules.Dimensions is int dimensions && dimensions != sizes.Width)
             {
-                throw config.Fault($"\"hidden_size\" is {sizes.Width}, the pooling's config.json says {dimensions} dimensions; the files belong to different models");
+                throw config.Fault(
+                    $"\"hidden_size\" is {sizes.Width}, the pooling's config.json says {dimensions} dimensions; the files belong to different models");
             }
 
             string? identity = config.Text(IdentityKey);
@@ -97,7 +100,10 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         return ActivationNames.GeluOf(name) is { } gelu ? gelu == ActivationKind.Gelu ? EncoderActivation.Gelu : EncoderActivation.GeluTanh
             : ActivationNames.Relu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Relu
             : ActivationNames.Silu.Contains(name, StringComparer.Ordinal) ? EncoderActivation.Silu
-            : throw config.Unsupported("hidden_act", $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
+            : throw config.Unsupported(
+                "hidden_act",
+                $"\"{name}\"",
+                "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh, ActivationNames.Relu, ActivationNames.Silu));
     }
 
     private sealed record Modules(string Transformer, TextPooling Pooling, int? Dimensions, bool Normalize);
@@ -128,7 +134,8 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         string kinds = string.Join(", ", modules.Select(module => module.Kind));
         if (kinds is not ("Transformer, Pooling" or "Transformer, Pooling, Normalize"))
         {
-            throw file.Fault($"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
+            throw file.Fault(
+                $"the modules (\"type\") are {(kinds.Length == 0 ? "none" : kinds)}; supported are Transformer, Pooling, and Normalize after them or not");
         }
 
         using (StrictJson? settings = StrictJson.OpenIfThere(Path.Combine(folder, "config_sentence_transformers.json")))
@@ -166,7 +173,10 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
             };
         }
 
-        return set.Length == 1 && known.TryGetValue(set[0], out TextPooling pooling) ? (pooling, file.Integer("word_embedding_dimension") ?? file.Integer("embedding_dimension"))
-            : throw file.Fault($"the pooling (\"pooling_mode_...\") is {(set.Length == 0 ? "not set" : string.Join(" and ", set))}; supported is one of {string.Join(", ", known.Keys)}");
+        return set.Length == 1 && known.TryGetValue(set[0], out TextPooling pooling)
+            ? (pooling, file.Integer("word_embedding_dimension") ?? file.Integer("embedding_dimension"))
+            : throw file.Fault(
+                $"the pooling (\"pooling_mode_...\") is {(set.Length == 0 ? "not set" : string.Join(" and ", set))}; supported is one of "
+                    + $"{string.Join(", ", known.Keys)}");
     }
 }

@@ -7,8 +7,8 @@ namespace Retro.Embedders;
 
 /// <summary>Loads a <see cref="TextEncoder"/> from the weights of a Hugging Face BERT folder, by name.</summary>
 /// <remarks>
-/// Names may have any prefix (<c>bert.</c>) and layer norms their old names (<c>gamma</c>, <c>beta</c>). The pooler, position buffers, and what stands outside the encoder (heads) are left out by name;
-/// any other tensor would change the vectors and is refused.
+/// Names may have any prefix (<c>bert.</c>) and layer norms their old names (<c>gamma</c>, <c>beta</c>). The pooler, position buffers, and what stands outside
+/// the encoder (heads) are left out by name; any other tensor would change the vectors and is refused.
 /// </remarks>
 internal static class TextEncoderWeights
 {
@@ -20,7 +20,8 @@ internal static class TextEncoderWeights
 
     /// <summary>Makes an encoder of the weights in a folder. Nothing is allocated before every name, shape and type has been checked.</summary>
     /// <exception cref="CheckpointException">A file or tensor is missing, not known, or of another shape or type than the configuration says.</exception>
-    public static TextEncoder Load(TextEncoderConfig config, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static TextEncoder Load(
+        TextEncoderConfig config, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         using WeightFolder weights = WeightFolder.Open(folder);
         Dictionary<string, string> stored = Match(config, weights);
@@ -52,13 +53,16 @@ internal static class TextEncoderWeights
         string folder = weights.Place;
         if (config.Layers > weights.Names.Count)
         {
-            throw new CheckpointException($"The weights in {folder} do not fit its config.json: {config.Layers} layers cannot lie in {weights.Names.Count} tensors.");
+            throw new CheckpointException(
+                $"The weights in {folder} do not fit its config.json: {config.Layers} layers cannot lie in {weights.Names.Count} tensors.");
         }
 
-        string[] prefixes = [.. weights.Names.Where(name => name == Anchor || name.EndsWith("." + Anchor, StringComparison.Ordinal)).Select(name => name[..^Anchor.Length])];
+        string[] prefixes = [.. weights.Names.Where(name => name == Anchor || name.EndsWith("." + Anchor, StringComparison.Ordinal))
+            .Select(name => name[..^Anchor.Length])];
         if (prefixes.Length != 1)
         {
-            throw new CheckpointException($"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where a BERT encoder has one; is this another architecture?");
+            throw new CheckpointException(
+                $"The weights in {folder} hold {prefixes.Length} tensors named [prefix]{Anchor}, where a BERT encoder has one; is this another architecture?");
         }
 
         Dictionary<string, long[]> expected = config.Weights().ToDictionary(weight => weight.Name, weight => weight.Shape);
@@ -89,9 +93,12 @@ internal static class TextEncoderWeights
             }
         }
 
-        faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name) && faults.Count == 0).Select(name => $"tensor \"{prefixes[0]}{name}\" is missing"));
+        faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name) && faults.Count == 0)
+            .Select(name => $"tensor \"{prefixes[0]}{name}\" is missing"));
         return faults.Count == 0 ? found
-            : throw new CheckpointException($"The weights in {folder} do not fit its config.json: {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+            : throw new CheckpointException(
+                $"The weights in {folder} do not fit its config.json: "
+                    + $"{string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
     }
 
     private static string Modern(string name)

@@ -2,9 +2,13 @@ using Retro.Tokenizers;
 
 namespace Retro.Embedders;
 
-/// <summary>How a text becomes the ids that an encoder reads: what stands before and after it ([CLS] and [SEP], or &lt;|endoftext|&gt; on both sides), and which tokens count as themselves where the text spells them out.</summary>
+/// <summary>
+/// How a text becomes the ids that an encoder reads: what stands before and after it ([CLS] and [SEP], or &lt;|endoftext|&gt; on both sides), and which tokens
+/// count as themselves where the text spells them out.
+/// </summary>
 /// <remarks>
-/// BERT's originals recognize special tokens in a text, and so does this for a WordPiece vocabulary; in a byte-level one, special tokens written in a text are plain characters.
+/// BERT's originals recognize special tokens in a text, and so does this for a WordPiece vocabulary; in a byte-level one, special tokens written in a text are
+/// plain characters.
 /// </remarks>
 internal sealed class TextFrame
 {
@@ -25,7 +29,8 @@ internal sealed class TextFrame
             {
                 (1, 1) => (before[0], after[0]),
                 (0, 0) => (Begin, End),
-                _ => throw new CheckpointException($"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
+                _ => throw new CheckpointException(
+                    $"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
             };
         }
     }

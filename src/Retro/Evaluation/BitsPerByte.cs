@@ -87,11 +87,16 @@ public static class BitsPerByte
             HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
         }
 
-        Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null ? null : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
+        Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
+            ? null
+            : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
         return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, options, progress, cancellationToken);
     }
 
-    /// <summary>Measures a reader that asks for neighbors while it reads, as in generation: after every s tokens, s being the reader's <see cref="IReader.ChunkLength"/>, with the text's last tokens.</summary>
+    /// <summary>
+    /// Measures a reader that asks for neighbors while it reads, as in generation: after every s tokens, s being the reader's
+    /// <see cref="IReader.ChunkLength"/>, with the text's last tokens.
+    /// </summary>
     /// <param name="reader">The reader; it reads neighbors.</param>
     /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
     /// <param name="source">Finds the neighbors, in a database that holds no held-out document.</param>
@@ -101,7 +106,8 @@ public static class BitsPerByte
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the source's database, or there is no held-out document.</exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
-    /// <exception cref="ArgumentException">The reader reads no neighbors, its s is no divisor of the held-out database's chunk length, or the source has no database.</exception>
+    /// <exception cref="ArgumentException">The reader reads no neighbors, its s is no divisor of the held-out database's chunk length, or the source has no
+    /// database.</exception>
     public static BitsPerByteResult Measure(
         IReader reader,
         ChunkDatabase heldOut,
@@ -114,7 +120,9 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         ArgumentNullException.ThrowIfNull(source);
         options = (options ?? new BitsPerByteOptions()).Validate(heldOut.ChunkLength);
-        ChunkDatabase retrieval = source.Database ?? throw new ArgumentException($"The source {source.Name} has no database to read from; measure a {nameof(DecoderReader)} without a source.", nameof(source));
+        ChunkDatabase retrieval = source.Database
+            ?? throw new ArgumentException(
+                $"The source {source.Name} has no database to read from; measure a {nameof(DecoderReader)} without a source.", nameof(source));
         int stretch = reader.ChunkLength ?? heldOut.ChunkLength;
         if (reader.Neighbors == 0 || heldOut.ChunkLength % stretch != 0)
         {

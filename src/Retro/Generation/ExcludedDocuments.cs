@@ -3,7 +3,10 @@ using Retro.Search;
 
 namespace Retro.Generation;
 
-/// <summary>Finds the documents of a database that are one of those named, or a copy of one, by the rule that training windows and neighbor tables go by (<see cref="SameDocuments"/>).</summary>
+/// <summary>
+/// Finds the documents of a database that are one of those named, or a copy of one, by the rule that training windows and neighbor tables go by
+/// (<see cref="SameDocuments"/>).
+/// </summary>
 internal sealed class ExcludedDocuments
 {
     private readonly SameDocuments _same;
@@ -20,7 +23,9 @@ internal sealed class ExcludedDocuments
         }
     }
 
-    /// <summary>Numbers of the documents that are named by their ids, and of all that are the same as one of them; an id that no document has names none.</summary>
+    /// <summary>
+    /// Numbers of the documents that are named by their ids, and of all that are the same as one of them; an id that no document has names none.
+    /// </summary>
     public int[] Of(IReadOnlyList<string> ids)
         => [.. ids.Where(_numbers.ContainsKey).SelectMany(id => _same.Of(_numbers[id])).Distinct().Order()];
 }

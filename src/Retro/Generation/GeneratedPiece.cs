@@ -11,6 +11,9 @@ namespace Retro.Generation;
 /// <param name="End">Why the text ended, in the last piece; null in every other.</param>
 public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null)
 {
-    /// <summary>The text, and behind it the titles of the documents that were retrieved in this step, or their ids where they have none: " [Title]" for each.</summary>
-    public override string ToString() => Text + string.Concat(Retrieved?.Neighbors.Select(neighbor => $" [{(neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId)}]") ?? []);
+    /// <summary>
+    /// The text, and behind it the titles of the documents that were retrieved in this step, or their ids where they have none: " [Title]" for each.
+    /// </summary>
+    public override string ToString()
+        => Text + string.Concat(Retrieved?.Neighbors.Select(neighbor => $" [{(neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId)}]") ?? []);
 }

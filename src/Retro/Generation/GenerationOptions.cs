@@ -18,7 +18,10 @@ public sealed record GenerationOptions
     /// <value>The default is 0.</value>
     public int TopK { get; init; }
 
-    /// <summary>Only the fewest most probable tokens that together reach this probability are drawn from (nucleus sampling, Holtzman et al., arXiv 1904.09751); 1 for all.</summary>
+    /// <summary>
+    /// Only the fewest most probable tokens that together reach this probability are drawn from (nucleus sampling, Holtzman et al., arXiv 1904.09751); 1 for
+    /// all.
+    /// </summary>
     /// <value>The default is 0.95.</value>
     public double TopP { get; init; } = 0.95;
 
@@ -46,8 +49,8 @@ public sealed record GenerationOptions
     public bool Retrieval { get; init; } = true;
 
     /// <summary>
-    /// Ids of documents that are not read from, such as the one that the prompt was taken from: neither they nor their copies, documents of the same text, come as neighbors, as in training
-    /// (RETRO, section 2.3). An id that no document of the database has excludes none.
+    /// Ids of documents that are not read from, such as the one that the prompt was taken from: neither they nor their copies, documents of the same text, come
+    /// as neighbors, as in training (RETRO, section 2.3). An id that no document of the database has excludes none.
     /// </summary>
     /// <value>The default is none: whatever the database holds may be read.</value>
     public IReadOnlyList<string> ExcludedDocuments { get; init; } = [];
@@ -73,7 +76,9 @@ public sealed record GenerationOptions
         Check(RepetitionPenalty > 0 && double.IsFinite(RepetitionPenalty), $"RepetitionPenalty {RepetitionPenalty} has to be positive.");
         Check(Neighbors is null or > 0, $"Neighbors {Neighbors} has to be positive; set Retrieval to false to read none.");
         Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), $"Stop must not hold an empty string: every text would end at once.");
-        Check(ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null), $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
+        Check(
+            ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null),
+            $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
         return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 }

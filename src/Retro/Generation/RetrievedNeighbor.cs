@@ -9,4 +9,5 @@ namespace Retro.Generation;
 /// <param name="Text">The chunk's text. Where its first or last character is cut by the chunk's border, U+FFFD stands for it.</param>
 /// <param name="Continuation">The text that follows in the same document, as far as the model reads it; empty where the document ends.</param>
 /// <param name="Score">The neighbor source's score; greater is better.</param>
-public sealed record RetrievedNeighbor(long Chunk, string DocumentId, string Title, string Location, long ChunkInDocument, string Text, string Continuation, float Score);
+public sealed record RetrievedNeighbor(
+    long Chunk, string DocumentId, string Title, string Location, long ChunkInDocument, string Text, string Continuation, float Score);

@@ -39,12 +39,16 @@ public sealed class RetroGenerator
         CheckTokenizer(tokenizer, model);
         if ((database is null) != (source is null))
         {
-            throw new ArgumentException("To read from a database takes both the database and a source that searches it; give both or neither.", database is null ? nameof(database) : nameof(source));
+            throw new ArgumentException(
+                "To read from a database takes both the database and a source that searches it; give both or neither.",
+                database is null ? nameof(database) : nameof(source));
         }
 
         if (source?.Database is { } searched && searched != database)
         {
-            throw new ArgumentException($"The source {source.Name} searches the database {searched.Folder}, but the text is to be read from {database!.Folder}; give the same one.", nameof(source));
+            throw new ArgumentException(
+                $"The source {source.Name} searches the database {searched.Folder}, but the text is to be read from {database!.Folder}; give the same one.",
+                nameof(source));
         }
 
         database?.RequireTokenizer(tokenizer);

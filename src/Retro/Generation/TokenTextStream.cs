@@ -6,7 +6,8 @@ namespace Retro.Generation;
 
 /// <summary>Turns tokens into text piece by piece; a character whose bytes are spread over tokens comes out whole, with the last of them.</summary>
 /// <param name="tokenizer">The tokenizer.</param>
-/// <param name="atBeginning">Whether the first token begins the text, which then loses what encoding puts before it; else it goes on from a text that is there.</param>
+/// <param name="atBeginning">Whether the first token begins the text, which then loses what encoding puts before it; else it goes on from a text that is
+/// there.</param>
 /// <remarks>Bytes that are no UTF-8 become U+FFFD, as soon as they are known to be none.</remarks>
 internal sealed class TokenTextStream(RetroTokenizer tokenizer, bool atBeginning)
 {

@@ -5,11 +5,15 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>An operator of libtorch that TorchSharp does not bind, called by its name through the C interface that libtorch_cpu exports and means to keep stable.</summary>
+/// <summary>
+/// An operator of libtorch that TorchSharp does not bind, called by its name through the C interface that libtorch_cpu exports and means to keep stable.
+/// </summary>
 /// <remarks>
-/// <para>Autograd, devices and types are those of libtorch, as if TorchSharp had called. The interface takes one 64-bit slot an argument: see <see cref="AtenArgument"/>.</para>
-/// <para>Whether the operator is there and takes its arguments in this way is found out once, on a trial with tiny arguments, and before anything of a caller's is handed over: a call takes over what is in the slots
-/// when it fails within the operator, but not when it finds no operator, and does not say which it was.</para>
+/// <para>Autograd, devices and types are those of libtorch, as if TorchSharp had called. The interface takes one 64-bit slot an argument: see
+/// <see cref="AtenArgument"/>.</para>
+/// <para>Whether the operator is there and takes its arguments in this way is found out once, on a trial with tiny arguments, and before anything of a caller's
+/// is handed over: a call takes over what is in the slots when it fails within the operator, but not when it finds no operator, and does not say which it
+/// was.</para>
 /// <para>libtorch tells the reason of a failure to the standard error stream alone.</para>
 /// </remarks>
 internal sealed unsafe class AtenOperator
@@ -39,7 +43,10 @@ internal sealed unsafe class AtenOperator
     /// <exception cref="AtenException">The operator is not available, or refused its arguments; nothing of the call is left.</exception>
     public Tensor[] Call(params ReadOnlySpan<AtenArgument> arguments)
         => Call(
-            _exports.Value ?? throw new AtenException($"Expected a libtorch with the operator {_name} and the C interface to call it by, found libtorch {__version__} without; ask {nameof(IsAvailable)} first."),
+            _exports.Value
+                ?? throw new AtenException(
+                    $"Expected a libtorch with the operator {_name} and the C interface to call it by, found libtorch {__version__} without; ask "
+                        + $"{nameof(IsAvailable)} first."),
             arguments);
 
     private Exports? Try(Func<AtenArgument[]> trial, string library)
@@ -81,7 +88,8 @@ internal sealed unsafe class AtenOperator
         {
             if (exports.CallDispatcher(name, overload, slots) != 0)
             {
-                throw new AtenException($"The operator {_name} of libtorch {__version__} refused its arguments; libtorch has told the standard error stream why.");
+                throw new AtenException(
+                    $"The operator {_name} of libtorch {__version__} refused its arguments; libtorch has told the standard error stream why.");
             }
         }
 
@@ -127,8 +135,8 @@ internal sealed unsafe class AtenOperator
 }
 
 /// <summary>
-/// An argument of an <see cref="AtenOperator"/>. In its 64-bit slot stand an integer, the bits of a double, 0 or 1 for a bool, or a pointer that the call takes over:
-/// to a new handle of a tensor, to a list of slots, or to a slot on the heap for an optional value, null for none.
+/// An argument of an <see cref="AtenOperator"/>. In its 64-bit slot stand an integer, the bits of a double, 0 or 1 for a bool, or a pointer that the call takes
+/// over: to a new handle of a tensor, to a list of slots, or to a slot on the heap for an optional value, null for none.
 /// </summary>
 internal readonly unsafe struct AtenArgument
 {
@@ -156,7 +164,8 @@ internal readonly unsafe struct AtenArgument
 
     public static implicit operator AtenArgument(Tensor[] tensors) => new(0, null, Array.ConvertAll(tensors, tensor => (AtenArgument)tensor), false);
 
-    public static implicit operator AtenArgument(long[] values) => new(0, null, Array.ConvertAll(values, value => new AtenArgument(unchecked((ulong)value), null, null, false)), false);
+    public static implicit operator AtenArgument(long[] values)
+        => new(0, null, Array.ConvertAll(values, value => new AtenArgument(unchecked((ulong)value), null, null, false)), false);
 
     /// <summary>A value of an optional parameter.</summary>
     public static AtenArgument Some(AtenArgument value) => new(value._bits, value._tensor, value._list, true);

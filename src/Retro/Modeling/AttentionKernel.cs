@@ -11,8 +11,8 @@ internal static class AttentionKernel
 {
     /// <summary>Whether the fused kernel is the faster one.</summary>
     /// <remarks>
-    /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a decoded token.
-    /// In float32 it is a little faster, and saves the memory of the weights (tests/Retro.Benchmarks/results/operators.md).
+    /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a
+    /// decoded token. In float32 it is a little faster, and saves the memory of the weights (tests/Retro.Benchmarks/results/operators.md).
     /// </remarks>
     public static bool IsFused(ScalarType dtype, Device device) => device.type != DeviceType.CPU || dtype != ScalarType.BFloat16;
 
@@ -35,7 +35,10 @@ internal static class AttentionKernel
             q = q.view(groups, shared, batch, queries, size).permute(0, 2, 1, 3, 4).reshape(groups, batch, rows, size);
             if (positions is not null)
             {
-                positions = positions.expand(positionShape!).reshape(groups, shared, batch, queries, keys).permute(0, 2, 1, 3, 4).reshape(groups * batch, rows, keys);
+                positions = positions.expand(positionShape!)
+                    .reshape(groups, shared, batch, queries, keys)
+                    .permute(0, 2, 1, 3, 4)
+                    .reshape(groups * batch, rows, keys);
                 positionShape = [groups * batch, rows, keys];
             }
         }

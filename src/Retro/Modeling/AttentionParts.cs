@@ -14,7 +14,8 @@ namespace Retro.Modeling;
 /// <param name="ShiftedKeys">Whether keys also see the token before.</param>
 /// <param name="OutputScale">Deviation of a fresh output projection, as a share of 1/sqrt(fan-in).</param>
 /// <param name="Rank">Width between the two factors of each projection; null for full matrices.</param>
-internal sealed record AttentionShape(int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale, int? Rank = null);
+internal sealed record AttentionShape(
+    int Width, int KeyWidth, int Heads, int KeyHeads, int HeadSize, bool IsRelative, bool ShiftedKeys, double OutputScale, int? Rank = null);
 
 /// <summary>
 /// What every attention branch is made of: a norm, projections of queries, keys, values and output, and the position term of Transformer-XL.
@@ -80,7 +81,9 @@ internal sealed class AttentionParts
     /// <summary>[N, L, D'] to keys [G, N, L, S].</summary>
     public Tensor Keys(Tensor x) => Split(_k.call(x), _shape.KeyHeads);
 
-    /// <summary>The same with each token's neighbor before it: [N, K, R, D'] to [G, N, K·R, S]. Tokens of <paramref name="valid"/> zero give nothing to the one after.</summary>
+    /// <summary>
+    /// The same with each token's neighbor before it: [N, K, R, D'] to [G, N, K·R, S]. Tokens of <paramref name="valid"/> zero give nothing to the one after.
+    /// </summary>
     public Tensor KeysOfNeighbors(Tensor x, Tensor? valid)
     {
         Tensor keys = _k.call(x);

@@ -18,8 +18,9 @@ public sealed class AttentionPlan
     }
 
     /// <summary>
-    /// Which keys may be seen: added to the logits [H, N, A, L], [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>. In decoder self-attention with fewer heads of keys
-    /// than of queries, the queries of the heads that share one stand one after another, and the mask is for these, [1, 1, H/G·T, T].
+    /// Which keys may be seen: added to the logits [H, N, A, L], [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>. In
+    /// decoder self-attention with fewer heads of keys than of queries, the queries of the heads that share one stand one after another, and the mask is for
+    /// these, [1, 1, H/G·T, T].
     /// </summary>
     public Tensor? Mask { get; private init; }
 
@@ -35,7 +36,10 @@ public sealed class AttentionPlan
     /// <summary>Sinusoids of the distances, [W, width]; Transformer-XL positions alone.</summary>
     public Tensor? Sinusoids { get; private init; }
 
-    /// <summary>Row of the position scores for each pair of a single query and a key, [N, L], where rows of the batch differ; null: the pairs are aligned by their distance.</summary>
+    /// <summary>
+    /// Row of the position scores for each pair of a single query and a key, [N, L], where rows of the batch differ; null: the pairs are aligned by their
+    /// distance.
+    /// </summary>
     public Tensor? DistanceRows { get; private init; }
 
     /// <summary>Queries that have a key at all, [N, A, 1] of zeros and ones; null: all have.</summary>
@@ -68,7 +72,10 @@ public sealed class AttentionPlan
 
         // A fused kernel skips what lies after the query, where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
-        bool flag = AttentionKernel.IsFused(dtype, device) && groups == config.Heads && config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
+        bool flag = AttentionKernel.IsFused(dtype, device)
+            && groups == config.Heads
+            && config.Positions != PositionKind.TransformerXl
+            && !(config.SlidingWindow < tokens);
         return new()
         {
             Pass = pass,
@@ -141,7 +148,8 @@ public sealed class AttentionPlan
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
-                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, length, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
+                ? RelativePositions.Sinusoids(
+                    length - 1, RelativePositions.Count(length, length, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
         };
     }
 
@@ -157,7 +165,8 @@ public sealed class AttentionPlan
         RotaryTable? queries = null, keys = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            using Tensor retrieved = KeptScalars.Range(length, ScalarType.Float64, device), chunk = KeptScalars.Range(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
+            using Tensor retrieved = KeptScalars.Range(
+                length, ScalarType.Float64, device), chunk = KeptScalars.Range(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
             queries = RetrievalRotation(config, retrieved, config.Retrieval!.Encoder.HeadSize, dtype).Repeat(neighbors);
             keys = RetrievalRotation(config, chunk, config.Retrieval!.Encoder.HeadSize, dtype);
         }
@@ -167,7 +176,12 @@ public sealed class AttentionPlan
             QueryRotation = queries,
             KeyRotation = keys,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
-                ? RelativePositions.Sinusoids(length - 1, RelativePositions.Count(length, config.Retrieval!.ChunkLength, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
+                ? RelativePositions.Sinusoids(
+                    length - 1,
+                    RelativePositions.Count(length, config.Retrieval!.ChunkLength, causal: false),
+                    config.Retrieval!.Encoder.Width,
+                    dtype,
+                    device) : null,
         };
     }
 
@@ -207,7 +221,15 @@ public sealed class AttentionPlan
             keys.MoveToOuterDisposeScope();
         }
 
-        return new() { Mask = mask, HasKey = hasKey, ValidTokens = validTokens, QueryRotation = queries, KeyRotation = keys, Sinusoids = CrossSinusoids(config, dtype, device)?.MoveToOuterDisposeScope() };
+        return new()
+        {
+            Mask = mask,
+            HasKey = hasKey,
+            ValidTokens = validTokens,
+            QueryRotation = queries,
+            KeyRotation = keys,
+            Sinusoids = CrossSinusoids(config, dtype, device)?.MoveToOuterDisposeScope()
+        };
     }
 
     /// <summary>Plans chunked cross-attention of one new token per row, whose keys are its last complete chunk's neighbors.</summary>
@@ -217,7 +239,8 @@ public sealed class AttentionPlan
     /// <param name="tables">Positions that earlier steps have looked up.</param>
     /// <param name="mask">Which cached keys hold something, see <see cref="DecodingMask"/>.</param>
     /// <param name="dtype">Type of the states.</param>
-    internal static AttentionPlan ChunkedCrossStep(RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
+    internal static AttentionPlan ChunkedCrossStep(
+        RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
         long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
@@ -232,7 +255,8 @@ public sealed class AttentionPlan
         else if (config.EffectiveRetrievalPositions == PositionKind.TransformerXl)
         {
             // Sinusoids fall from distance 2M − 2, so the row of distance a − b + M − 1 is M − 1 − a + b.
-            rows = (KeptScalars.Range(length, ScalarType.Int64, positions.device).Plus(chunk - 1) - query.unsqueeze(-1)).repeat(1, neighbors).MoveToOuterDisposeScope();
+            rows = (KeptScalars.Range(length, ScalarType.Int64, positions.device).Plus(chunk - 1)
+                - query.unsqueeze(-1)).repeat(1, neighbors).MoveToOuterDisposeScope();
         }
 
         return new()
@@ -266,7 +290,12 @@ public sealed class AttentionPlan
     /// <summary>Sinusoids of chunked cross-attention's distances 2M − 2 down to M − 1 − R; null where positions are not Transformer-XL's.</summary>
     internal static Tensor? CrossSinusoids(RetroConfig config, ScalarType dtype, Device device)
         => config.EffectiveRetrievalPositions != PositionKind.TransformerXl ? null
-            : RelativePositions.Sinusoids((2L * config.Retrieval!.ChunkLength) - 2, RelativePositions.Count(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength, causal: false), config.Width, dtype, device);
+            : RelativePositions.Sinusoids(
+                (2L * config.Retrieval!.ChunkLength) - 2,
+                RelativePositions.Count(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength, causal: false),
+                config.Width,
+                dtype,
+                device);
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
     private static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)

@@ -5,9 +5,10 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded neighbors of chunk
-/// e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get exactly zero.
-/// A branch of one's own derives from it, overrides <see cref="forward"/> and <see cref="Step"/> alike, and registers what parameters it adds; see <see cref="LayerFactory"/>.
+/// Chunked cross-attention (section 2.4 of the paper; specification 2.1), norm included and residual excluded. Position p with p ≥ M − 1 asks the encoded
+/// neighbors of chunk e = floor((p + 1)/M) − 1, all K·R of their tokens in one softmax; positions before, and those whose chunk has no valid neighbor, get
+/// exactly zero. A branch of one's own derives from it, overrides <see cref="forward"/> and <see cref="Step"/> alike, and registers what parameters it adds;
+/// see <see cref="LayerFactory"/>.
 /// </summary>
 public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
@@ -27,7 +28,21 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         _config = config.Validate();
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
         double scale = config.Retrieval!.ZeroOutput ? 0 : config.InitialOutputScale;
-        _parts = new(this, config, new(config.Width, config.Retrieval!.Encoder.Width, config.Heads, config.Heads, config.HeadSize, relative, config.Retrieval!.ShiftedKeys, scale, config.Retrieval!.CrossAttentionRank), dtype, device);
+        _parts = new(
+            this,
+            config,
+            new(
+                config.Width,
+                config.Retrieval!.Encoder.Width,
+                config.Heads,
+                config.Heads,
+                config.HeadSize,
+                relative,
+                config.Retrieval!.ShiftedKeys,
+                scale,
+                config.Retrieval!.CrossAttentionRank),
+            dtype,
+            device);
         if (config.Retrieval!.Gate)
         {
             register_parameter("gate", _gate = Initialization.Constant(0, [1], dtype, device));
@@ -48,7 +63,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _config.Retrieval!.ChunkLength;
         if (chunks * chunk > tokens || neighbors == 0)
         {
-            throw new ShapeException(nameof(encoded), $"[B, C, K, R, E] with C at most {tokens / chunk}, the complete chunks of {tokens} tokens, and K at least 1", encoded.shape);
+            throw new ShapeException(
+                nameof(encoded), $"[B, C, K, R, E] with C at most {tokens / chunk}, the complete chunks of {tokens} tokens, and K at least 1", encoded.shape);
         }
 
         if (chunks == 0)
@@ -65,7 +81,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         }
 
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
-        (Tensor k, Tensor v) = KeysAndValues(encoded.reshape(batch * chunks, neighbors, _config.Retrieval!.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
+        (Tensor k, Tensor v) = KeysAndValues(
+            encoded.reshape(batch * chunks, neighbors, _config.Retrieval!.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
         Tensor output = Gated(_parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended)); // [B, count, D]
         if (plan.HasKey is not null)
@@ -98,7 +115,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         ArgumentNullException.ThrowIfNull(plan);
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
-        Tensor attended = Attend(q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);
+        Tensor attended = Attend(
+            q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);
         Tensor output = Gated(_parts.Output(attended));
         return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
     }

@@ -3,7 +3,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>Keys and values of one chunked cross-attention, [H, B, K·R, S]: those of each row's last complete chunk, made once per chunk. Earlier chunks are never read again.</summary>
+/// <summary>
+/// Keys and values of one chunked cross-attention, [H, B, K·R, S]: those of each row's last complete chunk, made once per chunk. Earlier chunks are never read
+/// again.
+/// </summary>
 public sealed class CrossAttentionCache : IDisposable
 {
     private readonly RetroConfig _config;

@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>A decoder layer (section 2.4 of the paper): self-attention, chunked cross-attention where the layer has it, feed-forward; each a residual branch.</summary>
+/// <summary>
+/// A decoder layer (section 2.4 of the paper): self-attention, chunked cross-attention where the layer has it, feed-forward; each a residual branch.
+/// </summary>
 public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, AttentionPlan?, Tensor>
 {
     private readonly bool _parallel;
@@ -48,7 +50,8 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <param name="x">[B, T, D].</param>
     /// <param name="plan">From <see cref="AttentionPlan.Causal"/>.</param>
     /// <param name="encoded">[B, C, K, R, E], the encoded neighbors; null: retrieval off, which leaves the branch out.</param>
-    /// <param name="crossPlan">From <see cref="AttentionPlan.ChunkedCross"/>; required with <paramref name="encoded"/> where the layer has cross-attention.</param>
+    /// <param name="crossPlan">From <see cref="AttentionPlan.ChunkedCross"/>; required with <paramref name="encoded"/> where the layer has
+    /// cross-attention.</param>
     /// <returns>[B, T, D].</returns>
     public override Tensor forward(Tensor x, AttentionPlan plan, Tensor? encoded, AttentionPlan? crossPlan)
     {

@@ -4,9 +4,9 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// What a model remembers of a batch of sequences while it continues them token by token: keys and values of self-attention, the states of each row's unfinished chunk
-/// (which the encoder will read when the chunk is complete), and keys and values of each row's last encoded neighbors per cross-attention layer.
-/// Rows may differ in length. Made by <see cref="RetroModel.NewCache"/>; dispose it when the sequences end.
+/// What a model remembers of a batch of sequences while it continues them token by token: keys and values of self-attention, the states of each row's
+/// unfinished chunk (which the encoder will read when the chunk is complete), and keys and values of each row's last encoded neighbors per cross-attention
+/// layer. Rows may differ in length. Made by <see cref="RetroModel.NewCache"/>; dispose it when the sequences end.
 /// </summary>
 public sealed class DecodingCache : IDisposable
 {
@@ -35,7 +35,9 @@ public sealed class DecodingCache : IDisposable
     public IReadOnlyList<long> Lengths => _rowLengths;
 
     /// <summary>Bytes of the cached tensors.</summary>
-    public long ByteLength => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
+    public long ByteLength
+        => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid)
+            + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
 
     internal RetroModel Model { get; }
 
@@ -52,7 +54,9 @@ public sealed class DecodingCache : IDisposable
         return Model.Config.HasRetrieval && (_rowLengths[row] + 1) % Model.Config.Retrieval!.ChunkLength == 0;
     }
 
-    /// <summary>Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.</summary>
+    /// <summary>
+    /// Keeps some rows, in the order given, and forgets the others: sequences that have ended need no more time. A row may be given twice, which copies it.
+    /// </summary>
     /// <param name="rows">Row numbers, from 0.</param>
     public void SelectRows(IReadOnlyList<int> rows)
     {
@@ -139,7 +143,8 @@ public sealed class DecodingCache : IDisposable
             long length = lengths[row], start = length / chunk * chunk;
             if (length > start)
             {
-                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length - start), source = states.select(0, row), part = source.narrow(0, start, length - start);
+                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length
+                    - start), source = states.select(0, row), part = source.narrow(0, start, length - start);
                 place.copy_(part);
             }
         }
@@ -151,7 +156,8 @@ public sealed class DecodingCache : IDisposable
         Tensor kept = ChunkStates(states);
         for (int row = 0; row < Rows; row++)
         {
-            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % Model.Config.Retrieval!.ChunkLength, 1), source = states.select(0, row);
+            using Tensor target = kept.select(0, row), place = target.narrow(
+                0, _rowLengths[row] % Model.Config.Retrieval!.ChunkLength, 1), source = states.select(0, row);
             place.copy_(source);
         }
 

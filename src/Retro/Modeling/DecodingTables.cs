@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>Rotations that a step looks up rather than computes: those of the next positions of self-attention, and those of the places in a block of chunked cross-attention.</summary>
+/// <summary>
+/// Rotations that a step looks up rather than computes: those of the next positions of self-attention, and those of the places in a block of chunked
+/// cross-attention.
+/// </summary>
 internal sealed class DecodingTables(RetroConfig config) : IDisposable
 {
     // So many at a time that making them costs a step next to nothing, and so few that they need no memory to speak of.

@@ -22,8 +22,8 @@ public sealed record EncoderConfig
     public LayerList CrossAttentionLayers { get; init; } = [1];
 
     /// <summary>
-    /// Whether its cross-attention normalizes the decoder's states before it asks them. The states of a pretrained decoder are of any size, hundreds in some features; those of one that is trained with the
-    /// encoder find theirs. Default false, the paper's; true in <see cref="RetrievalConfig.For"/>.
+    /// Whether its cross-attention normalizes the decoder's states before it asks them. The states of a pretrained decoder are of any size, hundreds in some
+    /// features; those of one that is trained with the encoder find theirs. Default false, the paper's; true in <see cref="RetrievalConfig.For"/>.
     /// </summary>
     public bool NormalizeStates { get; init; }
 

@@ -4,8 +4,9 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// The encoder's cross-attention branch (section 2.4 of the paper): every retrieved token asks the decoder's states H_u of the chunk that the neighbor was retrieved for.
-/// Norm of the asking side included, residual excluded; the states are asked as they are, or normalized where <see cref="EncoderConfig.NormalizeStates"/> says so. Keys and values are made once per chunk, whatever the number of neighbors.
+/// The encoder's cross-attention branch (section 2.4 of the paper): every retrieved token asks the decoder's states H_u of the chunk that the neighbor was
+/// retrieved for. Norm of the asking side included, residual excluded; the states are asked as they are, or normalized where
+/// <see cref="EncoderConfig.NormalizeStates"/> says so. Keys and values are made once per chunk, whatever the number of neighbors.
 /// </summary>
 public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
@@ -26,7 +27,15 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
         _parts = new(
             this,
             config,
-            new(config.Retrieval!.Encoder.Width, config.Width, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.Heads, config.Retrieval!.Encoder.HeadSize, relative, false, config.InitialOutputScale),
+            new(
+                config.Retrieval!.Encoder.Width,
+                config.Width,
+                config.Retrieval!.Encoder.Heads,
+                config.Retrieval!.Encoder.Heads,
+                config.Retrieval!.Encoder.HeadSize,
+                relative,
+                false,
+                config.InitialOutputScale),
             dtype,
             device);
         if (config.Retrieval!.Encoder.NormalizeStates)

@@ -3,7 +3,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>A layer of the retrieval encoder (section 2.4 of the paper): self-attention within a neighbor, cross-attention to the query chunk where the layer has it, feed-forward; each a residual branch.</summary>
+/// <summary>
+/// A layer of the retrieval encoder (section 2.4 of the paper): self-attention within a neighbor, cross-attention to the query chunk where the layer has it,
+/// feed-forward; each a residual branch.
+/// </summary>
 public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, AttentionPlan, Tensor>
 {
     private readonly double _dropout;

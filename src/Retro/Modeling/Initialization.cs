@@ -4,7 +4,10 @@ using EmbeddingTable = TorchSharp.Modules.Embedding;
 
 namespace Retro.Modeling;
 
-/// <summary>Fresh parameters: matrices normal with 1/sqrt(fan-in), embeddings normal with 1/sqrt(width), biases zero. Drawn from TorchSharp's generator, so that manual_seed decides them.</summary>
+/// <summary>
+/// Fresh parameters: matrices normal with 1/sqrt(fan-in), embeddings normal with 1/sqrt(width), biases zero. Drawn from TorchSharp's generator, so that
+/// manual_seed decides them.
+/// </summary>
 internal static class Initialization
 {
     /// <summary>A parameter of one value.</summary>

@@ -5,9 +5,9 @@ namespace Retro.Modeling;
 
 /// <summary>Arithmetic with numbers and sums, whose native scalars live until the call is over.</summary>
 /// <remarks>
-/// TorchSharp hands the address of a <see cref="Scalar"/> to native code without keeping the object alive, and makes one that nobody sees for x + y, x * 0.5 and the like (its alpha of 1):
-/// a collection that another thread causes during the call frees it under the reader. Here each one is static, or disposed after the call. The forms that are not safe are listed in
-/// eng/BannedSymbols.txt; the build refuses them.
+/// TorchSharp hands the address of a <see cref="Scalar"/> to native code without keeping the object alive, and makes one that nobody sees for x + y, x * 0.5
+/// and the like (its alpha of 1): a collection that another thread causes during the call frees it under the reader. Here each one is static, or disposed after
+/// the call. The forms that are not safe are listed in eng/BannedSymbols.txt; the build refuses them.
 /// </remarks>
 internal static class KeptScalars
 {

@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>Makes branches of a decoder's layers, where one's own are to take the place of Retro's: derive from the branch, override what it computes, and name the new one here.</summary>
+/// <summary>
+/// Makes branches of a decoder's layers, where one's own are to take the place of Retro's: derive from the branch, override what it computes, and name the new
+/// one here.
+/// </summary>
 /// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again.</remarks>
 public sealed record LayerFactory
 {
@@ -10,8 +13,10 @@ public sealed record LayerFactory
     public Func<RetroConfig, ScalarType, Device?, ChunkedCrossAttention> CrossAttention { get; init; } = (config, dtype, device) => new(config, dtype, device);
 
     /// <summary>Makes the self-attention of a layer. Default: <see cref="Modeling.SelfAttention"/>.</summary>
-    public Func<RetroConfig, ScalarType, Device?, SelfAttention> SelfAttention { get; init; } = (config, dtype, device) => new(config, encoder: false, dtype, device);
+    public Func<RetroConfig, ScalarType, Device?, SelfAttention> SelfAttention { get; init; } = (config, dtype, device) =>
+        new(config, encoder: false, dtype, device);
 
     /// <summary>Makes the feed-forward branch of a layer. Default: <see cref="Modeling.FeedForward"/>.</summary>
-    public Func<RetroConfig, ScalarType, Device?, FeedForward> FeedForward { get; init; } = (config, dtype, device) => new(config, encoder: false, dtype, device);
+    public Func<RetroConfig, ScalarType, Device?, FeedForward> FeedForward { get; init; } = (config, dtype, device) =>
+        new(config, encoder: false, dtype, device);
 }

@@ -3,7 +3,9 @@ using System.Runtime.CompilerServices;
 
 namespace Retro.Modeling;
 
-/// <summary>An immutable list of layer numbers, counted from 1 as in the paper; equal when it holds the same numbers in the same order. Written as <c>[6, 9, 12]</c>.</summary>
+/// <summary>
+/// An immutable list of layer numbers, counted from 1 as in the paper; equal when it holds the same numbers in the same order. Written as <c>[6, 9, 12]</c>.
+/// </summary>
 [CollectionBuilder(typeof(LayerList), nameof(Create))]
 public sealed class LayerList : IReadOnlyList<int>, IEquatable<LayerList>
 {
@@ -25,7 +27,10 @@ public sealed class LayerList : IReadOnlyList<int>, IEquatable<LayerList>
     /// <param name="layers">Layer numbers, from 1.</param>
     public static LayerList Create(ReadOnlySpan<int> layers) => new(layers.ToArray());
 
-    /// <summary>The layers <paramref name="first"/>, <paramref name="first"/> + <paramref name="step"/>, ... up to <paramref name="last"/>; the paper's "every third from 6" is <c>Every(6, 3, layers)</c>.</summary>
+    /// <summary>
+    /// The layers <paramref name="first"/>, <paramref name="first"/> + <paramref name="step"/>, ... up to <paramref name="last"/>; the paper's "every third
+    /// from 6" is <c>Every(6, 3, layers)</c>.
+    /// </summary>
     /// <param name="first">First layer, from 1.</param>
     /// <param name="step">Distance of two layers, at least 1.</param>
     /// <param name="last">No layer after this one.</param>

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Log-likelihood, per token and in nats, of a target given its context and what was retrieved: what training, evaluation and the choice between readers are written on.
-/// It is taken in float32 where the logits are narrower.
+/// Log-likelihood, per token and in nats, of a target given its context and what was retrieved: what training, evaluation and the choice between readers are
+/// written on. It is taken in float32 where the logits are narrower.
 /// </summary>
 public static class LogLikelihood
 {
@@ -28,7 +28,9 @@ public static class LogLikelihood
         using DisposeScope scope = NewDisposeScope();
         using Scalar none = NoTarget.ToScalar();
         Tensor counted = mask is null ? tokens : tokens.masked_fill(mask.logical_not(), none);
-        return cat([counted.narrow(1, 1, tokens.shape[1] - 1), full([tokens.shape[0], 1], none, ScalarType.Int64, tokens.device)], 1).MoveToOuterDisposeScope(); // [B, T]
+        return cat(
+            [counted.narrow(1, 1, tokens.shape[1] - 1), full([tokens.shape[0], 1], none, ScalarType.Int64, tokens.device)],
+            1).MoveToOuterDisposeScope(); // [B, T]
     }
 
     /// <summary>The log-likelihood of each target.</summary>
@@ -76,5 +78,6 @@ public static class LogLikelihood
     }
 
     private static Tensor CrossEntropy(Tensor logits, Tensor targets, nn.Reduction reduction)
-        => nn.functional.cross_entropy(Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), targets.reshape(-1), ignore_index: NoTarget, reduction: reduction);
+        => nn.functional.cross_entropy(
+            Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), targets.reshape(-1), ignore_index: NoTarget, reduction: reduction);
 }

@@ -4,9 +4,9 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// The position term of Transformer-XL (arXiv 1901.02860, appendix B; specification 1.10): sinusoids of every distance, one row each, and the view that hands query a and key b
-/// the row of their distance. Distances are laid out falling, so that a query's keys are a window of the rows, and the window of the next query begins one row earlier:
-/// the table of all pairs is then a view of [.., A, W] without any copy.
+/// The position term of Transformer-XL (arXiv 1901.02860, appendix B; specification 1.10): sinusoids of every distance, one row each, and the view that hands
+/// query a and key b the row of their distance. Distances are laid out falling, so that a query's keys are a window of the rows, and the window of the next
+/// query begins one row earlier: the table of all pairs is then a view of [.., A, W] without any copy.
 /// </summary>
 internal static class RelativePositions
 {
@@ -22,7 +22,9 @@ internal static class RelativePositions
         return cat([angles.sin(), angles.cos()], -1).to_type(dtype).MoveToOuterDisposeScope();
     }
 
-    /// <summary>How many distances <see cref="Align"/> needs for queries at consecutive positions, the last of which stands at the last key (causal) or anywhere.</summary>
+    /// <summary>
+    /// How many distances <see cref="Align"/> needs for queries at consecutive positions, the last of which stands at the last key (causal) or anywhere.
+    /// </summary>
     public static long Count(long queries, long keys, bool causal) => causal ? keys + 1 : queries + keys;
 
     /// <summary>Hands each query the scores of its keys' distances. Row W starts with the distance of the last query to the first key.</summary>

@@ -12,32 +12,42 @@ public sealed record RetrievalConfig
     /// <summary>R: tokens retrieved per neighbor, the neighbor chunk and its continuation. Default 128; not tied to 2M.</summary>
     public int RetrievedLength { get; init; } = 128;
 
-    /// <summary>K: neighbors per chunk that training and generation ask for. Default 2. No parameter depends on it, and a forward pass takes any number.</summary>
+    /// <summary>
+    /// K: neighbors per chunk that training and generation ask for. Default 2. No parameter depends on it, and a forward pass takes any number.
+    /// </summary>
     public int Neighbors { get; init; } = 2;
 
     /// <summary>Decoder layers with chunked cross-attention, from 1, ascending; at least one. The paper's are 6, 9, ... (specification 1.6).</summary>
     public LayerList CrossAttentionLayers { get; init; } = LayerList.Empty;
 
     /// <summary>
-    /// Positions of the encoder and of chunked cross-attention, where they are to differ from the decoder's. Null: the same, or rotary where the decoder's are learned or none,
-    /// because distances between a chunk and its neighbors need relative positions. Learned: a table of R positions added to the encoder's embedding, and cross-attention without positions.
+    /// Positions of the encoder and of chunked cross-attention, where they are to differ from the decoder's. Null: the same, or rotary where the decoder's are
+    /// learned or none, because distances between a chunk and its neighbors need relative positions. Learned: a table of R positions added to the encoder's
+    /// embedding, and cross-attention without positions.
     /// </summary>
     public PositionKind? Positions { get; init; }
 
-    /// <summary>Whether keys of chunked cross-attention also see the retrieved token before: key_t = W_k e_t + W_k' e_(t−1), within each neighbor. Default false; beyond the paper.</summary>
+    /// <summary>
+    /// Whether keys of chunked cross-attention also see the retrieved token before: key_t = W_k e_t + W_k' e_(t−1), within each neighbor. Default false; beyond
+    /// the paper.
+    /// </summary>
     public bool ShiftedKeys { get; init; }
 
     /// <summary>
-    /// Width between the two factors of every projection of chunked cross-attention, which is then a product of two narrow matrices (as in arXiv 2106.09685); null: full matrices. Default null; beyond the paper.
+    /// Width between the two factors of every projection of chunked cross-attention, which is then a product of two narrow matrices (as in arXiv 2106.09685);
+    /// null: full matrices. Default null; beyond the paper.
     /// </summary>
     public int? CrossAttentionRank { get; init; }
 
-    /// <summary>Whether fresh output projections of chunked cross-attention are zero, so that retrieval changes nothing before the first training step. Default false.</summary>
+    /// <summary>
+    /// Whether fresh output projections of chunked cross-attention are zero, so that retrieval changes nothing before the first training step. Default false.
+    /// </summary>
     public bool ZeroOutput { get; init; }
 
     /// <summary>
-    /// Whether the output of every chunked cross-attention is multiplied by tanh of a number that is learned and begins at 0 (as in Flamingo, arXiv 2204.14198, section 3.1.2), so that retrieval changes
-    /// nothing before the first training step, and little where it does not pay. It takes the place of <see cref="ZeroOutput"/>: with both, nothing would ever be learned. Default false; beyond the paper.
+    /// Whether the output of every chunked cross-attention is multiplied by tanh of a number that is learned and begins at 0 (as in Flamingo, arXiv 2204.14198,
+    /// section 3.1.2), so that retrieval changes nothing before the first training step, and little where it does not pay. It takes the place of
+    /// <see cref="ZeroOutput"/>: with both, nothing would ever be learned. Default false; beyond the paper.
     /// </summary>
     public bool Gate { get; init; }
 
@@ -45,8 +55,9 @@ public sealed record RetrievalConfig
     public EncoderConfig Encoder { get; init; } = new();
 
     /// <summary>
-    /// What is fitted onto a decoder unless something else is asked for: cross-attention from layer 6 on in every third layer (in a shallower decoder, in every second of its upper half), which changes nothing at first;
-    /// an encoder of two layers as wide as the decoder, but at most as the paper's (896, 16 heads of 64), that reads the decoder's embedding.
+    /// What is fitted onto a decoder unless something else is asked for: cross-attention from layer 6 on in every third layer (in a shallower decoder, in every
+    /// second of its upper half), which changes nothing at first; an encoder of two layers as wide as the decoder, but at most as the paper's (896, 16 heads of
+    /// 64), that reads the decoder's embedding.
     /// </summary>
     /// <param name="decoder">The decoder's configuration.</param>
     public static RetrievalConfig For(RetroConfig decoder)
@@ -56,7 +67,9 @@ public sealed record RetrievalConfig
         bool narrow = decoder.Width <= PaperEncoderWidth;
         return new()
         {
-            CrossAttentionLayers = decoder.Layers >= PaperFirstLayer ? LayerList.Every(PaperFirstLayer, 3, decoder.Layers) : LayerList.Every((decoder.Layers / 2) + 1, 2, decoder.Layers),
+            CrossAttentionLayers = decoder.Layers >= PaperFirstLayer
+                ? LayerList.Every(PaperFirstLayer, 3, decoder.Layers)
+                : LayerList.Every((decoder.Layers / 2) + 1, 2, decoder.Layers),
             ZeroOutput = true,
             Encoder = new()
             {

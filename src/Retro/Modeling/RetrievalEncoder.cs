@@ -6,8 +6,8 @@ using EmbeddingTable = TorchSharp.Modules.Embedding;
 namespace Retro.Modeling;
 
 /// <summary>
-/// The retrieval encoder (section 2.4 of the paper): a bidirectional transformer over each neighbor's tokens, conditioned on the decoder's states of the chunk it was retrieved for.
-/// Neighbors are encoded independently of one another; nothing of one chunk reaches another.
+/// The retrieval encoder (section 2.4 of the paper): a bidirectional transformer over each neighbor's tokens, conditioned on the decoder's states of the chunk
+/// it was retrieved for. Neighbors are encoded independently of one another; nothing of one chunk reaches another.
 /// </summary>
 public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor>
 {
@@ -20,7 +20,8 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
 
     /// <summary>Makes an encoder with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
-    /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="EncoderConfig.ShareEmbedding"/> says so, else ignored.</param>
+    /// <param name="sharedEmbedding">The decoder's embedding, read but not owned; required where <see cref="EncoderConfig.ShareEmbedding"/> says so, else
+    /// ignored.</param>
     /// <param name="dtype">Type of the parameters.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <exception cref="RetroOptionsException">The configuration is not valid.</exception>
@@ -45,7 +46,8 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
 
         if (config.EffectiveRetrievalPositions == PositionKind.Learned)
         {
-            register_module("positions", _positions = Initialization.Embedding(config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width, dtype, device));
+            register_module(
+                "positions", _positions = Initialization.Embedding(config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width, dtype, device));
         }
 
         _layers = new EncoderLayer[config.Retrieval!.Encoder.Layers];
@@ -65,7 +67,8 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <param name="tokens">[B, C, K, R] of int64.</param>
     /// <param name="states">[B, C·M, D], the decoder's states of the chunks that the neighbors were retrieved for.</param>
     /// <param name="valid">Which tokens hold something, [B, C, K, R] of bool; null: all.</param>
-    /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers, and chunks without any are left out of the work and give zeros.</returns>
+    /// <returns>[B, C, K, R, E]. What stands at tokens that are not valid has no meaning; neighbors without any valid token give finite numbers, and chunks
+    /// without any are left out of the work and give zeros.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
@@ -83,7 +86,8 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             return zeros([batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width], states.dtype, states.device).MoveToOuterDisposeScope();
         }
 
-        Tensor ids = tokens.reshape(batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.Retrieval!.ChunkLength, _config.Width);
+        Tensor ids = tokens.reshape(
+            batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.Retrieval!.ChunkLength, _config.Width);
         Tensor? mask = valid?.reshape(batch * chunks, neighbors, length);
         Tensor? asked = mask?.reshape(batch * chunks, neighbors * length).any(-1).nonzero().view(-1); // chunks that have a neighbor
         long count = asked?.shape[0] ?? batch * chunks;

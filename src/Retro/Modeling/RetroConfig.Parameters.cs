@@ -17,10 +17,21 @@ public sealed partial record RetroConfig
         for (int layer = 1; layer <= Layers; layer++)
         {
             string prefix = $"decoder.{layer}";
-            AddAttention(list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
+            AddAttention(
+                list, $"{prefix}.attn", Width, Width, Heads, SelfAttentionKeyValueHeads, HeadSize, Positions == PositionKind.TransformerXl, shiftedKeys: false);
             if (Retrieval is { } retrieval && CrossAttends(layer))
             {
-                AddAttention(list, $"{prefix}.cca", Width, retrieval.Encoder.Width, Heads, Heads, HeadSize, EffectiveRetrievalPositions == PositionKind.TransformerXl, retrieval.ShiftedKeys, retrieval.CrossAttentionRank);
+                AddAttention(
+                    list,
+                    $"{prefix}.cca",
+                    Width,
+                    retrieval.Encoder.Width,
+                    Heads,
+                    Heads,
+                    HeadSize,
+                    EffectiveRetrievalPositions == PositionKind.TransformerXl,
+                    retrieval.ShiftedKeys,
+                    retrieval.CrossAttentionRank);
                 if (retrieval.Gate)
                 {
                     list.Add(new($"{prefix}.cca.gate", [1], ParameterKind.Bias));
@@ -97,7 +108,17 @@ public sealed partial record RetroConfig
         }
     }
 
-    private void AddAttention(List<ParameterShape> list, string name, int width, int keyWidth, int heads, int keyValueHeads, int headSize, bool relative, bool shiftedKeys, int? rank = null)
+    private void AddAttention(
+        List<ParameterShape> list,
+        string name,
+        int width,
+        int keyWidth,
+        int heads,
+        int keyValueHeads,
+        int headSize,
+        bool relative,
+        bool shiftedKeys,
+        int? rank = null)
     {
         int inner = heads * headSize, keyValueInner = keyValueHeads * headSize;
         AddNorm(list, $"{name}.norm", width);

@@ -60,10 +60,14 @@ public sealed partial record RetroConfig
         faults.Require(fraction, RotaryFraction, "more than 0 and at most 1");
         if (fraction && Positions == PositionKind.Rotary && HeadSize > 0 && (RotarySize < 1 || RotarySize + (RotarySize % 2) > HeadSize))
         {
-            faults.Add($"{nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} rotated features; expected at least 1 and, made even (they are rotated in pairs), at most the head.");
+            faults.Add(
+                $"{nameof(HeadSize)} {HeadSize} times {nameof(RotaryFraction)} {RotaryFraction} gives {RotarySize} rotated features; expected at least 1 and, made even (they are rotated in pairs), at most the head.");
         }
 
-        faults.Require(Positions != PositionKind.TransformerXl || Width % 2 == 0, Width, "an even number: Transformer-XL positions are pairs of a sine and a cosine of the query's width");
+        faults.Require(
+            Positions != PositionKind.TransformerXl || Width % 2 == 0,
+            Width,
+            "an even number: Transformer-XL positions are pairs of a sine and a cosine of the query's width");
         if (RotaryScaling is { } scaling)
         {
             OptionFaults of = faults.Of(nameof(RotaryScaling));
@@ -87,7 +91,8 @@ public sealed partial record RetroConfig
         Size(faults, retrieval.RetrievedLength);
         Size(faults, retrieval.Neighbors);
         CheckLayers(faults, retrieval.CrossAttentionLayers, Layers);
-        faults.Require(retrieval.CrossAttentionLayers is not { Count: 0 }, retrieval.CrossAttentionLayers, $"at least one layer that reads, or {nameof(Retrieval)} null");
+        faults.Require(
+            retrieval.CrossAttentionLayers is not { Count: 0 }, retrieval.CrossAttentionLayers, $"at least one layer that reads, or {nameof(Retrieval)} null");
         if (retrieval.CrossAttentionRank is int rank)
         {
             Size(faults, rank, nameof(retrieval.CrossAttentionRank));
@@ -116,16 +121,22 @@ public sealed partial record RetroConfig
         switch (EffectiveRetrievalPositions)
         {
             case PositionKind.Rotary when HeadSize % 2 != 0 || encoder.HeadSize % 2 != 0:
-                faults.Add($"{nameof(HeadSize)} is {HeadSize} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)} {encoder.HeadSize}; expected even numbers: rotary positions rotate pairs.");
+                faults.Add(
+                    $"{nameof(HeadSize)} is {HeadSize} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.HeadSize)} {encoder.HeadSize}; expected even numbers: rotary positions rotate pairs.");
                 break;
             case PositionKind.TransformerXl when Width % 2 != 0 || encoder.Width % 2 != 0:
-                faults.Add($"{nameof(Width)} is {Width} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.Width)} {encoder.Width}; expected even numbers: Transformer-XL positions are pairs of a sine and a cosine of the query's width.");
+                faults.Add(
+                    $"{nameof(Width)} is {Width} and {nameof(Retrieval)}.{nameof(retrieval.Encoder)}.{nameof(encoder.Width)} {encoder.Width}; expected even numbers: Transformer-XL positions are pairs of a sine and a cosine of the query's width.");
                 break;
         }
     }
 
-    /// <summary>A size: positive, and small enough that no product of two overflows and no table of one alone fills a machine. It stops a damaged or hostile file before anything is allocated.</summary>
-    private static void Size(OptionFaults faults, int value, [CallerArgumentExpression(nameof(value))] string name = "") => faults.Between(value, 1, LargestSize, name);
+    /// <summary>
+    /// A size: positive, and small enough that no product of two overflows and no table of one alone fills a machine. It stops a damaged or hostile file before
+    /// anything is allocated.
+    /// </summary>
+    private static void Size(OptionFaults faults, int value, [CallerArgumentExpression(nameof(value))] string name = "")
+        => faults.Between(value, 1, LargestSize, name);
 
     private static void CheckLayers(OptionFaults faults, LayerList? list, int layers, [CallerArgumentExpression(nameof(list))] string name = "")
         => faults.Require(

@@ -2,7 +2,8 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// Everything that decides the shape and the arithmetic of a <c>RetroModel</c>. Immutable; <see cref="Validate"/> reports every fault at once.
-/// Dimension letters: B batch, T tokens, C chunks, M chunk length, K neighbors, R retrieved length, D decoder width, E encoder width, H heads, S head size, V vocabulary.
+/// Dimension letters: B batch, T tokens, C chunks, M chunk length, K neighbors, R retrieved length, D decoder width, E encoder width, H heads, S head size, V
+/// vocabulary.
 /// </summary>
 public sealed partial record RetroConfig
 {
@@ -18,7 +19,10 @@ public sealed partial record RetroConfig
     /// <summary>H: attention heads of the decoder, in self-attention and chunked cross-attention.</summary>
     public int Heads { get; init; }
 
-    /// <summary>Heads of keys and values in decoder self-attention (grouped-query attention, arXiv 2305.13245); null: as many as <see cref="Heads"/>, which it has to divide. Cross-attention keeps all heads.</summary>
+    /// <summary>
+    /// Heads of keys and values in decoder self-attention (grouped-query attention, arXiv 2305.13245); null: as many as <see cref="Heads"/>, which it has to
+    /// divide. Cross-attention keeps all heads.
+    /// </summary>
     public int? KeyValueHeads { get; init; }
 
     /// <summary>S: size of a decoder head, independent of <see cref="Width"/>: the paper's smallest model has 16 heads of 64 at width 896.</summary>
@@ -39,7 +43,10 @@ public sealed partial record RetroConfig
     /// <summary>Base of the rotary frequencies. Default 10,000.</summary>
     public double RotaryBase { get; init; } = 10_000;
 
-    /// <summary>Share of a head's features that are rotated in decoder self-attention, rounded down to whole features; an odd number is taken as GPT-NeoX takes it, see <see cref="RotaryTable.Frequencies"/>. Default 1. Encoder and chunked cross-attention rotate all.</summary>
+    /// <summary>
+    /// Share of a head's features that are rotated in decoder self-attention, rounded down to whole features; an odd number is taken as GPT-NeoX takes it, see
+    /// <see cref="RotaryTable.Frequencies"/>. Default 1. Encoder and chunked cross-attention rotate all.
+    /// </summary>
     public double RotaryFraction { get; init; } = 1;
 
     /// <summary>Change of the rotary frequencies in decoder self-attention. Default none.</summary>
@@ -72,7 +79,10 @@ public sealed partial record RetroConfig
     /// <summary>Whether feed-forward projections have biases. Default false.</summary>
     public bool FeedForwardBias { get; init; }
 
-    /// <summary>Whether decoder attention and feed-forward read the same input and are added together, as in GPT-NeoX. Default false. Chunked cross-attention reads the state after self-attention either way.</summary>
+    /// <summary>
+    /// Whether decoder attention and feed-forward read the same input and are added together, as in GPT-NeoX. Default false. Chunked cross-attention reads the
+    /// state after self-attention either way.
+    /// </summary>
     public bool ParallelResidual { get; init; }
 
     /// <summary>Share of values dropped in training, after the decoder's embedding and on every decoder branch's output. Default 0.</summary>

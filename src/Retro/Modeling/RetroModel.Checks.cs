@@ -20,7 +20,8 @@ public sealed partial class RetroModel
     {
         if (length > Config.MaximumLength)
         {
-            throw new ArgumentException($"A sequence of {length} tokens is longer than the {Config.MaximumLength} that the model takes; shorten it or slide a window over it.", name);
+            throw new ArgumentException(
+                $"A sequence of {length} tokens is longer than the {Config.MaximumLength} that the model takes; shorten it or slide a window over it.", name);
         }
     }
 
@@ -81,7 +82,8 @@ public sealed partial class RetroModel
         {
             long smallest = ids.min().item<long>(), largest = ids.max().item<long>();
             throw new ArgumentException(
-                $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
+                $"Token ids of {name} have to lie in [0, {Config.VocabularySize}), the vocabulary; they reach from {smallest} to {largest}. Check that "
+                    + "text was encoded with the model's tokenizer, and that padding is an id of the vocabulary.",
                 name);
         }
     }

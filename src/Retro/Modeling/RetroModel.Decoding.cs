@@ -19,7 +19,8 @@ public sealed partial class RetroModel
     /// <param name="cache">From <see cref="NewCache"/>.</param>
     /// <param name="tokens">[B, T] of int64; rows shorter than T are padded at the end with any id of the vocabulary.</param>
     /// <param name="lengths">Tokens of each row, 1 to T; null: all T.</param>
-    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; what stands for chunks that a row does not have is ignored. Null: none.</param>
+    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; what stands for chunks that a row does not have
+    /// is ignored. Null: none.</param>
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
     /// <returns>Logits [B, V] after each row's last token.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
@@ -75,8 +76,9 @@ public sealed partial class RetroModel
     /// <param name="cache">The rows' cache.</param>
     /// <param name="tokens">[B] of int64.</param>
     /// <param name="neighbors">
-    /// Tokens retrieved for the chunks that these tokens complete (see <see cref="DecodingCache.CompletesChunk"/>), [B, K, R] of int64; other rows are ignored. Null: the completed chunks have no neighbors.
-    /// They are wanted with this call because the very token that completes a chunk is the first to read its neighbors.
+    /// Tokens retrieved for the chunks that these tokens complete (see <see cref="DecodingCache.CompletesChunk"/>), [B, K, R] of int64; other rows are ignored.
+    /// Null: the completed chunks have no neighbors. They are wanted with this call because the very token that completes a chunk is the first to read its
+    /// neighbors.
     /// </param>
     /// <param name="valid">[B, K, R] of bool; null: all.</param>
     /// <returns>Logits [B, V] after the token.</returns>
@@ -116,7 +118,8 @@ public sealed partial class RetroModel
                     ReadNeighbors(cache, cache.KeepStates(h), neighbors, valid);
                     if (cache.Mask(x.dtype) is { } mask)
                     {
-                        crossPlan = AttentionPlan.ChunkedCrossStep(Config, positions, cache.Cross(i).Keys!.shape[2] / Config.Retrieval!.RetrievedLength, cache.Tables, mask, x.dtype);
+                        crossPlan = AttentionPlan.ChunkedCrossStep(
+                            Config, positions, cache.Cross(i).Keys!.shape[2] / Config.Retrieval!.RetrievedLength, cache.Tables, mask, x.dtype);
                         crossPlan.MoveToOuterDisposeScope();
                     }
                 }

@@ -6,8 +6,8 @@ using EmbeddingTable = TorchSharp.Modules.Embedding;
 namespace Retro.Modeling;
 
 /// <summary>
-/// RETRO (arXiv 2112.04426): a decoder that reads, through chunked cross-attention, the neighbors that were retrieved for the chunks before. Without neighbors, or without
-/// cross-attention layers in its configuration, it is the plain decoder. Names of parameters are listed by <see cref="RetroConfig.Parameters"/>.
+/// RETRO (arXiv 2112.04426): a decoder that reads, through chunked cross-attention, the neighbors that were retrieved for the chunks before. Without neighbors,
+/// or without cross-attention layers in its configuration, it is the plain decoder. Names of parameters are listed by <see cref="RetroConfig.Parameters"/>.
 /// </summary>
 public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 {
@@ -17,7 +17,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly Normalization _norm;
     private readonly Linear? _head;
 
-    /// <summary>Makes a model with fresh weights, drawn from TorchSharp's generator: matrices normal with 1/sqrt(fan-in), output projections of branches at a share of it, embeddings with 1/sqrt(width).</summary>
+    /// <summary>
+    /// Makes a model with fresh weights, drawn from TorchSharp's generator: matrices normal with 1/sqrt(fan-in), output projections of branches at a share of
+    /// it, embeddings with 1/sqrt(width).
+    /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="dtype">Type of the parameters, in which the model computes: float32, float64 or bfloat16.</param>
     /// <param name="device">Device of the parameters; null: the CPU.</param>
@@ -75,11 +78,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>Predicts the next token at every position.</summary>
     /// <param name="tokens">[B, T] of int64.</param>
-    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; positions of later chunks read nothing. Null: retrieval off, the plain decoder to the bit.</param>
+    /// <param name="neighbors">Tokens retrieved for the first C chunks, [B, C, K, R] of int64, C at most T/M; positions of later chunks read nothing. Null:
+    /// retrieval off, the plain decoder to the bit.</param>
     /// <param name="valid">Which retrieved tokens hold something, [B, C, K, R] of bool; null: all. A chunk without any reads nothing.</param>
-    /// <returns>Logits [B, T, V]: row p predicts token p + 1. It depends on tokens up to p, and on the neighbors of chunk u only where (u + 1)·M − 1 ≤ p.</returns>
+    /// <returns>Logits [B, T, V]: row p predicts token p + 1. It depends on tokens up to p, and on the neighbors of chunk u only where (u + 1)·M − 1 ≤
+    /// p.</returns>
     /// <exception cref="ShapeException">An argument has another shape.</exception>
-    /// <exception cref="ArgumentException">An argument has another type or lies on another device, a token id is not in the vocabulary, or the sequence is longer than the model takes.</exception>
+    /// <exception cref="ArgumentException">An argument has another type or lies on another device, a token id is not in the vocabulary, or the sequence is
+    /// longer than the model takes.</exception>
     public override Tensor forward(Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
         CheckTokens(tokens);
@@ -116,7 +122,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private Tensor EncodeFor(Tensor states, Tensor neighbors, Tensor? valid)
         => Encoder!.call(neighbors, states.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
 
-    /// <summary>The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes there.</summary>
+    /// <summary>
+    /// The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes
+    /// there.
+    /// </summary>
     private (Tensor States, Tensor? Encoded) Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null)
     {
         long length = tokens.shape[1];

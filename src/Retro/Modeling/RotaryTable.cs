@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Cosines and sines that rotate queries or keys by their positions (arXiv 2104.09864). Feature i of the first half and feature i of the second half form a pair,
-/// turned by position · base^(−2i/size). The tensors belong to the dispose scope in which the table was made.
+/// Cosines and sines that rotate queries or keys by their positions (arXiv 2104.09864). Feature i of the first half and feature i of the second half form a
+/// pair, turned by position · base^(−2i/size). The tensors belong to the dispose scope in which the table was made.
 /// </summary>
 public sealed class RotaryTable
 {
@@ -37,7 +37,8 @@ public sealed class RotaryTable
     }
 
     /// <summary>Radians that one position turns each pair of features by.</summary>
-    /// <param name="size">Features rotated. Where the number is odd, as GPT-NeoX may have it, the frequencies are those of the odd number, and one feature more is rotated to make pairs.</param>
+    /// <param name="size">Features rotated. Where the number is odd, as GPT-NeoX may have it, the frequencies are those of the odd number, and one feature more
+    /// is rotated to make pairs.</param>
     /// <param name="rotaryBase">Base of the frequencies.</param>
     /// <param name="scaling">A change of them; null for none.</param>
     public static double[] Frequencies(int size, double rotaryBase, RotaryScaling? scaling = null)

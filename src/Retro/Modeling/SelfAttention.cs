@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Self-attention, norm included and residual excluded: y = W_O attention(norm(x)). The decoder's sees what came before (section 2.5 of the paper), the encoder's all of one neighbor (section 2.4).
-/// A branch of one's own derives from it and overrides <see cref="Attend"/>; see <see cref="LayerFactory"/>.
+/// Self-attention, norm included and residual excluded: y = W_O attention(norm(x)). The decoder's sees what came before (section 2.5 of the paper), the
+/// encoder's all of one neighbor (section 2.4). A branch of one's own derives from it and overrides <see cref="Attend"/>; see <see cref="LayerFactory"/>.
 /// </summary>
 public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 {
@@ -23,8 +23,24 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
         AttentionShape shape = encoder && config.Retrieval!.Encoder is { } sizes
-            ? new(sizes.Width, sizes.Width, sizes.Heads, sizes.Heads, sizes.HeadSize, config.EffectiveRetrievalPositions == PositionKind.TransformerXl, false, config.InitialOutputScale)
-            : new(config.Width, config.Width, config.Heads, config.SelfAttentionKeyValueHeads, config.HeadSize, config.Positions == PositionKind.TransformerXl, false, config.InitialOutputScale);
+            ? new(
+                sizes.Width,
+                sizes.Width,
+                sizes.Heads,
+                sizes.Heads,
+                sizes.HeadSize,
+                config.EffectiveRetrievalPositions == PositionKind.TransformerXl,
+                false,
+                config.InitialOutputScale)
+            : new(
+                config.Width,
+                config.Width,
+                config.Heads,
+                config.SelfAttentionKeyValueHeads,
+                config.HeadSize,
+                config.Positions == PositionKind.TransformerXl,
+                false,
+                config.InitialOutputScale);
         _parts = new(this, config, shape, dtype, device);
     }
 
@@ -42,8 +58,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
 
     /// <summary>
-    /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those of every token before too. The same code does for both where it takes keys, values,
-    /// mask and rotations as they come.
+    /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those of every token before too. The same code
+    /// does for both where it takes keys, values, mask and rotations as they come.
     /// </summary>
     /// <param name="x">[B, A, D]: whole sequences, or with a cache that holds tokens one new token each.</param>
     /// <param name="plan">Mask and rotations of the pass.</param>
@@ -53,7 +69,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     public virtual Tensor Attend(Tensor x, AttentionPlan plan, SelfAttentionCache? cache)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        AttentionParts parts = _parts ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
+        AttentionParts parts = _parts
+            ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
         Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = parts.Norm(x);

@@ -35,7 +35,8 @@ public sealed class SelfAttentionCache : IDisposable
         ArgumentNullException.ThrowIfNull(keys);
         ArgumentNullException.ThrowIfNull(values);
         ArgumentNullException.ThrowIfNull(plan);
-        DecodingPass pass = plan.Pass ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
+        DecodingPass pass = plan.Pass
+            ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
         long added = keys.shape[2];
         Reserve(pass.KeyCount, keys, values);
         if (pass.IsPrefill)

@@ -6,13 +6,17 @@ namespace Retro.Optimization;
 
 /// <summary>The rule of AdamW, see <see cref="RetroOptimizer"/>.</summary>
 /// <param name="options">Settings.</param>
-/// <param name="fused">The operator that moves parameters in float32 all at once; where it is not available, and for other types and layouts, single operators do.</param>
+/// <param name="fused">The operator that moves parameters in float32 all at once; where it is not available, and for other types and layouts, single operators
+/// do.</param>
 internal sealed class AdamW(RetroOptimizerOptions options, AtenOperator fused)
 {
     // One pass over each tensor instead of eight: about half of the time (tests/Retro.Benchmarks/results/operators.md).
     /// <summary>The operator that moves many parameters in float32 at once.</summary>
     public static readonly AtenOperator Fused = new("aten::_fused_adamw_", 0, () =>
-        [(Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8, false, false, AtenArgument.Some(ones(1)), AtenArgument.None]);
+        [
+            (Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8,
+            false, false, AtenArgument.Some(ones(1)), AtenArgument.None
+        ]);
 
     /// <summary>Moves parameters that have a gradient.</summary>
     /// <param name="moved">The parameters.</param>
@@ -48,7 +52,9 @@ internal sealed class AdamW(RetroOptimizerOptions options, AtenOperator fused)
 
         // The operator reads all values in the order in which they lie. It divides gradients by their scale, in place; they are not read again.
         Device device = group[0].Gradient.device;
-        Dictionary<long, Tensor> steps = group.Select(pair => pair.Slot.Steps).Distinct().ToDictionary(count => count, count => tensor((float)count, device: device));
+        Dictionary<long, Tensor> steps = group.Select(pair => pair.Slot.Steps)
+            .Distinct()
+            .ToDictionary(count => count, count => tensor((float)count, device: device));
         fused.Call(
             Array.ConvertAll(group, pair => pair.Slot.Target),
             Array.ConvertAll(group, pair => pair.Gradient.contiguous()),

@@ -27,7 +27,10 @@ internal static class Muon
         return Orthogonalize(matrices, matrices.dtype);
     }
 
-    /// <summary>The same with products in another type. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the singular values end.</summary>
+    /// <summary>
+    /// The same with products in another type. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the singular
+    /// values end.
+    /// </summary>
     internal static Tensor Orthogonalize(Tensor matrices, ScalarType products)
     {
         if (matrices.dim() != 3)
@@ -53,7 +56,10 @@ internal static class Muon
     }
 
     /// <summary>Moves matrices that have a gradient.</summary>
-    /// <remarks>Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of them.</remarks>
+    /// <remarks>
+    /// Matrices of one shape, or of its transpose, are orthogonalized together, few large products instead of many small calls; each thread takes a part of
+    /// them.
+    /// </remarks>
     /// <param name="matrices">The matrices.</param>
     /// <param name="options">Settings.</param>
     /// <param name="rate">Learning rate, of which each takes its share.</param>
@@ -67,7 +73,8 @@ internal static class Muon
 
         Device device = matrices[0].Gradient.device;
         int parts = TorchThreads.Workers(matrices.Count, device);
-        (OptimizerSlot Slot, Tensor Gradient)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype, pair.Slot.RateShare)).SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
+        (OptimizerSlot Slot, Tensor Gradient)[][] stacks = [.. matrices.GroupBy(pair => (pair.Slot.Shape, pair.Slot.Parameter.dtype, pair.Slot.RateShare))
+            .SelectMany(group => group.Chunk((group.Count() + parts - 1) / parts))];
         TorchThreads.Run(stacks.Length, device, i => MoveStack(stacks[i], options, rate * stacks[i][0].Slot.RateShare, clip));
     }
 

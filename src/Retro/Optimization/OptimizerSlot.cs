@@ -31,7 +31,9 @@ internal sealed class OptimizerSlot : IDisposable
     /// <summary>Its name in the state dictionary.</summary>
     public string Name { get; }
 
-    /// <summary>Whether AdamW lets it decay: matrices and tables, but no norm and no bias, of whatever shape (those of Transformer-XL are [heads, size]).</summary>
+    /// <summary>
+    /// Whether AdamW lets it decay: matrices and tables, but no norm and no bias, of whatever shape (those of Transformer-XL are [heads, size]).
+    /// </summary>
     public bool Decays { get; }
 
     /// <summary>The parameter.</summary>

@@ -11,15 +11,19 @@ namespace Retro.Optimization;
 /// <para>Muon: m ← µm + (1-µ)g; u = orthogonalize((1-µ)g + µm); w ← w - lr·√max(1, rows/columns)·u (see <see cref="Muon"/>).</para>
 /// <para>Parameters that are frozen (requires_grad false) when the optimizer is made are not in it. A parameter without a gradient, such as
 /// chunked cross-attention in a batch without neighbors, is left as it is in that step.</para>
-/// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed and averaged in float32,
-/// the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740). Muon's products alone are in bfloat16.</para>
+/// <para>Of a parameter in bfloat16, whose eight bits swallow every step below a 256th of a weight, the optimizer keeps a float32 copy: gradients are summed
+/// and averaged in float32, the step moves the copy, and the parameter becomes the copy rounded (Micikevicius et al., arXiv 1710.03740). Muon's products alone
+/// are in bfloat16.</para>
 /// </remarks>
 public sealed class RetroOptimizer : ITrainingOptimizer
 {
     private readonly List<OptimizerSlot> _slots = [];
 
     /// <summary>Creates the optimizer over the parameters of a module.</summary>
-    /// <remarks>Muon moves the matrices of a <see cref="RetroModel"/>'s branches; of branches of one's own and of any other module, what has two dimensions and is neither an embedding nor a bias.</remarks>
+    /// <remarks>
+    /// Muon moves the matrices of a <see cref="RetroModel"/>'s branches; of branches of one's own and of any other module, what has two dimensions and is
+    /// neither an embedding nor a bias.
+    /// </remarks>
     /// <param name="module">The module; it stays the caller's.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
@@ -62,7 +66,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <summary>The settings.</summary>
     public RetroOptimizerOptions Options { get; }
 
-    /// <summary>The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types and layouts, single operators do.</summary>
+    /// <summary>
+    /// The operator that moves the parameters in float32 by AdamW, all at once; where it is not available, and for other types and layouts, single operators
+    /// do.
+    /// </summary>
     internal AtenOperator FusedAdamW { get; init; } = AdamW.Fused;
 
     /// <summary>The names of the parameters in the optimizer.</summary>
@@ -72,8 +79,9 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     public IEnumerable<string> MuonNames => _slots.Where(slot => slot.Second is null).Select(slot => slot.Name);
 
     /// <summary>
-    /// Takes the gradients of bfloat16 parameters over into float32 sums, so that the next batch's are not added to them in bfloat16. To be called after each backward pass of
-    /// a step, the last of which <see cref="Step"/> takes care of; gradients of other parameters stay where they are, and libtorch adds to them.
+    /// Takes the gradients of bfloat16 parameters over into float32 sums, so that the next batch's are not added to them in bfloat16. To be called after each
+    /// backward pass of a step, the last of which <see cref="Step"/> takes care of; gradients of other parameters stay where they are, and libtorch adds to
+    /// them.
     /// </summary>
     public void Accumulate()
     {
@@ -172,7 +180,8 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     }
 
     /// <summary>The optimizer's memory, for a checkpoint.</summary>
-    /// <returns>Tensors by "NAME/mean", for AdamW "NAME/square", and for bfloat16 parameters "NAME/master", the float32 copy. They stay the optimizer's own.</returns>
+    /// <returns>Tensors by "NAME/mean", for AdamW "NAME/square", and for bfloat16 parameters "NAME/master", the float32 copy. They stay the optimizer's
+    /// own.</returns>
     public IReadOnlyDictionary<string, Tensor> State()
     {
         Dictionary<string, Tensor> state = [];
@@ -197,7 +206,9 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// <returns>Steps by parameter name.</returns>
     public IReadOnlyDictionary<string, long> StepCounts() => _slots.ToDictionary(slot => slot.Name, slot => slot.Steps);
 
-    /// <summary>Takes over the memory of an optimizer over the same parameters. Bfloat16 parameters become their float32 copies rounded; others stay as they are.</summary>
+    /// <summary>
+    /// Takes over the memory of an optimizer over the same parameters. Bfloat16 parameters become their float32 copies rounded; others stay as they are.
+    /// </summary>
     /// <param name="state">What <see cref="State"/> gave; copied.</param>
     /// <param name="steps">What <see cref="StepCounts"/> gave.</param>
     /// <exception cref="CheckpointException">The state is of other parameters or of another kind of optimizer.</exception>
@@ -206,12 +217,15 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(steps);
         IReadOnlyDictionary<string, Tensor> own = State();
-        string[] missing = [.. own.Keys.Where(name => !state.ContainsKey(name)), .. StepCounts().Keys.Where(name => !steps.ContainsKey(name)).Select(name => name + " (steps)")];
+        string[] missing = [
+            .. own.Keys.Where(name => !state.ContainsKey(name)), .. StepCounts().Keys.Where(name => !steps.ContainsKey(name)).Select(name => name + " (steps)")
+        ];
         string[] surplus = [.. state.Keys.Where(name => !own.ContainsKey(name))];
         if (missing.Length > 0 || surplus.Length > 0)
         {
             throw new CheckpointException(
-                $"The optimizer state is of another model or optimizer: {missing.Length} tensors are missing ({Some(missing)}), {surplus.Length} are surplus ({Some(surplus)}). Resume with the options of the first run.");
+                $"The optimizer state is of another model or optimizer: {missing.Length} tensors are missing ({Some(missing)}), {surplus.Length} are "
+                    + $"surplus ({Some(surplus)}). Resume with the options of the first run.");
         }
 
         foreach ((string name, Tensor tensor) in own)
@@ -219,7 +233,8 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             if (!tensor.shape.SequenceEqual(state[name].shape) || tensor.dtype != state[name].dtype)
             {
                 throw new CheckpointException(
-                    $"The optimizer state {name} is {state[name].dtype} [{string.Join(", ", state[name].shape)}]; expected {tensor.dtype} [{string.Join(", ", tensor.shape)}].");
+                    $"The optimizer state {name} is {state[name].dtype} [{string.Join(", ", state[name].shape)}]; expected {tensor.dtype} "
+                        + $"[{string.Join(", ", tensor.shape)}].");
             }
         }
 

@@ -15,7 +15,9 @@ public sealed record RetroOptimizerOptions
     /// <summary>AdamW: added to the root of the mean squared gradient. Default 1e-8.</summary>
     public double Epsilon { get; init; } = 1e-8;
 
-    /// <summary>AdamW: decoupled weight decay of tensors of two or more dimensions, biases left out, per unit of learning rate. Default 0.1; others are never decayed.</summary>
+    /// <summary>
+    /// AdamW: decoupled weight decay of tensors of two or more dimensions, biases left out, per unit of learning rate. Default 0.1; others are never decayed.
+    /// </summary>
     public double WeightDecay { get; init; } = 0.1;
 
     /// <summary>Muon: decay of the mean gradient. Default 0.95.</summary>

@@ -7,8 +7,9 @@ namespace Retro.Optimization;
 
 /// <summary>An optimizer of TorchSharp, or one written on its base, in the trainer.</summary>
 /// <remarks>
-/// TorchSharp's own writing of an optimizer's state forgets device and type of some of its tensors. What is stored here are the public fields of each parameter's state, which hold everything in every
-/// optimizer of TorchSharp 0.107 that derives from <see cref="OptimizerHelper"/>; another one trains as well, but its training cannot be resumed.
+/// TorchSharp's own writing of an optimizer's state forgets device and type of some of its tensors. What is stored here are the public fields of each
+/// parameter's state, which hold everything in every optimizer of TorchSharp 0.107 that derives from <see cref="OptimizerHelper"/>; another one trains as well,
+/// but its training cannot be resumed.
 /// </remarks>
 internal sealed class TorchOptimizer : ITrainingOptimizer
 {
@@ -21,7 +22,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     /// <summary>Takes over an optimizer.</summary>
     /// <param name="optimizer">The optimizer; disposed with this.</param>
     /// <param name="parameters">What there is to move; it may hold some of them alone.</param>
-    /// <param name="peak">The highest learning rate of the schedule, at which every group of parameters has the rate it was made with; null: a scheduler sets the rates.</param>
+    /// <param name="peak">The highest learning rate of the schedule, at which every group of parameters has the rate it was made with; null: a scheduler sets
+    /// the rates.</param>
     /// <param name="clipNorm">Largest norm of all gradients together.</param>
     /// <exception cref="ArgumentException">It holds a parameter that is not among them.</exception>
     public TorchOptimizer(optim.Optimizer optimizer, IEnumerable<(string Name, Parameter Parameter)> parameters, double? peak, double clipNorm)
@@ -34,7 +36,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
             HashSet<nint> held = [.. helper.parameters().Select(parameter => parameter.Handle)];
             if (held.Count == 0 || !held.All(_names.ContainsKey))
             {
-                throw new ArgumentException("The optimizer holds no parameter, or one that is not the model's or is frozen; make it over parameters that the factory is given.", nameof(optimizer));
+                throw new ArgumentException(
+                    "The optimizer holds no parameter, or one that is not the model's or is frozen; make it over parameters that the factory is given.",
+                    nameof(optimizer));
             }
 
             _parameters = Array.FindAll(_parameters, pair => held.Contains(pair.Parameter.Handle));
@@ -176,7 +180,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                 long[] shape = holdsTensor ? own?.shape ?? parameters[name].shape : [];
                 if (stored.dtype != type || !stored.shape.SequenceEqual(shape))
                 {
-                    throw new CheckpointException($"The optimizer state {key} is {stored.dtype} [{string.Join(", ", stored.shape)}]; expected {type} [{string.Join(", ", shape)}].");
+                    throw new CheckpointException(
+                        $"The optimizer state {key} is {stored.dtype} [{string.Join(", ", stored.shape)}]; expected {type} [{string.Join(", ", shape)}].");
                 }
 
                 changes.Add(() =>
@@ -196,7 +201,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
         string[] surplus = [.. state.Keys.Where(key => !read.Contains(key)).Take(3)];
         if (surplus.Length > 0)
         {
-            throw new CheckpointException($"The optimizer state is of another model or optimizer: {string.Join(", ", surplus)} is not in it. Resume with the optimizer of the first run.");
+            throw new CheckpointException(
+                $"The optimizer state is of another model or optimizer: {string.Join(", ", surplus)} is not in it. Resume with the optimizer of "
+                    + "the first run.");
         }
 
         using IDisposable noGradients = no_grad();
@@ -212,7 +219,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
         if (_optimizer is not OptimizerHelper helper)
         {
             throw new CheckpointException(
-                $"What {_optimizer.GetType().Name} remembers of its steps cannot be stored, so that its training cannot be resumed; train in one go, or with an optimizer that derives from {nameof(OptimizerHelper)}.");
+                $"What {_optimizer.GetType().Name} remembers of its steps cannot be stored, so that its training cannot be resumed; train in one go, or "
+                    + $"with an optimizer that derives from {nameof(OptimizerHelper)}.");
         }
 
         return helper.parameters().Select(parameter => _names[parameter.Handle]).Zip(helper.state_dict().State);
@@ -229,7 +237,8 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
         if (fields.Find(field => field.FieldType != typeof(Tensor) && field.FieldType != typeof(long) && field.FieldType != typeof(double)) is { } other)
         {
             throw new CheckpointException(
-                $"{_optimizer.GetType().Name} remembers {other.Name}, a {other.FieldType.Name}, which cannot be stored, so that its training cannot be resumed; train in one go, or with another optimizer.");
+                $"{_optimizer.GetType().Name} remembers {other.Name}, a {other.FieldType.Name}, which cannot be stored, so that its training cannot be "
+                    + "resumed; train in one go, or with another optimizer.");
         }
 
         return [.. fields.OrderBy(field => field.Name, StringComparer.Ordinal)];

@@ -6,12 +6,14 @@ namespace Retro.Optimization;
 
 /// <summary>Runs independent pieces of torch work side by side on the processor.</summary>
 /// <remarks>
-/// One operator at a time over all cores leaves most of them waiting when the matrices are small: it pays to give each core a piece of its own. A piece runs on one thread with that thread's
-/// share of <see cref="get_num_threads"/>, so that what it computes does not depend on which thread it met.
+/// One operator at a time over all cores leaves most of them waiting when the matrices are small: it pays to give each core a piece of its own. A piece runs on
+/// one thread with that thread's share of <see cref="get_num_threads"/>, so that what it computes does not depend on which thread it met.
 /// </remarks>
 internal static class TorchThreads
 {
-    /// <summary>How many of <paramref name="count"/> pieces run at once: as many as torch has threads, and one on an accelerator, which is kept busy from one thread.</summary>
+    /// <summary>
+    /// How many of <paramref name="count"/> pieces run at once: as many as torch has threads, and one on an accelerator, which is kept busy from one thread.
+    /// </summary>
     /// <param name="count">Pieces of work.</param>
     /// <param name="device">Where they compute.</param>
     /// <returns>At least 1.</returns>
@@ -21,7 +23,8 @@ internal static class TorchThreads
     /// <param name="count">Pieces of work.</param>
     /// <param name="device">Where they compute.</param>
     /// <param name="piece">Does the piece of a number below <paramref name="count"/>.</param>
-    /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: a small one shares badly, and its threads wait for each other where the cores have other work.</param>
+    /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: a small one shares badly, and its threads wait for each other
+    /// where the cores have other work.</param>
     /// <param name="cancellationToken">Ends the run between two pieces.</param>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public static void Run(int count, Device device, Action<int> piece, bool oneThreadEach = false, CancellationToken cancellationToken = default)

@@ -3,11 +3,15 @@ using Retro.Modeling;
 
 namespace Retro.Pretrained;
 
-/// <summary>One architecture of Hugging Face's transformers: how its config.json and its tensors' names become ours. A new family is one class like this.</summary>
+/// <summary>
+/// One architecture of Hugging Face's transformers: how its config.json and its tensors' names become ours. A new family is one class like this.
+/// </summary>
 internal abstract class DecoderFamily
 {
     /// <summary>Every family there is.</summary>
-    public static IReadOnlyList<DecoderFamily> All { get; } = [new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Gpt2Family(), new GptNeoXFamily()];
+    public static IReadOnlyList<DecoderFamily> All { get; } = [
+        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Gpt2Family(), new GptNeoXFamily()
+    ];
 
     /// <summary>What <c>model_type</c> says.</summary>
     public abstract string ModelType { get; }
@@ -44,9 +48,11 @@ internal abstract class DecoderFamily
         string? type = config.Text("model_type");
         string[]? architectures = config.Texts("architectures");
         DecoderFamily family = type is null
-            ? All.FirstOrDefault(family => architectures?.Contains(family.Architecture) == true) ?? throw config.Fault($"\"model_type\" is missing; known are {known}")
+            ? All.FirstOrDefault(family => architectures?.Contains(family.Architecture) == true)
+                ?? throw config.Fault($"\"model_type\" is missing; known are {known}")
             : All.FirstOrDefault(family => family.ModelType == type) ?? throw config.Unsupported("model_type", $"\"{type}\"", known);
-        string bare = family.Architecture[..family.Architecture.IndexOf(family is Gpt2Family ? "LMHeadModel" : "ForCausalLM", StringComparison.Ordinal)] + "Model";
+        string bare = family.Architecture[..family.Architecture.IndexOf(family is Gpt2Family ? "LMHeadModel" : "ForCausalLM", StringComparison.Ordinal)]
+            + "Model";
         if (architectures is { Length: > 0 } && !architectures.Contains(family.Architecture) && !architectures.Contains(bare))
         {
             throw config.Unsupported("architectures", string.Join(", ", architectures), $"{family.Architecture} for \"model_type\" \"{family.ModelType}\"");

@@ -60,9 +60,16 @@ internal sealed class Gpt2Family : DecoderFamily
             }
 
             yield return new(
-                $"{from}.attn.c_attn.weight", [width, 3 * width], [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"], tensor => Thirds(tensor.t()), parts => cat(parts, 0).t());
-            yield return new($"{from}.attn.c_attn.bias", [3 * width], [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"], Thirds, parts => cat(parts, 0));
-            foreach ((string name, string target, long input, long output) in ((string, string, long, long)[])[("attn.c_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", width, inner), ("mlp.c_proj", "ffw.down", inner, width)])
+                $"{from}.attn.c_attn.weight",
+                [width, 3 * width],
+                [$"{to}.attn.q.weight", $"{to}.attn.k.weight", $"{to}.attn.v.weight"],
+                tensor => Thirds(tensor.t()),
+                parts => cat(parts, 0).t());
+            yield return new(
+                $"{from}.attn.c_attn.bias", [3 * width], [$"{to}.attn.q.bias", $"{to}.attn.k.bias", $"{to}.attn.v.bias"], Thirds, parts => cat(parts, 0));
+            foreach ((string name, string target, long input, long output) in ((string, string, long, long)[])[
+                ("attn.c_proj", "attn.o", width, width), ("mlp.c_fc", "ffw.up", width, inner), ("mlp.c_proj", "ffw.down", inner, width)
+            ])
             {
                 yield return StoredTensor.Transposed($"{from}.{name}.weight", $"{to}.{target}.weight", input, output);
                 yield return StoredTensor.Same($"{from}.{name}.bias", $"{to}.{target}.bias", output);
@@ -79,7 +86,8 @@ internal sealed class Gpt2Family : DecoderFamily
     internal static ActivationKind Gelu(StrictJson config, string key, string unsaid)
     {
         string name = config.Text(key) ?? unsaid;
-        return ActivationNames.GeluOf(name) ?? throw config.Unsupported(key, $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh));
+        return ActivationNames.GeluOf(name)
+            ?? throw config.Unsupported(key, $"\"{name}\"", "one of " + ActivationNames.List(ActivationNames.Gelu, ActivationNames.GeluTanh));
     }
 
     private static Tensor[] Thirds(Tensor tensor)

@@ -13,7 +13,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     // What stands beside the weights in such a folder and belongs to the model.
     private static readonly string[] s_kept =
     [
-        "config.json", "generation_config.json", WeightFolder.IndexName, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
+        "config.json", "generation_config.json", WeightFolder.IndexName, "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json",
+        "merges.txt",
         "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     ];
 
@@ -37,12 +38,14 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     }
 
     /// <summary>Reads a folder.</summary>
-    public static (RetroModel Model, PretrainedOrigin Origin) Load(string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static (RetroModel Model, PretrainedOrigin Origin) Load(
+        string folder, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         string configPath = System.IO.Path.Combine(folder, "config.json");
         if (!File.Exists(configPath))
         {
-            throw new CheckpointException($"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
+            throw new CheckpointException(
+                $"{folder} has no config.json. Name a Hugging Face folder (config.json and model.safetensors), or a llama2.c file itself.");
         }
 
         List<(string Name, byte[] Content)> kept = ReadKept(folder);
@@ -56,7 +59,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         using WeightFolder files = WeightFolder.Open(folder);
         if (config.Layers > files.Names.Count)
         {
-            throw new CheckpointException($"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
+            throw new CheckpointException(
+                $"The weights in {folder} do not fit {configPath} (\"{family.ModelType}\"): {config.Layers} layers cannot lie in {files.Names.Count} tensors.");
         }
 
         List<StoredTensor> tensors = Name(family, config, files);
@@ -94,7 +98,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         foreach ((string file, IReadOnlyDictionary<string, string>? metadata, string[] names) in _files)
         {
             using DisposeScope scope = NewDisposeScope();
-            Safetensors.Stage(staged, System.IO.Path.Combine(path, file), [.. names.Select(name => KeyValuePair.Create(name, weights.Read(name)))], metadata, counter);
+            Safetensors.Stage(
+                staged, System.IO.Path.Combine(path, file), [.. names.Select(name => KeyValuePair.Create(name, weights.Read(name)))], metadata, counter);
         }
 
         // config.json last: with it the folder is a model.
@@ -108,7 +113,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     {
         try
         {
-            return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name))).Select(name => (name, File.ReadAllBytes(System.IO.Path.Combine(folder, name))))];
+            return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name)))
+                .Select(name => (name, File.ReadAllBytes(System.IO.Path.Combine(folder, name))))];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -147,7 +153,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     {
         HashSet<string> known = [.. files.Names];
         Dictionary<string, StoredTensor> expected = tensors.ToDictionary(tensor => tensor.Name);
-        List<string> faults = [.. tensors.Where(tensor => !known.Contains(tensor.Name)).Select(tensor => $"\"{tensor.Name}\" [{string.Join(", ", tensor.Shape)}] is missing")], ignored = [];
+        List<string> faults = [.. tensors.Where(tensor => !known.Contains(tensor.Name))
+            .Select(tensor => $"\"{tensor.Name}\" [{string.Join(", ", tensor.Shape)}] is missing")], ignored = [];
         foreach (string name in files.Names)
         {
             if (expected.TryGetValue(name, out StoredTensor? tensor))
@@ -181,6 +188,8 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         }
 
         return faults.Count == 0 ? [.. ignored]
-            : throw new CheckpointException($"The weights in {files.Place} do not fit {configPath} (\"{family.ModelType}\"): {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+            : throw new CheckpointException(
+                $"The weights in {files.Place} do not fit {configPath} (\"{family.ModelType}\"): "
+                    + $"{string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
     }
 }

@@ -9,8 +9,9 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>
-/// A model file of llama2.c, version 0 (https://github.com/karpathy/llama2.c): seven int32 (width, inner width, layers, heads, key/value heads, vocabulary, context length), then float32 weights
-/// in a fixed order. A vocabulary below zero says that the head is not the embedding. Heads rotate neighboring features as pairs, so rows of queries and keys are put in the order of rotated halves.
+/// A model file of llama2.c, version 0 (https://github.com/karpathy/llama2.c): seven int32 (width, inner width, layers, heads, key/value heads, vocabulary,
+/// context length), then float32 weights in a fixed order. A vocabulary below zero says that the head is not the embedding. Heads rotate neighboring features
+/// as pairs, so rows of queries and keys are put in the order of rotated halves.
 /// </summary>
 internal sealed class Llama2CFile : StoredWeights
 {
@@ -108,7 +109,10 @@ internal sealed class Llama2CFile : StoredWeights
     {
         Dictionary<string, string> targets = new()
         {
-            ["rms_att"] = "attn.norm", ["wq"] = "attn.q", ["wk"] = "attn.k", ["wv"] = "attn.v", ["wo"] = "attn.o", ["rms_ffn"] = "ffw.norm", ["w1"] = "ffw.gate", ["w2"] = "ffw.down", ["w3"] = "ffw.up",
+            ["rms_att"] =
+                "attn.norm", ["wq"] =
+                    "attn.q", ["wk"] =
+                        "attn.k", ["wv"] = "attn.v", ["wo"] = "attn.o", ["rms_ffn"] = "ffw.norm", ["w1"] = "ffw.gate", ["w2"] = "ffw.down", ["w3"] = "ffw.up",
         };
         long size = config.HeadSize;
         foreach ((string name, long[] shape) in Layout(header))
@@ -126,7 +130,12 @@ internal sealed class Llama2CFile : StoredWeights
                 _ => "head.weight",
             };
             yield return parts[0] is "wq" or "wk"
-                ? new(name, shape, [target], tensor => [tensor.view(-1, size / 2, 2, shape[1]).transpose(1, 2).reshape(shape)], joined => joined[0].reshape(-1, 2, size / 2, shape[1]).transpose(1, 2).reshape(shape))
+                ? new(
+                    name,
+                    shape,
+                    [target],
+                    tensor => [tensor.view(-1, size / 2, 2, shape[1]).transpose(1, 2).reshape(shape)],
+                    joined => joined[0].reshape(-1, 2, size / 2, shape[1]).transpose(1, 2).reshape(shape))
                 : StoredTensor.Same(name, target, shape);
         }
     }
@@ -191,22 +200,31 @@ internal sealed class Llama2CFile : StoredWeights
 
         if (BinaryPrimitives.ReadUInt32LittleEndian(start) == VersionedMagic)
         {
-            throw new CheckpointException($"{path} is a llama2.c model of version {BinaryPrimitives.ReadInt32LittleEndian(start.AsSpan(4))}; version 0 is supported: write it with llama2.c's export.py --version 0.");
+            throw new CheckpointException(
+                $"{path} is a llama2.c model of version {BinaryPrimitives.ReadInt32LittleEndian(start.AsSpan(4))}; version 0 is supported: write it with "
+                    + "llama2.c's export.py --version 0.");
         }
 
         int[] header = [.. Enumerable.Range(0, HeaderBytes / 4).Select(i => BinaryPrimitives.ReadInt32LittleEndian(start.AsSpan(4 * i)))];
         bool plausible = header.Where((_, i) => i != 5).All(number => number is > 0 and < 1 << 24) && Math.Abs((long)header[5]) is > 0 and < 1 << 24
             && header[0] % header[3] == 0 && header[3] % header[4] == 0 && header[0] / header[3] % 2 == 0;
         Int128 expected = plausible ? HeaderBytes + (ExpectedValues(header) * FloatBytes) : 0;
-        return !plausible ? throw new CheckpointException($"{path} is no llama2.c model: its header says [{string.Join(", ", header)}] for width, inner width, layers, heads, key/value heads, vocabulary and context length.")
-            : expected != length ? throw new CheckpointException($"{path} has {length} bytes, but its header [{string.Join(", ", header)}] (llama2.c, version 0) says {expected}; it is cut off or of another format.")
+        return !plausible
+            ? throw new CheckpointException(
+                $"{path} is no llama2.c model: its header says [{string.Join(", ", header)}] for width, inner width, layers, heads, key/value heads, "
+                    + "vocabulary and context length.")
+            : expected != length
+                ? throw new CheckpointException(
+                    $"{path} has {length} bytes, but its header [{string.Join(", ", header)}] (llama2.c, version 0) says {expected}; it is cut off or of "
+                        + "another format.")
             : new(path, header, MappedFile.Open(path, length, (message, inner) => new CheckpointException(message, inner)));
     }
 
     // Not by way of the layout: a hostile header may say millions of layers.
     private static Int128 ExpectedValues(int[] header)
     {
-        Int128 width = header[0], inner = header[1], layers = header[2], size = width / header[3], keys = header[4] * size, vocabulary = Math.Abs((long)header[5]);
+        Int128 width = header[0], inner = header[1], layers = header[2], size = width
+            / header[3], keys = header[4] * size, vocabulary = Math.Abs((long)header[5]);
         Int128 layer = (2 * width) + (2 * width * width) + (2 * keys * width) + (3 * inner * width);
         return (vocabulary * width * (header[5] < 0 ? 2 : 1)) + (layers * layer) + width + (header[6] * size);
     }

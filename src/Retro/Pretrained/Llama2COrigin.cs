@@ -16,7 +16,8 @@ internal sealed class Llama2COrigin : PretrainedOrigin
         => _header = header;
 
     /// <summary>Reads a file.</summary>
-    public static (RetroModel Model, PretrainedOrigin Origin) Load(string path, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    public static (RetroModel Model, PretrainedOrigin Origin) Load(
+        string path, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using Llama2CFile file = Llama2CFile.Open(path);
         RetroConfig config = file.Configure();

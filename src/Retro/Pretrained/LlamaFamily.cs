@@ -25,7 +25,8 @@ internal class LlamaFamily : DecoderFamily
 
     public override IEnumerable<StoredTensor> Tensors(RetroConfig config)
     {
-        long width = config.Width, queries = (long)config.Heads * config.HeadSize, keys = (long)(config.KeyValueHeads ?? config.Heads) * config.HeadSize, inner = config.FeedForwardSize;
+        long width = config.Width, queries = (long)config.Heads
+            * config.HeadSize, keys = (long)(config.KeyValueHeads ?? config.Heads) * config.HeadSize, inner = config.FeedForwardSize;
         yield return StoredTensor.Same("embed_tokens.weight", "embedding.weight", config.VocabularySize, width);
         for (int layer = 0; layer < config.Layers; layer++)
         {

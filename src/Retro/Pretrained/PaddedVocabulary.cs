@@ -19,7 +19,8 @@ internal static class PaddedVocabulary
         int padding = rows - tokenizer.VocabularySize;
         if (padding != 0 && !(padding > 0 && rows % 8 == 0 && padding < Math.Max(SmallPadding, rows / MostPaddingShare)))
         {
-            throw new CheckpointException($"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; use the tokenizer that came with the model.");
+            throw new CheckpointException(
+                $"The tokenizer has {tokenizer.VocabularySize} ids, but the embedding of {whose} has {rows} rows; use the tokenizer that came with the model.");
         }
     }
 }

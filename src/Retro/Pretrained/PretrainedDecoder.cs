@@ -8,8 +8,9 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>
-/// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights as safetensors, in one file or in shards,
-/// of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, and llama2.c files of version 0. What would change the result and is not supported is refused by name.
+/// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights
+/// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, and llama2.c files of version 0. What
+/// would change the result and is not supported is refused by name.
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
 {
@@ -31,21 +32,31 @@ public sealed class PretrainedDecoder : IDisposable
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
     /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each other.</exception>
+    /// <exception cref="CheckpointException">The architecture is not known, a setting is not supported, files are missing or damaged, or they contradict each
+    /// other.</exception>
     public static PretrainedDecoder Load(
-        string path, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        string path,
+        ScalarType dtype = ScalarType.Float32,
+        Device? device = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         TorchLibrary.Require();
-        StagedFiles.Finish(File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, (message, inner) => new CheckpointException(message, inner));
+        StagedFiles.Finish(
+            File.Exists(path) ? Path.GetDirectoryName(Path.GetFullPath(path))! : path, (message, inner) => new CheckpointException(message, inner));
         (RetroModel model, PretrainedOrigin origin) = Directory.Exists(path) ? HuggingFaceOrigin.Load(path, dtype, device, progress, cancellationToken)
-            : !File.Exists(path) ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
-            : path.EndsWith(".safetensors", StringComparison.Ordinal) ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
+            : !File.Exists(path)
+                ? throw new CheckpointException($"There is neither a folder nor a file {path}. Name a Hugging Face folder, or a llama2.c file.")
+            : path.EndsWith(".safetensors", StringComparison.Ordinal)
+                ? throw new CheckpointException($"{path} is weights alone; name the folder that holds it with its config.json.")
             : Llama2COrigin.Load(path, dtype, device, progress, cancellationToken);
         return new(model, origin);
     }
 
-    /// <summary>Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond its ids, to a multiple of 8, are accepted: many models have such.</summary>
+    /// <summary>
+    /// Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond its ids, to a multiple of 8, are accepted: many models have such.
+    /// </summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>
     public void RequireTokenizer(RetroTokenizer tokenizer)
@@ -59,7 +70,13 @@ public sealed class PretrainedDecoder : IDisposable
 
     /// <summary>Makes a model and fills it.</summary>
     internal static RetroModel Fill(
-        RetroConfig config, IReadOnlyList<StoredTensor> tensors, StoredWeights files, ScalarType dtype, Device? device, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        RetroConfig config,
+        IReadOnlyList<StoredTensor> tensors,
+        StoredWeights files,
+        ScalarType dtype,
+        Device? device,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         RetroModel model = new(config, dtype, device);
         try
@@ -77,7 +94,9 @@ public sealed class PretrainedDecoder : IDisposable
                     left.Remove(tensors[i].Targets[part], out Parameter? parameter);
                     if (!parameter!.shape.AsSpan().SequenceEqual(parts[part].shape))
                     {
-                        throw new CheckpointException($"\"{tensors[i].Name}\" of {files.Place} gives {tensors[i].Targets[part]} of shape [{string.Join(", ", parts[part].shape)}], but it is [{string.Join(", ", parameter.shape)}].");
+                        throw new CheckpointException(
+                            $"\"{tensors[i].Name}\" of {files.Place} gives {tensors[i].Targets[part]} of shape [{string.Join(", ", parts[part].shape)}], "
+                                + $"but it is [{string.Join(", ", parameter.shape)}].");
                     }
 
                     parameter.copy_(parts[part]);

@@ -15,7 +15,14 @@ public abstract class PretrainedOrigin
 
     private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
 
-    private protected PretrainedOrigin(string path, string family, string hash, int? contextLength, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, string> dtypes, IReadOnlyDictionary<string, StoredBuffer> buffers)
+    private protected PretrainedOrigin(
+        string path,
+        string family,
+        string hash,
+        int? contextLength,
+        IReadOnlyList<StoredTensor> tensors,
+        IReadOnlyDictionary<string, string> dtypes,
+        IReadOnlyDictionary<string, StoredBuffer> buffers)
     {
         Path = path;
         Family = family;
@@ -32,10 +39,15 @@ public abstract class PretrainedOrigin
     /// <summary>The architecture: "llama", "mistral", "qwen2", "gpt2", "gpt_neox" or "llama2.c".</summary>
     public string Family { get; }
 
-    /// <summary>SHA-256 in lower-case hexadecimal over names, types, shapes and bytes of every stored tensor: the same weights in other shards have the same.</summary>
+    /// <summary>
+    /// SHA-256 in lower-case hexadecimal over names, types, shapes and bytes of every stored tensor: the same weights in other shards have the same.
+    /// </summary>
     public string Hash { get; }
 
-    /// <summary>Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do worse on them.</summary>
+    /// <summary>
+    /// Tokens that the original was trained to read at once, as its configuration says; null where it says nothing. Rotary models take longer sequences, and do
+    /// worse on them.
+    /// </summary>
     public int? ContextLength { get; }
 
     /// <summary>Types of the stored values, such as "BF16".</summary>
@@ -49,12 +61,16 @@ public abstract class PretrainedOrigin
     /// <summary>Types by stored name, buffers excluded.</summary>
     private protected IReadOnlyDictionary<string, string> Dtypes { get; }
 
-    /// <summary>Writes the decoder's weights back as they were stored: the same files, names, types and shapes. Where the parameters are those that were loaded, every tensor is the same to the bit.</summary>
+    /// <summary>
+    /// Writes the decoder's weights back as they were stored: the same files, names, types and shapes. Where the parameters are those that were loaded, every
+    /// tensor is the same to the bit.
+    /// </summary>
     /// <param name="model">The decoder, or a model that was made of it by RETROfitting, whose additions are left out.</param>
     /// <param name="path">A folder for a Hugging Face model, made where it is missing; a file for llama2.c.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, the model has other parameters, or it computes in a type that cannot hold the stored values.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, the model has other parameters, or it computes in a type that cannot hold the stored
+    /// values.</exception>
     public void Write(RetroModel model, string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -83,7 +99,9 @@ public abstract class PretrainedOrigin
         {
             if (!Holds(model.Dtype, dtype))
             {
-                throw new CheckpointException($"The model computes in {model.Dtype}, which cannot hold the {dtype} values of \"{name}\" exactly; load it in Float32 or Float64 to write it back.");
+                throw new CheckpointException(
+                    $"The model computes in {model.Dtype}, which cannot hold the {dtype} values of \"{name}\" exactly; load it in Float32 or Float64 to "
+                        + "write it back.");
             }
         }
 
@@ -128,7 +146,8 @@ public abstract class PretrainedOrigin
         public override long[] Shape(string name) => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? buffer.Shape : _stored[name].Shape;
 
         /// <inheritdoc/>
-        public override string Dtype(string name) => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? SafetensorsTypes.ToName(buffer.Dtype)! : _source.Dtypes[name];
+        public override string Dtype(string name)
+            => _source._buffers.TryGetValue(name, out StoredBuffer? buffer) ? SafetensorsTypes.ToName(buffer.Dtype)! : _source.Dtypes[name];
 
         /// <summary>The stored tensor of a name, in its type, on the CPU; it belongs to the dispose scope.</summary>
         public override Tensor Read(string name)
@@ -142,7 +161,9 @@ public abstract class PretrainedOrigin
             StoredTensor stored = _stored[name];
             Tensor joined = stored.Join([.. stored.Targets.Select(target => _parameters[target].detach().cpu())]);
             return !joined.shape.AsSpan().SequenceEqual(stored.Shape)
-                ? throw new CheckpointException($"The model's {string.Join(", ", stored.Targets)} give \"{name}\" of shape [{string.Join(", ", joined.shape)}], not [{string.Join(", ", stored.Shape)}]; give the decoder of {_source.Path}, or a model made of it.")
+                ? throw new CheckpointException(
+                    $"The model's {string.Join(", ", stored.Targets)} give \"{name}\" of shape [{string.Join(", ", joined.shape)}], not "
+                        + $"[{string.Join(", ", stored.Shape)}]; give the decoder of {_source.Path}, or a model made of it.")
                 : joined.to_type(SafetensorsTypes.ToScalarType(_source.Dtypes[name])!.Value).contiguous();
         }
 

@@ -4,7 +4,9 @@ using Retro.Modeling;
 
 namespace Retro.Pretrained;
 
-/// <summary>Rotary positions as a config.json says them: <c>rope_theta</c> and <c>rope_scaling</c> of transformers 4, or <c>rope_parameters</c> of transformers 5.</summary>
+/// <summary>
+/// Rotary positions as a config.json says them: <c>rope_theta</c> and <c>rope_scaling</c> of transformers 4, or <c>rope_parameters</c> of transformers 5.
+/// </summary>
 internal sealed record PretrainedRotary(double Base, double? Fraction, RotaryScaling? Scaling)
 {
     private const double DefaultBase = 10_000;
@@ -16,9 +18,16 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
     public static PretrainedRotary Read(StrictJson config, string? oldBase = null, string? oldFraction = null)
     {
         StrictJson? parameters = config.Part("rope_parameters"), scaling = config.Part("rope_scaling");
-        double? rotaryBase = Agree(config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
+        double? rotaryBase = Agree(
+            config, "the rotary base", Value(parameters, "rope_theta"), Value(config, "rope_theta"), Value(config, oldBase), Value(scaling, "rope_theta"));
         double? fraction = oldFraction is null ? null
-            : Agree(config, "the share of a head that is rotated", Value(parameters, "partial_rotary_factor"), Value(config, "partial_rotary_factor"), Value(config, oldFraction), Value(scaling, "partial_rotary_factor"));
+            : Agree(
+                config,
+                "the share of a head that is rotated",
+                Value(parameters, "partial_rotary_factor"),
+                Value(config, "partial_rotary_factor"),
+                Value(config, oldFraction),
+                Value(scaling, "partial_rotary_factor"));
         foreach (StrictJson? part in oldFraction is null ? (StrictJson?[])[parameters, config, scaling] : [])
         {
             if (Value(part, "partial_rotary_factor") is { Number: not 1 } partial)
@@ -86,7 +95,10 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
     {
         (string Key, double Number)[] values = [.. said.Where(value => value is not null).Select(value => value!.Value)];
         return values.Select(value => value.Number).Distinct().Count() > 1
-            ? throw config.Fault($"{what} is said more than once with different values: {string.Join(", ", values.Select(value => string.Create(CultureInfo.InvariantCulture, $"\"{value.Key}\" {value.Number}")))}; keep the one that is meant")
+            ? throw config.Fault(
+                $"{what} is said more than once with different values: "
+                    + $"{string.Join(", ", values.Select(value => string.Create(CultureInfo.InvariantCulture, $"\"{value.Key}\" {value.Number}")))}; keep "
+                    + "the one that is meant")
             : values.Length == 0 ? null : values[0].Number;
     }
 }

@@ -36,7 +36,8 @@ internal sealed class Qwen2Family : LlamaFamily
 
             if (types.Distinct().Count() > 1 || types[0] is not ("full_attention" or "sliding_attention"))
             {
-                throw config.Unsupported("layer_types", $"[{string.Join(", ", types.Distinct())}]", "one kind for all layers, \"full_attention\" or \"sliding_attention\"");
+                throw config.Unsupported(
+                    "layer_types", $"[{string.Join(", ", types.Distinct())}]", "one kind for all layers, \"full_attention\" or \"sliding_attention\"");
             }
 
             return used && types[0] == "sliding_attention" ? window : null;

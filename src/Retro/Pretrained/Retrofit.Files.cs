@@ -23,8 +23,8 @@ public sealed partial class Retrofit
     private const int FormatVersion = 1;
 
     /// <summary>
-    /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are those of <see cref="RetroConfig.Parameters"/>,
-    /// the metadata hold configuration and hash of the decoder's weights.
+    /// Saves the additions alone, with what of the decoder is trained: a small file, <see cref="FileName"/>, that is loaded onto the same decoder. Names are
+    /// those of <see cref="RetroConfig.Parameters"/>, the metadata hold configuration and hash of the decoder's weights.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
@@ -41,11 +41,15 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    /// <summary>Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.</summary>
+    /// <summary>
+    /// Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or
+    /// <see cref="BaseFile"/> beside it.
+    /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stages "save weights" and "hash weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored values.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored
+    /// values.</exception>
     public void SaveWhole(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -54,7 +58,8 @@ public sealed partial class Retrofit
         using StagedFiles staged = new(folder, Fault);
         Origin.Stage(staged, Model, Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder), counter);
 
-        // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files written.
+        // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files
+        // written.
         Stage(staged, folder, saved, Origin.HashOf(Model, progress, cancellationToken), counter);
         staged.Commit();
         counter.End();
@@ -66,7 +71,8 @@ public sealed partial class Retrofit
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">The file is missing or damaged, or belongs to another decoder.</exception>
-    public static Retrofit Load(string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static Retrofit Load(
+        string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(decoder);
@@ -76,7 +82,9 @@ public sealed partial class Retrofit
         (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
         if (hash != decoder.Origin.Hash)
         {
-            throw new CheckpointException($"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it onto the decoder it was fitted onto.");
+            throw new CheckpointException(
+                $"{path} was fitted onto a decoder whose weights have the hash {hash}; those of {decoder.Origin.Path} have {decoder.Origin.Hash}. Load it "
+                    + "onto the decoder it was fitted onto.");
         }
 
         RequireDecoder(path, config, decoder);
@@ -102,14 +110,19 @@ public sealed partial class Retrofit
     /// <param name="cancellationToken">Stops between two tensors.</param>
     /// <exception cref="CheckpointException">A file is missing or damaged, or the parts do not belong together.</exception>
     public static Retrofit Load(
-        string folder, ScalarType dtype = ScalarType.Float32, Device? device = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        string folder,
+        ScalarType dtype = ScalarType.Float32,
+        Device? device = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         StagedFiles.Finish(folder, Fault);
         string? path = new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
         if (path is null)
         {
-            throw new CheckpointException($"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
+            throw new CheckpointException(
+                $"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
         }
 
         using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device, progress, cancellationToken);
@@ -128,18 +141,23 @@ public sealed partial class Retrofit
             ["unfreeze"] = Unfreeze.ToString(),
             ["config"] = RetroConfigJson.Write(Model.Config),
         };
-        Safetensors.Stage(staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
+        Safetensors.Stage(
+            staged, Path.Combine(folder, FileName), saved, new Dictionary<string, string> { [MetadataKey] = description.ToJsonString() }, counter);
     }
 
     /// <summary>What is not as it was in the decoder's files.</summary>
     private KeyValuePair<string, Tensor>[] Saved()
-        => [.. Model.named_parameters().Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name)).Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
+        => [.. Model.named_parameters()
+            .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
+            .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
 
     // Before anything is allocated: a damaged or hostile file may say any size.
     private static void RequireShapes(Safetensors file, RetroConfig config, PretrainedDecoder decoder, RetrofitUnfreeze unfreeze)
     {
         HashSet<string> frozen = [.. decoder.Model.Config.Parameters().Where(parameter => !IsTrained(parameter, unfreeze)).Select(parameter => parameter.Name)];
-        Dictionary<string, IReadOnlyList<long>> wanted = config.Parameters().Where(parameter => !frozen.Contains(parameter.Name)).ToDictionary(parameter => parameter.Name, parameter => parameter.Shape);
+        Dictionary<string, IReadOnlyList<long>> wanted = config.Parameters()
+            .Where(parameter => !frozen.Contains(parameter.Name))
+            .ToDictionary(parameter => parameter.Name, parameter => parameter.Shape);
         List<string> faults = [.. wanted.Keys.Where(name => !file.Contains(name)).Select(name => $"\"{name}\" is missing")];
         foreach (SafetensorsEntry entry in file.Entries)
         {
@@ -155,7 +173,9 @@ public sealed partial class Retrofit
 
         if (faults.Count > 0)
         {
-            throw new CheckpointException($"The tensors of {file.FilePath} do not fit its configuration: {string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
+            throw new CheckpointException(
+                $"The tensors of {file.FilePath} do not fit its configuration: "
+                    + $"{string.Join("; ", faults.Take(5))}{(faults.Count > 5 ? $"; and {faults.Count - 5} more" : "")}.");
         }
     }
 
@@ -211,7 +231,8 @@ public sealed partial class Retrofit
         RetroConfig expected = decoder.Model.Config with { Retrieval = fitted.Retrieval };
         if (expected != fitted)
         {
-            throw new CheckpointException($"{path} was fitted onto a decoder with another configuration: then {fitted}, now {expected}. Load it onto the decoder it was fitted onto.");
+            throw new CheckpointException(
+                $"{path} was fitted onto a decoder with another configuration: then {fitted}, now {expected}. Load it onto the decoder it was fitted onto.");
         }
     }
 }

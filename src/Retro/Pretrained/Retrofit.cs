@@ -6,8 +6,9 @@ using static TorchSharp.torch;
 namespace Retro.Pretrained;
 
 /// <summary>
-/// RETROfitting (section 4.2 of arXiv 2112.04426): a pretrained decoder with a fresh retrieval encoder and chunked cross-attention, whose outputs are zero at first, so that the model predicts what the decoder
-/// does, bit for bit, with retrieval and without. By default the decoder's own parameters are frozen: they get no gradient, optimizers leave them out, and without retrieval the model stays the original for ever.
+/// RETROfitting (section 4.2 of arXiv 2112.04426): a pretrained decoder with a fresh retrieval encoder and chunked cross-attention, whose outputs are zero at
+/// first, so that the model predicts what the decoder does, bit for bit, with retrieval and without. By default the decoder's own parameters are frozen: they
+/// get no gradient, optimizers leave them out, and without retrieval the model stays the original for ever.
 /// </summary>
 public sealed partial class Retrofit : IDisposable
 {
@@ -41,7 +42,8 @@ public sealed partial class Retrofit : IDisposable
 
     /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>
-    /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first: its outputs are zero, or behind a <see cref="RetrievalConfig.Gate"/>.</param>
+    /// <param name="retrieval">What to add; null: <see cref="RetrievalConfig.For"/>. Its cross-attention changes nothing at first: its outputs are zero, or
+    /// behind a <see cref="RetrievalConfig.Gate"/>.</param>
     /// <param name="unfreeze">What of the decoder is trained too.</param>
     /// <exception cref="RetroOptionsException">The additions do not fit the decoder, or the decoder retrieves already; every fault is listed.</exception>
     public static Retrofit From(PretrainedDecoder decoder, RetrievalConfig? retrieval = null, RetrofitUnfreeze unfreeze = RetrofitUnfreeze.Nothing)
@@ -62,12 +64,16 @@ public sealed partial class Retrofit : IDisposable
         return Make(decoder, config.Validate(), unfreeze);
     }
 
-    /// <summary>Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the same to the bit.</summary>
+    /// <summary>
+    /// Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the
+    /// same to the bit.
+    /// </summary>
     /// <param name="path">The folder, or the file.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
     /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the stored values.</exception>
-    public void WriteBase(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default) => Origin.Write(Model, path, progress, cancellationToken);
+    public void WriteBase(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => Origin.Write(Model, path, progress, cancellationToken);
 
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();

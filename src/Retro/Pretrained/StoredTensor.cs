@@ -14,5 +14,6 @@ internal sealed record StoredTensor(string Name, long[] Shape, string[] Targets,
     public static StoredTensor Same(string name, string target, params long[] shape) => new(name, shape, [target], tensor => [tensor], parts => parts[0]);
 
     /// <summary>A projection stored as [in, out].</summary>
-    public static StoredTensor Transposed(string name, string target, long input, long output) => new(name, [input, output], [target], tensor => [tensor.t()], parts => parts[0].t());
+    public static StoredTensor Transposed(string name, string target, long input, long output)
+        => new(name, [input, output], [target], tensor => [tensor.t()], parts => parts[0].t());
 }

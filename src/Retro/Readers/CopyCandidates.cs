@@ -4,15 +4,18 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// What could be copied at each of some places: the tokens of the neighbors that follow a run of the text's last tokens, with how well they match. In plain memory, [P, N]: P places, N
-/// candidates at most, the rest empty.
+/// What could be copied at each of some places: the tokens of the neighbors that follow a run of the text's last tokens, with how well they match. In plain
+/// memory, [P, N]: P places, N candidates at most, the rest empty.
 /// </summary>
 internal sealed class CopyCandidates
 {
     /// <summary>Last tokens that are compared one by one: how many of them equal says more than the run alone where a text differs in a word.</summary>
     public const int ComparedTokens = 16;
 
-    /// <summary>Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs, and of those the best neighbors', are kept.</summary>
+    /// <summary>
+    /// Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs, and of those the best neighbors', are
+    /// kept.
+    /// </summary>
     public const int MostCandidates = 256;
 
     private const int MostPlaces = 64, PlacesOfShorter = 16;
@@ -51,7 +54,8 @@ internal sealed class CopyCandidates
     /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
     /// <param name="index">Where to look for the last tokens besides; null: in the neighbors alone.</param>
     /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
-    public static CopyCandidates Find(ReadingBatch batch, int neighbors, ReadOnlySpan<long> places, TokenIndex? index = null, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
+    public static CopyCandidates Find(
+        ReadingBatch batch, int neighbors, ReadOnlySpan<long> places, TokenIndex? index = null, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
         List<Candidate>?[] found = new List<Candidate>?[places.Length];
         if (batch.Retrieved is { } retrieved)
@@ -108,7 +112,8 @@ internal sealed class CopyCandidates
             {
                 int at = (place * width) + i;
                 Candidate one = found[place]![i];
-                (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at], candidates.Ranks[at], candidates.Exists[at]) = (one.Token, one.Run, one.Equal, one.Rank, true);
+                (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at]) = (one.Token, one.Run, one.Equal);
+                (candidates.Ranks[at], candidates.Exists[at]) = (one.Rank, true);
             }
         }
 
@@ -116,15 +121,18 @@ internal sealed class CopyCandidates
     }
 
     /// <summary>One of the arrays as a tensor, for places from <paramref name="start"/> on.</summary>
-    public Tensor Slice(long[] values, int start, int count, Device device) => tensor(values.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
+    public Tensor Slice(long[] values, int start, int count, Device device)
+        => tensor(values.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
 
     /// <summary>Which are candidates, as a tensor, for places from <paramref name="start"/> on.</summary>
-    public Tensor ExistsSlice(int start, int count, Device device) => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
+    public Tensor ExistsSlice(int start, int count, Device device)
+        => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
 
     private static void FindRow(ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found)
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
-        int size = neighbors * retrieved.Length, first = batch.ChunkLength - 1, end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), next = 0;
+        int size = neighbors
+            * retrieved.Length, first = batch.ChunkLength - 1, end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), next = 0;
         PointerMatch match = new(neighbors, retrieved.Length);
         for (int place = first; place < end; place++)
         {

@@ -6,14 +6,15 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// The weights of <see cref="CopyReader"/>: how candidates are scored, and how much of the probability goes to copying. Some five thousand numbers; language model and candidates come as they
-/// are and take no gradient.
+/// The weights of <see cref="CopyReader"/>: how candidates are scored, and how much of the probability goes to copying. Some five thousand numbers; language
+/// model and candidates come as they are and take no gradient.
 /// </summary>
 /// <remarks>
-/// <para>A candidate c with a run of m equal tokens before it, f equal ones among the last 16, in the neighbor of rank r, scores s = w[m] + a[m]·log p(c) + u[f] + b[r], p being the language
-/// model's distribution. α = softmax of the scores of a place, and copying gives a token the α of its candidates together.</para>
-/// <para>The gate is σ(z), z = logsumexp(s) − θ[M] − v·h + g·gelu(G φ + H h + i): M is the longest run, h the model's last normed state, φ 39 features of both distributions
-/// (<see cref="Features"/>). The mixture is σ(−z)·p + σ(z)·copy, and p where there is no candidate: a distribution in any case.</para>
+/// <para>A candidate c with a run of m equal tokens before it, f equal ones among the last 16, in the neighbor of rank r, scores s = w[m] + a[m]·log p(c) +
+/// u[f] + b[r], p being the language model's distribution. α = softmax of the scores of a place, and copying gives a token the α of its candidates
+/// together.</para>
+/// <para>The gate is σ(z), z = logsumexp(s) − θ[M] − v·h + g·gelu(G φ + H h + i): M is the longest run, h the model's last normed state, φ 39 features of both
+/// distributions (<see cref="Features"/>). The mixture is σ(−z)·p + σ(z)·copy, and p where there is no candidate: a distribution in any case.</para>
 /// <para>Pointer networks (arXiv 1506.03134), kNN-LM (arXiv 1911.00172) and pointer-generators (arXiv 1704.04368) are its relatives.</para>
 /// </remarks>
 internal sealed class CopyMixture : nn.Module
@@ -101,7 +102,11 @@ internal sealed class CopyMixture : nn.Module
         Tensor ranks = candidates.Slice(candidates.Ranks, start, count, device), missing = exists.logical_not();
         Tensor candidateLogP = logP.gather(1, tokens);
         using Scalar nothing = Nothing.ToScalar();
-        Tensor scores = At(_run, runs).Plus(At(_plausibility, runs).mul(candidateLogP)).Plus(At(_equal, equal)).Plus(At(_rank, ranks)).masked_fill(missing, nothing);
+        Tensor scores = At(_run, runs)
+            .Plus(At(_plausibility, runs).mul(candidateLogP))
+            .Plus(At(_equal, equal))
+            .Plus(At(_rank, ranks))
+            .masked_fill(missing, nothing);
         Tensor shares = scores.softmax(1), all = scores.logsumexp(1); // [P, N], [P]
         Tensor longest = runs.max(1).values;
         Tensor features = Features(logP, tokens, exists, runs, equal, longest, candidateLogP, scores.detach(), shares.detach(), all.detach());
@@ -144,7 +149,12 @@ internal sealed class CopyMixture : nn.Module
             likely.eq(bestToken.squeeze(1)).to_type(ScalarType.Float32),
             evidence.log1p().Over(3),
         ];
-        return cat([nn.functional.one_hot(bestRun, Runs).to_type(ScalarType.Float32), nn.functional.one_hot(longest, Runs).to_type(ScalarType.Float32), stack(numbers, 1)], 1)
+        return cat(
+            [
+                nn.functional.one_hot(bestRun, Runs).to_type(ScalarType.Float32), nn.functional.one_hot(longest, Runs).to_type(ScalarType.Float32),
+                stack(numbers, 1)
+            ],
+            1)
             .MoveToOuterDisposeScope();
     }
 

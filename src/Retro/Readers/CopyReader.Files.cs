@@ -35,7 +35,8 @@ public sealed partial class CopyReader
         if (file.Metadata?.GetValueOrDefault(FormatKey) != Format)
         {
             throw new CheckpointException(
-                $"{path} is no copy reader that this library reads: expected {FormatKey} {Format} in its metadata, found {file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
+                $"{path} is no copy reader that this library reads: expected {FormatKey} {Format} in its metadata, found "
+                    + $"{file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
         }
 
         int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
@@ -45,13 +46,20 @@ public sealed partial class CopyReader
         int width = Setting("width"), length = Setting("retrieved_length");
         if (width != model.Config.Width)
         {
-            throw new CheckpointException($"{path} was trained for a model of width {width}, and this one's is {model.Config.Width}; load it with the model it was trained for.");
+            throw new CheckpointException(
+                $"{path} was trained for a model of width {width}, and this one's is {model.Config.Width}; load it with the model it was trained for.");
         }
 
         CopyReaderOptions options;
         try
         {
-            options = new CopyReaderOptions { Neighbors = Setting("neighbors"), Stride = Setting("stride"), QueryLength = Setting("query_length"), RetrievedLength = length }.Validate();
+            options = new CopyReaderOptions
+            {
+                Neighbors = Setting("neighbors"),
+                Stride = Setting("stride"),
+                QueryLength = Setting("query_length"),
+                RetrievedLength = length
+            }.Validate();
         }
         catch (RetroOptionsException fault)
         {
@@ -76,7 +84,8 @@ public sealed partial class CopyReader
                 Tensor stored = file.Read(parameter, ScalarType.Float32, model.Device);
                 if (!stored.shape.SequenceEqual(value.shape))
                 {
-                    throw new CheckpointException($"{path} holds {parameter} as [{string.Join(", ", stored.shape)}]; expected [{string.Join(", ", value.shape)}].");
+                    throw new CheckpointException(
+                        $"{path} holds {parameter} as [{string.Join(", ", stored.shape)}]; expected [{string.Join(", ", value.shape)}].");
                 }
 
                 value.copy_(stored);

@@ -32,7 +32,8 @@ public sealed partial class CopyReader
                     throw new TrainingException($"The loss of step {step + 1} of the copy reader is {loss}; lower the learning rate ({Options.LearningRate}).");
                 }
 
-                progress?.Report(new StageProgress(string.Create(CultureInfo.InvariantCulture, $"train copying, {loss:0.00} nats a token"), step + 1, Options.Steps));
+                progress?.Report(new StageProgress(
+                    string.Create(CultureInfo.InvariantCulture, $"train copying, {loss:0.00} nats a token"), step + 1, Options.Steps));
             }
         }
         finally
@@ -41,7 +42,8 @@ public sealed partial class CopyReader
             ((Task)next).ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
         }
 
-        Task<(ReadingBatch, IReadOnlySet<int>[])> Prepare(int step) => Task.Run(() => Batch(database, source, random, same, step, cancellationToken), CancellationToken.None);
+        Task<(ReadingBatch, IReadOnlySet<int>[])> Prepare(int step)
+            => Task.Run(() => Batch(database, source, random, same, step, cancellationToken), CancellationToken.None);
     }
 
     /// <summary>Moves the weights along the gradient of the mean loss of the batch's targets.</summary>
@@ -66,7 +68,8 @@ public sealed partial class CopyReader
     }
 
     /// <summary>Windows of some documents, a document as often as it has chunks, with what was retrieved for their stretches.</summary>
-    private (ReadingBatch Batch, IReadOnlySet<int>[] Excluded) Batch(ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
+    private (ReadingBatch Batch, IReadOnlySet<int>[] Excluded) Batch(
+        ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
     {
         int most = Options.WindowLength / database.ChunkLength;
         (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[Options.BatchSize];
@@ -77,7 +80,8 @@ public sealed partial class CopyReader
             DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
             long first = Math.Max(document.FirstChunk, Math.Min(chunk, document.FirstChunk + document.ChunkCount - most));
             // The document's last token predicts nothing.
-            windows[row] = (first, (int)Math.Max(1, Math.Min(Options.WindowLength, document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength))), 1);
+            windows[row] = (first, (int)Math.Max(
+                1, Math.Min(Options.WindowLength, document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength))), 1);
         }
 
         int length = windows.Max(window => window.Tokens);

@@ -8,12 +8,14 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// Copies from the neighbors on top of a language model that reads none: a mixture of the model's distribution and one over the tokens that follow, in the neighbors, a run of the text's last tokens.
-/// How candidates are scored and how far they are trusted is learned (<see cref="Fit"/>); the model itself is not touched, so that without neighbors this is the model to the bit.
+/// Copies from the neighbors on top of a language model that reads none: a mixture of the model's distribution and one over the tokens that follow, in the
+/// neighbors, a run of the text's last tokens. How candidates are scored and how far they are trusted is learned (<see cref="Fit"/>); the model itself is not
+/// touched, so that without neighbors this is the model to the bit.
 /// </summary>
 /// <remarks>
-/// Beyond the paper: pointer networks and kNN-LM are its relatives, <see cref="PointerReader"/> is the same without a trained weight. It retrieves every <see cref="CopyReaderOptions.Stride"/> tokens
-/// instead of once a chunk, and reads many neighbors, since one costs it a few comparisons and not a pass of an encoder.
+/// Beyond the paper: pointer networks and kNN-LM are its relatives, <see cref="PointerReader"/> is the same without a trained weight. It retrieves every
+/// <see cref="CopyReaderOptions.Stride"/> tokens instead of once a chunk, and reads many neighbors, since one costs it a few comparisons and not a pass of an
+/// encoder.
 /// </remarks>
 public sealed partial class CopyReader : IReader, IDisposable
 {
@@ -31,7 +33,8 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         (_model, _mixture, Options, _retrievedLength, _index) = (model, mixture, options, retrievedLength, index);
         Name = name
-            ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} tokens{(index is null ? "" : ", and from anywhere")}";
+            ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} "
+                + $"tokens{(index is null ? "" : ", and from anywhere")}";
     }
 
     /// <summary>The settings it was made with.</summary>
@@ -88,12 +91,19 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
-        ChunkDatabase retrieval = source.Database ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has.", nameof(source));
+        ChunkDatabase retrieval = source.Database
+            ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has.", nameof(source));
         using (Generator generator = Generator.Default)
         {
             using Tensor state = generator.get_state();
             manual_seed(options.Seed);
-            CopyReader reader = new(model, new CopyMixture(model.Config.Width, Ranks(options, index), model.Device), options, options.RetrievedLength ?? 2 * retrieval.ChunkLength, index, name);
+            CopyReader reader = new(
+                model,
+                new CopyMixture(model.Config.Width, Ranks(options, index), model.Device),
+                options,
+                options.RetrievedLength ?? 2 * retrieval.ChunkLength,
+                index,
+                name);
             generator.set_state(state);
             try
             {
@@ -161,10 +171,15 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <inheritdoc/>
     public void Dispose() => _mixture.Dispose();
 
-    /// <summary>The log-likelihoods of a batch's targets, the logits of few places at a time: of each lot the places, and [n] with the gradient of the mixture's weights.</summary>
+    /// <summary>
+    /// The log-likelihoods of a batch's targets, the logits of few places at a time: of each lot the places, and [n] with the gradient of the mixture's
+    /// weights.
+    /// </summary>
     private IEnumerable<(long[] Places, Tensor LogLikelihoods)> Read(ReadingBatch batch, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
-        long[] places = [.. Enumerable.Range(0, batch.Targets.Length).Where(place => batch.Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
+        long[] places = [.. Enumerable.Range(0, batch.Targets.Length)
+            .Where(place => batch.Targets[place] != LogLikelihood.NoTarget)
+            .Select(place => (long)place)];
         if (places.Length == 0)
         {
             yield break;

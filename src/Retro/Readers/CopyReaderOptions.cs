@@ -1,7 +1,9 @@
 namespace Retro.Readers;
 
 /// <summary>How a <see cref="CopyReader"/> retrieves, and how it is trained.</summary>
-/// <remarks>The defaults of retrieval and rate are what gave most on three corpora; each doubling of <see cref="Neighbors"/> beyond 16 gave 2 to 3 % fewer bits.</remarks>
+/// <remarks>
+/// The defaults of retrieval and rate are what gave most on three corpora; each doubling of <see cref="Neighbors"/> beyond 16 gave 2 to 3 % fewer bits.
+/// </remarks>
 public sealed record CopyReaderOptions
 {
     /// <summary>K: neighbors that are read at once. Default 16.</summary>
@@ -25,10 +27,14 @@ public sealed record CopyReaderOptions
     /// <summary>B: windows of a step. Default 2.</summary>
     public int BatchSize { get; init; } = 2;
 
-    /// <summary>AdamW's learning rate at the end of the warm-up, a twentieth of the steps; it falls to a tenth. The tables have to move by ones. Default 0.01.</summary>
+    /// <summary>
+    /// AdamW's learning rate at the end of the warm-up, a twentieth of the steps; it falls to a tenth. The tables have to move by ones. Default 0.01.
+    /// </summary>
     public double LearningRate { get; init; } = 1e-2;
 
-    /// <summary>Share of the stretches that are given random chunks in training, so that the reader learns to leave what does not fit. Default an eighth.</summary>
+    /// <summary>
+    /// Share of the stretches that are given random chunks in training, so that the reader learns to leave what does not fit. Default an eighth.
+    /// </summary>
     public double RandomShare { get; init; } = 0.125;
 
     /// <summary>Decides windows, random chunks and fresh weights. Default 0.</summary>
@@ -42,11 +48,15 @@ public sealed record CopyReaderOptions
     {
         OptionFaults faults = new(nameof(CopyReaderOptions));
         faults.Between(Neighbors, 1, 1024);
-        faults.Require(Stride > 0 && (chunkLength ?? Stride) % Stride == 0, Stride, chunkLength is { } length ? $"a divisor of the chunk length, {length}" : "at least 1");
+        faults.Require(
+            Stride > 0 && (chunkLength ?? Stride) % Stride == 0, Stride, chunkLength is { } length ? $"a divisor of the chunk length, {length}" : "at least 1");
         faults.Between(QueryLength, 1);
         faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2");
         faults.Between(Steps, 1);
-        faults.Require(WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0, WindowLength, chunkLength is { } chunk ? $"a multiple of the chunk length, {chunk}" : "at least 1");
+        faults.Require(
+            WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0,
+            WindowLength,
+            chunkLength is { } chunk ? $"a multiple of the chunk length, {chunk}" : "at least 1");
         faults.Between(BatchSize, 1);
         faults.Positive(LearningRate);
         faults.Share(RandomShare);

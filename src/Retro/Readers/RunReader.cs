@@ -6,10 +6,14 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// The pointer rule over a whole database instead of some neighbors, on top of another reader: what followed the longest run of the text's last tokens, wherever it stands, has a mass that the run's length
-/// decides; the other reader's distribution has the rest. Without a trained weight, and the strongest rule of its kind: what retrieves fewer passages has to beat it.
+/// The pointer rule over a whole database instead of some neighbors, on top of another reader: what followed the longest run of the text's last tokens,
+/// wherever it stands, has a mass that the run's length decides; the other reader's distribution has the rest. Without a trained weight, and the strongest rule
+/// of its kind: what retrieves fewer passages has to beat it.
 /// </summary>
-/// <remarks>Infini-gram (arXiv 2401.17377) mixes a language model with the same counts. Where a run stands more than 256 times, 256 of its places, spread evenly in their sorted order, are counted.</remarks>
+/// <remarks>
+/// Infini-gram (arXiv 2401.17377) mixes a language model with the same counts. Where a run stands more than 256 times, 256 of its places, spread evenly in
+/// their sorted order, are counted.
+/// </remarks>
 public sealed class RunReader : IReader
 {
     private const double Trust = 0.95;
@@ -61,14 +65,17 @@ public sealed class RunReader : IReader
     /// <inheritdoc/>
     public Device Device => _reader.Device;
 
-    /// <summary>Counts how often what followed the longest run elsewhere followed here too, on chunks of the database, without their own documents and copies of these.</summary>
+    /// <summary>
+    /// Counts how often what followed the longest run elsewhere followed here too, on chunks of the database, without their own documents and copies of these.
+    /// </summary>
     /// <param name="index">The runs of a database without held-out documents.</param>
     /// <param name="chunks">Chunks that are counted, drawn at random.</param>
     /// <param name="seed">Draws them.</param>
     /// <param name="progress">Told the chunks done.</param>
     /// <param name="cancellationToken">Ends the counting between two chunks.</param>
     /// <returns>The precision of runs of 1, 2, ... tokens; a length that was never seen has that of the one below.</returns>
-    public static double[] CountPrecisions(TokenIndex index, int chunks = 1500, long seed = 0, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static double[] CountPrecisions(
+        TokenIndex index, int chunks = 1500, long seed = 0, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(index);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunks);

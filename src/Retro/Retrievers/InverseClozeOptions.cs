@@ -8,8 +8,8 @@ public sealed record InverseClozeOptions
     public long Steps { get; init; } = 500;
 
     /// <summary>
-    /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training cannot be repeated to the bit.
-    /// Default null.
+    /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training
+    /// cannot be repeated to the bit. Default null.
     /// </summary>
     public TimeSpan? TimeBudget { get; init; }
 
@@ -19,7 +19,9 @@ public sealed record InverseClozeOptions
     /// <summary>Tokens of a window that is split into a pair: twice the chunk length makes parts the size of chunks. Default 128.</summary>
     public int WindowLength { get; init; } = 128;
 
-    /// <summary>Share of the batches that take a span out of a window and pair it with the rest; the others pair the window's first part with its second. Default 0.5.</summary>
+    /// <summary>
+    /// Share of the batches that take a span out of a window and pair it with the rest; the others pair the window's first part with its second. Default 0.5.
+    /// </summary>
     public double ClozeShare { get; init; } = 0.5;
 
     /// <summary>How often the span stays in the rest too, so that shared words keep counting (0.1 in the paper). Default 0.1.</summary>

@@ -20,7 +20,8 @@ internal sealed class InverseClozePairs
     private readonly InverseClozeOptions _options;
     private readonly Random _random;
 
-    public InverseClozePairs(IEnumerable<Document> documents, RetroTokenizer tokenizer, int maximumLength, InverseClozeOptions options, CancellationToken cancellationToken)
+    public InverseClozePairs(
+        IEnumerable<Document> documents, RetroTokenizer tokenizer, int maximumLength, InverseClozeOptions options, CancellationToken cancellationToken)
     {
         _frame = new TextFrame(tokenizer);
         _maximumLength = maximumLength;
@@ -47,7 +48,9 @@ internal sealed class InverseClozePairs
 
         if (usable < 2)
         {
-            throw new CorpusException($"To train an embedder takes at least two texts of {MinimumTokens} tokens; the corpus holds {usable}. Add text, or use the HashingEmbedder, which needs no training.");
+            throw new CorpusException(
+                $"To train an embedder takes at least two texts of {MinimumTokens} tokens; the corpus holds {usable}. Add text, or use the "
+                    + "HashingEmbedder, which needs no training.");
         }
     }
 

@@ -11,8 +11,9 @@ namespace Retro.Retrievers;
 
 /// <summary>Trains a small text encoder on nothing but a corpus, by the inverse cloze task with in-batch negatives.</summary>
 /// <remarks>
-/// A pair is a span and the text around it (Lee et al., arXiv 1906.00300, section 4), or two parts that follow each other in a document. Each is to find its partner among all of the batch, both ways
-/// (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document are no negatives to each other.
+/// A pair is a span and the text around it (Lee et al., arXiv 1906.00300, section 4), or two parts that follow each other in a document. Each is to find its
+/// partner among all of the batch, both ways (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document are no negatives to each
+/// other.
 /// </remarks>
 public static class InverseClozeTrainer
 {
@@ -94,7 +95,8 @@ public static class InverseClozeTrainer
         SmoothInverseFrequency.Center(encoder, MeanStates(encoder, side, device));
     }
 
-    private static void Train(TextEncoder encoder, InverseClozePairs pairs, InverseClozeOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static void Train(
+        TextEncoder encoder, InverseClozePairs pairs, InverseClozeOptions options, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         encoder.train();
         using RetroOptimizer optimizer = new(encoder, new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
@@ -112,7 +114,9 @@ public static class InverseClozeTrainer
             double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs.Next(), options.Temperature);
             if (!double.IsFinite(loss))
             {
-                throw new RetroException($"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than {options.Temperature}.");
+                throw new RetroException(
+                    $"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than "
+                        + $"{options.Temperature}.");
             }
 
             progress?.Report(options.TimeBudget is null
@@ -152,5 +156,6 @@ public static class InverseClozeTrainer
 
     // The first steps are counted too: with a budget of time alone, what share of it a step takes is not known before.
     private static double Rate(double done, long step)
-        => Math.Min(Math.Min(1, (step + 1) / 10.0), done < WarmUp ? Math.Max(done, 0.01) / WarmUp : 0.5 + 0.5 * Math.Cos(Math.PI * (done - WarmUp) / (1 - WarmUp)));
+        => Math.Min(
+            Math.Min(1, (step + 1) / 10.0), done < WarmUp ? Math.Max(done, 0.01) / WarmUp : 0.5 + 0.5 * Math.Cos(Math.PI * (done - WarmUp) / (1 - WarmUp)));
 }

@@ -70,7 +70,7 @@ internal sealed unsafe partial class Bm25Image
 
     private void Fill(int[] list, Dictionary<int, int> frequency, TermsOf termsOf, Action<int> report)
     {
-        list.CopyTo(new Span<int>(memory.Pointer + sections[0], list.Length));
+        list.CopyTo(new Span<int>(_memory.Pointer + _sections[0], list.Length));
         Dictionary<int, int> rankOf = new(list.Length);
         long[] next = new long[list.Length];
         long at = 0;
@@ -83,10 +83,10 @@ internal sealed unsafe partial class Bm25Image
         }
 
         PostingsAt[list.Length] = at;
-        int* tokenRanks = (int*)(memory.Pointer + sections[3]);
-        int* posted = (int*)(memory.Pointer + sections[4]);
-        byte* impacts = memory.Pointer + sections[5];
-        byte* peaks = memory.Pointer + sections[6];
+        int* tokenRanks = (int*)(_memory.Pointer + _sections[3]);
+        int* posted = (int*)(_memory.Pointer + _sections[4]);
+        byte* impacts = _memory.Pointer + _sections[5];
+        byte* peaks = _memory.Pointer + _sections[6];
         long token = 0;
         int[] buffer = [];
         for (int document = 0; document < Documents; document++)
@@ -101,7 +101,7 @@ internal sealed unsafe partial class Bm25Image
                 {
                 }
 
-                if (!rankOf.TryGetValue(sorted[i], out int rank) || next[rank] == PostingsAt[rank + 1] || token + end - i > tokens)
+                if (!rankOf.TryGetValue(sorted[i], out int rank) || next[rank] == PostingsAt[rank + 1] || token + end - i > _tokens)
                 {
                     throw new InvalidOperationException($"The terms of document {document} changed while the index was being built.");
                 }
@@ -115,18 +115,18 @@ internal sealed unsafe partial class Bm25Image
             }
         }
 
-        TokensAt[documents] = token;
+        TokensAt[_documents] = token;
     }
 
     private void WriteHeader()
     {
-        Span<byte> header = new(memory.Pointer, HeaderSize);
+        Span<byte> header = new(_memory.Pointer, HeaderSize);
         Magic.CopyTo(header);
         BinaryPrimitives.WriteInt64LittleEndian(header[8..], Version);
-        BinaryPrimitives.WriteInt64LittleEndian(header[16..], documents);
-        BinaryPrimitives.WriteInt64LittleEndian(header[24..], terms);
-        BinaryPrimitives.WriteInt64LittleEndian(header[32..], postings);
-        BinaryPrimitives.WriteInt64LittleEndian(header[40..], tokens);
+        BinaryPrimitives.WriteInt64LittleEndian(header[16..], _documents);
+        BinaryPrimitives.WriteInt64LittleEndian(header[24..], _terms);
+        BinaryPrimitives.WriteInt64LittleEndian(header[32..], _postings);
+        BinaryPrimitives.WriteInt64LittleEndian(header[40..], _tokens);
         BinaryPrimitives.WriteDoubleLittleEndian(header[48..], K1);
         BinaryPrimitives.WriteDoubleLittleEndian(header[56..], B);
         Hash(header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);

@@ -23,21 +23,21 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     private const int HashAt = 64;
     private static ReadOnlySpan<byte> Magic => "RETROBM1"u8;
 
-    private readonly MappedFile memory;
-    private readonly long documents;
-    private readonly long terms;
-    private readonly long postings;
-    private readonly long tokens;
-    private readonly long[] sections;
+    private readonly MappedFile _memory;
+    private readonly long _documents;
+    private readonly long _terms;
+    private readonly long _postings;
+    private readonly long _tokens;
+    private readonly long[] _sections;
 
     private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, double k1, double b)
     {
-        this.memory = memory;
-        this.documents = documents;
-        this.terms = terms;
-        this.postings = postings;
-        this.tokens = tokens;
-        sections = Sections(documents, terms, postings, tokens);
+        _memory = memory;
+        _documents = documents;
+        _terms = terms;
+        _postings = postings;
+        _tokens = tokens;
+        _sections = Sections(documents, terms, postings, tokens);
         (K1, B) = (k1, b);
         MeanLength = tokens > 0 ? (double)tokens / documents : 1;
     }
@@ -49,15 +49,15 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     /// <summary>Tokens of a document on average; 1 where there are none at all.</summary>
     public double MeanLength { get; }
 
-    public int Documents => (int)documents;
+    public int Documents => (int)_documents;
 
-    public int Terms => (int)terms;
+    public int Terms => (int)_terms;
 
-    private ReadOnlySpan<int> TermList => new(memory.Pointer + sections[0], Terms);
+    private ReadOnlySpan<int> TermList => new(_memory.Pointer + _sections[0], Terms);
 
-    private long* PostingsAt => (long*)(memory.Pointer + sections[1]);
+    private long* PostingsAt => (long*)(_memory.Pointer + _sections[1]);
 
-    private long* TokensAt => (long*)(memory.Pointer + sections[2]);
+    private long* TokensAt => (long*)(_memory.Pointer + _sections[2]);
 
     public static Bm25Image Open(string path, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
@@ -85,7 +85,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         }
     }
 
-    public void Save(string path) => AtomicFile.Write(path, memory.CopyTo, (message, fault) => new DatabaseException(message, fault));
+    public void Save(string path) => AtomicFile.Write(path, _memory.CopyTo, (message, fault) => new DatabaseException(message, fault));
 
     public int Rank(int term) => TermList.BinarySearch(term);
 
@@ -94,26 +94,26 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     public double InverseDocumentFrequency(int rank)
     {
         double n = DocumentFrequency(rank);
-        return Math.Log(1 + (documents - n + 0.5) / (n + 0.5));
+        return Math.Log(1 + (_documents - n + 0.5) / (n + 0.5));
     }
 
     /// <summary>The documents that hold a term, ascending.</summary>
-    public ReadOnlySpan<int> PostingsOf(int rank) => new(memory.Pointer + sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
+    public ReadOnlySpan<int> PostingsOf(int rank) => new(_memory.Pointer + _sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
 
     /// <summary>Beside <see cref="PostingsOf"/>: in 255ths, how much of the term's weight it adds at most.</summary>
-    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(memory.Pointer + sections[5] + PostingsAt[rank], DocumentFrequency(rank));
+    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(_memory.Pointer + _sections[5] + PostingsAt[rank], DocumentFrequency(rank));
 
     /// <summary>The greatest of <see cref="ImpactsOf"/>.</summary>
-    public byte PeakOf(int rank) => memory.Pointer[sections[6] + rank];
+    public byte PeakOf(int rank) => _memory.Pointer[_sections[6] + rank];
 
     /// <summary>The ranks of a document's terms, ascending, repeated as they occur.</summary>
     public ReadOnlySpan<int> TokensOf(int document)
-        => new(memory.Pointer + sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
+        => new(_memory.Pointer + _sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
     /// <summary>k1 · (1 - b + b · length / mean length).</summary>
     public double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
 
-    public void Dispose() => memory.Dispose();
+    public void Dispose() => _memory.Dispose();
 
     /// <summary>Where the seven arrays begin, and at the end the size of the whole.</summary>
     private static long[] Sections(long documents, long terms, long postings, long tokens)
@@ -192,8 +192,8 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             }
         }
 
-        CheckOffsets(PostingsAt, terms, postings, documents);
-        CheckOffsets(TokensAt, documents, tokens, int.MaxValue);
+        CheckOffsets(PostingsAt, _terms, _postings, _documents);
+        CheckOffsets(TokensAt, _documents, _tokens, int.MaxValue);
 
         void CheckOffsets(long* offsets, long rows, long total, long greatest)
         {
@@ -215,13 +215,13 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     private void Hash(Span<byte> hash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        memory.AppendTo(sha, 0, HashAt);
+        _memory.AppendTo(sha, 0, HashAt);
         const long Block = 1 << 24;
-        for (long start = HashAt + SHA256.HashSizeInBytes; start < memory.Length; start += Block)
+        for (long start = HashAt + SHA256.HashSizeInBytes; start < _memory.Length; start += Block)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("check keyword index", start, memory.Length));
-            memory.AppendTo(sha, start, Math.Min(memory.Length, start + Block));
+            progress?.Report(new("check keyword index", start, _memory.Length));
+            _memory.AppendTo(sha, start, Math.Min(_memory.Length, start + Block));
         }
 
         sha.GetHashAndReset(hash);

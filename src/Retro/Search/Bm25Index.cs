@@ -10,11 +10,12 @@ internal delegate ReadOnlySpan<int> TermsOf(long document);
 
 /// <summary>
 /// BM25 over documents of integer terms (here: chunks of token ids), in flat arrays that are built in memory or mapped from a file.
-/// <para>score(q, d) = Σ over the terms t of q, each as often as it stands there, of idf(t) · f / (f + k1 · (1 - b + b · |d| / mean |d|)), with f the occurrences
-/// of t in d, and idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5)) for a term in n of N documents: Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009,
-/// in the form of Lucene, which leaves out the constant factor k1 + 1.</para>
-/// <para>The result is exact and does not depend on the route: the search reads the lists of the query's terms in the order of the most that each can add, stops when no
-/// document outside of those seen can enter the best, and computes the scores of those that still can from their own terms, in double precision, in the order of the terms.</para>
+/// <para>score(q, d) = Σ over the terms t of q, each as often as it stands there, of idf(t) · f / (f + k1 · (1 - b + b · |d| / mean |d|)), with f the
+/// occurrences of t in d, and idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5)) for a term in n of N documents: Robertson and Zaragoza, "The Probabilistic Relevance
+/// Framework", 2009, in the form of Lucene, which leaves out the constant factor k1 + 1.</para>
+/// <para>The result is exact and does not depend on the route: the search reads the lists of the query's terms in the order of the most that each can add,
+/// stops when no document outside of those seen can enter the best, and computes the scores of those that still can from their own terms, in double precision,
+/// in the order of the terms.</para>
 /// Searching from several threads at once is safe.
 /// </summary>
 internal sealed class Bm25Index : IDisposable
@@ -25,22 +26,22 @@ internal sealed class Bm25Index : IDisposable
     private const string K1Detail = "k1";
     private const string BDetail = "b";
 
-    private readonly Bm25Image image;
-    private readonly ConcurrentBag<Bm25Search> searches = [];
+    private readonly Bm25Image _image;
+    private readonly ConcurrentBag<Bm25Search> _searches = [];
 
-    internal Bm25Index(Bm25Image image) => this.image = image;
+    internal Bm25Index(Bm25Image image) => _image = image;
 
     /// <summary>Documents in the index.</summary>
-    public long Count => image.Documents;
+    public long Count => _image.Documents;
 
     /// <summary>Different terms in the index.</summary>
-    public int TermCount => image.Terms;
+    public int TermCount => _image.Terms;
 
     /// <summary>k1, with which it was built.</summary>
-    public double K1 => image.K1;
+    public double K1 => _image.K1;
 
     /// <summary>b, with which it was built.</summary>
-    public double B => image.B;
+    public double B => _image.B;
 
     /// <summary>Makes the keyword index of a database's chunks in its folder, where it is not there with these constants, and opens it.</summary>
     /// <param name="database">The database.</param>
@@ -50,7 +51,11 @@ internal sealed class Bm25Index : IDisposable
     /// <returns>The index, memory-mapped; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">The file cannot be written, or read.</exception>
-    public static Bm25Index Build(ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static Bm25Index Build(
+        ChunkDatabase database,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         options = (options ?? new()).Validate();
@@ -90,7 +95,11 @@ internal sealed class Bm25Index : IDisposable
     /// <returns>The index; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">There is none, it is damaged, or it was built with other constants.</exception>
-    public static Bm25Index Open(ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static Bm25Index Open(
+        ChunkDatabase database,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         options?.Validate();
@@ -116,7 +125,12 @@ internal sealed class Bm25Index : IDisposable
     /// <param name="cancellationToken">Stops the build.</param>
     /// <exception cref="ArgumentOutOfRangeException">The count is out of range.</exception>
     /// <exception cref="RetroOptionsException">A constant is out of range.</exception>
-    public static Bm25Index Build(long count, TermsOf terms, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static Bm25Index Build(
+        long count,
+        TermsOf terms,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(terms);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
@@ -143,12 +157,12 @@ internal sealed class Bm25Index : IDisposable
     public void Save(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        image.Save(path);
+        _image.Save(path);
     }
 
     /// <summary>The inverse document frequency of a term, 0 for one that no document has.</summary>
     /// <param name="term">The term.</param>
-    public double InverseDocumentFrequency(int term) => image.Rank(term) is var rank and >= 0 ? image.InverseDocumentFrequency(rank) : 0;
+    public double InverseDocumentFrequency(int term) => _image.Rank(term) is var rank and >= 0 ? _image.InverseDocumentFrequency(rank) : 0;
 
     /// <summary>The score of one document.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time.</param>
@@ -163,13 +177,14 @@ internal sealed class Bm25Index : IDisposable
 
         Bm25Search search = Rent();
         double score = search.Score(query, (int)document);
-        searches.Add(search);
+        _searches.Add(search);
         return score;
     }
 
     /// <summary>Finds the documents of the highest scores above 0.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time, one that no document has counts nothing.</param>
-    /// <param name="documents">Room for the numbers of as many documents as are wanted, best first, ties by number; -1 where no more document has any term of the query.</param>
+    /// <param name="documents">Room for the numbers of as many documents as are wanted, best first, ties by number; -1 where no more document has any term of
+    /// the query.</param>
     /// <param name="scores">Room for their scores, as long; NaN beside -1.</param>
     /// <param name="excluded">Documents that must not come, in ranges, in any order; they may overlap.</param>
     /// <returns>How many were found.</returns>
@@ -185,12 +200,12 @@ internal sealed class Bm25Index : IDisposable
         int found = search.Find(query, documents, scores, excluded);
 
         // A search that threw is not given back: its buffers are in no known state.
-        searches.Add(search);
+        _searches.Add(search);
         return found;
     }
 
     /// <inheritdoc/>
-    public void Dispose() => image.Dispose();
+    public void Dispose() => _image.Dispose();
 
-    private Bm25Search Rent() => searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(image);
+    private Bm25Search Rent() => _searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(_image);
 }

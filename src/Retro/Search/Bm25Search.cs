@@ -3,14 +3,14 @@ namespace Retro.Search;
 /// <summary>One thread's buffers for searching a <see cref="Bm25Image"/>.</summary>
 internal sealed class Bm25Search(Bm25Image image)
 {
-    private readonly float[] bounds = new float[image.Documents];
-    private readonly double[] weights = new double[image.Terms];
-    private int[] seen = new int[Math.Min(image.Documents, 1024)];
-    private int seenCount;
-    private int[] sorted = [];
-    private (int Rank, float Most, int Length)[] lists = [];
-    private ChunkRange[] excluded = [];
-    private int excludedCount;
+    private readonly float[] _bounds = new float[image.Documents];
+    private readonly double[] _weights = new double[image.Terms];
+    private int[] _seen = new int[Math.Min(image.Documents, 1024)];
+    private int _seenCount;
+    private int[] _sorted = [];
+    private (int Rank, float Most, int Length)[] _lists = [];
+    private ChunkRange[] _excluded = [];
+    private int _excludedCount;
 
     public double Score(ReadOnlySpan<int> query, int document)
     {
@@ -34,13 +34,13 @@ internal sealed class Bm25Search(Bm25Image image)
     /// <summary>Looks up the query's terms and sorts them by the most that each can add to a score; gives their number and the sum.</summary>
     private int Weigh(ReadOnlySpan<int> query, out float sum)
     {
-        if (sorted.Length < query.Length)
+        if (_sorted.Length < query.Length)
         {
-            sorted = new int[query.Length];
-            lists = new (int, float, int)[query.Length];
+            _sorted = new int[query.Length];
+            _lists = new (int, float, int)[query.Length];
         }
 
-        Span<int> terms = sorted.AsSpan(0, query.Length);
+        Span<int> terms = _sorted.AsSpan(0, query.Length);
         query.CopyTo(terms);
         terms.Sort();
         int count = 0;
@@ -53,15 +53,15 @@ internal sealed class Bm25Search(Bm25Image image)
 
             if (image.Rank(terms[i]) is var rank and >= 0)
             {
-                weights[rank] = (end - i) * image.InverseDocumentFrequency(rank);
-                float most = (float)(weights[rank] * image.PeakOf(rank) / 255);
-                lists[count++] = (rank, most, image.DocumentFrequency(rank));
+                _weights[rank] = (end - i) * image.InverseDocumentFrequency(rank);
+                float most = (float)(_weights[rank] * image.PeakOf(rank) / 255);
+                _lists[count++] = (rank, most, image.DocumentFrequency(rank));
                 sum += most;
             }
         }
 
         // The rank decides between equals, so that the work does not depend on the order of the query.
-        lists.AsSpan(0, count).Sort(static (a, b) => a.Most != b.Most ? b.Most.CompareTo(a.Most) : a.Rank.CompareTo(b.Rank));
+        _lists.AsSpan(0, count).Sort(static (a, b) => a.Most != b.Most ? b.Most.CompareTo(a.Most) : a.Rank.CompareTo(b.Rank));
         return count;
     }
 
@@ -69,15 +69,15 @@ internal sealed class Bm25Search(Bm25Image image)
     {
         for (int i = 0; i < count; i++)
         {
-            weights[lists[i].Rank] = 0;
+            _weights[_lists[i].Rank] = 0;
         }
 
-        for (int i = 0; i < seenCount; i++)
+        for (int i = 0; i < _seenCount; i++)
         {
-            bounds[seen[i]] = 0;
+            _bounds[_seen[i]] = 0;
         }
 
-        seenCount = 0;
+        _seenCount = 0;
     }
 
     private int Best(int count, float rest, Span<long> documents, Span<double> scores)
@@ -87,7 +87,7 @@ internal sealed class Bm25Search(Bm25Image image)
         float[] remaining = new float[count + 1];
         for (int i = count - 1; i >= 0; i--)
         {
-            remaining[i] = remaining[i + 1] + lists[i].Most;
+            remaining[i] = remaining[i + 1] + _lists[i].Most;
         }
 
         Ranking best = new(documents, scores);
@@ -96,29 +96,29 @@ internal sealed class Bm25Search(Bm25Image image)
         for (int i = 0; i < count; i++)
         {
             // Once what all further lists can add is less than the worst of the best, no document outside of those seen can enter.
-            if (seenCount >= documents.Length && lists[i].Length >= seenCount / 2)
+            if (_seenCount >= documents.Length && _lists[i].Length >= _seenCount / 2)
             {
                 least = Math.Max(least, Sample(remaining[i], documents, scores));
                 if (remaining[i] * margin < least)
                 {
                     // Scoring a document from its own terms costs about as much as adding one posting for each of them.
                     long candidates = 0;
-                    for (int j = 0; j < seenCount; j++)
+                    for (int j = 0; j < _seenCount; j++)
                     {
-                        candidates += (bounds[seen[j]] + remaining[i]) * margin >= least ? 1 : 0;
+                        candidates += (_bounds[_seen[j]] + remaining[i]) * margin >= least ? 1 : 0;
                     }
 
-                    if (candidates * length <= lists[i].Length)
+                    if (candidates * length <= _lists[i].Length)
                     {
                         return Finish(remaining[i], margin, least, ref best);
                     }
 
-                    Raise(lists[i].Rank);
+                    Raise(_lists[i].Rank);
                     continue;
                 }
             }
 
-            Add(lists[i].Rank);
+            Add(_lists[i].Rank);
         }
 
         return Finish(0, margin, least, ref best);
@@ -128,11 +128,11 @@ internal sealed class Bm25Search(Bm25Image image)
     private double Sample(float rest, Span<long> documents, Span<double> scores)
     {
         Ranking byBound = new(documents, scores);
-        for (int i = 0; i < seenCount; i++)
+        for (int i = 0; i < _seenCount; i++)
         {
-            if (bounds[seen[i]] > byBound.Least && !IsExcluded(seen[i]))
+            if (_bounds[_seen[i]] > byBound.Least && !IsExcluded(_seen[i]))
             {
-                byBound.Offer(seen[i], bounds[seen[i]]);
+                byBound.Offer(_seen[i], _bounds[_seen[i]]);
             }
         }
 
@@ -153,10 +153,10 @@ internal sealed class Bm25Search(Bm25Image image)
     private int Finish(float rest, float margin, double least, ref Ranking best)
     {
         best.Clear();
-        for (int i = 0; i < seenCount; i++)
+        for (int i = 0; i < _seenCount; i++)
         {
-            int document = seen[i];
-            if ((bounds[document] + rest) * margin >= Math.Max(least, best.Least) && !IsExcluded(document))
+            int document = _seen[i];
+            if ((_bounds[document] + rest) * margin >= Math.Max(least, best.Least) && !IsExcluded(document))
             {
                 best.Offer(document, Exact(document));
             }
@@ -170,18 +170,18 @@ internal sealed class Bm25Search(Bm25Image image)
     {
         ReadOnlySpan<int> postings = image.PostingsOf(rank);
         ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
-        if (seen.Length < seenCount + postings.Length)
+        if (_seen.Length < _seenCount + postings.Length)
         {
-            Array.Resize(ref seen, (int)Math.Min(image.Documents, 2L * (seenCount + postings.Length)));
+            Array.Resize(ref _seen, (int)Math.Min(image.Documents, 2L * (_seenCount + postings.Length)));
         }
 
-        float weight = (float)(weights[rank] / 255);
+        float weight = (float)(_weights[rank] / 255);
         for (int i = 0; i < postings.Length; i++)
         {
-            ref float bound = ref bounds[postings[i]];
+            ref float bound = ref _bounds[postings[i]];
             if (bound == 0)
             {
-                seen[seenCount++] = postings[i];
+                _seen[_seenCount++] = postings[i];
             }
 
             bound += weight * impacts[i];
@@ -193,10 +193,10 @@ internal sealed class Bm25Search(Bm25Image image)
     {
         ReadOnlySpan<int> postings = image.PostingsOf(rank);
         ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
-        float weight = (float)(weights[rank] / 255);
+        float weight = (float)(_weights[rank] / 255);
         for (int i = 0; i < postings.Length; i++)
         {
-            ref float bound = ref bounds[postings[i]];
+            ref float bound = ref _bounds[postings[i]];
             bound += bound == 0 ? 0 : weight * impacts[i];
         }
     }
@@ -214,7 +214,7 @@ internal sealed class Bm25Search(Bm25Image image)
             {
             }
 
-            if (weights[rank] is var weight and > 0)
+            if (_weights[rank] is var weight and > 0)
             {
                 double occurrences = end - i;
                 score += weight * (occurrences / (occurrences + norm));
@@ -226,14 +226,14 @@ internal sealed class Bm25Search(Bm25Image image)
 
     private void Exclude(ReadOnlySpan<ChunkRange> ranges)
     {
-        if (excluded.Length < ranges.Length)
+        if (_excluded.Length < ranges.Length)
         {
-            excluded = new ChunkRange[ranges.Length];
+            _excluded = new ChunkRange[ranges.Length];
         }
 
-        ranges.CopyTo(excluded);
-        excludedCount = ChunkRanges.Normalize(excluded.AsSpan(0, ranges.Length));
+        ranges.CopyTo(_excluded);
+        _excludedCount = ChunkRanges.Normalize(_excluded.AsSpan(0, ranges.Length));
     }
 
-    private bool IsExcluded(int document) => ChunkRanges.Contains(excluded.AsSpan(0, excludedCount), document);
+    private bool IsExcluded(int document) => ChunkRanges.Contains(_excluded.AsSpan(0, _excludedCount), document);
 }

@@ -3,13 +3,19 @@ namespace Retro.Search;
 /// <summary>How the keys of a <see cref="DenseNeighborSource"/> are indexed and searched. Checked by <see cref="Validate"/>.</summary>
 public sealed record DenseNeighborOptions
 {
-    /// <summary>FAISS, the exact managed index, or, the default, FAISS where it is there. The managed index takes no <see cref="Factory"/> but "Flat" and no <see cref="Parameters"/>.</summary>
+    /// <summary>
+    /// FAISS, the exact managed index, or, the default, FAISS where it is there. The managed index takes no <see cref="Factory"/> but "Flat" and no
+    /// <see cref="Parameters"/>.
+    /// </summary>
     public VectorEngine Engine { get; init; } = VectorEngine.Auto;
 
     /// <summary>FAISS's factory text; null, the default, to choose by size: exact up to 100,000 chunks, inverted lists beyond.</summary>
     public string? Factory { get; init; }
 
-    /// <summary>Search parameters, such as "nprobe=16"; null, the default, for those that were chosen with the index. They are part of the source's identity: others find other neighbors.</summary>
+    /// <summary>
+    /// Search parameters, such as "nprobe=16"; null, the default, for those that were chosen with the index. They are part of the source's identity: others
+    /// find other neighbors.
+    /// </summary>
     public string? Parameters { get; init; }
 
     /// <summary>How keys are compared; squared L2 by default.</summary>
@@ -19,7 +25,8 @@ public sealed record DenseNeighborOptions
     public int TrainingVectors { get; init; } = 65_536;
 
     /// <summary>
-    /// Leaves inverted lists, or the vectors of an exact managed index, in the file, and does not compare the file's checksum, which would read the whole of it. False by default.
+    /// Leaves inverted lists, or the vectors of an exact managed index, in the file, and does not compare the file's checksum, which would read the whole of
+    /// it. False by default.
     /// </summary>
     public bool MemoryMapped { get; init; }
 

@@ -5,18 +5,21 @@ namespace Retro.Search;
 
 /// <summary>
 /// The chunks with the nearest keys, which is the retrieval of RETRO (section 2.3). The score is minus the squared distance, or the inner product.
-/// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has no more;
-/// an index with inverted lists is then looked into more of them.
+/// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has
+/// no more; an index with inverted lists is then looked into more of them.
 /// </summary>
-/// <remarks>It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; database and keyer stay the caller's.</remarks>
+/// <remarks>
+/// It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; database and keyer stay the
+/// caller's.
+/// </remarks>
 public sealed class DenseNeighborSource : INeighborSource, IDisposable
 {
     /// <summary>Queries searched in one go: enough for matrix products, few enough for the wide rows of a widened search.</summary>
     private const int Block = 512;
 
-    private readonly VectorIndex index;
-    private readonly IChunkKeyer keyer;
-    private readonly bool ownsIndex;
+    private readonly VectorIndex _index;
+    private readonly IChunkKeyer _keyer;
+    private readonly bool _ownsIndex;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
@@ -29,18 +32,21 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
         if (index.Count != database.ChunkCount)
         {
-            throw new DatabaseException($"The vector index holds {index.Count} keys and the database in {database.Folder} has {database.ChunkCount} chunks: build the index again.");
+            throw new DatabaseException(
+                $"The vector index holds {index.Count} keys and the database in {database.Folder} has {database.ChunkCount} chunks: build the index again.");
         }
 
         if (index.Dimensions != keyer.Dimensions)
         {
-            throw new DatabaseException($"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {keyer.Dimensions}: use the embedder the database was made with, or build keys and index again.");
+            throw new DatabaseException(
+                $"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {keyer.Dimensions}: use the embedder the database was "
+                    + "made with, or build keys and index again.");
         }
 
         Database = database;
-        this.index = index;
-        this.keyer = keyer;
-        this.ownsIndex = ownsIndex;
+        _index = index;
+        _keyer = keyer;
+        _ownsIndex = ownsIndex;
         string? file = database.Manifest.Find(VectorIndexFile.FileName)?.Sha256;
         Identity = NeighborQueries.Identity(
             [Name, database.Manifest.TokensHash, KeyIdentity, index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, file]);
@@ -53,14 +59,14 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     public ChunkDatabase Database { get; }
 
     /// <inheritdoc/>
-    public string KeyIdentity => keyer.Identity;
+    public string KeyIdentity => _keyer.Identity;
 
     /// <inheritdoc/>
     public string Identity { get; }
 
     /// <summary>
-    /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the source.
-    /// What is there and made of the same things is not made again.
+    /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
+    /// source. What is there and made of the same things is not made again.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
@@ -70,9 +76,14 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">A file cannot be written.</exception>
-    /// <exception cref="FaissException">FAISS refuses the options, they ask for what only FAISS can do and its library is missing, or the chunks are too few to train such an index.</exception>
+    /// <exception cref="FaissException">FAISS refuses the options, they ask for what only FAISS can do and its library is missing, or the chunks are too few to
+    /// train such an index.</exception>
     public static DenseNeighborSource Build(
-        ChunkDatabase database, IChunkKeyer keyer, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase database,
+        IChunkKeyer keyer,
+        DenseNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
@@ -92,14 +103,20 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <exception cref="DatabaseException">There is no index, it is damaged, or it was made with another function or other options: both are named.</exception>
     /// <exception cref="FaissException">The index was made by FAISS, whose library is missing.</exception>
     public static DenseNeighborSource Open(
-        ChunkDatabase database, IChunkKeyer keyer, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase database,
+        IChunkKeyer keyer,
+        DenseNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
         (_, DatabaseFile entry) = StageFile.Require(database, VectorIndexFile.FileName);
         if (entry.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } made && made != keyer.Identity)
         {
-            throw new DatabaseException($"The vector index in {database.Folder} was made with the embedder and tokenizer {made}, and those in use are {keyer.Identity}: use the former, or make keys and index again.");
+            throw new DatabaseException(
+                $"The vector index in {database.Folder} was made with the embedder and tokenizer {made}, and those in use are {keyer.Identity}: use the "
+                    + "former, or make keys and index again.");
         }
 
         return From(database, VectorIndexFile.Open(database, options, progress, cancellationToken), keyer);
@@ -108,10 +125,10 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <summary>Closes the index that <see cref="Build"/> or <see cref="Open"/> opened.</summary>
     public void Dispose()
     {
-        if (ownsIndex)
+        if (_ownsIndex)
         {
             Database.Closed(this);
-            index.Dispose();
+            _index.Dispose();
         }
     }
 
@@ -128,7 +145,8 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             }
 
             float[] vectors = KeysOf(block, cancellationToken);
-            FindBlock(block, vectors, count, chunks.Slice(start * count, block.Length * count), scores.Slice(start * count, block.Length * count), cancellationToken);
+            FindBlock(
+                block, vectors, count, chunks.Slice(start * count, block.Length * count), scores.Slice(start * count, block.Length * count), cancellationToken);
         }
     }
 
@@ -148,7 +166,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <summary>The keys of queries: those that came along, the others made in one go.</summary>
     private float[] KeysOf(NeighborQuery[] queries, CancellationToken cancellationToken)
     {
-        int dimensions = index.Dimensions;
+        int dimensions = _index.Dimensions;
         float[] vectors = new float[queries.Length * dimensions];
         List<ReadOnlyMemory<int>> missing = [];
         foreach (ref readonly NeighborQuery query in queries.AsSpan())
@@ -166,7 +184,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         float[] made = new float[missing.Count * dimensions];
         if (missing.Count > 0)
         {
-            keyer.Keys(missing, made, cancellationToken);
+            _keyer.Keys(missing, made, cancellationToken);
         }
 
         int next = 0;
@@ -181,10 +199,10 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
     private void FindBlock(NeighborQuery[] queries, float[] vectors, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken)
     {
-        int dimensions = index.Dimensions;
-        long total = Math.Min(index.Count, 1 << 28); // a row of more could not be held
-        long lists = index.ListCount;
-        long probed = index.ProbedLists;
+        int dimensions = _index.Dimensions;
+        long total = Math.Min(_index.Count, 1 << 28); // a row of more could not be held
+        long lists = _index.ListCount;
+        long probed = _index.ProbedLists;
         ChunkRange[][] excluded = new ChunkRange[queries.Length][];
         for (int i = 0; i < queries.Length; i++)
         {
@@ -211,7 +229,12 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
                 {
                     int q = some[i];
                     bool ended = ids.AsSpan(i * (int)width, (int)width).Contains(-1L);
-                    int found = Take(ids.AsSpan(i * (int)width, (int)width), distances.AsSpan(i * (int)width, (int)width), excluded[q], chunks.Slice(q * count, count), scores.Slice(q * count, count));
+                    int found = Take(
+                        ids.AsSpan(i * (int)width, (int)width),
+                        distances.AsSpan(i * (int)width, (int)width),
+                        excluded[q],
+                        chunks.Slice(q * count, count),
+                        scores.Slice(q * count, count));
                     if (found < count)
                     {
                         unmet.Add(q);
@@ -247,7 +270,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
             long[] ids = new long[some.Length * wide];
             float[] distances = new float[ids.Length];
-            index.Search(asked, wide, ids, distances, lists > 0 ? probed : null);
+            _index.Search(asked, wide, ids, distances, lists > 0 ? probed : null);
             return (ids, distances);
         }
     }
@@ -266,12 +289,14 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
             if (ids[i] >= Database.ChunkCount)
             {
-                throw new DatabaseException($"The vector index names chunk {ids[i]} of a database of {Database.ChunkCount}: it is damaged or belongs to another database; build it again.");
+                throw new DatabaseException(
+                    $"The vector index names chunk {ids[i]} of a database of {Database.ChunkCount}: it is damaged or belongs to another database; "
+                        + "build it again.");
             }
 
             if (!ChunkRanges.Contains(excluded, ids[i]))
             {
-                best.Offer(ids[i], index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i]);
+                best.Offer(ids[i], _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i]);
             }
         }
 

@@ -3,8 +3,8 @@ using System.Buffers.Binary;
 namespace Retro.Search;
 
 /// <summary>
-/// The exact index in managed code, for every platform: vectors one after the other, and a search that compares each query with all of them (<see cref="ExactSearch"/>).
-/// Its file is its memory (little-endian), so that it can be mapped:
+/// The exact index in managed code, for every platform: vectors one after the other, and a search that compares each query with all of them
+/// (<see cref="ExactSearch"/>). Its file is its memory (little-endian), so that it can be mapped:
 /// <code>
 /// header (64 bytes): magic, version int32, metric int32, dimensions D int32, 0 int32, count N int64, zeros
 /// vectors float32 [N, D]
@@ -17,10 +17,10 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private static ReadOnlySpan<byte> Magic => "RETROVX1"u8;
 
     /// <summary>The header's room and the vectors: allocated, or a mapped file, which is copied before a vector is added.</summary>
-    private MappedFile memory;
-    private long count;
-    private bool mapped;
-    private bool disposed;
+    private MappedFile _memory;
+    private long _count;
+    private bool _mapped;
+    private bool _disposed;
 
     /// <summary>Makes an empty index.</summary>
     public ExactIndex(int dimensions, VectorMetric metric, int threads)
@@ -31,9 +31,9 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private ExactIndex(int dimensions, VectorMetric metric, MappedFile memory, long count, bool mapped, int threads)
         : base(dimensions, metric, threads)
     {
-        this.memory = memory;
-        this.count = count;
-        this.mapped = mapped;
+        _memory = memory;
+        _count = count;
+        _mapped = mapped;
     }
 
     public override VectorEngine Engine => VectorEngine.Exact;
@@ -42,8 +42,8 @@ internal sealed unsafe class ExactIndex : VectorIndex
     {
         get
         {
-            ObjectDisposedException.ThrowIf(disposed, this);
-            return count;
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _count;
         }
     }
 
@@ -53,9 +53,9 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override long ProbedLists => 0;
 
-    private protected override bool IsDisposed => disposed;
+    private protected override bool IsDisposed => _disposed;
 
-    private float* Vectors => (float*)(memory.Pointer + HeaderSize);
+    private float* Vectors => (float*)(_memory.Pointer + HeaderSize);
 
     private long RowBytes => (long)Dimensions * sizeof(float);
 
@@ -83,13 +83,16 @@ internal sealed unsafe class ExactIndex : VectorIndex
             ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));
             if (header.Length < HeaderSize)
             {
-                throw new DatabaseException($"The vector index {path} has {header.Length} bytes and its header alone takes {HeaderSize}: it was cut short; build it again.");
+                throw new DatabaseException(
+                    $"The vector index {path} has {header.Length} bytes and its header alone takes {HeaderSize}: it was cut short; build it again.");
             }
 
             int version = BinaryPrimitives.ReadInt32LittleEndian(header[8..]);
             if (version != Version)
             {
-                throw new DatabaseException($"The vector index {path} has format version {version} and this library reads version {Version}: build it again, or use the library that made it.");
+                throw new DatabaseException(
+                    $"The vector index {path} has format version {version} and this library reads version {Version}: build it again, or use the library "
+                        + "that made it.");
             }
 
             VectorMetric metric = (VectorMetric)BinaryPrimitives.ReadInt32LittleEndian(header[12..]);
@@ -97,13 +100,17 @@ internal sealed unsafe class ExactIndex : VectorIndex
             long count = BinaryPrimitives.ReadInt64LittleEndian(header[24..]);
             if (!Enum.IsDefined(metric) || dimensions < 1 || count < 0 || header[20..24].ContainsAnyExcept((byte)0) || header[32..].ContainsAnyExcept((byte)0))
             {
-                throw new DatabaseException($"The header of the vector index {path} says metric {(int)metric}, {dimensions} dimensions and {count} vectors, which cannot be: it is damaged; build it again.");
+                throw new DatabaseException(
+                    $"The header of the vector index {path} says metric {(int)metric}, {dimensions} dimensions and {count} vectors, which cannot be: it is "
+                        + "damaged; build it again.");
             }
 
             long room = image.Length - HeaderSize;
             if (room % (dimensions * (long)sizeof(float)) != 0 || room / (dimensions * (long)sizeof(float)) != count)
             {
-                throw new DatabaseException($"The vector index {path} should hold {count} vectors of {dimensions} numbers and has {room} bytes for them: it was cut short or changed; build it again.");
+                throw new DatabaseException(
+                    $"The vector index {path} should hold {count} vectors of {dimensions} numbers and has {room} bytes for them: it was cut short or "
+                        + "changed; build it again.");
             }
 
             ExactIndex index = new(dimensions, metric, image, count, mapped: true, threads);
@@ -123,25 +130,25 @@ internal sealed unsafe class ExactIndex : VectorIndex
 
     public override void Dispose()
     {
-        disposed = true;
-        memory.Dispose();
+        _disposed = true;
+        _memory.Dispose();
     }
 
     private protected override void Set(string parameters)
         => throw new FaissException($"The parameters {parameters} are FAISS's, and the exact managed index has none: leave them out.");
 
-    private protected override void TrainOn(long n, ReadOnlySpan<float> vectors) => ObjectDisposedException.ThrowIf(disposed, this);
+    private protected override void TrainOn(long n, ReadOnlySpan<float> vectors) => ObjectDisposedException.ThrowIf(_disposed, this);
 
     private protected override void Take(long n, ReadOnlySpan<float> vectors)
     {
-        ObjectDisposedException.ThrowIf(disposed, this);
-        if (mapped || memory.Length < HeaderSize + (count + n) * RowBytes)
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (_mapped || _memory.Length < HeaderSize + (_count + n) * RowBytes)
         {
-            Reserve(Math.Max(count + n, 2 * count));
+            Reserve(Math.Max(_count + n, 2 * _count));
         }
 
-        vectors.CopyTo(new Span<float>(Vectors + count * Dimensions, vectors.Length));
-        count += n;
+        vectors.CopyTo(new Span<float>(Vectors + _count * Dimensions, vectors.Length));
+        _count += n;
     }
 
     private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
@@ -150,7 +157,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
-            new ExactSearch(Vectors, this.count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
+            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
         }
     }
 
@@ -162,14 +169,14 @@ internal sealed unsafe class ExactIndex : VectorIndex
         BinaryPrimitives.WriteInt32LittleEndian(header[8..], Version);
         BinaryPrimitives.WriteInt32LittleEndian(header[12..], (int)Metric);
         BinaryPrimitives.WriteInt32LittleEndian(header[16..], Dimensions);
-        BinaryPrimitives.WriteInt64LittleEndian(header[24..], count);
+        BinaryPrimitives.WriteInt64LittleEndian(header[24..], _count);
         using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read);
         file.Write(header);
-        long end = HeaderSize + count * RowBytes;
+        long end = HeaderSize + _count * RowBytes;
         const int Block = 1 << 24;
         for (long start = HeaderSize; start < end; start += Block)
         {
-            file.Write(new ReadOnlySpan<byte>(memory.Pointer + start, (int)Math.Min(Block, end - start)));
+            file.Write(new ReadOnlySpan<byte>(_memory.Pointer + start, (int)Math.Min(Block, end - start)));
         }
     }
 
@@ -177,9 +184,9 @@ internal sealed unsafe class ExactIndex : VectorIndex
     private void Reserve(long vectors)
     {
         MappedFile larger = MappedFile.Allocate(checked(HeaderSize + vectors * RowBytes));
-        Buffer.MemoryCopy(memory.Pointer, larger.Pointer, larger.Length, HeaderSize + count * RowBytes);
-        memory.Dispose();
-        memory = larger;
-        mapped = false;
+        Buffer.MemoryCopy(_memory.Pointer, larger.Pointer, larger.Length, HeaderSize + _count * RowBytes);
+        _memory.Dispose();
+        _memory = larger;
+        _mapped = false;
     }
 }

@@ -40,11 +40,11 @@ internal sealed unsafe partial class ExactSearch
 
             float* to = products + v;
             (to[0], to[1], to[2]) = (Rest(q0, v0, whole, s00), Rest(q0, v1, whole, s01), Rest(q0, v2, whole, s02));
-            to += block;
+            to += _block;
             (to[0], to[1], to[2]) = (Rest(q1, v0, whole, s10), Rest(q1, v1, whole, s11), Rest(q1, v2, whole, s12));
-            to += block;
+            to += _block;
             (to[0], to[1], to[2]) = (Rest(q2, v0, whole, s20), Rest(q2, v1, whole, s21), Rest(q2, v2, whole, s22));
-            to += block;
+            to += _block;
             (to[0], to[1], to[2]) = (Rest(q3, v0, whole, s30), Rest(q3, v1, whole, s31), Rest(q3, v2, whole, s32));
         }
 
@@ -52,7 +52,7 @@ internal sealed unsafe partial class ExactSearch
         {
             for (int q = 0; q < QueryTile; q++)
             {
-                products[q * block + v] = Product(queries + (long)q * dimensions, some + (long)v * dimensions);
+                products[q * _block + v] = Product(queries + (long)q * dimensions, some + (long)v * dimensions);
             }
         }
     }

@@ -3,13 +3,13 @@ using System.Numerics;
 namespace Retro.Search;
 
 /// <summary>
-/// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held in registers, and the best of
-/// each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends neither on the other queries nor on the number of threads,
-/// and equal vectors are equally far.
+/// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held
+/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends
+/// neither on the other queries nor on the number of threads, and equal vectors are equally far.
 /// </summary>
 /// <remarks>
-/// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no digits. Some more than are wanted are
-/// ranked, so that rounding in the former does not decide who is in the answer.
+/// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
+/// digits. Some more than are wanted are ranked, so that rounding in the former does not decide who is in the answer.
 /// </remarks>
 internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads)
 {
@@ -28,7 +28,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     /// <summary>Candidates beyond those wanted, for squared distances.</summary>
     private const int Slack = 16;
 
-    private readonly int block = Math.Clamp(BlockBytes / sizeof(float) / dimensions, VectorTile, 256 * VectorTile) / VectorTile * VectorTile;
+    private readonly int _block = Math.Clamp(BlockBytes / sizeof(float) / dimensions, VectorTile, 256 * VectorTile) / VectorTile * VectorTile;
 
     /// <summary>Finds the nearest of every query.</summary>
     /// <param name="queries"><c>[n, dimensions]</c>.</param>
@@ -89,13 +89,13 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     private Part Scan(float* queries, int count, long start, long end, int wanted)
     {
         Part part = new(count, (int)Math.Min(end - start, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)));
-        float[] half = new float[block];
-        float[] products = new float[QueryTile * block];
+        float[] half = new float[_block];
+        float[] products = new float[QueryTile * _block];
         fixed (float* product = products)
         {
-            for (long first = start; first < end; first += block)
+            for (long first = start; first < end; first += _block)
             {
-                int length = (int)Math.Min(block, end - first);
+                int length = (int)Math.Min(_block, end - first);
                 float* some = vectors + first * dimensions;
                 if (metric == VectorMetric.SquaredL2)
                 {
@@ -112,7 +112,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
                     Products(queries + (long)q * dimensions, some, length, product);
                     for (int i = 0; i < QueryTile; i++)
                     {
-                        part.Offer(q + i, first, products.AsSpan(i * block, length), half);
+                        part.Offer(q + i, first, products.AsSpan(i * _block, length), half);
                     }
                 }
 

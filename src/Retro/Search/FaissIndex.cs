@@ -3,14 +3,14 @@ namespace Retro.Search;
 /// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
 internal sealed class FaissIndex : VectorIndex
 {
-    private readonly FaissIndexHandle handle;
+    private readonly FaissIndexHandle _handle;
 
     // The number of probed lists belongs to the native index, so searches among lists take turns; each of them uses all threads.
-    private readonly Lock gate = new();
+    private readonly Lock _gate = new();
 
     private FaissIndex(FaissIndexHandle handle, int threads)
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
-        => this.handle = handle;
+        => _handle = handle;
 
     public override VectorEngine Engine => VectorEngine.Faiss;
 
@@ -32,7 +32,7 @@ internal sealed class FaissIndex : VectorIndex
     {
         get
         {
-            lock (gate)
+            lock (_gate)
             {
                 return Probed();
             }
@@ -54,7 +54,8 @@ internal sealed class FaissIndex : VectorIndex
     {
         try
         {
-            FaissNative.Check(FaissNative.Read(path, memoryMapped ? FaissNative.MemoryMap : 0, out FaissIndexHandle handle), $"The vector index {path} cannot be read");
+            FaissNative.Check(
+                FaissNative.Read(path, memoryMapped ? FaissNative.MemoryMap : 0, out FaissIndexHandle handle), $"The vector index {path} cannot be read");
             return new(handle, threads);
         }
         catch (FaissException fault)
@@ -63,9 +64,9 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    public override void Dispose() => handle.Dispose();
+    public override void Dispose() => _handle.Dispose();
 
-    private protected override bool IsDisposed => handle.IsClosed;
+    private protected override bool IsDisposed => _handle.IsClosed;
 
     private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
     {
@@ -114,7 +115,7 @@ internal sealed class FaissIndex : VectorIndex
             return;
         }
 
-        lock (gate)
+        lock (_gate)
         {
             long former = Probed();
             Probe(probedLists ?? former);
@@ -189,8 +190,8 @@ internal sealed class FaissIndex : VectorIndex
 
     private FaissIndexHandle Handle()
     {
-        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
-        return handle;
+        ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
+        return _handle;
     }
 
     /// <summary>Calls back with the inverted-list index inside of id maps and transforms, and says whether there is one.</summary>

@@ -13,8 +13,8 @@ internal static unsafe partial class FaissNative
     /// <summary><c>faiss::IO_FLAG_MMAP</c> of <c>index_io.h</c> (the C header still names the value it had long ago).</summary>
     public const int MemoryMap = 0x646f0008;
 
-    private static readonly delegate* unmanaged<int, void> SetThreads;
-    private static readonly delegate* unmanaged<int> GetThreads;
+    private static readonly delegate* unmanaged<int, void> s_setThreads;
+    private static readonly delegate* unmanaged<int> s_getThreads;
 
     static FaissNative()
     {
@@ -24,10 +24,11 @@ internal static unsafe partial class FaissNative
         }
 
         // FAISS's C API has no thread count: it is OpenMP's, of whichever OpenMP runtime serves the library.
-        if (NativeLibrary.TryGetExport(library, "omp_set_num_threads", out nint set) && NativeLibrary.TryGetExport(library, "omp_get_max_threads", out nint get))
+        if (NativeLibrary.TryGetExport(library, "omp_set_num_threads", out nint set)
+            && NativeLibrary.TryGetExport(library, "omp_get_max_threads", out nint get))
         {
-            SetThreads = (delegate* unmanaged<int, void>)set;
-            GetThreads = (delegate* unmanaged<int>)get;
+            s_setThreads = (delegate* unmanaged<int, void>)set;
+            s_getThreads = (delegate* unmanaged<int>)get;
         }
 
         IsLoaded = true;
@@ -45,20 +46,22 @@ internal static unsafe partial class FaissNative
     {
         if (!IsLoaded)
         {
-            throw new FaissException($"The native library libfaiss_c cannot be loaded, or a library that it needs is missing: use the exact managed index ({nameof(VectorEngine)}.{nameof(VectorEngine.Exact)}), or {Remedy}.");
+            throw new FaissException(
+                "The native library libfaiss_c cannot be loaded, or a library that it needs is missing: use the exact managed index "
+                    + $"({nameof(VectorEngine)}.{nameof(VectorEngine.Exact)}), or {Remedy}.");
         }
     }
 
     /// <summary>Sets the calling thread's OpenMP thread count and returns the former one; the count belongs to a thread, not to the process.</summary>
     public static int ExchangeThreads(int count)
     {
-        if (SetThreads == null)
+        if (s_setThreads == null)
         {
             return count;
         }
 
-        int former = GetThreads();
-        SetThreads(count);
+        int former = s_getThreads();
+        s_setThreads(count);
         return former;
     }
 

@@ -5,8 +5,8 @@ namespace Retro.Search;
 /// <summary>Neighbors that the caller names: the same for every chunk, or chosen by a function. The rule of excluded documents holds here as well.</summary>
 public sealed class GivenNeighborSource : INeighborSource
 {
-    private readonly ChunkDatabase database;
-    private readonly Func<NeighborQuery, IReadOnlyList<long>> choose;
+    private readonly ChunkDatabase _database;
+    private readonly Func<NeighborQuery, IReadOnlyList<long>> _choose;
 
     /// <summary>Gives the same neighbors to every chunk.</summary>
     /// <param name="database">The database they are in.</param>
@@ -17,8 +17,8 @@ public sealed class GivenNeighborSource : INeighborSource
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(chunks);
         long[] given = [.. chunks];
-        this.database = database;
-        choose = _ => given;
+        _database = database;
+        _choose = _ => given;
         Array.ForEach(given, Check);
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, string.Join(',', given)]);
     }
@@ -26,23 +26,26 @@ public sealed class GivenNeighborSource : INeighborSource
     /// <summary>Asks a function for the neighbors of each chunk.</summary>
     /// <param name="database">The database they are in.</param>
     /// <param name="choose">Gives the numbers of a chunk's neighbors, best first; called from one thread at a time for each <see cref="Find"/>.</param>
-    /// <param name="identity">Names the function and everything that it depends on; null, and no other source is taken for this one: a neighbor table of it is used in no later run.</param>
+    /// <param name="identity">Names the function and everything that it depends on; null, and no other source is taken for this one: a neighbor table of it is
+    /// used in no later run.</param>
     public GivenNeighborSource(ChunkDatabase database, Func<NeighborQuery, IReadOnlyList<long>> choose, string? identity = null)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(choose);
-        this.database = database;
-        this.choose = choose;
+        _database = database;
+        _choose = choose;
 
         // Nobody but the caller can tell what a function depends on.
-        Identity = identity is null ? NeighborQueries.Identity([Name, Guid.NewGuid()]) : NeighborQueries.Identity([Name, database.Manifest.TokensHash, "function", identity]);
+        Identity = identity is null
+            ? NeighborQueries.Identity([Name, Guid.NewGuid()])
+            : NeighborQueries.Identity([Name, database.Manifest.TokensHash, "function", identity]);
     }
 
     /// <inheritdoc/>
     public string Name => "given";
 
     /// <inheritdoc/>
-    public ChunkDatabase Database => database;
+    public ChunkDatabase Database => _database;
 
     /// <inheritdoc/>
     public string Identity { get; }
@@ -56,9 +59,9 @@ public sealed class GivenNeighborSource : INeighborSource
         for (int q = 0; q < queries.Count; q++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ChunkRange[] excluded = NeighborQueries.Excluded(database, queries[q]);
+            ChunkRange[] excluded = NeighborQueries.Excluded(_database, queries[q]);
             int found = 0;
-            foreach (long chunk in choose(queries[q]))
+            foreach (long chunk in _choose(queries[q]))
             {
                 Check(chunk);
                 if (found < count && !ChunkRanges.Contains(excluded, chunk))
@@ -74,9 +77,10 @@ public sealed class GivenNeighborSource : INeighborSource
 
     private void Check(long chunk)
     {
-        if (chunk < 0 || chunk >= database.ChunkCount)
+        if (chunk < 0 || chunk >= _database.ChunkCount)
         {
-            throw new ArgumentException($"The database has the chunks 0 to {database.ChunkCount - 1}, and chunk {chunk} is given as a neighbor.", nameof(chunk));
+            throw new ArgumentException(
+                $"The database has the chunks 0 to {_database.ChunkCount - 1}, and chunk {chunk} is given as a neighbor.", nameof(chunk));
         }
     }
 }

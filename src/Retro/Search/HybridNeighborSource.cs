@@ -8,8 +8,8 @@ namespace Retro.Search;
 /// </summary>
 public sealed class HybridNeighborSource : INeighborSource
 {
-    private readonly INeighborSource[] sources;
-    private readonly HybridNeighborOptions options;
+    private readonly INeighborSource[] _sources;
+    private readonly HybridNeighborOptions _options;
 
     /// <summary>Creates the source with the paper's constant.</summary>
     /// <param name="sources">At least one, all over the same database; they stay the caller's to dispose.</param>
@@ -27,7 +27,7 @@ public sealed class HybridNeighborSource : INeighborSource
     public HybridNeighborSource(HybridNeighborOptions options, params INeighborSource[] sources)
     {
         ArgumentNullException.ThrowIfNull(options);
-        this.options = options.Validate();
+        _options = options.Validate();
         ArgumentNullException.ThrowIfNull(sources);
         if (sources.Length == 0 || Array.Exists(sources, source => source is null))
         {
@@ -37,13 +37,14 @@ public sealed class HybridNeighborSource : INeighborSource
         string[] hashes = sources.Where(source => source.Database is not null).Select(source => source.Database!.Manifest.TokensHash).Distinct().ToArray();
         if (hashes.Length > 1)
         {
-            throw new ArgumentException($"The sources of a hybrid have to be over one database, and these are over {hashes.Length} different ones.", nameof(sources));
+            throw new ArgumentException(
+                $"The sources of a hybrid have to be over one database, and these are over {hashes.Length} different ones.", nameof(sources));
         }
 
         string?[] keys = sources.Select(source => source.KeyIdentity).Where(identity => identity is not null).Distinct().ToArray();
         KeyIdentity = keys.Length == 1 ? keys[0] : null;
         Database = Array.Find(sources, source => source.Database is not null)?.Database;
-        this.sources = [.. sources];
+        _sources = [.. sources];
         Identity = NeighborQueries.Identity([Name, options.RankOffset, options.Depth, .. sources.Select(source => source.Identity)]);
     }
 
@@ -70,13 +71,13 @@ public sealed class HybridNeighborSource : INeighborSource
             queries = [.. queries.Select(query => query with { Key = default })];
         }
 
-        int deep = Math.Max(count, options.Depth);
-        long[][] found = new long[sources.Length][];
+        int deep = Math.Max(count, _options.Depth);
+        long[][] found = new long[_sources.Length][];
         float[] ignored = new float[queries.Count * deep];
-        for (int s = 0; s < sources.Length; s++)
+        for (int s = 0; s < _sources.Length; s++)
         {
             found[s] = new long[queries.Count * deep];
-            sources[s].Find(queries, deep, found[s], ignored, cancellationToken);
+            _sources[s].Find(queries, deep, found[s], ignored, cancellationToken);
         }
 
         Dictionary<long, double> sums = [];
@@ -90,7 +91,7 @@ public sealed class HybridNeighborSource : INeighborSource
                 {
                     if (rows[q * deep + rank - 1] is var chunk and >= 0)
                     {
-                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (options.RankOffset + rank);
+                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (_options.RankOffset + rank);
                     }
                 }
             }

@@ -2,7 +2,9 @@ using Retro.Database;
 
 namespace Retro.Search;
 
-/// <summary>Finds neighbors of chunks: the seam between retrieval and everything that uses it. Implementations may be called from several threads at once.</summary>
+/// <summary>
+/// Finds neighbors of chunks: the seam between retrieval and everything that uses it. Implementations may be called from several threads at once.
+/// </summary>
 public interface INeighborSource
 {
     /// <summary>A short name, such as "dense"; it stands in file names and reports.</summary>
@@ -12,8 +14,8 @@ public interface INeighborSource
     ChunkDatabase? Database => null;
 
     /// <summary>
-    /// Everything that the answers depend on: two sources of the same identity give the same answers to the same queries, up to ties (chunks whose scores rounding alone tells apart
-    /// may change places), and one may use the neighbor table of the other.
+    /// Everything that the answers depend on: two sources of the same identity give the same answers to the same queries, up to ties (chunks whose scores
+    /// rounding alone tells apart may change places), and one may use the neighbor table of the other.
     /// Name every setting in it, and the database's contents (its manifest's TokensHash).
     /// </summary>
     string Identity { get; }

@@ -6,8 +6,8 @@ using Retro.Embedders;
 namespace Retro.Search;
 
 /// <summary>
-/// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its checksum when it is first read; files of
-/// before there were checksums are the bare rows, and open as well.
+/// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its
+/// checksum when it is first read; files of before there were checksums are the bare rows, and open as well.
 /// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
@@ -21,7 +21,7 @@ internal sealed unsafe class KeyFile : IDisposable
     private const string Remedy = "Delete it, and make it again.";
     private const int BlockChunks = KeyFileLayout.BlockRows;
 
-    private readonly MappedFile memory;
+    private readonly MappedFile _memory;
     private readonly KeyFileLayout _layout;
 
     // Which blocks were found to be whole; null for a file without checksums.
@@ -29,7 +29,7 @@ internal sealed unsafe class KeyFile : IDisposable
 
     private KeyFile(MappedFile memory, KeyFileLayout layout, bool bare)
     {
-        this.memory = memory;
+        _memory = memory;
         _layout = layout;
         _checked = bare ? null : new bool[layout.Blocks];
     }
@@ -88,25 +88,27 @@ internal sealed unsafe class KeyFile : IDisposable
     {
         if (first < 0 || count < 0 || first > Count - count)
         {
-            throw new ArgumentOutOfRangeException(nameof(first), first, $"There are keys of the chunks 0 to {Count - 1}, and {count} from {first} on are asked for.");
+            throw new ArgumentOutOfRangeException(
+                nameof(first), first, $"There are keys of the chunks 0 to {Count - 1}, and {count} from {first} on are asked for.");
         }
 
         for (long block = first / BlockChunks; _checked is not null && block * BlockChunks < first + count; block++)
         {
             if (!_checked[block])
             {
-                _checked[block] = _layout.HoldsBlock(memory, block)
+                _checked[block] = _layout.HoldsBlock(_memory, block)
                     ? true
-                    : throw new DatabaseException($"The key file {memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
+                    : throw new DatabaseException(
+                        $"The key file {_memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
             }
         }
 
-        byte* rows = memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize);
+        byte* rows = _memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize);
         return new ReadOnlySpan<float>((float*)rows + first * Dimensions, checked(count * Dimensions));
     }
 
     /// <inheritdoc/>
-    public void Dispose() => memory.Dispose();
+    public void Dispose() => _memory.Dispose();
 
     /// <summary>Makes the key of every chunk, in blocks, resumable.</summary>
     /// <param name="database">The database.</param>
@@ -114,7 +116,8 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="progress">Told the chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
-    public static void Build(ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static void Build(
+        ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
@@ -148,7 +151,8 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
-    private static string Write(string path, KeyFileLayout layout, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private static string Write(
+        string path, KeyFileLayout layout, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         int dimensions = keyer.Dimensions;
         string note = NeighborQueries.Identity("keys 2", database.Manifest.TokensHash, keyer.Identity, dimensions, BlockChunks);

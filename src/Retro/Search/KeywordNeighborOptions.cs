@@ -9,7 +9,9 @@ public sealed record KeywordNeighborOptions
     /// <summary>How far long chunks are held back: 0 not at all, 1 in proportion; 0.75 by default.</summary>
     public double B { get; init; } = 0.75;
 
-    /// <summary>Whether opening compares the file's checksum, which reads the whole of it; true by default. Sizes and tables of contents are checked in any case.</summary>
+    /// <summary>
+    /// Whether opening compares the file's checksum, which reads the whole of it; true by default. Sizes and tables of contents are checked in any case.
+    /// </summary>
     public bool Verify { get; init; } = true;
 
     /// <summary>Threads that search at once; every processor by default. The neighbors do not depend on it.</summary>

@@ -3,15 +3,18 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Neighbors by BM25 over token ids. A chunk asks for each of its different tokens once: on two collections of reference pages the two best neighbors then hold as much of the
-/// chunk that follows as with every repetition counted, or more (.353 against .344 of its rarer tokens, and .463 against .465). The end-of-text token is no term.
+/// Neighbors by BM25 over token ids. A chunk asks for each of its different tokens once: on two collections of reference pages the two best neighbors then hold
+/// as much of the chunk that follows as with every repetition counted, or more (.353 against .344 of its rarer tokens, and .463 against .465). The end-of-text
+/// token is no term.
 /// </summary>
-/// <remarks>It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; the database stays the caller's.</remarks>
+/// <remarks>
+/// It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; the database stays the caller's.
+/// </remarks>
 public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 {
-    private readonly Bm25Index index;
-    private readonly int threads;
-    private readonly bool ownsIndex;
+    private readonly Bm25Index _index;
+    private readonly int _threads;
+    private readonly bool _ownsIndex;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
@@ -23,13 +26,14 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     {
         if (index.Count != database.ChunkCount)
         {
-            throw new DatabaseException($"The keyword index holds {index.Count} chunks and the database in {database.Folder} has {database.ChunkCount}: build the index again.");
+            throw new DatabaseException(
+                $"The keyword index holds {index.Count} chunks and the database in {database.Folder} has {database.ChunkCount}: build the index again.");
         }
 
         Database = database;
-        this.index = index;
-        this.threads = threads ?? Environment.ProcessorCount;
-        this.ownsIndex = ownsIndex;
+        _index = index;
+        _threads = threads ?? Environment.ProcessorCount;
+        _ownsIndex = ownsIndex;
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, index.K1, index.B, "distinct"]);
     }
 
@@ -42,7 +46,10 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <inheritdoc/>
     public string Identity { get; }
 
-    /// <summary>Makes the keyword index of the chunks' tokens (<c>bm25.bin</c> in the database's folder), where it is not there whole and with these constants, and opens the source.</summary>
+    /// <summary>
+    /// Makes the keyword index of the chunks' tokens (<c>bm25.bin</c> in the database's folder), where it is not there whole and with these constants, and
+    /// opens the source.
+    /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants of BM25, and how it is searched.</param>
     /// <param name="progress">Told the work done.</param>
@@ -51,7 +58,10 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">The file cannot be written or read.</exception>
     public static KeywordNeighborSource Build(
-        ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase database,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
         => From(database, Bm25Index.Build(database, options, progress, cancellationToken), options);
 
     /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
@@ -63,16 +73,19 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">There is no index, it is damaged, or it was made with other constants: both are named.</exception>
     public static KeywordNeighborSource Open(
-        ChunkDatabase database, KeywordNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase database,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
         => From(database, Bm25Index.Open(database, options, progress, cancellationToken), options);
 
     /// <summary>Closes the index that <see cref="Build"/> or <see cref="Open"/> opened.</summary>
     public void Dispose()
     {
-        if (ownsIndex)
+        if (_ownsIndex)
         {
             Database.Closed(this);
-            index.Dispose();
+            _index.Dispose();
         }
     }
 
@@ -98,7 +111,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         // Spans cannot go to other threads; the rows are small beside the work.
         long[] found = new long[chunks.Length];
         float[] values = new float[scores.Length];
-        ParallelLoop.For(queries.Count, q => Find(queries[q], found.AsSpan(q * count, count), values.AsSpan(q * count, count)), threads, cancellationToken);
+        ParallelLoop.For(queries.Count, q => Find(queries[q], found.AsSpan(q * count, count), values.AsSpan(q * count, count)), _threads, cancellationToken);
         found.CopyTo(chunks);
         values.CopyTo(scores);
     }
@@ -130,7 +143,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         }
 
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
-        index.Search(terms.AsSpan(0, different), chunks, exact, NeighborQueries.Excluded(Database, query));
+        _index.Search(terms.AsSpan(0, different), chunks, exact, NeighborQueries.Excluded(Database, query));
         for (int i = 0; i < exact.Length; i++)
         {
             scores[i] = (float)exact[i];

@@ -12,7 +12,8 @@ internal static class NeighborQueries
         long expected = (long)queries.Count * count;
         if (chunks.Length != expected || scores.Length != expected)
         {
-            throw new ArgumentException($"Expected room for {queries.Count} rows of {count} chunks and scores, got {chunks.Length} and {scores.Length}.", nameof(chunks));
+            throw new ArgumentException(
+                $"Expected room for {queries.Count} rows of {count} chunks and scores, got {chunks.Length} and {scores.Length}.", nameof(chunks));
         }
     }
 
@@ -31,7 +32,9 @@ internal static class NeighborQueries
             int document = documents[i];
             if (document < 0 || document >= database.Documents.Count)
             {
-                throw new ArgumentException($"The documents of the database are numbered 0 to {database.Documents.Count - 1}, and document {document} is to be excluded.", nameof(query));
+                throw new ArgumentException(
+                    $"The documents of the database are numbered 0 to {database.Documents.Count - 1}, and document {document} is to be excluded.",
+                    nameof(query));
             }
 
             DocumentEntry entry = database.Documents[document];

@@ -11,14 +11,16 @@ public sealed unsafe partial class NeighborTable
     private const int BlockRows = 1024;
 
     /// <summary>
-    /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder, whose number stands for the source's
-    /// identity and the settings, so that two sources of one kind have tables of their own. In blocks, resumable; the table that is there is not made again.
+    /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
+    /// whose number stands for the source's identity and the settings, so that two sources of one kind have tables of their own. In blocks, resumable; the
+    /// table that is there is not made again.
     /// </summary>
     /// <param name="queries">The database whose chunks get neighbors.</param>
     /// <param name="source">Finds them, in the same database or another.</param>
     /// <param name="count">Neighbors for each chunk: more than are used, so that the filter of windows leaves enough.</param>
     /// <param name="excludeOwnDocument">
-    /// Whether to leave out a chunk's own document: that document itself where the neighbors come from the same database, and in any case every document of the same id or the same text.
+    /// Whether to leave out a chunk's own document: that document itself where the neighbors come from the same database, and in any case every document of the
+    /// same id or the same text.
     /// </param>
     /// <param name="progress">Told the chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
@@ -26,13 +28,19 @@ public sealed unsafe partial class NeighborTable
     /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
     /// <exception cref="DatabaseException">The file cannot be written, or the two databases have chunks of different tokenizers.</exception>
     public static NeighborTable Build(
-        ChunkDatabase queries, INeighborSource source, int count = 8, bool excludeOwnDocument = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase queries,
+        INeighborSource source,
+        int count = 8,
+        bool excludeOwnDocument = true,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string? made = Made(queries, source, count, excludeOwnDocument);
-        if (made is not null && TryOpen(Path.Combine(queries.Folder, made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
+        if (made is not null
+            && TryOpen(Path.Combine(queries.Folder, made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
@@ -55,11 +63,19 @@ public sealed unsafe partial class NeighborTable
 
     /// <summary>Finds the neighbors of every chunk of a database into a file of any name.</summary>
     internal static NeighborTable Build(
-        string path, ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        string path,
+        ChunkDatabase queries,
+        INeighborSource source,
+        int count,
+        bool excludeOwnDocument,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         if (source.Database is { } retrieval && retrieval.Manifest.TokenizerHash != queries.Manifest.TokenizerHash)
         {
-            throw new DatabaseException($"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with {retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
+            throw new DatabaseException(
+                $"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with "
+                    + $"{retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
         }
 
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);

@@ -4,8 +4,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Neighbors found once for every chunk of a database, on disk and memory-mapped: rows <c>[c, 0..K)</c> of int64 chunk numbers, best first, -1 where there is none.
-/// The header names what the table was made of, so that it is used with nothing else.
+/// Neighbors found once for every chunk of a database, on disk and memory-mapped: rows <c>[c, 0..K)</c> of int64 chunk numbers, best first, -1 where there is
+/// none. The header names what the table was made of, so that it is used with nothing else.
 /// </summary>
 /// <remarks>A table in a database's folder is closed with that database at the latest.</remarks>
 public sealed unsafe partial class NeighborTable : IDisposable
@@ -38,7 +38,9 @@ public sealed unsafe partial class NeighborTable : IDisposable
     /// <summary>Whether a chunk's own document was left out.</summary>
     public bool ExcludesOwnDocument => _header.ExcludesOwnDocument;
 
-    /// <summary>What the rows depend on: the two databases, the source's identity, how many neighbors there are and whether the chunk's own document was left out.</summary>
+    /// <summary>
+    /// What the rows depend on: the two databases, the source's identity, how many neighbors there are and whether the chunk's own document was left out.
+    /// </summary>
     public string Identity => _header.Identity;
 
     /// <summary>The checksum of the tokens of the database whose chunks have rows.</summary>
@@ -57,13 +59,20 @@ public sealed unsafe partial class NeighborTable : IDisposable
     /// <returns>The table; dispose it, or the database of the queries.</returns>
     /// <exception cref="DatabaseException">There is none of this source with these settings, or it is damaged.</exception>
     public static NeighborTable Open(
-        ChunkDatabase queries, INeighborSource source, int count = 8, bool excludeOwnDocument = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase queries,
+        INeighborSource source,
+        int count = 8,
+        bool excludeOwnDocument = true,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string file = Made(queries, source, count, excludeOwnDocument)
-            ?? throw new DatabaseException($"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({FileName(source, count, excludeOwnDocument)}): build it first.");
+            ?? throw new DatabaseException(
+                $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings "
+                    + $"({FileName(source, count, excludeOwnDocument)}): build it first.");
         return Open(Path.Combine(queries.Folder, file), progress, cancellationToken).ClosedWith(queries);
     }
 
@@ -119,12 +128,16 @@ public sealed unsafe partial class NeighborTable : IDisposable
         ArgumentNullException.ThrowIfNull(retrieval);
         if (QueryHash != queries.Manifest.TokensHash)
         {
-            throw new DatabaseException($"The neighbor table was made for the chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has {queries.Manifest.TokensHash}: make the table again.");
+            throw new DatabaseException(
+                $"The neighbor table was made for the chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has "
+                    + $"{queries.Manifest.TokensHash}: make the table again.");
         }
 
         if (RetrievalHash is not null && RetrievalHash != retrieval.Manifest.TokensHash)
         {
-            throw new DatabaseException($"The neighbor table names chunks of a database with tokens {RetrievalHash}, and the one in {retrieval.Folder} has {retrieval.Manifest.TokensHash}: make the table again.");
+            throw new DatabaseException(
+                $"The neighbor table names chunks of a database with tokens {RetrievalHash}, and the one in {retrieval.Folder} has "
+                    + $"{retrieval.Manifest.TokensHash}: make the table again.");
         }
     }
 

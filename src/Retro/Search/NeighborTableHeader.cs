@@ -40,16 +40,23 @@ internal sealed record NeighborTableHeader(
 
     /// <summary>What the rows depend on.</summary>
     public string Identity => string.Create(
-        CultureInfo.InvariantCulture, $"{SourceName} {SourceIdentityHash}, {Count} of {RetrievalHash ?? "no database"} for {QueryHash}{(ExcludesOwnDocument ? ", own document left out" : "")}");
+        CultureInfo.InvariantCulture,
+        $"{SourceName} {SourceIdentityHash}, {Count} of {RetrievalHash ?? "no database"} for {QueryHash}{(ExcludesOwnDocument ? ", own document left out" : "")}");
 
     /// <summary>The header of the table that a source gives for a database.</summary>
     /// <exception cref="ArgumentException">The source's name is empty or too long.</exception>
     public static NeighborTableHeader Of(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
         => Encoding.UTF8.GetByteCount(source.Name) is > 0 and <= NameSize
             ? new(
-                queries.ChunkCount, count, source.Database?.ChunkCount ?? 0, excludeOwnDocument, queries.Manifest.TokensHash, source.Database?.Manifest.TokensHash,
+                queries.ChunkCount,
+                count,
+                source.Database?.ChunkCount ?? 0,
+                excludeOwnDocument,
+                queries.Manifest.TokensHash,
+                source.Database?.Manifest.TokensHash,
                 Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Identity))), source.Name)
-            : throw new ArgumentException($"A source's name takes 1 to {NameSize} bytes, and \"{source.Name}\" takes {Encoding.UTF8.GetByteCount(source.Name)}.", nameof(source));
+            : throw new ArgumentException(
+                $"A source's name takes 1 to {NameSize} bytes, and \"{source.Name}\" takes {Encoding.UTF8.GetByteCount(source.Name)}.", nameof(source));
 
     /// <summary>Reads a header; the file's length has to be the one that it says.</summary>
     /// <exception cref="DatabaseException">It is none, or of another version, or contradicts the file's length.</exception>
@@ -68,7 +75,11 @@ internal sealed record NeighborTableHeader(
         long rows = BinaryPrimitives.ReadInt64LittleEndian(header[16..]);
         long count = BinaryPrimitives.ReadInt64LittleEndian(header[24..]);
         long chunks = BinaryPrimitives.ReadInt64LittleEndian(header[32..]);
-        if (rows < 0 || chunks < 0 || count is < 1 or > int.MaxValue || rows > (length - Size) / sizeof(long) / count || rows * count * sizeof(long) != length - Size)
+        if (rows < 0
+            || chunks < 0
+            || count is < 1 or > int.MaxValue
+            || rows > (length - Size) / sizeof(long) / count
+            || rows * count * sizeof(long) != length - Size)
         {
             throw NeighborTable.Damaged(path, $"it says that it has {rows} rows of {count} neighbors, and has {length} bytes");
         }

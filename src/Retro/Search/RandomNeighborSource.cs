@@ -11,7 +11,7 @@ namespace Retro.Search;
 /// </summary>
 public sealed class RandomNeighborSource : INeighborSource
 {
-    private readonly long seed;
+    private readonly long _seed;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database to choose from.</param>
@@ -20,7 +20,7 @@ public sealed class RandomNeighborSource : INeighborSource
     {
         ArgumentNullException.ThrowIfNull(database);
         Database = database;
-        this.seed = seed;
+        _seed = seed;
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, seed]);
     }
 
@@ -47,7 +47,7 @@ public sealed class RandomNeighborSource : INeighborSource
             ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]);
             long allowed = Database.ChunkCount - excluded.Sum(range => range.Count);
             SHA256.HashData(MemoryMarshal.AsBytes(queries[q].Tokens.Span), hash);
-            Random random = new(BinaryPrimitives.ReadInt32LittleEndian(hash) ^ (SeededRandom.Fold(seed) * 0x2545f491));
+            Random random = new(BinaryPrimitives.ReadInt32LittleEndian(hash) ^ (SeededRandom.Fold(_seed) * 0x2545f491));
             taken.Clear();
             int found = 0;
 

@@ -1,26 +1,28 @@
 namespace Retro.Search;
 
-/// <summary>The best of what is offered, in room given by the caller: higher scores first, ties by lower number. A heap with the worst on top until sorted.</summary>
+/// <summary>
+/// The best of what is offered, in room given by the caller: higher scores first, ties by lower number. A heap with the worst on top until sorted.
+/// </summary>
 internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0)
 {
-    private readonly Span<long> items = items;
-    private readonly Span<double> scores = scores;
+    private readonly Span<long> _items = items;
+    private readonly Span<double> _scores = scores;
 
     /// <summary>How many are held; a ranking can be left and taken up again by giving the count that it had.</summary>
     public int Count { get; private set; } = count;
 
     /// <summary>Once the room is full, a score below this cannot enter; before, every score can.</summary>
-    public readonly double Least => Count < items.Length || Count == 0 ? double.NegativeInfinity : scores[0];
+    public readonly double Least => Count < _items.Length || Count == 0 ? double.NegativeInfinity : _scores[0];
 
     public void Clear() => Count = 0;
 
     public void Offer(long item, double score)
     {
-        if (Count < items.Length)
+        if (Count < _items.Length)
         {
             Rise(Count++, item, score);
         }
-        else if (Count > 0 && IsWorse(items[0], scores[0], item, score))
+        else if (Count > 0 && IsWorse(_items[0], _scores[0], item, score))
         {
             Sink(0, Count, item, score);
         }
@@ -31,8 +33,8 @@ internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0
     {
         for (int end = Count - 1; end > 0; end--)
         {
-            (long item, double score) = (items[end], scores[end]);
-            (items[end], scores[end]) = (items[0], scores[0]);
+            (long item, double score) = (_items[end], _scores[end]);
+            (_items[end], _scores[end]) = (_items[0], _scores[0]);
             Sink(0, end, item, score);
         }
 
@@ -44,33 +46,33 @@ internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0
 
     private readonly void Rise(int at, long item, double score)
     {
-        while (at > 0 && (at - 1) / 2 is var parent && IsWorse(item, score, items[parent], scores[parent]))
+        while (at > 0 && (at - 1) / 2 is var parent && IsWorse(item, score, _items[parent], _scores[parent]))
         {
-            (items[at], scores[at]) = (items[parent], scores[parent]);
+            (_items[at], _scores[at]) = (_items[parent], _scores[parent]);
             at = parent;
         }
 
-        (items[at], scores[at]) = (item, score);
+        (_items[at], _scores[at]) = (item, score);
     }
 
     private readonly void Sink(int at, int count, long item, double score)
     {
         while (2 * at + 1 is var child && child < count)
         {
-            if (child + 1 < count && IsWorse(items[child + 1], scores[child + 1], items[child], scores[child]))
+            if (child + 1 < count && IsWorse(_items[child + 1], _scores[child + 1], _items[child], _scores[child]))
             {
                 child++;
             }
 
-            if (!IsWorse(items[child], scores[child], item, score))
+            if (!IsWorse(_items[child], _scores[child], item, score))
             {
                 break;
             }
 
-            (items[at], scores[at]) = (items[child], scores[child]);
+            (_items[at], _scores[at]) = (_items[child], _scores[child]);
             at = child;
         }
 
-        (items[at], scores[at]) = (item, score);
+        (_items[at], _scores[at]) = (item, score);
     }
 }

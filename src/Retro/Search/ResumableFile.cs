@@ -2,23 +2,23 @@
 namespace Retro.Search;
 
 /// <summary>
-/// A file of equal rows that is written block by block beside its name and can be taken up again after a kill. A note beside it says what it is made of; with another
-/// note everything starts over. Every block is on the disk before the next one begins, except possibly the last, which is therefore made again.
+/// A file of equal rows that is written block by block beside its name and can be taken up again after a kill. A note beside it says what it is made of; with
+/// another note everything starts over. Every block is on the disk before the next one begins, except possibly the last, which is therefore made again.
 /// </summary>
 internal sealed class ResumableFile : IDisposable
 {
     private const string PartSuffix = ".part";
     private const string NoteSuffix = ".part.txt";
 
-    private readonly string path;
-    private readonly FileStream stream;
+    private readonly string _path;
+    private readonly FileStream _stream;
     private readonly int _headerBytes;
     private readonly int _blockBytes;
 
     private ResumableFile(string path, FileStream stream, long rows, int headerBytes, int blockBytes)
     {
-        this.path = path;
-        this.stream = stream;
+        _path = path;
+        _stream = stream;
         _headerBytes = headerBytes;
         _blockBytes = blockBytes;
         Rows = rows;
@@ -63,12 +63,12 @@ internal sealed class ResumableFile : IDisposable
     }
 
     /// <summary>Gives the blocks that an earlier run has written, one after another.</summary>
-    public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(path, Fault, () =>
+    public void ReadBlocks(Action<ReadOnlySpan<byte>> read) => AtomicFile.Guard(_path, Fault, () =>
     {
         byte[] block = new byte[_blockBytes];
-        for (stream.Position = _headerBytes; stream.Position < stream.Length;)
+        for (_stream.Position = _headerBytes; _stream.Position < _stream.Length;)
         {
-            stream.ReadExactly(block);
+            _stream.ReadExactly(block);
             read(block);
         }
     });
@@ -78,29 +78,29 @@ internal sealed class ResumableFile : IDisposable
     {
         try
         {
-            stream.Write(block);
-            stream.Flush(flushToDisk: true);
+            _stream.Write(block);
+            _stream.Flush(flushToDisk: true);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
             // A span cannot go into the guarded action; the fault can.
-            AtomicFile.Guard(path, Fault, () => System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(fault));
+            AtomicFile.Guard(_path, Fault, () => System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(fault));
         }
 
         Rows += rows;
     }
 
     /// <summary>Finishes the content, from the end of the rows on, and gives the file its name.</summary>
-    public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(path, Fault, () =>
+    public void Complete(Action<Stream>? finish = null) => AtomicFile.Guard(_path, Fault, () =>
     {
-        finish?.Invoke(stream);
-        stream.Flush(flushToDisk: true);
-        stream.Dispose();
-        AtomicFile.Move(path + PartSuffix, path);
-        File.Delete(path + NoteSuffix);
+        finish?.Invoke(_stream);
+        _stream.Flush(flushToDisk: true);
+        _stream.Dispose();
+        AtomicFile.Move(_path + PartSuffix, _path);
+        File.Delete(_path + NoteSuffix);
     });
 
-    public void Dispose() => stream.Dispose();
+    public void Dispose() => _stream.Dispose();
 
     private static DatabaseException Fault(string message, Exception fault) => new(message, fault);
 }

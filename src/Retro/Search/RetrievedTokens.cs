@@ -3,7 +3,10 @@ using static TorchSharp.torch;
 
 namespace Retro.Search;
 
-/// <summary>What was retrieved for the chunks of some rows, in plain memory, so that it can be prepared on another thread than the one that computes; all missing at first.</summary>
+/// <summary>
+/// What was retrieved for the chunks of some rows, in plain memory, so that it can be prepared on another thread than the one that computes; all missing at
+/// first.
+/// </summary>
 public sealed class RetrievedTokens
 {
     /// <summary>Makes room.</summary>

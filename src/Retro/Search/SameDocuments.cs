@@ -3,8 +3,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Which documents of two databases are the same one: those of one id, those of one text, and those that a chain of such pairs connects. A copy would show a window its own future,
-/// and so would a document that was edited since.
+/// Which documents of two databases are the same one: those of one id, those of one text, and those that a chain of such pairs connects. A copy would show a
+/// window its own future, and so would a document that was edited since.
 /// </summary>
 internal sealed class SameDocuments
 {
@@ -18,7 +18,8 @@ internal sealed class SameDocuments
     /// <param name="retrieval">The database of the neighbors; may be the same.</param>
     /// <param name="progress">Told of the documents compared; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
-    public SameDocuments(ChunkDatabase queries, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public SameDocuments(
+        ChunkDatabase queries, ChunkDatabase retrieval, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         bool one = ReferenceEquals(queries, retrieval);
         int count = queries.Documents.Count + (one ? 0 : retrieval.Documents.Count), next = 0;
@@ -70,7 +71,10 @@ internal sealed class SameDocuments
     /// <param name="document">Number of a document of the database whose chunks are asked for.</param>
     public int Group(int document) => _queryGroups[document];
 
-    /// <summary>Keeps the first neighbors that are in none of a window's documents: a neighbor must share no document with the window it is used in (arXiv 2112.04426, section 2.3), whichever of the window's.</summary>
+    /// <summary>
+    /// Keeps the first neighbors that are in none of a window's documents: a neighbor must share no document with the window it is used in (arXiv 2112.04426,
+    /// section 2.3), whichever of the window's.
+    /// </summary>
     /// <param name="retrieval">The database of the neighbors.</param>
     /// <param name="candidates">Chunk numbers, best first; -1 where there is none.</param>
     /// <param name="window">The groups of the documents that have a token in the window.</param>

@@ -3,8 +3,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// The rule of the stages that leave a file in a database's folder: what it is made of stands in the manifest's details, a stage whose file is there and made of the same things does
-/// nothing, and one of other settings is made again.
+/// The rule of the stages that leave a file in a database's folder: what it is made of stands in the manifest's details, a stage whose file is there and made
+/// of the same things does nothing, and one of other settings is made again.
 /// </summary>
 internal static class StageFile
 {
@@ -19,7 +19,8 @@ internal static class StageFile
     }
 
     /// <summary>
-    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the manifest would say of the new file what was true of the old one.
+    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the manifest would say of the
+    /// new file what was true of the old one.
     /// </summary>
     public static void Forget(ChunkDatabase database, WriterLock writing, string name) => database.Forget(writing, name);
 

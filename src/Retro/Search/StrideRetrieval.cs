@@ -3,14 +3,15 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Retrieval anew every few tokens rather than once a chunk: for the stretch of text that ends at a place, the neighbors of the last tokens before that place. What is found is fresher the shorter
-/// the stretches are; chunks of the database stay as they are.
+/// Retrieval anew every few tokens rather than once a chunk: for the stretch of text that ends at a place, the neighbors of the last tokens before that place.
+/// What is found is fresher the shorter the stretches are; chunks of the database stay as they are.
 /// </summary>
 internal static class StrideRetrieval
 {
     /// <summary>Retrieves for the complete stretches of some windows of documents whose next tokens are predicted.</summary>
     /// <param name="database">The database of the text.</param>
-    /// <param name="windows">First chunk, number of tokens and place of the first token that is predicted, of each window, which lies in one document; B of them.</param>
+    /// <param name="windows">First chunk, number of tokens and place of the first token that is predicted, of each window, which lies in one document; B of
+    /// them.</param>
     /// <param name="stride">s: tokens of a stretch.</param>
     /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
     /// <param name="source">Finds the neighbors of all stretches.</param>

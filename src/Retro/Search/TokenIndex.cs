@@ -3,8 +3,8 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Where runs of tokens stand in a database: its places, sorted by the <see cref="LongestRun"/> tokens that begin there (a suffix array, cut off at that length). Twelve bytes a token of memory, seconds to build for
-/// millions of tokens; a run is found in some dozen comparisons. Safe for concurrent use.
+/// Where runs of tokens stand in a database: its places, sorted by the <see cref="LongestRun"/> tokens that begin there (a suffix array, cut off at that
+/// length). Twelve bytes a token of memory, seconds to build for millions of tokens; a run is found in some dozen comparisons. Safe for concurrent use.
 /// </summary>
 /// <remarks>Infini-gram (arXiv 2401.17377) answers for trillions of tokens in this way.</remarks>
 public sealed class TokenIndex
@@ -37,7 +37,8 @@ public sealed class TokenIndex
         long size = database.Documents.Sum(document => document.TokenCount + 1L);
         if (size > Array.MaxLength)
         {
-            throw new DatabaseException($"The database {database.Folder} has {size} tokens, and an index of runs takes at most {Array.MaxLength}; index a part of it.");
+            throw new DatabaseException(
+                $"The database {database.Folder} has {size} tokens, and an index of runs takes at most {Array.MaxLength}; index a part of it.");
         }
 
         int[] text = new int[size], starts = new int[database.Documents.Count];
@@ -57,7 +58,8 @@ public sealed class TokenIndex
             text[end++] = Between;
         }
 
-        // Prefix doubling (Manber and Myers, 1993), as often as the length asks for: places are sorted by their class, which is that of their first tokens, and the class of what follows.
+        // Prefix doubling (Manber and Myers, 1993), as often as the length asks for: places are sorted by their class, which is that of their first tokens, and
+        // the class of what follows.
         int[] classes = Array.ConvertAll(text, token => token + 1), order = new int[size], other = new int[size];
         int count = database.Manifest.VocabularySize + 1;
         for (int i = 0; i < order.Length; i++)
@@ -82,7 +84,8 @@ public sealed class TokenIndex
 
     /// <summary>The longest run of a text's last tokens that is found, at most <see cref="LongestRun"/>.</summary>
     /// <param name="last">The text's last tokens.</param>
-    /// <returns>Its length, and the places that begin with it in <see cref="Place"/>'s numbers: from the first to before the end. A length of 0: not even the last token occurs.</returns>
+    /// <returns>Its length, and the places that begin with it in <see cref="Place"/>'s numbers: from the first to before the end. A length of 0: not even the
+    /// last token occurs.</returns>
     public (int Length, int First, int End) Find(ReadOnlySpan<int> last)
     {
         (int Length, int First, int End) best = (0, 0, 0);

@@ -3,7 +3,10 @@ namespace Retro.Search;
 /// <summary>Who keeps and compares the vectors of a <see cref="VectorIndex"/>.</summary>
 public enum VectorEngine
 {
-    /// <summary>FAISS where its library <c>libfaiss_c</c> can be loaded, and the exact managed index where it cannot. An index that is there is always one of the two others.</summary>
+    /// <summary>
+    /// FAISS where its library <c>libfaiss_c</c> can be loaded, and the exact managed index where it cannot. An index that is there is always one of the two
+    /// others.
+    /// </summary>
     Auto = 0,
 
     /// <summary>FAISS: every kind of index that it has a factory text for.</summary>

@@ -1,8 +1,8 @@
 namespace Retro.Search;
 
 /// <summary>
-/// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that library is missing.
-/// Searching from several threads at once is safe; training, adding and disposing are not, beside anything else.
+/// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that
+/// library is missing. Searching from several threads at once is safe; training, adding and disposing are not, beside anything else.
 /// </summary>
 internal abstract class VectorIndex : IDisposable
 {
@@ -29,8 +29,8 @@ internal abstract class VectorIndex : IDisposable
     public abstract bool IsTrained { get; }
 
     /// <summary>
-    /// Threads used by training, adding and searching. OpenMP keeps its count per thread: for FAISS it is set on the calling thread around every call and put back,
-    /// since the runtime is libtorch's as well where libtorch was loaded first.
+    /// Threads used by training, adding and searching. OpenMP keeps its count per thread: for FAISS it is set on the calling thread around every call and put
+    /// back, since the runtime is libtorch's as well where libtorch was loaded first.
     /// </summary>
     public int Threads { get; }
 
@@ -51,9 +51,15 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="parameters">Search parameters of FAISS's, such as "nprobe=8,ht=24"; empty for none. The exact managed index has none.</param>
     /// <param name="threads">Threads of its work; null for every processor.</param>
     /// <exception cref="ArgumentOutOfRangeException">The dimension or the number of threads is not positive, or the metric or the engine unknown.</exception>
-    /// <exception cref="FaissException">FAISS does not know the factory text or a parameter; or another index than "Flat" is asked of the exact index, or of any while FAISS's library is missing.</exception>
+    /// <exception cref="FaissException">FAISS does not know the factory text or a parameter; or another index than "Flat" is asked of the exact index, or of
+    /// any while FAISS's library is missing.</exception>
     public static VectorIndex Create(
-        int dimensions, string factory = VectorIndexPlan.Exact, VectorMetric metric = VectorMetric.SquaredL2, VectorEngine engine = VectorEngine.Auto, string parameters = "", int? threads = null)
+        int dimensions,
+        string factory = VectorIndexPlan.Exact,
+        VectorMetric metric = VectorMetric.SquaredL2,
+        VectorEngine engine = VectorEngine.Auto,
+        string parameters = "",
+        int? threads = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
         ArgumentException.ThrowIfNullOrWhiteSpace(factory);
@@ -71,14 +77,15 @@ internal abstract class VectorIndex : IDisposable
         return factory == VectorIndexPlan.Exact
             ? new ExactIndex(dimensions, metric, count).With(parameters)
             : throw new FaissException(
-                $"The exact managed index is \"{VectorIndexPlan.Exact}\", and an index \"{factory}\" was asked for, which only FAISS can make: leave the factory text out, or {FaissNative.Remedy}.");
+                $"The exact managed index is \"{VectorIndexPlan.Exact}\", and an index \"{factory}\" was asked for, which only FAISS can make: leave the "
+                    + $"factory text out, or {FaissNative.Remedy}.");
     }
 
     /// <summary>Opens an index file, written by <see cref="Save"/> or by any other user of FAISS. The file itself says which engine it belongs to.</summary>
     /// <param name="path">The file.</param>
     /// <param name="memoryMapped">
-    /// Leaves the vectors of an exact managed index, or the inverted lists of FAISS, in the file and maps them (FAISS's exact and graph indexes are loaded whole).
-    /// The file has to stay as it is while the index is open.
+    /// Leaves the vectors of an exact managed index, or the inverted lists of FAISS, in the file and maps them (FAISS's exact and graph indexes are loaded
+    /// whole). The file has to stay as it is while the index is open.
     /// </param>
     /// <param name="parameters">Search parameters of FAISS's, as in <see cref="Create"/>; empty for those in the file.</param>
     /// <param name="threads">Threads of its work; null for every processor.</param>
@@ -101,7 +108,9 @@ internal abstract class VectorIndex : IDisposable
 
         if (!FaissNative.IsLoaded)
         {
-            throw new FaissException($"The vector index {path} was made by FAISS, whose library libfaiss_c cannot be loaded here: build the index again, which makes an exact one, or {FaissNative.Remedy}.");
+            throw new FaissException(
+                $"The vector index {path} was made by FAISS, whose library libfaiss_c cannot be loaded here: build the index again, which makes an exact "
+                    + $"one, or {FaissNative.Remedy}.");
         }
 
         return FaissIndex.Read(path, memoryMapped, count).With(parameters);
@@ -172,7 +181,9 @@ internal abstract class VectorIndex : IDisposable
         }
     }
 
-    /// <summary>Writes the index in its engine's format: beside the file first and through to the disk, so that a whole file is never replaced by half a one.</summary>
+    /// <summary>
+    /// Writes the index in its engine's format: beside the file first and through to the disk, so that a whole file is never replaced by half a one.
+    /// </summary>
     /// <param name="path">The file; its folder has to exist.</param>
     /// <exception cref="DatabaseException">The file cannot be written: the folder is missing or the disk full, for instance.</exception>
     public void Save(string path)
@@ -193,7 +204,10 @@ internal abstract class VectorIndex : IDisposable
         catch (Exception fault) when (fault is FaissException or DatabaseException or IOException or UnauthorizedAccessException)
         {
             TryDelete(beside);
-            throw new DatabaseException($"{(fault is FaissException ? fault.Message : $"The vector index {path} cannot be written: {fault.Message}")} Check that its folder exists, can be written and has room.", fault);
+            throw new DatabaseException(
+                $"{(fault is FaissException ? fault.Message : $"The vector index {path} cannot be written: {fault.Message}")} Check that its folder "
+                    + "exists, can be written and has room.",
+                fault);
         }
     }
 
@@ -264,7 +278,8 @@ internal abstract class VectorIndex : IDisposable
     {
         if (vectors.Length % Dimensions != 0)
         {
-            throw new ArgumentException($"Expected vectors of {Dimensions} numbers each, got {vectors.Length} numbers in all, which is no multiple.", parameter);
+            throw new ArgumentException(
+                $"Expected vectors of {Dimensions} numbers each, got {vectors.Length} numbers in all, which is no multiple.", parameter);
         }
 
         for (int i = 0; i < vectors.Length; i++)

@@ -25,8 +25,10 @@ internal static class VectorIndexFile
     /// <returns>The index; dispose it.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
-    /// <exception cref="FaissException">FAISS refuses the factory text, the options ask for what only FAISS can do and its library is missing, or the keys are too few to train such an index.</exception>
-    public static VectorIndex Build(ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="FaissException">FAISS refuses the factory text, the options ask for what only FAISS can do and its library is missing, or the keys are
+    /// too few to train such an index.</exception>
+    public static VectorIndex Build(
+        ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         options = (options ?? new()).Validate();
@@ -58,7 +60,8 @@ internal static class VectorIndexFile
 
             if (engine != options.Engine && engine == VectorEngine.Exact)
             {
-                string message = $"FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every query with all {keys.Count} keys.";
+                string message = "FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every "
+                    + $"query with all {keys.Count} keys.";
                 progress?.Report(new("fill vector index", 0, keys.Count, message));
             }
 
@@ -81,7 +84,8 @@ internal static class VectorIndexFile
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="DatabaseException">There is none, it is damaged, it does not belong to these keys, or it was made with other options.</exception>
     /// <exception cref="FaissException">The index was made by FAISS, whose library is missing.</exception>
-    public static VectorIndex Open(ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static VectorIndex Open(
+        ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         DenseNeighborOptions given = (options ?? new()).Validate();
@@ -89,7 +93,8 @@ internal static class VectorIndexFile
         string? Detail(string name) => entry.Details.GetValueOrDefault(name);
         if (database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != Detail(KeyFile.KeyerDetail))
         {
-            throw new DatabaseException($"The vector index {path} was made from keys of {Detail(KeyFile.KeyerDetail)} and the database now has keys of {keyer}: make the index again.");
+            throw new DatabaseException(
+                $"The vector index {path} was made from keys of {Detail(KeyFile.KeyerDetail)} and the database now has keys of {keyer}: make the index again.");
         }
 
         // FAISS believes the sizes in its files and allocates what they say, so a changed file must not reach it.
@@ -103,7 +108,8 @@ internal static class VectorIndexFile
         {
             if (index.Count != database.ChunkCount)
             {
-                throw new DatabaseException($"The vector index {path} holds {index.Count} keys and the database has {database.ChunkCount} chunks: make it again.");
+                throw new DatabaseException(
+                    $"The vector index {path} holds {index.Count} keys and the database has {database.ChunkCount} chunks: make it again.");
             }
 
             if (options is not null)

@@ -22,8 +22,8 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     private const long FullPrecisionBytes = 4L << 30;
 
     /// <summary>
-    /// Chooses by size: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of them (the order
-    /// FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index), of which one in
+    /// Chooses by size: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of them (the
+    /// order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index), of which one in
     /// sixteen is looked into; with one byte a number where the vectors would take more than 4 GiB.
     /// </summary>
     /// <param name="count">Vectors the index will hold.</param>

@@ -94,7 +94,8 @@ internal sealed class AddedTokens
         => at > 0 && IsWord(at > 1 && char.IsSurrogatePair(text[at - 2], text[at - 1]) ? char.ConvertToUtf32(text[at - 2], text[at - 1]) : text[at - 1]);
 
     private static bool IsWordAt(string text, int at)
-        => at < text.Length && IsWord(at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? char.ConvertToUtf32(text[at], text[at + 1]) : text[at]);
+        => at < text.Length
+            && IsWord(at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? char.ConvertToUtf32(text[at], text[at + 1]) : text[at]);
 
     /// <summary>Unicode's <c>\w</c> (UTS #18, annex C): alphabetic, marks, decimal digits, connectors and join controls.</summary>
     private static bool IsWord(int code)

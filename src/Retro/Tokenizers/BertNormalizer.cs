@@ -68,7 +68,9 @@ internal sealed class BertNormalizer(bool cleanText, bool separateIdeographs, bo
         return text.ToString();
     }
 
-    /// <summary>Control, format, surrogate and private use (Unicode's categories C), but for tab and line ends. What is not assigned stays, as in the original library.</summary>
+    /// <summary>
+    /// Control, format, surrogate and private use (Unicode's categories C), but for tab and line ends. What is not assigned stays, as in the original library.
+    /// </summary>
     private static bool IsControl(int code)
         => code is not ('\t' or '\n' or '\r') && CharUnicodeInfo.GetUnicodeCategory(code) is >= UnicodeCategory.Control and <= UnicodeCategory.PrivateUse;
 

@@ -11,7 +11,9 @@ internal sealed record BpeSettings
     /// <summary>Whether the symbols stand for bytes (<see cref="ByteSymbols"/>) instead of characters.</summary>
     public bool ByteLevel { get; init; }
 
-    /// <summary>Whether characters that the vocabulary lacks become its pieces <c>&lt;0x00&gt;</c> to <c>&lt;0xFF&gt;</c>, as in converted SentencePiece models.</summary>
+    /// <summary>
+    /// Whether characters that the vocabulary lacks become its pieces <c>&lt;0x00&gt;</c> to <c>&lt;0xFF&gt;</c>, as in converted SentencePiece models.
+    /// </summary>
     public bool ByteFallback { get; init; }
 
     /// <summary>The token for what is in no other way in the vocabulary; null where there is none.</summary>
@@ -48,7 +50,9 @@ internal sealed class BpeModel : IPieceModel
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
         if (settings.Unknown is { } unknown)
         {
-            _unknown = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
+            _unknown = vocabulary.TryGetValue(unknown, out int id)
+                ? id
+                : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
         }
 
         for (int value = 0; value < 256; value++)
@@ -60,7 +64,9 @@ internal sealed class BpeModel : IPieceModel
         if (settings.ByteLevel && _unknown < 0 && _symbols.Contains(-1))
         {
             char first = ByteSymbols.ToChar((byte)Array.IndexOf(_symbols, -1));
-            throw new FormatException($"its vocabulary lacks {_symbols.Count(id => id < 0)} of the 256 bytes (the first is \"{first}\") and has no unknown token, so some text would be lost.");
+            throw new FormatException(
+                $"its vocabulary lacks {_symbols.Count(id => id < 0)} of the 256 bytes (the first is \"{first}\") and has no unknown token, so some text "
+                    + "would be lost.");
         }
 
         for (int rank = 0; rank < rules.Count; rank++)
@@ -113,7 +119,9 @@ internal sealed class BpeModel : IPieceModel
             }
             else if (!_lookup.ContainsKey(character) && _unknown < 0)
             {
-                throw new CorpusException($"The tokenizer's vocabulary has no piece for \"{character}\" and no unknown token, so the text would lose it. Take a tokenizer that knows the text's characters.");
+                throw new CorpusException(
+                    $"The tokenizer's vocabulary has no piece for \"{character}\" and no unknown token, so the text would lose it. Take a tokenizer that "
+                        + "knows the text's characters.");
             }
             else
             {

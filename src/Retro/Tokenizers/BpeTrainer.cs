@@ -24,17 +24,19 @@ public static class BpeTrainer
     // Bounds memory: reached, words seen once are forgotten, which a merge can hardly turn on.
     private const int MostWords = 4_000_000;
 
-    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions s_readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Learns a vocabulary and writes it as GPT-2 does, as <c>vocab.json</c> and <c>merges.txt</c>.</summary>
     /// <param name="texts">The texts, read once, one at a time.</param>
-    /// <param name="vocabularySize">The number of pieces: 256 bytes, merges, and the end of text as the last id. Where the texts have fewer pairs that occur twice, it stays smaller.</param>
+    /// <param name="vocabularySize">The number of pieces: 256 bytes, merges, and the end of text as the last id. Where the texts have fewer pairs that occur
+    /// twice, it stays smaller.</param>
     /// <param name="folder">Where the files go; it is created.</param>
     /// <param name="progress">Told of the stages "count words" (characters) and "learn merges".</param>
     /// <param name="cancellationToken">Stops the work; no file is written then.</param>
     /// <returns>The tokenizer, as <see cref="RetroTokenizer.Load"/> reads it from the folder.</returns>
     /// <exception cref="CorpusException">The texts hold nothing to learn from, or the files cannot be written.</exception>
-    public static RetroTokenizer Train(IEnumerable<string> texts, int vocabularySize, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    public static RetroTokenizer Train(
+        IEnumerable<string> texts, int vocabularySize, string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -103,7 +105,7 @@ public static class BpeTrainer
             lines.Append(Symbols(pieces[left])).Append(' ').Append(Symbols(pieces[right])).Append('\n');
         }
 
-        string json = JsonSerializer.Serialize(vocabulary, Readable);
+        string json = JsonSerializer.Serialize(vocabulary, s_readable);
         TokenizerFiles.Write(folder, [("merges.txt", Encoding.UTF8.GetBytes(lines.ToString())), ("vocab.json", Encoding.UTF8.GetBytes(json))]);
     }
 

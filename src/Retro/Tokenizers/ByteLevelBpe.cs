@@ -23,7 +23,8 @@ internal static class ByteLevelBpe
         int endOfText = Ends.Where(vocabulary.ContainsKey).Select(token => vocabulary[token]).FirstOrDefault(-1);
         if (endOfText < 0)
         {
-            throw new CorpusException($"The vocabulary {vocabularyPath} has no token that ends a document (expected one of {string.Join(", ", Ends)}). Add one.");
+            throw new CorpusException(
+                $"The vocabulary {vocabularyPath} has no token that ends a document (expected one of {string.Join(", ", Ends)}). Add one.");
         }
 
         List<(string Left, string Right)> merges = ReadMerges(mergesBytes, mergesPath, vocabulary);
@@ -79,7 +80,8 @@ internal static class ByteLevelBpe
         {
             if (id is < 0 or > TokenizerJson.HighestId)
             {
-                throw new CorpusException($"The vocabulary {path} has ids from {vocabulary.Values.Min()} to {vocabulary.Values.Max()}, which no vocabulary has.");
+                throw new CorpusException(
+                    $"The vocabulary {path} has ids from {vocabulary.Values.Min()} to {vocabulary.Values.Max()}, which no vocabulary has.");
             }
 
             if (!ids.Add(id))
@@ -113,7 +115,8 @@ internal static class ByteLevelBpe
             {
                 if (!vocabulary.ContainsKey(piece))
                 {
-                    throw new CorpusException($"Line {i + 1} of {path} needs the piece \"{piece}\", which the vocabulary beside it lacks. Take both files from the same tokenizer.");
+                    throw new CorpusException(
+                        $"Line {i + 1} of {path} needs the piece \"{piece}\", which the vocabulary beside it lacks. Take both files from the same tokenizer.");
                 }
             }
 

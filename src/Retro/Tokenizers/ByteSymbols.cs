@@ -6,27 +6,27 @@ namespace Retro.Tokenizers;
 /// </summary>
 internal static class ByteSymbols
 {
-    private static readonly char[] CharOfByte = new char[256];
-    private static readonly short[] ByteOfChar = new short[0x144];
+    private static readonly char[] s_charOfByte = new char[256];
+    private static readonly short[] s_byteOfChar = new short[0x144];
 
     static ByteSymbols()
     {
-        Array.Fill(ByteOfChar, (short)-1);
+        Array.Fill(s_byteOfChar, (short)-1);
         int next = 0x100;
         for (int value = 0; value < 256; value++)
         {
             bool printable = value is (>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF);
-            CharOfByte[value] = printable ? (char)value : (char)next++;
-            ByteOfChar[CharOfByte[value]] = (short)value;
+            s_charOfByte[value] = printable ? (char)value : (char)next++;
+            s_byteOfChar[s_charOfByte[value]] = (short)value;
         }
     }
 
     /// <summary>The bytes in GPT-2's order: the printable ones first.</summary>
     public static IEnumerable<byte> GptOrder
-        => Enumerable.Range(0, 256).OrderBy(value => CharOfByte[value]).Select(value => (byte)value);
+        => Enumerable.Range(0, 256).OrderBy(value => s_charOfByte[value]).Select(value => (byte)value);
 
     /// <summary>The character that stands for a byte.</summary>
-    public static char ToChar(byte value) => CharOfByte[value];
+    public static char ToChar(byte value) => s_charOfByte[value];
 
     /// <summary>The symbols of a text's UTF-8.</summary>
     public static string Of(ReadOnlySpan<char> text)
@@ -42,7 +42,7 @@ internal static class ByteSymbols
         byte[] bytes = new byte[symbols.Length];
         for (int i = 0; i < symbols.Length; i++)
         {
-            short value = symbols[i] < ByteOfChar.Length ? ByteOfChar[symbols[i]] : (short)-1;
+            short value = symbols[i] < s_byteOfChar.Length ? s_byteOfChar[symbols[i]] : (short)-1;
             if (value < 0)
             {
                 return null;
@@ -55,5 +55,5 @@ internal static class ByteSymbols
     }
 
     /// <summary>The byte that a character stands for, -1 where it stands for none.</summary>
-    public static int ToByte(char symbol) => symbol < ByteOfChar.Length ? ByteOfChar[symbol] : -1;
+    public static int ToByte(char symbol) => symbol < s_byteOfChar.Length ? s_byteOfChar[symbol] : -1;
 }

@@ -7,9 +7,10 @@ namespace Retro.Tokenizers;
 /// <summary>The decoders of a <c>tokenizer.json</c>: from the texts of tokens to texts that are put together.</summary>
 internal static class Decoders
 {
-    private static readonly (string From, string To)[] CleanUps =
+    private static readonly (string From, string To)[] s_cleanUps =
     [
-        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" do not", " don't"), (" 's", "'s"), (" 've", "'ve"),
+        (" 're", "'re"),
     ];
 
     public static Func<List<string>, List<string>> Read(JsonElement element)
@@ -40,7 +41,9 @@ internal static class Decoders
                 return texts => texts.ConvertAll(text => Strip(text, content, start, stop));
             case "Metaspace":
                 string mark = TokenizerJson.Text(element, "replacement");
-                bool added = TokenizerJson.Part(element, "prepend_scheme")?.GetString() is { } scheme ? scheme != "never" : TokenizerJson.Flag(element, "add_prefix_space", true);
+                bool added = TokenizerJson.Part(element, "prepend_scheme")?.GetString() is { } scheme
+                    ? scheme != "never"
+                    : TokenizerJson.Flag(element, "add_prefix_space", true);
                 return texts => texts.Select((text, i) => i == 0 && added && text.StartsWith(mark, StringComparison.Ordinal) ? text[mark.Length..] : text)
                     .Select(text => text.Replace(mark, " ", StringComparison.Ordinal)).ToList();
             default:
@@ -69,7 +72,7 @@ internal static class Decoders
             string text = i == 0 ? texts[i] : texts[i].StartsWith(prefix, StringComparison.Ordinal) ? texts[i][prefix.Length..] : " " + texts[i];
             if (cleanUp)
             {
-                foreach ((string from, string to) in CleanUps)
+                foreach ((string from, string to) in s_cleanUps)
                 {
                     text = text.Replace(from, to, StringComparison.Ordinal);
                 }

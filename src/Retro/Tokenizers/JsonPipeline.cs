@@ -24,7 +24,15 @@ internal sealed class JsonPipeline : TextPipeline
     /// <param name="after">The template's ids after a text.</param>
     /// <param name="addsSpace">Whether encoding puts a space before a text.</param>
     public JsonPipeline(
-        AddedTokens added, Func<string, string> normalize, Func<string, bool, string> prepare, IReadOnlyList<PreTokenizer> splits, IPieceModel model, Func<List<string>, string> decode, int[] before, int[] after, bool addsSpace)
+        AddedTokens added,
+        Func<string, string> normalize,
+        Func<string, bool, string> prepare,
+        IReadOnlyList<PreTokenizer> splits,
+        IPieceModel model,
+        Func<List<string>, string> decode,
+        int[] before,
+        int[] after,
+        bool addsSpace)
     {
         (_added, _normalize, _prepare, _splits, _model, _decode) = (added, normalize, prepare, splits, model, decode);
         (Before, After, LeadingSpaces) = (before, after, addsSpace ? 1 : 0);
@@ -114,7 +122,8 @@ internal sealed class JsonPipeline : TextPipeline
         IEnumerable<(int Offset, int Length)> pieces = text.Length == 0 ? [] : [(0, text.Length)];
         foreach (PreTokenizer split in _splits)
         {
-            pieces = pieces.SelectMany(piece => split.PreTokenize(text.AsSpan(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
+            pieces = pieces.SelectMany(piece =>
+                split.PreTokenize(text.AsSpan(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
         }
 
         return pieces;

@@ -5,8 +5,9 @@ using System.Text;
 namespace Retro.Tokenizers;
 
 /// <summary>
-/// Reads the tokenizer files of llama2.c (https://github.com/karpathy/llama2.c): a SentencePiece BPE vocabulary with byte fallback, as the longest piece's length (int32) and, for each piece, its score
-/// (float32), length (int32) and UTF-8. Pieces 0, 1 and 2 are the unknown, the begin and the end, 3 to 258 the bytes.
+/// Reads the tokenizer files of llama2.c (https://github.com/karpathy/llama2.c): a SentencePiece BPE vocabulary with byte fallback, as the longest piece's
+/// length (int32) and, for each piece, its score (float32), length (int32) and UTF-8. Pieces 0, 1 and 2 are the unknown, the begin and the end, 3 to 258 the
+/// bytes.
 /// </summary>
 public static class Llama2CTokenizer
 {
@@ -22,7 +23,10 @@ public static class Llama2CTokenizer
     private const int BytePiece = 6;
     private const int BpeModel = 2;
 
-    /// <summary>Loads a tokenizer. Texts begin after the begin piece (1) in llama2.c, which ends a document too; <see cref="RetroTokenizer.Save"/> writes it as the SentencePiece model that it was exported from.</summary>
+    /// <summary>
+    /// Loads a tokenizer. Texts begin after the begin piece (1) in llama2.c, which ends a document too; <see cref="RetroTokenizer.Save"/> writes it as the
+    /// SentencePiece model that it was exported from.
+    /// </summary>
     /// <param name="path">The file, such as tok512.bin.</param>
     /// <exception cref="CorpusException">The file cannot be read or is none of llama2.c.</exception>
     public static RetroTokenizer Load(string path)
@@ -51,7 +55,9 @@ public static class Llama2CTokenizer
             place += 8;
             if (length < 1 || length > content.Length - place || !float.IsFinite(score))
             {
-                throw Fault($"piece {pieces.Count} has the length {length} and the score {score.ToString(CultureInfo.InvariantCulture)}, with {content.Length - place} bytes left");
+                throw Fault(
+                    $"piece {pieces.Count} has the length {length} and the score {score.ToString(CultureInfo.InvariantCulture)}, with "
+                        + $"{content.Length - place} bytes left");
             }
 
             try
@@ -91,7 +97,11 @@ public static class Llama2CTokenizer
         for (int id = 0; id < pieces.Count; id++)
         {
             List<byte> piece = [];
-            AddBytes(piece, 1, Encoding.UTF8.GetBytes(id switch { 0 => "<unk>", Begin => "<s>", End => "</s>", < FirstPiece => pieces[id].Text, _ => pieces[id].Text.Replace(' ', '\u2581') }));
+            AddBytes(
+                piece,
+                1,
+                Encoding.UTF8.GetBytes(
+                    id switch { 0 => "<unk>", Begin => "<s>", End => "</s>", < FirstPiece => pieces[id].Text, _ => pieces[id].Text.Replace(' ', '\u2581') }));
             byte[] score = new byte[sizeof(float)];
             BinaryPrimitives.WriteSingleLittleEndian(score, pieces[id].Score);
             piece.Add((2 << 3) | 5);

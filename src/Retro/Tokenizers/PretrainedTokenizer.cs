@@ -31,11 +31,14 @@ public sealed class PretrainedTokenizer : Tokenizer
         if (Directory.Exists(path))
         {
             file = new[] { TokenizerJson.FileName, SentencePiecePipeline.FileName }.Select(name => Path.Combine(path, name)).FirstOrDefault(File.Exists)
-                ?? throw new CorpusException($"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained model.");
+                ?? throw new CorpusException(
+                    $"The folder {path} holds neither {TokenizerJson.FileName} nor {SentencePiecePipeline.FileName}. Name the folder of a pretrained model.");
         }
 
         byte[] bytes = TokenizerFiles.Read(file);
-        return new PretrainedTokenizer(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? TokenizerJson.Parse(bytes, file) : SentencePiecePipeline.Parse(bytes, file));
+        return new PretrainedTokenizer(file.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
+            ? TokenizerJson.Parse(bytes, file)
+            : SentencePiecePipeline.Parse(bytes, file));
     }
 
     /// <summary>The ids of a text with the special tokens that the model expects around it.</summary>
@@ -84,7 +87,12 @@ public sealed class PretrainedTokenizer : Tokenizer
         if (tokens.Count > settings.MaxTokenCount)
         {
             tokens.RemoveRange(settings.MaxTokenCount, tokens.Count - settings.MaxTokenCount);
-            return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = tokens.Count == 0 ? 0 : tokens[^1].Offset.End.Value };
+            return new EncodeResults<EncodedToken>
+            {
+                Tokens = tokens,
+                NormalizedText = normalized,
+                CharsConsumed = tokens.Count == 0 ? 0 : tokens[^1].Offset.End.Value
+            };
         }
 
         return new EncodeResults<EncodedToken> { Tokens = tokens, NormalizedText = normalized, CharsConsumed = normalized.Length };

@@ -20,7 +20,8 @@ public sealed class RetroTokenizer
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endOfText">The id that ends a document.</param>
     /// <param name="files">Its files, the one that makes a folder a tokenizer last.</param>
-    /// <param name="beginOfText">The id that begins a document; null: the one that the tokenizer's template puts before a text, or else <paramref name="endOfText"/>.</param>
+    /// <param name="beginOfText">The id that begins a document; null: the one that the tokenizer's template puts before a text, or else
+    /// <paramref name="endOfText"/>.</param>
     internal RetroTokenizer(PretrainedTokenizer tokenizer, int endOfText, IReadOnlyList<(string Name, byte[] Content)> files, int? beginOfText = null)
     {
         TextPipeline pipeline = tokenizer.Pipeline;
@@ -39,7 +40,10 @@ public sealed class RetroTokenizer
     /// <summary>"byte-level BPE", "WordPiece" or "SentencePiece".</summary>
     public string Kind { get; }
 
-    /// <summary>SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give equal ids. Chat templates and the like do not count.</summary>
+    /// <summary>
+    /// SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give equal ids. Chat templates and the
+    /// like do not count.
+    /// </summary>
     public string Hash { get; }
 
     /// <summary>One more than the highest id.</summary>
@@ -48,10 +52,16 @@ public sealed class RetroTokenizer
     /// <summary>The id that ends every document.</summary>
     public int EndOfText { get; }
 
-    /// <summary>The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS] of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.</summary>
+    /// <summary>
+    /// The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS]
+    /// of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.
+    /// </summary>
     public int BeginOfText { get; }
 
-    /// <summary>Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split), <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.</summary>
+    /// <summary>
+    /// Loads the tokenizer of a folder: <c>tokenizer.json</c>, <c>vocab.json</c> with <c>merges.txt</c> (byte-level BPE with GPT-2's split),
+    /// <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.
+    /// </summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
     /// <param name="folder">The folder; or one such file of JSON or SentencePiece, whatever its name.</param>
     /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
@@ -93,7 +103,9 @@ public sealed class RetroTokenizer
             return WordPiece.Load(folder);
         }
 
-        throw new CorpusException($"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder with these, or train one (BpeTrainer).");
+        throw new CorpusException(
+            $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
+                + "with these, or train one (BpeTrainer).");
     }
 
     /// <summary>The ids of a text. Special tokens written in the text are plain characters; a lone surrogate, which is no text, is taken as U+FFFD.</summary>
@@ -104,7 +116,10 @@ public sealed class RetroTokenizer
         return _tokenizer.EncodePlain(WellFormed(text));
     }
 
-    /// <summary>The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own file says, is not part of it.</summary>
+    /// <summary>
+    /// The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own
+    /// file says, is not part of it.
+    /// </summary>
     /// <param name="ids">The ids.</param>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
     public string Decode(ReadOnlySpan<int> ids) => Decode(ids, Beginning);
@@ -120,7 +135,8 @@ public sealed class RetroTokenizer
     public ReadOnlySpan<byte> TokenBytes(int id)
         => (uint)id < (uint)_bytes.Length
             ? _bytes[id]
-            : throw new ArgumentOutOfRangeException(nameof(id), id, $"The vocabulary has the ids 0 to {_bytes.Length - 1}. Was the text encoded with another tokenizer?");
+            : throw new ArgumentOutOfRangeException(
+                nameof(id), id, $"The vocabulary has the ids 0 to {_bytes.Length - 1}. Was the text encoded with another tokenizer?");
 
     /// <summary>Whether an id stands for no text: the end of text and the like, and ids that no piece has.</summary>
     /// <param name="id">The id.</param>

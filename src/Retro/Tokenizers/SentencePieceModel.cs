@@ -200,7 +200,7 @@ internal sealed class SentencePieceModel
     /// <summary>Reads the fields of a protocol buffer message.</summary>
     private ref struct Reader(ReadOnlySpan<byte> message)
     {
-        private static readonly UTF8Encoding Strict = new(false, throwOnInvalidBytes: true);
+        private static readonly UTF8Encoding s_strict = new(false, throwOnInvalidBytes: true);
         private ReadOnlySpan<byte> _rest = message;
         private int _wire;
 
@@ -241,7 +241,7 @@ internal sealed class SentencePieceModel
         {
             try
             {
-                return Strict.GetString(Message());
+                return s_strict.GetString(Message());
             }
             catch (DecoderFallbackException)
             {

@@ -3,7 +3,8 @@ using System.Text;
 namespace Retro.Tokenizers;
 
 /// <summary>What SentencePiece does to a text before it is cut: the model's map, spaces made visible and thinned out.</summary>
-internal sealed class SentencePieceNormalization(CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined)
+internal sealed class SentencePieceNormalization(
+    CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined)
 {
     // Over the bytes, each as a character.
     private readonly TokenAutomaton _userDefined = new([.. userDefined.Select(piece => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(piece)))]);

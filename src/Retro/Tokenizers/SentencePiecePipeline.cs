@@ -24,7 +24,8 @@ internal sealed class SentencePiecePipeline : TextPipeline
         _model = model;
         CharacterMap? map = model.CharacterMap.Length > 0 ? new CharacterMap(model.CharacterMap) : null;
         string[] userDefined = model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text).ToArray();
-        _normalization = new SentencePieceNormalization(map, model.AddDummyPrefix, model.RemoveExtraSpaces, model.EscapeSpaces, model.SpaceAsSuffix, userDefined);
+        _normalization = new SentencePieceNormalization(
+            map, model.AddDummyPrefix, model.RemoveExtraSpaces, model.EscapeSpaces, model.SpaceAsSuffix, userDefined);
         _cutter = new PieceCutter(model);
         Array.Fill(_bytes, -1);
         for (int id = 0; id < model.Pieces.Count; id++)
@@ -70,7 +71,8 @@ internal sealed class SentencePiecePipeline : TextPipeline
         }
         catch (FormatException exception)
         {
-            throw new CorpusException($"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
+            throw new CorpusException(
+                $"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
         }
     }
 
@@ -173,7 +175,9 @@ internal sealed class SentencePiecePipeline : TextPipeline
     }
 
     private static int ByteOf(string piece)
-        => piece.Length == 6 && piece.StartsWith("<0x", StringComparison.Ordinal) && int.TryParse(piece.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value)
+        => piece.Length == 6
+            && piece.StartsWith("<0x", StringComparison.Ordinal)
+            && int.TryParse(piece.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value)
             ? value
             : throw new FormatException($"the byte piece \"{piece}\" is not of the form <0x41>");
 }

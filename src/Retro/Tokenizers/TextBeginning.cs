@@ -1,6 +1,9 @@
 namespace Retro.Tokenizers;
 
-/// <summary>The beginning of a text that is put together from the bytes of tokens: takes away the spaces that encoding put there, and nothing once something else has come.</summary>
+/// <summary>
+/// The beginning of a text that is put together from the bytes of tokens: takes away the spaces that encoding put there, and nothing once something else has
+/// come.
+/// </summary>
 /// <param name="spaces">How many spaces go at most (<see cref="TextPipeline.LeadingSpaces"/>).</param>
 internal struct TextBeginning(int spaces)
 {

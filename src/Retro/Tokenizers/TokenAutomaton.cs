@@ -1,6 +1,9 @@
 namespace Retro.Tokenizers;
 
-/// <summary>Finds many strings in one walk over a text: of all that occur the leftmost, and of those that begin there the longest (Aho and Corasick 1975, with the failure links cut where they would lead past a match).</summary>
+/// <summary>
+/// Finds many strings in one walk over a text: of all that occur the leftmost, and of those that begin there the longest (Aho and Corasick 1975, with the
+/// failure links cut where they would lead past a match).
+/// </summary>
 internal sealed class TokenAutomaton
 {
     private const int Dead = -1;

@@ -29,7 +29,11 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 : value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean()
                 : throw new JsonException($"\"{name}\" is {value.GetRawText()}; supported is true, false or null.");
             JsonElement? end = TokenizerJson.Part(root, "eos_token");
-            string? endToken = end is { ValueKind: JsonValueKind.String } text ? text.GetString() : end is { } token ? TokenizerJson.Part(token, "content")?.GetString() : null;
+            string? endToken = end is { ValueKind: JsonValueKind.String } text
+                ? text.GetString()
+                : end is { } token
+                ? TokenizerJson.Part(token, "content")?.GetString()
+                : null;
             return new TokenizerConfig(Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), endToken, Flag("add_bos_token"));
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)

@@ -21,7 +21,9 @@ internal static partial class TokenizerJson
             int id = entry.Value.GetInt32();
             if (id is < 0 or > HighestId || !ids.Add(id) || !vocabulary.TryAdd(entry.Name, id))
             {
-                throw new FormatException($"its vocabulary gives the id {id} to \"{entry.Name}\", which is {(id < 0 ? "negative" : id > HighestId ? $"above {HighestId}" : "taken")}.");
+                throw new FormatException(
+                    $"its vocabulary gives the id {id} to \"{entry.Name}\", which is "
+                        + $"{(id < 0 ? "negative" : id > HighestId ? $"above {HighestId}" : "taken")}.");
             }
         }
 
@@ -29,8 +31,13 @@ internal static partial class TokenizerJson
     }
 
     private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
-        => vocabulary.Values.FirstOrDefault(id => id >= vocabulary.Count, -1) is >= 0 and int high ? throw new FormatException($"its vocabulary of {vocabulary.Count} pieces has the id {high}.")
-            : new WordPieceModel(vocabulary, Text(element, "unk_token"), Part(element, "continuing_subword_prefix")?.GetString() ?? "##", Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
+        => vocabulary.Values.FirstOrDefault(id => id >= vocabulary.Count, -1) is >= 0 and int high
+            ? throw new FormatException($"its vocabulary of {vocabulary.Count} pieces has the id {high}.")
+            : new WordPieceModel(
+                vocabulary,
+                Text(element, "unk_token"),
+                Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
+                Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
 
     private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, bool byteLevel, string? spaceMark)
     {
@@ -60,7 +67,11 @@ internal static partial class TokenizerJson
 
     private static (string Left, string Right) ReadMerge(JsonElement merge)
     {
-        string[] pair = merge.ValueKind == JsonValueKind.Array ? merge.EnumerateArray().Select(part => part.GetString() ?? "").ToArray() : (merge.GetString() ?? "").Split(' ');
-        return pair.Length == 2 && pair[0].Length > 0 && pair[1].Length > 0 ? (pair[0], pair[1]) : throw new FormatException($"its merge {merge.GetRawText()} is no pair.");
+        string[] pair = merge.ValueKind == JsonValueKind.Array
+            ? merge.EnumerateArray().Select(part => part.GetString() ?? "").ToArray()
+            : (merge.GetString() ?? "").Split(' ');
+        return pair.Length == 2 && pair[0].Length > 0 && pair[1].Length > 0
+            ? (pair[0], pair[1])
+            : throw new FormatException($"its merge {merge.GetRawText()} is no pair.");
     }
 }

@@ -71,7 +71,11 @@ internal static partial class TokenizerJson
                 {
                     if (splits.Count > 0)
                     {
-                        throw Unsupported("pre_tokenizer", element, "\"add_prefix_space\" false, or no split before it", "that adds a space to each piece (\"add_prefix_space\")");
+                        throw Unsupported(
+                            "pre_tokenizer",
+                            element,
+                            "\"add_prefix_space\" false, or no split before it",
+                            "that adds a space to each piece (\"add_prefix_space\")");
                     }
 
                     changes.Add((text, _) => text.Length == 0 || text[0] == ' ' ? text : " " + text);
@@ -106,15 +110,24 @@ internal static partial class TokenizerJson
         // The expressions below leave nothing between their matches, so that taking away what they do not match takes nothing away.
         if ((Text(element, "behavior"), inverted) is not (("Isolated", _) or ("Removed", true)))
         {
-            throw Unsupported("pre_tokenizer", element, "Isolated, or Removed with \"invert\" true", $"with the \"behavior\" {Text(element, "behavior")}{(inverted ? ", inverted" : "")}");
+            throw Unsupported(
+                "pre_tokenizer",
+                element,
+                "Isolated, or Removed with \"invert\" true",
+                $"with the \"behavior\" {Text(element, "behavior")}{(inverted ? ", inverted" : "")}");
         }
 
         return expression switch
         {
             Contractions + @"\p{N}{1,3}" + Rest or Tiktoken => new Gpt4PreTokenizer(3),
             Contractions + @"\p{N}" + Rest => new Gpt4PreTokenizer(1),
-            @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" or @"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" => new Gpt2PreTokenizer(),
-            _ => throw Unsupported("pre_tokenizer", element, "one of the regular expressions of GPT-2, GPT-4, Llama 3 and Qwen2", $"with the \"pattern\" {expression ?? "of a string"}"),
+            @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+                or @"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" => new Gpt2PreTokenizer(),
+            _ => throw Unsupported(
+                "pre_tokenizer",
+                element,
+                "one of the regular expressions of GPT-2, GPT-4, Llama 3 and Qwen2",
+                $"with the \"pattern\" {expression ?? "of a string"}"),
         };
     }
 

@@ -19,9 +19,11 @@ internal static partial class TokenizerJson
             using JsonDocument document = Utf8Json.Parse(bytes);
             return Read(document.RootElement);
         }
-        catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException or ArgumentException or OverflowException or IndexOutOfRangeException)
+        catch (Exception exception) when (exception is JsonException or FormatException or InvalidOperationException or KeyNotFoundException
+            or ArgumentException or OverflowException or IndexOutOfRangeException)
         {
-            throw new CorpusException($"The file {file} cannot be used as a tokenizer: {exception.Message} Take the file as the model's authors give it.", exception);
+            throw new CorpusException(
+                $"The file {file} cannot be used as a tokenizer: {exception.Message} Take the file as the model's authors give it.", exception);
         }
     }
 
@@ -36,7 +38,8 @@ internal static partial class TokenizerJson
         }
 
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
-        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), splits.Exists(split => split is ByteLevelMark), spaceMark);
+        IPieceModel model = ReadModel(
+            Part(root, "model") ?? throw new FormatException("it has no model."), splits.Exists(split => split is ByteLevelMark), spaceMark);
         splits.RemoveAll(split => split is ByteLevelMark);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
         List<int> before = [];
@@ -102,33 +105,42 @@ internal static partial class TokenizerJson
     {
         return Part(root, name) is { } part ? Flat(part) : [];
 
-        IEnumerable<JsonElement> Flat(JsonElement element) => Type(element) == "Sequence" ? element.GetProperty(list).EnumerateArray().SelectMany(Flat) : [element];
+        IEnumerable<JsonElement> Flat(JsonElement element)
+            => Type(element) == "Sequence" ? element.GetProperty(list).EnumerateArray().SelectMany(Flat) : [element];
     }
 
     /// <summary>Where a <c>Metaspace</c> puts a space: "always", "first" or "never"; older files have a flag.</summary>
-    private static string Scheme(JsonElement metaspace) => Part(metaspace, "prepend_scheme")?.GetString() ?? (Flag(metaspace, "add_prefix_space", true) ? "always" : "never");
+    private static string Scheme(JsonElement metaspace)
+        => Part(metaspace, "prepend_scheme")?.GetString() ?? (Flag(metaspace, "add_prefix_space", true) ? "always" : "never");
 
     internal static JsonElement? Part(JsonElement element, string name)
-        => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement part) && part.ValueKind != JsonValueKind.Null ? part : null;
+        => element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out JsonElement part) && part.ValueKind != JsonValueKind.Null
+            ? part
+            : null;
 
     internal static string Type(JsonElement element) => Part(element, "type")?.GetString() ?? throw new FormatException("a part has no type.");
 
     internal static bool Flag(JsonElement element, string name, bool otherwise) => Part(element, name)?.GetBoolean() ?? otherwise;
 
-    internal static string Text(JsonElement element, string name) => Part(element, name)?.GetString() ?? throw new FormatException($"a {Type(element)} has no \"{name}\".");
+    internal static string Text(JsonElement element, string name)
+        => Part(element, name)?.GetString() ?? throw new FormatException($"a {Type(element)} has no \"{name}\".");
 
     internal static FormatException Unsupported(string part, JsonElement element, string supported, string? detail = null)
         => new($"its {part} \"{Type(element)}\"{(detail is null ? "" : " " + detail)} is not supported; supported is {supported}.");
 
     internal static string PatternString(string part, JsonElement element)
-        => Part(element, "pattern") is { } pattern && Part(pattern, "String")?.GetString() is { } text ? text : throw Unsupported(part, element, "a \"pattern\" of a \"String\"", "with another pattern");
+        => Part(element, "pattern") is { } pattern && Part(pattern, "String")?.GetString() is { } text
+            ? text
+            : throw Unsupported(part, element, "a \"pattern\" of a \"String\"", "with another pattern");
 
     private static AddedToken ReadAdded(JsonElement element)
     {
         bool special = Flag(element, "special", false);
         int id = element.GetProperty("id").GetInt32();
         return new AddedToken(
-            id is >= 0 and <= HighestId ? id : throw new FormatException($"an added token has the id {id}, which is {(id < 0 ? "negative" : $"above {HighestId}")}."),
+            id is >= 0 and <= HighestId
+                ? id
+                : throw new FormatException($"an added token has the id {id}, which is {(id < 0 ? "negative" : $"above {HighestId}")}."),
             element.GetProperty("content").GetString() ?? throw new FormatException("an added token has no content."),
             special,
             Flag(element, "single_word", false),
@@ -163,7 +175,11 @@ internal static partial class TokenizerJson
                     if (Part(item, "SpecialToken") is { } special)
                     {
                         string name = special.GetProperty("id").GetString() ?? throw new FormatException("a special token of its template has no id.");
-                        IEnumerable<int> ids = element.GetProperty("special_tokens").GetProperty(name).GetProperty("ids").EnumerateArray().Select(id => id.GetInt32());
+                        IEnumerable<int> ids = element.GetProperty("special_tokens")
+                            .GetProperty(name)
+                            .GetProperty("ids")
+                            .EnumerateArray()
+                            .Select(id => id.GetInt32());
                         (seen ? after : first).AddRange(ids);
                     }
                     else

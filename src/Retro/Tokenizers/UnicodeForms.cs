@@ -23,9 +23,9 @@ internal static class UnicodeForms
     private const int TailFirst = 0x11A7;
     private const int TailCount = 28;
 
-    private static readonly Dictionary<int, byte> Classes = [];
-    private static readonly Dictionary<int, int[]> Decompositions = [];
-    private static readonly Dictionary<(int First, int Second), int> Compositions = [];
+    private static readonly Dictionary<int, byte> s_classes = [];
+    private static readonly Dictionary<int, int[]> s_decompositions = [];
+    private static readonly Dictionary<(int First, int Second), int> s_compositions = [];
 
     static UnicodeForms()
     {
@@ -45,7 +45,7 @@ internal static class UnicodeForms
                 int dash = line.IndexOf('-', StringComparison.Ordinal);
                 for (int code = Hex(line.AsSpan(0, dash)); code <= Hex(line.AsSpan(dash + 1, colon - dash - 1)); code++)
                 {
-                    Classes[code] = byte.Parse(line.AsSpan(colon + 1), CultureInfo.InvariantCulture);
+                    s_classes[code] = byte.Parse(line.AsSpan(colon + 1), CultureInfo.InvariantCulture);
                 }
 
                 continue;
@@ -53,7 +53,7 @@ internal static class UnicodeForms
 
             int mark = line.IndexOfAny(['=', '>']);
             int character = Hex(line.AsSpan(0, mark));
-            Decompositions[character] = line[(mark + 1)..].Split(' ').Select(part => Hex(part)).ToArray();
+            s_decompositions[character] = line[(mark + 1)..].Split(' ').Select(part => Hex(part)).ToArray();
             if (line[mark] == '=')
             {
                 composed.Add(character);
@@ -61,12 +61,12 @@ internal static class UnicodeForms
         }
 
         // A pair composes to a character whose decomposition is the first one's, followed by the second.
-        Dictionary<string, int> byDecomposition = composed.ToDictionary(character => string.Join(' ', Decompositions[character]));
+        Dictionary<string, int> byDecomposition = composed.ToDictionary(character => string.Join(' ', s_decompositions[character]));
         foreach (int character in composed)
         {
-            int[] parts = Decompositions[character];
+            int[] parts = s_decompositions[character];
             int first = parts.Length == 2 ? parts[0] : byDecomposition.GetValueOrDefault(string.Join(' ', parts[..^1]), -1);
-            Compositions[(first, parts[^1])] = character;
+            s_compositions[(first, parts[^1])] = character;
         }
     }
 
@@ -80,7 +80,7 @@ internal static class UnicodeForms
 
     private static int Hex(ReadOnlySpan<char> digits) => int.Parse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
 
-    private static byte Class(int code) => code < 0x300 ? (byte)0 : Classes.GetValueOrDefault(code);
+    private static byte Class(int code) => code < 0x300 ? (byte)0 : s_classes.GetValueOrDefault(code);
 
     private static List<int> Decompose(string text)
     {
@@ -99,7 +99,7 @@ internal static class UnicodeForms
                     codes.Add(TailFirst + (syllable % TailCount));
                 }
             }
-            else if (code >= 0xC0 && Decompositions.TryGetValue(code, out int[]? parts))
+            else if (code >= 0xC0 && s_decompositions.TryGetValue(code, out int[]? parts))
             {
                 codes.AddRange(parts);
             }
@@ -177,7 +177,7 @@ internal static class UnicodeForms
             return first + second - TailFirst;
         }
 
-        return Compositions.GetValueOrDefault((first, second), -1);
+        return s_compositions.GetValueOrDefault((first, second), -1);
     }
 
     private static string Write(List<int> codes)

@@ -13,7 +13,7 @@ internal static class WordPiece
     private const string Unknown = "[UNK]";
     private const string Continuing = "##";
     private const int MostCharacters = 100;
-    private static readonly string[] Special = ["[PAD]", Unknown, ClassificationToken, SeparatorToken, "[MASK]"];
+    private static readonly string[] s_special = ["[PAD]", Unknown, ClassificationToken, SeparatorToken, "[MASK]"];
 
     public static RetroTokenizer Load(string folder)
     {
@@ -29,7 +29,9 @@ internal static class WordPiece
         string? lacking = new[] { SeparatorToken, Unknown }.FirstOrDefault(token => !pieces.Contains(token, StringComparer.Ordinal));
         if (lacking is not null)
         {
-            throw new CorpusException($"The vocabulary {path} lacks {lacking}, which {(lacking == Unknown ? "stands for what it does not know" : "ends a document")}. Take the vocab.txt of a BERT.");
+            throw new CorpusException(
+                $"The vocabulary {path} lacks {lacking}, which {(lacking == Unknown ? "stands for what it does not know" : "ends a document")}. Take the "
+                    + "vocab.txt of a BERT.");
         }
 
         TokenizerConfig config = TokenizerConfig.Read(files.Count > 1 ? files[0].Content : null, configurationPath);
@@ -42,8 +44,9 @@ internal static class WordPiece
         }
 
         BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
-        AddedToken[] special = [.. Special.Where(vocabulary.ContainsKey)
-            .Select(token => new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
+        AddedToken[] special = [.. s_special.Where(vocabulary.ContainsKey)
+            .Select(token =>
+                new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
         bool framed = vocabulary.TryGetValue(ClassificationToken, out int begin);
         int end = vocabulary[SeparatorToken];
         JsonPipeline pipeline = new(

@@ -3,7 +3,10 @@ using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
 
-/// <summary>WordPiece as BERT has it: of a word's rest always the longest piece that the vocabulary holds; a word with a rest that begins with none, or one of too many characters, is unknown as a whole.</summary>
+/// <summary>
+/// WordPiece as BERT has it: of a word's rest always the longest piece that the vocabulary holds; a word with a rest that begins with none, or one of too many
+/// characters, is unknown as a whole.
+/// </summary>
 internal sealed class WordPieceModel : IPieceModel
 {
     private readonly IReadOnlyDictionary<string, int> _vocabulary;
@@ -85,5 +88,7 @@ internal sealed class WordPieceModel : IPieceModel
     /// <summary>A word comes with the space before it; what stands in brackets is none.</summary>
     public byte[] BytesOf(int id)
         => TextOf(id) is not { Length: > 0 } text || (text.Length > 2 && text[0] == '[' && text[^1] == ']') ? []
-            : Encoding.UTF8.GetBytes(_prefix.Length > 0 && text.StartsWith(_prefix, StringComparison.Ordinal) && text.Length > _prefix.Length ? text[_prefix.Length..] : " " + text);
+            : Encoding.UTF8.GetBytes(_prefix.Length > 0 && text.StartsWith(_prefix, StringComparison.Ordinal) && text.Length > _prefix.Length
+                ? text[_prefix.Length..]
+                : " " + text);
 }

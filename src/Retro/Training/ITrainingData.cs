@@ -1,7 +1,9 @@
 namespace Retro.Training;
 
 /// <summary>Where the trainer's batches come from.</summary>
-/// <remarks>A batch is a function of its number and of the progress alone; a training that was interrupted goes on exactly by asking for the next number.</remarks>
+/// <remarks>
+/// A batch is a function of its number and of the progress alone; a training that was interrupted goes on exactly by asking for the next number.
+/// </remarks>
 public interface ITrainingData
 {
     /// <summary>What the data are and how they are drawn. A checkpoint is continued only on data with the same identity.</summary>

@@ -15,7 +15,9 @@ public sealed record PlantingSchedule
     /// <summary>Share of the training after which nothing is planted. Default 0.75.</summary>
     public double End { get; init; } = 0.75;
 
-    /// <summary>Share of the training during which copies are aligned and whole; from there to <see cref="End"/> shift and damage grow linearly. Default 0.15.</summary>
+    /// <summary>
+    /// Share of the training during which copies are aligned and whole; from there to <see cref="End"/> shift and damage grow linearly. Default 0.15.
+    /// </summary>
     public double AlignedUntil { get; init; } = 0.15;
 
     /// <summary>Largest shift, in tokens to either side, at the end of the growth. Default 40.</summary>

@@ -19,10 +19,13 @@ public sealed partial class Trainer
     private const string ModelPrefix = "model/";
     private const string OptimizerPrefix = "optimizer/";
 
-    /// <summary>Writes a checkpoint: the model (config.json, model.safetensors) and the state of the training (training.safetensors; training.json says it for the reader).</summary>
+    /// <summary>
+    /// Writes a checkpoint: the model (config.json, model.safetensors) and the state of the training (training.safetensors; training.json says it for the
+    /// reader).
+    /// </summary>
     /// <remarks>
-    /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed at any moment leaves
-    /// the old checkpoint or the new one, never a mixture.
+    /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed
+    /// at any moment leaves the old checkpoint or the new one, never a mixture.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
@@ -57,12 +60,15 @@ public sealed partial class Trainer
     }
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
-    /// <remarks>Frozen parameters stay as the model has them. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.</remarks>
+    /// <remarks>
+    /// Frozen parameters stay as the model has them. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
+    /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; the training is then as it was.</param>
     /// <exception cref="CheckpointException">
-    /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that could not be stored.
+    /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
+    /// could not be stored.
     /// </exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
@@ -71,7 +77,8 @@ public sealed partial class Trainer
         string path = Path.Combine(folder, StateFile);
         if (!File.Exists(path))
         {
-            throw new CheckpointException($"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
+            throw new CheckpointException(
+                $"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
         }
 
         using Safetensors file = Safetensors.Open(path);
@@ -84,7 +91,9 @@ public sealed partial class Trainer
         state.RequireConfig(Model.Config, path);
         if (state.Optimizer != OptimizerName)
         {
-            throw new CheckpointException($"{path} was trained by {state.Optimizer ?? nameof(RetroOptimizer)}, this trainer has {OptimizerName ?? nameof(RetroOptimizer)}; resume with the optimizer of the first run.");
+            throw new CheckpointException(
+                $"{path} was trained by {state.Optimizer ?? nameof(RetroOptimizer)}, this trainer has {OptimizerName ?? nameof(RetroOptimizer)}; resume "
+                    + "with the optimizer of the first run.");
         }
 
         if (state.OptimizerFault is { } fault)
@@ -98,7 +107,9 @@ public sealed partial class Trainer
         foreach (SafetensorsEntry entry in file.Entries)
         {
             counter.Next();
-            (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal) ? (weights, ModelPrefix) : (memory, OptimizerPrefix);
+            (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal)
+                ? (weights, ModelPrefix)
+                : (memory, OptimizerPrefix);
             if (!entry.Name.StartsWith(prefix, StringComparison.Ordinal))
             {
                 throw new CheckpointException($"{path} holds the tensor {entry.Name}, which is no part of a training; use another checkpoint.");
@@ -112,7 +123,8 @@ public sealed partial class Trainer
         string[] differing = [.. trained.Keys.Except(weights.Keys).Concat(weights.Keys.Except(trained.Keys)).Take(3)];
         if (differing.Length > 0)
         {
-            throw new CheckpointException($"{path} trains other parameters than this trainer, among them {string.Join(", ", differing)}; freeze the same ones.");
+            throw new CheckpointException(
+                $"{path} trains other parameters than this trainer, among them {string.Join(", ", differing)}; freeze the same ones.");
         }
 
         foreach ((string name, Parameter parameter) in trained)
@@ -120,7 +132,8 @@ public sealed partial class Trainer
             if (!parameter.shape.SequenceEqual(weights[name].shape) || parameter.dtype != weights[name].dtype)
             {
                 throw new CheckpointException(
-                    $"{path} has {name} as {weights[name].dtype} [{string.Join(", ", weights[name].shape)}]; the model's is {parameter.dtype} [{string.Join(", ", parameter.shape)}].");
+                    $"{path} has {name} as {weights[name].dtype} [{string.Join(", ", weights[name].shape)}]; the model's is {parameter.dtype} "
+                        + $"[{string.Join(", ", parameter.shape)}].");
             }
         }
 

@@ -10,8 +10,8 @@ namespace Retro.Training;
 
 /// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
 /// <remarks>
-/// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters that are frozen
-/// (requires_grad false) when the trainer is made stay as they are.
+/// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters
+/// that are frozen (requires_grad false) when the trainer is made stay as they are.
 /// </remarks>
 public sealed partial class Trainer : IDisposable
 {
@@ -31,19 +31,24 @@ public sealed partial class Trainer : IDisposable
     private string? _dataIdentity;
 
     /// <summary>Creates a trainer at step 0.</summary>
-    /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new tensors then.</param>
+    /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new
+    /// tensors then.</param>
     /// <param name="options">Settings.</param>
     /// <param name="time">The clock of the time budget and of the rates reported; null: the system's.</param>
     /// <param name="optimizer">
-    /// Makes an optimizer of TorchSharp, or one's own, over the parameters to be trained, which takes the place of <see cref="RetroOptimizer"/>; the trainer disposes it. The learning rates it is made with
-    /// are those at the end of the warm-up; they rise and fall as <see cref="TrainingOptions.Schedule"/> does. Of <see cref="TrainingOptions.Optimizer"/> it follows
-    /// <see cref="RetroOptimizerOptions.ClipNorm"/> alone, and it moves bfloat16 parameters in bfloat16. Null: Retro's.
+    /// Makes an optimizer of TorchSharp, or one's own, over the parameters to be trained, which takes the place of <see cref="RetroOptimizer"/>; the trainer
+    /// disposes it. The learning rates it is made with are those at the end of the warm-up; they rise and fall as <see cref="TrainingOptions.Schedule"/> does.
+    /// Of <see cref="TrainingOptions.Optimizer"/> it follows <see cref="RetroOptimizerOptions.ClipNorm"/> alone, and it moves bfloat16 parameters in bfloat16.
+    /// Null: Retro's.
     /// </param>
-    /// <param name="scheduler">Makes a scheduler over that optimizer, which then sets its learning rates, a step of it per step of the training; null: the schedule of the options, or <paramref name="rate"/>.</param>
-    /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the options.</param>
+    /// <param name="scheduler">Makes a scheduler over that optimizer, which then sets its learning rates, a step of it per step of the training; null: the
+    /// schedule of the options, or <paramref name="rate"/>.</param>
+    /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the
+    /// options.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
-    /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds other parameters, or retrieval is to have a rate of its own in it.</exception>
+    /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
+    /// other parameters, or retrieval is to have a rate of its own in it.</exception>
     public Trainer(
         RetroModel model,
         TrainingOptions options,
@@ -72,7 +77,9 @@ public sealed partial class Trainer : IDisposable
 
         if (options.RetrievalRate != 1)
         {
-            throw new ArgumentException($"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.", nameof(options));
+            throw new ArgumentException(
+                $"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.",
+                nameof(options));
         }
 
         if (options.Dtype is { } dtype && dtype != model.Dtype)
@@ -87,7 +94,9 @@ public sealed partial class Trainer : IDisposable
             _scheduler = scheduler?.Invoke(own.Optimizer);
             if (_scheduler is impl.ReduceLROnPlateau)
             {
-                throw new ArgumentException($"{nameof(impl.ReduceLROnPlateau)} follows a measure, which a step of the training does not have; give a scheduler that follows steps.", nameof(scheduler));
+                throw new ArgumentException(
+                    $"{nameof(impl.ReduceLROnPlateau)} follows a measure, which a step of the training does not have; give a scheduler that follows steps.",
+                    nameof(scheduler));
             }
         }
         catch
@@ -104,8 +113,9 @@ public sealed partial class Trainer : IDisposable
     public TrainingOptions Options { get; }
 
     /// <summary>
-    /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every <see cref="TrainingOptions.MeasureEvery"/> steps and
-    /// at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Null: nothing is measured.
+    /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every
+    /// <see cref="TrainingOptions.MeasureEvery"/> steps and at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder,
+    /// the best model is kept in its <see cref="BestFolder"/>. Null: nothing is measured.
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
@@ -123,8 +133,11 @@ public sealed partial class Trainer : IDisposable
         ? Math.Min(1, Elapsed / budget)
         : Math.Min(1, (double)StepsDone / Options.Steps);
 
-    /// <summary>Does one step. Where it throws, no gradient is left behind. Outside of <see cref="Run"/>, a time budget counts the time of the steps themselves.</summary>
-    /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step moves nothing, and its loss is 0.</param>
+    /// <summary>
+    /// Does one step. Where it throws, no gradient is left behind. Outside of <see cref="Run"/>, a time budget counts the time of the steps themselves.
+    /// </summary>
+    /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step
+    /// moves nothing, and its loss is 0.</param>
     /// <returns>What the step gave.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches)
@@ -164,14 +177,18 @@ public sealed partial class Trainer : IDisposable
         if (_skippedInARow >= Options.MaximumSkippedSteps)
         {
             throw new TrainingException(
-                $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.");
+                $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
+                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.");
         }
 
         double seconds = (Elapsed - _elapsedBefore).TotalSeconds;
         return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
     }
 
-    /// <summary>Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in the meantime.</summary>
+    /// <summary>
+    /// Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in
+    /// the meantime.
+    /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
@@ -264,13 +281,17 @@ public sealed partial class Trainer : IDisposable
 
         // What the cast rounds away stays in the optimizer's copies.
         using DisposeScope scope = NewDisposeScope();
-        Dictionary<string, Tensor> exact = model.named_parameters().Where(pair => pair.parameter.requires_grad).ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
+        Dictionary<string, Tensor> exact = model.named_parameters()
+            .Where(pair => pair.parameter.requires_grad)
+            .ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
         model.to(dtype);
         return WithRates(new(model, options.Optimizer, exact));
 
         RetroOptimizer WithRates(RetroOptimizer optimizer)
         {
-            IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention).OfType<nn.Module>().Concat(model.Encoder is null ? [] : [model.Encoder]);
+            IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
+                .OfType<nn.Module>()
+                .Concat(model.Encoder is null ? [] : [model.Encoder]);
             HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
             optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
             return optimizer;
@@ -284,7 +305,8 @@ public sealed partial class Trainer : IDisposable
         bool scheduled)
     {
         HashSet<nint> seen = [];
-        (string name, Parameter parameter)[] trained = [.. model.named_parameters().Where(pair => pair.parameter.requires_grad && seen.Add(pair.parameter.Handle))];
+        (string name, Parameter parameter)[] trained = [.. model.named_parameters()
+            .Where(pair => pair.parameter.requires_grad && seen.Add(pair.parameter.Handle))];
         if (trained.Length == 0)
         {
             throw new TrainingException("Every parameter is frozen, so there is nothing to train; set requires_grad on those to be trained.");
@@ -400,8 +422,8 @@ public sealed partial class Trainer : IDisposable
     }
 
     /// <summary>
-    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose state TorchSharp cannot read, goes on from a number
-    /// that was drawn from it, so that it follows from its own seed as before.
+    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose
+    /// state TorchSharp cannot read, goes on from a number that was drawn from it, so that it follows from its own seed as before.
     /// </summary>
     private sealed class DropoutSeed : IDisposable
     {

@@ -7,14 +7,17 @@ namespace Retro.Training;
 /// <summary>Settings of a training.</summary>
 public sealed record TrainingOptions
 {
-    /// <summary>Steps in all. Where <see cref="TimeBudget"/> is set, only its ratio to <see cref="WarmupSteps"/> counts, as the shape of the schedule. Default 1,000.</summary>
+    /// <summary>
+    /// Steps in all. Where <see cref="TimeBudget"/> is set, only its ratio to <see cref="WarmupSteps"/> counts, as the shape of the schedule. Default 1,000.
+    /// </summary>
     public long Steps { get; init; } = 1000;
 
     /// <summary>Steps of the warm-up. Default 50.</summary>
     public long WarmupSteps { get; init; } = 50;
 
     /// <summary>
-    /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training cannot be repeated to the bit.
+    /// Time to train, over which the whole schedule is run through; null: by <see cref="Steps"/>. How many steps fit depends on the machine, so such a training
+    /// cannot be repeated to the bit.
     /// </summary>
     public TimeSpan? TimeBudget { get; init; }
 
@@ -28,14 +31,14 @@ public sealed record TrainingOptions
     public double MuonLearningRate { get; init; } = 0.02;
 
     /// <summary>
-    /// What part of the learning rate the retrieval branches take, chunked cross-attention and the encoder: a branch that has not learned to read yet adds noise to the decoder's states, the more the faster
-    /// it moves. Default 1; optimizers of TorchSharp have groups of their own for it.
+    /// What part of the learning rate the retrieval branches take, chunked cross-attention and the encoder: a branch that has not learned to read yet adds
+    /// noise to the decoder's states, the more the faster it moves. Default 1; optimizers of TorchSharp have groups of their own for it.
     /// </summary>
     public double RetrievalRate { get; init; } = 1;
 
     /// <summary>
-    /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step; retrieval is fitted onto it then. 0: they are read
-    /// from the first step on. Default 0.
+    /// Share of the training, from its beginning, in which no neighbors are read, so that the decoder learns alone, at about half of the cost of a step;
+    /// retrieval is fitted onto it then. 0: they are read from the first step on. Default 0.
     /// </summary>
     public double ClosedBook { get; init; }
 
@@ -43,8 +46,9 @@ public sealed record TrainingOptions
     public RetroOptimizerOptions Optimizer { get; init; } = new();
 
     /// <summary>
-    /// Type in which the model computes, to which the trainer casts it; null: the model's own. Bfloat16 halves the memory of weights and activations; the optimizer then keeps the trained weights in
-    /// float32 beside them, see <see cref="RetroOptimizer"/>, and norms and the loss are taken in float32. A checkpoint holds both. Default null.
+    /// Type in which the model computes, to which the trainer casts it; null: the model's own. Bfloat16 halves the memory of weights and activations; the
+    /// optimizer then keeps the trained weights in float32 beside them, see <see cref="RetroOptimizer"/>, and norms and the loss are taken in float32. A
+    /// checkpoint holds both. Default null.
     /// </summary>
     public ScalarType? Dtype { get; init; }
 
@@ -69,7 +73,9 @@ public sealed record TrainingOptions
     /// <summary>Decides what dropout drops. Default 0.</summary>
     public long Seed { get; init; }
 
-    /// <summary>What lets a model of some million parameters learn to read its neighbors within minutes: Muon at 0.02 for the matrices, AdamW at 0.004 for the rest.</summary>
+    /// <summary>
+    /// What lets a model of some million parameters learn to read its neighbors within minutes: Muon at 0.02 for the matrices, AdamW at 0.004 for the rest.
+    /// </summary>
     public static TrainingOptions SmallModel { get; } = new()
     {
         LearningRate = 4e-3,

@@ -11,7 +11,7 @@ internal sealed record TrainingState
 {
     public const int CurrentFormatVersion = 2;
 
-    private static readonly JsonSerializerOptions Json = new()
+    private static readonly JsonSerializerOptions s_json = new()
     {
         WriteIndented = true,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
@@ -51,14 +51,14 @@ internal sealed record TrainingState
     /// <summary>Why the optimizer's memory is not in the checkpoint; null: it is.</summary>
     public string? OptimizerFault { get; init; }
 
-    public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, Json)!.AsObject();
+    public static JsonObject Describe(TrainingOptions value) => JsonSerializer.SerializeToNode(value, s_json)!.AsObject();
 
     public static TrainingState Parse(string text, string path)
     {
         TrainingState? state;
         try
         {
-            state = JsonSerializer.Deserialize<TrainingState>(text, Json);
+            state = JsonSerializer.Deserialize<TrainingState>(text, s_json);
         }
         catch (JsonException exception)
         {
@@ -67,7 +67,8 @@ internal sealed record TrainingState
 
         if (state is null || state.FormatVersion is not (1 or CurrentFormatVersion))
         {
-            throw new CheckpointException($"The state of the training in {path} has format version {state?.FormatVersion}; this version reads 1 and {CurrentFormatVersion}.");
+            throw new CheckpointException(
+                $"The state of the training in {path} has format version {state?.FormatVersion}; this version reads 1 and {CurrentFormatVersion}.");
         }
 
         if (state.Steps < 0 || state.Batches < 0 || state.Tokens < 0 || state.SkippedInARow < 0 || state.MeasuresSinceBest < 0 || state.Elapsed < TimeSpan.Zero)
@@ -93,7 +94,8 @@ internal sealed record TrainingState
         IEnumerable<string> differences = then.Keys.Union(now.Keys)
             .Where(name => then.GetValueOrDefault(name) != now.GetValueOrDefault(name))
             .Select(name => $"{name} {then.GetValueOrDefault(name, "none")} (model: {now.GetValueOrDefault(name, "none")})");
-        throw new CheckpointException($"{path} is of a model of another configuration: {string.Join(", ", differences)}. Make the model with the checkpoint's configuration.");
+        throw new CheckpointException(
+            $"{path} is of a model of another configuration: {string.Join(", ", differences)}. Make the model with the checkpoint's configuration.");
     }
 
     public static JsonObject Describe(RetroConfig config) => JsonNode.Parse(RetroConfigJson.Write(config))!.AsObject();
@@ -109,7 +111,8 @@ internal sealed record TrainingState
 
         static JsonNode Snake(JsonNode node) => node switch
         {
-            JsonObject many => new JsonObject(many.Select(pair => KeyValuePair.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(pair.Key), pair.Value is null ? null : Snake(pair.Value)))),
+            JsonObject many => new JsonObject(many.Select(pair =>
+                KeyValuePair.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(pair.Key), pair.Value is null ? null : Snake(pair.Value)))),
             JsonValue value when value.TryGetValue(out string? text) => JsonValue.Create(JsonNamingPolicy.SnakeCaseLower.ConvertName(text)),
             _ => node.DeepClone(),
         };
@@ -130,5 +133,5 @@ internal sealed record TrainingState
         }
     }
 
-    public override string ToString() => JsonSerializer.Serialize(this, Json);
+    public override string ToString() => JsonSerializer.Serialize(this, s_json);
 }

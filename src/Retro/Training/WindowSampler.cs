@@ -8,7 +8,8 @@ namespace Retro.Training;
 /// Training windows of a chunk database: T/M consecutive chunks in a seeded random order, with the neighbors of a precomputed table.
 /// </summary>
 /// <remarks>
-/// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different chunks.</para>
+/// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different
+/// chunks.</para>
 /// <para>Padding and a document's first token are no targets. A neighbor never comes from any document with a token in the window, nor from a copy of one
 /// (arXiv 2112.04426, section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window goes on with the same document:
 /// they are the neighbors of a chunk, read while the next one is predicted.</para>
@@ -29,7 +30,8 @@ public sealed class WindowSampler : ITrainingData
     /// <summary>Creates the sampler. It reads the database and the table and owns neither.</summary>
     /// <param name="database">The text to train on.</param>
     /// <param name="options">Settings.</param>
-    /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted neighbors alone.</param>
+    /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted
+    /// neighbors alone.</param>
     /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
     /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
@@ -55,7 +57,8 @@ public sealed class WindowSampler : ITrainingData
         if (_retrieval.Manifest.TokenizerHash != database.Manifest.TokenizerHash)
         {
             throw new DatabaseException(
-                $"The database {database.Folder} was made with the tokenizer {database.Manifest.TokenizerHash}, the retrieval database {_retrieval.Folder} with {_retrieval.Manifest.TokenizerHash}; build both with the same one.");
+                $"The database {database.Folder} was made with the tokenizer {database.Manifest.TokenizerHash}, the retrieval database {_retrieval.Folder} "
+                    + $"with {_retrieval.Manifest.TokenizerHash}; build both with the same one.");
         }
 
         Options = options;
@@ -64,7 +67,8 @@ public sealed class WindowSampler : ITrainingData
         if (WindowsPerEpoch == 0)
         {
             throw new TrainingException(
-                $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.WindowLength} tokens needs {_chunks}; take more text or shorter windows.");
+                $"The database {database.Folder} has {database.ChunkCount} chunks, a window of {options.WindowLength} tokens needs {_chunks}; take more "
+                    + "text or shorter windows.");
         }
 
         _same = new(database, _retrieval, progress, cancellationToken);
@@ -123,7 +127,8 @@ public sealed class WindowSampler : ITrainingData
     }
 
     /// <summary>
-    /// The settings in a form of its own, by the names they had when the first trainings were begun, so that one goes on whatever its settings are called today.
+    /// The settings in a form of its own, by the names they had when the first trainings were begun, so that one goes on whatever its settings are called
+    /// today.
     /// </summary>
     private static string Describe(WindowSamplerOptions options)
     {

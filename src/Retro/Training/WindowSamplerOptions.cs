@@ -25,14 +25,18 @@ public sealed record WindowSamplerOptions
     public long Seed { get; init; }
 
     /// <summary>Checks every setting.</summary>
-    /// <param name="chunkLength">M: tokens of a chunk of the database to sample from, of which <see cref="WindowLength"/> has to be a multiple; null: not known yet.</param>
+    /// <param name="chunkLength">M: tokens of a chunk of the database to sample from, of which <see cref="WindowLength"/> has to be a multiple; null: not known
+    /// yet.</param>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     public WindowSamplerOptions Validate(int? chunkLength = null)
     {
         OptionFaults faults = new(nameof(WindowSamplerOptions));
         int chunk = chunkLength ?? 1;
-        faults.Require(WindowLength > 0 && WindowLength % chunk == 0, WindowLength, chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
+        faults.Require(
+            WindowLength > 0 && WindowLength % chunk == 0,
+            WindowLength,
+            chunkLength is null ? "at least 1" : $"a multiple of the database's chunk length, {chunk}");
         faults.Between(BatchSize, 1);
         faults.Between(Neighbors, 0);
         faults.Between(RetrievedLength, 1);

@@ -8,16 +8,19 @@ using TorchSharp;
 namespace Retro.Tests.Build;
 
 /// <summary>
-/// No assembly of this repository calls a member of TorchSharp that makes a Scalar which a collection can free during the native call. The analyzer refuses them in the build, but does not see x += y:
-/// here the calls are read from what was built.
+/// No assembly of this repository calls a member of TorchSharp that makes a Scalar which a collection can free during the native call. The analyzer refuses
+/// them in the build, but does not see x += y: here the calls are read from what was built.
 /// </summary>
 public class BannedSymbolsTests
 {
-    private static readonly HashSet<string> s_banned = [.. File.ReadLines(Path.Combine(Fixtures.Root, "eng", "BannedSymbols.txt")).Select(line => line.Split(';')[0])];
+    private static readonly HashSet<string> s_banned = [.. File.ReadLines(Path.Combine(
+        Fixtures.Root, "eng", "BannedSymbols.txt")).Select(line => line.Split(';')[0])];
 
     /// <summary>The folder of every sample.</summary>
     public static TheoryData<string> Samples
-        => [.. Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "samples"), "*.csproj", SearchOption.AllDirectories).Select(path => Path.GetFileName(Path.GetDirectoryName(path)!)).Order()];
+        => [.. Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "samples"), "*.csproj", SearchOption.AllDirectories)
+            .Select(path => Path.GetFileName(Path.GetDirectoryName(path)!))
+            .Order()];
 
     /// <summary>One call is meant: a step of an optimizer that the user brings, around which the trainer closes the gate of finalizers.</summary>
     [Fact]
@@ -30,7 +33,8 @@ public class BannedSymbolsTests
     {
         string configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
         string folder = Path.Combine(Fixtures.Root, "samples", sample, "bin", configuration, "net10.0");
-        string program = Path.GetFileName(Assert.Single(Directory.GetFiles(folder, "*.runtimeconfig.json"))).Replace(".runtimeconfig.json", ".dll", StringComparison.Ordinal);
+        string program = Path.GetFileName(Assert.Single(Directory.GetFiles(folder, "*.runtimeconfig.json")))
+            .Replace(".runtimeconfig.json", ".dll", StringComparison.Ordinal);
         Assert.Empty(BannedIn(Path.Combine(folder, program)));
     }
 
@@ -45,10 +49,13 @@ public class BannedSymbolsTests
         Assert.Contains("M:TorchSharp.Scalar.op_Implicit(System.Half)~TorchSharp.Scalar", found);
         Assert.Contains("M:TorchSharp.torch.Tensor.op_Explicit(TorchSharp.torch.Tensor)~System.SByte", found);
         Assert.Contains("M:TorchSharp.torch.Tensor.square", found);
-        Assert.Contains("M:TorchSharp.torch.arange(TorchSharp.Scalar,System.Nullable{TorchSharp.torch.ScalarType},TorchSharp.torch.Device,System.Boolean)", found);
+        Assert.Contains(
+            "M:TorchSharp.torch.arange(TorchSharp.Scalar,System.Nullable{TorchSharp.torch.ScalarType},TorchSharp.torch.Device,System.Boolean)", found);
         Assert.Contains("M:TorchSharp.torch.optim.Optimizer.step(System.Func{TorchSharp.torch.Tensor})", found);
         Assert.Contains("M:TorchSharp.torch.distributions.Normal(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor,TorchSharp.torch.Generator)", found);
-        Assert.DoesNotContain(found, name => name.StartsWith("M:TorchSharp.torch.Tensor.op_Subtraction(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor)", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            found,
+            name => name.StartsWith("M:TorchSharp.torch.Tensor.op_Subtraction(TorchSharp.torch.Tensor,TorchSharp.torch.Tensor)", StringComparison.Ordinal));
     }
 
     /// <summary>A line that names no member would forbid nothing.</summary>
@@ -57,7 +64,9 @@ public class BannedSymbolsTests
     {
         HashSet<string> members = [.. Read(typeof(torch).Assembly.Location, definitions: true)];
         Assert.NotEmpty(s_banned);
-        Assert.All(s_banned, id => Assert.True(id.StartsWith("T:", StringComparison.Ordinal) ? members.Any(member => IsWithin(member, id)) : members.Contains(id), id));
+        Assert.All(
+            s_banned,
+            id => Assert.True(id.StartsWith("T:", StringComparison.Ordinal) ? members.Any(member => IsWithin(member, id)) : members.Contains(id), id));
     }
 
     // Called by no test: its calls are what the tests look for.
@@ -74,10 +83,12 @@ public class BannedSymbolsTests
         _ = torch.distributions.Normal(x, x);
     }
 
-    private static string[] BannedIn(string path) => [.. Read(path, definitions: false).Where(id => s_banned.Any(banned => banned == id || IsWithin(id, banned)))];
+    private static string[] BannedIn(string path)
+        => [.. Read(path, definitions: false).Where(id => s_banned.Any(banned => banned == id || IsWithin(id, banned)))];
 
     // "T:" bans what is nested in a type, too.
-    private static bool IsWithin(string member, string type) => type.StartsWith("T:", StringComparison.Ordinal) && member.AsSpan(2).StartsWith(type[2..] + ".", StringComparison.Ordinal);
+    private static bool IsWithin(string member, string type)
+        => type.StartsWith("T:", StringComparison.Ordinal) && member.AsSpan(2).StartsWith(type[2..] + ".", StringComparison.Ordinal);
 
     /// <summary>The methods that an assembly refers to, or that it defines, as documentation writes them.</summary>
     private static IEnumerable<string> Read(string path, bool definitions)
@@ -90,13 +101,15 @@ public class BannedSymbolsTests
         {
             foreach (MethodDefinition method in reader.MethodDefinitions.Select(reader.GetMethodDefinition))
             {
-                ids.Add(Id(names.GetTypeFromDefinition(reader, method.GetDeclaringType(), 0), reader.GetString(method.Name), method.DecodeSignature(names, null)));
+                ids.Add(Id(
+                    names.GetTypeFromDefinition(reader, method.GetDeclaringType(), 0), reader.GetString(method.Name), method.DecodeSignature(names, null)));
             }
 
             return ids;
         }
 
-        foreach (MemberReference member in reader.MemberReferences.Select(reader.GetMemberReference).Where(member => member.GetKind() == MemberReferenceKind.Method))
+        foreach (MemberReference member in reader.MemberReferences.Select(reader.GetMemberReference)
+            .Where(member => member.GetKind() == MemberReferenceKind.Method))
         {
             string? type = member.Parent.Kind switch
             {
@@ -142,7 +155,8 @@ public class BannedSymbolsTests
         public string GetTypeFromSpecification(MetadataReader reader, object? genericContext, TypeSpecificationHandle handle, byte rawTypeKind)
             => reader.GetTypeSpecification(handle).DecodeSignature(this, genericContext);
 
-        public string GetGenericInstantiation(string genericType, ImmutableArray<string> typeArguments) => genericType.Split('`')[0] + "{" + string.Join(",", typeArguments) + "}";
+        public string GetGenericInstantiation(string genericType, ImmutableArray<string> typeArguments)
+            => genericType.Split('`')[0] + "{" + string.Join(",", typeArguments) + "}";
 
         public string GetSZArrayType(string elementType) => elementType + "[]";
 

@@ -3,12 +3,18 @@ using System.Text.Json;
 
 namespace Retro.Tests.Build;
 
-/// <summary>The package as its users get it: packed into a folder, added to a new project outside this repository together with TorchSharp-cpu, built, run and published.</summary>
+/// <summary>
+/// The package as its users get it: packed into a folder, added to a new project outside this repository together with TorchSharp-cpu, built, run and
+/// published.
+/// </summary>
 public sealed class PackageTests : IDisposable
 {
     /// <summary>A version of its own for each run, so that nothing that an earlier one left in the package cache is taken.</summary>
     private static readonly string s_version = string.Create(CultureInfo.InvariantCulture, $"0.1.0-test{DateTime.UtcNow.Ticks}");
-    private static readonly string s_configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+    private static readonly string s_configuration = AppContext.BaseDirectory.Contains(
+        $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
+        ? "Debug"
+        : "Release";
 
     private readonly TemporaryFolder _folder = new();
 
@@ -18,7 +24,9 @@ public sealed class PackageTests : IDisposable
         if (File.Exists(assets))
         {
             using JsonDocument restored = JsonDocument.Parse(File.ReadAllText(assets));
-            foreach (JsonProperty cache in restored.RootElement.GetProperty("packageFolders").EnumerateObject().Where(cache => Directory.Exists(Path.Combine(cache.Name, "retro", s_version))))
+            foreach (JsonProperty cache in restored.RootElement.GetProperty("packageFolders")
+                .EnumerateObject()
+                .Where(cache => Directory.Exists(Path.Combine(cache.Name, "retro", s_version))))
             {
                 Directory.Delete(Path.Combine(cache.Name, "retro", s_version), recursive: true);
             }
@@ -44,13 +52,18 @@ public sealed class PackageTests : IDisposable
         Assert.Equal("chunk 3 is nearest to itself, at 0.000", lines[^2]);
         Assert.Equal(Path.Combine(natives, "libfaiss_c.so"), lines[^1]);
 
-        Assert.Contains("Skipping target \"_RetroCopyTorch\" because all output files are up-to-date", Dotnet(app, "build", "-c", "Release", "--no-restore", "-v:n"), StringComparison.Ordinal);
+        Assert.Contains(
+            "Skipping target \"_RetroCopyTorch\" because all output files are up-to-date",
+            Dotnet(app, "build", "-c", "Release", "--no-restore", "-v:n"),
+            StringComparison.Ordinal);
 
         // Switched off, the output has the package's own file, and switched on again it does not.
         foreach ((string wanted, int differences) in new[] { ("false", 0), ("true", 1) })
         {
             Dotnet(app, "build", "-c", "Release", "--no-restore", $"-p:RetroWeakenTorchRequirement={wanted}");
-            Assert.Equal(differences, TorchPackage.Differences(File.ReadAllBytes(TorchPackage.Library), File.ReadAllBytes(Path.Combine(natives, "libLibTorchSharp.so"))).Count);
+            Assert.Equal(
+                differences,
+                TorchPackage.Differences(File.ReadAllBytes(TorchPackage.Library), File.ReadAllBytes(Path.Combine(natives, "libLibTorchSharp.so"))).Count);
         }
 
         string published = Path.Combine(_folder.Path, "published");
@@ -115,13 +128,16 @@ public sealed class PackageTests : IDisposable
         for (int i = 0; i < 12; i++)
         {
             string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
-            File.WriteAllText(Path.Combine(app, "docs", $"{i}.md"), string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {random.Next(1000)} stones and {random.Next(1000)} steps.\n")));
+            File.WriteAllText(
+                Path.Combine(app, "docs", $"{i}.md"),
+                string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {random.Next(1000)} stones and {random.Next(1000)} steps.\n")));
         }
     }
 
     private static string Dotnet(string folder, params string[] arguments)
     {
-        (int exitCode, string output) = Tool.Run("dotnet", folder, new Dictionary<string, string?> { ["DOTNET_CLI_UI_LANGUAGE"] = "en", ["DOTNET_NOLOGO"] = "1" }, arguments);
+        (int exitCode, string output) = Tool.Run(
+            "dotnet", folder, new Dictionary<string, string?> { ["DOTNET_CLI_UI_LANGUAGE"] = "en", ["DOTNET_NOLOGO"] = "1" }, arguments);
         Assert.True(exitCode == 0, $"dotnet {string.Join(' ', arguments)}\n{output}");
         return output;
     }

@@ -65,7 +65,10 @@ public sealed class SetupTests : IDisposable
     [Fact]
     public void Where_the_native_library_does_not_build_nothing_half_made_is_left()
     {
-        Assert.SkipUnless(Directory.Exists("/usr/include/faiss") && Directory.EnumerateDirectories("/usr/lib").Any(folder => File.Exists(Path.Combine(folder, "openblas-pthread", "libopenblas.a"))), "What builds FAISS is not installed here.");
+        Assert.SkipUnless(
+            Directory.Exists("/usr/include/faiss")
+                && Directory.EnumerateDirectories("/usr/lib").Any(folder => File.Exists(Path.Combine(folder, "openblas-pthread", "libopenblas.a"))),
+            "What builds FAISS is not installed here.");
         Fake("dotnet", "echo 10.0.100");
         Fake("g++", "exit 1");
         Fake("make", "exit 1");
@@ -87,7 +90,8 @@ public sealed class SetupTests : IDisposable
             <configuration><packageSources><clear /><add key="closed" value="absent-folder" /></packageSources></configuration>
             """);
 
-        (int exitCode, string output) = Tool.Run("bash", checkout, new Dictionary<string, string?> { ["NUGET_PACKAGES"] = packages }, Path.Combine(checkout, script));
+        (int exitCode, string output) = Tool.Run(
+            "bash", checkout, new Dictionary<string, string?> { ["NUGET_PACKAGES"] = packages }, Path.Combine(checkout, script));
 
         Assert.NotEqual(0, exitCode);
         string sentence = Assert.Single(output.TrimEnd().Split('\n'));
@@ -108,7 +112,8 @@ public sealed class SetupTests : IDisposable
     /// <summary>Runs eng/setup.sh of a copy of the checkout, with no other tools than ours.</summary>
     private void Refused(string expected)
     {
-        (int exitCode, string output) = Tool.Run("/bin/bash", _folder.Path, new Dictionary<string, string?> { ["PATH"] = _tools }, Path.Combine(Checkout(), "eng", "setup.sh"));
+        (int exitCode, string output) = Tool.Run(
+            "/bin/bash", _folder.Path, new Dictionary<string, string?> { ["PATH"] = _tools }, Path.Combine(Checkout(), "eng", "setup.sh"));
 
         Assert.NotEqual(0, exitCode);
         Assert.Contains(expected, output, StringComparison.Ordinal);
@@ -122,7 +127,8 @@ public sealed class SetupTests : IDisposable
         foreach (string folder in new[] { ".", "eng", "src", "samples", "tests" })
         {
             EnumerationOptions all = new() { RecurseSubdirectories = folder != "." };
-            foreach (string file in Directory.EnumerateFiles(Path.Combine(Fixtures.Root, folder), "*", all).Where(file => kinds.Contains(Path.GetExtension(file))))
+            foreach (string file in Directory.EnumerateFiles(Path.Combine(Fixtures.Root, folder), "*", all)
+                .Where(file => kinds.Contains(Path.GetExtension(file))))
             {
                 string relative = Path.GetRelativePath(Fixtures.Root, file);
                 if (!relative.Split(Path.DirectorySeparatorChar).Any(part => part is "bin" or "obj"))

@@ -3,7 +3,10 @@ using System.Text;
 
 namespace Retro.Tests.Build;
 
-/// <summary>An ELF file of a few hundred bytes with all that the build step reads: symbols, their versions, needed versions, a relocation. Its section headers come first, so that a cut file still has them.</summary>
+/// <summary>
+/// An ELF file of a few hundred bytes with all that the build step reads: symbols, their versions, needed versions, a relocation. Its section headers come
+/// first, so that a cut file still has them.
+/// </summary>
 internal sealed class SmallElf
 {
     private const int Header = 64, SectionSize = 64, Sections = 6;
@@ -13,7 +16,8 @@ internal sealed class SmallElf
     public SmallElf(bool versionIsUsed)
     {
         byte[] names = Encoding.ASCII.GetBytes("\0libstdc++.so.6\0GLIBCXX_3.4.30\0" + TorchPackage.Version + "\0");
-        int symbols = Header + (Sections * SectionSize), versions = symbols + (3 * 24), needed = versions + 8, relocations = needed + (3 * 16), strings = relocations + 24;
+        int symbols = Header
+            + (Sections * SectionSize), versions = symbols + (3 * 24), needed = versions + 8, relocations = needed + (3 * 16), strings = relocations + 24;
         _bytes = new byte[strings + names.Length];
         "\u007fELF\u0002\u0001\u0001"u8.CopyTo(_bytes);
         Put(16, 2, 3); // shared object

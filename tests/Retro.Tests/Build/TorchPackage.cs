@@ -22,12 +22,16 @@ internal static class TorchPackage
     }
 
     /// <summary>Whether the file asks for the version and the loader of this system misses it; a weak one that is absent it merely mentions.</summary>
-    public static bool LacksVersion(string file) => Tool.Run("ldd", Path.GetDirectoryName(file)!, file).Output.Contains($": version `{Version}' not found", StringComparison.Ordinal);
+    public static bool LacksVersion(string file)
+        => Tool.Run("ldd", Path.GetDirectoryName(file)!, file).Output.Contains($": version `{Version}' not found", StringComparison.Ordinal);
 
     private static string Find()
     {
         using JsonDocument assets = JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "obj", "project.assets.json")));
-        string relative = assets.RootElement.GetProperty("libraries").EnumerateObject().Single(library => library.Name.StartsWith("TorchSharp/", StringComparison.Ordinal)).Value.GetProperty("path").GetString()!;
+        string relative = assets.RootElement.GetProperty("libraries")
+            .EnumerateObject()
+            .Single(library => library.Name.StartsWith("TorchSharp/", StringComparison.Ordinal)).Value.GetProperty("path")
+            .GetString()!;
         return assets.RootElement.GetProperty("packageFolders").EnumerateObject().Select(folder => Path.Combine(folder.Name, relative)).First(Directory.Exists);
     }
 }

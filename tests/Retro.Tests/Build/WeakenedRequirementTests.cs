@@ -2,7 +2,10 @@ using System.IO.Compression;
 
 namespace Retro.Tests.Build;
 
-/// <summary>The build step of the package that lets libLibTorchSharp.so load on distributions with an older C++ runtime, run by MSBuild over the package's file and over several hundred damaged ones.</summary>
+/// <summary>
+/// The build step of the package that lets libLibTorchSharp.so load on distributions with an older C++ runtime, run by MSBuild over the package's file and over
+/// several hundred damaged ones.
+/// </summary>
 public sealed class WeakenedRequirementTests(WeakenedRequirementTests.Run run) : IClassFixture<WeakenedRequirementTests.Run>
 {
     private const int Weak = 2;
@@ -69,8 +72,12 @@ public sealed class WeakenedRequirementTests(WeakenedRequirementTests.Run run) :
     [InlineData("real-flipped-")]
     public void Whatever_byte_is_flipped_nothing_but_the_versions_flag_ever_changes(string kind)
     {
-        (int Place, int Bits) flag = kind.StartsWith("real", StringComparison.Ordinal) ? Assert.Single(TorchPackage.Differences(run.Inputs["package"], run.Results["package"])) : (s_unused.Flags, Weak);
-        IReadOnlyList<(int Place, int Bits)>[] changes = run.Inputs.Keys.Where(name => name.StartsWith(kind, StringComparison.Ordinal)).Select(name => TorchPackage.Differences(run.Inputs[name], run.Results[name])).ToArray();
+        (int Place, int Bits) flag = kind.StartsWith("real", StringComparison.Ordinal)
+            ? Assert.Single(TorchPackage.Differences(run.Inputs["package"], run.Results["package"]))
+            : (s_unused.Flags, Weak);
+        IReadOnlyList<(int Place, int Bits)>[] changes = run.Inputs.Keys.Where(name => name.StartsWith(kind, StringComparison.Ordinal))
+            .Select(name => TorchPackage.Differences(run.Inputs[name], run.Results[name]))
+            .ToArray();
 
         Assert.All(changes, change => Assert.True(change.Count == 0 || (change.Count == 1 && change[0] == flag)));
         Assert.Contains(changes, change => change.Count == 0);

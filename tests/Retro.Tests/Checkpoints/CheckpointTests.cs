@@ -106,7 +106,10 @@ public class CheckpointTests
 
         CheckpointException exception = Assert.Throws<CheckpointException>(() => Checkpoint.Load(folder.Path));
 
-        string[] named = ["5 tensors", "missing: decoder.1.attn.q.weight [8, 12]", "missing: encoder.norm.weight [10]", "extra: stranger [2]", "shape: head.weight has to be [29, 12], is [3, 4]", "type: decoder.norm.weight is I64"];
+        string[] named = [
+            "5 tensors", "missing: decoder.1.attn.q.weight [8, 12]", "missing: encoder.norm.weight [10]", "extra: stranger [2]",
+            "shape: head.weight has to be [29, 12], is [3, 4]", "type: decoder.norm.weight is I64"
+        ];
         Assert.All(named, text => Assert.Contains(text, exception.Message, StringComparison.Ordinal));
     }
 
@@ -156,7 +159,8 @@ public class CheckpointTests
         using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), wider = ModelCase.Model(ModelCase.Config("rotary") with { Width = 14 });
         Checkpoint.Save(folder.Path, model);
 
-        Assert.Contains("[29, 14], is [29, 12]", Assert.Throws<CheckpointException>(() => Checkpoint.LoadWeights(folder.Path, wider)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "[29, 14], is [29, 12]", Assert.Throws<CheckpointException>(() => Checkpoint.LoadWeights(folder.Path, wider)).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -202,7 +206,8 @@ public class CheckpointTests
     {
         using TemporaryFolder folder = new();
         using CancellationTokenSource source = new();
-        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(
+            ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
         Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = before });
         string[] files = Files(folder);
         long last = other.named_parameters().Count() - 1;
@@ -214,7 +219,8 @@ public class CheckpointTests
             }
         });
 
-        Assert.Throws<OperationCanceledException>(() => Checkpoint.Save(folder.Path, other, new() { MaximumFileBytes = after }, cancelAtTheLastTensor, source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            Checkpoint.Save(folder.Path, other, new() { MaximumFileBytes = after }, cancelAtTheLastTensor, source.Token));
 
         Assert.Equal(files, Files(folder));
         using RetroModel loaded = Checkpoint.Load(folder.Path);
@@ -228,7 +234,8 @@ public class CheckpointTests
     public void Killed_while_the_files_of_a_save_take_their_names_the_folder_holds_that_save_never_a_mixture(long most)
     {
         using TemporaryFolder folder = new();
-        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
+        using RetroModel model = ModelCase.Model(ModelCase.Config("rotary")), other = ModelCase.Model(
+            ModelCase.Config("rotary") with { NormEpsilon = 1e-3 }, seed: 2);
         Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = most });
 
         StoppedSave.Check(folder.Path, path => Checkpoint.Save(path, other, new() { MaximumFileBytes = most }), left =>
@@ -249,10 +256,15 @@ public class CheckpointTests
         List<StageProgress> reports = [];
         Checkpoint.Load(folder.Path, new() { RequireFinite = true }, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken).Dispose();
         Assert.Equal(["check weights", "load weights"], reports.Select(report => report.Stage).Distinct());
-        Assert.All(reports.GroupBy(report => report.Stage), stage => Assert.Equal(Enumerable.Range(0, tensors + 1).Select(done => ((long)done, (long)tensors)), stage.Select(report => (report.Done, report.Total))));
+        Assert.All(
+            reports.GroupBy(report => report.Stage),
+            stage =>
+                Assert.Equal(
+                    Enumerable.Range(0, tensors + 1).Select(done => ((long)done, (long)tensors)), stage.Select(report => (report.Done, report.Total))));
 
         using CancellationTokenSource source = new();
-        Assert.Throws<OperationCanceledException>(() => Checkpoint.Load(folder.Path, progress: new Reports<StageProgress>(_ => source.Cancel()), cancellationToken: source.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            Checkpoint.Load(folder.Path, progress: new Reports<StageProgress>(_ => source.Cancel()), cancellationToken: source.Token));
         Assert.Throws<OperationCanceledException>(() => Checkpoint.LoadWeights(folder.Path, model, cancellationToken: source.Token));
     }
 
@@ -261,8 +273,14 @@ public class CheckpointTests
     {
         using TemporaryFolder folder = new();
         using RetroModel model = ModelCase.Model(ModelCase.Config("rotary"));
-        Assert.Contains("CheckpointSaveOptions", Assert.Throws<RetroOptionsException>(() => Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 0 })).Message, StringComparison.Ordinal);
-        Assert.Contains("Dtype is Int32", Assert.Throws<RetroOptionsException>(() => Checkpoint.Load(folder.Path, new() { Dtype = ScalarType.Int32 })).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "CheckpointSaveOptions",
+            Assert.Throws<RetroOptionsException>(() => Checkpoint.Save(folder.Path, model, new() { MaximumFileBytes = 0 })).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "Dtype is Int32",
+            Assert.Throws<RetroOptionsException>(() => Checkpoint.Load(folder.Path, new() { Dtype = ScalarType.Int32 })).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -327,5 +345,6 @@ public class CheckpointTests
         Assert.All(expected.state_dict(), pair => Assert.True(ModelCase.BitEqual(pair.Value, state[pair.Key]), pair.Key));
     }
 
-    private static string[] Files(TemporaryFolder folder) => [.. Directory.EnumerateFiles(folder.Path).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
+    private static string[] Files(TemporaryFolder folder)
+        => [.. Directory.EnumerateFiles(folder.Path).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
 }

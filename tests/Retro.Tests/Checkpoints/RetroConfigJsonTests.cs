@@ -47,16 +47,31 @@ public class RetroConfigJsonTests
             ShiftedKeys = true,
             CrossAttentionRank = 2,
             ZeroOutput = true,
-            Encoder = new() { Width = 12, Layers = 1, Heads = 2, HeadSize = 6, FeedForwardSize = 24, CrossAttentionLayers = [], ShareEmbedding = true, FinalNorm = false, Dropout = 0.1 },
+            Encoder = new()
+            {
+                Width = 12,
+                Layers = 1,
+                Heads = 2,
+                HeadSize = 6,
+                FeedForwardSize = 24,
+                CrossAttentionLayers = [],
+                ShareEmbedding = true,
+                FinalNorm = false,
+                Dropout = 0.1
+            },
         };
-        Assert.Equal(new RetroConfig { VocabularySize = 10, Width = 8, Layers = 2, Heads = 1, HeadSize = 8, FeedForwardSize = 16, Retrieval = expected }, config);
+        Assert.Equal(
+            new RetroConfig { VocabularySize = 10, Width = 8, Layers = 2, Heads = 1, HeadSize = 8, FeedForwardSize = 16, Retrieval = expected }, config);
     }
 
     [Fact]
     public void Sizes_that_no_model_has_are_refused_before_anything_is_made()
     {
-        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => (RetroConfig.Tiny with { Width = int.MaxValue, Layers = 1_000_000, VocabularySize = int.MaxValue }).Validate());
-        Assert.All(["Width is 2147483647", "Layers is 1000000", "VocabularySize is 2147483647"], named => Assert.Contains(named, fault.Message, StringComparison.Ordinal));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() =>
+            (RetroConfig.Tiny with { Width = int.MaxValue, Layers = 1_000_000, VocabularySize = int.MaxValue }).Validate());
+        Assert.All(
+            ["Width is 2147483647", "Layers is 1000000", "VocabularySize is 2147483647"],
+            named => Assert.Contains(named, fault.Message, StringComparison.Ordinal));
     }
 
     [Theory]

@@ -54,7 +54,8 @@ public class SafetensorsCasesTests(ITestOutputHelper output)
     private static string? CompareContent(JsonElement item, Safetensors opened)
     {
         Dictionary<string, string> expected = item.GetProperty("tensors").EnumerateObject()
-            .ToDictionary(tensor => tensor.Name, tensor => $"{tensor.Value.GetProperty("dtype")} {string.Join(",", tensor.Value.GetProperty("shape").EnumerateArray())}");
+            .ToDictionary(
+                tensor => tensor.Name, tensor => $"{tensor.Value.GetProperty("dtype")} {string.Join(",", tensor.Value.GetProperty("shape").EnumerateArray())}");
         Dictionary<string, string> came = opened.Entries.ToDictionary(entry => entry.Name, entry => $"{entry.Dtype} {string.Join(",", entry.Dimensions)}");
         if (!expected.OrderBy(pair => pair.Key, StringComparer.Ordinal).SequenceEqual(came.OrderBy(pair => pair.Key, StringComparer.Ordinal)))
         {
@@ -68,7 +69,10 @@ public class SafetensorsCasesTests(ITestOutputHelper output)
         }
 
         return opened.Metadata is not null
-            && metadata.EnumerateObject().Select(pair => (pair.Name, pair.Value.GetString()!)).Order().SequenceEqual(opened.Metadata.Select(pair => (pair.Key, pair.Value)).Order())
+            && metadata.EnumerateObject()
+                .Select(pair => (pair.Name, pair.Value.GetString()!))
+                .Order()
+                .SequenceEqual(opened.Metadata.Select(pair => (pair.Key, pair.Value)).Order())
             ? null : "other metadata";
     }
 }

@@ -8,7 +8,10 @@ namespace Retro.Tests.Checkpoints;
 public class SafetensorsTests
 {
     private static readonly ScalarType[] s_types =
-        [ScalarType.Float64, ScalarType.Float32, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Int64, ScalarType.Int32, ScalarType.Int16, ScalarType.Int8, ScalarType.Byte, ScalarType.Bool];
+        [
+            ScalarType.Float64, ScalarType.Float32, ScalarType.Float16, ScalarType.BFloat16, ScalarType.Int64, ScalarType.Int32, ScalarType.Int16,
+            ScalarType.Int8, ScalarType.Byte, ScalarType.Bool
+        ];
 
     [Fact]
     public void Tensors_of_every_type_come_back_bit_for_bit()
@@ -154,8 +157,14 @@ public class SafetensorsTests
         File.WriteAllText(Path.Combine(folder.Path, "file"), "");
 
         Assert.Contains(blocked, Assert.Throws<CheckpointException>(() => Safetensors.Write(blocked, [new("a", tensor)])).Message, StringComparison.Ordinal);
-        Assert.Contains("second", Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("a", tensor), new("a", tensor)])).Message, StringComparison.Ordinal);
-        Assert.Contains("__metadata__", Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("__metadata__", tensor)])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "second",
+            Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("a", tensor), new("a", tensor)])).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "__metadata__",
+            Assert.Throws<CheckpointException>(() => Safetensors.Write(Path.Combine(folder.Path, "b"), [new("__metadata__", tensor)])).Message,
+            StringComparison.Ordinal);
         Assert.Equal(["file"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
     }
 

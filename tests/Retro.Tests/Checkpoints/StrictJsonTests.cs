@@ -28,21 +28,28 @@ public sealed class StrictJsonTests
     [Fact]
     public void Values_of_other_kinds_are_refused_and_null_says_nothing()
     {
-        using StrictJson file = StrictJson.Parse("some.json", "\uFEFF{\"n\": null, \"t\": \"x\", \"h\": \"\\ud800\", \"o\": {\"k\": 1e400}, \"f\": false}"u8.ToArray());
+        using StrictJson file = StrictJson.Parse(
+            "some.json", "\uFEFF{\"n\": null, \"t\": \"x\", \"h\": \"\\ud800\", \"o\": {\"k\": 1e400}, \"f\": false}"u8.ToArray());
         Assert.Null(file.Integer("n"));
         Assert.Null(file.Text("missing"));
         Assert.Equal("x", file.Text("t"));
         Assert.Contains("\"h\" has to be text", Assert.Throws<CheckpointException>(() => file.Text("h")).Message, StringComparison.Ordinal);
-        Assert.Contains("some.json, \"o\": \"k\" has to be a number, not 1e400", Assert.Throws<CheckpointException>(() => file.Part("o")!.Number("k")).Message, StringComparison.Ordinal);
-        Assert.Contains("\"f\" is false; supported is true", Assert.Throws<CheckpointException>(() => file.Require("f", true)).Message, StringComparison.Ordinal);
-        Assert.Contains("\"t\" is \"x\"; supported is \"y\"", Assert.Throws<CheckpointException>(() => file.Require("t", "y")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "some.json, \"o\": \"k\" has to be a number, not 1e400",
+            Assert.Throws<CheckpointException>(() => file.Part("o")!.Number("k")).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "\"f\" is false; supported is true", Assert.Throws<CheckpointException>(() => file.Require("f", true)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "\"t\" is \"x\"; supported is \"y\"", Assert.Throws<CheckpointException>(() => file.Require("t", "y")).Message, StringComparison.Ordinal);
         Assert.Contains("\"f\" has to be a string", Assert.Throws<CheckpointException>(() => file.Text("f")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
     public void Keys_that_nobody_read_are_refused_but_for_those_without_effect()
     {
-        using StrictJson file = StrictJson.Parse("some.json", "{\"a\": 1, \"b\": 2, \"dropout\": 0.5, \"_note\": 1, \"empty\": {}, \"none\": null, \"c\": 3}"u8.ToArray());
+        using StrictJson file = StrictJson.Parse(
+            "some.json", "{\"a\": 1, \"b\": 2, \"dropout\": 0.5, \"_note\": 1, \"empty\": {}, \"none\": null, \"c\": 3}"u8.ToArray());
         file.Integer("a");
         Assert.Contains("says \"b\" (2), \"c\" (3), which", Assert.Throws<CheckpointException>(() => file.RequireAllRead()).Message, StringComparison.Ordinal);
         file.Integer("b");
@@ -55,7 +62,10 @@ public sealed class StrictJsonTests
         using StrictJson file = StrictJson.Parse("some.json", "[{\"a\": 1}, {\"a\": true}]"u8.ToArray(), JsonValueKind.Array);
         IReadOnlyList<StrictJson> items = file.Items();
         Assert.Equal(1, items[0].Integer("a"));
-        Assert.Contains("some.json, \"[1]\": \"a\" has to be a whole number, not true", Assert.Throws<CheckpointException>(() => items[1].Integer("a")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "some.json, \"[1]\": \"a\" has to be a whole number, not true",
+            Assert.Throws<CheckpointException>(() => items[1].Integer("a")).Message,
+            StringComparison.Ordinal);
         using StrictJson other = StrictJson.Parse("some.json", "[1]"u8.ToArray(), JsonValueKind.Array);
         Assert.Contains("item 0 has to be an object, not 1", Assert.Throws<CheckpointException>(() => other.Items()).Message, StringComparison.Ordinal);
     }

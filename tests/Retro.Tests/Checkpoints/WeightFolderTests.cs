@@ -42,7 +42,8 @@ public sealed class WeightFolderTests
         WeightFolder.Open(folder.Path).Dispose(); // "c" is in no index, and taken: whoever reads knows it or refuses it
 
         Index(folder, ("a", "y.safetensors"), ("b", "x.safetensors"));
-        Assert.Contains("says that y.safetensors holds the tensor \"a\", but x.safetensors does; the files do not belong together", Fault(), StringComparison.Ordinal);
+        Assert.Contains(
+            "says that y.safetensors holds the tensor \"a\", but x.safetensors does; the files do not belong together", Fault(), StringComparison.Ordinal);
 
         Index(folder, ("d", "x.safetensors"));
         Assert.Contains("\"d\", but none of its files does", Fault(), StringComparison.Ordinal);
@@ -67,5 +68,6 @@ public sealed class WeightFolderTests
     private static void Index(TemporaryFolder folder, params (string Name, string File)[] map)
         => File.WriteAllText(
             Path.Combine(folder.Path, WeightFolder.IndexName),
-            new JsonObject { ["weight_map"] = new JsonObject(map.Select(pair => KeyValuePair.Create(pair.Name, (JsonNode?)JsonValue.Create(pair.File)))) }.ToJsonString());
+            new JsonObject { ["weight_map"] = new JsonObject(map.Select(pair => KeyValuePair.Create(
+                pair.Name, (JsonNode?)JsonValue.Create(pair.File)))) }.ToJsonString());
 }

@@ -23,7 +23,10 @@ public class CorpusTests
         Assert.Equal(["B", "Only a heading", "From the head", "b"], documents.Select(document => document.Title));
         Assert.Equal(["first", "# Only a heading\n\nText", "# Heading\n\nBody", "second\nline"], documents.Select(document => document.Text));
         Assert.Equal((0, 1), (corpus.Skipped, corpus.Empty));
-        Assert.Contains("author: x", Corpus.Open(folder.Path, new CorpusOptions { KeepFrontMatter = true }).Documents().Single(document => document.Id == "a/z.md").Text, StringComparison.Ordinal);
+        Assert.Contains(
+            "author: x",
+            Corpus.Open(folder.Path, new CorpusOptions { KeepFrontMatter = true }).Documents().Single(document => document.Id == "a/z.md").Text,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -43,19 +46,26 @@ public class CorpusTests
         Assert.Equal(2, lenient.Skipped);
         Assert.Single(lenient.Documents());
         Assert.Equal(2, lenient.Skipped);
-        Assert.Contains("UTF-16", Assert.Throws<CorpusException>(() => Corpus.Open(Path.Combine(folder.Path, "utf16.txt")).Documents().ToList()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "UTF-16",
+            Assert.Throws<CorpusException>(() => Corpus.Open(Path.Combine(folder.Path, "utf16.txt")).Documents().ToList()).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void Json_lines_take_id_title_and_text()
     {
         using TemporaryFolder folder = new();
-        string file = folder.File("c.jsonl", "\uFEFF{\"id\": \"x\", \"title\": \"T\", \"text\": \"one\\r\\ntwo\"}\n\n{\"id\": 7, \"text\": \"three\"}\r\n{\"text\": \"four\"}\n{\"text\": \"  \"}");
+        string file = folder.File(
+            "c.jsonl",
+            "\uFEFF{\"id\": \"x\", \"title\": \"T\", \"text\": \"one\\r\\ntwo\"}\n\n{\"id\": 7, \"text\": \"three\"}\r\n{\"text\": "
+                + "\"four\"}\n{\"text\": \"  \"}");
 
         Corpus corpus = Corpus.Open(file);
         Document[] documents = corpus.Documents().ToArray();
 
-        Assert.Equal([new("x", "T", "one\ntwo", "c.jsonl:1"), new("7", "7", "three", "c.jsonl:3"), new("c.jsonl:4", "c.jsonl:4", "four", "c.jsonl:4")], documents);
+        Assert.Equal(
+            [new("x", "T", "one\ntwo", "c.jsonl:1"), new("7", "7", "three", "c.jsonl:3"), new("c.jsonl:4", "c.jsonl:4", "four", "c.jsonl:4")], documents);
         Assert.Equal(1, corpus.Empty);
     }
 
@@ -98,7 +108,10 @@ public class CorpusTests
         Assert.Contains("holds no .txt", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path)).Message, StringComparison.Ordinal);
 
         folder.File("a.txt", "\n");
-        Assert.Contains("holds no text: 1 documents are empty", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "holds no text: 1 documents are empty",
+            Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -171,7 +184,10 @@ public class CorpusTests
     {
         using TemporaryFolder folder = new();
         const int Deep = 200_000;
-        folder.File("a.xml", $"<doc><members><member name=\"T:A\"><summary>{string.Concat(Enumerable.Repeat("<b>", Deep))}x{string.Concat(Enumerable.Repeat("</b>", Deep))}</summary></member></members></doc>");
+        folder.File(
+            "a.xml",
+            "<doc><members><member "
+                + $"name=\"T:A\"><summary>{string.Concat(Enumerable.Repeat("<b>", Deep))}x{string.Concat(Enumerable.Repeat("</b>", Deep))}</summary></member></members></doc>");
         folder.File("b.xml", "<doc><members><member name=\"T:B\"><summary><para><list><item>y</item></list></para></summary></member></members></doc>");
 
         string message = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message;
@@ -188,8 +204,10 @@ public class CorpusTests
     public void A_line_that_is_too_long_for_a_document_is_refused_or_skipped(string end)
     {
         using TemporaryFolder folder = new();
-        string good = "{\"text\": \"good\"}", file = folder.File("c.jsonl", $"{good}\n{{\"text\": \"{new string('x', 200_000)}\"}}\n{good}\n{new string('y', 70_000)}{end}");
-        JsonLinesReader strict = new([file], folder.Path, new()) { LongestLine = 60_000 }, lenient = new([file], folder.Path, new() { SkipBroken = true }) { LongestLine = 60_000 };
+        string good = "{\"text\": \"good\"}", file = folder.File(
+            "c.jsonl", $"{good}\n{{\"text\": \"{new string('x', 200_000)}\"}}\n{good}\n{new string('y', 70_000)}{end}");
+        JsonLinesReader strict = new([file], folder.Path, new()) { LongestLine = 60_000 }, lenient = new(
+            [file], folder.Path, new() { SkipBroken = true }) { LongestLine = 60_000 };
 
         string message = Assert.Throws<CorpusException>(() => strict.Documents().ToList()).Message;
         Assert.Contains($"Line 2 of {file} is longer than the 60000 bytes", message, StringComparison.Ordinal);
@@ -227,6 +245,7 @@ public class CorpusTests
         Document[] documents = corpus.Documents().Take(3000).ToArray();
         Assert.Equal(documents.Length, documents.Select(document => document.Id).Distinct().Count());
         Assert.True(documents.Length > 1000, $"only {documents.Length} documents");
-        Assert.DoesNotContain(documents, document => document.Text.Contains('\r', StringComparison.Ordinal) || document.Text.Contains("<see ", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            documents, document => document.Text.Contains('\r', StringComparison.Ordinal) || document.Text.Contains("<see ", StringComparison.Ordinal));
     }
 }

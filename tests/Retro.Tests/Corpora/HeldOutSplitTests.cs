@@ -8,7 +8,9 @@ public sealed class HeldOutSplitTests
     private static List<Document> Documents(int count, int seed = 1, int words = 80)
     {
         Random random = new(seed);
-        return Enumerable.Range(0, count).Select(number => TestDatabases.Document($"d{number}", string.Join(' ', Enumerable.Range(0, words).Select(_ => $"w{random.Next(5000)}")))).ToList();
+        return Enumerable.Range(0, count)
+            .Select(number => TestDatabases.Document($"d{number}", string.Join(' ', Enumerable.Range(0, words).Select(_ => $"w{random.Next(5000)}"))))
+            .ToList();
     }
 
     [Fact]
@@ -93,7 +95,9 @@ public sealed class HeldOutSplitTests
             int hits = 0;
             for (int query = 0; query < 60; query++)
             {
-                ulong[] grams = query % 2 == 0 ? Set() : texts[random.Next(30)].Where(_ => random.Next(8) > 0).Append((ulong)random.Next(60)).Distinct().Order().ToArray();
+                ulong[] grams = query % 2 == 0
+                    ? Set()
+                    : texts[random.Next(30)].Where(_ => random.Next(8) > 0).Append((ulong)random.Next(60)).Distinct().Order().ToArray();
                 (int Text, double Similarity) expected = (-1, 0);
                 for (int text = 0; text < texts.Count; text++)
                 {
@@ -133,14 +137,19 @@ public sealed class HeldOutSplitTests
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 1e-9 }));
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 3 }));
         Assert.Throws<CorpusException>(() => HeldOutSplit.Create([], new HeldOutOptions { Count = 1 }));
-        Assert.Equal(3, Assert.Throws<RetroOptionsException>(() => HeldOutSplit.Create(documents, new HeldOutOptions { Count = 0, Fraction = 2, Similarity = 0, GramWords = 0 })).Faults.Count);
+        Assert.Equal(
+            3,
+            Assert.Throws<RetroOptionsException>(() =>
+                HeldOutSplit.Create(documents, new HeldOutOptions { Count = 0, Fraction = 2, Similarity = 0, GramWords = 0 })).Faults.Count);
     }
 
     [Fact]
     public void What_a_document_throws_comes_out_as_it_is()
     {
         Document[] documents = [new("a", "a", "one text", "a"), new("b", "b", "two texts", "b"), new("c", "c", null!, "c")];
-        HeldOutOptions options = Enumerable.Range(0, 50).Select(seed => new HeldOutOptions { Count = 1, Seed = seed }).First(options => HeldOutSplit.Create(documents[..2].Append(documents[2] with { Text = "three" }), options).IsHeldOut("a"));
+        HeldOutOptions options = Enumerable.Range(0, 50)
+            .Select(seed => new HeldOutOptions { Count = 1, Seed = seed })
+            .First(options => HeldOutSplit.Create(documents[..2].Append(documents[2] with { Text = "three" }), options).IsHeldOut("a"));
         Assert.IsNotType<AggregateException>(Record.Exception(() => HeldOutSplit.Create(documents, options)));
         Assert.NotNull(Record.Exception(() => HeldOutSplit.Create(documents, options)));
     }

@@ -7,27 +7,37 @@ namespace Retro.Tests.Database;
 
 public sealed class ChunkDatabaseBuilderTests : IDisposable
 {
-    private static readonly ChunkDatabaseOptions Options = new() { ChunkLength = 8, BlockCharacters = 200 };
+    private static readonly ChunkDatabaseOptions s_options = new() { ChunkLength = 8, BlockCharacters = 200 };
 
     private readonly TestDatabases _databases = new();
     private readonly List<Document> _documents = TestDatabases.Documents(80);
 
     public void Dispose() => _databases.Dispose();
 
-    private Dictionary<string, string> Build(string name, IEnumerable<Document>? documents = null, ChunkDatabaseOptions? options = null, Action<StageProgress>? report = null, CancellationToken cancellationToken = default)
+    private Dictionary<string, string> Build(
+        string name,
+        IEnumerable<Document>? documents = null,
+        ChunkDatabaseOptions? options = null,
+        Action<StageProgress>? report = null,
+        CancellationToken cancellationToken = default)
     {
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(
-            _databases.Folder(name), documents ?? _documents, TestDatabases.Bytes, options ?? Options, report is null ? null : new Reports<StageProgress>(report), cancellationToken);
+            _databases.Folder(name),
+            documents ?? _documents,
+            TestDatabases.Bytes,
+            options ?? s_options,
+            report is null ? null : new Reports<StageProgress>(report),
+            cancellationToken);
         return TestDatabases.Contents(database.Folder);
     }
 
     [Fact]
     public void The_result_does_not_depend_on_blocks_or_threads()
     {
-        Dictionary<string, string> whole = Build("whole", options: Options with { BlockCharacters = 1 << 20, Threads = 1 });
+        Dictionary<string, string> whole = Build("whole", options: s_options with { BlockCharacters = 1 << 20, Threads = 1 });
         Assert.Equal(["documents.bin", "manifest.json", "tokens.bin"], whole.Keys.Order(StringComparer.Ordinal));
-        Assert.Equal(whole, Build("blocks", options: Options with { BlockCharacters = 1 }));
-        Assert.Equal(whole, Build("threads", options: Options with { Threads = 4 }));
+        Assert.Equal(whole, Build("blocks", options: s_options with { BlockCharacters = 1 }));
+        Assert.Equal(whole, Build("threads", options: s_options with { Threads = 4 }));
     }
 
     [Fact]
@@ -101,7 +111,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
                 }
 
                 File.WriteAllBytes(Path.Combine(_databases.Folder(name), "building", Path.GetFileName(file)), left);
-                Assert.Equal(whole, Build(name, options: Options with { StartOver = true }));
+                Assert.Equal(whole, Build(name, options: s_options with { StartOver = true }));
             }
         }
     }
@@ -129,7 +139,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             }
 
             encoded = 0;
-            ChunkDatabaseBuilder.Build(_databases.Folder(name), _documents, counting, Options).Dispose();
+            ChunkDatabaseBuilder.Build(_databases.Folder(name), _documents, counting, s_options).Dispose();
             Assert.Equal(whole, TestDatabases.Contents(_databases.Folder(name)));
             Assert.True(encoded < _documents.Count, $"Everything was encoded again after {stop} reports.");
         }
@@ -141,7 +151,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Build("db");
         TokenizerFacts never = TestDatabases.Bytes with { Encode = _ => throw new InvalidOperationException("encoded again") };
         DateTime written = File.GetLastWriteTimeUtc(Path.Combine(_databases.Folder(), "tokens.bin"));
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, never, Options);
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, never, s_options);
         Assert.Equal(written, File.GetLastWriteTimeUtc(Path.Combine(_databases.Folder(), "tokens.bin")));
         Assert.Equal(_documents.Count - database.Manifest.EmptyDocuments, database.Documents.Count);
     }
@@ -163,13 +173,13 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Dictionary<string, string> before = TestDatabases.Contents(_databases.Folder());
         (string Expected, string Asked, TokenizerFacts Facts, ChunkDatabaseOptions Options)[] cases =
         [
-            ("chunk length 8 there", "16 asked", TestDatabases.Bytes, Options with { ChunkLength = 16 }),
-            ("cleaning none there", "strict asked", TestDatabases.Bytes, Options with { Cleaning = "strict" }),
-            ("tokenizer kind bytes there", "bpe asked", TestDatabases.Bytes with { Kind = "bpe" }, Options),
-            ($"tokenizer hash {TestDatabases.Bytes.Hash} there", "other asked", TestDatabases.Bytes with { Hash = "other" }, Options),
-            ("vocabulary size 257 there", "300 asked", TestDatabases.Bytes with { VocabularySize = 300 }, Options),
-            ("end-of-text token 256 there", "0 asked", TestDatabases.Bytes with { EndOfText = 0 }, Options),
-            ("begin-of-text token 256 there", "1 asked", TestDatabases.Bytes with { BeginOfText = 1 }, Options),
+            ("chunk length 8 there", "16 asked", TestDatabases.Bytes, s_options with { ChunkLength = 16 }),
+            ("cleaning none there", "strict asked", TestDatabases.Bytes, s_options with { Cleaning = "strict" }),
+            ("tokenizer kind bytes there", "bpe asked", TestDatabases.Bytes with { Kind = "bpe" }, s_options),
+            ($"tokenizer hash {TestDatabases.Bytes.Hash} there", "other asked", TestDatabases.Bytes with { Hash = "other" }, s_options),
+            ("vocabulary size 257 there", "300 asked", TestDatabases.Bytes with { VocabularySize = 300 }, s_options),
+            ("end-of-text token 256 there", "0 asked", TestDatabases.Bytes with { EndOfText = 0 }, s_options),
+            ("begin-of-text token 256 there", "1 asked", TestDatabases.Bytes with { BeginOfText = 1 }, s_options),
         ];
         foreach ((string expected, string asked, TokenizerFacts facts, ChunkDatabaseOptions options) in cases)
         {
@@ -179,7 +189,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         }
 
         Assert.Equal(before, TestDatabases.Contents(_databases.Folder()));
-        ChunkDatabaseOptions sixteen = Options with { ChunkLength = 16 };
+        ChunkDatabaseOptions sixteen = s_options with { ChunkLength = 16 };
         AssertSame(Build("other", options: sixteen), Build("db", options: sixteen with { StartOver = true }));
     }
 
@@ -209,7 +219,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
 
         for (int number = 0; number < corpora.Length; number++)
         {
-            AssertSame(Build($"fresh{number}", corpora[number]), Build("db", corpora[number], Options with { StartOver = true }));
+            AssertSame(Build($"fresh{number}", corpora[number]), Build("db", corpora[number], s_options with { StartOver = true }));
         }
     }
 
@@ -219,7 +229,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Dictionary<string, string> whole = Build("db");
         File.WriteAllBytes(Path.Combine(_databases.Folder(), "tokens.bin"), new byte[100]);
         Assert.Contains("start over", Assert.Throws<DatabaseException>(() => Build("db")).Message, StringComparison.Ordinal);
-        AssertSame(whole, Build("db", options: Options with { StartOver = true }));
+        AssertSame(whole, Build("db", options: s_options with { StartOver = true }));
         AssertSame(whole, Build("db"));
     }
 
@@ -246,7 +256,8 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             throw fault;
         }
 
-        TokenizerFacts failing = TestDatabases.Bytes with { Encode = text => text == other[60].Text ? throw new NotSupportedException("no") : TestDatabases.Bytes.Encode(text) };
+        TokenizerFacts failing = TestDatabases.Bytes with { Encode = text =>
+            text == other[60].Text ? throw new NotSupportedException("no") : TestDatabases.Bytes.Encode(text) };
         using CancellationTokenSource stop = new();
         (Type Fault, Action<ChunkDatabaseOptions> Rebuild)[] cases =
         [
@@ -259,7 +270,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         ];
         foreach ((Type expected, Action<ChunkDatabaseOptions> rebuild) in cases)
         {
-            Assert.IsType(expected, Record.Exception(() => rebuild(Options with { StartOver = true })), exactMatch: false);
+            Assert.IsType(expected, Record.Exception(() => rebuild(s_options with { StartOver = true })), exactMatch: false);
             Dictionary<string, string> after = TestDatabases.Contents(folder);
             Assert.Equal(before, before.Keys.ToDictionary(name => name, name => after[name]));
             using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
@@ -267,7 +278,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         }
 
         Assert.Equal(before, Build("db"));
-        AssertSame(Build("fresh", other), Build("db", other, Options with { StartOver = true }));
+        AssertSame(Build("fresh", other), Build("db", other, s_options with { StartOver = true }));
         Assert.Equal(["documents-1.bin", "manifest.json", "tokens-1.bin"], TestDatabases.Contents(folder).Keys.Order(StringComparer.Ordinal));
     }
 
@@ -278,7 +289,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Build("db");
         string[] hashes = [HashOf("db"), ""];
         int snapshots = 0;
-        Dictionary<string, string> rebuilt = Build("db", Read(), Options with { StartOver = true }, _ => Snapshot());
+        Dictionary<string, string> rebuilt = Build("db", Read(), s_options with { StartOver = true }, _ => Snapshot());
         hashes[1] = HashOf("db");
         Assert.InRange(snapshots, 20, 200);
         int[] seen = new int[2];
@@ -289,7 +300,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
                 seen[Array.IndexOf(hashes, left.Manifest.TokensHash)]++;
             }
 
-            Assert.Equal(rebuilt, Build($"kill{number}", other, Options with { StartOver = true }));
+            Assert.Equal(rebuilt, Build($"kill{number}", other, s_options with { StartOver = true }));
         }
 
         Assert.All(seen, count => Assert.NotEqual(0, count));
@@ -319,7 +330,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         using ChunkDatabase old = ChunkDatabase.Open(_databases.Folder());
         int[] first = old.Tokens(0).ToArray();
         List<Document> other = TestDatabases.Documents(80, seed: 8);
-        Build("db", other, Options with { StartOver = true }, _ => Assert.Equal(first, old.Tokens(0).ToArray()));
+        Build("db", other, s_options with { StartOver = true }, _ => Assert.Equal(first, old.Tokens(0).ToArray()));
         Assert.Equal(first, old.Tokens(0).ToArray());
 
         // Replaced while it is being opened: after its manifest was read, and before its files are.
@@ -329,7 +340,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
             if (!replaced)
             {
                 replaced = true;
-                Build("db", options: Options with { StartOver = true });
+                Build("db", options: s_options with { StartOver = true });
             }
         }));
         Assert.Equal(old.Manifest.TokensHash, opened.Manifest.TokensHash);
@@ -340,16 +351,18 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     public void A_rebuild_encodes_only_texts_that_are_new_unless_the_tokenizer_or_the_old_tokens_are_in_doubt()
     {
         Build("db");
-        List<Document> other = [.. _documents[..^1], TestDatabases.Document("new", "something new"), _documents[^1] with { Id = "renamed", Title = "Another title" }];
+        List<Document> other = [
+            .. _documents[..^1], TestDatabases.Document("new", "something new"), _documents[^1] with { Id = "renamed", Title = "Another title" }
+        ];
         int texts = _documents.Count(document => document.Text.Length == 0);
-        Assert.Equal(1 + texts, Encoded(Options with { ChunkLength = 5 }, TestDatabases.Bytes));
-        AssertSame(Build("fresh", other, Options with { ChunkLength = 5 }), TestDatabases.Contents(_databases.Folder()));
-        Assert.Equal(other.Count, Encoded(Options, TestDatabases.Bytes with { Hash = "another" }));
+        Assert.Equal(1 + texts, Encoded(s_options with { ChunkLength = 5 }, TestDatabases.Bytes));
+        AssertSame(Build("fresh", other, s_options with { ChunkLength = 5 }), TestDatabases.Contents(_databases.Folder()));
+        Assert.Equal(other.Count, Encoded(s_options, TestDatabases.Bytes with { Hash = "another" }));
         string tokens = Path.Combine(_databases.Folder(), DatabaseManifest.Load(_databases.Folder()).TokensFile);
         byte[] changed = File.ReadAllBytes(tokens);
         changed[100] ^= 1;
         File.WriteAllBytes(tokens, changed);
-        Assert.Equal(other.Count, Encoded(Options with { ChunkLength = 7 }, TestDatabases.Bytes with { Hash = "another" }));
+        Assert.Equal(other.Count, Encoded(s_options with { ChunkLength = 7 }, TestDatabases.Bytes with { Hash = "another" }));
 
         int Encoded(ChunkDatabaseOptions options, TokenizerFacts tokenizer)
         {
@@ -379,7 +392,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         }
 
         List<Document> titled = [.. _documents.Select(document => document with { Title = "Another title" })];
-        Build("db", titled, Options with { StartOver = true });
+        Build("db", titled, s_options with { StartOver = true });
         using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
         {
             Assert.Equal("Another title", database.Documents[0].Title);
@@ -387,7 +400,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         }
 
         // Which documents count as the same decides what a table leaves out.
-        Build("db", titled.Select(document => document with { Id = document.Id + "'" }), Options with { StartOver = true });
+        Build("db", titled.Select(document => document with { Id = document.Id + "'" }), s_options with { StartOver = true });
         Assert.Null(DatabaseManifest.Load(folder).Find("keys.bin"));
         Assert.False(File.Exists(Path.Combine(folder, "keys.bin")));
     }
@@ -411,7 +424,8 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
         Assert.Contains("7 tokens", fault.Message, StringComparison.Ordinal);
         Assert.Contains("takes 8", fault.Message, StringComparison.Ordinal);
         Assert.Equal([Path.Combine(_databases.Folder(), WriterLock.FileName)], Directory.GetFileSystemEntries(_databases.Folder()));
-        using ChunkDatabase two = ChunkDatabaseBuilder.Build(_databases.Folder(), [TestDatabases.Document("a", "short"), TestDatabases.Document("b", "x")], TestDatabases.Bytes, Options);
+        using ChunkDatabase two = ChunkDatabaseBuilder.Build(
+            _databases.Folder(), [TestDatabases.Document("a", "short"), TestDatabases.Document("b", "x")], TestDatabases.Bytes, s_options);
         Assert.Equal(2, two.ChunkCount);
     }
 
@@ -460,12 +474,12 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     {
         Build("db");
         List<Document> other = TestDatabases.Documents(80, seed: 8);
-        Dictionary<string, string> rebuilt = Build("db", other, Options with { StartOver = true }, progress =>
+        Dictionary<string, string> rebuilt = Build("db", other, s_options with { StartOver = true }, progress =>
         {
             if (progress.Stage == "encode documents")
             {
                 // It is there, so that nothing is to be written, and what the other is at stays.
-                ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, TestDatabases.Bytes, Options).Dispose();
+                ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, TestDatabases.Bytes, s_options).Dispose();
             }
         });
         AssertSame(Build("fresh", other), rebuilt);
@@ -475,23 +489,26 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     public void A_tokenizer_that_leaves_its_vocabulary_or_fails_is_named()
     {
         TokenizerFacts beyond = TestDatabases.Bytes with { Encode = _ => [5, 257] };
-        DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, beyond, Options));
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, beyond, s_options));
         Assert.Contains("257", fault.Message, StringComparison.Ordinal);
         TokenizerFacts failing = TestDatabases.Bytes with { Encode = _ => throw new NotSupportedException("no") };
-        Assert.Throws<NotSupportedException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, failing, Options));
+        Assert.Throws<NotSupportedException>(() => ChunkDatabaseBuilder.Build(_databases.Folder(), _documents, failing, s_options));
     }
 
     [Fact]
     public void Options_that_make_no_sense_are_all_named()
     {
-        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => Build("db", options: new ChunkDatabaseOptions { ChunkLength = 0, BlockCharacters = 0, Threads = -1, Cleaning = " " }));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() =>
+            Build("db", options: new ChunkDatabaseOptions { ChunkLength = 0, BlockCharacters = 0, Threads = -1, Cleaning = " " }));
         Assert.Equal(4, fault.Faults.Count);
     }
 
     [Fact]
     public void A_trained_tokenizer_makes_a_database_whose_chunks_decode_to_the_text()
     {
-        List<Document> documents = Enumerable.Range(0, 30).Select(number => TestDatabases.Document($"d{number}", $"The {number}th document tells of chunks, neighbors and café no. {number * number}.")).ToList();
+        List<Document> documents = Enumerable.Range(0, 30)
+            .Select(number => TestDatabases.Document($"d{number}", $"The {number}th document tells of chunks, neighbors and café no. {number * number}."))
+            .ToList();
         string folder = _databases.Folder("tokenizer");
         BpeTrainer.Train(documents.Select(document => document.Text), 300, folder);
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder);

@@ -63,7 +63,8 @@ public sealed class ChunkDatabaseTests : IDisposable
     {
         RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder));
         PretrainedTokenizer original = (PretrainedTokenizer)tokenizer.Tokenizer;
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder("begin"), TestDatabases.Documents(5), tokenizer, new ChunkDatabaseOptions { ChunkLength = 8 });
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            _databases.Folder("begin"), TestDatabases.Documents(5), tokenizer, new ChunkDatabaseOptions { ChunkLength = 8 });
         DocumentEntry entry = database.Documents[0];
         List<int> tokens = [];
         for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
@@ -73,7 +74,10 @@ public sealed class ChunkDatabaseTests : IDisposable
 
         // The original's own template, without the end that a SentencePiece file names besides.
         IEnumerable<int> template = original.EncodeWithSpecialTokens(TestDatabases.Documents(5)[0].Text);
-        int[] expected = [.. template.First() == tokenizer.BeginOfText ? [] : (int[])[tokenizer.EndOfText], .. template.Reverse().SkipWhile(id => id == tokenizer.EndOfText).Reverse(), tokenizer.EndOfText];
+        int[] expected = [
+            .. template.First() == tokenizer.BeginOfText ? [] : (int[])[tokenizer.EndOfText],
+            .. template.Reverse().SkipWhile(id => id == tokenizer.EndOfText).Reverse(), tokenizer.EndOfText
+        ];
         Assert.Equal(expected, tokens);
         Assert.Equal(tokenizer.BeginOfText, database.Manifest.BeginOfText ?? database.Manifest.EndOfText);
     }
@@ -316,7 +320,8 @@ public sealed class ChunkDatabaseTests : IDisposable
     public void A_stage_is_not_registered_with_a_database_that_was_built_anew_meanwhile()
     {
         using ChunkDatabase old = _databases.Build(TestDatabases.Documents(20));
-        ChunkDatabaseBuilder.Build(old.Folder, TestDatabases.Documents(21), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose();
+        ChunkDatabaseBuilder.Build(
+            old.Folder, TestDatabases.Documents(21), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose();
         File.WriteAllBytes(Path.Combine(old.Folder, "keys.bin"), new byte[8]);
         Assert.Contains("built anew", Assert.Throws<DatabaseException>(() => old.Register("keys.bin")).Message, StringComparison.Ordinal);
     }
@@ -325,7 +330,11 @@ public sealed class ChunkDatabaseTests : IDisposable
     public void Entries_keep_every_character_and_the_labels()
     {
         Document odd = new("id ü \u0001 \"quoted\"", "日本語\nTitle", "text of \U0001F600", "folder/ä.jsonl:3");
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), [odd, TestDatabases.Document("b", "plain")], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 4, Labels = document => document.Id == "b" ? [] : ["license: MIT", "日"] });
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            _databases.Folder(),
+            [odd, TestDatabases.Document("b", "plain")],
+            TestDatabases.Bytes,
+            new ChunkDatabaseOptions { ChunkLength = 4, Labels = document => document.Id == "b" ? [] : ["license: MIT", "日"] });
         DocumentEntry entry = database.Documents[0];
         Assert.Equal((odd.Id, odd.Title, odd.Location), (entry.Id, entry.Title, entry.Location));
         Assert.Equal(["license: MIT", "日"], entry.Labels);

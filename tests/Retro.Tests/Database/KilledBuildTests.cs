@@ -5,7 +5,10 @@ using Retro.Search;
 
 namespace Retro.Tests.Database;
 
-/// <summary>A process that builds a database and its table is killed, as the system or an outage kills it, and what goes on from what it left ends with the bytes of a build that was left alone.</summary>
+/// <summary>
+/// A process that builds a database and its table is killed, as the system or an outage kills it, and what goes on from what it left ends with the bytes of a
+/// build that was left alone.
+/// </summary>
 public sealed class KilledBuildTests : IDisposable
 {
     private const string FolderVariable = "RETRO_TEST_KILLED";
@@ -20,12 +23,16 @@ public sealed class KilledBuildTests : IDisposable
     [Fact]
     [Trait("Category", "Long")]
     public void P27_a_build_whose_process_is_killed_again_and_again_ends_with_the_same_bytes()
-        => Kill([("db/building/tokens.bin", 1), ("db/building/journal.jsonl", 100), ("db/building/tokens.bin", 10_000), ("db/building/tokens.bin", 30_000), ("table.bin.part", 1), ("table.bin.part", 60_000)]);
+        => Kill([
+            ("db/building/tokens.bin", 1), ("db/building/journal.jsonl", 100), ("db/building/tokens.bin", 10_000), ("db/building/tokens.bin", 30_000),
+            ("table.bin.part", 1), ("table.bin.part", 60_000)
+        ]);
 
     /// <summary>What the process does that is killed.</summary>
     [Fact(Explicit = true)]
     public void Builds_until_it_is_killed()
-        => BuildAll(Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} names no folder."), slowly: true);
+        => BuildAll(
+            Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} names no folder."), slowly: true);
 
     /// <summary>Kills a build where a file has so many bytes, one after the other in one folder, then lets it end.</summary>
     private void Kill((string File, long Bytes)[] places)
@@ -35,7 +42,12 @@ public sealed class KilledBuildTests : IDisposable
         foreach ((string file, long bytes) in places)
         {
             string path = Path.Combine(folder, file);
-            ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "Retro.Tests.dll"), "-method", $"{typeof(KilledBuildTests).FullName}.{nameof(Builds_until_it_is_killed)}", "-explicit", "only"])
+            ProcessStartInfo start = new(
+                "dotnet",
+                [
+                    Path.Combine(AppContext.BaseDirectory, "Retro.Tests.dll"), "-method",
+                    $"{typeof(KilledBuildTests).FullName}.{nameof(Builds_until_it_is_killed)}", "-explicit", "only"
+                ])
             {
                 Environment = { [FolderVariable] = folder },
             };
@@ -57,7 +69,11 @@ public sealed class KilledBuildTests : IDisposable
             });
             Assert.True(killed, $"The build ended before {file} had {bytes} bytes: {outcome.Output}{outcome.Errors}");
             Assert.NotEqual(0, outcome.ExitCode);
-            Assert.True(file.StartsWith("db", StringComparison.Ordinal) ? !File.Exists(Path.Combine(folder, "db", DatabaseManifest.FileName)) : !File.Exists(Path.Combine(folder, "table.bin")), "The process was killed too late.");
+            Assert.True(
+                file.StartsWith("db", StringComparison.Ordinal)
+                    ? !File.Exists(Path.Combine(folder, "db", DatabaseManifest.FileName))
+                    : !File.Exists(Path.Combine(folder, "table.bin")),
+                "The process was killed too late.");
         }
 
         BuildAll(folder, slowly: false);
@@ -81,8 +97,10 @@ public sealed class KilledBuildTests : IDisposable
             }
         }
 
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(folder, "db"), Documents(), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, BlockCharacters = 2000 });
-        NeighborTable.Build(Path.Combine(folder, "table.bin"), database, new Slow(new RandomNeighborSource(database, 3), slowly), 4, excludeOwnDocument: true).Dispose();
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(folder, "db"), Documents(), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, BlockCharacters = 2000 });
+        NeighborTable.Build(
+            Path.Combine(folder, "table.bin"), database, new Slow(new RandomNeighborSource(database, 3), slowly), 4, excludeOwnDocument: true).Dispose();
     }
 
     /// <summary>A source that takes its time, to the outside no other than the one it wraps.</summary>

@@ -6,7 +6,10 @@ using Retro.Tests.Search;
 
 namespace Retro.Tests.Database;
 
-/// <summary>A process that builds, rebuilds and runs the later stages is really killed. What the moments of a kill leave is tested without processes in ChunkDatabaseBuilderTests and StageFileTests.</summary>
+/// <summary>
+/// A process that builds, rebuilds and runs the later stages is really killed. What the moments of a kill leave is tested without processes in
+/// ChunkDatabaseBuilderTests and StageFileTests.
+/// </summary>
 public sealed class KilledWriterTests : IDisposable
 {
     private const string Folder = "RETRO_TEST_KILLED_WRITER";
@@ -91,7 +94,12 @@ public sealed class KilledWriterTests : IDisposable
     {
         string started = Path.Combine(folder, "..", Started);
         File.Delete(started);
-        ProcessStartInfo start = new("dotnet", [typeof(KilledWriterTests).Assembly.Location, "-method", $"{typeof(KilledWriterTests).FullName}.{nameof(Writes_until_it_is_killed)}", "-explicit", "only"])
+        ProcessStartInfo start = new(
+            "dotnet",
+            [
+                typeof(KilledWriterTests).Assembly.Location, "-method", $"{typeof(KilledWriterTests).FullName}.{nameof(Writes_until_it_is_killed)}",
+                "-explicit", "only"
+            ])
         {
             Environment = { [Folder] = folder },
         };
@@ -136,6 +144,7 @@ public sealed class KilledWriterTests : IDisposable
     {
         Dictionary<string, string> contents = TestDatabases.Contents(folder);
         DatabaseManifest manifest = DatabaseManifest.Load(folder);
-        return manifest.Files.ToDictionary(file => file.Name == manifest.TokensFile ? "tokens" : file.Name == manifest.DocumentsFile ? "documents" : file.Name, file => contents[file.Name]);
+        return manifest.Files.ToDictionary(
+            file => file.Name == manifest.TokensFile ? "tokens" : file.Name == manifest.DocumentsFile ? "documents" : file.Name, file => contents[file.Name]);
     }
 }

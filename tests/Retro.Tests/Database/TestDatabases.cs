@@ -12,7 +12,8 @@ internal sealed class TestDatabases : IDisposable
 
     private readonly TemporaryFolder _root = new();
 
-    public static TokenizerFacts Bytes { get; } = new("bytes", new string('a', 64), 257, EndOfText, text => Array.ConvertAll(Encoding.UTF8.GetBytes(text), b => (int)b));
+    public static TokenizerFacts Bytes { get; } = new(
+        "bytes", new string('a', 64), 257, EndOfText, text => Array.ConvertAll(Encoding.UTF8.GetBytes(text), b => (int)b));
 
     public string Folder(string name = "db") => _root[name];
 
@@ -26,7 +27,8 @@ internal sealed class TestDatabases : IDisposable
     {
         Random random = new(seed);
         return Enumerable.Range(0, count)
-            .Select(number => Document($"d{number}", string.Concat(Enumerable.Range(0, random.Next(maximumLength)).Select(_ => (char)random.Next('a', 'z' + 1)))))
+            .Select(number =>
+                Document($"d{number}", string.Concat(Enumerable.Range(0, random.Next(maximumLength)).Select(_ => (char)random.Next('a', 'z' + 1)))))
             .ToList();
     }
 

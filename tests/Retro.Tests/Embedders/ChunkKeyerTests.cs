@@ -58,7 +58,10 @@ public class ChunkKeyerTests
         Assert.Equal(3, keyer.Dimensions);
         Assert.Equal([9, 1, 2], keyer.KeyOfText("Green tea"));
         Assert.Equal(2, new ChunkKeyer(s_tokenizer, new Foreign("unsized", null, length: 2)).Dimensions);
-        Assert.Contains("does not name its model", Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new Foreign(null, 3))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "does not name its model",
+            Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new Foreign(null, 3))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -76,9 +79,18 @@ public class ChunkKeyerTests
     [Fact]
     public void What_is_no_key_is_refused()
     {
-        Assert.Contains("gave 2 numbers where its metadata say 3", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, length: 2)).KeyOfText("x")).Message, StringComparison.Ordinal);
-        Assert.Contains("not finite", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: float.NaN)).KeyOfText("x")).Message, StringComparison.Ordinal);
-        Assert.Contains("gave 0 vectors for 1 texts", Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, drop: true)).KeyOfText("x")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "gave 2 numbers where its metadata say 3",
+            Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, length: 2)).KeyOfText("x")).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "not finite",
+            Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, first: float.NaN)).KeyOfText("x")).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "gave 0 vectors for 1 texts",
+            Assert.Throws<RetroException>(() => new ChunkKeyer(s_tokenizer, new Foreign("m", 3, drop: true)).KeyOfText("x")).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new ChunkKeyer(s_tokenizer, new HashingEmbedder(4)).Keys([new[] { 1 }], new float[5]));
     }
 
@@ -86,7 +98,8 @@ public class ChunkKeyerTests
     {
         public int Calls { get; private set; }
 
-        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
         {
             Calls++;
             return base.GenerateAsync(values, options, cancellationToken);
@@ -94,10 +107,13 @@ public class ChunkKeyerTests
     }
 
     /// <summary>Somebody else's embedder: text length, 1, 2, ...</summary>
-    private sealed class Foreign(string? model, int? dimensions, int length = 3, float? first = null, bool drop = false) : IEmbeddingGenerator<string, Embedding<float>>
+    private sealed class Foreign(
+        string? model, int? dimensions, int length = 3, float? first = null, bool drop = false) : IEmbeddingGenerator<string, Embedding<float>>
     {
-        public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
-            => Task.FromResult(new GeneratedEmbeddings<Embedding<float>>(values.Where(_ => !drop).Select(text => new Embedding<float>(Enumerable.Range(0, length).Select(i => i == 0 ? first ?? text.Length : i).ToArray()))));
+        public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+            => Task.FromResult(new GeneratedEmbeddings<Embedding<float>>(values.Where(_ => !drop)
+                .Select(text => new Embedding<float>(Enumerable.Range(0, length).Select(i => i == 0 ? first ?? text.Length : i).ToArray()))));
 
         public object? GetService(Type serviceType, object? serviceKey = null)
             => serviceType == typeof(EmbeddingGeneratorMetadata) ? new EmbeddingGeneratorMetadata("test", null, model, dimensions) : null;

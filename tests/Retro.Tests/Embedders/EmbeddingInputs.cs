@@ -7,7 +7,10 @@ namespace Retro.Tests.Embedders;
 internal static class EmbeddingInputs
 {
     private static readonly Lazy<RetroTokenizer> s_tokenizer = new(
-        () => TrainTokenizer(["The lighthouse stands on the northern cape, the lighthouse on the rock. ", "Green tea is brewed below boiling heat; black tea is not."], 300));
+        () =>
+            TrainTokenizer(
+                ["The lighthouse stands on the northern cape, the lighthouse on the rock. ", "Green tea is brewed below boiling heat; black tea is not."],
+                300));
 
     /// <summary>A byte-level BPE with few merges.</summary>
     public static RetroTokenizer Tokenizer => s_tokenizer.Value;
@@ -30,7 +33,8 @@ internal static class EmbeddingInputs
         for (int i = 0; i < expected.Length; i++)
         {
             Assert.Equal(expected[i].Length, came[i].Length);
-            double difference = Math.Sqrt(expected[i].Zip(came[i]).Sum(pair => Math.Pow((double)pair.First - pair.Second, 2))), length = Math.Sqrt(expected[i].Sum(value => (double)value * value));
+            double difference = Math.Sqrt(expected[i].Zip(came[i])
+                .Sum(pair => Math.Pow((double)pair.First - pair.Second, 2))), length = Math.Sqrt(expected[i].Sum(value => (double)value * value));
             Assert.True(difference <= 1e-5 * length, $"Vector {i} is {difference:E2} away from the expected one, whose length is {length:E2}.");
         }
     }

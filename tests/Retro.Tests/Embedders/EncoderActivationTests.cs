@@ -15,9 +15,14 @@ public class EncoderActivationTests
     {
         using DisposeScope scope = NewDisposeScope();
         using TextEncoder encoder = new(EmbeddingInputs.Tiny with { Activation = activation }, seed: 4);
-        nn.Module<Tensor, Tensor> intermediate = (nn.Module<Tensor, Tensor>)encoder.named_modules().Single(pair => pair.name == "encoder.layer.0.intermediate").module;
+        nn.Module<Tensor, Tensor> intermediate = (nn.Module<Tensor, Tensor>)encoder.named_modules()
+            .Single(pair => pair.name == "encoder.layer.0.intermediate").module;
         Tensor x = linspace(-30, 30, 32 * 50).view(50, 32);
-        float[] inner = nn.functional.linear(x, encoder.get_parameter("encoder.layer.0.intermediate.dense.weight")!, encoder.get_parameter("encoder.layer.0.intermediate.dense.bias")!).detach().data<float>().ToArray();
+        float[] inner = nn.functional.linear(
+            x, encoder.get_parameter("encoder.layer.0.intermediate.dense.weight")!, encoder.get_parameter("encoder.layer.0.intermediate.dense.bias")!)
+            .detach()
+            .data<float>()
+            .ToArray();
         float[] actual = intermediate.call(x).detach().data<float>().ToArray();
         for (int i = 0; i < inner.Length; i++)
         {
@@ -48,7 +53,9 @@ public class EncoderActivationTests
         using TemporaryFolder copy = new();
         foreach (string file in Directory.EnumerateFiles(Path.Combine(Fixtures.Own, "pretrained", "bert")))
         {
-            string content = Path.GetFileName(file) == "config.json" ? File.ReadAllText(file).Replace("\"hidden_act\": \"gelu\"", $"\"hidden_act\": \"{name}\"", StringComparison.Ordinal) : "";
+            string content = Path.GetFileName(file) == "config.json"
+                ? File.ReadAllText(file).Replace("\"hidden_act\": \"gelu\"", $"\"hidden_act\": \"{name}\"", StringComparison.Ordinal)
+                : "";
             folder.File(Path.GetFileName(file), content.Length > 0 ? System.Text.Encoding.UTF8.GetBytes("\uFEFF" + content) : File.ReadAllBytes(file));
         }
 

@@ -35,20 +35,23 @@ public class HashingEmbedderTests
     [InlineData("a")]
     [InlineData("日本語")]
     [InlineData("é 𠀀 \ud800")]
-    public void Any_other_text_has_length_one(string text) => Assert.Equal(1, Dot(Vector(new HashingEmbedder(), text), Vector(new HashingEmbedder(), text)), 1e-6);
+    public void Any_other_text_has_length_one(string text)
+        => Assert.Equal(1, Dot(Vector(new HashingEmbedder(), text), Vector(new HashingEmbedder(), text)), 1e-6);
 
     [Fact]
     public async Task The_asynchronous_form_gives_the_same()
     {
         using HashingEmbedder embedder = new(32);
 
-        GeneratedEmbeddings<Embedding<float>> generated = await embedder.GenerateAsync(["one text", "another"], cancellationToken: TestContext.Current.CancellationToken);
+        GeneratedEmbeddings<Embedding<float>> generated = await embedder.GenerateAsync(
+            ["one text", "another"], cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(Vector(embedder, "another"), generated[1].Vector.ToArray());
         Assert.Same(embedder, embedder.GetService(typeof(HashingEmbedder)));
         Assert.Equal(32, ((EmbeddingGeneratorMetadata)embedder.GetService(typeof(EmbeddingGeneratorMetadata))!).DefaultModelDimensions);
         Assert.Null(embedder.GetService(typeof(string)));
-        ArgumentException refused = await Assert.ThrowsAsync<ArgumentException>(() => embedder.GenerateAsync(["x"], new EmbeddingGenerationOptions { Dimensions = 33 }));
+        ArgumentException refused = await Assert.ThrowsAsync<ArgumentException>(() =>
+            embedder.GenerateAsync(["x"], new EmbeddingGenerationOptions { Dimensions = 33 }));
         Assert.StartsWith("The embedder gives 32 dimensions, 33 were asked for", refused.Message, StringComparison.Ordinal);
     }
 
@@ -58,7 +61,10 @@ public class HashingEmbedderTests
         HashingEmbedder embedder = new(4);
 
         Assert.Throws<ArgumentOutOfRangeException>(() => new HashingEmbedder(0));
-        Assert.StartsWith("2 vectors of 4 dimensions need 8 numbers, got room for 7.", Assert.Throws<ArgumentException>(() => embedder.Embed(["a", "b"], new float[7])).Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            "2 vectors of 4 dimensions need 8 numbers, got room for 7.",
+            Assert.Throws<ArgumentException>(() => embedder.Embed(["a", "b"], new float[7])).Message,
+            StringComparison.Ordinal);
         Assert.Throws<OperationCanceledException>(() => embedder.Embed(["a"], new float[4], new CancellationToken(true)));
         Assert.NotEqual(embedder.Identity, new HashingEmbedder(5).Identity);
     }

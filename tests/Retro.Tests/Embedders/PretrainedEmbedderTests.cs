@@ -17,7 +17,8 @@ public class PretrainedEmbedderTests
     {
         using TemporaryFolder target = new();
         string folder = Path.Combine(Fixtures.Own, "pretrained", name);
-        foreach (string file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Where(file => !file.EndsWith("tokenizer.json", StringComparison.Ordinal)))
+        foreach (string file in Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)
+            .Where(file => !file.EndsWith("tokenizer.json", StringComparison.Ordinal)))
         {
             string copy = Path.Combine(target.Path, Path.GetRelativePath(folder, file));
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);

@@ -43,7 +43,8 @@ public sealed class TextEmbedderTests : IDisposable
         float[][] here = Vectors(EmbeddingInputs.Texts);
 
         float[][][] elsewhere = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Vectors(EmbeddingInputs.Texts))));
-        GeneratedEmbeddings<Embedding<float>> generated = await _embedder.GenerateAsync(EmbeddingInputs.Texts, cancellationToken: TestContext.Current.CancellationToken);
+        GeneratedEmbeddings<Embedding<float>> generated = await _embedder.GenerateAsync(
+            EmbeddingInputs.Texts, cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.All(elsewhere, vectors => EmbeddingInputs.AssertNear(here, vectors));
         EmbeddingInputs.AssertNear(here, [.. generated.Select(embedding => embedding.Vector.ToArray())]);
@@ -102,7 +103,8 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData(TextPooling.MeanSquareRoot, false, false)]
     public void Pooling_normalization_and_case_survive_saving(TextPooling pooling, bool normalize, bool lowerCase)
     {
-        using TextEmbedder embedder = new(new TextEncoder(EmbeddingInputs.Tiny with { Pooling = pooling, Normalize = normalize, MaximumLength = 30 }), EmbeddingInputs.Tokenizer, lowerCase);
+        using TextEmbedder embedder = new(
+            new TextEncoder(EmbeddingInputs.Tiny with { Pooling = pooling, Normalize = normalize, MaximumLength = 30 }), EmbeddingInputs.Tokenizer, lowerCase);
         embedder.Save(Folder);
 
         using TextEmbedder loaded = TextEmbedder.Load(Folder);
@@ -114,7 +116,8 @@ public sealed class TextEmbedderTests : IDisposable
     [Fact]
     public void The_identity_depends_on_everything_a_vector_depends_on()
     {
-        TextEmbedder Other(TextEncoderConfig? config = null, int seed = 3, bool lowerCase = false) => new(new TextEncoder(config ?? EmbeddingInputs.Tiny, seed), EmbeddingInputs.Tokenizer, lowerCase);
+        TextEmbedder Other(TextEncoderConfig? config = null, int seed = 3, bool lowerCase = false)
+            => new(new TextEncoder(config ?? EmbeddingInputs.Tiny, seed), EmbeddingInputs.Tokenizer, lowerCase);
         List<string> identities = [_embedder.Identity];
         foreach (TextEmbedder other in new[]
         {
@@ -251,7 +254,8 @@ public sealed class TextEmbedderTests : IDisposable
         using CancellationTokenSource again = new();
         Assert.Throws<OperationCanceledException>(() => TextEmbedder.Load(Folder, progress: CancelAt(again, 2), cancellationToken: again.Token));
 
-        Dictionary<string, byte[]> Content() => Directory.EnumerateFiles(Folder, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
+        Dictionary<string, byte[]> Content()
+            => Directory.EnumerateFiles(Folder, "*", SearchOption.AllDirectories).ToDictionary(file => file, File.ReadAllBytes);
         static IEnumerable<long> LongRange(long count) => Enumerable.Range(0, (int)count).Select(i => (long)i);
         static Reports<StageProgress> CancelAt(CancellationTokenSource source, long done) => new(report =>
         {
@@ -281,7 +285,11 @@ public sealed class TextEmbedderTests : IDisposable
 
         CheckpointException exception = Assert.Throws<CheckpointException>(() => new TextEmbedder(encoder, EmbeddingInputs.Tokenizer));
 
-        Assert.StartsWith($"The tokenizer has {EmbeddingInputs.Tokenizer.VocabularySize} ids, but the embedding of the encoder has {EmbeddingInputs.Tokenizer.VocabularySize - 1} rows", exception.Message, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"The tokenizer has {EmbeddingInputs.Tokenizer.VocabularySize} ids, but the embedding of the encoder has "
+                + $"{EmbeddingInputs.Tokenizer.VocabularySize - 1} rows",
+            exception.Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,7 +7,8 @@ namespace Retro.Tests.Embedders;
 
 public class TextEncoderTests
 {
-    private static readonly TextEncoderConfig s_tiny = new(VocabularySize: 50, Width: 12, Layers: 2, Heads: 3, FeedForwardSize: 20, MaximumPositions: 16, MaximumLength: 16);
+    private static readonly TextEncoderConfig s_tiny = new(
+        VocabularySize: 50, Width: 12, Layers: 2, Heads: 3, FeedForwardSize: 20, MaximumPositions: 16, MaximumLength: 16);
 
     [Fact]
     public void Parameters_are_named_as_in_Hugging_Face_BERT()
@@ -179,7 +180,17 @@ public class TextEncoderTests
     public void Every_fault_of_a_configuration_is_named()
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(
-            () => new TextEncoder(new(0, Width: 10, Layers: -1, Heads: 3, FeedForwardSize: 5, MaximumPositions: 8, LayerNormEpsilon: double.NaN, MaximumLength: 9, Pooling: (TextPooling)9)));
+            () =>
+                new TextEncoder(new(
+                    0,
+                    Width: 10,
+                    Layers: -1,
+                    Heads: 3,
+                    FeedForwardSize: 5,
+                    MaximumPositions: 8,
+                    LayerNormEpsilon: double.NaN,
+                    MaximumLength: 9,
+                    Pooling: (TextPooling)9)));
 
         Assert.Equal(6, exception.Faults.Count);
         Assert.Contains("Width 10 does not divide by Heads 3.", exception.Faults);

@@ -15,7 +15,7 @@ public sealed class BitsPerByteTests : IDisposable
 {
     private const int M = 4;
 
-    private static readonly RetroConfig _config = new()
+    private static readonly RetroConfig s_config = new()
     {
         VocabularySize = 257,
         Width = 8,
@@ -55,7 +55,7 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using NeighborTable? table = retrieve ? Table(heldOut, retrieval) : null;
         manual_seed(1);
-        using RetroModel model = new(_config, ScalarType.Float64);
+        using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult result = BitsPerByte.Measure(
             model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows, KeepTokens = true });
 
@@ -113,7 +113,7 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using NeighborTable table = Table(heldOut, retrieval);
         manual_seed(1);
-        using RetroModel model = new(_config, ScalarType.Float64);
+        using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult on = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 16 });
         Assert.NotEqual(on.Bits, off.Bits, 3);
@@ -128,7 +128,7 @@ public sealed class BitsPerByteTests : IDisposable
         Document copied = known.First(document => document.Text.Length > 10);
         using ChunkDatabase heldOut = _databases.Build(
             [TestDatabases.Document("new", "some other text"), TestDatabases.Document("copy", copied.Text)], M, "held-out");
-        using RetroModel model = new(_config);
+        using RetroModel model = new(s_config);
         DatabaseException exception = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, heldOut, null, retrieval, new() { WindowLength = 16 }));
         using ChunkDatabase edited = _databases.Build([known[4] with { Text = known[4].Text + " and more" }], M, "edited");
         Assert.Contains($"\"{known[4].Id}\"", Assert.Throws<DatabaseException>(
@@ -145,7 +145,7 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using ChunkDatabase longer = _databases.Build(TestDatabases.Documents(4, seed: 3), 2 * M, "longer");
         using NeighborTable table = Table(heldOut, retrieval), foreign = Table(retrieval, heldOut);
-        using RetroModel model = new(_config);
+        using RetroModel model = new(s_config);
         RetroOptionsException faults = Assert.Throws<RetroOptionsException>(
             () => BitsPerByte.Measure(model, heldOut, options: new() { WindowLength = 6, Stride = 3, BatchSize = 0, MaximumBytes = 0 }));
         Assert.Equal(4, faults.Faults.Count);
@@ -158,7 +158,7 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Contains("the table holds 3", beyond.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new RetroReader(model), heldOut, null, retrieval, new() { WindowLength = 16 }));
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(new DecoderReader(model), heldOut, table, retrieval, new() { WindowLength = 16 }));
-        using RetroModel plain = new(_config with { Retrieval = null });
+        using RetroModel plain = new(s_config with { Retrieval = null });
         Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(plain, heldOut, table, retrieval, new() { WindowLength = 16 }));
         Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(model, longer));
     }
@@ -170,7 +170,7 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
         using NeighborTable table = Table(heldOut, retrieval);
         manual_seed(1);
-        using RetroModel model = new(_config, ScalarType.Float64);
+        using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult expected = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 16 });
         List<StageProgress> told = [];
         BitsPerByteResult little = BitsPerByte.Measure(
@@ -217,7 +217,7 @@ public sealed class BitsPerByteTests : IDisposable
     public void Cancelling_ends_the_measurement()
     {
         using ChunkDatabase heldOut = HeldOutDocuments(8);
-        using RetroModel model = new(_config);
+        using RetroModel model = new(s_config);
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => BitsPerByte.Measure(
             model, heldOut, options: new() { WindowLength = 8, BatchSize = 1 }, progress: new Reports<StageProgress>(_ => cancel.Cancel()),

@@ -58,11 +58,14 @@ public sealed class LeakageOfAResultTests : IDisposable
             return $"{from.AsSpan(start, length)}{string.Concat(Enumerable.Range(0, random.Next(1, 6)).Select(_ => (char)random.Next('A', 'Z' + 1)))}";
         }
 
-        Document[] held = [.. Enumerable.Range(0, 6).Select(i => TestDatabases.Document($"h{i}", string.Concat(Enumerable.Range(0, 6 + i).Select(_ => Quote()))))];
+        Document[] held = [.. Enumerable.Range(0, 6)
+            .Select(i => TestDatabases.Document($"h{i}", string.Concat(Enumerable.Range(0, 6 + i).Select(_ => Quote()))))];
         using ChunkDatabase retrieval = _databases.Build(known, M, "retrieval"), heldOut = _databases.Build(held, M, "held-out");
         using Bm25Index keywords = Bm25Index.Build(retrieval.ChunkCount, chunk => KeywordNeighborSource.TermsOf(retrieval, chunk));
-        using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), heldOut, new KeywordNeighborSource(retrieval, keywords), K, excludeOwnDocument: false);
-        double[] bytes = [.. Enumerable.Range(0, (int)heldOut.ChunkCount).Select(chunk => (double)heldOut.Tokens(chunk)[..heldOut.TokenCount(chunk)].ToArray().Count(token => token != TestDatabases.EndOfText))];
+        using NeighborTable table = NeighborTable.Build(
+            Path.Combine(_folder.Path, "table"), heldOut, new KeywordNeighborSource(retrieval, keywords), K, excludeOwnDocument: false);
+        double[] bytes = [.. Enumerable.Range(0, (int)heldOut.ChunkCount)
+            .Select(chunk => (double)heldOut.Tokens(chunk)[..heldOut.TokenCount(chunk)].ToArray().Count(token => token != TestDatabases.EndOfText))];
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 32 });
@@ -77,7 +80,8 @@ public sealed class LeakageOfAResultTests : IDisposable
             DocumentSums at = curve.At(result, bound);
             for (int document = 0; document < held.Length; document++)
             {
-                int[] chunks = [.. Enumerable.Range(0, (int)heldOut.ChunkCount).Where(chunk => heldOut.DocumentOf(chunk) == document && overlaps[chunk] <= bound)];
+                int[] chunks = [.. Enumerable.Range(0, (int)heldOut.ChunkCount)
+                    .Where(chunk => heldOut.DocumentOf(chunk) == document && overlaps[chunk] <= bound)];
                 Assert.Equal(chunks.Sum(chunk => result.ChunkBits[chunk]), at.Bits[document], 9);
                 Assert.Equal(chunks.Sum(chunk => bytes[chunk]), at.Bytes[document], 9);
             }

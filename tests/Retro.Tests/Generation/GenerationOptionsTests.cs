@@ -9,7 +9,8 @@ public class GenerationOptionsTests
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new GenerationOptions
         {
-            MaximumNewTokens = -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
+            MaximumNewTokens =
+                -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
         }.Validate());
 
         Assert.Equal(

@@ -19,7 +19,8 @@ public sealed class QueryKeyTests : IDisposable
 
     private static readonly string[] s_texts =
     [
-        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.", "naïve café 日本語 👩‍👧 and more of it, so that there are chunks",
+        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
+        "naïve café 日本語 👩‍👧 and more of it, so that there are chunks",
     ];
 
     private readonly TemporaryFolder _folder = new();
@@ -42,7 +43,9 @@ public sealed class QueryKeyTests : IDisposable
         // Precomputed for the chunks of another database: each finds the same text, at no distance.
         using (NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), queries, source, 1, excludeOwnDocument: false))
         {
-            Assert.Equal(Enumerable.Range(0, (int)queries.ChunkCount).Select(chunk => (long)chunk), Enumerable.Range(0, (int)queries.ChunkCount).Select(chunk => table.Row(chunk)[0]));
+            Assert.Equal(
+                Enumerable.Range(0, (int)queries.ChunkCount).Select(chunk => (long)chunk),
+                Enumerable.Range(0, (int)queries.ChunkCount).Select(chunk => table.Row(chunk)[0]));
         }
 
         AssertSame(built, embedder.Take(), (int)queries.ChunkCount);
@@ -50,7 +53,12 @@ public sealed class QueryKeyTests : IDisposable
         using RetroModel model = new((RetroConfig.Tiny with
         {
             VocabularySize = s_tokenizer.VocabularySize, Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32,
-            Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 } },
+            Retrieval = RetroConfig.Tiny.Retrieval! with
+            {
+                ChunkLength = ChunkLength,
+                RetrievedLength = 2 * ChunkLength,
+                Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 }
+            },
         }).Validate());
         RetroGenerator generator = new(model, s_tokenizer, database, source);
         for (int document = 0; document < s_texts.Length; document++)
@@ -58,7 +66,8 @@ public sealed class QueryKeyTests : IDisposable
             long first = database.Documents[document].FirstChunk;
             int chunks = (1 + s_tokenizer.Encode(s_texts[document]).Length) / ChunkLength;
             int asked = 0;
-            await foreach (GeneratedPiece piece in generator.GenerateAsync(s_texts[document], new() { MaximumNewTokens = 0, Neighbors = 1 }, TestContext.Current.CancellationToken))
+            await foreach (GeneratedPiece piece in generator.GenerateAsync(
+                s_texts[document], new() { MaximumNewTokens = 0, Neighbors = 1 }, TestContext.Current.CancellationToken))
             {
                 if (piece.Retrieved is { } found)
                 {
@@ -93,7 +102,10 @@ public sealed class QueryKeyTests : IDisposable
     }
 
     private ChunkDatabase Build(string name, string id) => ChunkDatabaseBuilder.Build(
-        Path.Combine(_folder.Path, name), s_texts.Select((text, i) => new Document($"{id}{i}", "", text, "")), s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+        Path.Combine(_folder.Path, name),
+        s_texts.Select((text, i) => new Document($"{id}{i}", "", text, "")),
+        s_tokenizer,
+        new ChunkDatabaseOptions { ChunkLength = ChunkLength });
 
     /// <summary>An embedder that keeps what it was given and what it gave.</summary>
     private sealed class Recording(IEmbeddingGenerator<string, Embedding<float>> inner) : DelegatingEmbeddingGenerator<string, Embedding<float>>(inner)
@@ -102,7 +114,8 @@ public sealed class QueryKeyTests : IDisposable
 
         public Dictionary<string, float[]> Take() => Interlocked.Exchange(ref _given, []);
 
-        public override async Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
+        public override async Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
+            IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
         {
             string[] texts = [.. values];
             GeneratedEmbeddings<Embedding<float>> embeddings = await base.GenerateAsync(texts, options, cancellationToken);

@@ -25,13 +25,15 @@ public sealed class RetroGeneratorTests : IDisposable
         Width = 16, Heads = 2, HeadSize = 8, FeedForwardSize = 32, TieEmbeddings = false, InitialOutputScale = 1,
         Retrieval = RetroConfig.Tiny.Retrieval! with
         {
-            ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+            ChunkLength = ChunkLength, RetrievedLength = 2
+                * ChunkLength, Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
         },
     }).Validate();
 
     private static readonly string[] s_texts =
     [
-        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.", "naïve café 日本語 👩‍👧", "short",
+        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
+        "naïve café 日本語 👩‍👧", "short",
     ];
 
     private readonly TemporaryFolder _folder = new();
@@ -44,7 +46,10 @@ public sealed class RetroGeneratorTests : IDisposable
     public RetroGeneratorTests()
     {
         _database = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "db"), s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, $"file{i}.txt")), s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+            Path.Combine(_folder.Path, "db"),
+            s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, $"file{i}.txt")),
+            s_tokenizer,
+            new ChunkDatabaseOptions { ChunkLength = ChunkLength });
         _source = new NearestKey(_database, _keyer);
         torch.manual_seed(11);
         _model = new RetroModel(s_config, ScalarType.Float64);
@@ -82,7 +87,14 @@ public sealed class RetroGeneratorTests : IDisposable
     {
         GenerationOptions options = new() { Temperature = temperature, TopP = 1, MaximumNewTokens = 2 * ChunkLength + 1, Seed = 5 };
         int[] text = s_tokenizer.Encode(s_texts[0]);
-        string[] prompts = [.. new[] { 0, 1, ChunkLength - 1, ChunkLength + 2, 2 * ChunkLength + 5 }.Select(length => s_tokenizer.Decode(text.AsSpan(0, length)))];
+        string[] prompts = [.. new[]
+        {
+            0,
+            1,
+            ChunkLength - 1,
+            ChunkLength + 2,
+            2 * ChunkLength + 5
+        }.Select(length => s_tokenizer.Decode(text.AsSpan(0, length)))];
         List<GeneratedPiece[]> alone = [];
         foreach (string prompt in prompts)
         {
@@ -90,7 +102,8 @@ public sealed class RetroGeneratorTests : IDisposable
         }
 
         // A piece of each in turn, so that all caches are alive and at different places in a chunk.
-        IAsyncEnumerator<GeneratedPiece>[] running = [.. prompts.Select(prompt => _generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken).GetAsyncEnumerator())];
+        IAsyncEnumerator<GeneratedPiece>[] running = [.. prompts.Select(prompt =>
+            _generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken).GetAsyncEnumerator())];
         List<GeneratedPiece>[] came = [.. prompts.Select(_ => new List<GeneratedPiece>())];
         bool[] ended = new bool[prompts.Length];
         while (ended.Contains(false))
@@ -184,9 +197,11 @@ public sealed class RetroGeneratorTests : IDisposable
         string text = s_texts[0];
         Document[] documents =
         [
-            new("original", "Original", text, ""), new("copy", "Copy", text, ""), .. s_texts[1..].Select((other, i) => new Document($"other{i}", "Other", other, "")), new("again", "Again", text, ""),
+            new("original", "Original", text, ""), new("copy", "Copy", text, ""),
+            .. s_texts[1..].Select((other, i) => new Document($"other{i}", "Other", other, "")), new("again", "Again", text, ""),
         ];
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "copies"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "copies"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
         KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         RetroGenerator generator = new(_model, s_tokenizer, database, source);
         GenerationOptions options = new() { MaximumNewTokens = 3 * ChunkLength, Neighbors = 6 };
@@ -293,7 +308,8 @@ public sealed class RetroGeneratorTests : IDisposable
         // Twelve positions: the end-of-text token, the prompt, and what follows; the last token needs no position of its own.
         Assert.True(pieces[^1].End is GenerationEnd.MaximumLength or GenerationEnd.EndOfText);
         Assert.Equal(13, 1 + s_tokenizer.Encode("tea").Length + pieces.Count(piece => piece.Token is not null));
-        Assert.Contains("takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "takes at most 12", Assert.Throws<ArgumentException>(() => generator.GenerateAsync(s_texts[0] + s_texts[1])).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -360,11 +376,23 @@ public sealed class RetroGeneratorTests : IDisposable
             Path.Combine(_folder.Path, "other"), [new Document("d", "", s_texts[0], "")], s_tokenizer, new ChunkDatabaseOptions { ChunkLength = 4 });
         using RetroModel small = new((s_config with { VocabularySize = 200 }).Validate());
 
-        Assert.Contains("give both or neither", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, _database)).Message, StringComparison.Ordinal);
-        Assert.Contains("give both or neither", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, null, _source)).Message, StringComparison.Ordinal);
-        Assert.Contains("searches the database", Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, other, _source)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "give both or neither",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, _database)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "give both or neither",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, null, _source)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "searches the database",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(_model, s_tokenizer, other, _source)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => new RetroGenerator(_model, s_tokenizer, other, new NoNeighborSource()));
-        Assert.Contains($"The tokenizer has {s_tokenizer.VocabularySize} tokens, the model 200", Assert.Throws<RetroException>(() => new RetroGenerator(small, s_tokenizer)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            $"The tokenizer has {s_tokenizer.VocabularySize} tokens, the model 200",
+            Assert.Throws<RetroException>(() => new RetroGenerator(small, s_tokenizer)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { TopP = 2 }));
     }
 
@@ -425,7 +453,8 @@ public sealed class RetroGeneratorTests : IDisposable
 
         using PretrainedDecoder decoder = PretrainedDecoder.Load(model);
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok.bin"));
-        List<GeneratedPiece> pieces = await Collect(new RetroGenerator(decoder.Model, tokenizer), prompt, new GenerationOptions { Temperature = 0, MaximumNewTokens = 20 });
+        List<GeneratedPiece> pieces = await Collect(
+            new RetroGenerator(decoder.Model, tokenizer), prompt, new GenerationOptions { Temperature = 0, MaximumNewTokens = 20 });
         Assert.Equal(expected, Text(pieces));
     }
 
@@ -458,7 +487,11 @@ public sealed class RetroGeneratorTests : IDisposable
             bool[] valid = new bool[ids.Length];
             for (int u = 0; u < chunks; u++)
             {
-                _source.Find([new NeighborQuery(tokens.Skip(u * ChunkLength).Take(ChunkLength).ToArray(), [])], neighbors, found.AsSpan(u * neighbors, neighbors), new float[neighbors]);
+                _source.Find(
+                    [new NeighborQuery(tokens.Skip(u * ChunkLength).Take(ChunkLength).ToArray(), [])],
+                    neighbors,
+                    found.AsSpan(u * neighbors, neighbors),
+                    new float[neighbors]);
             }
 
             for (int i = 0; i < found.Length; i++)
@@ -498,7 +531,9 @@ public sealed class RetroGeneratorTests : IDisposable
     /// <summary>The nearest keys, by the keyer and brute force.</summary>
     private sealed class NearestKey(ChunkDatabase database, ChunkKeyer keyer) : INeighborSource
     {
-        private readonly float[][] _keys = Enumerable.Range(0, (int)database.ChunkCount).Select(chunk => keyer.KeyOfText(s_tokenizer.Decode(database.Tokens(chunk)))).ToArray();
+        private readonly float[][] _keys = Enumerable.Range(0, (int)database.ChunkCount)
+            .Select(chunk => keyer.KeyOfText(s_tokenizer.Decode(database.Tokens(chunk))))
+            .ToArray();
 
         public string Name => "nearest";
 
@@ -513,7 +548,11 @@ public sealed class RetroGeneratorTests : IDisposable
             for (int q = 0; q < queries.Count; q++)
             {
                 float[] key = keys.AsSpan(q * keyer.Dimensions, keyer.Dimensions).ToArray();
-                (int Chunk, float Score)[] best = _keys.Select((other, chunk) => (chunk, key.Zip(other, (x, y) => x * y).Sum())).OrderByDescending(found => found.Item2).ThenBy(found => found.chunk).Take(count).ToArray();
+                (int Chunk, float Score)[] best = _keys.Select((other, chunk) => (chunk, key.Zip(other, (x, y) => x * y).Sum()))
+                    .OrderByDescending(found => found.Item2)
+                    .ThenBy(found => found.chunk)
+                    .Take(count)
+                    .ToArray();
                 for (int i = 0; i < count; i++)
                 {
                     (chunks[q * count + i], scores[q * count + i]) = best[i];

@@ -98,7 +98,8 @@ public class TokenSamplerTests
     [InlineData(float.NaN)]
     [InlineData(float.PositiveInfinity)]
     public void A_logit_that_is_no_number_is_refused(float logit)
-        => Assert.Contains("logit of token 1", Assert.Throws<RetroException>(() => TokenSampler.Candidates([0, logit], 1, 0, 1)).Message, StringComparison.Ordinal);
+        => Assert.Contains(
+            "logit of token 1", Assert.Throws<RetroException>(() => TokenSampler.Candidates([0, logit], 1, 0, 1)).Message, StringComparison.Ordinal);
 
     [Fact]
     public void A_model_that_rules_out_everything_is_refused()
@@ -112,7 +113,8 @@ public class TokenSamplerTests
 
     private static void Check(Action<float[], double, int, double> property)
     {
-        Gen<(float[], double, int, double)> cases = s_logits.SelectMany(logits => Gen.Choose(1, 40).SelectMany(temperature => Gen.Choose(0, 12).SelectMany(topK => Gen.Choose(1, 20)
+        Gen<(float[], double, int, double)> cases = s_logits.SelectMany(logits =>
+            Gen.Choose(1, 40).SelectMany(temperature => Gen.Choose(0, 12).SelectMany(topK => Gen.Choose(1, 20)
             .Select(topP => (logits, temperature / 10.0, topK, topP / 20.0)))));
         Prop.ForAll(cases.ToArbitrary(), one => property(one.Item1, one.Item2, one.Item3, one.Item4)).QuickCheckThrowOnFailure();
     }

@@ -10,7 +10,8 @@ public class AtenOperatorTests
 
     private static readonly AtenOperator s_relu = new("aten::relu", 1, () => [ones(1)]);
     private static readonly AtenOperator s_product = new("aten::mm", 1, () => [ones(1, 1), ones(1, 1)]);
-    private static readonly AtenOperator s_rmsNorm = new("aten::_fused_rms_norm", 2, () => [ones(2), (long[])[2], AtenArgument.Some(ones(2)), AtenArgument.Some(1e-5)]);
+    private static readonly AtenOperator s_rmsNorm = new(
+        "aten::_fused_rms_norm", 2, () => [ones(2), (long[])[2], AtenArgument.Some(ones(2)), AtenArgument.Some(1e-5)]);
     private static readonly AtenOperator s_unknown = new("aten::no_operator_has_this_name", 1, () => [ones(1)]);
 
     [Fact]

@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Modeling;
 
-/// <summary>Both ways to attend, the fused operator and the explicit form, against the definition; whichever libtorch is there, the other one must be right too.</summary>
+/// <summary>
+/// Both ways to attend, the fused operator and the explicit form, against the definition; whichever libtorch is there, the other one must be right too.
+/// </summary>
 public class AttentionKernelTests
 {
     private const long Heads = 3, Batch = 2, Queries = 4, Keys = 5, Size = 6;
@@ -32,7 +34,10 @@ public class AttentionKernelTests
 
         Assert.InRange(ModelCase.Distance(AttentionKernel.Explicit(q, k, v, mask, positions, shape), expected), 0, 1e-12);
         Assert.InRange(ModelCase.Distance(AttentionKernel.Fused(q, k, v, mask, false, positions, shape), expected), 0, 1e-12);
-        Assert.InRange(ModelCase.Distance(AttentionKernel.Attend(q, k, v, mask, false, positions, shape), expected.permute(1, 2, 0, 3).reshape(Batch, Queries, -1)), 0, 1e-12);
+        Assert.InRange(
+            ModelCase.Distance(AttentionKernel.Attend(q, k, v, mask, false, positions, shape), expected.permute(1, 2, 0, 3).reshape(Batch, Queries, -1)),
+            0,
+            1e-12);
     }
 
     [Fact]
@@ -47,7 +52,9 @@ public class AttentionKernelTests
         Tensor[][] gradients = [.. new[] { false, true }.Select(fused =>
         {
             Tensor[] leaves = [.. inputs.Select(input => input.clone().requires_grad_(true))];
-            Tensor output = fused ? AttentionKernel.Fused(leaves[0], leaves[1], leaves[2], mask, false, null, null) : AttentionKernel.Explicit(leaves[0], leaves[1], leaves[2], mask, null, null);
+            Tensor output = fused
+                ? AttentionKernel.Fused(leaves[0], leaves[1], leaves[2], mask, false, null, null)
+                : AttentionKernel.Explicit(leaves[0], leaves[1], leaves[2], mask, null, null);
             (output * direction).sum().backward();
             return leaves.Select(leaf => leaf.grad!).ToArray();
         })];
@@ -61,7 +68,8 @@ public class AttentionKernelTests
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(3);
-        Tensor q = Random(4, Batch, Queries, Size), k = Random(2, Batch, Keys, Size), v = Random(2, Batch, Keys, Size), positions = Random(4 * Batch, Queries, Keys);
+        Tensor q = Random(4, Batch, Queries, Size), k = Random(2, Batch, Keys, Size), v = Random(2, Batch, Keys, Size), positions = Random(4
+            * Batch, Queries, Keys);
 
         Tensor shared = AttentionKernel.Attend(q, k, v, null, false, positions, positions.shape);
         Tensor copied = AttentionKernel.Attend(q, k.repeat_interleave(2, 0), v.repeat_interleave(2, 0), null, false, positions, positions.shape);

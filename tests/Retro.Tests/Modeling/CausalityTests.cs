@@ -120,7 +120,8 @@ public class CausalityTests
         using RetroModel model = ModelCase.Model(config);
         long chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + 1, chunks = 3;
         Tensor tokens = ModelCase.Tokens(config, 1, length);
-        // The neighbors of chunk u hold the token u alone: what reaches its row of the encoder's embedding came through the encoding of chunk u, and through nothing else.
+        // The neighbors of chunk u hold the token u alone: what reaches its row of the encoder's embedding came through the encoding of chunk u, and through
+        // nothing else.
         Tensor neighbors = arange(chunks, ScalarType.Int64).view(1, chunks, 1, 1).expand(1, chunks, 2, config.Retrieval!.RetrievedLength).contiguous();
         TorchSharp.Modules.Parameter embedding = model.get_parameter("encoder.embedding.weight")!;
 
@@ -265,6 +266,7 @@ public class CausalityTests
             _vectors?.Dispose();
         }
 
-        private float[] Key(int[] tokens) => [.. Enumerable.Range(0, Dimensions).Select(j => tokens.Sum(token => _tokenVectors[(token * Dimensions) + j]) / tokens.Length)];
+        private float[] Key(int[] tokens)
+            => [.. Enumerable.Range(0, Dimensions).Select(j => tokens.Sum(token => _tokenVectors[(token * Dimensions) + j]) / tokens.Length)];
     }
 }

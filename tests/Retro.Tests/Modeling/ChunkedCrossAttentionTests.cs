@@ -7,10 +7,14 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Modeling;
 
-/// <summary>Chunked cross-attention against a literal reading of its definition, position by position, at generated sizes and masks (property 6 and the closed form of any length).</summary>
+/// <summary>
+/// Chunked cross-attention against a literal reading of its definition, position by position, at generated sizes and masks (property 6 and the closed form of
+/// any length).
+/// </summary>
 public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 {
-    private sealed record Sizes(int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Masked, int Seed);
+    private sealed record Sizes(
+        int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Masked, int Seed);
 
     [Fact]
     public void P06_any_chunk_length_retrieved_length_number_of_neighbors_and_sequence_length()
@@ -35,8 +39,22 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     [InlineData(PositionKind.TransformerXl)]
     public void Activation_memory_is_linear_in_the_sequence(PositionKind positions)
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux() && NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "mallinfo2", out _), "The memory that a process has in use is asked of glibc.");
-        RetroConfig config = RetroConfig.Mini with { Width = 64, Heads = 4, HeadSize = 16, Retrieval = RetroConfig.Mini.Retrieval! with { ChunkLength = 32, RetrievedLength = 64, Positions = positions, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Width = 64 } } };
+        Assert.SkipUnless(
+            OperatingSystem.IsLinux() && NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "mallinfo2", out _),
+            "The memory that a process has in use is asked of glibc.");
+        RetroConfig config = RetroConfig.Mini with
+        {
+            Width = 64,
+            Heads = 4,
+            HeadSize = 16,
+            Retrieval = RetroConfig.Mini.Retrieval! with
+            {
+                ChunkLength = 32,
+                RetrievedLength = 64,
+                Positions = positions,
+                Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Width = 64 }
+            }
+        };
         using ChunkedCrossAttention layer = new(config);
         Grown(layer, config, 512);
         double small = Grown(layer, config, 2048), large = Grown(layer, config, 8192);
@@ -44,7 +62,9 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 
         // Logits are [H, T, K·R]: 4 times the tokens, 4 times the memory. Of a square of the sequence it would be 16 times.
         Assert.InRange(large / small, 3, 5);
-        Assert.True(small > sizeof(float) * 2048.0 * config.Heads * 2 * config.Retrieval!.RetrievedLength, "Less memory than the logits take: the test measures nothing.");
+        Assert.True(
+            small > sizeof(float) * 2048.0 * config.Heads * 2 * config.Retrieval!.RetrievedLength,
+            "Less memory than the logits take: the test measures nothing.");
     }
 
     // What the process holds more of while the graph of a forward pass is kept.
@@ -52,7 +72,8 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     {
         using DisposeScope scope = NewDisposeScope();
         long chunks = tokens / config.Retrieval!.ChunkLength;
-        Tensor x = randn(1, tokens, config.Width), encoded = randn([1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], requires_grad: true);
+        Tensor x = randn(1, tokens, config.Width), encoded = randn(
+            [1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], requires_grad: true);
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, tokens, chunks, 2, null, ScalarType.Float32, CPU);
         LiveTensors.Settled();
         long before = InUse();
@@ -85,7 +106,14 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             Width = 6,
             Heads = 2,
             HeadSize = 4,
-            Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = sizes.Chunk, RetrievedLength = sizes.Retrieved, Positions = sizes.Positions, ShiftedKeys = sizes.Shifted, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 8 } },
+            Retrieval = RetroConfig.Tiny.Retrieval! with
+            {
+                ChunkLength = sizes.Chunk,
+                RetrievedLength = sizes.Retrieved,
+                Positions = sizes.Positions,
+                ShiftedKeys = sizes.Shifted,
+                Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 8 }
+            },
         };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
@@ -161,7 +189,9 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             case PositionKind.TransformerXl:
                 double distance = a - b + config.Retrieval!.ChunkLength - 1;
                 int half = config.Width / 2;
-                double[] sinusoid = [.. Enumerable.Range(0, config.Width).Select(i => distance * Math.Pow(10_000, -2.0 * (i % half) / config.Width)).Select((angle, i) => i < half ? Math.Sin(angle) : Math.Cos(angle))];
+                double[] sinusoid = [.. Enumerable.Range(0, config.Width)
+                    .Select(i => distance * Math.Pow(10_000, -2.0 * (i % half) / config.Width))
+                    .Select((angle, i) => i < half ? Math.Sin(angle) : Math.Cos(angle))];
                 Tensor position = weights["r.weight"].matmul(tensor(sinusoid)).view(q.shape);
                 return ((q + weights["content_bias"]) * k).sum(-1) + ((q + weights["position_bias"]) * position).sum(-1);
             default:

@@ -131,7 +131,8 @@ public class DecodingTests
         Tensor whole = model.call(tokens, neighbors, valid);
         using DecodingCache cache = model.NewCache(prompts.Length, capacity: 3);
 
-        Tensor logits = model.Prefill(cache, tokens.narrow(1, 0, longest), prompts, neighbors.narrow(1, 0, longest / chunk), valid.narrow(1, 0, longest / chunk));
+        Tensor logits = model.Prefill(
+            cache, tokens.narrow(1, 0, longest), prompts, neighbors.narrow(1, 0, longest / chunk), valid.narrow(1, 0, longest / chunk));
         Compare(whole, logits, prompts, 0);
         for (int step = 0; step < steps; step++)
         {

@@ -47,7 +47,8 @@ public class IdentityTests
         Tensor tokens = ModelCase.Tokens(config, 2, (2 * config.Retrieval!.ChunkLength) + 1);
 
         Assert.True(ModelCase.BitEqual(model.call(tokens, null, null), plain.call(tokens, null, null)));
-        Assert.DoesNotContain(plain.state_dict().Keys, key => key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            plain.state_dict().Keys, key => key.Contains("cca", StringComparison.Ordinal) || key.StartsWith("encoder", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -74,7 +75,10 @@ public class IdentityTests
         }
 
         Assert.False(ModelCase.BitEqual(model.call(tokens, neighbors, valid), model.call(tokens, null, null)));
-        Assert.Contains("ZeroOutput is True", Assert.Throws<RetroOptionsException>(() => config.With(retrieval => retrieval with { ZeroOutput = true }).Validate()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "ZeroOutput is True",
+            Assert.Throws<RetroOptionsException>(() => config.With(retrieval => retrieval with { ZeroOutput = true }).Validate()).Message,
+            StringComparison.Ordinal);
     }
 
     [Theory]
@@ -84,7 +88,8 @@ public class IdentityTests
     [InlineData("gpt-neox")]
     public void P09_zero_output_projections_leave_the_base_as_it_is_and_training_the_rest_keeps_it_frozen(string name)
     {
-        RetroConfig config = ModelCase.Config(name).With(retrieval => retrieval with { ZeroOutput = true, Encoder = retrieval.Encoder with { ShareEmbedding = false } });
+        RetroConfig config = ModelCase.Config(name)
+            .With(retrieval => retrieval with { ZeroOutput = true, Encoder = retrieval.Encoder with { ShareEmbedding = false } });
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
         using RetroModel model = new(config, ScalarType.Float64);
@@ -107,7 +112,14 @@ public class IdentityTests
         }
 
         // The trainer is given the whole model: its weight decay would move what is frozen if it held it.
-        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 4, WarmupSteps = 1, LearningRate = 0.01, FinalLearningRate = 0.01, Optimizer = new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.1 } };
+        TrainingOptions options = TrainingOptions.SmallModel with
+        {
+            Steps = 4,
+            WarmupSteps = 1,
+            LearningRate = 0.01,
+            FinalLearningRate = 0.01,
+            Optimizer = new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.1 }
+        };
         using (Trainer trainer = new(model, options))
         {
             for (int step = 0; step < 4; step++)
@@ -156,7 +168,9 @@ public class IdentityTests
         model.zero_grad();
         nothing.square().sum().backward();
         Assert.All(model.named_parameters(), item => Assert.True(item.parameter.grad is null || item.parameter.grad.isfinite().all().ToBoolean(), item.name));
-        Parameter[] values = [.. model.named_parameters().Where(item => item.name.StartsWith("decoder.3.cca.v.", StringComparison.Ordinal)).Select(item => item.parameter)];
+        Parameter[] values = [.. model.named_parameters()
+            .Where(item => item.name.StartsWith("decoder.3.cca.v.", StringComparison.Ordinal))
+            .Select(item => item.parameter)];
         Assert.NotEmpty(values);
         Assert.All(values, value => Assert.Equal(0, value.grad!.abs().max().ToDouble()));
     }
@@ -169,7 +183,10 @@ public class IdentityTests
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
-        Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength), neighbors = randint(config.VocabularySize - 1, [2, 3, 2, config.Retrieval!.RetrievedLength], ScalarType.Int64);
+        Tensor tokens = ModelCase.Tokens(
+            config,
+            2,
+            3 * config.Retrieval!.ChunkLength), neighbors = randint(config.VocabularySize - 1, [2, 3, 2, config.Retrieval!.RetrievedLength], ScalarType.Int64);
         Tensor valid = ones(neighbors.shape, ScalarType.Bool);
         Tensor before = model.Encode(tokens, neighbors, valid);
 

@@ -73,7 +73,8 @@ public class InvarianceTests
 
         double change = ModelCase.Distance(layer.call(x, encoded, plan), layer.call(x, encoded.flip(3), plan));
 
-        bool positioned = config.Retrieval!.RetrievedLength > 1 && (config.Retrieval!.Positions ?? config.Positions) is not (PositionKind.None or PositionKind.Learned)
+        bool positioned = config.Retrieval!.RetrievedLength > 1
+            && (config.Retrieval!.Positions ?? config.Positions) is not (PositionKind.None or PositionKind.Learned)
             || name is "gpt-2";
         Assert.Equal(positioned, change > 1e-6);
     }

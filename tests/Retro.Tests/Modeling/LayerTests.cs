@@ -34,7 +34,17 @@ public class LayerTests
     [InlineData(ActivationKind.GeGlu, -0.15426877)]
     public void Activations_are_the_named_ones(ActivationKind kind, double atMinusHalf)
     {
-        RetroConfig config = new() { VocabularySize = 2, Width = 1, Layers = 1, Heads = 1, HeadSize = 2, FeedForwardSize = 1, Activation = kind, Norm = NormKind.LayerNorm };
+        RetroConfig config = new()
+        {
+            VocabularySize = 2,
+            Width = 1,
+            Layers = 1,
+            Heads = 1,
+            HeadSize = 2,
+            FeedForwardSize = 1,
+            Activation = kind,
+            Norm = NormKind.LayerNorm
+        };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using FeedForward layer = new(config, dtype: ScalarType.Float64);
@@ -94,7 +104,8 @@ public class LayerTests
         Tensor x = randn(2, 10, config.Width), encoded = randn([2, 2, 3, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width]);
         AttentionPlan plan = AttentionPlan.Causal(config, 10, ScalarType.Float32, CPU);
 
-        Tensor on = layer.call(x, plan, encoded, AttentionPlan.ChunkedCross(config, 10, 2, 3, null, ScalarType.Float32, CPU)), off = layer.call(x, plan, null, null);
+        Tensor on = layer.call(
+            x, plan, encoded, AttentionPlan.ChunkedCross(config, 10, 2, 3, null, ScalarType.Float32, CPU)), off = layer.call(x, plan, null, null);
 
         Assert.Equal(x.shape, on.shape);
         Assert.True(ModelCase.BitEqual(on.narrow(1, 0, 3), off.narrow(1, 0, 3)));
@@ -112,10 +123,13 @@ public class LayerTests
         RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
-        long b = 2, t = (2 * config.Retrieval!.ChunkLength) + 1, c = 2, k = 3, r = config.Retrieval!.RetrievedLength, m = config.Retrieval!.ChunkLength, d = config.Width, e = config.Retrieval!.Encoder.Width;
+        long b = 2, t = (2 * config.Retrieval!.ChunkLength)
+            + 1, c = 2, k = 3, r = config.Retrieval!.RetrievedLength, m = config.Retrieval!.ChunkLength, d = config.Width, e = config.Retrieval!.Encoder.Width;
         Tensor x = randn(b, t, d), encoded = randn([b, c, k, r, e]), retrieved = randn([b * c, k, r, e]), states = randn(b * c, m, d);
-        AttentionPlan causal = AttentionPlan.Causal(config, t, ScalarType.Float32, CPU), cross = AttentionPlan.ChunkedCross(config, t, c, k, null, ScalarType.Float32, CPU);
-        AttentionPlan within = AttentionPlan.Encoder(config, null, ScalarType.Float32, CPU), toChunk = AttentionPlan.EncoderCross(config, k, ScalarType.Float32, CPU);
+        AttentionPlan causal = AttentionPlan.Causal(
+            config, t, ScalarType.Float32, CPU), cross = AttentionPlan.ChunkedCross(config, t, c, k, null, ScalarType.Float32, CPU);
+        AttentionPlan within = AttentionPlan.Encoder(
+            config, null, ScalarType.Float32, CPU), toChunk = AttentionPlan.EncoderCross(config, k, ScalarType.Float32, CPU);
         using TorchSharp.Modules.Embedding shared = nn.Embedding(config.VocabularySize, config.Width);
         List<(Type Type, Tensor Came, long[] Shape)> layers = [];
         void Add<T>(T layer, Func<T, Tensor> call, params long[] shape)
@@ -135,13 +149,22 @@ public class LayerTests
         Add(new SelfAttention(config, encoder: true), layer => layer.call(retrieved.view(-1, r, e), within), b * c * k, r, e);
         Add(new EncoderCrossAttention(config), layer => layer.call(retrieved, states, toChunk), b * c, k, r, e);
         Add(new EncoderLayer(config, 1), layer => layer.call(retrieved, states, within, toChunk), b * c, k, r, e);
-        Add(new RetrievalEncoder(config, shared), layer => layer.call(ModelCase.Tokens(config, b * c * k, r).view(b, c, k, r), randn(b, c * m, d), null), b, c, k, r, e);
+        Add(
+            new RetrievalEncoder(config, shared),
+            layer => layer.call(ModelCase.Tokens(config, b * c * k, r).view(b, c, k, r), randn(b, c * m, d), null),
+            b,
+            c,
+            k,
+            r,
+            e);
         Add(new RetroModel(config), layer => layer.call(ModelCase.Tokens(config, b, t), null, null), b, t, config.VocabularySize);
 
         Assert.All(layers, layer => Assert.Equal(layer.Shape, layer.Came.shape));
         Assert.All(layers, layer => Assert.True(layer.Came.isfinite().all().ToBoolean(), layer.Type.Name));
-        IEnumerable<Type> modules = typeof(RetroModel).Assembly.GetTypes().Where(type => type.Namespace == typeof(RetroModel).Namespace && type.IsSubclassOf(typeof(nn.Module)) && !type.IsNested);
-        Assert.Equal(modules.Select(type => type.Name).Order(StringComparer.Ordinal), layers.Select(layer => layer.Type.Name).Distinct().Order(StringComparer.Ordinal));
+        IEnumerable<Type> modules = typeof(RetroModel).Assembly.GetTypes()
+            .Where(type => type.Namespace == typeof(RetroModel).Namespace && type.IsSubclassOf(typeof(nn.Module)) && !type.IsNested);
+        Assert.Equal(
+            modules.Select(type => type.Name).Order(StringComparer.Ordinal), layers.Select(layer => layer.Type.Name).Distinct().Order(StringComparer.Ordinal));
         Assert.All(modules, type => Assert.True(type.IsPublic && type.GetConstructors().Length == 1, type.Name));
     }
 
@@ -149,18 +172,31 @@ public class LayerTests
     public void The_shape_of_every_forwards_result_is_documented()
     {
         System.Xml.Linq.XDocument documentation = System.Xml.Linq.XDocument.Load(Path.ChangeExtension(typeof(RetroModel).Assembly.Location, ".xml"));
-        var forwards = documentation.Descendants("member").Where(member => member.Attribute("name")!.Value.StartsWith("M:Retro.Modeling.", StringComparison.Ordinal) && member.Attribute("name")!.Value.Contains(".forward(", StringComparison.Ordinal)).ToArray();
+        var forwards = documentation.Descendants("member")
+            .Where(member =>
+                member.Attribute("name")!.Value.StartsWith("M:Retro.Modeling.", StringComparison.Ordinal)
+                    && member.Attribute("name")!.Value.Contains(".forward(", StringComparison.Ordinal))
+            .ToArray();
 
         // The dimensions that stand there are those that the layers give, as the test above holds; "..." stands for any.
-        Dictionary<string, string> results = forwards.ToDictionary(member => member.Attribute("name")!.Value.Split('(')[0].Split('.')[^2], member => Shape(member.Element("returns")!.Value));
+        Dictionary<string, string> results = forwards.ToDictionary(
+            member => member.Attribute("name")!.Value.Split('(')[0].Split('.')[^2], member => Shape(member.Element("returns")!.Value));
         Assert.Equal(
             new SortedDictionary<string, string>
             {
-                [nameof(Normalization)] = "..., width", [nameof(FeedForward)] = "..., width", [nameof(SelfAttention)] = "B, T, D", [nameof(ChunkedCrossAttention)] = "B, T, D", [nameof(DecoderLayer)] = "B, T, D",
-                [nameof(EncoderCrossAttention)] = "N, K, R, E", [nameof(EncoderLayer)] = "N, K, R, E", [nameof(RetrievalEncoder)] = "B, C, K, R, E", [nameof(RetroModel)] = "B, T, V",
+                [nameof(Normalization)] =
+                    "..., width", [nameof(FeedForward)] =
+                        "..., width", [nameof(SelfAttention)] = "B, T, D", [nameof(ChunkedCrossAttention)] = "B, T, D", [nameof(DecoderLayer)] = "B, T, D",
+                [nameof(EncoderCrossAttention)] =
+                    "N, K, R, E", [nameof(EncoderLayer)] = "N, K, R, E", [nameof(RetrievalEncoder)] = "B, C, K, R, E", [nameof(RetroModel)] = "B, T, V",
             },
             new SortedDictionary<string, string>(results));
-        Assert.All(forwards, member => Assert.All(member.Elements("param").Where(parameter => parameter.Attribute("name")!.Value is not ("plan" or "crossPlan")), parameter => Assert.NotEmpty(Shape(parameter.Value))));
+        Assert.All(
+            forwards,
+            member =>
+                Assert.All(
+                    member.Elements("param").Where(parameter => parameter.Attribute("name")!.Value is not ("plan" or "crossPlan")),
+                    parameter => Assert.NotEmpty(Shape(parameter.Value))));
 
         static string Shape(string text) => System.Text.RegularExpressions.Regex.Match(text, @"\[([A-Za-z., ·]+)\]").Groups[1].Value;
     }

@@ -65,7 +65,11 @@ public class LogLikelihoodTests
         Tensor tokens = ModelCase.Tokens(config, 2, 3 * config.Retrieval!.ChunkLength);
         Tensor neighbors = randint(config.VocabularySize, [2, 2, 1, config.Retrieval!.RetrievedLength], ScalarType.Int64);
         Tensor came = LogLikelihood.Of(model, tokens, neighbors);
-        Tensor expected = model.call(tokens, neighbors, null).log_softmax(-1).narrow(1, 0, tokens.shape[1] - 1).gather(2, tokens.narrow(1, 1, tokens.shape[1] - 1).unsqueeze(-1)).squeeze(-1);
+        Tensor expected = model.call(tokens, neighbors, null)
+            .log_softmax(-1)
+            .narrow(1, 0, tokens.shape[1] - 1)
+            .gather(2, tokens.narrow(1, 1, tokens.shape[1] - 1).unsqueeze(-1))
+            .squeeze(-1);
 
         Assert.InRange(ModelCase.Distance(came.narrow(1, 0, expected.shape[1]), expected), 0, 1e-12);
         Assert.Equal(0, came.select(1, tokens.shape[1] - 1).abs().max().item<double>());

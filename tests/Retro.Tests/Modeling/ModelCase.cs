@@ -30,12 +30,26 @@ internal static class ModelCase
         ["transformer-xl"] = s_base with { Positions = PositionKind.TransformerXl },
         ["transformer-xl, no biases"] = s_base with { Positions = PositionKind.TransformerXl, RelativeBiases = false, KeyValueHeads = 1, SlidingWindow = 5 },
         ["m 1"] = s_base with { Retrieval = s_base.Retrieval! with { ChunkLength = 1, RetrievedLength = 3 } },
-        ["m 1, transformer-xl"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { ChunkLength = 1, RetrievedLength = 1 } },
+        ["m 1, transformer-xl"] = s_base with
+        {
+            Positions = PositionKind.TransformerXl,
+            Retrieval = s_base.Retrieval! with { ChunkLength = 1, RetrievedLength = 1 }
+        },
         ["r = m"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { RetrievedLength = 4 } },
-        ["r below m"] = s_base with { Retrieval = s_base.Retrieval! with { ChunkLength = 5, RetrievedLength = 3, CrossAttentionLayers = [1], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [] } } },
+        ["r below m"] = s_base with { Retrieval = s_base.Retrieval! with
+        {
+            ChunkLength = 5,
+            RetrievedLength = 3,
+            CrossAttentionLayers = [1],
+            Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [] }
+        } },
         ["shifted keys"] = s_base with { Retrieval = s_base.Retrieval! with { ShiftedKeys = true, ChunkLength = 3, RetrievedLength = 7 } },
         ["low rank"] = s_base with { Positions = PositionKind.TransformerXl, Retrieval = s_base.Retrieval! with { CrossAttentionRank = 3 } },
-        ["last layer alone"] = s_base with { Retrieval = s_base.Retrieval! with { CrossAttentionLayers = [3], Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [1, 2] } } },
+        ["last layer alone"] = s_base with { Retrieval = s_base.Retrieval! with
+        {
+            CrossAttentionLayers = [3],
+            Encoder = s_base.Retrieval!.Encoder with { CrossAttentionLayers = [1, 2] }
+        } },
         ["gpt-2"] = s_base with
         {
             Positions = PositionKind.Learned,
@@ -48,7 +62,15 @@ internal static class ModelCase
             TieEmbeddings = true,
             Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { ShareEmbedding = true } },
         },
-        ["gpt-neox"] = s_base with { HeadSize = 8, RotaryFraction = 0.25, ParallelResidual = true, Norm = NormKind.LayerNorm, QueryKeyValueBias = true, Retrieval = s_base.Retrieval! with { Positions = PositionKind.TransformerXl } },
+        ["gpt-neox"] = s_base with
+        {
+            HeadSize = 8,
+            RotaryFraction = 0.25,
+            ParallelResidual = true,
+            Norm = NormKind.LayerNorm,
+            QueryKeyValueBias = true,
+            Retrieval = s_base.Retrieval! with { Positions = PositionKind.TransformerXl }
+        },
         ["llama"] = s_base with
         {
             Heads = 4,
@@ -58,9 +80,23 @@ internal static class ModelCase
             RotaryScaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, OriginalLength = 16 },
             Retrieval = s_base.Retrieval! with { Encoder = s_base.Retrieval!.Encoder with { Width = 12, ShareEmbedding = true } },
         },
-        ["no positions in retrieval"] = s_base with { Positions = PositionKind.None, Activation = ActivationKind.GeGlu, Retrieval = s_base.Retrieval! with { Positions = PositionKind.None, Encoder = s_base.Retrieval!.Encoder with { FinalNorm = false } } },
-        ["gated, with normalized states"] = s_base with { Retrieval = s_base.Retrieval! with { Gate = true, ShiftedKeys = true, Encoder = s_base.Retrieval!.Encoder with { NormalizeStates = true } } },
-        ["learned in retrieval"] = s_base with { RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 }, Retrieval = s_base.Retrieval! with { Positions = PositionKind.Learned } },
+        ["no positions in retrieval"] = s_base with
+        {
+            Positions = PositionKind.None,
+            Activation = ActivationKind.GeGlu,
+            Retrieval = s_base.Retrieval! with { Positions = PositionKind.None, Encoder = s_base.Retrieval!.Encoder with { FinalNorm = false } }
+        },
+        ["gated, with normalized states"] = s_base with { Retrieval = s_base.Retrieval! with
+        {
+            Gate = true,
+            ShiftedKeys = true,
+            Encoder = s_base.Retrieval!.Encoder with { NormalizeStates = true }
+        } },
+        ["learned in retrieval"] = s_base with
+        {
+            RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 },
+            Retrieval = s_base.Retrieval! with { Positions = PositionKind.Learned }
+        },
     };
 
     public static IEnumerable<TheoryDataRow<string>> Names => s_configs.Keys.Select(name => new TheoryDataRow<string>(name));
@@ -68,7 +104,8 @@ internal static class ModelCase
     public static RetroConfig Config(string name) => s_configs[name];
 
     /// <summary>The configuration with another retrieval.</summary>
-    public static RetroConfig With(this RetroConfig config, Func<RetrievalConfig, RetrievalConfig> change) => config with { Retrieval = change(config.Retrieval!) };
+    public static RetroConfig With(this RetroConfig config, Func<RetrievalConfig, RetrievalConfig> change)
+        => config with { Retrieval = change(config.Retrieval!) };
 
     /// <summary>A model in float64 whose every parameter is drawn anew: biases, norms and output projections included.</summary>
     public static RetroModel Model(RetroConfig config, long seed = 1, ScalarType dtype = ScalarType.Float64)
@@ -102,7 +139,8 @@ internal static class ModelCase
         return (neighbors, arange(config.Retrieval!.RetrievedLength, ScalarType.Int64).lt(filled).logical_and(present));
     }
 
-    public static bool BitEqual(Tensor a, Tensor b) => a.shape.SequenceEqual(b.shape) && a.detach().contiguous().bytes.SequenceEqual(b.detach().contiguous().bytes);
+    public static bool BitEqual(Tensor a, Tensor b)
+        => a.shape.SequenceEqual(b.shape) && a.detach().contiguous().bytes.SequenceEqual(b.detach().contiguous().bytes);
 
     public static double Distance(Tensor a, Tensor b)
     {

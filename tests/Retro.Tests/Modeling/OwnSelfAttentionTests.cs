@@ -19,7 +19,14 @@ public sealed class OwnSelfAttentionTests : IDisposable
         Heads = 2,
         HeadSize = 8,
         FeedForwardSize = 32,
-        Retrieval = new() { ChunkLength = 4, RetrievedLength = 8, Neighbors = 1, CrossAttentionLayers = [2], Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 } },
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Neighbors = 1,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 }
+        },
     };
 
     private static readonly LayerFactory s_layers = new() { SelfAttention = (config, dtype, device) => new UnitSelfAttention(config, dtype, device) };
@@ -42,8 +49,12 @@ public sealed class OwnSelfAttentionTests : IDisposable
 
         Assert.True(losses.TakeLast(5).Average() < losses.Take(5).Average());
         Assert.True((model.get_parameter("decoder.1.attn.q.weight")!.detach() - before).abs().max().item<float>() > 1e-3);
-        string[] own = [.. model.named_parameters().Select(pair => pair.name).Where(name => name.StartsWith("decoder.1.attn.", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
-        Assert.Equal(["decoder.1.attn.k.weight", "decoder.1.attn.o.weight", "decoder.1.attn.q.weight", "decoder.1.attn.sharpness", "decoder.1.attn.v.weight"], own);
+        string[] own = [.. model.named_parameters()
+            .Select(pair => pair.name)
+            .Where(name => name.StartsWith("decoder.1.attn.", StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal)];
+        Assert.Equal(
+            ["decoder.1.attn.k.weight", "decoder.1.attn.o.weight", "decoder.1.attn.q.weight", "decoder.1.attn.sharpness", "decoder.1.attn.v.weight"], own);
 
         using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
         Assert.Contains("decoder.1.attn.sharpness", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
@@ -124,7 +135,9 @@ public sealed class OwnSelfAttentionTests : IDisposable
 
     private sealed class NoAttention : SelfAttention;
 
-    /// <summary>Attention by directions alone: queries and keys have length 1, times a sharpness that is learned (query-key normalization, arXiv 2010.04245).</summary>
+    /// <summary>
+    /// Attention by directions alone: queries and keys have length 1, times a sharpness that is learned (query-key normalization, arXiv 2010.04245).
+    /// </summary>
     private sealed class UnitSelfAttention : SelfAttention
     {
         private readonly Linear _q, _k, _v, _o;

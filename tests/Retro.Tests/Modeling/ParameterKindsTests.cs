@@ -19,14 +19,21 @@ public sealed class ParameterKindsTests
             Positions = positions,
             MaximumLength = 64,
             QueryKeyValueBias = true,
-            Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionRank = 2, ShiftedKeys = true, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { ShareEmbedding = false } },
+            Retrieval = RetroConfig.Tiny.Retrieval! with
+            {
+                CrossAttentionRank = 2,
+                ShiftedKeys = true,
+                Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { ShareEmbedding = false }
+            },
         };
         using RetroModel model = new(config);
         using RetroOptimizer optimizer = new(model, new() { Kind = OptimizerKind.Muon });
 
         // The rule by names that trainings were begun with: theirs go on with the same memory.
         static bool ByName(string name, Tensor parameter)
-            => parameter.dim() == 2 && name.EndsWith(".weight", StringComparison.Ordinal) && !name.Split('.').Any(part => part is "head" or "positions" or "embedding");
+            => parameter.dim() == 2
+                && name.EndsWith(".weight", StringComparison.Ordinal)
+                && !name.Split('.').Any(part => part is "head" or "positions" or "embedding");
         string[] expected = [.. model.named_parameters().Where(pair => ByName(pair.name, pair.parameter)).Select(pair => pair.name)];
         Assert.Equal(expected, optimizer.MuonNames);
         Assert.True(expected.Length > 20);

@@ -58,12 +58,20 @@ public class RetroConfigTests
             Dropout = 1,
             NormEpsilon = double.NaN,
             Activation = (ActivationKind)99,
-            Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2, 9], Neighbors = 0, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { CrossAttentionLayers = [2, 1] } },
+            Retrieval = RetroConfig.Tiny.Retrieval! with
+            {
+                CrossAttentionLayers = [2, 9],
+                Neighbors = 0,
+                Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { CrossAttentionLayers = [2, 1] }
+            },
         };
 
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => broken.Validate());
 
-        string[] named = ["Width is 0", "KeyValueHeads is 3", "HeadSize is 7", "Retrieval.CrossAttentionLayers is [2, 9]", "Retrieval.Encoder.CrossAttentionLayers is [2, 1]", "Dropout is 1", "NormEpsilon is NaN", "Neighbors is 0", "Activation is 99"];
+        string[] named = [
+            "Width is 0", "KeyValueHeads is 3", "HeadSize is 7", "Retrieval.CrossAttentionLayers is [2, 9]", "Retrieval.Encoder.CrossAttentionLayers is [2, 1]",
+            "Dropout is 1", "NormEpsilon is NaN", "Neighbors is 0", "Activation is 99"
+        ];
         Assert.All(named, name => Assert.Contains(exception.Faults, fault => fault.Contains(name, StringComparison.Ordinal)));
     }
 

@@ -16,9 +16,12 @@ public class RetroModelTests
         RetroConfig config = ModelCase.Config(name);
         using RetroModel model = new(config);
 
-        string[] expected = [.. config.Parameters().Select(parameter => $"{parameter.Name} [{string.Join(", ", parameter.Shape)}]").Order(StringComparer.Ordinal)];
+        string[] expected = [.. config.Parameters()
+            .Select(parameter => $"{parameter.Name} [{string.Join(", ", parameter.Shape)}]")
+            .Order(StringComparer.Ordinal)];
 
-        Assert.Equal(expected, model.named_parameters().Select(item => $"{item.name} [{string.Join(", ", item.parameter.shape)}]").Order(StringComparer.Ordinal));
+        Assert.Equal(
+            expected, model.named_parameters().Select(item => $"{item.name} [{string.Join(", ", item.parameter.shape)}]").Order(StringComparer.Ordinal));
         Assert.Equal(expected.Length, model.state_dict().Count);
         Assert.Equal(config.CountParameters().Total, model.parameters().Sum(parameter => parameter.numel()));
     }
@@ -27,7 +30,8 @@ public class RetroModelTests
     public void Names_are_the_approved_ones()
     {
         IEnumerable<string> names = new[] { "transformer-xl", "gpt-2", "llama", "shifted keys", "learned in retrieval" }
-            .SelectMany(name => ModelCase.Config(name).Parameters().Select(parameter => $"{name}: {parameter.Name} [{string.Join(", ", parameter.Shape)}] {parameter.Kind}"));
+            .SelectMany(name =>
+                ModelCase.Config(name).Parameters().Select(parameter => $"{name}: {parameter.Name} [{string.Join(", ", parameter.Shape)}] {parameter.Kind}"));
 
         string[] approved = File.ReadAllLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "Modeling", "parameter-names.approved.txt"));
 
@@ -39,7 +43,13 @@ public class RetroModelTests
     public void Fresh_weights_have_the_deviation_that_the_doc_comment_says()
     {
         manual_seed(1);
-        using RetroModel model = new(RetroConfig.Mini with { TieEmbeddings = false, QueryKeyValueBias = true, Retrieval = RetroConfig.Mini.Retrieval! with { Encoder = RetroConfig.Mini.Retrieval!.Encoder with { ShareEmbedding = false } } });
+        using RetroModel model = new(
+            RetroConfig.Mini with
+            {
+                TieEmbeddings = false,
+                QueryKeyValueBias = true,
+                Retrieval = RetroConfig.Mini.Retrieval! with { Encoder = RetroConfig.Mini.Retrieval!.Encoder with { ShareEmbedding = false } }
+            });
         using IDisposable noGrad = no_grad();
         double Deviation(string name) => model.get_parameter(name)!.square().mean().sqrt().ToDouble();
 
@@ -129,13 +139,16 @@ public class RetroModelTests
         logits.sum().backward();
 
         Assert.Equal(ScalarType.Float32, logits.dtype);
-        Assert.All(model.named_parameters().Where(item => item.name.StartsWith("decoder.1", StringComparison.Ordinal)), item => Assert.Equal(ScalarType.Float32, item.parameter.grad!.dtype));
+        Assert.All(
+            model.named_parameters().Where(item => item.name.StartsWith("decoder.1", StringComparison.Ordinal)),
+            item => Assert.Equal(ScalarType.Float32, item.parameter.grad!.dtype));
     }
 
     [Fact]
     public void Dropout_acts_in_training_alone()
     {
-        RetroConfig config = ModelCase.Config("rotary").With(retrieval => retrieval with { Encoder = retrieval.Encoder with { Dropout = 0.3 } }) with { Dropout = 0.3 };
+        RetroConfig config = ModelCase.Config("rotary")
+            .With(retrieval => retrieval with { Encoder = retrieval.Encoder with { Dropout = 0.3 } }) with { Dropout = 0.3 };
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using RetroModel model = ModelCase.Model(config);
@@ -152,7 +165,13 @@ public class RetroModelTests
     [Fact]
     public void Tied_embeddings_are_one_parameter_with_both_gradients()
     {
-        RetroConfig config = ModelCase.Config("rotary").With(retrieval => retrieval with { CrossAttentionLayers = [1, 2], Encoder = retrieval.Encoder with { ShareEmbedding = true, Width = 12 } }) with { TieEmbeddings = true };
+        RetroConfig config = ModelCase.Config("rotary")
+            .With(retrieval =>
+                retrieval with
+                {
+                    CrossAttentionLayers = [1, 2],
+                    Encoder = retrieval.Encoder with { ShareEmbedding = true, Width = 12 }
+                }) with { TieEmbeddings = true };
         using DisposeScope scope = NewDisposeScope();
         using RetroModel model = ModelCase.Model(config);
         Tensor tokens = full([1, 9], 3, ScalarType.Int64), neighbors = full([1, 2, 1, 8], 7, ScalarType.Int64);
@@ -185,7 +204,8 @@ public class RetroModelTests
         RetroConfig config = ModelCase.Config("gpt-2");
         using DisposeScope scope = NewDisposeScope();
         using RetroModel model = ModelCase.Model(config), plain = new(config with { Retrieval = null });
-        Tensor tokens = ModelCase.Tokens(config, 2, 8), neighbors = ModelCase.Neighbors(config, 2, 8, 2).Neighbors, valid = ones(neighbors.shape, ScalarType.Bool);
+        Tensor tokens = ModelCase.Tokens(config, 2, 8), neighbors = ModelCase.Neighbors(config, 2, 8, 2).Neighbors, valid = ones(
+            neighbors.shape, ScalarType.Bool);
         void Fails<T>(string expected, Tensor tokens, Tensor? neighbors, Tensor? valid, RetroModel? of = null)
             where T : Exception
             => Assert.Contains(expected, Assert.Throws<T>(() => (of ?? model).call(tokens, neighbors, valid)).Message, StringComparison.Ordinal);

@@ -53,7 +53,9 @@ public class RetroReferenceTests(ITestOutputHelper output)
             worst = Math.Max(worst, comparison.Worst);
         }
 
-        output.WriteLine($"{files.Count} files, {tensors} tensors, {values} values compared in {dtype}; the largest difference is {worst:e1} of a tensor's {(dtype == ScalarType.BFloat16 ? "length" : "largest value")}.");
+        output.WriteLine(
+            $"{files.Count} files, {tensors} tensors, {values} values compared in {dtype}; the largest difference is {worst:e1} of a tensor's "
+                + $"{(dtype == ScalarType.BFloat16 ? "length" : "largest value")}.");
     }
 
     private sealed class Comparison(ReferenceFile file, string path, ScalarType dtype, double tolerance)

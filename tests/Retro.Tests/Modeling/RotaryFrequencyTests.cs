@@ -5,7 +5,7 @@ namespace Retro.Tests.Modeling;
 public sealed class RotaryFrequencyTests
 {
     [Fact]
-    public void AnOddNumberOfFeaturesKeepsItsOwnFrequencies()
+    public void An_odd_number_of_features_keeps_its_own_frequencies()
     {
         Assert.Equal([1, Math.Pow(100, -2.0 / 3)], RotaryTable.Frequencies(3, 100));
         Assert.Equal([1, Math.Pow(100, -2.0 / 4)], RotaryTable.Frequencies(4, 100));

@@ -89,7 +89,10 @@ public class MuonTests
         => Build(matrix.GetLength(1), matrix.GetLength(0), (row, column) => matrix[column, row]);
 
     private static double[,] Multiply(double[,] left, double[,] right)
-        => Build(left.GetLength(0), right.GetLength(1), (row, column) => Enumerable.Range(0, left.GetLength(1)).Sum(inner => left[row, inner] * right[inner, column]));
+        => Build(
+            left.GetLength(0),
+            right.GetLength(1),
+            (row, column) => Enumerable.Range(0, left.GetLength(1)).Sum(inner => left[row, inner] * right[inner, column]));
 
     private static double[,] Combine(double weight, double[,] left, double otherWeight, double[,] right)
         => Build(left.GetLength(0), left.GetLength(1), (row, column) => weight * left[row, column] + otherWeight * right[row, column]);

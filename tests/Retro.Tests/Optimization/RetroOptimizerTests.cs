@@ -13,7 +13,8 @@ public class RetroOptimizerTests
     public void Biases_do_not_decay_whatever_their_shape()
     {
         Parameter bias = new(ones(2, 3)), matrix = new(ones(2, 3));
-        using RetroOptimizer optimizer = new(Kinds([("decoder.1.attn.content_bias", bias), ("decoder.1.attn.q.weight", matrix)]), new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.5 });
+        using RetroOptimizer optimizer = new(
+            Kinds([("decoder.1.attn.content_bias", bias), ("decoder.1.attn.q.weight", matrix)]), new() { Kind = OptimizerKind.AdamW, WeightDecay = 0.5 });
         bias.grad = zeros(2, 3);
         matrix.grad = zeros(2, 3);
 
@@ -85,7 +86,8 @@ public class RetroOptimizerTests
 
             for (int i = 0; i < shapes.Length; i++)
             {
-                // The first gradients are small enough not to be clipped; one lies in memory as its transpose does, and so does another parameter, which has none in half of the steps.
+                // The first gradients are small enough not to be clipped; one lies in memory as its transpose does, and so does another parameter, which has
+                // none in half of the steps.
                 Tensor gradient = (i == 2 ? randn([3, 4]).t() : randn(shapes[i])).to_type(dtype) * (step == 0 ? 0.01 : 1);
                 together[i].Parameter.grad = i == 3 && step % 2 == 1 ? null : gradient.clone();
                 single[i].Parameter.grad = i == 3 && step % 2 == 1 ? null : gradient.clone();
@@ -98,9 +100,14 @@ public class RetroOptimizerTests
         Assert.Equal(3, one.StepCounts()["3"]);
         (string, Tensor)[] values = [.. one.State().Select(pair => (pair.Key, pair.Value)), .. together.Select(pair => (pair.Name, pair.Parameter.detach()))];
         Tensor[] expected = [.. other.State().Values, .. single.Select(pair => pair.Parameter.detach())];
-        Assert.All(values.Zip(expected), pair => Assert.True(pair.First.Item2.allclose(pair.Second, rtol: pair.Second.dtype == ScalarType.BFloat16 ? 1.0 / 256 : 1e-6, atol: 1e-7), pair.First.Item1));
+        Assert.All(
+            values.Zip(expected),
+            pair =>
+                Assert.True(
+                    pair.First.Item2.allclose(pair.Second, rtol: pair.Second.dtype == ScalarType.BFloat16 ? 1.0 / 256 : 1e-6, atol: 1e-7), pair.First.Item1));
 
-        (string, Parameter)[] Parameters() => [.. start.Select((tensor, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), new Parameter(tensor.clone())))];
+        (string, Parameter)[] Parameters()
+            => [.. start.Select((tensor, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), new Parameter(tensor.clone())))];
     }
 
     [Fact]
@@ -221,9 +228,13 @@ public class RetroOptimizerTests
 
         Assert.Equal(Values(one), Values(copy));
         using RetroOptimizer foreign = new(Kinds([("two.weight", new Parameter(zeros(2, 3, dtype: ScalarType.Float64)))]), options);
-        Assert.Contains("two.weight", Assert.Throws<CheckpointException>(() => foreign.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "two.weight",
+            Assert.Throws<CheckpointException>(() => foreign.LoadState(optimizer.State(), optimizer.StepCounts())).Message,
+            StringComparison.Ordinal);
         using RetroOptimizer larger = new(Kinds([("one.weight", new Parameter(zeros(2, 4, dtype: ScalarType.Float64)))]), options);
-        Assert.Contains("[2, 4]", Assert.Throws<CheckpointException>(() => larger.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "[2, 4]", Assert.Throws<CheckpointException>(() => larger.LoadState(optimizer.State(), optimizer.StepCounts())).Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -262,7 +273,8 @@ public class RetroOptimizerTests
         Parameter parameter = new(tensor(new double[] { 1, 1 }, [2], ScalarType.BFloat16));
         using RetroOptimizer optimizer = new(Kinds([("a", parameter)]));
 
-        // AdamW moves by the rate where the gradient is always the same. Below 1, neighbors in bfloat16 are 2^-8 apart: a single step of 1e-4 rounds to nothing.
+        // AdamW moves by the rate where the gradient is always the same. Below 1, neighbors in bfloat16 are 2^-8 apart: a single step of 1e-4 rounds to
+        // nothing.
         for (int step = 1; step <= 100; step++)
         {
             parameter.grad = tensor(new double[] { 1, -1 }, [2], ScalarType.BFloat16);
@@ -311,7 +323,9 @@ public class RetroOptimizerTests
     /// <summary>Parameters with their kinds: matrices by their dimensions.</summary>
     private static IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> Kinds(IEnumerable<(string Name, Parameter Parameter)> parameters)
         => parameters.Select(pair =>
-            (pair.Name, pair.Parameter, pair.Parameter.dim() >= 2 && !pair.Name.EndsWith("bias", StringComparison.Ordinal) ? ParameterKind.Matrix : ParameterKind.Bias));
+            (pair.Name, pair.Parameter, pair.Parameter.dim() >= 2 && !pair.Name.EndsWith("bias", StringComparison.Ordinal)
+                ? ParameterKind.Matrix
+                : ParameterKind.Bias));
 
     private static void SetGradient(Parameter parameter, double[] values) => parameter.grad = tensor(values, parameter.shape);
 

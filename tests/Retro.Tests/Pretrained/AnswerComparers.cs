@@ -50,7 +50,8 @@ internal static class AnswerComparers
             Tensor ours = decoder.Model.call(tokens, null, null);
             exact = (ours - logits).abs().max().ToDouble();
             long length = tokens.shape[1], vocabulary = logits.shape[2];
-            double ourLoss = nn.functional.cross_entropy(ours.narrow(1, 0, length - 1).reshape(-1, vocabulary), tokens.narrow(1, 1, length - 1).reshape(-1)).ToDouble();
+            double ourLoss = nn.functional.cross_entropy(
+                ours.narrow(1, 0, length - 1).reshape(-1, vocabulary), tokens.narrow(1, 1, length - 1).reshape(-1)).ToDouble();
             Assert.True(Math.Abs(ourLoss - loss) <= Float64Bound * Math.Max(1, loss), $"{folder}: loss {ourLoss}, expected {loss}.");
         }
 
@@ -65,10 +66,14 @@ internal static class AnswerComparers
 
         Assert.True(exact <= Float64Bound * Math.Max(1, largest), $"{folder}: float64 logits differ by {exact:E2}, of {largest:F2}.");
         Assert.True(narrow <= Float32Bound * Math.Max(1, largest), $"{folder}: float32 logits differ by {narrow:E2}, of {largest:F2}.");
-        return string.Create(CultureInfo.InvariantCulture, $"decoder: {logits.numel():#,0} logits up to {largest:0.00}: float64 {exact:0.0E+0}, float32 {narrow:0.0E+0}; loss; {greedy.Length} greedy tokens, with and without cache");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"decoder: {logits.numel():#,0} logits up to {largest:0.00}: float64 {exact:0.0E+0}, float32 {narrow:0.0E+0}; loss; {greedy.Length} greedy tokens, with and without cache");
     }
 
-    /// <summary>The beginning of row 0 from which the original went on: all that agrees, 16 tokens as the folders' README says, or less in a folder of the user's.</summary>
+    /// <summary>
+    /// The beginning of row 0 from which the original went on: all that agrees, 16 tokens as the folders' README says, or less in a folder of the user's.
+    /// </summary>
     private static int PromptLength(Tensor tokens, long[] greedy)
     {
         long[] row = tokens.select(0, 0).contiguous().data<long>().ToArray();
@@ -110,7 +115,8 @@ internal static class AnswerComparers
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
         using Safetensors expected = Safetensors.Open(Path.Combine(folder, "expected.safetensors"));
-        Tensor ids = expected.Read("input_ids", ScalarType.Int64), mask = expected.Read("attention_mask", ScalarType.Int64), types = expected.Read("token_type_ids", ScalarType.Int64);
+        Tensor ids = expected.Read(
+            "input_ids", ScalarType.Int64), mask = expected.Read("attention_mask", ScalarType.Int64), types = expected.Read("token_type_ids", ScalarType.Int64);
         Tensor states = expected.Read("last_hidden_state", ScalarType.Float64);
         double largest = states.abs().max().ToDouble();
         List<double> differences = [];
@@ -123,7 +129,9 @@ internal static class AnswerComparers
 
         Assert.True(differences[0] <= Float64Bound * Math.Max(1, largest), $"{folder}: float64 states differ by {differences[0]:E2}, of {largest:F2}.");
         Assert.True(differences[1] <= Float32Bound * Math.Max(1, largest), $"{folder}: float32 states differ by {differences[1]:E2}, of {largest:F2}.");
-        return string.Create(CultureInfo.InvariantCulture, $"encoder: {states.numel():#,0} states up to {largest:0.00}: float64 {differences[0]:0.0E+0}, float32 {differences[1]:0.0E+0}");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"encoder: {states.numel():#,0} states up to {largest:0.00}: float64 {differences[0]:0.0E+0}, float32 {differences[1]:0.0E+0}");
     }
 
     private static string CompareEmbeddings(string folder)
@@ -155,6 +163,8 @@ internal static class AnswerComparers
 
         Assert.True(largest <= Float32Bound, $"{folder}: embeddings differ by {largest:E2}.");
         Assert.True(cosine >= 1 - 1e-9, $"{folder}: a cosine is {cosine}.");
-        return string.Create(CultureInfo.InvariantCulture, $"embedder: {texts.Length} texts ({embedder.Encoder.Config.Pooling}, {(embedder.Encoder.Config.Normalize ? "normalized" : "not normalized")}, at most {embedder.Encoder.Config.MaximumLength} tokens), the same alone and in one batch: {largest:0.0E+0}, cosine at least {cosine:0.0000000}");
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"embedder: {texts.Length} texts ({embedder.Encoder.Config.Pooling}, {(embedder.Encoder.Config.Normalize ? "normalized" : "not normalized")}, at most {embedder.Encoder.Config.MaximumLength} tokens), the same alone and in one batch: {largest:0.0E+0}, cosine at least {cosine:0.0000000}");
     }
 }

@@ -21,13 +21,18 @@ public sealed class PretrainedDecoderTests
     private static string Folder(string name) => Path.Combine(Fixtures.Own, "pretrained", name);
 
     public static IEnumerable<TheoryDataRow<string>> DecoderFolders()
-        => new[] { Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Shared, "pretrained") }.Where(Directory.Exists).SelectMany(Directory.EnumerateDirectories)
-            .Where(folder => !Path.GetFileName(folder).StartsWith("bert", StringComparison.Ordinal) && !Path.GetFileName(folder).StartsWith("all-", StringComparison.Ordinal))
-            .Select(folder => new TheoryDataRow<string>(folder).WithTestDisplayName($"WrittenBack({Path.GetFileName(folder)}, in {Path.GetFileName(Path.GetDirectoryName(folder))})"));
+        => new[] { Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Shared, "pretrained") }.Where(Directory.Exists)
+            .SelectMany(Directory.EnumerateDirectories)
+            .Where(folder =>
+                !Path.GetFileName(folder).StartsWith("bert", StringComparison.Ordinal)
+                    && !Path.GetFileName(folder).StartsWith("all-", StringComparison.Ordinal))
+            .Select(folder =>
+                new TheoryDataRow<string>(folder).WithTestDisplayName(
+                    $"WrittenBack({Path.GetFileName(folder)}, in {Path.GetFileName(Path.GetDirectoryName(folder))})"));
 
     [Theory]
     [MemberData(nameof(DecoderFolders))]
-    public void WrittenBackEveryFileHoldsTheSameTensors(string folder)
+    public void Written_back_every_file_holds_the_same_tensors(string folder)
     {
         using TemporaryFolder target = new();
         using (PretrainedDecoder decoder = PretrainedDecoder.Load(folder))
@@ -36,7 +41,12 @@ public sealed class PretrainedDecoderTests
         }
 
         string[] files = [.. Directory.EnumerateFiles(folder, "model*").Append(Path.Combine(folder, "config.json"))];
-        Assert.Equal(files.Select(Path.GetFileName).Order(), Directory.EnumerateFiles(target.Path).Select(Path.GetFileName).Where(name => name!.StartsWith("model", StringComparison.Ordinal) || name == "config.json").Order());
+        Assert.Equal(
+            files.Select(Path.GetFileName).Order(),
+            Directory.EnumerateFiles(target.Path)
+                .Select(Path.GetFileName)
+                .Where(name => name!.StartsWith("model", StringComparison.Ordinal) || name == "config.json")
+                .Order());
         foreach (string file in files)
         {
             string written = Path.Combine(target.Path, Path.GetFileName(file));
@@ -59,13 +69,16 @@ public sealed class PretrainedDecoderTests
 
     /// <summary>A single file is read before shards are looked for: an earlier model's would be read in their place.</summary>
     [Fact]
-    public void WritingOverAnotherModelLeavesNoWeightsOfIt()
+    public void Writing_over_another_model_leaves_no_weights_of_it()
     {
         using TemporaryFolder target = Copy("mistral-sliding-window"), source = Copy("gpt2-no-prefix");
         string single = Path.Combine(source.Path, "model.safetensors");
         using (Safetensors file = Safetensors.Open(single))
         {
-            File.WriteAllText(single + ".index.json", new JsonObject { ["weight_map"] = new JsonObject(file.Entries.Select(entry => KeyValuePair.Create(entry.Name, (JsonNode?)"all.safetensors"))) }.ToJsonString());
+            File.WriteAllText(
+                single + ".index.json",
+                new JsonObject { ["weight_map"] = new JsonObject(file.Entries.Select(entry => KeyValuePair.Create(
+                    entry.Name, (JsonNode?)"all.safetensors"))) }.ToJsonString());
         }
 
         File.Move(single, Path.Combine(source.Path, "all.safetensors"));
@@ -84,7 +97,7 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void BuffersAreIgnoredByNameAndNamed()
+    public void Buffers_are_ignored_by_name_and_named()
     {
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt-neox-buffers"));
         Assert.Equal(["F16"], decoder.Origin.StoredTypes);
@@ -132,7 +145,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("gpt2-no-prefix", "n_head", "3", "n_head")]
     [InlineData("gpt-neox-buffers", "rotary_pct", "0.25", "share of a head")]
     [InlineData("gpt-neox-buffers", "attention_bias", "false", "query_key_value.bias")]
-    public void ConfigurationsThatWouldChangeTheResultAreRefusedByName(string name, string key, string value, string says)
+    public void Configurations_that_would_change_the_result_are_refused_by_name(string name, string key, string value, string says)
     {
         using TemporaryFolder folder = Copy(name);
         string path = Path.Combine(folder.Path, "config.json");
@@ -147,7 +160,7 @@ public sealed class PretrainedDecoderTests
     [Theory]
     [InlineData("fast")]
     [InlineData("dropout-keys")]
-    public void OtherNamesOfAnActivationAndDropoutsChangeNoLogit(string name)
+    public void Other_names_of_an_activation_and_dropouts_change_no_logit(string name)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
@@ -161,7 +174,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("gpt2-no-prefix", "activation_function", "gelu_accurate")]
     [InlineData("gpt2-no-prefix", "activation_function", "gelu_python_tanh")]
     [InlineData("mistral-sliding-window", "hidden_act", "swish")]
-    public void AnActivationIsKnownByAllOfItsNames(string name, string key, string activation)
+    public void An_activation_is_known_by_all_of_its_names(string name, string key, string activation)
     {
         using TemporaryFolder folder = Copy(name);
         string path = Path.Combine(folder.Path, "config.json");
@@ -179,7 +192,7 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void AByteOrderMarkBeforeAConfigurationIsNoPartOfIt()
+    public void A_byte_order_mark_before_a_configuration_is_no_part_of_it()
     {
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Path.Combine(Fixtures.Own, "cases", "51-json-bom", "model"));
         Assert.Equal(8, decoder.Model.Config.Width);
@@ -188,7 +201,7 @@ public sealed class PretrainedDecoderTests
     [Theory]
     [InlineData("F32", 31, "the configuration says [32]")]
     [InlineData("I32", 32, "is of type I32")]
-    public void ATensorOfAnotherShapeOrTypeIsRefused(string dtype, int size, string says)
+    public void A_tensor_of_another_shape_or_type_is_refused(string dtype, int size, string says)
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         Rewrite(folder.Path, tensors => tensors["ln_f.weight"] = zeros([size], dtype == "I32" ? ScalarType.Int32 : ScalarType.Float32));
@@ -198,15 +211,16 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void ATensorThatNobodyKnowsIsReported()
+    public void A_tensor_that_nobody_knows_is_reported()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         Rewrite(folder.Path, tensors => tensors["h.0.attn.adapter.weight"] = zeros([2, 2]));
-        Assert.Contains("h.0.attn.adapter.weight", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "h.0.attn.adapter.weight", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void AHeadThatIsTheEmbeddingIsAcceptedInATiedModel()
+    public void A_head_that_is_the_embedding_is_accepted_in_a_tied_model()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         Rewrite(folder.Path, tensors => tensors["lm_head.weight"] = tensors["wte.weight"].clone());
@@ -215,10 +229,11 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void ShardsHaveToBeThereAndToBelongTogether()
+    public void Shards_have_to_be_there_and_to_belong_together()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
-        string single = Path.Combine(folder.Path, "model.safetensors"), index = single + ".index.json", shard = Path.Combine(folder.Path, "model-00001-of-00001.safetensors");
+        string single = Path.Combine(folder.Path, "model.safetensors"), index = single
+            + ".index.json", shard = Path.Combine(folder.Path, "model-00001-of-00001.safetensors");
         string[] names;
         using (Safetensors file = Safetensors.Open(single))
         {
@@ -240,11 +255,13 @@ public sealed class PretrainedDecoderTests
 
         string Fault() => Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message;
 
-        void Index(string[] all) => File.WriteAllText(index, $"{{\"weight_map\": {{{string.Join(", ", all.Select(name => $"\"{name}\": \"model-00001-of-00001.safetensors\""))}}}}}");
+        void Index(string[] all)
+            => File.WriteAllText(
+                index, $"{{\"weight_map\": {{{string.Join(", ", all.Select(name => $"\"{name}\": \"model-00001-of-00001.safetensors\""))}}}}}");
     }
 
     [Fact]
-    public void PicklesAreRefusedWithWhatToDo()
+    public void Pickles_are_refused_with_what_to_do()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         File.Delete(Path.Combine(folder.Path, "model.safetensors"));
@@ -263,7 +280,7 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void FilesOfLlama2CAreReadAndWrittenBackByteForByte()
+    public void Files_of_llama2_c_are_read_and_written_back_byte_for_byte()
     {
         using TemporaryFolder folder = new();
         string path = Path.Combine(folder.Path, "model.bin"), again = Path.Combine(folder.Path, "again.bin");
@@ -288,9 +305,11 @@ public sealed class PretrainedDecoderTests
         Assert.Contains("no llama2.c model", Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(path)).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>The weights of a Llama folder, whose answers are compared, written as llama2.c's export writes them: what is read back computes the same.</summary>
+    /// <summary>
+    /// The weights of a Llama folder, whose answers are compared, written as llama2.c's export writes them: what is read back computes the same.
+    /// </summary>
     [Fact]
-    public void ALlamaInLlama2CsFileComputesWhatItComputesInItsFolder()
+    public void A_llama_in_llama2_cs_file_computes_what_it_computes_in_its_folder()
     {
         using TemporaryFolder folder = Copy("llama-rope-linear");
         string path = Path.Combine(folder.Path, "config.json"), file = Path.Combine(folder.Path, "llama.bin");
@@ -340,7 +359,7 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void StoriesGoOnAsPublished()
+    public void Stories_go_on_as_published()
     {
         string folder = Fixtures.SharedPath("models/stories260K");
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Path.Combine(folder, "tok512.bin"));
@@ -354,15 +373,21 @@ public sealed class PretrainedDecoderTests
     }
 
     [Fact]
-    public void ATokenizerOfAnotherSizeIsRefused()
+    public void A_tokenizer_of_another_size_is_refused()
     {
         using TemporaryFolder folder = Copy("gpt2-no-prefix");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")), small = PretrainedDecoder.Load(WithLlama2C(folder.Path));
         decoder.RequireTokenizer(tokenizer);
         RetroTokenizer few = RetroTokenizer.Load(TrainTokenizer(folder.Path, 300));
-        Assert.Contains("The tokenizer has 300 ids, but the embedding of", Assert.Throws<CheckpointException>(() => decoder.RequireTokenizer(few)).Message, StringComparison.Ordinal);
-        Assert.Contains(tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture), Assert.Throws<CheckpointException>(() => small.RequireTokenizer(tokenizer)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "The tokenizer has 300 ids, but the embedding of",
+            Assert.Throws<CheckpointException>(() => decoder.RequireTokenizer(few)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            Assert.Throws<CheckpointException>(() => small.RequireTokenizer(tokenizer)).Message,
+            StringComparison.Ordinal);
     }
 
     /// <summary>transformers 4 and 5 write other keys for the same.</summary>
@@ -370,13 +395,15 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", 4)]
     [InlineData("gpt-neox-buffers", 4)]
     [InlineData("gpt-neox-buffers", 3)]
-    public void KeysOfEitherVersionGiveTheSameModel(string name, int version)
+    public void Keys_of_either_version_give_the_same_model(string name, int version)
     {
         using TemporaryFolder folder = Copy(name);
         string path = Path.Combine(folder.Path, "config.json");
         JsonObject config = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
         double theta = config["rope_theta"]!.GetValue<double>(), fraction = config["partial_rotary_factor"]?.GetValue<double>() ?? 1;
-        foreach (string key in (string[])["rope_theta", "rope_scaling", "partial_rotary_factor", .. version == 3 ? [] : new[] { "rotary_pct", "rotary_emb_base" }])
+        foreach (string key in (string[])[
+            "rope_theta", "rope_scaling", "partial_rotary_factor", .. version == 3 ? [] : new[] { "rotary_pct", "rotary_emb_base" }
+        ])
         {
             config.Remove(key);
         }
@@ -397,7 +424,7 @@ public sealed class PretrainedDecoderTests
     [InlineData("mistral-sliding-window", "model.")]
     [InlineData("gpt-neox-buffers", "gpt_neox.")]
     [InlineData("gpt2-no-prefix", "transformer.")]
-    public void LayoutOfTheFilesChangesNothing(string name, string prefix)
+    public void Layout_of_the_files_changes_nothing(string name, string prefix)
     {
         using TemporaryFolder folder = Copy(name);
         string single = Path.Combine(folder.Path, "model.safetensors");
@@ -406,7 +433,11 @@ public sealed class PretrainedDecoderTests
         {
             bool prefixed = file.Entries.Any(entry => entry.Name.StartsWith(prefix, StringComparison.Ordinal));
             (string Name, Tensor Tensor)[] tensors = [.. file.Entries.Select(entry => (
-                prefixed ? entry.Name.StartsWith(prefix, StringComparison.Ordinal) ? entry.Name[prefix.Length..] : entry.Name : entry.Name == "lm_head.weight" ? entry.Name : prefix + entry.Name,
+                prefixed
+                    ? entry.Name.StartsWith(prefix, StringComparison.Ordinal) ? entry.Name[prefix.Length..] : entry.Name
+                    : entry.Name == "lm_head.weight"
+                    ? entry.Name
+                    : prefix + entry.Name,
                 file.Read(entry.Name) is var tensor && tensor.is_floating_point() ? tensor.to_type(ScalarType.Float64) : tensor))];
             JsonObject map = [];
             for (int shard = 0; shard < 2; shard++)
@@ -465,7 +496,10 @@ public sealed class PretrainedDecoderTests
         int[] header = [8, 12, 2, 2, 1, tied ? 20 : -20, 16];
         int count = (20 * 8) + (2 * (8 + 64 + 32 + 32 + 64 + 8 + (3 * 96))) + 8 + (2 * 16 * 2) + (tied ? 0 : 160);
         Random random = new(5);
-        return [.. header.SelectMany(BitConverter.GetBytes), .. Enumerable.Range(0, count).SelectMany(_ => BitConverter.GetBytes((float)(random.NextDouble() - 0.5)))];
+        return [
+            .. header.SelectMany(BitConverter.GetBytes),
+            .. Enumerable.Range(0, count).SelectMany(_ => BitConverter.GetBytes((float)(random.NextDouble() - 0.5)))
+        ];
     }
 
     private static void Rewrite(string folder, Action<Dictionary<string, Tensor>> change)

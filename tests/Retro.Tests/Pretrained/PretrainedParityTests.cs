@@ -29,14 +29,22 @@ public sealed class PretrainedParityTests(ITestOutputHelper output)
     {
         string[] named = (Environment.GetEnvironmentVariable("RETRO_PRETRAINED") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries);
         string[] parents = [.. s_own, .. s_shared];
-        return parents.Where(Directory.Exists).SelectMany(Directory.EnumerateDirectories).Concat(named.SelectMany(WithChildren)).Distinct().Order(StringComparer.Ordinal);
+        return parents.Where(Directory.Exists)
+            .SelectMany(Directory.EnumerateDirectories)
+            .Concat(named.SelectMany(WithChildren))
+            .Distinct()
+            .Order(StringComparer.Ordinal);
     }
 
     /// <summary>A row for each of them, which shows the folder's name and where it lies.</summary>
     public static IEnumerable<TheoryDataRow<string>> Answers() => Folders().Select(folder => new TheoryDataRow<string>(folder)
-        .WithTestDisplayName($"PretrainedParity({Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, in {Path.GetFileName(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(folder)))})"));
+        .WithTestDisplayName(
+            $"PretrainedParity({Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, in "
+                + $"{Path.GetFileName(Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(folder)))})"));
 
-    /// <summary>Every row of <see cref="EveryAnswerOfAFolderIsGiven"/> fails where it compares nothing, so that a folder of a family is a comparison of it.</summary>
+    /// <summary>
+    /// Every row of <see cref="EveryAnswerOfAFolderIsGiven"/> fails where it compares nothing, so that a folder of a family is a comparison of it.
+    /// </summary>
     [Fact]
     public void Every_family_is_compared_with_or_without_the_shared_folders()
     {
@@ -56,10 +64,13 @@ public sealed class PretrainedParityTests(ITestOutputHelper output)
 
     [Theory]
     [MemberData(nameof(Answers))]
-    public void EveryAnswerOfAFolderIsGiven(string folder)
+    public void Every_answer_of_a_folder_is_given(string folder)
     {
         Assert.True(Directory.Exists(folder), $"RETRO_PRETRAINED names the folder {folder}, which does not exist.");
-        string[] answers = [.. Directory.EnumerateFiles(folder, "expected*").Select(file => Path.GetFileName(file)!).Where(name => !AnswerComparers.IsNoAnswer(name)).Order(StringComparer.Ordinal)];
+        string[] answers = [.. Directory.EnumerateFiles(folder, "expected*")
+            .Select(file => Path.GetFileName(file)!)
+            .Where(name => !AnswerComparers.IsNoAnswer(name))
+            .Order(StringComparer.Ordinal)];
         Assert.True(answers.Length > 0, $"{folder} holds no answers to compare with.");
         foreach (string answer in answers)
         {

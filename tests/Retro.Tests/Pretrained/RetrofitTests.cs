@@ -24,12 +24,14 @@ public sealed class RetrofitTests
 
     [Theory]
     [MemberData(nameof(Folders))]
-    public void AtFirstRetrievalChangesNothingAndOffNeverChanges(string name)
+    public void At_first_retrieval_changes_nothing_and_off_never_changes(string name)
     {
         using DisposeScope scope = NewDisposeScope();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
         (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
-        foreach (RetrievalConfig options in (RetrievalConfig[])[s_small, s_small with { CrossAttentionRank = 2 }, s_small with { ShiftedKeys = true, Encoder = s_small.Encoder with { ShareEmbedding = true } }])
+        foreach (RetrievalConfig options in (RetrievalConfig[])[
+            s_small, s_small with { CrossAttentionRank = 2 }, s_small with { ShiftedKeys = true, Encoder = s_small.Encoder with { ShareEmbedding = true } }
+        ])
         {
             manual_seed(1);
             using Retrofit retrofit = Retrofit.From(decoder, options);
@@ -48,7 +50,9 @@ public sealed class RetrofitTests
             }
 
             Assert.All(retrofit.Added, parameter => Assert.False(before[parameter].AsSpan().SequenceEqual(after[parameter]), $"{parameter} was not trained."));
-            Assert.All(retrofit.Model.named_parameters(), pair => Assert.True(added.Contains(pair.name) || pair.parameter.grad is null, $"{pair.name} is frozen and has a gradient."));
+            Assert.All(
+                retrofit.Model.named_parameters(),
+                pair => Assert.True(added.Contains(pair.name) || pair.parameter.grad is null, $"{pair.name} is frozen and has a gradient."));
             Assert.True(Same(original, Logits(retrofit.Model, tokens)), "OFF changed.");
             Assert.False(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON learned nothing.");
             RequireBase(retrofit, Folder(name));
@@ -56,7 +60,7 @@ public sealed class RetrofitTests
     }
 
     [Fact]
-    public void UnfreezingTrainsTheNormsOrEverything()
+    public void Unfreezing_trains_the_norms_or_everything()
     {
         using DisposeScope scope = NewDisposeScope();
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
@@ -71,7 +75,7 @@ public sealed class RetrofitTests
     [InlineData(RetrofitUnfreeze.Nothing, null)]
     [InlineData(RetrofitUnfreeze.Norms, 3)]
     [InlineData(RetrofitUnfreeze.All, null)]
-    public void AdditionsAndWholesAreLoadedAsTheyWere(RetrofitUnfreeze unfreeze, int? rank)
+    public void Additions_and_wholes_are_loaded_as_they_were(RetrofitUnfreeze unfreeze, int? rank)
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
@@ -106,7 +110,7 @@ public sealed class RetrofitTests
     }
 
     [Fact]
-    public void AdditionsAreRefusedByAnotherDecoder()
+    public void Additions_are_refused_by_another_decoder()
     {
         using TemporaryFolder folder = new();
         using TemporaryFolder changed = PretrainedDecoderTests.Copy("mistral-sliding-window");
@@ -145,7 +149,9 @@ public sealed class RetrofitTests
         first.SaveWhole(whole, new Reports<StageProgress>(reports.Add), TestContext.Current.CancellationToken);
         Assert.Contains("hash weights", reports.Select(report => report.Stage));
         long tensors = reports[^1].Total;
-        Assert.Equal(Enumerable.Range(0, (int)tensors + 1).Select(done => new StageProgress("save weights", done, tensors)), reports.Where(report => report.Stage == "save weights"));
+        Assert.Equal(
+            Enumerable.Range(0, (int)tensors + 1).Select(done => new StageProgress("save weights", done, tensors)),
+            reports.Where(report => report.Stage == "save weights"));
         Dictionary<string, byte[]> before = Content();
         long most = second.Model.named_parameters().Count() + 2;
         for (int at = 0; at < most; at += 7)
@@ -165,7 +171,8 @@ public sealed class RetrofitTests
         using CancellationTokenSource ended = new();
         ended.Cancel();
         Assert.Throws<OperationCanceledException>(() => second.Save(whole, cancellationToken: ended.Token));
-        Assert.Throws<OperationCanceledException>(() => second.WriteBase(Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            second.WriteBase(Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
         Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, cancellationToken: ended.Token));
         Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, decoder, cancellationToken: ended.Token));
         Assert.Equal(before, Content());
@@ -178,7 +185,7 @@ public sealed class RetrofitTests
     [Theory]
     [InlineData("\"feed_forward_size\": 16", "\"feed_forward_size\": 1000000", "expected F64, F32 or BF16 [1000000, 8]")]
     [InlineData("\"unfreeze\":\"Nothing\"", "\"unfreeze\":\"7\"", "\"unfreeze\" is \"7\"; supported is one of Nothing, Norms, All")]
-    public void AFileThatSaysOtherThanItHoldsIsRefused(string said, string instead, string expected)
+    public void A_file_that_says_other_than_it_holds_is_refused(string said, string instead, string expected)
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
@@ -195,7 +202,8 @@ public sealed class RetrofitTests
         }
 
         string escaped = description.Contains(said, StringComparison.Ordinal) ? description.Replace(said, instead, StringComparison.Ordinal)
-            : description.Replace(System.Text.Json.JsonSerializer.Serialize(said)[1..^1], System.Text.Json.JsonSerializer.Serialize(instead)[1..^1], StringComparison.Ordinal);
+            : description.Replace(
+                System.Text.Json.JsonSerializer.Serialize(said)[1..^1], System.Text.Json.JsonSerializer.Serialize(instead)[1..^1], StringComparison.Ordinal);
         Assert.NotEqual(description, escaped);
         Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retrofit"] = escaped });
 
@@ -203,7 +211,7 @@ public sealed class RetrofitTests
     }
 
     [Fact]
-    public void ALlama2CDecoderIsFittedAndWrittenBack()
+    public void A_llama2_c_decoder_is_fitted_and_written_back()
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
@@ -219,7 +227,7 @@ public sealed class RetrofitTests
     }
 
     [Fact]
-    public void AFittedModelIsAnOrdinaryCheckpoint()
+    public void A_fitted_model_is_an_ordinary_checkpoint()
     {
         using DisposeScope scope = NewDisposeScope();
         using TemporaryFolder folder = new();
@@ -239,16 +247,19 @@ public sealed class RetrofitTests
     [InlineData(6, "[6]")]
     [InlineData(12, "[6, 9, 12]")]
     [InlineData(32, "[6, 9, 12, 15, 18, 21, 24, 27, 30]")]
-    public void EveryThirdLayerFromTheSixthRetrieves(int layers, string expected) => Assert.Equal(expected, RetrievalConfig.For(new RetroConfig { Layers = layers }).CrossAttentionLayers.ToString());
+    public void Every_third_layer_from_the_sixth_retrieves(int layers, string expected)
+        => Assert.Equal(expected, RetrievalConfig.For(new RetroConfig { Layers = layers }).CrossAttentionLayers.ToString());
 
     [Fact]
-    public void DefaultsFitEveryDecoder()
+    public void Defaults_fit_every_decoder()
     {
         foreach (string name in Folders.Select(row => row.Data))
         {
             using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder(name));
             using Retrofit retrofit = Retrofit.From(decoder);
-            Assert.Equal((decoder.Model.Config.Width, decoder.Model.Config.Heads), (retrofit.Model.Config.Retrieval!.Encoder.Width, retrofit.Model.Config.Retrieval!.Encoder.Heads));
+            Assert.Equal(
+                (decoder.Model.Config.Width, decoder.Model.Config.Heads),
+                (retrofit.Model.Config.Retrieval!.Encoder.Width, retrofit.Model.Config.Retrieval!.Encoder.Heads));
         }
 
         EncoderConfig wide = RetrievalConfig.For(new RetroConfig { Width = 4096, Layers = 32, Heads = 32, HeadSize = 128, FeedForwardSize = 11008 }).Encoder;
@@ -256,10 +267,13 @@ public sealed class RetrofitTests
     }
 
     [Fact]
-    public void OptionsThatDoNotFitAreRefused()
+    public void Options_that_do_not_fit_are_refused()
     {
         using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
-        foreach (RetrievalConfig options in (RetrievalConfig[])[s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { CrossAttentionRank = 0 }, s_small with { ChunkLength = 0 }])
+        foreach (RetrievalConfig options in (RetrievalConfig[])[
+            s_small with { CrossAttentionLayers = [3] }, s_small with { CrossAttentionLayers = [] }, s_small with { CrossAttentionRank = 0 },
+            s_small with { ChunkLength = 0 }
+        ])
         {
             Assert.Throws<RetroOptionsException>(() => Retrofit.From(decoder, options));
         }
@@ -300,13 +314,15 @@ public sealed class RetrofitTests
         return [.. optimizer.ParameterNames];
     }
 
-    private static Dictionary<string, byte[]> Bytes(RetroModel model) => model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().contiguous().bytes.ToArray());
+    private static Dictionary<string, byte[]> Bytes(RetroModel model)
+        => model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().contiguous().bytes.ToArray());
 
     private static void RequireBase(Retrofit retrofit, string folder)
     {
         using TemporaryFolder target = new();
         retrofit.WriteBase(target.Path);
-        using Safetensors before = Safetensors.Open(Path.Combine(folder, "model.safetensors")), after = Safetensors.Open(Path.Combine(target.Path, "model.safetensors"));
+        using Safetensors before = Safetensors.Open(Path.Combine(folder, "model.safetensors")), after = Safetensors.Open(Path.Combine(
+            target.Path, "model.safetensors"));
         Assert.Equal(before.Entries.Count, after.Entries.Count);
         Assert.All(before.Entries, entry => Assert.True(before.Bytes(entry.Name).SequenceEqual(after.Bytes(entry.Name)), $"{entry.Name} changed."));
     }

@@ -54,10 +54,14 @@ public sealed class CopyReaderTests : IDisposable
             double[] whole = mixture.LogDistribution(logits, states, candidates, 0).to(ScalarType.Float64).data<double>().ToArray();
             double[,] weights = Table(logits), h = Table(states);
             double[][] targets = [.. Enumerable.Range(0, V).Select(target
-                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64)).to(ScalarType.Float64).data<double>().ToArray())];
+                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64))
+                    .to(ScalarType.Float64)
+                    .data<double>()
+                    .ToArray())];
             for (int place = 0; place < places.Length; place++)
             {
-                double[] expected = Definition(mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])]);
+                double[] expected = Definition(
+                    mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])]);
                 Assert.Equal(1, Enumerable.Range(0, V).Sum(target => Math.Exp(whole[(place * V) + target])), 1e-5);
                 for (int target = 0; target < V; target++)
                 {
@@ -80,7 +84,10 @@ public sealed class CopyReaderTests : IDisposable
         Assert.Equal(before, model.parameters().Select(parameter => parameter.bytes.ToArray()));
         Assert.All(model.parameters(), parameter => Assert.True(parameter.grad is null));
 
-        using ChunkDatabase heldOut = _databases.Build(Twins(5, 40, seed: 9).Where(document => document.Id.StartsWith('a')).Select(document => document with { Id = $"new {document.Id}" }), S, "held-out");
+        using ChunkDatabase heldOut = _databases.Build(
+            Twins(5, 40, seed: 9).Where(document => document.Id.StartsWith('a')).Select(document => document with { Id = $"new {document.Id}" }),
+            S,
+            "held-out");
         double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value;
         Assert.Equal(off, BitsPerByte.Measure(reader, heldOut, new GivenNeighborSource(database, _ => [])).Value, 1e-6 * off);
         Assert.NotEqual(off, BitsPerByte.Measure(reader, heldOut, source).Value, 1e-6 * off);
@@ -98,11 +105,13 @@ public sealed class CopyReaderTests : IDisposable
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config);
-        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 4, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 });
+        using CopyReader reader = CopyReader.Fit(
+            model, database, source, new() { Neighbors = 4, Stride = 8, QueryLength = 16, Steps = 60, WindowLength = 112, Seed = 1 });
 
         BitsPerByteOptions options = new() { WindowLength = 112, KeepTokens = true };
         double off = AfterFirst(BitsPerByte.Measure(new DecoderReader(model), heldOut, options: options));
-        double on = AfterFirst(BitsPerByte.Measure(reader, heldOut, source, options)), random = AfterFirst(BitsPerByte.Measure(reader, heldOut, new RandomNeighborSource(database, 1), options));
+        double on = AfterFirst(BitsPerByte.Measure(
+            reader, heldOut, source, options)), random = AfterFirst(BitsPerByte.Measure(reader, heldOut, new RandomNeighborSource(database, 1), options));
 
         Assert.InRange(off, Math.Log('~' - '!' + 1), double.PositiveInfinity);
         Assert.InRange(on, 0, 0.05);
@@ -142,7 +151,10 @@ public sealed class CopyReaderTests : IDisposable
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
         Assert.Contains("width 16", Assert.Throws<CheckpointException>(() => CopyReader.Load(path, other)).Message, StringComparison.Ordinal);
         Checkpoint.Save(_folder.Path, model);
-        Assert.Contains("no copy reader", Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no copy reader",
+            Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -164,7 +176,8 @@ public sealed class CopyReaderTests : IDisposable
         double off = BitsPerByte.Measure(new DecoderReader(model), heldOut).Value, on = BitsPerByte.Measure(reader, heldOut, random).Value;
         Assert.InRange(on, 0, 0.6 * off);
 
-        // Half of the database's documents have no twin there: had they been found in themselves, the reader would trust what it finds far more, and pay for it here.
+        // Half of the database's documents have no twin there: had they been found in themselves, the reader would trust what it finds far more, and pay for it
+        // here.
         using ChunkDatabase others = _databases.Build(Twins(10, 120, seed: 6).Select(document => document with { Id = $"new {document.Id}" }), M, "others");
         double strange = BitsPerByte.Measure(new DecoderReader(model), others).Value;
         Assert.InRange(BitsPerByte.Measure(reader, others, random).Value, 0, 1.1 * strange);
@@ -187,7 +200,11 @@ public sealed class CopyReaderTests : IDisposable
         manual_seed(5);
         using Tensor expected = rand(3);
         manual_seed(5);
-        using CopyReader first = CopyReader.Fit(model, database, source, options), second = CopyReader.Fit(model, database, source, options), third = CopyReader.Fit(model, database, source, options with { Seed = 2 });
+        using CopyReader first = CopyReader.Fit(
+            model,
+            database,
+            source,
+            options), second = CopyReader.Fit(model, database, source, options), third = CopyReader.Fit(model, database, source, options with { Seed = 2 });
         using Tensor came = rand(3);
         Assert.Equal(expected.data<float>().ToArray(), came.data<float>().ToArray());
         ReadingBatch batch = Batch(new Random(4), 1, stride: 2, length: 2 * S);
@@ -199,8 +216,11 @@ public sealed class CopyReaderTests : IDisposable
     [Fact]
     public void Settings_that_cannot_be_are_refused_with_every_fault()
     {
-        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CopyReaderOptions { Neighbors = 0, Stride = 5, Steps = 0, RandomShare = 2 }.Validate(16));
-        Assert.All(["Neighbors is 0", "Stride is 5; expected a divisor of the chunk length, 16", "Steps is 0", "RandomShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() =>
+            new CopyReaderOptions { Neighbors = 0, Stride = 5, Steps = 0, RandomShare = 2 }.Validate(16));
+        Assert.All(
+            ["Neighbors is 0", "Stride is 5; expected a divisor of the chunk length, 16", "Steps is 0", "RandomShare is 2"],
+            part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
         using ChunkDatabase database = _databases.Build(Twins(3, 40, seed: 1), S, "database");
         manual_seed(1);
         using RetroModel model = new(s_config);
@@ -252,7 +272,8 @@ public sealed class CopyReaderTests : IDisposable
     /// <summary>The mixture's distribution at a place, written out from its definition.</summary>
     private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h)
     {
-        Dictionary<string, double[]> w = mixture.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray());
+        Dictionary<string, double[]> w = mixture.named_parameters()
+            .ToDictionary(pair => pair.name, pair => pair.parameter.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray());
         double normalizer = Math.Log(logits.Sum(Math.Exp));
         double[] logP = [.. logits.Select(logit => logit - normalizer)], p = [.. logP.Select(Math.Exp)];
         int row = place / batch.Length, at = place % batch.Length, stretch = ((at + 1) / batch.ChunkLength) - 1;
@@ -265,7 +286,8 @@ public sealed class CopyReaderTests : IDisposable
         for (int k = 0; k < K; k++)
         {
             int offset = batch.Retrieved.Offset(row, stretch, k);
-            long?[] passage = [.. Enumerable.Range(0, batch.Retrieved.Length).Select(i => batch.Retrieved.Valid[offset + i] ? batch.Retrieved.Tokens[offset + i] : (long?)null)];
+            long?[] passage = [.. Enumerable.Range(0, batch.Retrieved.Length)
+                .Select(i => batch.Retrieved.Valid[offset + i] ? batch.Retrieved.Tokens[offset + i] : (long?)null)];
             for (int j = 1; j < passage.Length; j++)
             {
                 int Match(int back) => at - back >= 0 && j - 1 - back >= 0 && passage[j - 1 - back] == batch.Tokens[(row * batch.Length) + at - back] ? 1 : 0;
@@ -288,10 +310,13 @@ public sealed class CopyReaderTests : IDisposable
         int longest = candidates.Max(c => c.M), best = Array.IndexOf(scores, scores.Max());
         (long bestToken, int bestRun, int bestEqual, _) = candidates[best];
         double share = candidates.Zip(shares).Where(pair => pair.First.Token == bestToken).Sum(pair => pair.Second);
-        List<double> features = [.. Enumerable.Range(0, 13).Select(i => i == bestRun ? 1.0 : 0), .. Enumerable.Range(0, 13).Select(i => i == longest ? 1.0 : 0)];
+        List<double> features = [
+            .. Enumerable.Range(0, 13).Select(i => i == bestRun ? 1.0 : 0), .. Enumerable.Range(0, 13).Select(i => i == longest ? 1.0 : 0)
+        ];
         features.AddRange(
         [
-            (bestEqual / 8.0) - 1, (2 * share) - 1, Math.Log(share + 1e-4) / 3, (logP[bestToken] / 4) + 1, (2 * p[bestToken]) - 1, Math.Log(1 + candidates.Count(c => c.M == longest)) / 3,
+            (bestEqual / 8.0) - 1, (2 * share) - 1, Math.Log(share + 1e-4) / 3, (logP[bestToken] / 4) + 1, (2 * p[bestToken]) - 1,
+            Math.Log(1 + candidates.Count(c => c.M == longest)) / 3,
             (4 * candidates.Zip(shares).Sum(pair => pair.Second * p[pair.First.Token])) - 1, (2 * shares.Sum(s => s * s)) - 1, Math.Clamp(all, -20, 40) / 5,
             (-Enumerable.Range(0, V).Sum(v => p[v] * logP[v]) / 3) - 1, (2 * p.Max()) - 1, Array.IndexOf(p, p.Max()) == bestToken ? 1 : 0,
             Math.Log(1 + candidates.Where(c => c.Token == bestToken).Sum(c => c.M)) / 3,
@@ -300,12 +325,15 @@ public sealed class CopyReaderTests : IDisposable
         int hidden = w["correction"].Length;
         for (int unit = 0; unit < hidden; unit++)
         {
-            double x = w["features_bias"][unit] + features.Select((value, i) => value * w["features"][(i * hidden) + unit]).Sum() + h.Select((value, i) => value * w["features_state"][(i * hidden) + unit]).Sum();
+            double x = w["features_bias"][unit]
+                + features.Select((value, i) => value * w["features"][(i * hidden) + unit]).Sum()
+                + h.Select((value, i) => value * w["features_state"][(i * hidden) + unit]).Sum();
             z += w["correction"][unit] * 0.5 * x * (1 + Erf(x / Math.Sqrt(2)));
         }
 
         double gate = 1 / (1 + Math.Exp(-z));
-        return [.. Enumerable.Range(0, V).Select(v => ((1 - gate) * p[v]) + (gate * candidates.Zip(shares).Where(pair => pair.First.Token == v).Sum(pair => pair.Second)))];
+        return [.. Enumerable.Range(0, V)
+            .Select(v => ((1 - gate) * p[v]) + (gate * candidates.Zip(shares).Where(pair => pair.First.Token == v).Sum(pair => pair.Second)))];
     }
 
     /// <summary>The error function by its series, which is exact to rounding for the small numbers here.</summary>

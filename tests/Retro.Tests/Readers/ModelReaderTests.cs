@@ -54,7 +54,8 @@ public sealed class ModelReaderTests
         Assert.Equal(("RETRO + pointer rule, k = 3", 3), (none.Name, none.Neighbors));
         Assert.Equal(retro.LogLikelihoods(batch), none.LogLikelihoods(batch));
         Assert.NotEqual(retro.LogLikelihoods(batch), some.LogLikelihoods(batch));
-        Assert.All(none.LogLikelihoods(batch).Zip(some.LogLikelihoods(batch)), pair => Assert.True(pair.Second >= pair.First + Math.Log(1 - 0.95 * 0.5) - 1e-12));
+        Assert.All(
+            none.LogLikelihoods(batch).Zip(some.LogLikelihoods(batch)), pair => Assert.True(pair.Second >= pair.First + Math.Log(1 - 0.95 * 0.5) - 1e-12));
     }
 
     [Fact]

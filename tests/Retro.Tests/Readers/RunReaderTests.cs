@@ -58,7 +58,8 @@ public sealed class RunReaderTests : IDisposable
             long[] text = Text(database, document);
             for (int place = 1; place < text.Length; place++)
             {
-                (int length, double share) = Definition(database, text[..place], text[place], other => other.Id != document.Id && other.ContentHash != document.ContentHash);
+                (int length, double share) = Definition(
+                    database, text[..place], text[place], other => other.Id != document.Id && other.ContentHash != document.ContentHash);
                 seen[length]++;
                 hits[length] += share;
             }
@@ -77,15 +78,18 @@ public sealed class RunReaderTests : IDisposable
     {
         using ChunkDatabase database = Database();
         TokenIndex index = TokenIndex.Build(database);
-        Assert.Contains("16 precisions", Assert.Throws<ArgumentException>(() => new RunReader(new ToyReader(V), index, [0.5])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "16 precisions", Assert.Throws<ArgumentException>(() => new RunReader(new ToyReader(V), index, [0.5])).Message, StringComparison.Ordinal);
         PointerReader reading = new(new ToyReader(V), new PointerRule(2, M, 2 * M, new double[PointerRule.LongestRun]));
-        Assert.Contains("reads neighbors", Assert.Throws<ArgumentException>(() => new RunReader(reading, index, s_precisions)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "reads neighbors", Assert.Throws<ArgumentException>(() => new RunReader(reading, index, s_precisions)).Message, StringComparison.Ordinal);
     }
 
     private ChunkDatabase Database()
     {
         // Less than 256 places of any run: all are counted.
-        List<Document> documents = TestDatabases.Documents(8, seed: 4, maximumLength: 50).ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
+        List<Document> documents = TestDatabases.Documents(8, seed: 4, maximumLength: 50)
+            .ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
         documents.Add(documents[^1] with { Id = "copy" });
         return _databases.Build(documents, M);
     }

@@ -19,16 +19,21 @@ public class InverseClozeTrainerTests
     public void It_learns_what_belongs_together()
     {
         Random random = new(4);
-        List<Document> corpus = Enumerable.Range(0, 240).Select(i => TopicText(i % Topics, random)).Select((parts, i) => new Document($"{i}", "", parts.First + parts.Second, "")).ToList();
+        List<Document> corpus = Enumerable.Range(0, 240)
+            .Select(i => TopicText(i % Topics, random))
+            .Select((parts, i) => new Document($"{i}", "", parts.First + parts.Second, ""))
+            .ToList();
         (string First, string Second)[] heldOut = Enumerable.Range(0, Topics * 4).Select(i => TopicText(i % Topics, random)).ToArray();
         InverseClozeOptions options = new() { Steps = 60, BatchSize = 24, WindowLength = 40, LearningRate = 3e-3, ClozeShare = 0.3 };
         using TextEmbedder untrained = new(new TextEncoder(EmbeddingInputs.Tiny, options.Seed), EmbeddingInputs.Tokenizer);
 
-        using TextEmbedder trained = InverseClozeTrainer.Train(corpus, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, options, cancellationToken: TestContext.Current.CancellationToken);
+        using TextEmbedder trained = InverseClozeTrainer.Train(
+            corpus, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, options, cancellationToken: TestContext.Current.CancellationToken);
 
         double before = Recall(untrained, heldOut);
         double after = Recall(trained, heldOut);
-        TestContext.Current.SendDiagnosticMessage($"Recall of held-out texts among {Topics} topics: untrained {before:F3}, trained {after:F3}, chance {1.0 / Topics:F3}.");
+        TestContext.Current.SendDiagnosticMessage(
+            $"Recall of held-out texts among {Topics} topics: untrained {before:F3}, trained {after:F3}, chance {1.0 / Topics:F3}.");
         Assert.True(after > 0.8, $"recall {after} after training");
         Assert.True(after > before + 0.3, $"recall {before} before, {after} after training");
     }
@@ -52,7 +57,8 @@ public class InverseClozeTrainerTests
         double chance = Enumerable.Range(1, heldOut.Length).Sum(rank => 1.0 / rank) / heldOut.Length;
         double before = ReciprocalRank(untrained, heldOut);
         double after = ReciprocalRank(trained, heldOut);
-        TestContext.Current.SendDiagnosticMessage($"Mean reciprocal rank of {heldOut.Length} held-out passages: untrained {before:F3}, trained {after:F3}, chance {chance:F3}.");
+        TestContext.Current.SendDiagnosticMessage(
+            $"Mean reciprocal rank of {heldOut.Length} held-out passages: untrained {before:F3}, trained {after:F3}, chance {chance:F3}.");
         Assert.True(after > before + 0.03 && after > 2 * chance, $"mean reciprocal rank {before} before, {after} after training, {chance} by chance");
     }
 
@@ -61,7 +67,12 @@ public class InverseClozeTrainerTests
     {
         string Identity(long seed)
         {
-            using TextEmbedder embedder = InverseClozeTrainer.Train(Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Seed = seed }, cancellationToken: TestContext.Current.CancellationToken);
+            using TextEmbedder embedder = InverseClozeTrainer.Train(
+                Small(),
+                EmbeddingInputs.Tokenizer,
+                EmbeddingInputs.Tiny,
+                s_short with { Seed = seed },
+                cancellationToken: TestContext.Current.CancellationToken);
             return embedder.Identity;
         }
 
@@ -91,7 +102,10 @@ public class InverseClozeTrainerTests
         }
 
         Tensor loss = InverseClozeTrainer.Loss(
-            torch.tensor(left.SelectMany(row => row).ToArray(), [4, 5]), torch.tensor(right.SelectMany(row => row).ToArray(), [4, 5]), torch.tensor(forbidden, [4, 4]), 0.1);
+            torch.tensor(left.SelectMany(row => row).ToArray(), [4, 5]),
+            torch.tensor(right.SelectMany(row => row).ToArray(), [4, 5]),
+            torch.tensor(forbidden, [4, 4]),
+            0.1);
 
         Assert.Equal(expected / 8, loss.item<double>(), 1e-12);
     }
@@ -103,7 +117,12 @@ public class InverseClozeTrainerTests
         List<StageProgress> told = [];
 
         using TextEmbedder embedder = InverseClozeTrainer.Train(
-            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { TimeBudget = TimeSpan.FromSeconds(20), Time = time }, new Reports<StageProgress>(told.Add), TestContext.Current.CancellationToken);
+            Small(),
+            EmbeddingInputs.Tokenizer,
+            EmbeddingInputs.Tiny,
+            s_short with { TimeBudget = TimeSpan.FromSeconds(20), Time = time },
+            new Reports<StageProgress>(told.Add),
+            TestContext.Current.CancellationToken);
 
         Assert.InRange(told.Count, 2, 6);
         Assert.All(told, progress => Assert.Equal(("train embedder", 20_000L), (progress.Stage, progress.Total)));
@@ -122,7 +141,8 @@ public class InverseClozeTrainerTests
             new TextEncoder(EmbeddingInputs.Tiny).Dispose();
         }
 
-        // TorchSharp counts a tensor for each parameter of a module and does not take it off where the module is disposed of: those of the two encoders of a run are no tensors that are left.
+        // TorchSharp counts a tensor for each parameter of a module and does not take it off where the module is disposed of: those of the two encoders of a
+        // run are no tensors that are left.
         long counted = LiveTensors.Settled() - first, before = LiveTensors.Settled();
 
         Run();
@@ -138,7 +158,8 @@ public class InverseClozeTrainerTests
                     Assert.Equal(new StageProgress("train embedder", 1, 100), progress);
                     source.Cancel();
                 }), source.Token));
-            InverseClozeTrainer.Train(Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short, cancellationToken: TestContext.Current.CancellationToken).Dispose();
+            InverseClozeTrainer.Train(
+                Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short, cancellationToken: TestContext.Current.CancellationToken).Dispose();
         }
     }
 
@@ -146,13 +167,15 @@ public class InverseClozeTrainerTests
     public void Too_little_text_is_refused()
     {
         CorpusException none = Assert.Throws<CorpusException>(() => Train([]));
-        CorpusException one = Assert.Throws<CorpusException>(() => Train([new Document("1", "", "", ""), new Document("2", "", "Tea", ""), new Document("3", "", "Green tea is brewed below boiling heat.", "")]));
+        CorpusException one = Assert.Throws<CorpusException>(() =>
+            Train([new Document("1", "", "", ""), new Document("2", "", "Tea", ""), new Document("3", "", "Green tea is brewed below boiling heat.", "")]));
 
         Assert.Contains("the corpus holds 0", none.Message, StringComparison.Ordinal);
         Assert.Contains("the corpus holds 1", one.Message, StringComparison.Ordinal);
         Assert.Contains("HashingEmbedder", one.Message, StringComparison.Ordinal);
 
-        static TextEmbedder Train(IEnumerable<Document> documents) => InverseClozeTrainer.Train(documents, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short);
+        static TextEmbedder Train(IEnumerable<Document> documents)
+            => InverseClozeTrainer.Train(documents, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short);
     }
 
     [Fact]
@@ -160,7 +183,10 @@ public class InverseClozeTrainerTests
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new InverseClozeOptions
         {
-            Steps = 0, TimeBudget = TimeSpan.Zero, BatchSize = 1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
+            Steps =
+                0, TimeBudget =
+                    TimeSpan.Zero, BatchSize =
+                        1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
         }.Validate());
 
         Assert.Equal(9, exception.Faults.Count);
@@ -168,7 +194,8 @@ public class InverseClozeTrainerTests
         new InverseClozeOptions().Validate();
     }
 
-    private static List<Document> Small() => Enumerable.Range(0, 3).Select(i => new Document($"{i}", "", string.Join(' ', Enumerable.Range(i * 100, 30)), "")).ToList();
+    private static List<Document> Small()
+        => Enumerable.Range(0, 3).Select(i => new Document($"{i}", "", string.Join(' ', Enumerable.Range(i * 100, 30)), "")).ToList();
 
     /// <summary>Words of a topic's own: four for the first half, four others for the second.</summary>
     private static (string First, string Second) TopicText(int topic, Random random)
@@ -201,6 +228,9 @@ public class InverseClozeTrainerTests
         embedder.Embed(pairs.Select(pair => pair.First).ToArray(), first);
         embedder.Embed(pairs.Select(pair => pair.Second).ToArray(), second);
         return Enumerable.Range(0, pairs.Length)
-            .Select(i => Enumerable.Range(0, pairs.Length).Select(j => Enumerable.Range(0, size).Sum(d => (double)first[i * size + d] * second[j * size + d])).ToArray()).ToArray();
+            .Select(i =>
+                Enumerable.Range(0, pairs.Length)
+                    .Select(j => Enumerable.Range(0, size).Sum(d => (double)first[i * size + d] * second[j * size + d]))
+                    .ToArray()).ToArray();
     }
 }

@@ -11,13 +11,22 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Samples;
 
-/// <summary>How a layer of one's own is tested: shapes, what it does when fresh, its gradients, its caches, and that a model with it is trained, saved, loaded and resumed.</summary>
+/// <summary>
+/// How a layer of one's own is tested: shapes, what it does when fresh, its gradients, its caches, and that a model with it is trained, saved, loaded and
+/// resumed.
+/// </summary>
 public sealed class CustomLayerTests : IDisposable
 {
     private static readonly RetroConfig s_config = RetroConfig.Tiny with
     {
         VocabularySize = 32, Width = 16, HeadSize = 8,
-        Retrieval = RetroConfig.Tiny.Retrieval! with { Neighbors = 1, ChunkLength = 4, RetrievedLength = 8, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8 } },
+        Retrieval = RetroConfig.Tiny.Retrieval! with
+        {
+            Neighbors = 1,
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8 }
+        },
     };
 
     private static readonly LayerFactory s_layers = new() { CrossAttention = (config, dtype, device) => new GatedCrossAttention(config, dtype, device) };
@@ -45,7 +54,8 @@ public sealed class CustomLayerTests : IDisposable
 
         string[] names = [.. model.named_parameters().Select(item => item.name)];
 
-        Assert.Equal(["decoder.2.cca.gate", "decoder.3.cca.gate"], names.Except(plain.named_parameters().Select(item => item.name)).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["decoder.2.cca.gate", "decoder.3.cca.gate"], names.Except(plain.named_parameters().Select(item => item.name)).Order(StringComparer.Ordinal));
         Assert.Equal(names.Length, names.Distinct().Count());
     }
 
@@ -116,7 +126,9 @@ public sealed class CustomLayerTests : IDisposable
         // Tokens are random, so that nothing but the neighbors can bring the loss below the logarithm of the vocabulary.
         Assert.InRange(losses.TakeLast(5).Average(), 0, Math.Log(s_config.VocabularySize) - 0.1);
         using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = s_layers });
-        Assert.Equal(model.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))), loaded.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))));
+        Assert.Equal(
+            model.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))),
+            loaded.state_dict().Select(pair => (pair.Key, Convert.ToHexString(pair.Value.bytes))));
         Assert.Contains("extra: decoder.2.cca.gate", Assert.Throws<CheckpointException>(() => Checkpoint.Load(_folder.Path)).Message, StringComparison.Ordinal);
         using Trainer resumed = new(loaded, options with { Steps = 201 });
         resumed.Load(_folder.Path);
@@ -135,10 +147,15 @@ public sealed class CustomLayerTests : IDisposable
         for (int i = 0; i < 32; i++)
         {
             string place = places[i % places.Length];
-            _folder.File($"docs/{i}.txt", string.Concat(Enumerable.Repeat($"The lighthouse at {place} was built in {1800 + i} and stands on the northern cape. Its lamp is seen from {10 + i} miles. ", 8)));
+            _folder.File(
+                $"docs/{i}.txt",
+                string.Concat(Enumerable.Repeat(
+                    $"The lighthouse at {place} was built in {1800 + i} and stands on the northern cape. Its lamp is seen from {10 + i} miles. ", 8)));
         }
 
-        string configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+        string configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
+            ? "Debug"
+            : "Release";
         string program = Path.Combine(Fixtures.Root, "samples", "CustomLayer", "bin", configuration, "net10.0", "CustomLayer.dll");
 
         (int exitCode, string output) = Tool.Run("dotnet", _folder.Path, program, Path.Combine(_folder.Path, "docs"));

@@ -46,7 +46,8 @@ public sealed partial class EvaluateTests : IDisposable
             "RETRO off", "RETRO random", "RETRO",
             .. ClosedBook("closed book, RETRO's time"),
         ];
-        static string[] ClosedBook(string name) => [name, $"{name} + pointer rule, k = 2", $"{name} + pointer rule, k = 8", $"{name} + longest run in the database"];
+        static string[] ClosedBook(string name)
+            => [name, $"{name} + pointer rule, k = 2", $"{name} + pointer rule, k = 8", $"{name} + longest run in the database"];
         Assert.Equal(readers, Row().Matches(report[..report.IndexOf("## By overlap", StringComparison.Ordinal)]).Select(row => row.Groups[1].Value));
         Assert.Contains("of 25 held-out documents", report, StringComparison.Ordinal);
         Assert.Contains("Means over 2 seeds", report, StringComparison.Ordinal);

@@ -16,8 +16,14 @@ public sealed partial class QuickstartTests : IDisposable
 {
     private const int Interrupt = 2;
 
-    private static readonly string Program = Path.Combine(
-        Fixtures.Root, "samples", "Quickstart", "bin", AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Quickstart.dll");
+    private static readonly string s_program = Path.Combine(
+        Fixtures.Root,
+        "samples",
+        "Quickstart",
+        "bin",
+        AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release",
+        "net10.0",
+        "Quickstart.dll");
 
     private readonly TemporaryFolder _folder = new();
 
@@ -50,14 +56,17 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.Contains("│ copying, dense ", run.Output, StringComparison.Ordinal);
         string shown = Regex.Replace(run.Output, @"\s+", " ");
         Assert.Contains(
-            "of 15 held-out documents that are neither in the training set nor in the database, 15 of them cut to their beginning", shown, StringComparison.Ordinal);
+            "of 15 held-out documents that are neither in the training set nor in the database, 15 of them cut to their beginning",
+            shown,
+            StringComparison.Ordinal);
         Assert.Contains("They are too few for an interval, which needs 20", shown, StringComparison.Ordinal);
         Assert.Contains("after chunk 1 it read:", run.Output, StringComparison.Ordinal);
         string report = Path.Combine(made, "report.html");
         Assert.Contains($"Report: {report}", run.Output, StringComparison.Ordinal);
         Assert.Contains("<svg", File.ReadAllText(report), StringComparison.Ordinal);
 
-        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(made, "database"), verify: true), heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true);
+        using ChunkDatabase database = ChunkDatabase.Open(
+            Path.Combine(made, "database"), verify: true), heldOut = ChunkDatabase.Open(Path.Combine(made, "held-out"), verify: true);
         Assert.Equal(60, database.Documents.Count + heldOut.Documents.Count);
         Assert.Empty(database.Documents.Select(d => d.Id).Intersect(heldOut.Documents.Select(d => d.Id)));
         using RetroModel model = Checkpoint.Load(Path.Combine(made, "checkpoint"));
@@ -200,7 +209,9 @@ public sealed partial class QuickstartTests : IDisposable
     private void FillDisk(string size, string file)
     {
         Directory.CreateDirectory(Out);
-        Assert.SkipUnless(OperatingSystem.IsLinux() && Tool.Run("mount", _folder.Path, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0, "A small file system cannot be mounted here.");
+        Assert.SkipUnless(
+            OperatingSystem.IsLinux() && Tool.Run("mount", _folder.Path, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0,
+            "A small file system cannot be mounted here.");
         try
         {
             ChildProcess.Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--output", Out);
@@ -227,7 +238,8 @@ public sealed partial class QuickstartTests : IDisposable
     {
         string folder = Directory.CreateDirectory(In("corpus")).FullName;
         Random random = new(1);
-        string[] words = [.. Enumerable.Range(0, 400).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
+        string[] words = [.. Enumerable.Range(0, 400)
+            .Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
         for (int i = 0; i < 60; i++)
         {
             StringBuilder text = new();
@@ -244,7 +256,9 @@ public sealed partial class QuickstartTests : IDisposable
 
     private ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
 
-    /// <summary>Runs the program. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.</summary>
+    /// <summary>
+    /// Runs the program. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.
+    /// </summary>
     private ChildProcess.Outcome Run(Action<Process, string>? watch, params string[] arguments)
-        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", Program, .. arguments]) { WorkingDirectory = _folder.Path }, watch);
+        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", s_program, .. arguments]) { WorkingDirectory = _folder.Path }, watch);
 }

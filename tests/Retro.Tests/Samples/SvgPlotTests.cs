@@ -6,7 +6,7 @@ namespace Retro.Tests.Samples;
 
 public class SvgPlotTests
 {
-    private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";
+    private static readonly XNamespace s_svg = "http://www.w3.org/2000/svg";
 
     [Fact]
     public void A_line_plot_is_well_formed_and_maps_the_extremes_to_the_plot_area()
@@ -19,7 +19,7 @@ public class SvgPlotTests
         Assert.True(points[0][0] < points[1][0] && points[1][0] < points[2][0]);
         Assert.True(points[0][1] < points[1][1] && points[1][1] < points[2][1], "a falling loss is drawn downwards");
         Assert.Equal((points[0][0] + points[2][0]) / 2, points[1][0], 1e-2);
-        Assert.Contains(root.Elements(Svg + "text"), t => t.Value == "Loss <a & b>");
+        Assert.Contains(root.Elements(s_svg + "text"), t => t.Value == "Loss <a & b>");
     }
 
     [Fact]
@@ -27,7 +27,7 @@ public class SvgPlotTests
     {
         string svg = SvgPlot.Lines("t", "x", "y", new PlotSeries("a", [(0, 1), (1, double.NaN), (2, double.PositiveInfinity), (3, 2)]));
 
-        Assert.Equal(2, XElement.Parse(svg).Element(Svg + "polyline")!.Attribute("points")!.Value.Split(' ').Length);
+        Assert.Equal(2, XElement.Parse(svg).Element(s_svg + "polyline")!.Attribute("points")!.Value.Split(' ').Length);
     }
 
     [Fact]
@@ -39,7 +39,10 @@ public class SvgPlotTests
     {
         XElement root = XElement.Parse(SvgPlot.Bars("bits", "bits per byte", ("off", 1.30), ("on", 1.21), ("random", 1.33)));
 
-        double[] heights = root.Elements(Svg + "rect").Skip(1).Select(r => double.Parse(r.Attribute("height")!.Value, CultureInfo.InvariantCulture)).ToArray();
+        double[] heights = root.Elements(s_svg + "rect")
+            .Skip(1)
+            .Select(r => double.Parse(r.Attribute("height")!.Value, CultureInfo.InvariantCulture))
+            .ToArray();
         Assert.Equal(3, heights.Length);
         Assert.True(heights[1] < heights[0] && heights[0] < heights[2] && heights[1] > 0);
     }
@@ -50,9 +53,10 @@ public class SvgPlotTests
     [InlineData(-3)]
     public void Equal_values_still_make_a_plot(double value)
     {
-        XElement bars = XElement.Parse(SvgPlot.Bars("t", "y", ("a", value), ("b", value))), lines = XElement.Parse(SvgPlot.Lines("t", "x", "y", new PlotSeries("a", [(0, value), (1, value)])));
+        XElement bars = XElement.Parse(SvgPlot.Bars(
+            "t", "y", ("a", value), ("b", value))), lines = XElement.Parse(SvgPlot.Lines("t", "x", "y", new PlotSeries("a", [(0, value), (1, value)])));
 
-        double[][] sizes = [.. bars.Elements(Svg + "rect").Skip(1).Select(bar => new[] { Number(bar, "y"), Number(bar, "height") })];
+        double[][] sizes = [.. bars.Elements(s_svg + "rect").Skip(1).Select(bar => new[] { Number(bar, "y"), Number(bar, "height") })];
         Assert.Equal(2, sizes.Length);
         Assert.Equal(sizes[0], sizes[1]);
         Assert.True(value == 0 ? sizes[0][1] == 0 : sizes[0][1] > 0, "bars that are seen, from 0 on");
@@ -68,7 +72,8 @@ public class SvgPlotTests
         => Assert.Equal("a\uFFFDb<c>", XElement.Parse($"<t>{SvgPlot.Escape("a\u0001b<c>")}</t>").Value);
 
     private static double[][] Points(XElement plot)
-        => [.. plot.Element(Svg + "polyline")!.Attribute("points")!.Value.Split(' ').Select(point => point.Split(',').Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray())];
+        => [.. plot.Element(s_svg + "polyline")!.Attribute("points")!.Value.Split(' ')
+            .Select(point => point.Split(',').Select(number => double.Parse(number, CultureInfo.InvariantCulture)).ToArray())];
 
     private static double Number(XElement element, string attribute) => double.Parse(element.Attribute(attribute)!.Value, CultureInfo.InvariantCulture);
 }

@@ -276,7 +276,8 @@ public class Bm25IndexTests
         using TemporaryFolder folder = new();
         File.WriteAllText(folder["file"], "");
         using Bm25Index index = Bm25Index.Build(1, _ => [1]);
-        Assert.Contains("bm25.bin", Assert.Throws<DatabaseException>(() => index.Save(Path.Combine(folder["file"], "bm25.bin"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "bm25.bin", Assert.Throws<DatabaseException>(() => index.Save(Path.Combine(folder["file"], "bm25.bin"))).Message, StringComparison.Ordinal);
     }
 
     [Fact]

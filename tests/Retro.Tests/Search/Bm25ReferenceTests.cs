@@ -30,7 +30,10 @@ public partial class Bm25ReferenceTests(ITestOutputHelper output)
             {
                 queries++;
                 int[] asked = terms(query);
-                (long Document, double Score)[] expected = query.GetProperty("top").EnumerateArray().Select(row => (row[0].GetInt64(), row[1].GetDouble())).ToArray();
+                (long Document, double Score)[] expected = query.GetProperty("top")
+                    .EnumerateArray()
+                    .Select(row => (row[0].GetInt64(), row[1].GetDouble()))
+                    .ToArray();
                 foreach (Bm25Index index in new[] { built, opened })
                 {
                     long[] found = new long[20];
@@ -50,7 +53,10 @@ public partial class Bm25ReferenceTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>Documents of which the file holds what the scores depend on: the length, and how often each query word stands there. All other words are one that no query has.</summary>
+    /// <summary>
+    /// Documents of which the file holds what the scores depend on: the length, and how often each query word stands there. All other words are one that no
+    /// query has.
+    /// </summary>
     private static (int[][] Documents, Func<JsonElement, int[]> Terms) Counted(JsonElement counts)
     {
         const int Other = int.MaxValue;
@@ -75,7 +81,8 @@ public partial class Bm25ReferenceTests(ITestOutputHelper output)
 
         Dictionary<string, int> vocabulary = [];
         int[][] documents = File.ReadLines(text).Select(line => line.Trim()).Where(line => line.Length >= 40).Take(3000)
-            .Select(line => Words(line).Select(word => vocabulary.TryAdd(word, vocabulary.Count) ? vocabulary.Count - 1 : vocabulary[word]).ToArray()).ToArray();
+            .Select(line =>
+                Words(line).Select(word => vocabulary.TryAdd(word, vocabulary.Count) ? vocabulary.Count - 1 : vocabulary[word]).ToArray()).ToArray();
         Assert.Equal(root.GetProperty("documents").GetInt32(), documents.Length);
         return (documents, query => [.. Words(query.GetProperty("query").GetString()!).Select(word => vocabulary.GetValueOrDefault(word, -1))]);
     }

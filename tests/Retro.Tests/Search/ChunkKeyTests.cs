@@ -13,10 +13,13 @@ public class ChunkKeyTests
     public void The_key_at_build_time_is_the_key_at_query_time_bit_for_bit_and_another_embedder_is_refused()
     {
         using TemporaryFolder folder = new();
-        string[] texts = Enumerable.Range(0, 30).Select(i => $"Document {i} tells of {string.Join(", ", Enumerable.Range(0, 40).Select(j => $"thing{i * j % 17}"))}.").ToArray();
+        string[] texts = Enumerable.Range(0, 30)
+            .Select(i => $"Document {i} tells of {string.Join(", ", Enumerable.Range(0, 40).Select(j => $"thing{i * j % 17}"))}.")
+            .ToArray();
         BpeTrainer.Train(texts, 400, folder["tokenizer"]);
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder["tokenizer"]);
-        using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["db"], texts.Select((text, i) => new Document($"d{i}", "", text, "")), tokenizer, new() { ChunkLength = 16 });
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            folder["db"], texts.Select((text, i) => new Document($"d{i}", "", text, "")), tokenizer, new() { ChunkLength = 16 });
         ChunkKeyer keyer = new(tokenizer, new HashingEmbedder(32));
         using DenseNeighborSource source = DenseNeighborSource.Build(database, keyer);
         using KeyFile keys = KeyFile.Open(database);

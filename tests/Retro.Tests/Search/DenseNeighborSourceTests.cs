@@ -111,7 +111,8 @@ public class DenseNeighborSourceTests
         NeighborResults.AssertSame(plain, ([.. chunks.Chunk(4).Reverse().SelectMany(row => row)], [.. scores.Chunk(4).Reverse().SelectMany(row => row)]), 4);
 
         int made = data.KeysMade;
-        NeighborResults.AssertSame(plain, source.Ask(queries.Select((query, i) => i % 2 == 0 ? query : query with { Key = SearchDatabase.KeyOf(data.Chunks[i]) }).ToArray(), 4), 4);
+        NeighborResults.AssertSame(
+            plain, source.Ask(queries.Select((query, i) => i % 2 == 0 ? query : query with { Key = SearchDatabase.KeyOf(data.Chunks[i]) }).ToArray(), 4), 4);
         Assert.Equal(made + (queries.Length + 1) / 2, data.KeysMade);
         Assert.Throws<ArgumentException>(() => source.Ask([queries[0] with { Key = new float[3] }], 4));
     }
@@ -160,7 +161,8 @@ public class DenseNeighborSourceTests
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 9));
         NeighborQuery[] queries = data.OwnQueries()[..4];
         long[] chunks;
-        using (DenseNeighborSource built = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF4,Flat", Parameters = "nprobe=4", Threads = 1 }))
+        using (DenseNeighborSource built = DenseNeighborSource.Build(
+            data.Database, data.Keyer(), new() { Factory = "IVF4,Flat", Parameters = "nprobe=4", Threads = 1 }))
         {
             chunks = built.Ask(queries, 3).Chunks;
             built.Dispose();
@@ -171,9 +173,18 @@ public class DenseNeighborSourceTests
         using DenseNeighborSource narrow = DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Parameters = "nprobe=1", MemoryMapped = true });
         Assert.Equal(chunks, opened.Ask(queries, 3).Chunks);
         Assert.NotEqual(opened.Identity, narrow.Identity);
-        Assert.Contains("IVF4,Flat", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Factory = "Flat" })).Message, StringComparison.Ordinal);
-        Assert.Contains("InnerProduct", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Metric = VectorMetric.InnerProduct })).Message, StringComparison.Ordinal);
-        Assert.Equal(4, Assert.Throws<RetroOptionsException>(() => new DenseNeighborOptions { Engine = (VectorEngine)7, Factory = " ", TrainingVectors = 0, Threads = 0 }.Validate()).Faults.Count);
+        Assert.Contains(
+            "IVF4,Flat",
+            Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Factory = "Flat" })).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "InnerProduct",
+            Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { Metric = VectorMetric.InnerProduct })).Message,
+            StringComparison.Ordinal);
+        Assert.Equal(
+            4,
+            Assert.Throws<RetroOptionsException>(() =>
+                new DenseNeighborOptions { Engine = (VectorEngine)7, Factory = " ", TrainingVectors = 0, Threads = 0 }.Validate()).Faults.Count);
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), cancellationToken: stopped.Token));
@@ -189,7 +200,8 @@ public class DenseNeighborSourceTests
         changed[^1] ^= 1;
         File.WriteAllBytes(data["index.faiss"], changed);
 
-        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer())).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "checksum", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer())).Message, StringComparison.Ordinal);
         DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
         Assert.Equal(whole, File.ReadAllBytes(data["index.faiss"]));
     }
@@ -225,7 +237,10 @@ public class DenseNeighborSourceTests
         Assert.Throws<ArgumentException>(() => source.Find([new(data.Chunks[0], [])], 2, new long[1], new float[2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => source.Find([], 0, [], []));
         source.Find([], 3, [], []);
-        Assert.Contains("keys of 24", Assert.Throws<DatabaseException>(() => new DenseNeighborSource(data.Database, index, new TestKeyer(data.Keys, 7, "seven"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "keys of 24",
+            Assert.Throws<DatabaseException>(() => new DenseNeighborSource(data.Database, index, new TestKeyer(data.Keys, 7, "seven"))).Message,
+            StringComparison.Ordinal);
         index.Add(new float[SearchDatabase.Dimensions]);
         Assert.Contains("build the index again", Assert.Throws<DatabaseException>(() => data.Dense(index)).Message, StringComparison.Ordinal);
     }

@@ -115,7 +115,9 @@ public class ExactIndexTests
         index.Add(Enumerable.Repeat(one, 5000).SelectMany(x => x).ToArray());
 
         Assert.Equal(Enumerable.Range(0, 40).Select(i => (long)i), Search(index, one, 40).Ids);
-        Assert.Equal(Enumerable.Repeat(Enumerable.Range(0, 9).Select(i => (long)i), 6).SelectMany(x => x), Search(index, Enumerable.Repeat(one, 6).SelectMany(x => x).ToArray(), 9).Ids);
+        Assert.Equal(
+            Enumerable.Repeat(Enumerable.Range(0, 9).Select(i => (long)i), 6).SelectMany(x => x),
+            Search(index, Enumerable.Repeat(one, 6).SelectMany(x => x).ToArray(), 9).Ids);
     }
 
     [Fact]
@@ -220,8 +222,12 @@ public class ExactIndexTests
         Assert.Throws<ArgumentException>(() => Search(index, [float.NegativeInfinity, 1], 1));
         Assert.Throws<ArgumentException>(() => index.Train([]));
         Assert.Throws<InvalidOperationException>(() => index.Search([1, 2], 1, new long[1], new float[1], probedLists: 2));
-        Assert.Contains("nprobe=2", Assert.Throws<FaissException>(() => VectorIndex.Create(2, engine: VectorEngine.Exact, parameters: "nprobe=2")).Message, StringComparison.Ordinal);
-        Assert.Contains("IVF4,Flat", Assert.Throws<FaissException>(() => VectorIndex.Create(2, "IVF4,Flat", engine: VectorEngine.Exact)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "nprobe=2",
+            Assert.Throws<FaissException>(() => VectorIndex.Create(2, engine: VectorEngine.Exact, parameters: "nprobe=2")).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "IVF4,Flat", Assert.Throws<FaissException>(() => VectorIndex.Create(2, "IVF4,Flat", engine: VectorEngine.Exact)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(2, engine: (VectorEngine)7));
         index.Train([1, 2]);
         Assert.Equal((2, 0, 0, true), (index.Count, index.ListCount, index.ProbedLists, index.IsTrained));

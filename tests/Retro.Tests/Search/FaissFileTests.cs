@@ -11,7 +11,10 @@ public class FaissFileTests(ITestOutputHelper output)
     [InlineData(true)]
     public void Index_files_of_another_faiss_open_and_give_the_stored_answers(bool memoryMapped)
     {
-        List<string> folders = Fixtures.Folders().Select(folder => Path.Combine(folder, "faiss")).Where(folder => File.Exists(Path.Combine(folder, "expected.json"))).ToList();
+        List<string> folders = Fixtures.Folders()
+            .Select(folder => Path.Combine(folder, "faiss"))
+            .Where(folder => File.Exists(Path.Combine(folder, "expected.json")))
+            .ToList();
         Assert.True(folders.Count > 0, "No fixture folder holds a folder faiss with an expected.json.");
         foreach (string folder in folders)
         {
@@ -25,7 +28,9 @@ public class FaissFileTests(ITestOutputHelper output)
                 using VectorIndex index = VectorIndex.Open(path, memoryMapped, entry.Value.GetProperty("parameters").GetString() ?? "");
                 Assert.Equal(entry.Value.GetProperty("d").GetInt32(), index.Dimensions);
                 Assert.Equal(entry.Value.GetProperty("ntotal").GetInt64(), index.Count);
-                Assert.Equal(Enum.Parse<VectorMetric>(entry.Value.GetProperty("metric").GetString()!.Replace("L2", "SquaredL2", StringComparison.Ordinal)), index.Metric);
+                Assert.Equal(
+                    Enum.Parse<VectorMetric>(entry.Value.GetProperty("metric").GetString()!.Replace("L2", "SquaredL2", StringComparison.Ordinal)),
+                    index.Metric);
                 Assert.True(index.IsTrained);
                 Assert.Equal(shape[1], index.Dimensions);
 
@@ -39,7 +44,8 @@ public class FaissFileTests(ITestOutputHelper output)
                 Assert.Equal(expectedIds, ids);
                 for (int i = 0; i < distances.Length; i++)
                 {
-                    Assert.True(Math.Abs(expectedDistances[i] - distances[i]) <= 5e-5, $"{path}: distance {i} is {distances[i]}, expected {expectedDistances[i]}.");
+                    Assert.True(
+                        Math.Abs(expectedDistances[i] - distances[i]) <= 5e-5, $"{path}: distance {i} is {distances[i]}, expected {expectedDistances[i]}.");
                 }
             }
         }

@@ -6,7 +6,7 @@ namespace Retro.Tests.Search;
 public class FaissLibraryTests
 {
     /// <summary>The C library's loader, which thread-local storage needs, is part of it.</summary>
-    private static readonly string[] Allowed = ["libc.so.6", "libm.so.6", "libstdc++.so.6", "libgomp.so.1", "ld-linux-x86-64.so.2"];
+    private static readonly string[] s_allowed = ["libc.so.6", "libm.so.6", "libstdc++.so.6", "libgomp.so.1", "ld-linux-x86-64.so.2"];
 
     [Fact]
     public void The_library_needs_nothing_but_the_runtimes_of_C_and_OpenMP()
@@ -16,10 +16,12 @@ public class FaissLibraryTests
         string[] needed = Needed(File.ReadAllBytes(path));
 
         Assert.Contains("libgomp.so.1", needed);
-        Assert.Empty(needed.Except(Allowed));
+        Assert.Empty(needed.Except(s_allowed));
     }
 
-    /// <summary>The entries DT_NEEDED (1) of a 64-bit little-endian ELF file's dynamic section (type 6), whose names stand in the section it links to.</summary>
+    /// <summary>
+    /// The entries DT_NEEDED (1) of a 64-bit little-endian ELF file's dynamic section (type 6), whose names stand in the section it links to.
+    /// </summary>
     private static string[] Needed(ReadOnlySpan<byte> file)
     {
         const int SectionSize = 64, EntrySize = 16, Dynamic = 6;
@@ -47,6 +49,7 @@ public class FaissLibraryTests
         return [.. names];
 
         static ReadOnlySpan<byte> Content(ReadOnlySpan<byte> file, int section)
-            => file.Slice((int)BinaryPrimitives.ReadInt64LittleEndian(file[(section + 0x18)..]), (int)BinaryPrimitives.ReadInt64LittleEndian(file[(section + 0x20)..]));
+            => file.Slice(
+                (int)BinaryPrimitives.ReadInt64LittleEndian(file[(section + 0x18)..]), (int)BinaryPrimitives.ReadInt64LittleEndian(file[(section + 0x20)..]));
     }
 }

@@ -23,7 +23,10 @@ public class HybridNeighborSourceTests
         for (int q = 0; q < queries.Length; q++)
         {
             (long Chunk, double Score)[] expected = Enumerable.Range(0, data.Chunks.Count)
-                .Select(chunk => ((long)chunk, Score: lists.Select(list => Array.IndexOf(list, chunk, q * deep, deep)).Where(at => at >= 0).Sum(at => 1 / (rankOffset + 1 + at - q * deep))))
+                .Select(chunk =>
+                    ((long)chunk, Score: lists.Select(list => Array.IndexOf(list, chunk, q * deep, deep))
+                        .Where(at => at >= 0)
+                        .Sum(at => 1 / (rankOffset + 1 + at - q * deep))))
                 .Where(pair => pair.Score > 0)
                 .OrderByDescending(pair => Math.Round(pair.Score, 12))
                 .ThenBy(pair => pair.Item1)
@@ -58,7 +61,9 @@ public class HybridNeighborSourceTests
         Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new RandomNeighborSource(data.Database), new RandomNeighborSource(other.Database)));
         foreach (double offset in new[] { 0, -1, double.NaN, double.PositiveInfinity })
         {
-            Assert.Single(Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { RankOffset = offset }, new NoNeighborSource())).Faults);
+            Assert.Single(
+                Assert.Throws<RetroOptionsException>(() =>
+                    new HybridNeighborSource(new HybridNeighborOptions { RankOffset = offset }, new NoNeighborSource())).Faults);
         }
 
         Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { Depth = 0 }, new NoNeighborSource()));

@@ -20,7 +20,8 @@ public class KeywordNeighborSourceTests
 
         for (int q = 0; q < queries.Length; q += 7)
         {
-            (long Document, double Score)[] expected = literal.Top([.. terms[q].Distinct()], 6, chunk => data.Database.DocumentOf(chunk) == data.Database.DocumentOf(q));
+            (long Document, double Score)[] expected = literal.Top(
+                [.. terms[q].Distinct()], 6, chunk => data.Database.DocumentOf(chunk) == data.Database.DocumentOf(q));
             Assert.Equal(expected.Select(row => row.Document), chunks.Skip(q * 6).Take(6).Where(chunk => chunk >= 0));
             Assert.Equal(expected.Length > 0 ? expected[0].Score : double.NaN, scores[q * 6], 1e-5);
             Assert.Equal(chunks.Skip(q * 6).Take(6), source.Ask([queries[q]], 6).Chunks);
@@ -50,10 +51,12 @@ public class KeywordNeighborSourceTests
         using Bm25Index index = data.Keywords();
         KeywordNeighborSource source = new(data.Database, index);
         Assert.Throws<ArgumentException>(() => source.Ask([new(data.Chunks[0], []), new(data.Chunks[0], [77])], 1));
-        Assert.Equal(3, Assert.Throws<RetroOptionsException>(() => KeywordNeighborSource.Build(data.Database, new() { K1 = -1, B = 2, Threads = 0 })).Faults.Count);
+        Assert.Equal(
+            3, Assert.Throws<RetroOptionsException>(() => KeywordNeighborSource.Build(data.Database, new() { K1 = -1, B = 2, Threads = 0 })).Faults.Count);
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
-        Assert.Throws<OperationCanceledException>(() => source.Find(data.OwnQueries(), 1, new long[data.Chunks.Count], new float[data.Chunks.Count], stopped.Token));
+        Assert.Throws<OperationCanceledException>(() =>
+            source.Find(data.OwnQueries(), 1, new long[data.Chunks.Count], new float[data.Chunks.Count], stopped.Token));
     }
 
     [Fact]
@@ -69,7 +72,8 @@ public class KeywordNeighborSourceTests
             Assert.Throws<ObjectDisposedException>(() => built.Ask(queries, 3));
         }
 
-        using KeywordNeighborSource opened = KeywordNeighborSource.Open(data.Database), same = KeywordNeighborSource.Open(data.Database, new() { K1 = 2, B = 0.5, Verify = false, Threads = 1 });
+        using KeywordNeighborSource opened = KeywordNeighborSource.Open(data.Database), same = KeywordNeighborSource.Open(
+            data.Database, new() { K1 = 2, B = 0.5, Verify = false, Threads = 1 });
         Assert.Equal(expected, opened.Ask(queries, 3).Chunks);
         Assert.Equal(expected, same.Ask(queries, 3).Chunks);
         Assert.Equal(opened.Identity, same.Identity);

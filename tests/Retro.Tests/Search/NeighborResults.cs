@@ -27,8 +27,9 @@ internal static class NeighborResults
     }
 
     /// <summary>
-    /// Checks that two searches found the same neighbors up to ties. Each rank holds a score within <paramref name="tolerance"/> (of the score's size, at least of 1) of the other search's;
-    /// a neighbor that stands elsewhere there, or is not there, is within it of the score at that place, or of the last one. What is missing is missing in both.
+    /// Checks that two searches found the same neighbors up to ties. Each rank holds a score within <paramref name="tolerance"/> (of the score's size, at least
+    /// of 1) of the other search's; a neighbor that stands elsewhere there, or is not there, is within it of the score at that place, or of the last one. What
+    /// is missing is missing in both.
     /// </summary>
     public static void AssertSame((long[] Ids, float[] Scores) expected, (long[] Ids, float[] Scores) came, int count, double tolerance = 1e-5)
     {
@@ -47,7 +48,8 @@ internal static class NeighborResults
 
             void Near(float score) => Assert.True(
                 Math.Abs(score - came.Scores[i]) <= tolerance * Math.Max(1, Math.Abs(score)),
-                $"Row {i / count}, rank {i % count}: neighbor {came.Ids[i]} of score {came.Scores[i]:R}, where {expected.Ids[i]} of {expected.Scores[i]:R} was expected; it is no tie with a score of {score:R}.");
+                $"Row {i / count}, rank {i % count}: neighbor {came.Ids[i]} of score {came.Scores[i]:R}, where {expected.Ids[i]} of {expected.Scores[i]:R} "
+                    + $"was expected; it is no tie with a score of {score:R}.");
         }
     }
 }

@@ -58,18 +58,25 @@ public class NeighborTableTests
                 {
                     int found = same.Keep(database, table.Row(chunk), groups, kept);
                     // By brute force: the best of the row that share neither a document nor a document's text with the window.
-                    long[] allowed = [.. table.Row(chunk).ToArray().Where(neighbor => neighbor >= 0 && !inWindow.Any(own => database.Documents[own].ContentHash == database.Documents[database.DocumentOf(neighbor)].ContentHash))];
+                    long[] allowed = [.. table.Row(chunk)
+                        .ToArray()
+                        .Where(neighbor =>
+                            neighbor >= 0
+                                && !inWindow.Any(own => database.Documents[own].ContentHash == database.Documents[database.DocumentOf(neighbor)].ContentHash))];
                     Assert.Equal(allowed.Take(Used), kept[..found].ToArray());
                     taken += found;
                     passedOver += table.Row(chunk).ToArray().Count(neighbor => neighbor >= 0) - allowed.Length;
                     foreach (long neighbor in kept[..found])
                     {
-                        Assert.DoesNotContain(database.Documents[database.DocumentOf(neighbor)].ContentHash, inWindow.Select(document => database.Documents[document].ContentHash));
+                        Assert.DoesNotContain(
+                            database.Documents[database.DocumentOf(neighbor)].ContentHash,
+                            inWindow.Select(document => database.Documents[document].ContentHash));
                     }
 
                     if (source == dense)
                     {
-                        int[] without = [.. Enumerable.Range(0, database.Documents.Count).Where(d => inWindow.Any(w => database.Documents[d].ContentHash == database.Documents[w].ContentHash))];
+                        int[] without = [.. Enumerable.Range(0, database.Documents.Count)
+                            .Where(d => inWindow.Any(w => database.Documents[d].ContentHash == database.Documents[w].ContentHash))];
                         data.AssertNearest(data.Chunks[(int)chunk], kept, without);
                     }
                 }
@@ -100,7 +107,9 @@ public class NeighborTableTests
     public void Documents_are_the_same_by_id_by_text_and_by_a_chain_of_both()
     {
         using SearchDatabase queries = new([TestDatabases.Document("a", "one"), TestDatabases.Document("b", "two"), TestDatabases.Document("c", "three")]);
-        using SearchDatabase retrieval = new([TestDatabases.Document("x", "four"), TestDatabases.Document("a", "five"), TestDatabases.Document("y", "five"), TestDatabases.Document("z", "two")]);
+        using SearchDatabase retrieval = new([
+            TestDatabases.Document("x", "four"), TestDatabases.Document("a", "five"), TestDatabases.Document("y", "five"), TestDatabases.Document("z", "two")
+        ]);
         SameDocuments same = new(queries.Database, retrieval.Database);
 
         Assert.Equal([1, 2], same.Of(0)); // by id, and by the text of the one with that id
@@ -133,7 +142,9 @@ public class NeighborTableTests
     {
         List<Document> documents = SearchDatabase.Documents(20, seed: 44);
         using SearchDatabase retrieval = new(documents);
-        using SearchDatabase queries = new([documents[4] with { Text = documents[4].Text + " more" }, documents[7] with { Id = "renamed" }, TestDatabases.Document("new", "something else")]);
+        using SearchDatabase queries = new([
+            documents[4] with { Text = documents[4].Text + " more" }, documents[7] with { Id = "renamed" }, TestDatabases.Document("new", "something else")
+        ]);
         using VectorIndex index = retrieval.Index();
         using NeighborTable without = NeighborTable.Build(queries["without.bin"], queries.Database, retrieval.Dense(index), K, excludeOwnDocument: true);
         using NeighborTable with = NeighborTable.Build(queries["with.bin"], queries.Database, retrieval.Dense(index), K, excludeOwnDocument: false);
@@ -197,7 +208,8 @@ public class NeighborTableTests
         string path = data["table.bin"];
         int asked = 0;
         NeighborTable Build(int seed, int count = 3)
-            => NeighborTable.Build(path, data.Database, new Stopping(new RandomNeighborSource(data.Database, seed), () => asked++), count, excludeOwnDocument: true);
+            => NeighborTable.Build(
+                path, data.Database, new Stopping(new RandomNeighborSource(data.Database, seed), () => asked++), count, excludeOwnDocument: true);
 
         Build(1).Dispose();
         byte[] first = File.ReadAllBytes(path);

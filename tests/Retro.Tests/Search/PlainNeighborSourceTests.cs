@@ -11,7 +11,10 @@ public class PlainNeighborSourceTests
         using SearchDatabase data = new(SearchDatabase.Documents(12, seed: 31, maximumLength: 40));
         int[] counts = new int[data.Chunks.Count];
         int[] excluded = [0, 3, 3, 7];
-        long[] allowed = Enumerable.Range(0, data.Chunks.Count).Select(chunk => (long)chunk).Where(chunk => !excluded.Contains(data.Database.DocumentOf(chunk))).ToArray();
+        long[] allowed = Enumerable.Range(0, data.Chunks.Count)
+            .Select(chunk => (long)chunk)
+            .Where(chunk => !excluded.Contains(data.Database.DocumentOf(chunk)))
+            .ToArray();
         const int Queries = 4000, K = 3;
         NeighborQuery[] queries = Enumerable.Range(0, Queries).Select(i => new NeighborQuery(new[] { i, i + 1 }, excluded)).ToArray();
         foreach (long chunk in new RandomNeighborSource(data.Database, 5).Ask(queries, K).Chunks)
@@ -61,7 +64,9 @@ public class PlainNeighborSourceTests
         GivenNeighborSource source = new(data.Database, given);
 
         Assert.Equal(given[..2], source.Ask([new(new[] { 1 }, [])], 2).Chunks);
-        Assert.Equal([.. given.Where(chunk => data.Database.DocumentOf(chunk) != document).Concat([-1, -1, -1, -1]).Take(4)], source.Ask([new(new[] { 1 }, [document])], 4).Chunks);
+        Assert.Equal(
+            [.. given.Where(chunk => data.Database.DocumentOf(chunk) != document).Concat([-1, -1, -1, -1]).Take(4)],
+            source.Ask([new(new[] { 1 }, [document])], 4).Chunks);
         GivenNeighborSource chosen = new(data.Database, query => [query.Tokens.Span[0]]);
         Assert.Equal([3, 5], chosen.Ask([new(new[] { 3 }, []), new(new[] { 5 }, [])], 1).Chunks);
         Assert.Throws<ArgumentException>(() => new GivenNeighborSource(data.Database, [data.Chunks.Count]));

@@ -43,7 +43,8 @@ public class ResumableFileTests
     {
         using TemporaryFolder folder = new();
         File.WriteAllText(folder["file"], "");
-        Assert.Contains("below", Assert.Throws<DatabaseException>(() => Write(Path.Combine(folder["file"], "below"), "note")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "below", Assert.Throws<DatabaseException>(() => Write(Path.Combine(folder["file"], "below"), "note")).Message, StringComparison.Ordinal);
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
         string path = folder["full"];
         File.WriteAllText(path + ".part.txt", "note");

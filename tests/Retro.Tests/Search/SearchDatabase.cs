@@ -11,12 +11,12 @@ internal sealed class SearchDatabase : IDisposable
     public const int Dimensions = 24;
     public const string KeyIdentity = "mean of random vectors";
 
-    private static readonly float[] TokenVectors = Vectors.Random(257, Dimensions, seed: 99);
-    private readonly TestDatabases folders = new();
+    private static readonly float[] s_tokenVectors = Vectors.Random(257, Dimensions, seed: 99);
+    private readonly TestDatabases _folders = new();
 
     public SearchDatabase(IEnumerable<Document> documents, int chunkLength = 8)
     {
-        Database = folders.Build(documents, chunkLength);
+        Database = _folders.Build(documents, chunkLength);
         for (long chunk = 0; chunk < Database.ChunkCount; chunk++)
         {
             Chunks.Add(Database.Tokens(chunk)[..Database.TokenCount(chunk)].ToArray());
@@ -45,7 +45,7 @@ internal sealed class SearchDatabase : IDisposable
             double sum = 0;
             foreach (int token in tokens)
             {
-                sum += TokenVectors[token * Dimensions + j];
+                sum += s_tokenVectors[token * Dimensions + j];
             }
 
             key[j] = (float)(sum / tokens.Length);
@@ -80,7 +80,8 @@ internal sealed class SearchDatabase : IDisposable
     public Bm25Index Keywords() => Bm25Index.Build(Database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(Database, chunk));
 
     /// <summary>The queries that the database's own chunks make, each without its own document.</summary>
-    public NeighborQuery[] OwnQueries() => Enumerable.Range(0, Chunks.Count).Select(chunk => new NeighborQuery(Chunks[chunk], [Database.DocumentOf(chunk)])).ToArray();
+    public NeighborQuery[] OwnQueries()
+        => Enumerable.Range(0, Chunks.Count).Select(chunk => new NeighborQuery(Chunks[chunk], [Database.DocumentOf(chunk)])).ToArray();
 
     /// <summary>The nearest chunks outside of documents by comparing with all.</summary>
     public long[] Nearest(int[] tokens, int count, params int[] without) => Vectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count)
@@ -106,6 +107,6 @@ internal sealed class SearchDatabase : IDisposable
     public void Dispose()
     {
         Database.Dispose();
-        folders.Dispose();
+        _folders.Dispose();
     }
 }

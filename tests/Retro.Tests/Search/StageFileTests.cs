@@ -52,7 +52,8 @@ public class StageFileTests
         Assert.Equal(made, data.KeysMade);
         data.AssertNearest(data.Chunks[0], table.Row(0), 0);
 
-        using NeighborTable other = NeighborTable.Build(data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keyer("another")), 3, excludeOwnDocument: true);
+        using NeighborTable other = NeighborTable.Build(
+            data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keyer("another")), 3, excludeOwnDocument: true);
         Assert.Equal(made + data.Chunks.Count, data.KeysMade);
     }
 
@@ -102,7 +103,8 @@ public class StageFileTests
         static void Zeros(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token) => keys.Clear();
         byte[] right = File.ReadAllBytes(data["keys.bin"]);
 
-        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), KilledWhenWritten()));
+        Assert.Throws<InvalidOperationException>(() =>
+            KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), KilledWhenWritten()));
         Assert.NotEqual(right, File.ReadAllBytes(data["keys.bin"]));
         KeyFile.Build(data.Database, data.Keyer());
         Assert.Equal(right, File.ReadAllBytes(data["keys.bin"]));
@@ -202,7 +204,12 @@ public class StageFileTests
             () => KeywordNeighborSource.Build(second).Dispose(),
             () => NeighborTable.Build(second, new NoNeighborSource(), 3).Dispose(),
             () => second.Register("mine.bin"),
-            () => ChunkDatabaseBuilder.Build(second.Folder, SearchDatabase.Documents(5, seed: 1), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose(),
+            () =>
+                ChunkDatabaseBuilder.Build(
+                    second.Folder,
+                    SearchDatabase.Documents(5, seed: 1),
+                    TestDatabases.Bytes,
+                    new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose(),
         ];
         Action made = () => NeighborTable.Build(second, new NoNeighborSource(), 2).Dispose();
         void Asked(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token)
@@ -231,7 +238,8 @@ public class StageFileTests
     [Fact]
     public void Interrupted_keys_go_on_where_they_stopped_and_end_with_the_same_bytes()
     {
-        using SearchDatabase data = new([TestDatabases.Document("long", string.Concat(Enumerable.Range(0, 7000).Select(i => (char)('a' + i * i % 23 % 26))))], chunkLength: 1);
+        using SearchDatabase data = new(
+            [TestDatabases.Document("long", string.Concat(Enumerable.Range(0, 7000).Select(i => (char)('a' + i * i % 23 % 26))))], chunkLength: 1);
         using CancellationTokenSource stop = new();
         int calls = 0;
         void Stopping(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken token)
@@ -244,7 +252,8 @@ public class StageFileTests
             data.Keys(chunks, keys, token);
         }
 
-        Assert.ThrowsAny<OperationCanceledException>(() => KeyFile.Build(data.Database, new TestKeyer(Stopping, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity), cancellationToken: stop.Token));
+        Assert.ThrowsAny<OperationCanceledException>(() =>
+            KeyFile.Build(data.Database, new TestKeyer(Stopping, SearchDatabase.Dimensions, SearchDatabase.KeyIdentity), cancellationToken: stop.Token));
         Assert.Null(data.Database.Manifest.Find("keys.bin"));
         Assert.Contains("keys.bin", Assert.Throws<DatabaseException>(() => KeyFile.Open(data.Database)).Message, StringComparison.Ordinal);
         Assert.Throws<DatabaseException>(() => VectorIndexFile.Build(data.Database));

@@ -11,5 +11,6 @@ internal sealed class TestKeyer(MakeKeys keys, int dimensions, string identity) 
 
     public string Identity => identity;
 
-    public void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> into, CancellationToken cancellationToken = default) => keys(chunks, into, cancellationToken);
+    public void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> into, CancellationToken cancellationToken = default)
+        => keys(chunks, into, cancellationToken);
 }

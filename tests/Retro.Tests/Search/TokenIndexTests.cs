@@ -15,7 +15,8 @@ public sealed class TokenIndexTests : IDisposable
     public void Runs_are_found_where_they_stand_and_nowhere_else()
     {
         // Three letters, so that runs of every length occur, and one document twice, so that some are longer than is looked for.
-        List<Document> documents = TestDatabases.Documents(15, seed: 1).ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
+        List<Document> documents = TestDatabases.Documents(15, seed: 1)
+            .ConvertAll(document => document with { Text = string.Concat(document.Text.Select(c => (char)('a' + c % 3))) });
         documents.Add(documents[0] with { Id = "copy" });
         using ChunkDatabase database = _databases.Build(documents, 8);
         TokenIndex index = TokenIndex.Build(database);
@@ -29,14 +30,18 @@ public sealed class TokenIndexTests : IDisposable
         Assert.Equal(all, Enumerable.Range(0, all.Count).Select(index.Token));
         Assert.Equal(-1, index.Token(all.Count));
         Assert.Equal(Enumerable.Range(0, all.Count), Enumerable.Range(0, all.Count).Select(index.Place).Order());
-        Assert.Equal(database.Documents.SelectMany((document, number) => Enumerable.Repeat(number, document.TokenCount + 1)), Enumerable.Range(0, all.Count).Select(index.DocumentOf));
+        Assert.Equal(
+            database.Documents.SelectMany((document, number) => Enumerable.Repeat(number, document.TokenCount + 1)),
+            Enumerable.Range(0, all.Count).Select(index.DocumentOf));
         Random random = new(2);
         int[] lengths = new int[TokenIndex.LongestRun + 1];
         for (int round = 0; round < 400; round++)
         {
             // The tokens at some place, and a few of chance before them.
             int from = random.Next(all.Count - 20);
-            int[] text = [.. Enumerable.Range(0, random.Next(5)).Select(_ => 'a' + random.Next(3)), .. all.Skip(from).Take(random.Next(1, 20)).Where(token => token >= 0)];
+            int[] text = [
+                .. Enumerable.Range(0, random.Next(5)).Select(_ => 'a' + random.Next(3)), .. all.Skip(from).Take(random.Next(1, 20)).Where(token => token >= 0)
+            ];
             int expected = Enumerable.Range(0, Math.Min(TokenIndex.LongestRun, text.Length) + 1).Last(length => Places(text[^length..]).Any());
             (int length, int first, int end) = index.Find(text);
             Assert.Equal(expected, length);
@@ -53,7 +58,8 @@ public sealed class TokenIndexTests : IDisposable
         Assert.Equal((0, 0, 0), index.Find(['z']));
         Assert.Equal((0, 0, 0), index.Find([]));
 
-        IEnumerable<int> Places(int[] run) => Enumerable.Range(0, all.Count - run.Length + 1).Where(place => run.Select((token, i) => all[place + i] == token).All(equal => equal));
+        IEnumerable<int> Places(int[] run)
+            => Enumerable.Range(0, all.Count - run.Length + 1).Where(place => run.Select((token, i) => all[place + i] == token).All(equal => equal));
     }
 
     [Fact]

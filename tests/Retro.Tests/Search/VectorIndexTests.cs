@@ -16,7 +16,8 @@ public class VectorIndexTests(ITestOutputHelper output)
         using VectorIndex index = VectorIndex.Create(dimensions);
         index.Add(vectors);
 
-        (long Id, double Distance)[] expected = [.. Enumerable.Range(0, queries).SelectMany(q => Vectors.Nearest(vectors, asked.AsSpan(q * dimensions, dimensions), k))];
+        (long Id, double Distance)[] expected = [.. Enumerable.Range(0, queries)
+            .SelectMany(q => Vectors.Nearest(vectors, asked.AsSpan(q * dimensions, dimensions), k))];
         NeighborResults.AssertSame(([.. expected.Select(pair => pair.Id)], [.. expected.Select(pair => (float)pair.Distance)]), Search(index, asked, k), k);
     }
 
@@ -30,7 +31,10 @@ public class VectorIndexTests(ITestOutputHelper output)
 
         (long Id, double Product)[] expected =
         [
-            .. Enumerable.Range(0, 200).Select(i => ((long)i, Product: Enumerable.Range(0, 8).Sum(j => (double)vectors[i * 8 + j] * query[j]))).OrderByDescending(pair => pair.Product).Take(5),
+            .. Enumerable.Range(0, 200)
+                .Select(i => ((long)i, Product: Enumerable.Range(0, 8).Sum(j => (double)vectors[i * 8 + j] * query[j])))
+                .OrderByDescending(pair => pair.Product)
+                .Take(5),
         ];
 
         Assert.Equal(VectorMetric.InnerProduct, index.Metric);
@@ -156,7 +160,8 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void Bad_vectors_are_refused_with_their_place()
     {
         using VectorIndex index = VectorIndex.Create(3);
-        Assert.Contains("Vector 1 holds NaN at place 2", Assert.Throws<ArgumentException>(() => index.Add([1, 2, 3, 4, 5, float.NaN])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "Vector 1 holds NaN at place 2", Assert.Throws<ArgumentException>(() => index.Add([1, 2, 3, 4, 5, float.NaN])).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => Search(index, [1, 2, float.PositiveInfinity], 1));
         Assert.Throws<ArgumentException>(() => index.Add([1, 2]));
         Assert.Throws<ArgumentException>(() => index.Train([]));
@@ -176,7 +181,8 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.False(index.IsTrained);
         Assert.Throws<FaissException>(() => index.Add(new float[8]));
         Assert.Contains("31", Assert.Throws<FaissException>(() => index.Train(Vectors.Random(31, 8, seed: 13))).Message, StringComparison.Ordinal);
-        Assert.Contains("nosuch", Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nosuch=1")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "nosuch", Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nosuch=1")).Message, StringComparison.Ordinal);
         Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nprobe"));
         Assert.Throws<ArgumentOutOfRangeException>(() => Search(index, new float[8], 1, probedLists: 0));
     }

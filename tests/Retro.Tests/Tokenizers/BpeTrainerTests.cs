@@ -7,7 +7,7 @@ namespace Retro.Tests.Tokenizers;
 
 public class BpeTrainerTests
 {
-    private static readonly string[] Sample =
+    private static readonly string[] s_sample =
     [
         "The quick brown fox jumps over the lazy dog. The quick brown foxes jumped.\n\n  Indented text, 123 and 456.",
         "Größe, naïve café, 日本語のテキスト, Привет мир. The dogs' quick jumps weren't brown.",
@@ -19,7 +19,8 @@ public class BpeTrainerTests
         using TemporaryFolder folder = new();
 
         // "hug" 10, "pug" 5, "pun" 12, "bun" 4, "hugs" 5 times: the well-known example's merges are u+g (20), u+n (16), h+ug (15).
-        string text = string.Join('\n', new[] { ("hug", 10), ("pug", 5), ("pun", 12), ("bun", 4), ("hugs", 5) }.SelectMany(word => Enumerable.Repeat(word.Item1, word.Item2)));
+        string text = string.Join(
+            '\n', new[] { ("hug", 10), ("pug", 5), ("pun", 12), ("bun", 4), ("hugs", 5) }.SelectMany(word => Enumerable.Repeat(word.Item1, word.Item2)));
         BpeTrainer.Train([text], BpeTrainer.SmallestVocabulary + 3, folder.Path);
 
         Assert.Equal(["#version: 0.2", "u g", "u n", "h ug"], File.ReadAllLines(Path.Combine(folder.Path, "merges.txt")));
@@ -29,7 +30,7 @@ public class BpeTrainerTests
     public void Every_merge_is_the_most_frequent_pair_counted_anew()
     {
         using TemporaryFolder folder = new();
-        string text = string.Concat(Enumerable.Range(0, 400).Select(i => Sample[i % 2][..(20 + (i * 7 % 40))] + "aaaa aaa abab baba"));
+        string text = string.Concat(Enumerable.Range(0, 400).Select(i => s_sample[i % 2][..(20 + (i * 7 % 40))] + "aaaa aaa abab baba"));
         BpeTrainer.Train([text], BpeTrainer.SmallestVocabulary + 60, folder.Path);
 
         // The definition, without any incremental count: split, count all pairs, merge the best everywhere.
@@ -73,8 +74,8 @@ public class BpeTrainerTests
     {
         using TemporaryFolder first = new();
         using TemporaryFolder second = new();
-        BpeTrainer.Train(Sample, 285, first.Path);
-        BpeTrainer.Train(Sample.Reverse(), 285, second.Path);
+        BpeTrainer.Train(s_sample, 285, first.Path);
+        BpeTrainer.Train(s_sample.Reverse(), 285, second.Path);
 
         RetroTokenizer tokenizer = RetroTokenizer.Load(first.Path);
         Assert.Equal(tokenizer.Hash, RetroTokenizer.Load(second.Path).Hash);
@@ -86,8 +87,8 @@ public class BpeTrainerTests
     public void Killed_while_the_files_of_another_tokenizer_take_their_names_the_folder_holds_that_one_never_a_mixture()
     {
         using TemporaryFolder folder = new(), other = new();
-        BpeTrainer.Train(Sample, 285, folder.Path);
-        BpeTrainer.Train(Sample.Select(text => text.ToUpperInvariant()), 280, other.Path);
+        BpeTrainer.Train(s_sample, 285, folder.Path);
+        BpeTrainer.Train(s_sample.Select(text => text.ToUpperInvariant()), 280, other.Path);
         RetroTokenizer saved = RetroTokenizer.Load(other.Path);
         Assert.NotEqual(saved.Hash, RetroTokenizer.Load(folder.Path).Hash);
 
@@ -108,7 +109,7 @@ public class BpeTrainerTests
     public void The_package_s_own_tokenizers_load_the_files()
     {
         using TemporaryFolder folder = new();
-        BpeTrainer.Train(Sample, 320, folder.Path);
+        BpeTrainer.Train(s_sample, 320, folder.Path);
         string vocabulary = Path.Combine(folder.Path, "vocab.json");
         string merges = Path.Combine(folder.Path, "merges.txt");
         int[] ids = RetroTokenizer.Load(folder.Path).Encode("The quick brown dogs");
@@ -143,7 +144,7 @@ public class BpeTrainerTests
         using CancellationTokenSource source = new();
         source.Cancel();
 
-        Assert.Throws<OperationCanceledException>(() => BpeTrainer.Train(Sample, 300, folder.Path, cancellationToken: source.Token));
+        Assert.Throws<OperationCanceledException>(() => BpeTrainer.Train(s_sample, 300, folder.Path, cancellationToken: source.Token));
         Assert.Empty(Directory.EnumerateFiles(folder.Path));
     }
 
@@ -151,7 +152,7 @@ public class BpeTrainerTests
     public void Trained_on_anything_it_gives_anything_back()
     {
         using TemporaryFolder folder = new();
-        BpeTrainer.Train(Sample, 400, folder.Path);
+        BpeTrainer.Train(s_sample, 400, folder.Path);
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
         Prop.ForAll<string>(text =>

@@ -5,7 +5,7 @@ namespace Retro.Tests.Tokenizers;
 public sealed class Llama2CTokenizerTests
 {
     [Fact]
-    public void TextsAreWhatTheyWere()
+    public void Texts_are_what_they_were()
     {
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Fixtures.SharedPath("models/stories260K/tok512.bin"));
         Assert.Equal(512, tokenizer.VocabularySize);
@@ -42,7 +42,9 @@ public sealed class Llama2CTokenizerTests
     public void Of_equal_scores_the_leftmost_pair_is_merged_first_as_in_llama2_c()
     {
         using TemporaryFolder folder = new();
-        List<(string Text, float Score)> pieces = [("<unk>", 0), ("\n<s>\n", 0), ("\n</s>\n", 0), .. Enumerable.Range(0, 256).Select(value => ($"<0x{value:X2}>", 0f))];
+        List<(string Text, float Score)> pieces = [
+            ("<unk>", 0), ("\n<s>\n", 0), ("\n</s>\n", 0), .. Enumerable.Range(0, 256).Select(value => ($"<0x{value:X2}>", 0f))
+        ];
         pieces.AddRange([(" ", -9), ("a", -9), ("b", -9), ("ab", -1), ("ba", -1), (" a", -1)]);
         using MemoryStream file = new();
         using (BinaryWriter writer = new(file))
@@ -70,7 +72,7 @@ public sealed class Llama2CTokenizerTests
     [InlineData(3)]
     [InlineData(100)]
     [InlineData(-1)]
-    public void CutFilesAreRefused(int length)
+    public void Cut_files_are_refused(int length)
     {
         byte[] bytes = File.ReadAllBytes(Path.Combine(Fixtures.Own, "cases", "27-llama2c-leading-space", "tok.bin"));
         using TemporaryFolder folder = new();

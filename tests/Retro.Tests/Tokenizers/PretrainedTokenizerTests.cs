@@ -13,7 +13,9 @@ public class PretrainedTokenizerTests
     [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, " + Model + "}", "MergedWithNext")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, "
+        + Model
+        + "}", "MergedWithNext")]
     [InlineData("[]", "no model")]
     [InlineData("null", "no model")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2000000000}, \"merges\": []}}", "above 16777215")]
@@ -32,7 +34,9 @@ public class PretrainedTokenizerTests
     [InlineData("{\"added_tokens\": [{\"id\": 2147483647, \"content\": \"x\"}], " + Model + "}", "above 16777215")]
     [InlineData("{\"added_tokens\": [{\"id\": 3, \"content\": null}], " + Model + "}", "no content")]
     [InlineData("{\"post_processor\": {\"type\": \"BertProcessing\", \"cls\": [], \"sep\": []}, " + Model + "}", "cannot be used")]
-    [InlineData("{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": null}}], \"special_tokens\": {}}, " + Model + "}", "no id")]
+    [InlineData("{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": null}}], \"special_tokens\": {}}, "
+        + Model
+        + "}", "no id")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "x+")]
     [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
     [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
@@ -55,9 +59,15 @@ public class PretrainedTokenizerTests
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
     [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, " + Model + "}", "Isolated, or Removed")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "GPT-2, GPT-4, Llama 3")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}, " + Model + "}", "always, first or never")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, "
+        + Model
+        + "}", "Isolated, or Removed")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, "
+        + Model
+        + "}", "GPT-2, GPT-4, Llama 3")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}, "
+        + Model
+        + "}", "always, first or never")]
     [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "BertProcessing, RobertaProcessing")]
     [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "ByteFallback, Fuse")]
     public void What_is_not_supported_is_refused_with_what_is(string json, string supported)
@@ -85,7 +95,10 @@ public class PretrainedTokenizerTests
         Assert.Contains(said, config, StringComparison.Ordinal);
         folder.File("tokenizer_config.json", config);
         RetroTokenizer agreeing = RetroTokenizer.Load(folder.Path);
-        folder.File("tokenizer_config.json", config.Replace(said, said.Replace("true", "null", StringComparison.Ordinal).Replace("false", "null", StringComparison.Ordinal), StringComparison.Ordinal));
+        folder.File(
+            "tokenizer_config.json",
+            config.Replace(
+                said, said.Replace("true", "null", StringComparison.Ordinal).Replace("false", "null", StringComparison.Ordinal), StringComparison.Ordinal));
         Assert.Equal(agreeing.Encode("Ünï 日本"), RetroTokenizer.Load(folder.Path).Encode("Ünï 日本"));
         folder.File("tokenizer_config.json", config.Replace(said, instead, StringComparison.Ordinal));
 
@@ -102,7 +115,8 @@ public class PretrainedTokenizerTests
         for (int length = 0; length < bytes.Length - 2; length += 501)
         {
             folder.File("tokenizer.json", bytes[..length]);
-            Assert.Contains("cannot be used as a tokenizer", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                "cannot be used as a tokenizer", Assert.Throws<CorpusException>(() => PretrainedTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
         }
     }
 
@@ -113,9 +127,13 @@ public class PretrainedTokenizerTests
     {
         using TemporaryFolder folder = new();
         string symbols = string.Join(", ", "a b 1 2 | ٣ ab 12 11 2a 1a".Split(' ').Select((symbol, id) => $"\"{symbol}\": {id}"));
-        folder.File("tokenizer.json", $"{{\"pre_tokenizer\": {{\"type\": \"Digits\", \"individual_digits\": {individually}}}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{{symbols}}}, \"merges\": [\"2 a\", \"1 a\", \"a b\", \"1 2\", \"1 1\"]}}}}");
+        folder.File(
+            "tokenizer.json",
+            $"{{\"pre_tokenizer\": {{\"type\": \"Digits\", \"individual_digits\": {individually}}}, \"model\": {{\"type\": \"BPE\", \"vocab\": "
+                + $"{{{symbols}}}, \"merges\": [\"2 a\", \"1 a\", \"a b\", \"1 2\", \"1 1\"]}}}}");
 
-        IReadOnlyList<Microsoft.ML.Tokenizers.EncodedToken> tokens = PretrainedTokenizer.Load(folder.Path).EncodeToTokens(text.Replace("|", "", StringComparison.Ordinal), out _);
+        IReadOnlyList<Microsoft.ML.Tokenizers.EncodedToken> tokens = PretrainedTokenizer.Load(folder.Path)
+            .EncodeToTokens(text.Replace("|", "", StringComparison.Ordinal), out _);
 
         Assert.Equal(expected.Split('|'), tokens.Select(token => token.Value));
     }
@@ -208,6 +226,7 @@ public class PretrainedTokenizerTests
 
         var tokens = tokenizer.EncodeToTokens("Hello <s> wörld", out string? normalized);
         Assert.Equal("\u2581Hello\u2581<s>\u2581\u2581wörld", normalized);
-        Assert.All(tokens.Where(token => !token.Value.StartsWith("<0x", StringComparison.Ordinal)), token => Assert.Equal(token.Value, normalized![token.Offset]));
+        Assert.All(
+            tokens.Where(token => !token.Value.StartsWith("<0x", StringComparison.Ordinal)), token => Assert.Equal(token.Value, normalized![token.Offset]));
     }
 }

@@ -72,7 +72,10 @@ public class RetroTokenizerTests
         using TemporaryFolder folder = Trained();
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
-        Assert.Contains(tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture), Assert.Throws<ArgumentOutOfRangeException>(() => tokenizer.Decode([tokenizer.VocabularySize])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            tokenizer.VocabularySize.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            Assert.Throws<ArgumentOutOfRangeException>(() => tokenizer.Decode([tokenizer.VocabularySize])).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => tokenizer.TokenBytes(-1));
     }
 

@@ -61,7 +61,8 @@ public class TokenizerCasesTests
     [InlineData("\uFF0Dcat\u2014", true)]
     public void A_token_that_is_a_word_by_itself_goes_by_unicode_s_word_characters(string text, bool found)
     {
-        AddedTokens added = new([new AddedToken(1, "cat", Special: false, SingleWord: true, StripLeft: false, StripRight: false, Normalized: false)], plain => plain);
+        AddedTokens added = new(
+            [new AddedToken(1, "cat", Special: false, SingleWord: true, StripLeft: false, StripRight: false, Normalized: false)], plain => plain);
         Assert.Equal(found, added.SplitRaw(text, recognizeSpecial: true).Exists(part => part.Token is not null));
     }
 
@@ -99,7 +100,10 @@ public class TokenizerCasesTests
             TokenAutomaton automaton = new(patterns);
             int from = random.Next(text.Length + 1);
             (int, int) expected = Enumerable.Range(from, text.Length - from)
-                .Select(at => (Pattern: patterns.Where(pattern => string.CompareOrdinal(text, at, pattern, 0, pattern.Length) == 0).OrderByDescending(pattern => pattern.Length).FirstOrDefault(), at))
+                .Select(at =>
+                    (Pattern: patterns.Where(pattern => string.CompareOrdinal(text, at, pattern, 0, pattern.Length) == 0)
+                        .OrderByDescending(pattern => pattern.Length)
+                        .FirstOrDefault(), at))
                 .Where(match => match.Pattern is not null).Select(match => (Array.IndexOf(patterns, match.Pattern), match.at)).DefaultIfEmpty((-1, -1)).First();
             Assert.Equal(expected, automaton.Find(text, from));
         }
@@ -111,13 +115,20 @@ public class TokenizerCasesTests
     [InlineData("19-merges-as-lists", "lists", "ids")]
     [InlineData("19-merges-as-lists", "strings", "ids")]
     public void Merges_are_read_as_the_file_says(string name, string folder, string answer)
-        => Assert.Equal(Ids(Expected(name).GetProperty(answer)), RetroTokenizer.Load(Case(name, folder)).Encode(Expected(name).GetProperty("text").GetString()!));
+        => Assert.Equal(
+            Ids(Expected(name).GetProperty(answer)), RetroTokenizer.Load(Case(name, folder)).Encode(Expected(name).GetProperty("text").GetString()!));
 
     [Fact]
     public void Bytes_that_a_vocabulary_lacks_are_never_lost_unseen()
     {
-        Assert.Contains("of the 256 bytes", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "json"))).Message, StringComparison.Ordinal);
-        Assert.Contains("of the 256 bytes", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "files"))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "of the 256 bytes",
+            Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "json"))).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "of the 256 bytes",
+            Assert.Throws<CorpusException>(() => RetroTokenizer.Load(Case("20-bytelevel-missing-bytes", "files"))).Message,
+            StringComparison.Ordinal);
 
         // The same of characters is known only when one comes.
         using TemporaryFolder folder = new();
@@ -158,7 +169,10 @@ public class TokenizerCasesTests
     public void Four_times_the_text_takes_about_four_times_the_time()
     {
         string[] units = ["a", "^", " ", "\n", "e\u0301\u0323", "日本"];
-        foreach (string folder in (string[])["pretrained/gpt2-no-prefix", "pretrained/qwen2-v4", "pretrained/llama-rope-linear", "pretrained/bert", "sentencepiece/bpe-byte-fallback", "sentencepiece/unigram-nfkc"])
+        foreach (string folder in (string[])[
+            "pretrained/gpt2-no-prefix", "pretrained/qwen2-v4", "pretrained/llama-rope-linear", "pretrained/bert", "sentencepiece/bpe-byte-fallback",
+            "sentencepiece/unigram-nfkc"
+        ])
         {
             RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder));
             foreach (string unit in units)
@@ -241,7 +255,8 @@ public class TokenizerCasesTests
     public void Line_ends_of_windows_change_no_id(string folder)
     {
         RetroTokenizer tokenizer = RetroTokenizer.Load(Case("52-vocab-crlf", folder));
-        Assert.All(Expected("52-vocab-crlf").GetProperty(folder).EnumerateArray().Chunk(2), row => Assert.Equal(Ids(row[1]), tokenizer.Encode(row[0].GetString()!)));
+        Assert.All(
+            Expected("52-vocab-crlf").GetProperty(folder).EnumerateArray().Chunk(2), row => Assert.Equal(Ids(row[1]), tokenizer.Encode(row[0].GetString()!)));
     }
 
     [Fact]
@@ -260,7 +275,9 @@ public class TokenizerCasesTests
     public void A_text_begins_as_the_tokenizer_s_own_file_says(string preTokenizer, int leading, string text)
     {
         using TemporaryFolder folder = new();
-        folder.File("tokenizer.json", $"{{\"pre_tokenizer\": {preTokenizer}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{\"</s>\": 0, \"a\": 1, \"▁\": 2, \"_\": 3, \"Ġ\": 4}}, \"merges\": [], \"unk_token\": \"</s>\"}}}}");
+        folder.File(
+            "tokenizer.json",
+            $"{{\"pre_tokenizer\": {preTokenizer}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{\"</s>\": 0, \"a\": 1, \"▁\": 2, \"_\": 3, \"Ġ\": 4}}, \"merges\": [], \"unk_token\": \"</s>\"}}}}");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
         int[] ids = tokenizer.Encode(text);
@@ -296,7 +313,8 @@ public class TokenizerCasesTests
         Assert.Equal((begin, end), (tokenizer.BeginOfText, tokenizer.EndOfText));
     }
 
-    private static string Word(Random random, int length, int letters = 26) => string.Concat(Enumerable.Range(0, length).Select(_ => (char)('a' + random.Next(letters))));
+    private static string Word(Random random, int length, int letters = 26)
+        => string.Concat(Enumerable.Range(0, length).Select(_ => (char)('a' + random.Next(letters))));
 
     private static string Case(string name, string folder) => Path.Combine(Fixtures.Own, "cases", name, folder);
 

@@ -32,7 +32,12 @@ public class TokenizerOracleTests(ITestOutputHelper output)
 
     private void Compare(int count, int seed)
     {
-        string[] folders = [.. new[] { Path.Combine(Fixtures.Shared, "pretrained"), Path.Combine(Fixtures.Own, "pretrained"), Path.Combine(Fixtures.Own, "cases") }
+        string[] folders = [.. new[]
+        {
+            Path.Combine(Fixtures.Shared, "pretrained"),
+            Path.Combine(Fixtures.Own, "pretrained"),
+            Path.Combine(Fixtures.Own, "cases")
+        }
             .Where(Directory.Exists)
             .SelectMany(root => Directory.EnumerateFiles(root, "tokenizer.json", SearchOption.AllDirectories))
             .Where(file => !file.Contains("-missing-bytes", StringComparison.Ordinal) && !file.Contains("-json-bom", StringComparison.Ordinal))
@@ -70,7 +75,10 @@ public class TokenizerOracleTests(ITestOutputHelper output)
         using TemporaryFolder copy = new();
         using global::Tokenizers.DotNet.Tokenizer? theirs = Open(copy.File("tokenizer.json", root.ToJsonString()));
         PretrainedTokenizer ours = PretrainedTokenizer.Load(folder);
-        string[] pieces = [.. root["model"]!["vocab"]!.AsObject().Select(entry => entry.Key), .. (root["added_tokens"] as JsonArray ?? []).Select(token => (string)token!["content"]!)];
+        string[] pieces = [
+            .. root["model"]!["vocab"]!.AsObject().Select(entry => entry.Key),
+            .. (root["added_tokens"] as JsonArray ?? []).Select(token => (string)token!["content"]!)
+        ];
         OracleTexts texts = new(seed, pieces);
         List<string> differences = [];
         for (int i = 0; i < count; i++)
@@ -82,9 +90,13 @@ public class TokenizerOracleTests(ITestOutputHelper output)
             {
                 differences.Add($"{folder}: {JsonSerializer.Serialize(text)}\n  expected {string.Join(' ', expected)}\n  got      {string.Join(' ', actual)}");
             }
-            else if (expected.Length > 0 && theirs.Decode([.. expected.Select(id => (uint)id)]) is { } decoded && decoded != ours.Decode(expected, skipSpecialTokens: true))
+            else if (expected.Length > 0
+                && theirs.Decode([.. expected.Select(id => (uint)id)]) is { } decoded
+                && decoded != ours.Decode(expected, skipSpecialTokens: true))
             {
-                differences.Add($"{folder}: {string.Join(' ', expected)}\n  expected {JsonSerializer.Serialize(decoded)}\n  got      {JsonSerializer.Serialize(ours.Decode(expected, skipSpecialTokens: true))}");
+                differences.Add(
+                    $"{folder}: {string.Join(' ', expected)}\n  expected {JsonSerializer.Serialize(decoded)}\n  got      "
+                        + $"{JsonSerializer.Serialize(ours.Decode(expected, skipSpecialTokens: true))}");
             }
         }
 

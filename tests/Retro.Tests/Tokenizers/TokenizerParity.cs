@@ -38,7 +38,9 @@ internal static class TokenizerParity
             {
                 if (expected != actual)
                 {
-                    faults.Add($"{what} of {JsonSerializer.Serialize(text)}:\n  expected {JsonSerializer.Serialize(expected)}\n  got      {JsonSerializer.Serialize(actual)}");
+                    faults.Add(
+                        $"{what} of {JsonSerializer.Serialize(text)}:\n  expected {JsonSerializer.Serialize(expected)}\n  got      "
+                            + $"{JsonSerializer.Serialize(actual)}");
                 }
             }
         }

@@ -2,7 +2,10 @@ using Retro.Tests.Pretrained;
 
 namespace Retro.Tests.Tokenizers;
 
-/// <summary>Pretrained tokenizers against what the libraries that wrote their files give: of the folders that <see cref="PretrainedParityTests"/> compares, the tokenizers alone.</summary>
+/// <summary>
+/// Pretrained tokenizers against what the libraries that wrote their files give: of the folders that <see cref="PretrainedParityTests"/> compares, the
+/// tokenizers alone.
+/// </summary>
 public class TokenizerParityTests(ITestOutputHelper output)
 {
     [Fact]

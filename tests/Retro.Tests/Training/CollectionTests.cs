@@ -6,7 +6,9 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
 
-/// <summary>Trainings come through, and to the same bits, while another thread collects all the time; a few seconds of it always, and long ones by tests/long.sh.</summary>
+/// <summary>
+/// Trainings come through, and to the same bits, while another thread collects all the time; a few seconds of it always, and long ones by tests/long.sh.
+/// </summary>
 public class CollectionTests
 {
     private static readonly RetroConfig s_config = RetroConfig.Tiny with
@@ -100,8 +102,8 @@ public class CollectionTests
     /// <summary>Layers as users write them.</summary>
     private sealed class PlainModel : nn.Module<Tensor, Tensor>
     {
-        private readonly Linear first = nn.Linear(8, 8);
-        private readonly Linear second = nn.Linear(8, 8);
+        private readonly Linear _first = nn.Linear(8, 8);
+        private readonly Linear _second = nn.Linear(8, 8);
 
         public PlainModel()
             : base(nameof(PlainModel)) => RegisterComponents();
@@ -109,8 +111,8 @@ public class CollectionTests
         public override Tensor forward(Tensor x)
         {
             using DisposeScope scope = NewDisposeScope();
-            Tensor h = x + (first.call(x) * 1.5);
-            h += second.call(h.tanh() + 1e-6) / 2;
+            Tensor h = x + (_first.call(x) * 1.5);
+            h += _second.call(h.tanh() + 1e-6) / 2;
             return h.MoveToOuterDisposeScope();
         }
     }

@@ -8,7 +8,7 @@ namespace Retro.Tests.Training;
 /// <summary>Random tokens that only the neighbors foretell: with them the loss goes to nothing, without them it stays at the entropy.</summary>
 public class LearningTests(ITestOutputHelper output)
 {
-    private static readonly RetroConfig _config = new()
+    private static readonly RetroConfig s_config = new()
     {
         VocabularySize = 64,
         Width = 64,
@@ -27,7 +27,7 @@ public class LearningTests(ITestOutputHelper output)
         },
     };
 
-    private static readonly double _entropy = Math.Log(_config.VocabularySize);
+    private static readonly double s_entropy = Math.Log(s_config.VocabularySize);
 
     [Fact]
     [Trait("Category", "Long")]
@@ -37,22 +37,23 @@ public class LearningTests(ITestOutputHelper output)
         double on = Loss(model, shuffled: false, retrieval: true);
         double off = Loss(model, shuffled: false, retrieval: false);
         double wrong = Loss(model, shuffled: true, retrieval: true);
-        output.WriteLine($"entropy {_entropy:F3}, on {on:F3}, off {off:F3}, shuffled {wrong:F3}, last training loss {loss:F3}");
+        output.WriteLine($"entropy {s_entropy:F3}, on {on:F3}, off {off:F3}, shuffled {wrong:F3}, last training loss {loss:F3}");
         Assert.InRange(on, 0, 0.25);
-        Assert.InRange(off, _entropy - 0.1, _entropy + 0.5);
+        Assert.InRange(off, s_entropy - 0.1, s_entropy + 0.5);
         // Wrong neighbors are copied with confidence; they cannot help.
-        Assert.True(wrong > _entropy - 0.1);
+        Assert.True(wrong > s_entropy - 0.1);
     }
 
     [Fact]
     [Trait("Category", "Long")]
     public void In_bfloat16_the_loss_falls_as_in_float32()
     {
-        using RetroModel exact = Train(shuffled: false, steps: 60, out double expected), narrow = Train(shuffled: false, steps: 60, out double came, ScalarType.BFloat16);
+        using RetroModel exact = Train(
+            shuffled: false, steps: 60, out double expected), narrow = Train(shuffled: false, steps: 60, out double came, ScalarType.BFloat16);
         double on = Loss(exact, shuffled: false, retrieval: true), narrowOn = Loss(narrow, shuffled: false, retrieval: true);
         output.WriteLine($"last training loss {expected:F3} in float32, {came:F3} in bfloat16; on {on:F3}, {narrowOn:F3}");
         Assert.Equal(ScalarType.BFloat16, narrow.Dtype);
-        Assert.InRange(on, 0, 0.6 * _entropy);
+        Assert.InRange(on, 0, 0.6 * s_entropy);
         Assert.InRange(narrowOn - on, -0.2, 0.2);
     }
 
@@ -62,17 +63,17 @@ public class LearningTests(ITestOutputHelper output)
     {
         using RetroModel model = Train(shuffled: true, steps: 50, out _);
         double loss = Loss(model, shuffled: true, retrieval: true);
-        output.WriteLine($"entropy {_entropy:F3}, shuffled {loss:F3}");
-        Assert.InRange(loss, _entropy - 0.05, _entropy + 0.3);
+        output.WriteLine($"entropy {s_entropy:F3}, shuffled {loss:F3}");
+        Assert.InRange(loss, s_entropy - 0.05, s_entropy + 0.3);
     }
 
     private static RetroModel Train(bool shuffled, int steps, out double loss, ScalarType? dtype = null)
     {
         manual_seed(1);
-        RetroModel model = new(_config);
+        RetroModel model = new(s_config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10, Dtype = dtype });
         double last = double.NaN;
-        trainer.Run(new CopyingData(_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new Reports<TrainingProgress>(value => last = value.Loss));
+        trainer.Run(new CopyingData(s_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new Reports<TrainingProgress>(value => last = value.Loss));
         loss = last;
         return model;
     }
@@ -80,7 +81,7 @@ public class LearningTests(ITestOutputHelper output)
     private static double Loss(RetroModel model, bool shuffled, bool retrieval)
     {
         model.eval();
-        CopyingData fresh = new(_config, rows: 8, chunks: 6, seed: 555, dropout: 0, shuffled);
+        CopyingData fresh = new(s_config, rows: 8, chunks: 6, seed: 555, dropout: 0, shuffled);
         using DisposeScope scope = NewDisposeScope();
         using IDisposable inference = inference_mode();
         TrainingBatch batch = fresh.Batch(0, 1).ToTensors();

@@ -17,7 +17,14 @@ public sealed class MeasureTests : IDisposable
         Heads = 1,
         HeadSize = 8,
         FeedForwardSize = 8,
-        Retrieval = new() { ChunkLength = 4, RetrievedLength = 8, Neighbors = 1, CrossAttentionLayers = [1], Encoder = new() { Width = 8, Layers = 1, Heads = 1, HeadSize = 8, FeedForwardSize = 8 } },
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Neighbors = 1,
+            CrossAttentionLayers = [1],
+            Encoder = new() { Width = 8, Layers = 1, Heads = 1, HeadSize = 8, FeedForwardSize = 8 }
+        },
     };
 
     private readonly TemporaryFolder _folder = new();

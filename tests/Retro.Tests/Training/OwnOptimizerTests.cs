@@ -21,12 +21,24 @@ public sealed class OwnOptimizerTests : IDisposable
         Heads = 2,
         HeadSize = 4,
         FeedForwardSize = 16,
-        Retrieval = new() { ChunkLength = 4, RetrievedLength = 8, Neighbors = 1, CrossAttentionLayers = [2], Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 } },
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Neighbors = 1,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 }
+        },
     };
 
     private static readonly TrainingOptions s_options = new() { Steps = 8, WarmupSteps = 2, LearningRate = Peak };
 
-    private static readonly TrainingOptions s_steady = s_options with { WarmupSteps = 0, FinalLearningRate = Peak, Optimizer = new() { ClipNorm = double.PositiveInfinity } };
+    private static readonly TrainingOptions s_steady = s_options with
+    {
+        WarmupSteps = 0,
+        FinalLearningRate = Peak,
+        Optimizer = new() { ClipNorm = double.PositiveInfinity }
+    };
 
     private static readonly Dictionary<string, Func<IReadOnlyList<(string name, Parameter parameter)>, Optimizer>> s_optimizers = new()
     {
@@ -159,8 +171,12 @@ public sealed class OwnOptimizerTests : IDisposable
         }
 
         LearningRateSchedule schedule = s_options.Schedule();
-        Assert.Equal(Enumerable.Range(0, 8).Select(step => (schedule.Rate(step), 3 * schedule.Rate(step))), Rates(new(Model(), s_options, optimizer: Make)), Close);
-        Assert.Equal(Enumerable.Range(0, 8).Select(step => (Peak / (step + 1), 3 * Peak / (step + 1))), Rates(new(Model(), s_options, optimizer: Make, rate: step => Peak / (step + 1))), Close);
+        Assert.Equal(
+            Enumerable.Range(0, 8).Select(step => (schedule.Rate(step), 3 * schedule.Rate(step))), Rates(new(Model(), s_options, optimizer: Make)), Close);
+        Assert.Equal(
+            Enumerable.Range(0, 8).Select(step => (Peak / (step + 1), 3 * Peak / (step + 1))),
+            Rates(new(Model(), s_options, optimizer: Make, rate: step => Peak / (step + 1))),
+            Close);
         Assert.Equal(
             Enumerable.Range(0, 8).Select(step => (3 * Peak * Math.Pow(0.5, step / 3), 3 * Peak * Math.Pow(0.5, (step + 1) / 3))),
             Rates(new(Model(), s_options, optimizer: Make, scheduler: optimizer => lr_scheduler.StepLR(optimizer, 3, 0.5))),
@@ -217,10 +233,12 @@ public sealed class OwnOptimizerTests : IDisposable
     {
         using RetroModel model = Model();
         Assert.Throws<ArgumentException>(() => new Trainer(model, s_options, scheduler: optimizer => lr_scheduler.StepLR(optimizer, 1)));
-        Assert.Throws<ArgumentException>(() => new Trainer(model, s_options, optimizer: s_optimizers["SGD"], scheduler: optimizer => lr_scheduler.StepLR(optimizer, 1), rate: _ => 1));
+        Assert.Throws<ArgumentException>(() =>
+            new Trainer(model, s_options, optimizer: s_optimizers["SGD"], scheduler: optimizer => lr_scheduler.StepLR(optimizer, 1), rate: _ => 1));
         Assert.Contains(
             "ReduceLROnPlateau",
-            Assert.Throws<ArgumentException>(() => new Trainer(model, s_options, optimizer: s_optimizers["SGD"], scheduler: optimizer => lr_scheduler.ReduceLROnPlateau(optimizer))).Message,
+            Assert.Throws<ArgumentException>(() =>
+                new Trainer(model, s_options, optimizer: s_optimizers["SGD"], scheduler: optimizer => lr_scheduler.ReduceLROnPlateau(optimizer))).Message,
             StringComparison.Ordinal);
         using Parameter foreign = new(zeros(2));
         Assert.Throws<ArgumentException>(() => new Trainer(model, s_options, optimizer: _ => SGD([foreign], Peak)));

@@ -8,7 +8,9 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
 
-/// <summary>Resuming what the samples run: windows of a database with a table's neighbors and planted ones, several a step, by the options for small models.</summary>
+/// <summary>
+/// Resuming what the samples run: windows of a database with a table's neighbors and planted ones, several a step, by the options for small models.
+/// </summary>
 public sealed class ResumedWindowsTests : IDisposable
 {
     private const int M = 8, R = 16, Steps = 10;
@@ -61,7 +63,9 @@ public sealed class ResumedWindowsTests : IDisposable
         // All is opened and made anew, with other weights and another state of the generator of random numbers, as in another process.
         came.AddRange(Train(table, stopped, seed: 77, Steps, resume: true));
 
-        Assert.Equal(expected.Select(step => (step.Step, step.Loss, step.GradientNorm, step.LearningRate, step.Tokens)), came.Select(step => (step.Step, step.Loss, step.GradientNorm, step.LearningRate, step.Tokens)));
+        Assert.Equal(
+            expected.Select(step => (step.Step, step.Loss, step.GradientNorm, step.LearningRate, step.Tokens)),
+            came.Select(step => (step.Step, step.Loss, step.GradientNorm, step.LearningRate, step.Tokens)));
         Assert.Equal(Steps, expected.Select(step => step.Loss).Distinct().Count());
         foreach (string file in new[] { "model.safetensors", Trainer.StateFile })
         {
@@ -75,10 +79,12 @@ public sealed class ResumedWindowsTests : IDisposable
     {
         using ChunkDatabase database = ChunkDatabase.Open(_databases.Folder());
         using NeighborTable neighbors = NeighborTable.Open(table);
-        WindowSampler windows = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, Planting = new(), Seed = 4 }, neighbors);
+        WindowSampler windows = new(
+            database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, Planting = new(), Seed = 4 }, neighbors);
         manual_seed(seed);
         using RetroModel model = new(s_config);
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = Steps, WarmupSteps = 2, Accumulation = 4, CheckpointFolder = checkpoint, Seed = 4 });
+        using Trainer trainer = new(
+            model, TrainingOptions.SmallModel with { Steps = Steps, WarmupSteps = 2, Accumulation = 4, CheckpointFolder = checkpoint, Seed = 4 });
         if (resume)
         {
             trainer.Load(checkpoint);

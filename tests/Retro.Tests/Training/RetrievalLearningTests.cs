@@ -9,7 +9,9 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
 
-/// <summary>What only retrieval can know is learned where neighbors are not handed over, but found by an index, kept in a table and filtered by the sampler.</summary>
+/// <summary>
+/// What only retrieval can know is learned where neighbors are not handed over, but found by an index, kept in a table and filtered by the sampler.
+/// </summary>
 public sealed class RetrievalLearningTests(ITestOutputHelper output) : IDisposable
 {
     private const int M = 16, Letters = 64, EndOfText = Letters, ChunksOfADocument = 6;
@@ -34,7 +36,8 @@ public sealed class RetrievalLearningTests(ITestOutputHelper output) : IDisposab
     };
 
     private static readonly double s_entropy = Math.Log(Letters);
-    private static readonly TokenizerFacts s_letters = new("letters", new string('c', 64), Letters + 1, EndOfText, text => [.. text.Select(letter => letter - '0')]);
+    private static readonly TokenizerFacts s_letters = new(
+        "letters", new string('c', 64), Letters + 1, EndOfText, text => [.. text.Select(letter => letter - '0')]);
 
     private readonly TemporaryFolder _folder = new();
 
@@ -55,21 +58,29 @@ public sealed class RetrievalLearningTests(ITestOutputHelper output) : IDisposab
             trainer.Run(Windows(training, table, rows: 4, dropout: 0.1));
         }
 
-        double on = Loss(model, fresh, freshTable, retrieval: true), off = Loss(model, fresh, freshTable, retrieval: false), wrong = Loss(model, fresh, freshRandom, retrieval: true);
+        double on = Loss(
+            model,
+            fresh,
+            freshTable,
+            retrieval: true), off = Loss(model, fresh, freshTable, retrieval: false), wrong = Loss(model, fresh, freshRandom, retrieval: true);
         output.WriteLine($"entropy {s_entropy:F3}, {kind} {on:F3}, off {off:F3}, random {wrong:F3}");
         Assert.InRange(on, 0, 0.5);
         Assert.InRange(off, s_entropy - 0.15, s_entropy + 1);
         Assert.True(wrong > s_entropy - 0.15);
     }
 
-    /// <summary>Pairs of documents: random letters, the same in both but for the last ones, so that one is not a copy of the other and each is where the other's text can be read.</summary>
+    /// <summary>
+    /// Pairs of documents: random letters, the same in both but for the last ones, so that one is not a copy of the other and each is where the other's text
+    /// can be read.
+    /// </summary>
     private ChunkDatabase Build(string name, int pairs, int seed)
     {
         Random random = new(seed);
         string Text(int length) => string.Concat(Enumerable.Range(0, length).Select(_ => (char)('0' + random.Next(Letters))));
         // With a token at either end a document fills its chunks. The two of a pair stand apart: in one window they would be nobody's neighbors.
         string[] same = [.. Enumerable.Range(0, pairs).Select(_ => Text((ChunksOfADocument * M) - 7))];
-        Document[] documents = [.. new[] { "a", "b" }.SelectMany(which => same.Select((text, pair) => TestDatabases.Document($"{pair} {which}", text + Text(5))))];
+        Document[] documents = [.. new[] { "a", "b" }.SelectMany(which => same.Select((text, pair) =>
+            TestDatabases.Document($"{pair} {which}", text + Text(5))))];
 
         return ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, name), documents, s_letters, new ChunkDatabaseOptions { ChunkLength = M });
     }
@@ -105,17 +116,31 @@ public sealed class RetrievalLearningTests(ITestOutputHelper output) : IDisposab
                 using (VectorIndex index = VectorIndex.Create(Dimensions))
                 {
                     float[] all = new float[database.ChunkCount * Dimensions];
-                    Keys([.. Enumerable.Range(0, (int)database.ChunkCount).Select(chunk => (ReadOnlyMemory<int>)database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray())], all, default);
+                    Keys(
+                        [.. Enumerable.Range(0, (int)database.ChunkCount)
+                            .Select(chunk => (ReadOnlyMemory<int>)database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray())],
+                        all,
+                        default);
                     index.Add(all);
-                    return NeighborTable.Build(path, database, new DenseNeighborSource(database, index, new Search.TestKeyer(Keys, Dimensions, "sum of random vectors")), 4, excludeOwnDocument: true);
+                    return NeighborTable.Build(
+                        path,
+                        database,
+                        new DenseNeighborSource(database, index, new Search.TestKeyer(Keys, Dimensions, "sum of random vectors")),
+                        4,
+                        excludeOwnDocument: true);
                 }
         }
     }
 
     private static WindowSampler Windows(ChunkDatabase database, NeighborTable table, int rows, double dropout)
-        => new(database, new() { WindowLength = ChunksOfADocument * M, BatchSize = rows, Neighbors = 1, RetrievedLength = 2 * M, RetrievalDropout = dropout, Seed = 3 }, table);
+        => new(
+            database,
+            new() { WindowLength = ChunksOfADocument * M, BatchSize = rows, Neighbors = 1, RetrievedLength = 2 * M, RetrievalDropout = dropout, Seed = 3 },
+            table);
 
-    /// <summary>The mean loss over tokens of chunks before which a neighbor was read, but for a document's last chunk, whose end is in no other document.</summary>
+    /// <summary>
+    /// The mean loss over tokens of chunks before which a neighbor was read, but for a document's last chunk, whose end is in no other document.
+    /// </summary>
     private static double Loss(RetroModel model, ChunkDatabase database, NeighborTable table, bool retrieval)
     {
         model.eval();

@@ -10,7 +10,7 @@ namespace Retro.Tests.Training;
 
 public sealed class TrainerTests : IDisposable
 {
-    private static readonly RetroConfig _config = new()
+    private static readonly RetroConfig s_config = new()
     {
         VocabularySize = 31,
         Width = 16,
@@ -28,7 +28,7 @@ public sealed class TrainerTests : IDisposable
         },
     };
 
-    private static readonly TrainingOptions _options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2 };
+    private static readonly TrainingOptions s_options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2 };
 
     private readonly TemporaryFolder _folder = new();
 
@@ -43,8 +43,12 @@ public sealed class TrainerTests : IDisposable
     [InlineData(OptimizerKind.AdamW, 0, ScalarType.BFloat16)]
     public void P31_a_training_that_is_interrupted_and_resumed_ends_with_the_same_bits(OptimizerKind kind, double dropout, ScalarType? dtype)
     {
-        RetroConfig config = _config with { Dropout = dropout, Retrieval = _config.Retrieval! with { Encoder = _config.Retrieval!.Encoder with { Dropout = dropout } } };
-        TrainingOptions options = _options with { Optimizer = new() { Kind = kind }, Dtype = dtype };
+        RetroConfig config = s_config with
+        {
+            Dropout = dropout,
+            Retrieval = s_config.Retrieval! with { Encoder = s_config.Retrieval!.Encoder with { Dropout = dropout } }
+        };
+        TrainingOptions options = s_options with { Optimizer = new() { Kind = kind }, Dtype = dtype };
         CopyingData data = new(config, rows: 2, chunks: 3, seed: 1, dropout: 0.2);
         using RetroModel whole = Model(config);
         List<TrainingProgress> expected = Run(new Trainer(whole, options with { CheckpointFolder = Folder + "-whole" }), data);
@@ -77,7 +81,8 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(dtype ?? ScalarType.Float32, second.Dtype);
 
         // The optimizers' memories, float32 copies included, are the same too.
-        using Safetensors uninterrupted = Safetensors.Open(Path.Combine(Folder + "-whole", Trainer.StateFile)), state = Safetensors.Open(Path.Combine(Folder, Trainer.StateFile));
+        using Safetensors uninterrupted = Safetensors.Open(Path.Combine(
+            Folder + "-whole", Trainer.StateFile)), state = Safetensors.Open(Path.Combine(Folder, Trainer.StateFile));
         Assert.Equal(uninterrupted.Entries.Select(entry => entry.Name), state.Entries.Select(entry => entry.Name));
         Assert.Equal(dtype is not null, state.Entries.Any(entry => entry.Name.EndsWith("/master", StringComparison.Ordinal)));
         foreach (SafetensorsEntry entry in state.Entries)
@@ -91,10 +96,10 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void Checkpoints_come_as_often_as_asked_and_any_of_them_leads_to_the_same_end()
     {
-        CopyingData data = new(_config, 2, 3, seed: 2);
-        using RetroModel model = Model(_config);
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(s_config);
         List<string> copies = [];
-        Run(new Trainer(model, _options with { CheckpointFolder = Folder, CheckpointEvery = 5 }), data, done =>
+        Run(new Trainer(model, s_options with { CheckpointFolder = Folder, CheckpointEvery = 5 }), data, done =>
         {
             if (done.Step is 6 or 11)
             {
@@ -106,8 +111,8 @@ public sealed class TrainerTests : IDisposable
         long[] steps = [5, 10];
         for (int i = 0; i < copies.Count; i++)
         {
-            using RetroModel other = Model(_config, seed: 3);
-            using Trainer trainer = new(other, _options);
+            using RetroModel other = Model(s_config, seed: 3);
+            using Trainer trainer = new(other, s_options);
             trainer.Load(copies[i]);
             Assert.Equal(steps[i], trainer.StepsDone);
             Run(trainer, data);
@@ -117,11 +122,13 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(2, copies.Count);
         using RetroModel end = Checkpoint.Load(Folder);
         AssertSameWeights(model, end);
-        using Trainer finished = new(end, _options);
+        using Trainer finished = new(end, s_options);
         finished.Load(Folder);
         Assert.Equal(1, finished.Progress);
         Assert.Empty(Run(finished, data));
-        Assert.Equal(["config.json", "model.safetensors", "training.json", "training.safetensors"], Directory.GetFiles(Folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["config.json", "model.safetensors", "training.json", "training.safetensors"],
+            Directory.GetFiles(Folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -146,33 +153,37 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void A_checkpoint_of_another_configuration_optimizer_or_data_is_refused_with_the_values()
     {
-        CopyingData data = new(_config, 2, 3, seed: 2);
-        using (RetroModel model = Model(_config))
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using (RetroModel model = Model(s_config))
         {
-            Run(new Trainer(model, _options with { CheckpointFolder = Folder, Steps = 3 }), data);
+            Run(new Trainer(model, s_options with { CheckpointFolder = Folder, Steps = 3 }), data);
         }
 
-        using RetroModel deeper = Model(_config with { Layers = 3, Retrieval = _config.Retrieval! with { CrossAttentionLayers = [2, 3] } });
-        string message = Assert.Throws<CheckpointException>(() => new Trainer(deeper, _options).Load(Folder)).Message;
+        using RetroModel deeper = Model(s_config with { Layers = 3, Retrieval = s_config.Retrieval! with { CrossAttentionLayers = [2, 3] } });
+        string message = Assert.Throws<CheckpointException>(() => new Trainer(deeper, s_options).Load(Folder)).Message;
         Assert.Contains("layers 2 (model: 3)", message, StringComparison.Ordinal);
         Assert.Contains("retrieval.cross_attention_layers [2] (model: [2,3])", message, StringComparison.Ordinal);
 
-        using RetroModel same = Model(_config, seed: 8);
+        using RetroModel same = Model(s_config, seed: 8);
         Dictionary<string, double[]> before = Weights(same);
-        message = Assert.Throws<CheckpointException>(() => new Trainer(same, _options with { Optimizer = new() { Kind = OptimizerKind.AdamW } }).Load(Folder)).Message;
+        message = Assert.Throws<CheckpointException>(() =>
+            new Trainer(same, s_options with { Optimizer = new() { Kind = OptimizerKind.AdamW } }).Load(Folder)).Message;
         Assert.Contains("square", message, StringComparison.Ordinal);
         Assert.Equal(before, Weights(same));
 
-        using RetroModel exact = Model(_config, ScalarType.Float64);
-        Assert.Contains("Float32", Assert.Throws<CheckpointException>(() => new Trainer(exact, _options).Load(Folder)).Message, StringComparison.Ordinal);
+        using RetroModel exact = Model(s_config, ScalarType.Float64);
+        Assert.Contains("Float32", Assert.Throws<CheckpointException>(() => new Trainer(exact, s_options).Load(Folder)).Message, StringComparison.Ordinal);
 
-        using RetroModel frozen = Model(_config);
+        using RetroModel frozen = Model(s_config);
         frozen.named_parameters().First().parameter.requires_grad = false;
-        Assert.Contains(frozen.named_parameters().First().name, Assert.Throws<CheckpointException>(() => new Trainer(frozen, _options).Load(Folder)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            frozen.named_parameters().First().name,
+            Assert.Throws<CheckpointException>(() => new Trainer(frozen, s_options).Load(Folder)).Message,
+            StringComparison.Ordinal);
 
-        using Trainer trainer = new(same, _options);
+        using Trainer trainer = new(same, s_options);
         trainer.Load(Folder);
-        CopyingData other = new(_config, 2, 3, seed: 5);
+        CopyingData other = new(s_config, 2, 3, seed: 5);
         message = Assert.Throws<CheckpointException>(() => trainer.Run(other)).Message;
         Assert.Contains(data.Identity, message, StringComparison.Ordinal);
         Assert.Contains(other.Identity, message, StringComparison.Ordinal);
@@ -181,8 +192,8 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void A_missing_truncated_or_foreign_state_is_refused()
     {
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
         Assert.Contains(Folder, Assert.Throws<CheckpointException>(() => trainer.Load(Folder)).Message, StringComparison.Ordinal);
         trainer.Save(Folder);
         string path = Path.Combine(Folder, Trainer.StateFile);
@@ -205,9 +216,9 @@ public sealed class TrainerTests : IDisposable
     public void A_full_disk_is_named_and_the_old_checkpoint_stays()
     {
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
-        CopyingData data = new(_config, 2, 3, seed: 2);
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options with { Steps = 4, CheckpointFolder = Folder });
+        CopyingData data = new(s_config, 2, 3, seed: 2);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Steps = 4, CheckpointFolder = Folder });
         trainer.Save(Folder);
         string path = Path.Combine(Folder, Trainer.StateFile);
         byte[] old = File.ReadAllBytes(path);
@@ -222,9 +233,16 @@ public sealed class TrainerTests : IDisposable
     {
         // Every look at the clock costs a second of this clock's time.
         SteppingClock clock = new(TimeSpan.FromSeconds(1));
-        TrainingOptions options = _options with { TimeBudget = TimeSpan.FromSeconds(100), Steps = 1000, WarmupSteps = 200, Accumulation = 1, Optimizer = new() };
-        using RetroModel model = Model(_config);
-        List<TrainingProgress> steps = Run(new Trainer(model, options, clock), new CopyingData(_config, 1, 2, seed: 1));
+        TrainingOptions options = s_options with
+        {
+            TimeBudget = TimeSpan.FromSeconds(100),
+            Steps = 1000,
+            WarmupSteps = 200,
+            Accumulation = 1,
+            Optimizer = new()
+        };
+        using RetroModel model = Model(s_config);
+        List<TrainingProgress> steps = Run(new Trainer(model, options, clock), new CopyingData(s_config, 1, 2, seed: 1));
 
         Assert.InRange(steps.Count, 5, 60);
         LearningRateSchedule schedule = options.Schedule();
@@ -245,15 +263,15 @@ public sealed class TrainerTests : IDisposable
         int before = get_num_threads();
         try
         {
-            // Batches side by side, and matrices of Muon in two stacks for one, round otherwise. In float64 that is far below what a gradient summed wrongly would change, and below
-            // the optimizer's epsilon, which in float32 it need not be.
+            // Batches side by side, and matrices of Muon in two stacks for one, round otherwise. In float64 that is far below what a gradient summed wrongly
+            // would change, and below the optimizer's epsilon, which in float32 it need not be.
             List<double[]> ends = [];
             foreach (int threads in new[] { 1, 2, 1 })
             {
                 set_num_threads(threads);
-                using RetroModel model = Model(_config, ScalarType.Float64);
-                using Trainer trainer = new(model, _options with { Steps = 4, Accumulation = accumulation });
-                trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.4));
+                using RetroModel model = Model(s_config, ScalarType.Float64);
+                using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation });
+                trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.4));
                 ends.Add([.. Weights(model).Values.SelectMany(weight => weight)]);
             }
 
@@ -271,9 +289,9 @@ public sealed class TrainerTests : IDisposable
     [InlineData(0.3)]
     public void The_number_of_live_tensors_stays_flat(double retrievalDropout)
     {
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options with { Steps = 40 });
-        CopyingData data = new(_config, 2, 3, seed: 1, dropout: retrievalDropout);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Steps = 40 });
+        CopyingData data = new(s_config, 2, 3, seed: 1, dropout: retrievalDropout);
         List<long> counts = [];
         int threads = get_num_threads();
         set_num_threads(2);
@@ -287,8 +305,10 @@ public sealed class TrainerTests : IDisposable
             set_num_threads(threads);
         }
 
-        // TorchSharp counts a tensor for each gradient that autograd finds there is none of, and never takes it off: those of what reads neighbors, for a batch without any.
-        long absent = model.named_parameters().Count(pair => pair.name.StartsWith("encoder.", StringComparison.Ordinal) || pair.name.Contains(".cca", StringComparison.Ordinal)), without = 0;
+        // TorchSharp counts a tensor for each gradient that autograd finds there is none of, and never takes it off: those of what reads neighbors, for a batch
+        // without any.
+        long absent = model.named_parameters()
+            .Count(pair => pair.name.StartsWith("encoder.", StringComparison.Ordinal) || pair.name.Contains(".cca", StringComparison.Ordinal)), without = 0;
         for (int step = 0; step < counts.Count; step++)
         {
             without += Enumerable.Range(2 * step, 2).Count(batch => data.Batch(batch, 0).Retrieved is null);
@@ -310,15 +330,17 @@ public sealed class TrainerTests : IDisposable
         set_num_threads(threads);
         try
         {
-            using RetroModel model = Model(_config);
-            TokenBatch few = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0), many = new CopyingData(_config, 2, 3, seed: 2).Batch(0, 0), none = new CopyingData(_config, 2, 3, seed: 3).Batch(0, 0);
+            using RetroModel model = Model(s_config);
+            TokenBatch few = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0), many =
+                new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0), none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
             Array.Clear(few.LossMask);
             few.LossMask[5] = few.LossMask[7] = true;
             Array.Clear(none.LossMask);
             using TrainingBatch a = few.ToTensors(), b = many.ToTensors(), c = none.ToTensors();
-            double expected = new[] { a, b }.Sum(batch => LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).sum().item<float>());
+            double expected = new[] { a, b }.Sum(batch =>
+                LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).sum().item<float>());
             int targets = 2 + Enumerable.Range(0, many.LossMask.Length).Count(i => i % many.Length > 0 && many.LossMask[i]);
-            using Trainer trainer = new(model, _options);
+            using Trainer trainer = new(model, s_options);
 
             TrainingProgress step = trainer.Step([a, b, c]);
 
@@ -334,9 +356,9 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void Steps_of_ones_own_move_along_the_schedule_of_a_time_budget()
     {
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options with { TimeBudget = TimeSpan.FromSeconds(40) }, new SteppingClock(TimeSpan.FromSeconds(1)));
-        using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { TimeBudget = TimeSpan.FromSeconds(40) }, new SteppingClock(TimeSpan.FromSeconds(1)));
+        using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
 
         List<TrainingProgress> steps = [.. Enumerable.Range(0, 10).Select(_ => trainer.Step([batch]))];
 
@@ -353,11 +375,11 @@ public sealed class TrainerTests : IDisposable
         set_num_threads(threads);
         try
         {
-            using RetroModel model = Model(_config), other = Model(_config);
-            using Trainer trainer = new(model, _options), untouched = new(other, _options);
-            TokenBatch wrong = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0);
-            wrong.Tokens[3] = _config.VocabularySize;
-            using TrainingBatch good = new CopyingData(_config, 2, 3, seed: 2).Batch(0, 0).ToTensors(), bad = wrong.ToTensors();
+            using RetroModel model = Model(s_config), other = Model(s_config);
+            using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
+            TokenBatch wrong = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
+            wrong.Tokens[3] = s_config.VocabularySize;
+            using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors(), bad = wrong.ToTensors();
 
             Assert.ThrowsAny<ArgumentException>(() => trainer.Step([good, bad]));
             TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
@@ -374,9 +396,9 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void What_dropout_draws_leaves_the_generator_as_it_was()
     {
-        using RetroModel model = Model(_config with { Dropout = 0.2 });
-        using Trainer trainer = new(model, _options);
-        using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using RetroModel model = Model(s_config with { Dropout = 0.2 });
+        using Trainer trainer = new(model, s_options);
+        using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
         manual_seed(12);
         double[] expected = [.. rand(4, ScalarType.Float64).data<double>()];
         manual_seed(12);
@@ -389,11 +411,11 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void A_step_without_any_target_moves_nothing()
     {
-        using RetroModel model = Model(_config);
-        TokenBatch none = new CopyingData(_config, 2, 3, seed: 3).Batch(0, 0);
+        using RetroModel model = Model(s_config);
+        TokenBatch none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
         Array.Clear(none.LossMask);
         Dictionary<string, double[]> before = Weights(model);
-        using Trainer trainer = new(model, _options);
+        using Trainer trainer = new(model, s_options);
         using TrainingBatch batch = none.ToTensors();
 
         TrainingProgress step = trainer.Step([batch]);
@@ -408,15 +430,15 @@ public sealed class TrainerTests : IDisposable
     [InlineData(2)]
     public void Where_only_retrieval_is_trained_batches_without_neighbors_are_taken(int accumulation)
     {
-        using RetroModel model = Model(_config);
+        using RetroModel model = Model(s_config);
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
             parameter.requires_grad = name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
         }
 
-        using Trainer trainer = new(model, _options with { Steps = 12, Accumulation = accumulation });
+        using Trainer trainer = new(model, s_options with { Steps = 12, Accumulation = accumulation });
         List<TrainingProgress> steps = [];
-        trainer.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.5), new Reports<TrainingProgress>(steps.Add));
 
         Assert.All(steps, step => Assert.False(step.Skipped));
     }
@@ -424,16 +446,17 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void A_loss_that_is_no_number_is_skipped_and_ends_the_training_when_it_stays()
     {
-        using RetroModel model = Model(_config);
+        using RetroModel model = Model(s_config);
         using (no_grad())
         {
             model.named_parameters().First(pair => pair.name == "decoder.norm.weight").parameter.fill_(double.NaN);
         }
 
         Dictionary<string, double[]> before = Weights(model);
-        using Trainer trainer = new(model, _options with { MaximumSkippedSteps = 3 });
+        using Trainer trainer = new(model, s_options with { MaximumSkippedSteps = 3 });
         List<TrainingProgress> steps = [];
-        TrainingException exception = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
+        TrainingException exception = Assert.Throws<TrainingException>(() =>
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(steps.Add)));
 
         Assert.Contains("3 steps in a row", exception.Message, StringComparison.Ordinal);
         Assert.Equal(2, steps.Count);
@@ -444,7 +467,7 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void Frozen_parameters_stay_to_the_bit_and_the_others_move()
     {
-        using RetroModel model = Model(_config);
+        using RetroModel model = Model(s_config);
         static bool Retrieval(string name) => name.StartsWith("encoder.", StringComparison.Ordinal) || name.Contains(".cca.", StringComparison.Ordinal);
         foreach ((string name, Parameter parameter) in model.named_parameters())
         {
@@ -452,7 +475,7 @@ public sealed class TrainerTests : IDisposable
         }
 
         Dictionary<string, double[]> before = Weights(model);
-        Run(new Trainer(model, _options with { CheckpointFolder = Folder }), new CopyingData(_config, 2, 3, seed: 1));
+        Run(new Trainer(model, s_options with { CheckpointFolder = Folder }), new CopyingData(s_config, 2, 3, seed: 1));
         Dictionary<string, double[]> after = Weights(model);
         Assert.All(before.Keys, name => Assert.Equal(!Retrieval(name), before[name].SequenceEqual(after[name])));
         using Safetensors state = Safetensors.Open(Path.Combine(Folder, Trainer.StateFile));
@@ -462,17 +485,18 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void A_batch_that_cannot_be_read_ends_the_training_with_its_own_fault()
     {
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options);
-        Assert.Equal("Batch 7 cannot be read.", Assert.Throws<InvalidDataException>(() => trainer.Run(new CopyingData(_config, 2, 3, seed: 1) { FailAt = 7 })).Message);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
+        Assert.Equal(
+            "Batch 7 cannot be read.", Assert.Throws<InvalidDataException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1) { FailAt = 7 })).Message);
         Assert.Equal(3, trainer.StepsDone);
     }
 
     [Fact]
     public void Saving_and_loading_tell_how_far_they_are_and_can_be_canceled()
     {
-        using RetroModel model = Model(_config);
-        using Trainer trainer = new(model, _options);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
         List<StageProgress> saved = [], loaded = [];
         trainer.Save(Folder, new Reports<StageProgress>(saved.Add));
         byte[] state = File.ReadAllBytes(Path.Combine(Folder, Trainer.StateFile));
@@ -502,7 +526,7 @@ public sealed class TrainerTests : IDisposable
     [InlineData(OptimizerKind.Muon)]
     public void The_retrieval_branches_take_their_part_of_the_learning_rate(OptimizerKind kind)
     {
-        TrainingOptions options = _options with { WarmupSteps = 0, Optimizer = new() { Kind = kind, WeightDecay = 0 } };
+        TrainingOptions options = s_options with { WarmupSteps = 0, Optimizer = new() { Kind = kind, WeightDecay = 0 } };
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, double> whole = Moved(options), part = Moved(options with { RetrievalRate = 0.25 });
         Assert.All(whole.Keys, name =>
@@ -514,10 +538,10 @@ public sealed class TrainerTests : IDisposable
 
         static Dictionary<string, double> Moved(TrainingOptions options)
         {
-            using RetroModel model = Model(_config, ScalarType.Float64);
+            using RetroModel model = Model(s_config, ScalarType.Float64);
             Dictionary<string, Tensor> before = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
             using Trainer trainer = new(model, options);
-            using TrainingBatch batch = new CopyingData(_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+            using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
             trainer.Step([batch]);
             return model.named_parameters().ToDictionary(pair => pair.name, pair => (pair.parameter.detach() - before[pair.name]).norm().item<double>());
         }
@@ -526,9 +550,9 @@ public sealed class TrainerTests : IDisposable
     [Fact]
     public void The_decoder_can_learn_alone_first_and_retrieval_be_fitted_onto_it_then()
     {
-        TrainingOptions options = _options with { Steps = 8, ClosedBook = 0.5 };
-        CopyingData data = new(_config, 2, 3, seed: 1);
-        using RetroModel model = Model(_config), alone = Model(_config);
+        TrainingOptions options = s_options with { Steps = 8, ClosedBook = 0.5 };
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using RetroModel model = Model(s_config), alone = Model(s_config);
         Dictionary<string, double[]> start = Retrieval(model), half = [], decoder = [];
         Run(new Trainer(model, options with { CheckpointFolder = Folder, CheckpointEvery = 3 }), data, done =>
         {
@@ -545,12 +569,13 @@ public sealed class TrainerTests : IDisposable
         });
 
         Assert.All(start.Keys, name => Assert.Equal(start[name], half[name]));
-        Assert.All(start.Keys.Where(name => name.EndsWith("cca.o.weight", StringComparison.Ordinal)), name => Assert.NotEqual(start[name], Retrieval(model)[name]));
+        Assert.All(
+            start.Keys.Where(name => name.EndsWith("cca.o.weight", StringComparison.Ordinal)), name => Assert.NotEqual(start[name], Retrieval(model)[name]));
 
         // As the same decoder learns that is never given a neighbor.
         using CancellationTokenSource cancel = new();
         using Trainer plain = new(alone, options with { ClosedBook = 0 });
-        Assert.Throws<OperationCanceledException>(() => plain.Run(new CopyingData(_config, 2, 3, seed: 1, dropout: 1), new Reports<TrainingProgress>(done =>
+        Assert.Throws<OperationCanceledException>(() => plain.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 1), new Reports<TrainingProgress>(done =>
         {
             if (done.Step == 3)
             {
@@ -560,7 +585,7 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> weights = Weights(alone);
         Assert.All(weights.Keys, name => Assert.Equal(weights[name], decoder[name]));
 
-        using RetroModel other = Model(_config, seed: 9);
+        using RetroModel other = Model(s_config, seed: 9);
         using Trainer resumed = new(other, options);
         resumed.Load(Folder + "-half");
         Assert.Equal(3, resumed.StepsDone);
@@ -568,13 +593,15 @@ public sealed class TrainerTests : IDisposable
         AssertSameWeights(model, other);
 
         static Dictionary<string, double[]> Retrieval(RetroModel model)
-            => Weights(model).Where(pair => pair.Key.Contains(".cca.", StringComparison.Ordinal) || pair.Key.StartsWith("encoder.", StringComparison.Ordinal)).ToDictionary();
+            => Weights(model)
+                .Where(pair => pair.Key.Contains(".cca.", StringComparison.Ordinal) || pair.Key.StartsWith("encoder.", StringComparison.Ordinal))
+                .ToDictionary();
     }
 
     [Fact]
     public void Every_fault_of_the_options_is_named()
     {
-        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (_options with
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (s_options with
         {
             WarmupSteps = 100,
             Accumulation = 0,
@@ -588,7 +615,12 @@ public sealed class TrainerTests : IDisposable
             MeasureEvery = -1,
             Patience = 0,
         }).Validate());
-        Assert.All(["WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook", "MeasureEvery", "Patience"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        Assert.All(
+            [
+                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook",
+                "MeasureEvery", "Patience"
+            ],
+            part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
 
     private static RetroModel Model(RetroConfig config, ScalarType dtype = ScalarType.Float32, long seed = 4)

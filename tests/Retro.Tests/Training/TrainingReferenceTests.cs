@@ -24,7 +24,8 @@ public class TrainingReferenceTests(ITestOutputHelper output)
             using Safetensors file = Safetensors.Open(path);
             using JsonDocument settings = JsonDocument.Parse(file.Metadata!["training"]);
             // Sizes of the retrieval are among the settings of the training here.
-            RetroConfig config = ReferenceFile.Read(file.Metadata["config"], settings.RootElement.GetProperty("retrieved").GetInt32(), settings.RootElement.GetProperty("k").GetInt32());
+            RetroConfig config = ReferenceFile.Read(
+                file.Metadata["config"], settings.RootElement.GetProperty("retrieved").GetInt32(), settings.RootElement.GetProperty("k").GetInt32());
             TrainingOptions options = ReadOptions(settings.RootElement);
             using RetroModel model = new(config, dtype);
             Dictionary<string, Tensor> weights = model.state_dict();
@@ -47,7 +48,8 @@ public class TrainingReferenceTests(ITestOutputHelper output)
                 using DisposeScope stepScope = NewDisposeScope();
                 TrainingProgress done = trainer.Step(
                 [
-                    .. Enumerable.Range(0, options.Accumulation).Select(micro => new TrainingBatch(tokens[step, micro], neighbors[step, micro], valid[step, micro])),
+                    .. Enumerable.Range(0, options.Accumulation)
+                        .Select(micro => new TrainingBatch(tokens[step, micro], neighbors[step, micro], valid[step, micro])),
                 ]);
 
                 Assert.Equal(step + 1, done.Step);
@@ -88,7 +90,10 @@ public class TrainingReferenceTests(ITestOutputHelper output)
     }
 
     private static IEnumerable<string> Names(Safetensors file, string prefix)
-        => file.Entries.Select(entry => entry.Name).Where(name => name.StartsWith(prefix, StringComparison.Ordinal)).Select(name => name[prefix.Length..]).Order(StringComparer.Ordinal);
+        => file.Entries.Select(entry => entry.Name)
+            .Where(name => name.StartsWith(prefix, StringComparison.Ordinal))
+            .Select(name => name[prefix.Length..])
+            .Order(StringComparer.Ordinal);
 
     private static double[] Numbers(Safetensors file, string name) => file.Read(name, ScalarType.Float64).data<double>().ToArray();
 

@@ -25,7 +25,8 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(80, out _);
         using NeighborTable table = Table(database);
-        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 3, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
+        WindowSampler sampler = new(
+            database, new() { WindowLength = 4 * M, BatchSize = 3, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
         Dictionary<string, List<long>> byContent = ByContent(database);
         int neighbors = 0, filtered = 0;
         for (long index = 0; index < 40; index++)
@@ -80,7 +81,8 @@ public sealed class WindowSamplerTests : IDisposable
         });
         using NeighborTable table = NeighborTable.Build(Path.Combine(_folder.Path, "table"), database, source, 3, excludeOwnDocument: false);
         Assert.Contains(Enumerable.Range(0, (int)database.ChunkCount), chunk => table.Row(chunk)[0] < 0);
-        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 3, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
+        WindowSampler sampler = new(
+            database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 3, RetrievedLength = R, RetrievalDropout = 0, Seed = 5 }, table);
         int[] slots = new int[4];
         for (long index = 0; index < 60; index++)
         {
@@ -189,7 +191,8 @@ public sealed class WindowSamplerTests : IDisposable
     public void At_first_planted_neighbors_are_the_windows_own_text()
     {
         using ChunkDatabase database = Database(60, out _);
-        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Planting = new() { Share = 1 } });
+        WindowSampler sampler = new(
+            database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 2, RetrievedLength = R, RetrievalDropout = 0, Planting = new() { Share = 1 } });
         int planted = 0;
         for (long index = 0; index < 50; index++)
         {
@@ -207,7 +210,8 @@ public sealed class WindowSamplerTests : IDisposable
                     database.CopyRetrieved(chunks[chunk], tokens, exists);
                     int slot = valid[0].Contains(true) ? 0 : 1;
                     Assert.Equal(exists, valid[slot]);
-                    Assert.Equal(tokens.Where((_, i) => exists[i]), batch.Retrieved!.Tokens[batch.Retrieved!.Offset(0, chunk, slot)..][..R].Where((_, i) => exists[i]));
+                    Assert.Equal(
+                        tokens.Where((_, i) => exists[i]), batch.Retrieved!.Tokens[batch.Retrieved!.Offset(0, chunk, slot)..][..R].Where((_, i) => exists[i]));
                     planted++;
                 }
             }
@@ -221,7 +225,8 @@ public sealed class WindowSamplerTests : IDisposable
     {
         using ChunkDatabase database = Database(60, out _);
         PlantingSchedule planting = new() { Share = 1, MaximumShift = 5, MaximumNoise = 0.4 };
-        WindowSampler sampler = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting });
+        WindowSampler sampler = new(
+            database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting });
         HashSet<int> shifts = [];
         int equal = 0, all = 0, chunksThatGoOn = 0, planted = 0;
         for (long index = 0; index < 300; index++)
@@ -244,7 +249,17 @@ public sealed class WindowSamplerTests : IDisposable
         // Almost at the end hardly any copy is planted any more: the share falls linearly.
         Assert.InRange(planted, 0, chunksThatGoOn / 20);
 
-        WindowSampler steady = new(database, new() { WindowLength = 4 * M, BatchSize = 1, Neighbors = 1, RetrievedLength = R, RetrievalDropout = 0, Planting = planting with { End = 1, AlignedUntil = 0, MaximumShift = 10, MaximumNoise = 0.8 } });
+        WindowSampler steady = new(
+            database,
+            new()
+            {
+                WindowLength = 4 * M,
+                BatchSize = 1,
+                Neighbors = 1,
+                RetrievedLength = R,
+                RetrievalDropout = 0,
+                Planting = planting with { End = 1, AlignedUntil = 0, MaximumShift = 10, MaximumNoise = 0.8 }
+            });
         for (long index = 0; index < 300; index++)
         {
             // Half way: shifts to 5, damage to 0.4.
@@ -260,11 +275,15 @@ public sealed class WindowSamplerTests : IDisposable
                 }
 
                 DocumentEntry document = database.Documents[database.DocumentOf(chunks[chunk])];
-                int[] text = [.. Enumerable.Range(0, document.ChunkCount).SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
+                int[] text = [.. Enumerable.Range(0, document.ChunkCount)
+                    .SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
                 int position = (int)(chunks[chunk] - document.FirstChunk) * M;
                 // The shift is the one whose text agrees best.
                 (int shift, int agreeing) = Enumerable.Range(-5, 11)
-                    .Select(s => (s, Enumerable.Range(0, R).Count(i => position + s + i >= 0 && position + s + i < text.Length && text[position + s + i] == batch.Retrieved!.Tokens[start + i])))
+                    .Select(s =>
+                        (s, Enumerable.Range(0, R)
+                            .Count(i =>
+                                position + s + i >= 0 && position + s + i < text.Length && text[position + s + i] == batch.Retrieved!.Tokens[start + i])))
                     .MaxBy(pair => pair.Item2);
                 Assert.Equal(Enumerable.Range(0, R).Select(i => position + shift + i >= 0 && position + shift + i < text.Length), valid);
                 shifts.Add(shift);
@@ -301,7 +320,8 @@ public sealed class WindowSamplerTests : IDisposable
         using ChunkDatabase database = Database(40, out _);
         List<StageProgress> told = [];
         _ = new WindowSampler(database, new() { WindowLength = 4 * M }, progress: new Reports<StageProgress>(told.Add));
-        Assert.Equal([new("compare documents", 0, database.Documents.Count), new("compare documents", database.Documents.Count, database.Documents.Count)], told);
+        Assert.Equal(
+            [new("compare documents", 0, database.Documents.Count), new("compare documents", database.Documents.Count, database.Documents.Count)], told);
         Assert.Throws<OperationCanceledException>(() => new WindowSampler(database, new() { WindowLength = 4 * M }, cancellationToken: new(canceled: true)));
     }
 
@@ -309,8 +329,11 @@ public sealed class WindowSamplerTests : IDisposable
     public void Faults_of_the_options_are_named_together_and_a_small_database_is_refused()
     {
         using ChunkDatabase database = Database(3, out _);
-        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new WindowSampler(database, new() { WindowLength = 12, BatchSize = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
-        Assert.All(["WindowLength is 12", "BatchSize is 0", "RetrievalDropout is 2", "Planting.End is 2"], part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
+        RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() =>
+            new WindowSampler(database, new() { WindowLength = 12, BatchSize = 0, RetrievalDropout = 2, Planting = new() { End = 2 } }));
+        Assert.All(
+            ["WindowLength is 12", "BatchSize is 0", "RetrievalDropout is 2", "Planting.End is 2"],
+            part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
         TrainingException small = Assert.Throws<TrainingException>(() => new WindowSampler(database, new() { WindowLength = 8000 }));
         Assert.Contains("needs 1000", small.Message, StringComparison.Ordinal);
     }
@@ -339,7 +362,8 @@ public sealed class WindowSamplerTests : IDisposable
         GivenNeighborSource source = new(database, _ =>
         {
             number++;
-            return [.. new long[] { 1, 2, -1, 24, -24, 100 }.Select(distance => ((number + distance) % database.ChunkCount + database.ChunkCount) % database.ChunkCount)];
+            return [.. new long[] { 1, 2, -1, 24, -24, 100 }.Select(distance => ((number + distance) % database.ChunkCount
+                + database.ChunkCount) % database.ChunkCount)];
         });
         return NeighborTable.Build(Path.Combine(_folder.Path, Guid.NewGuid().ToString("N")), database, source, 6, excludeOwnDocument: false);
     }
@@ -348,5 +372,7 @@ public sealed class WindowSamplerTests : IDisposable
         => [.. Enumerable.Range(0, count).Select(i => (sampler.FirstChunk(window) + i) % database.ChunkCount)];
 
     private static Dictionary<string, List<long>> ByContent(ChunkDatabase database)
-        => database.Documents.Select((entry, i) => (entry.ContentHash, (long)i)).GroupBy(pair => pair.ContentHash).ToDictionary(group => group.Key, group => group.Select(pair => pair.Item2).ToList());
+        => database.Documents.Select((entry, i) => (entry.ContentHash, (long)i))
+            .GroupBy(pair => pair.ContentHash)
+            .ToDictionary(group => group.Key, group => group.Select(pair => pair.Item2).ToList());
 }
