@@ -146,6 +146,29 @@ public class VectorIndexTests(ITestOutputHelper output)
     }
 
     [Fact]
+    [Trait("Category", "Long")]
+    public void P25_a_large_index_as_its_size_asks_for_finds_nine_of_ten()
+    {
+        const int Count = 400_000, Dimensions = 32, Queries = 200;
+        float[] all = Vectors.Clustered(Count + Queries, Dimensions, clusters: 2000, seed: 13);
+        float[] vectors = all[..(Count * Dimensions)], queries = all[(Count * Dimensions)..];
+        using VectorIndex exact = VectorIndex.Create(Dimensions);
+        exact.Add(vectors);
+        VectorIndexPlan plan = VectorIndexPlan.For(Count, Dimensions);
+        Assert.StartsWith("IVF", plan.Factory, StringComparison.Ordinal);
+        using VectorIndex index = VectorIndex.Create(Dimensions, plan.Factory, parameters: plan.Parameters);
+        index.Train(vectors[..(int)(plan.TrainingVectors * Dimensions)]);
+        index.Add(vectors);
+
+        long[] expected = Search(exact, queries, 10).Ids, found = Search(index, queries, 10).Ids;
+        double recall = Enumerable.Range(0, Queries)
+            .Sum(q => expected[(q * 10)..(q * 10 + 10)].Intersect(found[(q * 10)..(q * 10 + 10)]).Count()) / (10.0 * Queries);
+        output.WriteLine($"{plan.Factory}, {plan.Parameters}: recall@10 {recall:F3}");
+        Assert.InRange(recall, 0.9, 1);
+        Assert.True(index.ProbedLists < index.ListCount);
+    }
+
+    [Fact]
     public void The_lists_inside_of_transforms_and_id_maps_are_found()
     {
         using VectorIndex index = VectorIndex.Create(16, "IDMap,OPQ4_8,IVF8,PQ4", parameters: "nprobe=3");
