@@ -21,8 +21,19 @@ public class PublicApiTests
 
         Assert.True(
             now.SequenceEqual(approved),
-            $"The public surface differs from {s_approved}. Added: {string.Join(" | ", now.Except(approved).Take(10))}. Gone: "
-                + $"{string.Join(" | ", approved.Except(now).Take(10))}. Where that is meant, copy {received} over it.");
+            $"The public surface differs from {s_approved}. Added: {string.Join(" | ", Named(now).Except(Named(approved)).Take(10))}. Gone: "
+                + $"{string.Join(" | ", Named(approved).Except(Named(now)).Take(10))}. Where that is meant, copy {received} over it.");
+    }
+
+    /// <summary>Members with their types' names before them, since many types have members that read alike.</summary>
+    private static IEnumerable<string> Named(string[] lines)
+    {
+        string type = "";
+        foreach (string line in lines)
+        {
+            type = line.StartsWith(' ') ? type : line;
+            yield return line.StartsWith(' ') ? $"{type}:{line}" : line;
+        }
     }
 
     private static IEnumerable<string> Members()

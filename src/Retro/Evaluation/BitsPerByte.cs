@@ -82,15 +82,10 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
         Check(reader, heldOut, table, retrieval, options);
-        if (retrieval is not null)
-        {
-            HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
-        }
-
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
             ? null
             : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
-        return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, options, progress, cancellationToken);
+        return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, retrieval, options, progress, cancellationToken);
     }
 
     /// <summary>
@@ -133,12 +128,6 @@ public static class BitsPerByte
                 nameof(reader));
         }
 
-        if (heldOut.Documents.Count == 0)
-        {
-            throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
-        }
-
-        HeldOut.Require(heldOut, retrieval, progress, cancellationToken);
         return Measure(
             reader,
             heldOut,
@@ -153,6 +142,7 @@ public static class BitsPerByte
                 reader.RetrievedLength ?? 2 * retrieval.ChunkLength,
                 cancellationToken: cancellationToken),
             source.Name,
+            retrieval,
             options,
             progress,
             cancellationToken);
@@ -165,10 +155,21 @@ public static class BitsPerByte
         int stretch,
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve,
         string? source,
+        ChunkDatabase? retrieval,
         BitsPerByteOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
+        if (heldOut.Documents.Count == 0)
+        {
+            throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
+        }
+
+        foreach (ChunkDatabase read in new[] { retrieval, reader.Database }.OfType<ChunkDatabase>().Distinct())
+        {
+            HeldOut.Require(heldOut, read, progress, cancellationToken);
+        }
+
         int chunkLength = heldOut.ChunkLength, stride = options.StrideFor(chunkLength);
 
         // Windows of one length stand side by side, so that little is computed for padding.
@@ -228,11 +229,6 @@ public static class BitsPerByte
         if (table is not null && retrieval is null)
         {
             throw new ArgumentException("A neighbor table names chunks of a database; give that database too.", nameof(retrieval));
-        }
-
-        if (heldOut.Documents.Count == 0)
-        {
-            throw new DatabaseException($"The database {heldOut.Folder} has no document to measure on; hold out more text.");
         }
 
         table?.RequireMatch(heldOut, retrieval!);

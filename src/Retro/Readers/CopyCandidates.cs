@@ -177,7 +177,7 @@ internal sealed class CopyCandidates
             int wanted = Math.Min(end - first, length == longest ? MostPlaces : PlacesOfShorter);
             for (int i = 0; i < wanted && taken.Count < MostPlaces; i++)
             {
-                int position = index.Place(first + (int)((long)i * (end - first) / wanted)) + length;
+                int position = index.Spread((first, end), i, wanted) + length;
                 long token = index.Token(position);
                 if (token < 0 || excluded?.Contains(index.DocumentOf(position)) == true || !taken.Add(position))
                 {

@@ -24,11 +24,12 @@ internal sealed class CopyMixture : nn.Module
 
     private readonly Parameter _run, _plausibility, _equal, _rank, _threshold, _state, _features, _featuresState, _featuresBias, _correction;
 
-    /// <summary>Creates fresh weights, drawn from TorchSharp's generator: at first a long run is trusted, and what the model finds plausible.</summary>
+    /// <summary>Creates fresh weights: at first a long run is trusted, and what the model finds plausible.</summary>
     /// <param name="width">D: the model's width.</param>
     /// <param name="neighbors">K.</param>
+    /// <param name="seed">Decides them, on every device alike; TorchSharp's own generators are left alone.</param>
     /// <param name="device">Where the weights lie.</param>
-    public CopyMixture(int width, int neighbors, Device? device = null)
+    public CopyMixture(int width, int neighbors, long seed = 0, Device? device = null)
         : base(TorchLibrary.Require(nameof(CopyMixture)))
     {
         Tensor Fill(double value, params long[] shape)
@@ -37,7 +38,8 @@ internal sealed class CopyMixture : nn.Module
             return full(shape, kept, ScalarType.Float32, device);
         }
 
-        Tensor Normal(double deviation, params long[] shape) => randn(shape, ScalarType.Float32, device).Times(deviation);
+        using Generator generator = new(unchecked((ulong)seed), CPU);
+        Tensor Normal(double deviation, params long[] shape) => randn(shape, ScalarType.Float32, CPU, generator: generator).Times(deviation).to(device ?? CPU);
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();

@@ -74,7 +74,7 @@ public sealed partial class CopyReader
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
         }
 
-        CopyReader reader = new(model, new CopyMixture(width, Ranks(options, index), model.Device), options, length, index, name);
+        CopyReader reader = new(model, new CopyMixture(width, Ranks(options, index), device: model.Device), options, length, index, name);
         try
         {
             using DisposeScope scope = NewDisposeScope();

@@ -14,7 +14,9 @@ public sealed partial class CopyReader
     {
         using RetroOptimizer optimizer = new(_mixture, new RetroOptimizerOptions { WeightDecay = 0 });
         LearningRateSchedule schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
+        // Neither the neighbors nor the index, which may be of another database, give a text its own document or a copy of it.
         SameDocuments same = new(database, source.Database!);
+        SameDocuments? elsewhere = _index is null ? null : _index.Database == source.Database ? same : new(database, _index.Database);
         RandomNeighborSource random = new(source.Database!, Options.Seed);
 
         // Neighbors of the next step are looked for while this one computes.
@@ -43,7 +45,7 @@ public sealed partial class CopyReader
         }
 
         Task<(ReadingBatch, IReadOnlySet<int>[])> Prepare(int step)
-            => Task.Run(() => Batch(database, source, random, same, step, cancellationToken), CancellationToken.None);
+            => Task.Run(() => Batch(database, source, random, same, elsewhere, step, cancellationToken), CancellationToken.None);
     }
 
     /// <summary>Moves the weights along the gradient of the mean loss of the batch's targets.</summary>
@@ -69,7 +71,13 @@ public sealed partial class CopyReader
 
     /// <summary>Windows of some documents, a document as often as it has chunks, with what was retrieved for their stretches.</summary>
     private (ReadingBatch Batch, IReadOnlySet<int>[] Excluded) Batch(
-        ChunkDatabase database, INeighborSource source, RandomNeighborSource random, SameDocuments same, int step, CancellationToken cancellationToken)
+        ChunkDatabase database,
+        INeighborSource source,
+        RandomNeighborSource random,
+        SameDocuments same,
+        SameDocuments? elsewhere,
+        int step,
+        CancellationToken cancellationToken)
     {
         int most = Options.WindowLength / database.ChunkLength;
         (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[Options.BatchSize];
@@ -116,9 +124,7 @@ public sealed partial class CopyReader
             }
         }
 
-        // The index may be of another database than the neighbors'; the text's own document is in neither's answers.
-        SameDocuments? elsewhere = _index is null || ReferenceEquals(_index.Database, source.Database) ? same : new(database, _index.Database);
-        return (batch, [.. windows.Select(window => new HashSet<int>(elsewhere.Of(database.DocumentOf(window.FirstChunk))))]);
+        return (batch, elsewhere is null ? [] : [.. windows.Select(window => elsewhere.Of(database.DocumentOf(window.FirstChunk)).ToHashSet())]);
 
         RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
             database, windows, Options.Stride, Options.QueryLength, from, Neighbors, _retrievedLength, document => [.. same.Of(document)], cancellationToken);

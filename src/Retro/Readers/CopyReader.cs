@@ -19,9 +19,6 @@ namespace Retro.Readers;
 /// </remarks>
 public sealed partial class CopyReader : IReader, IDisposable
 {
-    /// <summary>Most logits made at once, in bytes.</summary>
-    private const long HeadBytes = 32L << 20;
-
     private const int WindowPurpose = 12, RandomPurpose = 13;
 
     private readonly RetroModel _model;
@@ -54,6 +51,9 @@ public sealed partial class CopyReader : IReader, IDisposable
 
     /// <inheritdoc/>
     public int? QueryLength => Options.QueryLength;
+
+    /// <inheritdoc/>
+    public ChunkDatabase? Database => _index?.Database;
 
     /// <inheritdoc/>
     public Device Device => _model.Device;
@@ -93,28 +93,22 @@ public sealed partial class CopyReader : IReader, IDisposable
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
         ChunkDatabase retrieval = source.Database
             ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has.", nameof(source));
-        using (Generator generator = Generator.Default)
+        CopyReader reader = new(
+            model,
+            new CopyMixture(model.Config.Width, Ranks(options, index), options.Seed, model.Device),
+            options,
+            options.RetrievedLength ?? 2 * retrieval.ChunkLength,
+            index,
+            name);
+        try
         {
-            using Tensor state = generator.get_state();
-            manual_seed(options.Seed);
-            CopyReader reader = new(
-                model,
-                new CopyMixture(model.Config.Width, Ranks(options, index), model.Device),
-                options,
-                options.RetrievedLength ?? 2 * retrieval.ChunkLength,
-                index,
-                name);
-            generator.set_state(state);
-            try
-            {
-                reader.Train(database, source, progress, cancellationToken);
-                return reader;
-            }
-            catch
-            {
-                reader.Dispose();
-                throw;
-            }
+            reader.Train(database, source, progress, cancellationToken);
+            return reader;
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
         }
     }
 
@@ -177,9 +171,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// </summary>
     private IEnumerable<(long[] Places, Tensor LogLikelihoods)> Read(ReadingBatch batch, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
     {
-        long[] places = [.. Enumerable.Range(0, batch.Targets.Length)
-            .Where(place => batch.Targets[place] != LogLikelihood.NoTarget)
-            .Select(place => (long)place)];
+        long[] places = batch.TargetPlaces();
         if (places.Length == 0)
         {
             yield break;
@@ -192,7 +184,7 @@ public sealed partial class CopyReader : IReader, IDisposable
 
         CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded);
         Tensor states = States(batch, places); // [N, D]
-        long slice = _model.HeadSlice(HeadBytes);
+        long slice = _model.HeadSlice(ModelReading.HeadBytes);
         for (int start = 0; start < places.Length; start += (int)slice)
         {
             int count = (int)Math.Min(slice, places.Length - start);

@@ -1,3 +1,4 @@
+using Retro.Database;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -22,6 +23,9 @@ public interface IReader
 
     /// <summary>Last tokens of the text that are asked with where neighbors are asked for while reading; null, the default: a chunk's.</summary>
     int? QueryLength => null;
+
+    /// <summary>A database that it reads from besides the neighbors it is given, in which no held-out document may be; null, the default: none.</summary>
+    ChunkDatabase? Database => null;
 
     /// <summary>Where it computes: on a processor several batches are given to it side by side, on an accelerator one after the other.</summary>
     Device Device { get; }

@@ -8,14 +8,14 @@ namespace Retro.Readers;
 internal static class ModelReading
 {
     /// <summary>Most logits made at once, in bytes: a vocabulary can be large enough for those of a whole batch to take more than everything else.</summary>
-    private const long HeadBytes = 32L << 20;
+    public const long HeadBytes = 32L << 20;
 
     /// <summary>The log-likelihood of every target, given the first K neighbors of every chunk.</summary>
     public static double[] LogLikelihoods(RetroModel model, ReadingBatch batch, int neighbors)
     {
         ArgumentNullException.ThrowIfNull(batch);
         double[] result = new double[batch.Targets.Length];
-        long[] places = [.. Enumerable.Range(0, result.Length).Where(place => batch.Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
+        long[] places = batch.TargetPlaces();
         if (places.Length == 0)
         {
             return result;

@@ -1,3 +1,4 @@
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
 using static TorchSharp.torch;
@@ -48,6 +49,9 @@ public sealed class PointerReader : IReader
 
     /// <inheritdoc/>
     public int? RetrievedLength => _rule.RetrievedLength;
+
+    /// <inheritdoc/>
+    public ChunkDatabase? Database => _reader.Database;
 
     /// <inheritdoc/>
     public Device Device => _reader.Device;

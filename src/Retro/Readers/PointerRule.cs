@@ -15,7 +15,9 @@ public sealed class PointerRule
     /// <summary>Last tokens looked for, at most; longer runs count as this long.</summary>
     public const int LongestRun = 12;
 
-    private const double Trust = 0.95;
+    /// <summary>The share of a run's precision that is given to what followed it.</summary>
+    internal const double Trust = 0.95;
+
     private const int ChunkPurpose = 11;
 
     /// <summary>Takes precisions that are known.</summary>
@@ -110,13 +112,7 @@ public sealed class PointerRule
             }
         }
 
-        // A length that was never seen is trusted as the one below it.
-        double[] precisions = new double[LongestRun];
-        for (int run = 1; run <= LongestRun; run++)
-        {
-            precisions[run - 1] = seen[run] > 0 ? hits[run] / seen[run] : run > 1 ? precisions[run - 2] : 0;
-        }
-
+        double[] precisions = PrecisionsOf(hits, seen);
         progress?.Report(new StageProgress("count the pointer rule", options.Chunks, options.Chunks));
         return new PointerRule(options.Neighbors, database.ChunkLength, length, precisions);
     }
@@ -125,6 +121,20 @@ public sealed class PointerRule
     /// <param name="length">The run's length; 0: none was found.</param>
     /// <returns>From 0 to 0.95.</returns>
     public double Mass(int length) => length == 0 ? 0 : Trust * Precisions[Math.Min(length, LongestRun) - 1];
+
+    /// <summary>The precision of runs of 1, 2, ... tokens; a length that was never seen is trusted as the one below it.</summary>
+    /// <param name="hits">By length, how often what followed was right.</param>
+    /// <param name="seen">By length, how often such a run was the longest.</param>
+    internal static double[] PrecisionsOf(double[] hits, long[] seen)
+    {
+        double[] precisions = new double[hits.Length - 1];
+        for (int run = 1; run < hits.Length; run++)
+        {
+            precisions[run - 1] = seen[run] > 0 ? hits[run] / seen[run] : run > 1 ? precisions[run - 2] : 0;
+        }
+
+        return precisions;
+    }
 
     /// <summary>The tokens of a chunk's document before it, as many as are looked for.</summary>
     internal static long[] Before(ChunkDatabase database, long chunk)

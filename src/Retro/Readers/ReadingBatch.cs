@@ -58,4 +58,8 @@ public sealed class ReadingBatch
             field = value;
         }
     }
+
+    /// <summary>The places in the B·T tokens after which something is to be predicted, ascending.</summary>
+    internal long[] TargetPlaces()
+        => [.. Enumerable.Range(0, Targets.Length).Where(place => Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
 }

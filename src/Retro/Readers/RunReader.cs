@@ -16,7 +16,6 @@ namespace Retro.Readers;
 /// </remarks>
 public sealed class RunReader : IReader
 {
-    private const double Trust = 0.95;
     private const int MostPlaces = 256, ChunkPurpose = 14;
 
     private readonly IReader _reader;
@@ -63,6 +62,9 @@ public sealed class RunReader : IReader
     public int? RetrievedLength => null;
 
     /// <inheritdoc/>
+    public ChunkDatabase Database => _index.Database;
+
+    /// <inheritdoc/>
     public Device Device => _reader.Device;
 
     /// <summary>
@@ -107,13 +109,7 @@ public sealed class RunReader : IReader
             }
         }
 
-        double[] precisions = new double[TokenIndex.LongestRun];
-        for (int run = 1; run <= TokenIndex.LongestRun; run++)
-        {
-            precisions[run - 1] = seen[run] > 0 ? hits[run] / seen[run] : run > 1 ? precisions[run - 2] : 0;
-        }
-
-        return precisions;
+        return PointerRule.PrecisionsOf(hits, seen);
     }
 
     /// <inheritdoc/>
@@ -139,7 +135,7 @@ public sealed class RunReader : IReader
             }
 
             (int length, double share) = Look(_index, last[..known], null, (int)batch.Targets[at]);
-            result[at] = PointerReader.Mix(result[at], length == 0 ? 0 : Trust * Precisions[length - 1], share);
+            result[at] = PointerReader.Mix(result[at], length == 0 ? 0 : PointerRule.Trust * Precisions[length - 1], share);
         }
 
         return result;
@@ -155,7 +151,7 @@ public sealed class RunReader : IReader
             int wanted = Math.Min(end - first, MostPlaces), all = 0, hits = 0;
             for (int i = 0; i < wanted; i++)
             {
-                int position = index.Place(first + (int)((long)i * (end - first) / wanted)) + length, token = index.Token(position);
+                int position = index.Spread((first, end), i, wanted) + length, token = index.Token(position);
                 if (token >= 0 && excluded?.Contains(index.DocumentOf(position)) != true)
                 {
                     all++;

@@ -14,7 +14,7 @@ internal static class StrideRetrieval
     /// them.</param>
     /// <param name="stride">s: tokens of a stretch.</param>
     /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
-    /// <param name="source">Finds the neighbors of all stretches.</param>
+    /// <param name="source">Finds the neighbors of all stretches, in a database.</param>
     /// <param name="neighbors">K.</param>
     /// <param name="retrievedLength">R.</param>
     /// <param name="excluded">Documents of the source's database that must not come for a document of the text.</param>
@@ -32,7 +32,7 @@ internal static class StrideRetrieval
         CancellationToken cancellationToken = default)
     {
         int stretches = windows.Max(window => window.Tokens) / stride;
-        if (stretches == 0 || source.Database is null)
+        if (stretches == 0)
         {
             return null;
         }
@@ -66,7 +66,7 @@ internal static class StrideRetrieval
         RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, retrievedLength);
         for (int i = 0; i < places.Count; i++)
         {
-            retrieved.Take(places[i].Row, places[i].Stretch, source.Database, found.AsSpan(i * neighbors, neighbors));
+            retrieved.Take(places[i].Row, places[i].Stretch, source.Database!, found.AsSpan(i * neighbors, neighbors));
         }
 
         return retrieved;

@@ -119,6 +119,13 @@ public sealed class TokenIndex
     /// <returns>Its position among all tokens.</returns>
     public int Place(int number) => _order[number];
 
+    /// <summary>One of some places of a run, spread evenly over those that begin with it.</summary>
+    /// <param name="run">From the first place to before the end, as <see cref="Range"/> gives them.</param>
+    /// <param name="number">Which of the spread ones.</param>
+    /// <param name="count">How many there are of these, at most as many as places.</param>
+    /// <returns>Its position among all tokens.</returns>
+    internal int Spread((int First, int End) run, int number, int count) => Place(run.First + (int)((long)number * (run.End - run.First) / count));
+
     /// <summary>The token at a position; -1 behind a document's end.</summary>
     /// <param name="position">The position.</param>
     public int Token(int position) => (uint)position < (uint)_text.Length ? _text[position] : Between;

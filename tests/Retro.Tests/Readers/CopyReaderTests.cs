@@ -34,7 +34,7 @@ public sealed class CopyReaderTests : IDisposable
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(1);
-        using CopyMixture mixture = new(width: 3, neighbors: K);
+        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1);
         using (no_grad())
         {
             // Nothing at its initial value, so that every term counts.

@@ -1,5 +1,6 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Evaluation;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
@@ -71,6 +72,19 @@ public sealed class RunReaderTests : IDisposable
         }
 
         Assert.True(seen[5] > 0 && precisions[5] < 1);
+    }
+
+    [Fact]
+    public void Held_out_documents_in_the_index_are_refused_by_name_whatever_stands_between()
+    {
+        using ChunkDatabase database = Database();
+        using ChunkDatabase heldOut = _databases.Build([TestDatabases.Documents(8, seed: 4, maximumLength: 50)[3] with { Text = "aabbcc" }], M, "held-out");
+        RunReader reader = new(new ToyReader(V), TokenIndex.Build(database), s_precisions);
+        PointerReader above = new(reader, new PointerRule(2, M, 2 * M, new double[PointerRule.LongestRun]));
+
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(reader, heldOut));
+        Assert.Contains("\"d3\"", fault.Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => BitsPerByte.Measure(above, heldOut, new RandomNeighborSource(heldOut)));
     }
 
     [Fact]
