@@ -44,6 +44,19 @@ internal static partial class AtomicFile
         }
     }
 
+    /// <summary>Removes a file where that can be done: one that nobody reads, so that nothing depends on it.</summary>
+    /// <param name="path">The file; it need not be there.</param>
+    public static void TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+        }
+    }
+
     /// <summary>
     /// Gives a file whose bytes are on the disk its name, and brings that to the disk too: without this a power failure can leave the old name, or none.
     /// </summary>
@@ -121,7 +134,9 @@ internal static partial class AtomicFile
         => OperatingSystem.IsWindows() ? (exception.HResult & 0xffff) == 32 : exception.HResult == (OperatingSystem.IsMacOS() ? 35 : 11);
 
     /// <summary>One sentence about a failed writing, with what to do.</summary>
-    private static string Describe(string path, Exception exception)
+    /// <param name="path">The file that was written.</param>
+    /// <param name="exception">What came of it.</param>
+    public static string Describe(string path, Exception exception)
     {
         if (exception is IOException && IsDiskFull(exception.HResult))
         {

@@ -133,14 +133,8 @@ internal sealed class StagedFiles : IDisposable
     {
         foreach (string path in _written)
         {
-            try
-            {
-                File.Delete(path + AtomicFile.TemporarySuffix);
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                // The fault that brought us here is the one to report; a left-over is replaced by the next writing.
-            }
+            // The fault that brought us here is the one to report; a left-over is replaced by the next writing.
+            AtomicFile.TryDelete(path + AtomicFile.TemporarySuffix);
         }
 
         _written.Clear();

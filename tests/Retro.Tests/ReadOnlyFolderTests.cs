@@ -4,7 +4,6 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Search;
-using Retro.Tests.Build;
 using Retro.Tests.Database;
 using Retro.Tests.Embedders;
 using Retro.Tests.Search;
@@ -16,82 +15,65 @@ namespace Retro.Tests;
 /// What was made lies on a file system that cannot be written to, as a share or an image is: all of it can be used, and what would change it is refused with
 /// the place.
 /// </summary>
-public sealed class ReadOnlyFolderTests : IDisposable
+public class ReadOnlyFolderTests
 {
-    private readonly TemporaryFolder _folder = new();
-
-    public void Dispose() => _folder.Dispose();
-
     [Fact]
     public void What_lies_there_is_read_and_changes_are_refused_by_name()
     {
-        string mounted = Directory.CreateDirectory(_folder["mounted"]).FullName;
-        Assert.SkipUnless(OperatingSystem.IsLinux() && Mount("-t", "tmpfs", "-o", "size=32m", "tmpfs", mounted), "No file system can be mounted here.");
-        try
+        using MountedDisk disk = new("32m");
+        string folder = disk["db"], words = disk["bm25.bin"], vectors = disk["index"], table = disk["table.bin"];
+        string checkpoint = disk["checkpoint"], embedder = disk["embedder"], tokenizer = disk["tokenizer"];
+        List<Document> documents = TestDatabases.Documents(30);
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 64 });
+        using TextEmbedder texts = new(new TextEncoder(EmbeddingInputs.Tiny), EmbeddingInputs.Tokenizer);
+        using (ChunkDatabase made = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }))
+        using (Bm25Index keywords = Bm25Index.Build(made.ChunkCount, chunk => KeywordNeighborSource.TermsOf(made, chunk)))
+        using (VectorIndex index = VectorIndex.Create(4))
         {
-            string folder = Path.Combine(mounted, "db"), words =
-                Path.Combine(mounted, "bm25.bin"), vectors = Path.Combine(mounted, "index"), table = Path.Combine(mounted, "table.bin");
-            string checkpoint = Path.Combine(mounted, "checkpoint"), embedder =
-                Path.Combine(mounted, "embedder"), tokenizer = Path.Combine(mounted, "tokenizer");
-            List<Document> documents = TestDatabases.Documents(30);
-            using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 64 });
-            using TextEmbedder texts = new(new TextEncoder(EmbeddingInputs.Tiny), EmbeddingInputs.Tokenizer);
-            using (ChunkDatabase made = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }))
-            using (Bm25Index keywords = Bm25Index.Build(made.ChunkCount, chunk => KeywordNeighborSource.TermsOf(made, chunk)))
-            using (VectorIndex index = VectorIndex.Create(4))
-            {
-                keywords.Save(words);
-                index.Add(Vectors.Random(10, 4, seed: 1));
-                index.Save(vectors);
-                NeighborTable.Build(table, made, new KeywordNeighborSource(made, keywords), 3, excludeOwnDocument: true).Dispose();
-            }
-
-            Checkpoint.Save(checkpoint, model);
-            texts.Save(embedder);
-            EmbeddingInputs.Tokenizer.Save(tokenizer);
-            Assert.True(Mount("-o", "remount,ro", mounted));
-
-            using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
-            using Bm25Index openedWords = Bm25Index.Open(words);
-            using NeighborTable openedTable = NeighborTable.Open(table);
-            foreach (bool memoryMapped in new[] { false, true })
-            {
-                using VectorIndex openedVectors = VectorIndex.Open(vectors, memoryMapped);
-                Assert.Equal(10, openedVectors.Count);
-            }
-
-            using RetroModel openedModel = Checkpoint.Load(checkpoint);
-            using TextEmbedder openedEmbedder = TextEmbedder.Load(embedder);
-            Assert.Equal(EmbeddingInputs.Tokenizer.Hash, RetroTokenizer.Load(tokenizer).Hash);
-            using ChunkDatabase built = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 });
-            Assert.Equal(database.ChunkCount, built.ChunkCount);
-
-            (string Place, Action Change)[] changes =
-            [
-                (folder, () =>
-                    ChunkDatabaseBuilder.Build(
-                        folder, documents[1..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose()),
-                (mounted, () =>
-                    ChunkDatabaseBuilder.Build(
-                        Path.Combine(mounted, "other"), documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose()),
-                (words, () => openedWords.Save(words)),
-                (table, () => NeighborTable.Build(table, database, new KeywordNeighborSource(database, openedWords), 2, excludeOwnDocument: true).Dispose()),
-                (checkpoint, () => Checkpoint.Save(checkpoint, openedModel)),
-                (embedder, () => openedEmbedder.Save(embedder)),
-                (tokenizer, () => EmbeddingInputs.Tokenizer.Save(tokenizer)),
-            ];
-            foreach ((string place, Action change) in changes)
-            {
-                Exception fault = Assert.ThrowsAny<RetroException>(change);
-                Assert.Contains(place, fault.Message, StringComparison.Ordinal);
-            }
+            keywords.Save(words);
+            index.Add(Vectors.Random(10, 4, seed: 1));
+            index.Save(vectors);
+            NeighborTable.Build(table, made, new KeywordNeighborSource(made, keywords), 3, excludeOwnDocument: true).Dispose();
         }
-        finally
+
+        Checkpoint.Save(checkpoint, model);
+        texts.Save(embedder);
+        EmbeddingInputs.Tokenizer.Save(tokenizer);
+        disk.MakeReadOnly();
+
+        using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
+        using Bm25Index openedWords = Bm25Index.Open(words);
+        using NeighborTable openedTable = NeighborTable.Open(table);
+        foreach (bool memoryMapped in new[] { false, true })
         {
-            // At once, though files of it may still be open.
-            Assert.Equal(0, Tool.Run("umount", _folder.Path, "-l", mounted).ExitCode);
+            using VectorIndex openedVectors = VectorIndex.Open(vectors, memoryMapped);
+            Assert.Equal(10, openedVectors.Count);
+        }
+
+        using RetroModel openedModel = Checkpoint.Load(checkpoint);
+        using TextEmbedder openedEmbedder = TextEmbedder.Load(embedder);
+        Assert.Equal(EmbeddingInputs.Tokenizer.Hash, RetroTokenizer.Load(tokenizer).Hash);
+        using ChunkDatabase built = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 });
+        Assert.Equal(database.ChunkCount, built.ChunkCount);
+
+        (string Place, Action Change)[] changes =
+        [
+            (folder, () =>
+                ChunkDatabaseBuilder.Build(
+                    folder, documents[1..], TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, StartOver = true }).Dispose()),
+            (disk.Path, () =>
+                ChunkDatabaseBuilder.Build(
+                    disk["other"], documents, TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose()),
+            (words, () => openedWords.Save(words)),
+            (table, () => NeighborTable.Build(table, database, new KeywordNeighborSource(database, openedWords), 2, excludeOwnDocument: true).Dispose()),
+            (checkpoint, () => Checkpoint.Save(checkpoint, openedModel)),
+            (embedder, () => openedEmbedder.Save(embedder)),
+            (tokenizer, () => EmbeddingInputs.Tokenizer.Save(tokenizer)),
+        ];
+        foreach ((string place, Action change) in changes)
+        {
+            Exception fault = Assert.ThrowsAny<RetroException>(change);
+            Assert.Contains(place, fault.Message, StringComparison.Ordinal);
         }
     }
-
-    private bool Mount(params string[] arguments) => Tool.Run("mount", _folder.Path, arguments).ExitCode == 0;
 }

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using Retro.Tokenizers;
 
 namespace Retro.Database;
 
@@ -44,8 +43,7 @@ internal sealed class BuildFolder : IDisposable
         }
         catch
         {
-            Tokens?.Dispose();
-            _journal.Dispose();
+            Dispose();
             throw;
         }
     }
@@ -124,11 +122,11 @@ internal sealed class BuildFolder : IDisposable
     public void Dispose()
     {
         // After a fault of the disk the streams cannot write what they still hold; it was not counted as written either.
-        foreach (FileStream stream in (FileStream[])[Tokens, Records, _journal])
+        foreach (FileStream? stream in (FileStream?[])[Tokens, Records, _journal])
         {
             try
             {
-                stream.Dispose();
+                stream?.Dispose();
             }
             catch (IOException)
             {

@@ -190,14 +190,8 @@ public static class ChunkDatabaseBuilder
         string[] kept = [.. manifest.Files.Select(file => file.Name)];
         foreach (string name in OwnFiles(folder).Concat(before?.Files.Select(file => file.Name) ?? []).Except(kept, StringComparer.Ordinal))
         {
-            try
-            {
-                File.Delete(Path.Combine(folder, name));
-            }
-            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-            {
-                // Somebody has it open on a system that does not delete such files; nothing names it any more, and the next build tries again.
-            }
+            // Where somebody has it open on a system that does not delete such files, the next build tries again.
+            AtomicFile.TryDelete(Path.Combine(folder, name));
         }
     }
 

@@ -65,15 +65,7 @@ internal sealed class WriterLock : IDisposable
 
     public void Dispose()
     {
-        try
-        {
-            File.Delete(_holder);
-        }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
-        {
-            // It is read only while the lock is held.
-        }
-
+        AtomicFile.TryDelete(_holder); // it is read only while the lock is held
         _file.Dispose();
     }
 

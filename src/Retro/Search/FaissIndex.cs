@@ -134,7 +134,9 @@ internal sealed class FaissIndex : VectorIndex
     {
         FaissNative.Check(FaissNative.Write(Handle(), path), $"The vector index {path} cannot be written");
         // FAISS's own writer (1.7.3) does not report what fails when the file is closed.
-        Read(path, memoryMapped: true, Threads).Dispose();
+        FaissNative.Check(
+            FaissNative.Read(path, FaissNative.MemoryMap, out FaissIndexHandle written), $"The vector index {path} was written and cannot be read again");
+        written.Dispose();
     }
 
     private protected override void Set(string parameters)

@@ -11,6 +11,8 @@ internal sealed class ResumableFile : IDisposable
     private const string NoteSuffix = ".part.txt";
 
     private readonly string _path;
+
+    // Without a buffer: a block is larger than one, and what a full disk has refused must not be written, and fail, once more when the file is closed.
     private readonly FileStream _stream;
     private readonly int _headerBytes;
     private readonly int _blockBytes;
@@ -52,12 +54,20 @@ internal sealed class ResumableFile : IDisposable
                 AtomicFile.WriteText(path + NoteSuffix, note, Fault);
             }
 
-            FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1 << 16);
-            long blocks = Math.Max(0, (stream.Length - start.Length) / (rowBytes * blockRows) - 1);
-            file = new(path, stream, blocks * blockRows, start.Length, checked((int)(rowBytes * blockRows)));
-            stream.Write(start);
-            stream.SetLength(start.Length + blocks * blockRows * rowBytes);
-            stream.Position = stream.Length;
+            FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+            try
+            {
+                long blocks = Math.Max(0, (stream.Length - start.Length) / (rowBytes * blockRows) - 1);
+                file = new(path, stream, blocks * blockRows, start.Length, checked((int)(rowBytes * blockRows)));
+                stream.Write(start);
+                stream.SetLength(start.Length + blocks * blockRows * rowBytes);
+                stream.Position = stream.Length;
+            }
+            catch
+            {
+                stream.Dispose();
+                throw;
+            }
         });
         return file!;
     }
@@ -83,8 +93,7 @@ internal sealed class ResumableFile : IDisposable
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            // A span cannot go into the guarded action; the fault can.
-            AtomicFile.Guard(_path, Fault, () => System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(fault));
+            throw Fault(AtomicFile.Describe(_path, fault), fault); // a span cannot go into an action that is guarded
         }
 
         Rows += rows;

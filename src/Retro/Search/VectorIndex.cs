@@ -193,21 +193,24 @@ internal abstract class VectorIndex : IDisposable
         string beside = path + ".new";
         try
         {
-            Write(beside);
-            using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
+            AtomicFile.Guard(path, (message, fault) => new DatabaseException(message, fault), () =>
             {
-                written.Flush(flushToDisk: true);
-            }
+                Write(beside);
+                using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
+                {
+                    written.Flush(flushToDisk: true);
+                }
 
-            AtomicFile.Move(beside, path);
+                AtomicFile.Move(beside, path);
+            });
         }
-        catch (Exception fault) when (fault is FaissException or DatabaseException or IOException or UnauthorizedAccessException)
+        catch (FaissException fault)
         {
-            TryDelete(beside);
-            throw new DatabaseException(
-                $"{(fault is FaissException ? fault.Message : $"The vector index {path} cannot be written: {fault.Message}")} Check that its folder "
-                    + "exists, can be written and has room.",
-                fault);
+            throw new DatabaseException($"{fault.Message} Check that its folder exists, can be written and has room.", fault);
+        }
+        finally
+        {
+            AtomicFile.TryDelete(beside); // it has its name, or is not whole
         }
     }
 
@@ -238,18 +241,6 @@ internal abstract class VectorIndex : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads ?? 1, nameof(threads));
         return threads ?? Environment.ProcessorCount;
-    }
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            File.Delete(path);
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            // The fault being reported is the one that matters; the leftover bears a name that is never read.
-        }
     }
 
     /// <summary>The index with its search parameters set; disposed where they are refused.</summary>

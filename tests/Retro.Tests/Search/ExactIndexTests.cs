@@ -209,7 +209,7 @@ public class ExactIndexTests
         byte[] former = File.ReadAllBytes(folder["index"]);
         File.CreateSymbolicLink(folder["index.new"], "/dev/full");
 
-        Assert.Contains("room", Assert.Throws<DatabaseException>(() => index.Save(folder["index"])).Message, StringComparison.Ordinal);
+        Assert.Contains("no space left", Assert.Throws<DatabaseException>(() => index.Save(folder["index"])).Message, StringComparison.Ordinal);
         Assert.Equal(former, File.ReadAllBytes(folder["index"]));
         Assert.Throws<DatabaseException>(() => index.Save(folder["no/such/folder/index"]));
     }

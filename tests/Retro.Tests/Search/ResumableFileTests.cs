@@ -53,6 +53,41 @@ public class ResumableFileTests
         Assert.False(File.Exists(path));
     }
 
+    [Theory]
+    [InlineData(7)]
+    [InlineData(8)]
+    public void A_disk_that_is_full_in_the_middle_is_named_and_with_more_space_the_file_goes_on(int blocks)
+    {
+        using MountedDisk disk = new("32k");
+        string path = disk["file"];
+        File.WriteAllText(path + ".part.txt", "note");
+        byte[] block = new byte[4096];
+        Exception? fault = Record.Exception(() =>
+        {
+            // Of eight pages the note has one; the seventh block fits, and what comes behind it does not.
+            using ResumableFile file = ResumableFile.Open(path, "note", [], block.Length, 1);
+            for (int i = 0; i < blocks; i++)
+            {
+                block.AsSpan().Fill((byte)i);
+                file.Append(block, 1);
+            }
+
+            file.Complete(stream => stream.Write(new byte[100]));
+        });
+        Assert.Contains(
+            $"There is no space left on the disk to write '{path}'; free some space", Assert.IsType<DatabaseException>(fault).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(path));
+
+        File.Copy(path + ".part", disk["../file.part"]);
+        File.Copy(path + ".part.txt", disk["../file.part.txt"]);
+        using (ResumableFile more = ResumableFile.Open(disk["../file"], "note", [], block.Length, 1))
+        {
+            Assert.Equal(6, more.Rows);
+            int next = 0;
+            more.ReadBlocks(read => Assert.Equal(Enumerable.Repeat((byte)next++, block.Length), read.ToArray()));
+        }
+    }
+
     /// <summary>Ten rows in blocks of three, the last one short, and a header.</summary>
     private static byte[] Write(string path, string note)
     {
