@@ -25,8 +25,8 @@ public sealed record DenseNeighborOptions
     public int TrainingVectors { get; init; } = 65_536;
 
     /// <summary>
-    /// Leaves inverted lists, or the vectors of an exact managed index, in the file, and does not compare the file's checksum, which would read the whole of
-    /// it. False by default.
+    /// Leaves inverted lists, or the vectors of an exact managed index, in the file, and compares neither the file's checksum nor those of the stored keys,
+    /// which would read the whole of them. False by default.
     /// </summary>
     public bool MemoryMapped { get; init; }
 

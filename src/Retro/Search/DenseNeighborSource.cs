@@ -66,7 +66,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
-    /// source. What is there and made of the same things is not made again.
+    /// source. What is there, whole and made of the same things is not made again.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
@@ -88,7 +88,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
         options = (options ?? new()).Validate();
-        KeyFile.Build(database, keyer, progress, cancellationToken);
+        KeyFile.Build(database, keyer, !options.MemoryMapped, progress, cancellationToken);
         return From(database, VectorIndexFile.Build(database, options, progress, cancellationToken), keyer);
     }
 

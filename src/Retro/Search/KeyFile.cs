@@ -18,7 +18,9 @@ internal sealed unsafe class KeyFile : IDisposable
     public const string KeyerDetail = "keyer";
 
     private const string DimensionsDetail = "dimensions";
-    private const string Remedy = "Delete it, and make it again.";
+    private const string Remedy =
+        $"{nameof(DenseNeighborSource)}.{nameof(DenseNeighborSource.Build)} without {nameof(DenseNeighborOptions.MemoryMapped)} makes it again.";
+
     private const int BlockChunks = KeyFileLayout.BlockRows;
 
     private readonly MappedFile _memory;
@@ -59,8 +61,12 @@ internal sealed unsafe class KeyFile : IDisposable
             throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {FileName} were made: make them again.");
         }
 
-        MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
-        KeyFileLayout layout = new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions);
+        return Open(path, new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions));
+    }
+
+    private static KeyFile Open(string path, KeyFileLayout layout)
+    {
+        MappedFile memory = MappedFile.Open(path);
         bool bare = memory.Length == layout.Rows * layout.RowBytes;
         if (bare || (memory.Length == layout.Length && layout.Fits(memory)))
         {
@@ -71,7 +77,7 @@ internal sealed unsafe class KeyFile : IDisposable
         memory.Dispose();
         throw new DatabaseException(length == layout.Length
             ? $"The key file {path} is damaged or belongs to another database: its header or its checksums do not fit. {Remedy}"
-            : $"The key file {path} should have {layout.Rows} keys of {dimensions} numbers, {layout.Length} bytes, and has {length}. {Remedy}");
+            : $"The key file {path} should have {layout.Rows} keys of {layout.Dimensions} numbers, {layout.Length} bytes, and has {length}. {Remedy}");
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -110,14 +116,19 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _memory.Dispose();
 
-    /// <summary>Makes the key of every chunk, in blocks, resumable.</summary>
+    /// <summary>Makes the key of every chunk, in blocks, resumable, where they are not there and whole.</summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="verify">Whether keys that are there are compared with their checksums, which reads all of them.</param>
     /// <param name="progress">Told the chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Build(
-        ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        ChunkDatabase database,
+        IChunkKeyer keyer,
+        bool verify = true,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
@@ -128,26 +139,54 @@ internal sealed unsafe class KeyFile : IDisposable
             [KeyerDetail] = keyer.Identity,
             [DimensionsDetail] = keyer.Dimensions.ToString(CultureInfo.InvariantCulture),
         };
-        if (!StageFile.IsMade(database, FileName, details))
+        string path = Path.Combine(database.Folder, FileName);
+        KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
+        if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, bare: true, verify, progress, cancellationToken))
         {
-            using WriterLock writing = database.Write("make keys");
-            if (StageFile.IsMade(database, FileName, details))
+            return;
+        }
+
+        using WriterLock writing = database.Write("make keys");
+        string sha256;
+        bool made = StageFile.IsMade(database, FileName, details);
+        if (!IsWhole(path, layout, bare: made, verify: true, progress, cancellationToken))
+        {
+            StageFile.Forget(database, writing, FileName);
+            sha256 = Write(path, layout, database, keyer, progress, cancellationToken);
+        }
+        else if (made)
+        {
+            return; // by another, between the question and the right to write
+        }
+        else
+        {
+            sha256 = FileHash.Sha256(path, progress, cancellationToken); // a process that ended before it could tell the manifest has left all keys
+        }
+
+        database.Enter(writing, FileName, details, sha256);
+    }
+
+    /// <summary>
+    /// Whether a file holds the keys of a layout, where that is asked for each block as its checksum says; one without checksums only where such a one counts.
+    /// </summary>
+    private static bool IsWhole(
+        string path, KeyFileLayout layout, bool bare, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using KeyFile keys = Open(path, layout);
+            for (long first = 0; verify && keys._checked is not null && first < keys.Count; first += BlockChunks)
             {
-                return; // by another, between the question and the right to write
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new("check keys", first, keys.Count));
+                _ = keys.Row(first);
             }
 
-            string path = Path.Combine(database.Folder, FileName);
-            KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
-
-            // A process that ended between the last key and the manifest has left all of them.
-            string? sha256 = layout.Sha256OfWhole(path, progress, cancellationToken);
-            if (sha256 is null)
-            {
-                StageFile.Forget(database, writing, FileName);
-                sha256 = Write(path, layout, database, keyer, progress, cancellationToken);
-            }
-
-            database.Enter(writing, FileName, details, sha256);
+            return bare || keys._checked is not null;
+        }
+        catch (DatabaseException)
+        {
+            return false; // building replaces it, which is what the message would ask for
         }
     }
 

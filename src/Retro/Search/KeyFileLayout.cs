@@ -78,33 +78,6 @@ internal sealed record KeyFileLayout(string TokensHash, string KeyerIdentity, lo
         file.AppendTo(hash, HeaderSize + block * BlockRows * RowBytes, HeaderSize + Math.Min((block + 1) * BlockRows, Rows) * RowBytes);
         return file.Values<byte>(ChecksumsAt + block * SHA256.HashSizeInBytes, SHA256.HashSizeInBytes).SequenceEqual(hash.GetHashAndReset());
     }
-
-    /// <summary>SHA-256 of a file that is whole and of this layout, every block of which is checked; null where there is none.</summary>
-    public string? Sha256OfWhole(string path, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
-    {
-        if (!File.Exists(path) || new FileInfo(path).Length != Length)
-        {
-            return null;
-        }
-
-        using MappedFile file = MappedFile.Open(path, HeaderSize);
-        if (file.Length != Length || !Fits(file))
-        {
-            return null;
-        }
-
-        for (long block = 0; block < Blocks; block++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("check keys", block * BlockRows, Rows));
-            if (!HoldsBlock(file, block))
-            {
-                return null;
-            }
-        }
-
-        return FileHash.Sha256(path, progress, cancellationToken);
-    }
 }
 
 /// <summary>The checksums of a key file, taken while it is written.</summary>

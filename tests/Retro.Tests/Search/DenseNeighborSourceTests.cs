@@ -207,6 +207,38 @@ public class DenseNeighborSourceTests
     }
 
     [Fact]
+    public void Damaged_keys_are_made_again_and_where_they_are_not_looked_at_the_fault_says_how()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 12));
+        using (DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer()))
+        {
+            byte[] whole = File.ReadAllBytes(data["keys.bin"]);
+            foreach (int at in new[] { 0, 100, whole.Length / 2, whole.Length - 1 })
+            {
+                byte[] changed = [.. whole];
+                changed[at] ^= 4;
+                File.WriteAllBytes(data["keys.bin"], changed);
+                Assert.Contains(
+                    "DenseNeighborSource.Build without MemoryMapped makes it again",
+                    Assert.Throws<DatabaseException>(() => NeighborTable.Build(data.Database, source, 2)).Message,
+                    StringComparison.Ordinal);
+                if (at == whole.Length / 2)
+                {
+                    DenseNeighborSource.Build(data.Database, data.Keyer(), new() { MemoryMapped = true }).Dispose();
+                    Assert.Equal(changed, File.ReadAllBytes(data["keys.bin"]));
+                }
+
+                int made = data.KeysMade;
+                DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+                Assert.Equal(made + data.Chunks.Count, data.KeysMade);
+                Assert.Equal(whole, File.ReadAllBytes(data["keys.bin"]));
+            }
+
+            NeighborTable.Build(data.Database, source, 2).Dispose();
+        }
+    }
+
+    [Fact]
     public void What_is_opened_of_a_database_is_closed_with_it()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 11));

@@ -104,7 +104,7 @@ public class StageFileTests
         byte[] right = File.ReadAllBytes(data["keys.bin"]);
 
         Assert.Throws<InvalidOperationException>(() =>
-            KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), KilledWhenWritten()));
+            KeyFile.Build(data.Database, new TestKeyer(Zeros, SearchDatabase.Dimensions, "zeros"), progress: KilledWhenWritten()));
         Assert.NotEqual(right, File.ReadAllBytes(data["keys.bin"]));
         KeyFile.Build(data.Database, data.Keyer());
         Assert.Equal(right, File.ReadAllBytes(data["keys.bin"]));
@@ -114,7 +114,7 @@ public class StageFileTests
     public void Keys_that_were_finished_and_not_registered_are_taken_as_they_are()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 58));
-        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, data.Keyer(), KilledWhenWritten()));
+        Assert.Throws<InvalidOperationException>(() => KeyFile.Build(data.Database, data.Keyer(), progress: KilledWhenWritten()));
         Assert.Null(data.Database.Refresh().Find("keys.bin"));
         int made = data.KeysMade;
         using (ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder))
