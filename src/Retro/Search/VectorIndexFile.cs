@@ -72,7 +72,7 @@ internal static class VectorIndexFile
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
-        return Open(database, options, progress, cancellationToken);
+        return Open(database, options, verify: false, progress, cancellationToken); // the checksum was taken just now
     }
 
     /// <summary>Opens the index, with its search parameters set.</summary>
@@ -88,6 +88,12 @@ internal static class VectorIndexFile
         ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
+        return Open(database, options, verify: options?.MemoryMapped != true, progress, cancellationToken);
+    }
+
+    private static VectorIndex Open(
+        ChunkDatabase database, DenseNeighborOptions? options, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
         DenseNeighborOptions given = (options ?? new()).Validate();
         (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
         string? Detail(string name) => entry.Details.GetValueOrDefault(name);
@@ -98,7 +104,7 @@ internal static class VectorIndexFile
         }
 
         // FAISS believes the sizes in its files and allocates what they say, so a changed file must not reach it.
-        if (!given.MemoryMapped && FileHash.Sha256(path, progress, cancellationToken) is var found && found != entry.Sha256)
+        if (verify && FileHash.Sha256(path, progress, cancellationToken) is var found && found != entry.Sha256)
         {
             throw new DatabaseException($"The vector index {path} has checksum {found} and the manifest says {entry.Sha256}: it was changed; make it again.");
         }
