@@ -8,7 +8,8 @@ namespace Retro.Search;
 /// <content>How a table is made.</content>
 public sealed unsafe partial class NeighborTable
 {
-    private const int BlockRows = 1024;
+    /// <summary>Rows that are found and written at once.</summary>
+    internal const int BlockRows = 1024;
 
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,

@@ -12,6 +12,7 @@ namespace Retro.Tests.Database;
 public sealed class KilledBuildTests : IDisposable
 {
     private const string FolderVariable = "RETRO_TEST_KILLED";
+    private const string StageVariable = "RETRO_TEST_KILLED_STAGE";
 
     private readonly TemporaryFolder _folder = new();
 
@@ -32,16 +33,17 @@ public sealed class KilledBuildTests : IDisposable
     [Fact(Explicit = true)]
     public void Builds_until_it_is_killed()
         => BuildAll(
-            Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} names no folder."), slowly: true);
+            Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} names no folder."),
+            Environment.GetEnvironmentVariable(StageVariable));
 
     /// <summary>Kills a build where a file has so many bytes, one after the other in one folder, then lets it end.</summary>
     private void Kill((string File, long Bytes)[] places)
     {
-        BuildAll(_folder["whole"], slowly: false);
+        BuildAll(_folder["whole"], null);
         string folder = Directory.CreateDirectory(_folder["killed"]).FullName;
         foreach ((string file, long bytes) in places)
         {
-            string path = Path.Combine(folder, file);
+            string path = Path.Combine(folder, file), stage = file.StartsWith("db", StringComparison.Ordinal) ? "db" : "table";
             ProcessStartInfo start = new(
                 "dotnet",
                 [
@@ -49,7 +51,7 @@ public sealed class KilledBuildTests : IDisposable
                     $"{typeof(KilledBuildTests).FullName}.{nameof(Builds_until_it_is_killed)}", "-explicit", "only"
                 ])
             {
-                Environment = { [FolderVariable] = folder },
+                Environment = { [FolderVariable] = folder, [StageVariable] = stage },
             };
             bool killed = false;
             ChildProcess.Outcome outcome = ChildProcess.Run(start, meanwhile: process =>
@@ -69,41 +71,46 @@ public sealed class KilledBuildTests : IDisposable
             });
             Assert.True(killed, $"The build ended before {file} had {bytes} bytes: {outcome.Output}{outcome.Errors}");
             Assert.NotEqual(0, outcome.ExitCode);
-            Assert.True(
-                file.StartsWith("db", StringComparison.Ordinal)
-                    ? !File.Exists(Path.Combine(folder, "db", DatabaseManifest.FileName))
-                    : !File.Exists(Path.Combine(folder, "table.bin")),
-                "The process was killed too late.");
+            Assert.False(File.Exists(stage == "db" ? Path.Combine(folder, "db", DatabaseManifest.FileName) : Path.Combine(folder, "table.bin")));
         }
 
-        BuildAll(folder, slowly: false);
+        BuildAll(folder, null);
 
         Assert.Equal(TestDatabases.Contents(_folder["whole"]), TestDatabases.Contents(folder));
     }
 
-    /// <summary>Builds a database and a table of its neighbors; slowly, where it is to be killed within.</summary>
-    private static void BuildAll(string folder, bool slowly)
+    /// <summary>
+    /// Builds a database and a table of its neighbors. The stage in which it is to be killed goes slowly, so that a kill can meet it anywhere, and never ends,
+    /// so that it is met however late the kill comes.
+    /// </summary>
+    private static void BuildAll(string folder, string? slowly)
     {
         IEnumerable<Document> Documents()
         {
-            foreach (Document document in TestDatabases.Documents(1500, seed: 6))
+            List<Document> documents = TestDatabases.Documents(1500, seed: 6);
+            for (int number = 0; number < documents.Count; number++)
             {
-                if (slowly)
+                if (slowly == "db")
                 {
-                    Thread.Sleep(2);
+                    Thread.Sleep(number < documents.Count - 1 ? 2 : Timeout.Infinite);
                 }
 
-                yield return document;
+                yield return documents[number];
             }
         }
 
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(
             Path.Combine(folder, "db"), Documents(), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8, BlockCharacters = 2000 });
+        Assert.NotEqual(0, database.ChunkCount % NeighborTable.BlockRows);
         NeighborTable.Build(
-            Path.Combine(folder, "table.bin"), database, new Slow(new RandomNeighborSource(database, 3), slowly), 4, excludeOwnDocument: true).Dispose();
+            Path.Combine(folder, "table.bin"),
+            database,
+            new Slow(new RandomNeighborSource(database, 3), slowly == "table"),
+            4,
+            excludeOwnDocument: true).Dispose();
     }
 
-    /// <summary>A source that takes its time, to the outside no other than the one it wraps.</summary>
+    /// <summary>A source that takes its time, and never answers for the last block, which is not full; to the outside no other than the one it wraps.</summary>
     private sealed class Slow(INeighborSource source, bool slowly) : INeighborSource
     {
         public string Name => source.Name;
@@ -116,7 +123,7 @@ public sealed class KilledBuildTests : IDisposable
         {
             if (slowly)
             {
-                Thread.Sleep(200);
+                Thread.Sleep(queries.Count < NeighborTable.BlockRows ? Timeout.Infinite : 200);
             }
 
             source.Find(queries, count, chunks, scores, cancellationToken);
