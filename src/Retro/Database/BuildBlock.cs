@@ -1,4 +1,3 @@
-using Retro.Corpora;
 namespace Retro.Database;
 
 /// <summary>

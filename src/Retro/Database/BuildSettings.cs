@@ -1,4 +1,3 @@
-using Retro.Corpora;
 namespace Retro.Database;
 
 /// <summary>What decides the bytes of a database, besides its documents.</summary>

@@ -357,9 +357,8 @@ public sealed class ChunkDatabase : IDisposable
         {
             throw new DatabaseException(
                 $"The database in '{Folder}' was made with the tokenizer {Manifest.TokenizerKind} of {Manifest.VocabularySize} ids, hash "
-                    + $"{Manifest.TokenizerHash}, "
-                    +
-                $"but the one in use is {kind} of {vocabularySize} ids, hash {hash}; use the tokenizer it was made with, or build it again.");
+                    + $"{Manifest.TokenizerHash}, but the one in use is {kind} of {vocabularySize} ids, hash {hash}; use the tokenizer it was made with, or "
+                    + "build it again.");
         }
     }
 

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Retro.Corpora;
 
 namespace Retro.Database;
 
@@ -128,7 +127,7 @@ public sealed record DatabaseManifest
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
     internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
     {
-        if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName)
+        if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName or WriterLock.HolderName)
         {
             throw new ArgumentException(
                 $"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));

@@ -29,8 +29,6 @@ internal sealed record PreparedDocument(Document Document, IReadOnlyList<string>
             }
         }
 
-        return ids.Length <= int.MaxValue - 2
-            ? new PreparedDocument(document, labels, hash, contentHash, text.Length, ids)
-            : throw new DatabaseException($"Document '{document.Id}' has {ids.Length} tokens, but a document holds at most {int.MaxValue - 2}; split it.");
+        return new PreparedDocument(document, labels, hash, contentHash, text.Length, ids);
     }
 }

@@ -61,7 +61,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public static Bm25Image Open(string path, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
+        MappedFile memory = MappedFile.Open(path);
         try
         {
             Bm25Image image = FromHeader(memory, path);

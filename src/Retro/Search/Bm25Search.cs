@@ -98,7 +98,7 @@ internal sealed class Bm25Search(Bm25Image image)
             // Once what all further lists can add is less than the worst of the best, no document outside of those seen can enter.
             if (_seenCount >= documents.Length && _lists[i].Length >= _seenCount / 2)
             {
-                least = Math.Max(least, Sample(remaining[i], documents, scores));
+                least = Math.Max(least, Sample(documents, scores));
                 if (remaining[i] * margin < least)
                 {
                     // Scoring a document from its own terms costs about as much as adding one posting for each of them.
@@ -125,7 +125,7 @@ internal sealed class Bm25Search(Bm25Image image)
     }
 
     /// <summary>The exact scores of the documents of the greatest bounds: the worst of them is what a document has to reach.</summary>
-    private double Sample(float rest, Span<long> documents, Span<double> scores)
+    private double Sample(Span<long> documents, Span<double> scores)
     {
         Ranking byBound = new(documents, scores);
         for (int i = 0; i < _seenCount; i++)

@@ -77,7 +77,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
     /// <summary>Opens a file that <see cref="IsOne"/> has recognized.</summary>
     public static ExactIndex Read(string path, bool memoryMapped, int threads)
     {
-        MappedFile image = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
+        MappedFile image = MappedFile.Open(path);
         try
         {
             ReadOnlySpan<byte> header = new(image.Pointer, (int)Math.Min(HeaderSize, image.Length));

@@ -72,17 +72,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
             }
         }
 
-        if (threads == 1 || blocks * parts == 1)
-        {
-            for (int i = 0; i < blocks * parts; i++)
-            {
-                Work(i);
-            }
-        }
-        else
-        {
-            Parallel.For(0, blocks * parts, new() { MaxDegreeOfParallelism = threads }, Work);
-        }
+        ParallelLoop.For(blocks * parts, Work, threads);
     }
 
     /// <summary>Ranks a range of vectors for a block of queries.</summary>

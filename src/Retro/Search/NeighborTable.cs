@@ -85,7 +85,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
     public static NeighborTable Open(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        MappedFile memory = MappedFile.Open(path, 1, (message, inner) => new DatabaseException(message, inner));
+        MappedFile memory = MappedFile.Open(path);
         try
         {
             return new(memory, path, progress, cancellationToken);
