@@ -130,7 +130,7 @@ public sealed record DatabaseManifest
         if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName or WriterLock.HolderName)
         {
             throw new ArgumentException(
-                $"'{name}' cannot be registered: it must be a plain file name, and none of {TokensFile}, {DocumentsFile} and {FileName}.", nameof(name));
+                $"'{name}' cannot be registered: it must be a plain file name, and none that the database uses itself.", nameof(name));
         }
 
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);

@@ -343,6 +343,26 @@ public sealed class ChunkDatabaseTests : IDisposable
         Assert.Equal(12, entry.ByteCount);
     }
 
+    [Theory]
+    [InlineData("tokens.bin")]
+    [InlineData("documents-3.bin")]
+    [InlineData("manifest.json")]
+    [InlineData("writer.txt")]
+    [InlineData("../outside.bin")]
+    [InlineData("half.tmp")]
+    public void A_name_that_the_database_uses_itself_or_that_leads_elsewhere_cannot_be_registered(string name)
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40));
+        string path = Path.Combine(database.Folder, name);
+        if (!File.Exists(path))
+        {
+            File.WriteAllText(path, "a stage's");
+        }
+
+        Assert.Contains($"'{name}'", Assert.Throws<ArgumentException>(() => database.Register(name)).Message, StringComparison.Ordinal);
+        Assert.Equal(2, DatabaseManifest.Load(database.Folder).Files.Count);
+    }
+
     private string BuildWithKeys()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40));
