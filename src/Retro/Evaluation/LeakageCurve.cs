@@ -78,15 +78,17 @@ public sealed class LeakageCurve
         for (int first = 0; first < overlaps.Length; first += BlockChunks)
         {
             progress?.Report(new StageProgress("compare chunks with their neighbors", first, overlaps.Length));
-            Parallel.For(first, Math.Min(overlaps.Length, first + BlockChunks), new ParallelOptions { CancellationToken = cancellationToken }, chunk =>
+            int start = first;
+            ParallelLoop.For(Math.Min(BlockChunks, overlaps.Length - start), i =>
             {
+                int chunk = start + i;
                 documents[chunk] = heldOut.DocumentOf(chunk);
                 tokens[chunk] = heldOut.TokenCount(chunk);
                 bool begins = heldOut.Documents[documents[chunk]].FirstChunk == chunk;
                 own.Value.Run.Begin(heldOut.Tokens(chunk)[..tokens[chunk]]);
                 int longest = Math.Max(Longest(table.Row(chunk)), begins ? 0 : Longest(table.Row(chunk - 1)));
                 overlaps[chunk] = (double)longest / tokens[chunk];
-            });
+            }, cancellationToken: cancellationToken);
         }
 
         progress?.Report(new StageProgress("compare chunks with their neighbors", overlaps.Length, overlaps.Length));
