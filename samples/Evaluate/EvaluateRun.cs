@@ -208,12 +208,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 trainer.Load(folder, cancellationToken: cancellationToken);
             }
 
-            // What is done is not even saved again: that would count as time, of which the closed book is given as much.
-            if (trainer.Progress < 1)
-            {
-                Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));
-            }
-
+            Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));
             return new TrainedModel(model, trainer.StepsDone, trainer.Elapsed);
         }
         catch

@@ -1,6 +1,6 @@
 namespace Retro.Tests;
 
-/// <summary>A clock that moves on by a step each time it is read.</summary>
+/// <summary>A clock that moves on by a step each time it is read, and when it is told to.</summary>
 internal sealed class SteppingClock(TimeSpan step) : TimeProvider
 {
     private long _ticks;
@@ -13,4 +13,6 @@ internal sealed class SteppingClock(TimeSpan step) : TimeProvider
         _ticks += step.Ticks;
         return now;
     }
+
+    public void Advance(TimeSpan time) => _ticks += time.Ticks;
 }

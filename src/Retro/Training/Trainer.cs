@@ -21,8 +21,7 @@ public sealed partial class Trainer : IDisposable
     private readonly LRScheduler? _scheduler;
     private readonly Func<long, double>? _rate;
     private TimeSpan _elapsedBefore;
-    private long _started;
-    private bool _running;
+    private long? _started;
     private long _batches;
     private long _tokens;
     private long _tokensBefore;
@@ -125,13 +124,18 @@ public sealed partial class Trainer : IDisposable
     /// <summary>Steps done.</summary>
     public long StepsDone { get; private set; }
 
-    /// <summary>Time trained by <see cref="Run"/>, over every run that was resumed.</summary>
-    public TimeSpan Elapsed => _elapsedBefore + (_running ? _time.GetElapsedTime(_started) : TimeSpan.Zero);
+    /// <summary>
+    /// Time trained by <see cref="Run"/>, over every run that was resumed. The checkpoint at a run's end is no part of it, so that whoever loads it finds the
+    /// same time.
+    /// </summary>
+    public TimeSpan Elapsed => _elapsedBefore + (_started is { } started ? _time.GetElapsedTime(started) : TimeSpan.Zero);
 
     /// <summary>Share of the training that is done, from 0 to 1.</summary>
     public double Progress => Options.TimeBudget is { } budget
         ? Math.Min(1, Elapsed / budget)
         : Math.Min(1, (double)StepsDone / Options.Steps);
+
+    private bool IsFinished => Progress >= 1 || _measuresSinceBest >= Options.Patience;
 
     /// <summary>
     /// Does one step. Where it throws, no gradient is left behind. Outside of <see cref="Run"/>, a time budget counts the time of the steps themselves.
@@ -144,7 +148,7 @@ public sealed partial class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
-        long began = _running ? 0 : _time.GetTimestamp();
+        long began = _time.GetTimestamp();
         double rate = _scheduler is not null ? ((TorchOptimizer)_optimizer).Rate
             : _rate is not null ? _rate(StepsDone)
             : Options.TimeBudget is null ? _schedule.Rate(StepsDone)
@@ -168,7 +172,7 @@ public sealed partial class Trainer : IDisposable
         double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
         _scheduler?.step();
-        if (!_running)
+        if (_started is null)
         {
             _elapsedBefore += _time.GetElapsedTime(began);
         }
@@ -187,7 +191,7 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>
     /// Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in
-    /// the meantime.
+    /// the meantime. A training that is finished is left as it is, its time and its checkpoint too.
     /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
@@ -205,56 +209,61 @@ public sealed partial class Trainer : IDisposable
         }
 
         _dataIdentity = data.Identity;
-        (_started, _running, _tokensBefore) = (_time.GetTimestamp(), true, _tokens);
-        Task<TokenBatch[]>? next = null;
+        if (IsFinished)
+        {
+            return;
+        }
+
+        (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
+        Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
+        bool finished = false, canceled = false;
+        long lastSaved = StepsDone;
         try
         {
-            next = Prepare(data, _batches, Progress);
-            long lastSaved = StepsDone;
-            while (Progress < 1 && !(_measuresSinceBest >= Options.Patience))
+            while (!finished && !(canceled = cancellationToken.IsCancellationRequested))
             {
-                if (cancellationToken.IsCancellationRequested)
-                {
-                    SaveIfAsked();
-                    throw new OperationCanceledException(cancellationToken);
-                }
-
                 TokenBatch[] batches = next.GetAwaiter().GetResult();
                 next = Prepare(data, _batches + batches.Length, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
                 TrainingProgress done = Step(batches);
                 _batches += batches.Length;
-                done = done with { Measure = MeasureIfDue() };
+
+                // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
+                finished = done.Progress >= 1;
+                if (Measure is not null && (finished || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)))
+                {
+                    done = done with { Measure = TakeMeasure(Measure) };
+                    finished = IsFinished;
+                }
+
                 progress?.Report(done);
-                if (Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery && Progress < 1)
+                if (!finished && Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery)
                 {
                     SaveIfAsked();
                     lastSaved = StepsDone;
                 }
             }
-
-            SaveIfAsked();
         }
         finally
         {
-            _elapsedBefore = Elapsed;
-            _running = false;
+            (_elapsedBefore, _started) = (Elapsed, null);
             // Whoever owns the data may dispose them now; what the other thread has found wrong with a batch that is no longer wanted does not matter.
-            ((Task?)next)?.ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
+            ((Task)next).ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
+        }
+
+        SaveIfAsked();
+        if (canceled)
+        {
+            throw new OperationCanceledException(cancellationToken);
         }
     }
 
     /// <inheritdoc/>
     public void Dispose() => _optimizer.Dispose();
 
-    private double? MeasureIfDue()
+    private double TakeMeasure(Func<RetroModel, double> of)
     {
-        if (Measure is null || !(Progress >= 1 || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)))
-        {
-            return null;
-        }
-
         Model.eval();
-        double measure = Measure(Model);
+        double measure = of(Model);
         Model.train();
         if (measure < (BestMeasure ?? double.PositiveInfinity))
         {

@@ -96,6 +96,23 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(5, ended.StepsDone);
     }
 
+    [Fact]
+    public void A_time_budget_that_ends_while_a_step_is_reported_ends_with_a_measure_all_the_same()
+    {
+        SteppingClock clock = new(TimeSpan.Zero);
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, Options with { TimeBudget = TimeSpan.FromSeconds(10) }, clock) { Measure = _ => 7 };
+        List<double?> told = [];
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(done =>
+        {
+            told.Add(done.Measure);
+            clock.Advance(TimeSpan.FromSeconds(6));
+        }));
+
+        Assert.Equal([null, null, 7], told);
+        Assert.Equal(7, trainer.BestMeasure);
+    }
+
     private static RetroModel Model()
     {
         manual_seed(4);

@@ -256,6 +256,31 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_training_that_is_finished_takes_no_more_time_and_writes_nothing_when_it_is_run_again(bool byTime)
+    {
+        // A clock that moves whenever it is read: to read it at all while there is nothing to train would show.
+        SteppingClock clock = new(TimeSpan.FromSeconds(1));
+        TrainingOptions options = s_options with { Steps = 3, CheckpointFolder = Folder, TimeBudget = byTime ? TimeSpan.FromSeconds(20) : null };
+        using RetroModel model = Model(s_config), other = Model(s_config, seed: 9);
+        using Trainer trainer = new(model, options, clock), resumed = new(other, options, clock);
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        Assert.True(trainer.Elapsed > TimeSpan.Zero);
+
+        resumed.Load(Folder);
+        Assert.Equal(trainer.Elapsed, resumed.Elapsed);
+        string[] files = Directory.GetFiles(Folder);
+        Array.ForEach(files, File.Delete);
+        resumed.Run(new CopyingData(s_config, 2, 3, seed: 1));
+
+        Assert.Equal(trainer.Elapsed, resumed.Elapsed);
+        Assert.Equal(trainer.StepsDone, resumed.StepsDone);
+        Assert.Equal(4, files.Length);
+        Assert.Empty(Directory.GetFiles(Folder));
+    }
+
+    [Theory]
     [InlineData(2)]
     [InlineData(5)]
     public void Batches_side_by_side_give_the_weights_of_one_after_the_other(int accumulation)
