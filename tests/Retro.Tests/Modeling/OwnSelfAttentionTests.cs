@@ -11,23 +11,7 @@ namespace Retro.Tests.Modeling;
 /// <summary>A self-attention of one's own, written with what is public, is trained, saved, loaded and decoded with as Retro's.</summary>
 public sealed class OwnSelfAttentionTests : IDisposable
 {
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 19,
-        Width = 16,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 8,
-        FeedForwardSize = 32,
-        Retrieval = new()
-        {
-            ChunkLength = 4,
-            RetrievedLength = 8,
-            Neighbors = 1,
-            CrossAttentionLayers = [2],
-            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 }
-        },
-    };
+    private static readonly RetroConfig s_config = SmallModel.Config;
 
     private static readonly LayerFactory s_layers = new() { SelfAttention = (config, dtype, device) => new UnitSelfAttention(config, dtype, device) };
     private readonly TemporaryFolder _folder = new();

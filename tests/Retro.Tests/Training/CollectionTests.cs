@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -11,14 +12,7 @@ namespace Retro.Tests.Training;
 /// </summary>
 public class CollectionTests
 {
-    private static readonly RetroConfig s_config = RetroConfig.Tiny with
-    {
-        VocabularySize = 31, Width = 16, HeadSize = 8, FeedForwardSize = 32,
-        Retrieval = RetroConfig.Tiny.Retrieval! with
-        {
-            ChunkLength = 4, RetrievedLength = 8, Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 16, HeadSize = 8, FeedForwardSize = 32 },
-        },
-    };
+    private static readonly RetroConfig s_config = SmallModel.Config;
 
     [Fact]
     public void A_collection_on_another_thread_changes_no_bit_of_a_training() => AssertSameBits(collect => Train(60, hooked: false, collect));

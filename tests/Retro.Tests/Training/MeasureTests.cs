@@ -1,5 +1,6 @@
 using Retro.Checkpoints;
 using Retro.Modeling;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -9,23 +10,7 @@ namespace Retro.Tests.Training;
 /// <summary>Measures on the way: when they are taken, what is kept of the best one, and when they end the training.</summary>
 public sealed class MeasureTests : IDisposable
 {
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 11,
-        Width = 8,
-        Layers = 1,
-        Heads = 1,
-        HeadSize = 8,
-        FeedForwardSize = 8,
-        Retrieval = new()
-        {
-            ChunkLength = 4,
-            RetrievedLength = 8,
-            Neighbors = 1,
-            CrossAttentionLayers = [1],
-            Encoder = new() { Width = 8, Layers = 1, Heads = 1, HeadSize = 8, FeedForwardSize = 8 }
-        },
-    };
+    private static readonly RetroConfig s_config = SmallModel.Config;
 
     private readonly TemporaryFolder _folder = new();
 

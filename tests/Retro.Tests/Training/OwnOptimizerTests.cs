@@ -1,5 +1,6 @@
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -13,23 +14,7 @@ public sealed class OwnOptimizerTests : IDisposable
 {
     private const double Peak = 0.02;
 
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 23,
-        Width = 8,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 4,
-        FeedForwardSize = 16,
-        Retrieval = new()
-        {
-            ChunkLength = 4,
-            RetrievedLength = 8,
-            Neighbors = 1,
-            CrossAttentionLayers = [2],
-            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 }
-        },
-    };
+    private static readonly RetroConfig s_config = SmallModel.Config;
 
     private static readonly TrainingOptions s_options = new() { Steps = 8, WarmupSteps = 2, LearningRate = Peak };
 

@@ -3,6 +3,7 @@ using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using static TorchSharp.torch;
 
@@ -15,22 +16,17 @@ public sealed class ResumedWindowsTests : IDisposable
 {
     private const int M = 8, R = 16, Steps = 10;
 
-    private static readonly RetroConfig s_config = new()
+    private static readonly RetroConfig s_config = SmallModel.Config with
     {
-        VocabularySize = 257,
-        Width = 16,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 8,
-        FeedForwardSize = 32,
+        VocabularySize = TestDatabases.Bytes.VocabularySize,
         Dropout = 0.1,
-        Retrieval = new()
+        Retrieval = SmallModel.Config.Retrieval! with
         {
             ChunkLength = M,
             RetrievedLength = R,
             Neighbors = 2,
             CrossAttentionLayers = [1, 2],
-            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32, Dropout = 0.1 },
+            Encoder = SmallModel.Config.Retrieval!.Encoder with { Dropout = 0.1 },
         },
     };
 

@@ -1,6 +1,7 @@
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -10,23 +11,7 @@ namespace Retro.Tests.Training;
 
 public sealed class TrainerTests : IDisposable
 {
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 31,
-        Width = 16,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 8,
-        FeedForwardSize = 32,
-        Retrieval = new()
-        {
-            ChunkLength = 4,
-            RetrievedLength = 8,
-            Neighbors = 1,
-            CrossAttentionLayers = [2],
-            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
-        },
-    };
+    private static readonly RetroConfig s_config = SmallModel.Config;
 
     private static readonly TrainingOptions s_options = TrainingOptions.SmallModel with { Steps = 12, WarmupSteps = 2, Accumulation = 2 };
 
@@ -88,7 +73,7 @@ public sealed class TrainerTests : IDisposable
         foreach (SafetensorsEntry entry in state.Entries)
         {
             using Tensor expectedState = uninterrupted.Read(entry.Name), cameState = state.Read(entry.Name);
-            Assert.True(Modeling.ModelCase.BitEqual(expectedState, cameState), entry.Name);
+            Assert.True(ModelCase.BitEqual(expectedState, cameState), entry.Name);
             Assert.Equal(dtype is not null && entry.Name.StartsWith("model/", StringComparison.Ordinal) ? "BF16" : "F32", entry.Dtype);
         }
     }
@@ -356,8 +341,9 @@ public sealed class TrainerTests : IDisposable
         try
         {
             using RetroModel model = Model(s_config);
-            TokenBatch few = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0), many =
-                new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0), none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
+            TokenBatch few = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
+            TokenBatch many = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0);
+            TokenBatch none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
             Array.Clear(few.LossMask);
             few.LossMask[5] = few.LossMask[7] = true;
             Array.Clear(none.LossMask);
