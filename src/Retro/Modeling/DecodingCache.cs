@@ -143,8 +143,8 @@ public sealed class DecodingCache : IDisposable
             long length = lengths[row], start = length / chunk * chunk;
             if (length > start)
             {
-                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length
-                    - start), source = states.select(0, row), part = source.narrow(0, start, length - start);
+                using Tensor target = kept.select(0, row), place = target.narrow(0, 0, length - start);
+                using Tensor source = states.select(0, row), part = source.narrow(0, start, length - start);
                 place.copy_(part);
             }
         }
@@ -154,10 +154,10 @@ public sealed class DecodingCache : IDisposable
     internal Tensor KeepStates(Tensor states)
     {
         Tensor kept = ChunkStates(states);
+        long chunk = Model.Config.Retrieval!.ChunkLength;
         for (int row = 0; row < Rows; row++)
         {
-            using Tensor target = kept.select(0, row), place = target.narrow(
-                0, _rowLengths[row] % Model.Config.Retrieval!.ChunkLength, 1), source = states.select(0, row);
+            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % chunk, 1), source = states.select(0, row);
             place.copy_(source);
         }
 

@@ -59,8 +59,7 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        DecodingPass pass = new(IsPrefill: true, width, rows.All(length => length == width), null, rows);
-        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, pass);
+        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, new(rows, null));
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, valid);
@@ -99,10 +98,8 @@ public sealed partial class RetroModel
         CheckStep(cache, tokens, neighbors, valid);
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        long[] lengths = [.. cache.Lengths];
-        long longest = lengths.Max();
-        Tensor positions = tensor(lengths, device: tokens.device);
-        DecodingPass pass = new(IsPrefill: false, longest + 1, lengths.All(length => length == longest), positions, null);
+        Tensor positions = tensor((long[])[.. cache.Lengths], device: tokens.device);
+        DecodingPass pass = new([.. cache.Lengths.Select(length => length + 1)], positions);
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
         AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;
@@ -130,8 +127,8 @@ public sealed partial class RetroModel
             x = layer.Finish(x, h).MoveToOuterDisposeScope();
         }
 
-        Tensor normed = _norm.call(x).view(lengths.Length, -1);
-        cache.SetLengths([.. lengths.Select(length => length + 1)]);
+        Tensor normed = _norm.call(x).view(cache.Rows, -1);
+        cache.SetLengths(pass.Lengths);
         return normed.MoveToOuterDisposeScope();
     }
 

@@ -7,7 +7,7 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// RETRO (arXiv 2112.04426): a decoder that reads, through chunked cross-attention, the neighbors that were retrieved for the chunks before. Without neighbors,
-/// or without cross-attention layers in its configuration, it is the plain decoder. Names of parameters are listed by <see cref="RetroConfig.Parameters"/>.
+/// or without retrieval in its configuration, it is the plain decoder. Names of parameters are listed by <see cref="RetroConfig.Parameters"/>.
 /// </summary>
 public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Tensor>
 {
@@ -67,7 +67,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>The decoder's layers; layer number p of the configuration is at p − 1.</summary>
     public IReadOnlyList<DecoderLayer> Layers => _layers;
 
-    /// <summary>The retrieval encoder; null where the configuration has no cross-attention layers.</summary>
+    /// <summary>The retrieval encoder; null where the configuration has no retrieval.</summary>
     public RetrievalEncoder? Encoder { get; }
 
     /// <summary>Type of the parameters.</summary>
@@ -95,42 +95,15 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         return Head(_norm.call(states)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Encodes the neighbors of a sequence's chunks, as the forward pass does on its way.</summary>
-    /// <param name="tokens">[B, T] of int64.</param>
-    /// <param name="neighbors">[B, C, K, R] of int64.</param>
-    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
-    /// <returns>[B, C, K, R, E].</returns>
-    /// <exception cref="InvalidOperationException">The model does not retrieve.</exception>
-    internal Tensor Encode(Tensor tokens, Tensor neighbors, Tensor? valid = null)
-    {
-        ArgumentNullException.ThrowIfNull(neighbors);
-        CheckTokens(tokens);
-        CheckNeighbors(tokens, neighbors, valid);
-        using DisposeScope scope = NewDisposeScope();
-        Tensor x = EmbedFromStart(tokens);
-        AttentionPlan plan = AttentionPlan.Causal(Config, tokens.shape[1], x.dtype, x.device);
-        foreach (DecoderLayer layer in _layers.TakeWhile(layer => layer.CrossAttention is null))
-        {
-            x = layer.call(x, plan, null, null);
-        }
-
-        DecoderLayer first = _layers.First(layer => layer.CrossAttention is not null);
-        return EncodeFor(first.SelfAttend(x, plan, null), neighbors, valid).MoveToOuterDisposeScope();
-    }
-
-    /// <summary>Neighbors [B, C, K, R], encoded for the chunks of the decoder's states [B, T, D], to [B, C, K, R, E].</summary>
-    private Tensor EncodeFor(Tensor states, Tensor neighbors, Tensor? valid)
-        => Encoder!.call(neighbors, states.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
-
     /// <summary>
     /// The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes
     /// there.
     /// </summary>
-    private (Tensor States, Tensor? Encoded) Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null)
+    internal (Tensor States, Tensor? Encoded) Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null)
     {
         long length = tokens.shape[1];
         Tensor? encoded = null;
-        Tensor x = EmbedFromStart(tokens);
+        Tensor x = Embed(tokens, _positions?.weight!.narrow(0, 0, length));
         AttentionPlan plan = AttentionPlan.CausalPass(Config, length, pass, x.dtype, x.device);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
@@ -140,14 +113,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             Tensor h = layer.SelfAttend(x, plan, cache?.Self[i]);
             if (cache is not null && cache.IsFirstCrossLayer(i))
             {
-                cache.KeepPrefilledStates(h, pass!.RowLengths!);
+                cache.KeepPrefilledStates(h, pass!.Lengths);
             }
 
             if (layer.CrossAttention is not null && neighbors is not null)
             {
                 if (encoded is null)
                 {
-                    encoded = EncodeFor(h, neighbors, valid);
+                    encoded = Encoder!.call(neighbors, h.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
                     scope.MoveToOuter(encoded);
                     crossPlan = AttentionPlan.ChunkedCross(Config, length, neighbors.shape[1], neighbors.shape[2], valid, x.dtype, x.device);
                     crossPlan.MoveToOuterDisposeScope();
@@ -161,8 +134,6 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
         return (x, encoded);
     }
-
-    private Tensor EmbedFromStart(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));
 
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {

@@ -38,8 +38,8 @@ public sealed class SelfAttentionCache : IDisposable
         DecodingPass pass = plan.Pass
             ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
         long added = keys.shape[2];
-        Reserve(pass.KeyCount, keys, values);
-        if (pass.IsPrefill)
+        Reserve(Math.Max(added, pass.KeyCount), keys, values); // a prompt's padding is stored too, and overwritten later
+        if (pass.Positions is not { } positions)
         {
             Place(_keys!, keys, 0, added);
             Place(_values!, values, 0, added);
@@ -53,9 +53,9 @@ public sealed class SelfAttentionCache : IDisposable
         }
         else
         {
-            Tensor places = pass.Positions!.view(1, -1, 1, 1).expand(keys.shape);
-            _keys!.scatter_(2, places, keys);
-            _values!.scatter_(2, pass.Positions!.view(1, -1, 1, 1).expand(values.shape), values);
+            Tensor places = positions.view(1, -1, 1, 1);
+            _keys!.scatter_(2, places.expand(keys.shape), keys);
+            _values!.scatter_(2, places.expand(values.shape), values);
         }
 
         return (_keys!.narrow(2, 0, pass.KeyCount), _values!.narrow(2, 0, pass.KeyCount));

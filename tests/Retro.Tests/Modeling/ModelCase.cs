@@ -139,6 +139,13 @@ internal static class ModelCase
         return (neighbors, arange(config.Retrieval!.RetrievedLength, ScalarType.Int64).lt(filled).logical_and(present));
     }
 
+    /// <summary>The neighbors as the forward pass encodes them on its way, [B, C, K, R, E].</summary>
+    public static Tensor Encode(this RetroModel model, Tensor tokens, Tensor neighbors, Tensor? valid = null)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return model.Decode(tokens, neighbors, valid).Encoded!.MoveToOuterDisposeScope();
+    }
+
     public static bool BitEqual(Tensor a, Tensor b)
         => a.shape.SequenceEqual(b.shape) && a.detach().contiguous().bytes.SequenceEqual(b.detach().contiguous().bytes);
 
