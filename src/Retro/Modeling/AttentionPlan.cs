@@ -134,12 +134,13 @@ public sealed class AttentionPlan
     public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
-        int length = config.Retrieval!.RetrievedLength;
+        RetrievalConfig retrieval = config.RequireRetrieval();
+        int length = retrieval.RetrievedLength;
         RotaryTable? rotation = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
             using Tensor positions = KeptScalars.Range(length, ScalarType.Float64, device);
-            rotation = RetrievalRotation(config, positions, config.Retrieval!.Encoder.HeadSize, dtype);
+            rotation = RetrievalRotation(config, positions, retrieval.Encoder.HeadSize, dtype);
         }
 
         return new()
@@ -149,7 +150,7 @@ public sealed class AttentionPlan
             KeyRotation = rotation,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
                 ? RelativePositions.Sinusoids(
-                    length - 1, RelativePositions.Count(length, length, causal: false), config.Retrieval!.Encoder.Width, dtype, device) : null,
+                    length - 1, RelativePositions.Count(length, length, causal: false), retrieval.Encoder.Width, dtype, device) : null,
         };
     }
 
@@ -161,14 +162,15 @@ public sealed class AttentionPlan
     public static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
-        int length = config.Retrieval!.RetrievedLength;
+        RetrievalConfig retrieval = config.RequireRetrieval();
+        int length = retrieval.RetrievedLength;
         RotaryTable? queries = null, keys = null;
         if (config.EffectiveRetrievalPositions == PositionKind.Rotary)
         {
-            using Tensor retrieved = KeptScalars.Range(
-                length, ScalarType.Float64, device), chunk = KeptScalars.Range(config.Retrieval!.ChunkLength, ScalarType.Float64, device);
-            queries = RetrievalRotation(config, retrieved, config.Retrieval!.Encoder.HeadSize, dtype).Repeat(neighbors);
-            keys = RetrievalRotation(config, chunk, config.Retrieval!.Encoder.HeadSize, dtype);
+            using Tensor retrieved = KeptScalars.Range(length, ScalarType.Float64, device);
+            using Tensor chunk = KeptScalars.Range(retrieval.ChunkLength, ScalarType.Float64, device);
+            queries = RetrievalRotation(config, retrieved, retrieval.Encoder.HeadSize, dtype).Repeat(neighbors);
+            keys = RetrievalRotation(config, chunk, retrieval.Encoder.HeadSize, dtype);
         }
 
         return new()
@@ -178,8 +180,8 @@ public sealed class AttentionPlan
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
                 ? RelativePositions.Sinusoids(
                     length - 1,
-                    RelativePositions.Count(length, config.Retrieval!.ChunkLength, causal: false),
-                    config.Retrieval!.Encoder.Width,
+                    RelativePositions.Count(length, retrieval.ChunkLength, causal: false),
+                    retrieval.Encoder.Width,
                     dtype,
                     device) : null,
         };
@@ -197,13 +199,14 @@ public sealed class AttentionPlan
     {
         ArgumentNullException.ThrowIfNull(config);
         using DisposeScope scope = NewDisposeScope();
-        long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
+        RetrievalConfig retrieval = config.RequireRetrieval();
+        long length = retrieval.RetrievedLength, chunk = retrieval.ChunkLength;
         Tensor? mask = null, hasKey = null, validTokens = null;
         if (valid is not null && chunks > 0)
         {
             long batch = valid.shape[0];
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
-            validTokens = config.Retrieval!.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
+            validTokens = retrieval.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
             Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
             if (!any.all().item<bool>())
             {
@@ -243,7 +246,8 @@ public sealed class AttentionPlan
         RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
-        long length = config.Retrieval!.RetrievedLength, chunk = config.Retrieval!.ChunkLength;
+        RetrievalConfig retrieval = config.RequireRetrieval();
+        long length = retrieval.RetrievedLength, chunk = retrieval.ChunkLength;
         Tensor query = positions.Plus(1).Modulo(chunk); // [B]: place in the block
         RotaryTable? rotation = null;
         Tensor? rows = null;
@@ -283,7 +287,8 @@ public sealed class AttentionPlan
     /// <summary>The rotation of chunked cross-attention's queries, at every place of a block.</summary>
     internal static RotaryTable CrossQueryRotation(RetroConfig config, ScalarType dtype, Device device)
     {
-        using Tensor positions = KeptScalars.Range(config.Retrieval!.ChunkLength - 1, (2L * config.Retrieval!.ChunkLength) - 1, 1, ScalarType.Float64, device);
+        long chunk = config.Retrieval!.ChunkLength;
+        using Tensor positions = KeptScalars.Range(chunk - 1, (2 * chunk) - 1, 1, ScalarType.Float64, device);
         return RetrievalRotation(config, positions, config.HeadSize, dtype);
     }
 

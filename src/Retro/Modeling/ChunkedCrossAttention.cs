@@ -14,6 +14,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
 {
     private readonly AttentionParts _parts;
     private readonly RetroConfig _config;
+    private readonly RetrievalConfig _retrieval;
     private readonly Parameter? _gate;
 
     /// <summary>Makes a branch with fresh weights.</summary>
@@ -26,24 +27,25 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     {
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();
+        _retrieval = config.RequireRetrieval();
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
-        double scale = config.Retrieval!.ZeroOutput ? 0 : config.InitialOutputScale;
+        double scale = _retrieval.ZeroOutput ? 0 : config.InitialOutputScale;
         _parts = new(
             this,
             config,
             new(
                 config.Width,
-                config.Retrieval!.Encoder.Width,
+                _retrieval.Encoder.Width,
                 config.Heads,
                 config.Heads,
                 config.HeadSize,
                 relative,
-                config.Retrieval!.ShiftedKeys,
+                _retrieval.ShiftedKeys,
                 scale,
-                config.Retrieval!.CrossAttentionRank),
+                _retrieval.CrossAttentionRank),
             dtype,
             device);
-        if (config.Retrieval!.Gate)
+        if (_retrieval.Gate)
         {
             register_parameter("gate", _gate = Initialization.Constant(0, [1], dtype, device));
         }
@@ -59,8 +61,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     {
         ArgumentNullException.ThrowIfNull(plan);
         Guard.Shape(x, "[B, T, D]", null, null, _parts.Width);
-        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _config.Retrieval!.RetrievedLength, _parts.KeyWidth);
-        long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _config.Retrieval!.ChunkLength;
+        Guard.Shape(encoded, "[B, C, K, R, E]", x.shape[0], null, null, _retrieval.RetrievedLength, _parts.KeyWidth);
+        long batch = x.shape[0], tokens = x.shape[1], chunks = encoded.shape[1], neighbors = encoded.shape[2], chunk = _retrieval.ChunkLength;
         if (chunks * chunk > tokens || neighbors == 0)
         {
             throw new ShapeException(
@@ -82,7 +84,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
 
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
         (Tensor k, Tensor v) = KeysAndValues(
-            encoded.reshape(batch * chunks, neighbors, _config.Retrieval!.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
+            encoded.reshape(batch * chunks, neighbors, _retrieval.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
         Tensor output = Gated(_parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended)); // [B, count, D]
         if (plan.HasKey is not null)
@@ -116,7 +118,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         using DisposeScope scope = NewDisposeScope();
         Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
         Tensor attended = Attend(
-            q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _config.Retrieval!.RetrievedLength);
+            q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _retrieval.RetrievedLength);
         Tensor output = Gated(_parts.Output(attended));
         return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
     }
@@ -128,7 +130,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     private Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? distances, long neighbors)
     {
         Tensor rotated = plan.QueryRotation is null ? q : plan.QueryRotation.Rotate(q);
-        long queries = q.shape[2], length = _config.Retrieval!.RetrievedLength;
+        long queries = q.shape[2], length = _retrieval.RetrievedLength;
         if (plan.DistanceRows is not null)
         {
             Tensor? step = _parts.PositionTerm(rotated, plan, distances, queries, neighbors * length);

@@ -23,22 +23,23 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
+        EncoderConfig encoder = config.RequireRetrieval().Encoder;
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
         _parts = new(
             this,
             config,
             new(
-                config.Retrieval!.Encoder.Width,
+                encoder.Width,
                 config.Width,
-                config.Retrieval!.Encoder.Heads,
-                config.Retrieval!.Encoder.Heads,
-                config.Retrieval!.Encoder.HeadSize,
+                encoder.Heads,
+                encoder.Heads,
+                encoder.HeadSize,
                 relative,
                 false,
                 config.InitialOutputScale),
             dtype,
             device);
-        if (config.Retrieval!.Encoder.NormalizeStates)
+        if (encoder.NormalizeStates)
         {
             register_module("states_norm", _statesNorm = new(config.Norm, config.Width, config.NormEpsilon, dtype, device));
         }

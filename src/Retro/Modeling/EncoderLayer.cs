@@ -22,11 +22,12 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
+        EncoderConfig encoder = config.RequireRetrieval().Encoder;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(number);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(number, config.Retrieval!.Encoder.Layers);
-        _dropout = config.Retrieval!.Encoder.Dropout;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(number, encoder.Layers);
+        _dropout = encoder.Dropout;
         register_module("attn", SelfAttention = new(config, encoder: true, dtype, device));
-        if (config.Retrieval!.Encoder.CrossAttentionLayers.Contains(number))
+        if (encoder.CrossAttentionLayers.Contains(number))
         {
             register_module("cross", CrossAttention = new(config, dtype, device));
         }

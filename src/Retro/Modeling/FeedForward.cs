@@ -26,8 +26,9 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
         _activation = config.Activation;
-        _width = encoder ? config.Retrieval!.Encoder.Width : config.Width;
-        int inner = encoder ? config.Retrieval!.Encoder.FeedForwardSize : config.FeedForwardSize;
+        (_width, int inner) = encoder && config.RequireRetrieval().Encoder is { } sizes
+            ? (sizes.Width, sizes.FeedForwardSize)
+            : (config.Width, config.FeedForwardSize);
         register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
         if (config.IsGated)
         {

@@ -12,6 +12,7 @@ namespace Retro.Modeling;
 public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor>
 {
     private readonly RetroConfig _config;
+    private readonly RetrievalConfig _retrieval;
     private readonly EmbeddingTable _embedding;
     private readonly Linear? _projection;
     private readonly EmbeddingTable? _positions;
@@ -30,36 +31,38 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     {
         ArgumentNullException.ThrowIfNull(config);
         _config = config.Validate();
-        if (config.Retrieval!.Encoder.ShareEmbedding)
+        _retrieval = config.RequireRetrieval();
+        EncoderConfig encoder = _retrieval.Encoder;
+        if (encoder.ShareEmbedding)
         {
             ArgumentNullException.ThrowIfNull(sharedEmbedding);
             _embedding = sharedEmbedding;
             if (config.ProjectsSharedEmbedding)
             {
-                register_module("projection", _projection = Initialization.Linear(config.Width, config.Retrieval!.Encoder.Width, false, dtype, device));
+                register_module("projection", _projection = Initialization.Linear(config.Width, encoder.Width, false, dtype, device));
             }
         }
         else
         {
-            register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, config.Retrieval!.Encoder.Width, dtype, device));
+            register_module("embedding", _embedding = Initialization.Embedding(config.VocabularySize, encoder.Width, dtype, device));
         }
 
         if (config.EffectiveRetrievalPositions == PositionKind.Learned)
         {
             register_module(
-                "positions", _positions = Initialization.Embedding(config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width, dtype, device));
+                "positions", _positions = Initialization.Embedding(_retrieval.RetrievedLength, encoder.Width, dtype, device));
         }
 
-        _layers = new EncoderLayer[config.Retrieval!.Encoder.Layers];
+        _layers = new EncoderLayer[encoder.Layers];
         for (int i = 0; i < _layers.Length; i++)
         {
             _layers[i] = new EncoderLayer(config, i + 1, dtype, device);
             register_module($"{i + 1}", _layers[i]);
         }
 
-        if (config.Retrieval!.Encoder.FinalNorm)
+        if (encoder.FinalNorm)
         {
-            register_module("norm", _norm = new(config.Norm, config.Retrieval!.Encoder.Width, config.NormEpsilon, dtype, device));
+            register_module("norm", _norm = new(config.Norm, encoder.Width, config.NormEpsilon, dtype, device));
         }
     }
 
@@ -72,9 +75,9 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
-        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _config.Retrieval!.RetrievedLength]);
+        Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
         long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
-        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _config.Retrieval!.ChunkLength, _config.Width]);
+        Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _retrieval.ChunkLength, _config.Width]);
         if (valid is not null)
         {
             Guard.Shape(valid, nameof(valid), "[B, C, K, R]", [batch, chunks, neighbors, length]);
@@ -83,26 +86,26 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
         using DisposeScope scope = NewDisposeScope();
         if (tokens.numel() == 0)
         {
-            return zeros([batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width], states.dtype, states.device).MoveToOuterDisposeScope();
+            return zeros([batch, chunks, neighbors, length, _retrieval.Encoder.Width], states.dtype, states.device).MoveToOuterDisposeScope();
         }
 
-        Tensor ids = tokens.reshape(
-            batch * chunks, neighbors, length), perChunk = states.reshape(batch * chunks, _config.Retrieval!.ChunkLength, _config.Width);
+        Tensor ids = tokens.reshape(batch * chunks, neighbors, length);
+        Tensor perChunk = states.reshape(batch * chunks, _retrieval.ChunkLength, _config.Width);
         Tensor? mask = valid?.reshape(batch * chunks, neighbors, length);
         Tensor? asked = mask?.reshape(batch * chunks, neighbors * length).any(-1).nonzero().view(-1); // chunks that have a neighbor
         long count = asked?.shape[0] ?? batch * chunks;
         if (count == batch * chunks)
         {
-            return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width).MoveToOuterDisposeScope();
+            return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _retrieval.Encoder.Width).MoveToOuterDisposeScope();
         }
 
-        Tensor all = zeros([batch * chunks, neighbors, length, _config.Retrieval!.Encoder.Width], states.dtype, states.device);
+        Tensor all = zeros([batch * chunks, neighbors, length, _retrieval.Encoder.Width], states.dtype, states.device);
         if (count > 0)
         {
             all = all.index_copy(0, asked!, Encode(ids.index_select(0, asked!), perChunk.index_select(0, asked!), mask!.index_select(0, asked!)));
         }
 
-        return all.view(batch, chunks, neighbors, length, _config.Retrieval!.Encoder.Width).MoveToOuterDisposeScope();
+        return all.view(batch, chunks, neighbors, length, _retrieval.Encoder.Width).MoveToOuterDisposeScope();
     }
 
     // [N, K, R], states [N, M, D] and mask [N, K, R] to [N, K, R, E].
@@ -116,7 +119,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             x = x.Plus(_positions.weight!);
         }
 
-        x = training && _config.Retrieval!.Encoder.Dropout > 0 ? nn.functional.dropout(x, _config.Retrieval!.Encoder.Dropout, training: true) : x;
+        x = training && _retrieval.Encoder.Dropout > 0 ? nn.functional.dropout(x, _retrieval.Encoder.Dropout, training: true) : x;
         AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(-1, length), x.dtype, x.device);
         AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device);
         foreach (EncoderLayer layer in _layers)

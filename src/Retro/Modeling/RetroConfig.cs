@@ -94,6 +94,12 @@ public sealed partial record RetroConfig
     /// <summary>Whether the model retrieves: it has chunked cross-attention and an encoder.</summary>
     public bool HasRetrieval => Retrieval is not null;
 
+    /// <summary>Retrieval, for what is made of it alone.</summary>
+    /// <exception cref="RetroOptionsException">The configuration has none.</exception>
+    internal RetrievalConfig RequireRetrieval()
+        => Retrieval ?? throw new RetroOptionsException(
+            nameof(RetroConfig), [$"{nameof(Retrieval)} is not set; expected a {nameof(RetrievalConfig)}, of which this part of a model is made."]);
+
     /// <summary>Whether a layer of the decoder, from 1, has chunked cross-attention.</summary>
     internal bool CrossAttends(int layer) => Retrieval is { } retrieval && retrieval.CrossAttentionLayers.Contains(layer);
 

@@ -22,7 +22,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
-        AttentionShape shape = encoder && config.Retrieval!.Encoder is { } sizes
+        AttentionShape shape = encoder && config.RequireRetrieval().Encoder is { } sizes
             ? new(
                 sizes.Width,
                 sizes.Width,

@@ -63,6 +63,26 @@ public class LayerTests
     }
 
     [Fact]
+    public void What_is_made_of_retrieval_alone_refuses_a_configuration_without_it()
+    {
+        RetroConfig config = SmallModel.Config with { Retrieval = null };
+        Action[] parts =
+        [
+            () => new ChunkedCrossAttention(config).Dispose(),
+            () => new RetrievalEncoder(config).Dispose(),
+            () => new EncoderLayer(config, 1).Dispose(),
+            () => new EncoderCrossAttention(config).Dispose(),
+            () => new SelfAttention(config, encoder: true).Dispose(),
+            () => new FeedForward(config, encoder: true).Dispose(),
+            () => AttentionPlan.Encoder(config, null, ScalarType.Float32, CPU),
+            () => AttentionPlan.EncoderCross(config, 2, ScalarType.Float32, CPU),
+            () => AttentionPlan.ChunkedCross(config, 8, 1, 2, null, ScalarType.Float32, CPU),
+        ];
+
+        Assert.All(parts, part => Assert.Contains("Retrieval is not set", Assert.Throws<RetroOptionsException>(part).Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Llama3_scaling_keeps_high_frequencies_divides_low_ones_and_blends_between()
     {
         RotaryScaling scaling = new() { Kind = RotaryScalingKind.Llama3, Factor = 8, LowFrequencyFactor = 1, HighFrequencyFactor = 4, OriginalLength = 32 };
