@@ -46,7 +46,7 @@ internal sealed class OptimizerSlot : IDisposable
     public Tensor Target => Master ?? Parameter;
 
     /// <summary>The sum of gradients in float32; null where there is none, or no copy.</summary>
-    public Tensor? Sum { get; set; }
+    public Tensor? Sum { get; private set; }
 
     /// <summary>The averaged gradient.</summary>
     public Tensor First { get; }

@@ -18,6 +18,7 @@ public sealed partial class Trainer : IDisposable
     private readonly TimeProvider _time;
     private readonly LearningRateSchedule _schedule;
     private readonly ITrainingOptimizer _optimizer;
+    private readonly StepGradients _gradients;
     private readonly LRScheduler? _scheduler;
     private readonly Func<long, double>? _rate;
     private TimeSpan _elapsedBefore;
@@ -70,24 +71,14 @@ public sealed partial class Trainer : IDisposable
         _rate = rate;
         if (optimizer is null)
         {
-            _optimizer = MakeOptimizer(model, options);
+            _optimizer = TrainingOptimizers.Own(model, options);
+            _gradients = new(model, _optimizer, options.Seed);
             return;
         }
 
-        if (options.RetrievalRate != 1)
-        {
-            throw new ArgumentException(
-                $"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.",
-                nameof(options));
-        }
-
-        if (options.Dtype is { } dtype && dtype != model.Dtype)
-        {
-            model.to(dtype);
-        }
-
-        TorchOptimizer own = MakeOptimizer(model, options, optimizer, scheduler is null);
+        TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
+        _gradients = new(model, own, options.Seed);
         try
         {
             _scheduler = scheduler?.Invoke(own.Optimizer);
@@ -155,21 +146,10 @@ public sealed partial class Trainer : IDisposable
             : _schedule.RateAt(Progress);
         Model.train();
         bool closedBook = Options.ClosedBook > 0 && Progress < Options.ClosedBook;
-        double[] shares = Shares(batches);
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
-        double loss;
-        try
-        {
-            loss = Backward(batches, shares, closedBook);
-        }
-        catch
-        {
-            _optimizer.ClearGradients();
-            throw;
-        }
-
+        (double loss, bool hasTargets) = _gradients.Add(batches, StepsDone, closedBook);
         _tokens += batches.Sum(batch => batch.Tokens.numel());
-        double norm = shares.Sum() == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        double norm = !hasTargets ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         StepsDone++;
         _scheduler?.step();
         if (_started is null)
@@ -281,58 +261,6 @@ public sealed partial class Trainer : IDisposable
         return measure;
     }
 
-    private static RetroOptimizer MakeOptimizer(RetroModel model, TrainingOptions options)
-    {
-        if (options.Dtype is not { } dtype || dtype == model.Dtype)
-        {
-            return WithRates(new(model, options.Optimizer));
-        }
-
-        // What the cast rounds away stays in the optimizer's copies.
-        using DisposeScope scope = NewDisposeScope();
-        Dictionary<string, Tensor> exact = model.named_parameters()
-            .Where(pair => pair.parameter.requires_grad)
-            .ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
-        model.to(dtype);
-        return WithRates(new(model, options.Optimizer, exact));
-
-        RetroOptimizer WithRates(RetroOptimizer optimizer)
-        {
-            IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
-                .OfType<nn.Module>()
-                .Concat(model.Encoder is null ? [] : [model.Encoder]);
-            HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
-            optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
-            return optimizer;
-        }
-    }
-
-    private static TorchOptimizer MakeOptimizer(
-        RetroModel model,
-        TrainingOptions options,
-        Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
-        bool scheduled)
-    {
-        HashSet<nint> seen = [];
-        (string name, Parameter parameter)[] trained = [.. model.named_parameters()
-            .Where(pair => pair.parameter.requires_grad && seen.Add(pair.parameter.Handle))];
-        if (trained.Length == 0)
-        {
-            throw new TrainingException("Every parameter is frozen, so there is nothing to train; set requires_grad on those to be trained.");
-        }
-
-        optim.Optimizer optimizer = make(trained) ?? throw new ArgumentException("The factory made no optimizer.", nameof(make));
-        try
-        {
-            return new(optimizer, trained, scheduled ? options.LearningRate : null, options.Optimizer.ClipNorm);
-        }
-        catch
-        {
-            optimizer.Dispose();
-            throw;
-        }
-    }
-
     private TrainingProgress Step(TokenBatch[] prepared)
     {
         using DisposeScope scope = NewDisposeScope();
@@ -343,124 +271,6 @@ public sealed partial class Trainer : IDisposable
     {
         int count = Options.Accumulation;
         return Task.Run(() => Enumerable.Range(0, count).Select(i => data.Batch(first + i, progress)).ToArray());
-    }
-
-    /// <summary>Which share of the step's targets each batch has; 0 throughout where there is none.</summary>
-    private static double[] Shares(IReadOnlyList<TrainingBatch> batches)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        long[] targets = [.. batches.Select(batch => batch.LossMask is { } mask
-            ? mask.narrow(1, 1, mask.shape[1] - 1).sum(ScalarType.Int64).item<long>()
-            : batch.Tokens.shape[0] * (batch.Tokens.shape[1] - 1))];
-        double all = Math.Max(1, targets.Sum());
-        return [.. targets.Select(count => count / all)];
-    }
-
-    /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters, and gives that loss.</summary>
-    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares, bool closedBook)
-    {
-        // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
-        using DropoutSeed? dropout = Model.Config.HasDropout ? new(Model.Device) : null;
-        int together = Model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, Model.Device);
-        double[] losses = new double[batches.Count];
-        if (together == 1)
-        {
-            for (int i = 0; i < batches.Count; i++)
-            {
-                if (shares[i] == 0)
-                {
-                    continue;
-                }
-
-                using DisposeScope scope = NewDisposeScope();
-                SeedDropout(i);
-                Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
-                if (loss.requires_grad)
-                {
-                    loss.backward();
-                    _optimizer.Accumulate();
-                }
-            }
-
-            return losses.Sum();
-        }
-
-        // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
-        for (int start = 0; start < batches.Count; start += together)
-        {
-            int first = start, count = Math.Min(together, batches.Count - start);
-            IList<Tensor>[] gradients = new IList<Tensor>[count];
-            TorchThreads.Run(count, Model.Device, i =>
-            {
-                if (shares[first + i] == 0)
-                {
-                    gradients[i] = [];
-                    return;
-                }
-
-                using DisposeScope scope = NewDisposeScope();
-                Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
-                gradients[i] = loss.requires_grad ? autograd.grad([loss], _optimizer.Parameters, allow_unused: true) : [];
-                scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
-            });
-            foreach (IList<Tensor> one in gradients.Where(one => one.Count > 0))
-            {
-                _optimizer.AddGradients(one);
-            }
-        }
-
-        return losses.Sum();
-    }
-
-    /// <summary>A batch's part of the step's loss. It needs no gradient where all that is trained reads neighbors and the batch has none.</summary>
-    private Tensor Loss(TrainingBatch batch, double share, bool closedBook, out double loss)
-    {
-        Tensor logits = closedBook ? Model.call(batch.Tokens, null, null) : Model.call(batch.Tokens, batch.Neighbors, batch.Valid);
-        Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
-        loss = share * mean.to_type(ScalarType.Float64).item<double>();
-        return share == 1 ? mean : mean.Times(share);
-    }
-
-    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
-    private void SeedDropout(int batch)
-    {
-        if (Model.Config.HasDropout)
-        {
-            manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)Options.Seed) + (ulong)StepsDone) + (ulong)batch) >> 1));
-        }
-    }
-
-    /// <summary>
-    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose
-    /// state TorchSharp cannot read, goes on from a number that was drawn from it, so that it follows from its own seed as before.
-    /// </summary>
-    private sealed class DropoutSeed : IDisposable
-    {
-        private readonly Generator _generator = Generator.Default;
-        private readonly Tensor _state;
-        private readonly long? _next;
-
-        public DropoutSeed(Device device)
-        {
-            _state = _generator.get_state();
-            if (device.type == DeviceType.CUDA)
-            {
-                using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
-                _next = drawn.item<long>();
-            }
-        }
-
-        public void Dispose()
-        {
-            if (_next is { } seed)
-            {
-                cuda.manual_seed_all(seed);
-            }
-
-            _generator.set_state(_state);
-            _state.Dispose();
-            _generator.Dispose();
-        }
     }
 
     private void SaveIfAsked()

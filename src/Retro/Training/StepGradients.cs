@@ -1,0 +1,149 @@
+using Retro.Modeling;
+using Retro.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>The gradient of a step: the batches side by side or one after the other, weighed by their targets, with what dropout drops.</summary>
+/// <param name="model">The model.</param>
+/// <param name="optimizer">Holds the parameters that the gradient is of.</param>
+/// <param name="seed">Decides what dropout drops.</param>
+internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed)
+{
+    /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
+    /// <param name="batches">The step's batches.</param>
+    /// <param name="step">Number of the step, from 0.</param>
+    /// <param name="closedBook">Whether neighbors are left out.</param>
+    /// <returns>That loss, and whether there is any target; without, the loss is 0.</returns>
+    public (double Loss, bool HasTargets) Add(IReadOnlyList<TrainingBatch> batches, long step, bool closedBook)
+    {
+        try
+        {
+            double[] shares = Shares(batches);
+            return (Backward(batches, shares, step, closedBook), shares.Any(share => share > 0));
+        }
+        catch
+        {
+            optimizer.ClearGradients();
+            throw;
+        }
+    }
+
+    /// <summary>Which share of the step's targets each batch has; 0 throughout where there is none.</summary>
+    private static double[] Shares(IReadOnlyList<TrainingBatch> batches)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long[] targets = [.. batches.Select(batch => batch.LossMask is { } mask
+            ? mask.narrow(1, 1, mask.shape[1] - 1).sum(ScalarType.Int64).item<long>()
+            : batch.Tokens.shape[0] * (batch.Tokens.shape[1] - 1))];
+        double all = Math.Max(1, targets.Sum());
+        return [.. targets.Select(count => count / all)];
+    }
+
+    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares, long step, bool closedBook)
+    {
+        // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
+        using DropoutSeed? dropout = model.Config.HasDropout ? new(model.Device) : null;
+        int together = model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, model.Device);
+        double[] losses = new double[batches.Count];
+        if (together == 1)
+        {
+            for (int i = 0; i < batches.Count; i++)
+            {
+                if (shares[i] == 0)
+                {
+                    continue;
+                }
+
+                using DisposeScope scope = NewDisposeScope();
+                SeedDropout(step, i);
+                Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
+                if (loss.requires_grad)
+                {
+                    loss.backward();
+                    optimizer.Accumulate();
+                }
+            }
+
+            return losses.Sum();
+        }
+
+        // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
+        for (int start = 0; start < batches.Count; start += together)
+        {
+            int first = start, count = Math.Min(together, batches.Count - start);
+            IList<Tensor>[] gradients = new IList<Tensor>[count];
+            TorchThreads.Run(count, model.Device, i =>
+            {
+                if (shares[first + i] == 0)
+                {
+                    gradients[i] = [];
+                    return;
+                }
+
+                using DisposeScope scope = NewDisposeScope();
+                Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
+                gradients[i] = loss.requires_grad ? autograd.grad([loss], optimizer.Parameters, allow_unused: true) : [];
+                scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
+            });
+            foreach (IList<Tensor> one in gradients.Where(one => one.Count > 0))
+            {
+                optimizer.AddGradients(one);
+            }
+        }
+
+        return losses.Sum();
+    }
+
+    /// <summary>A batch's part of the step's loss. It needs no gradient where all that is trained reads neighbors and the batch has none.</summary>
+    private Tensor Loss(TrainingBatch batch, double share, bool closedBook, out double loss)
+    {
+        Tensor logits = closedBook ? model.call(batch.Tokens, null, null) : model.call(batch.Tokens, batch.Neighbors, batch.Valid);
+        Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+        loss = share * mean.to_type(ScalarType.Float64).item<double>();
+        return share == 1 ? mean : mean.Times(share);
+    }
+
+    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
+    private void SeedDropout(long step, int batch)
+    {
+        if (model.Config.HasDropout)
+        {
+            manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)batch) >> 1));
+        }
+    }
+
+    /// <summary>
+    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose
+    /// state TorchSharp cannot read, goes on from a number that was drawn from it, so that it follows from its own seed as before.
+    /// </summary>
+    private sealed class DropoutSeed : IDisposable
+    {
+        private readonly Generator _generator = Generator.Default;
+        private readonly Tensor _state;
+        private readonly long? _next;
+
+        public DropoutSeed(Device device)
+        {
+            _state = _generator.get_state();
+            if (device.type == DeviceType.CUDA)
+            {
+                using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
+                _next = drawn.item<long>();
+            }
+        }
+
+        public void Dispose()
+        {
+            if (_next is { } seed)
+            {
+                cuda.manual_seed_all(seed);
+            }
+
+            _generator.set_state(_state);
+            _state.Dispose();
+            _generator.Dispose();
+        }
+    }
+}
