@@ -30,7 +30,7 @@ public static class InverseClozeTrainer
     /// <returns>The embedder.</returns>
     /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
     /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
-    /// <exception cref="RetroException">The loss is no longer a number.</exception>
+    /// <exception cref="TrainingException">The loss is no longer a number.</exception>
     /// <exception cref="OperationCanceledException">Training was canceled.</exception>
     public static TextEmbedder Train(
         IEnumerable<Document> documents,
@@ -114,7 +114,7 @@ public static class InverseClozeTrainer
             double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs.Next(), options.Temperature);
             if (!double.IsFinite(loss))
             {
-                throw new RetroException(
+                throw new TrainingException(
                     $"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than "
                         + $"{options.Temperature}.");
             }

@@ -179,14 +179,28 @@ public class InverseClozeTrainerTests
     }
 
     [Fact]
+    public void A_loss_that_is_no_number_ends_the_training_and_says_what_to_change()
+    {
+        TrainingException fault = Assert.Throws<TrainingException>(() => InverseClozeTrainer.Train(
+            Small(), EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short with { Temperature = double.Epsilon }));
+        Assert.Contains("The loss of step 0 is NaN", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("Temperature", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Every_fault_of_the_options_is_named()
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => new InverseClozeOptions
         {
-            Steps =
-                0, TimeBudget =
-                    TimeSpan.Zero, BatchSize =
-                        1, WindowLength = 7, ClozeShare = 1.1, KeepSpan = -1, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1,
+            Steps = 0,
+            TimeBudget = TimeSpan.Zero,
+            BatchSize = 1,
+            WindowLength = 7,
+            ClozeShare = 1.1,
+            KeepSpan = -1,
+            Temperature = 0,
+            LearningRate = double.NaN,
+            WeightDecay = -1,
         }.Validate());
 
         Assert.Equal(9, exception.Faults.Count);
