@@ -94,7 +94,7 @@ internal static class Muon
         }
 
         // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
-        Tensor steps = Muon.Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
+        Tensor steps = Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
         for (int index = 0; index < group.Length; index++)
         {
             OptimizerSlot slot = group[index].Slot;

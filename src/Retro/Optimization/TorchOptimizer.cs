@@ -7,7 +7,7 @@ namespace Retro.Optimization;
 
 /// <summary>An optimizer of TorchSharp, or one written on its base, in the trainer.</summary>
 /// <remarks>
-/// TorchSharp's own writing of an optimizer's state forgets device and type of some of its tensors. What is stored here are the public fields of each
+/// TorchSharp's own writing of an optimizer's state forgets device and type of some of its tensors. What is stored here are all fields of each
 /// parameter's state, which hold everything in every optimizer of TorchSharp 0.107 that derives from <see cref="OptimizerHelper"/>; another one trains as well,
 /// but its training cannot be resumed.
 /// </remarks>
