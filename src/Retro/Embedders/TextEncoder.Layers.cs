@@ -28,9 +28,9 @@ public sealed partial class TextEncoder
         public Embeddings(TextEncoderConfig config)
             : base(nameof(Embeddings))
         {
-            _words = nn.Embedding(config.VocabularySize, config.Width);
-            _positions = nn.Embedding(config.MaximumPositions, config.Width);
-            _types = nn.Embedding(config.TokenTypes, config.Width);
+            _words = Table(config.VocabularySize, config.Width);
+            _positions = Table(config.MaximumPositions, config.Width);
+            _types = Table(config.TokenTypes, config.Width);
             _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
             RegisterComponents();
         }
@@ -125,9 +125,9 @@ public sealed partial class TextEncoder
             : base(nameof(SelfAttention))
         {
             _heads = config.Heads;
-            _query = nn.Linear(config.Width, config.Width);
-            _key = nn.Linear(config.Width, config.Width);
-            _value = nn.Linear(config.Width, config.Width);
+            _query = Map(config.Width, config.Width);
+            _key = Map(config.Width, config.Width);
+            _value = Map(config.Width, config.Width);
             RegisterComponents();
         }
 
@@ -153,7 +153,7 @@ public sealed partial class TextEncoder
             : base(nameof(Intermediate))
         {
             _activation = config.Activation;
-            _dense = nn.Linear(config.Width, config.FeedForwardSize);
+            _dense = Map(config.Width, config.FeedForwardSize);
             RegisterComponents();
         }
 
@@ -186,11 +186,21 @@ public sealed partial class TextEncoder
         public Output(int inputSize, TextEncoderConfig config)
             : base(nameof(Output))
         {
-            _dense = nn.Linear(inputSize, config.Width);
+            _dense = Map(inputSize, config.Width);
             _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
             RegisterComponents();
         }
 
         public override Tensor forward(Tensor x, Tensor residual) => _norm.forward(_dense.forward(x).Plus(residual));
+    }
+
+    // Made of weights that are there: those of TorchSharp's own constructors are drawn, from the generator that everybody shares.
+    private static Linear Map(int input, int output) => Initialization.Linear(input, output, bias: true, ScalarType.Float32, null, scale: 0);
+
+    private static TorchSharp.Modules.Embedding Table(int count, int width)
+    {
+        TorchSharp.Modules.Embedding table = nn.Embedding(0, width); // for no rows nothing is drawn
+        table.weight = Initialization.Constant(0, [count, width], ScalarType.Float32, null);
+        return table;
     }
 }

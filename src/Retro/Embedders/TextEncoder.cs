@@ -40,20 +40,14 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
         }
     }
 
-    /// <summary>Creates an encoder whose weights are to be loaded; they hold anything if there is no seed.</summary>
+    /// <summary>Creates an encoder; without a seed its weights are to be loaded.</summary>
     internal TextEncoder(TextEncoderConfig config, long? seed)
         : base(TorchLibrary.Require(nameof(TextEncoder)))
     {
         ArgumentNullException.ThrowIfNull(config);
         Config = config.Validate();
-        using (torch.Generator generator = torch.Generator.Default)
-        using (Tensor state = generator.get_state())
-        {
-            _embeddings = new Embeddings(config);
-            _encoder = new LayerStack(config);
-            generator.set_state(state); // the modules of TorchSharp draw weights of their own
-        }
-
+        _embeddings = new Embeddings(config);
+        _encoder = new LayerStack(config);
         RegisterComponents();
         if (seed is long number)
         {

@@ -10,6 +10,9 @@ public class TextEncoderTests
     private static readonly TextEncoderConfig s_tiny = new(
         VocabularySize: 50, Width: 12, Layers: 2, Heads: 3, FeedForwardSize: 20, MaximumPositions: 16, MaximumLength: 16);
 
+    // Embedders are known by their weights: those of a seed stay what they are.
+    private static readonly float[] s_ofSeed3 = [-0.07783283f, 0.18372187f];
+
     [Fact]
     public void Parameters_are_named_as_in_Hugging_Face_BERT()
     {
@@ -61,8 +64,58 @@ public class TextEncoderTests
         }
 
         Assert.Equal(Weights(3), Weights(3));
+        Assert.All(Weights(3).Zip(s_ofSeed3), pair => Assert.Equal(pair.Second, pair.First, 1e-6f));
         Assert.NotEqual(Weights(3), Weights(4));
         Assert.Equal(Drawn(() => { }), Drawn(() => new TextEncoder(s_tiny, 3).Dispose()));
+    }
+
+    /// <summary>Not drawn from and put back either: whoever draws in the meantime would get the same numbers twice.</summary>
+    [Fact]
+    public void Numbers_that_are_drawn_while_an_encoder_is_made_are_those_of_their_seed()
+    {
+        float[] Drawn(Func<int, bool> goesOn)
+        {
+            torch.manual_seed(5);
+            List<float> numbers = [];
+            while (goesOn(numbers.Count))
+            {
+                using Tensor drawn = torch.rand(1);
+                numbers.Add(drawn.item<float>());
+            }
+
+            return [.. numbers];
+        }
+
+        Thread making = new(() =>
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                new TextEncoder(s_tiny, 3).Dispose();
+            }
+        });
+        making.Start();
+        float[] came = Drawn(_ => making.IsAlive);
+        float[] expected = Drawn(count => count < came.Length);
+
+        Assert.Equal(expected, came);
+    }
+
+    [Fact]
+    public void Weights_outlive_the_scope_they_were_made_in_and_take_gradients()
+    {
+        using Tensor tokens = torch.ones([1, 2], ScalarType.Int64);
+        TextEncoder Make()
+        {
+            using DisposeScope scope = NewDisposeScope();
+            return new TextEncoder(s_tiny);
+        }
+
+        using TextEncoder encoder = Make();
+        using Tensor states = encoder.forward(tokens);
+        using Tensor sum = states.pow(3).sum();
+        sum.backward();
+        Assert.Equal(s_tiny.Weights().Select(weight => weight.Name).Order(), encoder.named_parameters().Select(pair => pair.name).Order());
+        Assert.Empty(encoder.named_parameters().Where(pair => !pair.parameter.requires_grad || pair.parameter.grad is null).Select(pair => pair.name));
     }
 
     [Fact]
