@@ -42,7 +42,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         options.Validate();
-        RequireOwn(folder);
+        WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
         List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1
@@ -158,20 +158,6 @@ public static class Checkpoint
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new CheckpointException($"'{path}' cannot be read: {exception.Message} Point at the folder that Checkpoint.Save wrote.", exception);
-        }
-    }
-
-    /// <summary>Refuses a folder with a model that this class has not written: saving would replace its configuration, and take its weights away.</summary>
-    private static void RequireOwn(string folder)
-    {
-        StagedFiles.Finish(folder, Fault);
-        string config = Path.Combine(folder, ConfigName);
-        bool own = File.Exists(config) ? RetroConfigJson.IsOne(config) : WeightFolder.FilesOf(folder).Count == 0;
-        if (!own)
-        {
-            throw new CheckpointException(
-                $"'{folder}' holds a model that is not a checkpoint of Retro, which saving would replace; nothing was touched. Save into another folder, "
-                    + "or empty this one.");
         }
     }
 

@@ -65,20 +65,7 @@ internal static class RetroConfigJson
 
     /// <summary>Whether a file says that it is such a configuration, of whatever version.</summary>
     /// <param name="path">The file.</param>
-    public static bool IsOne(string path)
-    {
-        try
-        {
-            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root
-                && root["model_type"] is JsonValue type
-                && type.TryGetValue(out string? name)
-                && name == ModelType;
-        }
-        catch (Exception exception) when (exception is JsonException or ArgumentException or IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
+    public static bool IsOne(string path) => WeightFolder.ConfigText(path, "model_type") == ModelType;
 
     /// <summary>Reads a configuration from JSON, and checks it.</summary>
     /// <param name="json">The JSON.</param>

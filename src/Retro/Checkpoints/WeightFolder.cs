@@ -1,4 +1,6 @@
 using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using static TorchSharp.torch;
 
 namespace Retro.Checkpoints;
@@ -89,6 +91,39 @@ internal sealed class WeightFolder : StoredWeights
         catch (CheckpointException)
         {
             return looked;
+        }
+    }
+
+    /// <summary>Refuses a folder with another's model: saving would replace its configuration, and take its weights away.</summary>
+    /// <param name="folder">The folder that is to be written to; it need not be there.</param>
+    /// <param name="kind">What may be replaced, as the message says it.</param>
+    /// <param name="isOwn">Whether a config.json is that of a model that may be replaced.</param>
+    /// <exception cref="CheckpointException">The folder holds another model; nothing was touched.</exception>
+    public static void RequireReplaceable(string folder, string kind, Func<string, bool> isOwn)
+    {
+        StagedFiles.Finish(folder, (message, inner) => new CheckpointException(message, inner));
+        string config = Path.Combine(folder, Checkpoint.ConfigName);
+        if (!(File.Exists(config) ? isOwn(config) : FilesOf(folder).Count == 0))
+        {
+            throw new CheckpointException(
+                $"'{folder}' holds a model that is not {kind}, which saving would replace; nothing was touched. Save into another folder, or empty this one.");
+        }
+    }
+
+    /// <summary>A text that a config.json says; null where it says none, or cannot be read.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="key">The key.</param>
+    public static string? ConfigText(string path, string key)
+    {
+        try
+        {
+            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root && root[key] is JsonValue value && value.TryGetValue(out string? text)
+                ? text
+                : null;
+        }
+        catch (Exception exception) when (exception is JsonException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            return null;
         }
     }
 

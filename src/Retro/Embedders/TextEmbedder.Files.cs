@@ -60,13 +60,15 @@ public sealed partial class TextEmbedder
     /// Every file is written beside its place, and all take their names when the last is whole. config.json comes last and names the whole's
     /// <see cref="Identity"/>, so that a folder half replaced is found out when it is loaded.
     /// </remarks>
-    /// <param name="folder">The folder; made where it is missing, files in it are replaced.</param>
+    /// <param name="folder">The folder; made where it is missing, an embedder that was saved there is replaced.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, or the folder holds another model, which would be lost.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        WeightFolder.RequireReplaceable(
+            folder, "an embedder that Retro saved", path => WeightFolder.ConfigText(path, TextEncoderFolder.IdentityKey) is not null);
         TextEncoderConfig config = Encoder.Config;
         KeyValuePair<string, Tensor>[] weights = [.. Encoder.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
         StageCounter counter = Safetensors.Saving(weights.Length, progress, cancellationToken);

@@ -90,6 +90,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
 
     private protected override void StageFiles(StagedFiles staged, Weights weights, string path, StageCounter counter)
     {
+        WeightFolder.RequireReplaceable(path, $"the decoder of '{Path}'", IsThis);
         foreach (string earlier in WeightFolder.FilesOf(path))
         {
             staged.Remove(earlier);
@@ -106,6 +107,18 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         foreach ((string name, byte[] content) in _kept.OrderBy(file => file.Name == "config.json"))
         {
             staged.Write(System.IO.Path.Combine(path, name), stream => stream.Write(content));
+        }
+    }
+
+    private bool IsThis(string config)
+    {
+        try
+        {
+            return File.ReadAllBytes(config).AsSpan().SequenceEqual(_kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
         }
     }
 

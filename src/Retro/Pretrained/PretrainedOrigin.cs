@@ -69,8 +69,8 @@ public abstract class PretrainedOrigin
     /// <param name="path">A folder for a Hugging Face model, made where it is missing; a file for llama2.c.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, the model has other parameters, or it computes in a type that cannot hold the stored
-    /// values.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, the folder holds a model of another configuration, which would be lost, the model has
+    /// other parameters, or it computes in a type that cannot hold the stored values.</exception>
     public void Write(RetroModel model, string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);

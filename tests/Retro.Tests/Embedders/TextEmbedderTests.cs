@@ -85,6 +85,16 @@ public sealed class TextEmbedderTests : IDisposable
     }
 
     [Fact]
+    public void A_folder_with_another_model_is_refused_and_nothing_in_it_is_touched()
+    {
+        Directory.CreateDirectory(Folder);
+        string config = Path.Combine(Folder, "config.json");
+        File.WriteAllText(config, "{\"model_type\": \"bert\"}");
+        Assert.Contains("another folder", Assert.Throws<CheckpointException>(() => _embedder.Save(Folder)).Message, StringComparison.Ordinal);
+        Assert.Equal([config], Directory.EnumerateFiles(Folder));
+    }
+
+    [Fact]
     public void A_saved_embedder_gives_the_same_bits_and_is_the_same()
     {
         _embedder.Save(Folder);

@@ -135,6 +135,22 @@ public sealed class RetrofitTests
         Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder));
     }
 
+    [Fact]
+    public void A_folder_with_another_model_is_refused_and_nothing_in_it_is_touched()
+    {
+        using TemporaryFolder theirs = PretrainedDecoderTests.Copy("mistral-sliding-window"), own = PretrainedDecoderTests.Copy("gpt2-no-prefix");
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(own.Path);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        Dictionary<string, byte[]> before = Directory.EnumerateFiles(theirs.Path).ToDictionary(file => file, File.ReadAllBytes);
+        string message = Assert.Throws<CheckpointException>(() => retrofit.WriteBase(theirs.Path)).Message;
+        Assert.Contains(theirs.Path, message, StringComparison.Ordinal);
+        Assert.Contains("another folder", message, StringComparison.Ordinal);
+        Assert.Equal(before, Directory.EnumerateFiles(theirs.Path).ToDictionary(file => file, File.ReadAllBytes));
+        retrofit.WriteBase(own.Path);
+        using PretrainedDecoder again = PretrainedDecoder.Load(own.Path);
+        Assert.Equal(decoder.Origin.Hash, again.Origin.Hash);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
