@@ -26,6 +26,13 @@ internal static class Fixtures
         return new[] { Own, Path.Combine(Shared, sharedName) }.Concat(named).Where(Directory.Exists);
     }
 
+    /// <summary>The configuration that the tests, and so everything beside them, were built in.</summary>
+    public static string Configuration { get; } = AppContext.BaseDirectory.Contains(
+        $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
+
+    /// <summary>The program that a sample was built to.</summary>
+    public static string Sample(string name) => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{name}.dll");
+
     /// <summary>A folder of a tiny pretrained model that belongs to the project.</summary>
     public static string Pretrained(string name) => Path.Combine(Own, "pretrained", name);
 

@@ -17,10 +17,6 @@ namespace Retro.Tests;
 /// </summary>
 public sealed class TorchLibraryTests : IDisposable
 {
-    private static readonly string s_configuration = AppContext.BaseDirectory.Contains(
-        $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
-        ? "Debug"
-        : "Release";
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -181,7 +177,7 @@ public sealed class TorchLibraryTests : IDisposable
     private string Fault(string sample, Func<string, (byte[] Bytes, long Length)?> change)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The names of the natives are those of Linux.");
-        string program = Copy(Path.Combine(Fixtures.Root, "samples", sample, "bin", s_configuration, "net10.0"), change);
+        string program = Copy(Path.GetDirectoryName(Fixtures.Sample(sample))!, change);
         string[] arguments = sample == "Quickstart" ? ["--minutes", "0.1", "--output", Path.Combine(_folder.Path, "out")] : [];
         (int exitCode, string output) = Tool.Run("dotnet", _folder.Path, Isolated(), [Path.Combine(program, sample + ".dll"), .. arguments]);
 

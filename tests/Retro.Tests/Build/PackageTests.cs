@@ -11,10 +11,6 @@ public sealed class PackageTests : IDisposable
 {
     /// <summary>A version of its own for each run, so that nothing that an earlier one left in the package cache is taken.</summary>
     private static readonly string s_version = string.Create(CultureInfo.InvariantCulture, $"0.1.0-test{DateTime.UtcNow.Ticks}");
-    private static readonly string s_configuration = AppContext.BaseDirectory.Contains(
-        $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
-        ? "Debug"
-        : "Release";
 
     private readonly TemporaryFolder _folder = new();
 
@@ -40,7 +36,7 @@ public sealed class PackageTests : IDisposable
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "libfaiss_c.so is packed for Linux.");
         string app = Directory.CreateDirectory(Path.Combine(_folder.Path, "app")).FullName, feed = Path.Combine(_folder.Path, "feed");
-        Dotnet(Fixtures.Root, "pack", Path.Combine("src", "Retro"), "-c", s_configuration, "--no-build", "-o", feed, $"-p:Version={s_version}");
+        Dotnet(Fixtures.Root, "pack", Path.Combine("src", "Retro"), "-c", Fixtures.Configuration, "--no-build", "-o", feed, $"-p:Version={s_version}");
         WriteProject(app, feed);
 
         // Without a runtime identifier, as a new project is: natives of every system, in folders of their own.

@@ -153,11 +153,7 @@ public sealed class CustomLayerTests : IDisposable
                     $"The lighthouse at {place} was built in {1800 + i} and stands on the northern cape. Its lamp is seen from {10 + i} miles. ", 8)));
         }
 
-        string configuration = AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal)
-            ? "Debug"
-            : "Release";
-        string program = Path.Combine(Fixtures.Root, "samples", "CustomLayer", "bin", configuration, "net10.0", "CustomLayer.dll");
-
+        string program = Fixtures.Sample("CustomLayer");
         (int exitCode, string output) = Tool.Run("dotnet", _folder.Path, program, Path.Combine(_folder.Path, "docs"));
 
         Assert.True(exitCode == 0, output);

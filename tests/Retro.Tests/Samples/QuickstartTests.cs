@@ -16,14 +16,7 @@ public sealed partial class QuickstartTests : IDisposable
 {
     private const int Interrupt = 2;
 
-    private static readonly string s_program = Path.Combine(
-        Fixtures.Root,
-        "samples",
-        "Quickstart",
-        "bin",
-        AppContext.BaseDirectory.Contains($"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release",
-        "net10.0",
-        "Quickstart.dll");
+    private static readonly string s_program = Fixtures.Sample("Quickstart");
 
     private readonly TemporaryFolder _folder = new();
 
