@@ -32,6 +32,13 @@ internal sealed class TestDatabases : IDisposable
             .ToList();
     }
 
+    /// <summary>The tokens of a chunk, without the padding.</summary>
+    public static int[] Text(ChunkDatabase database, long chunk) => database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray();
+
+    /// <summary>The tokens of a document.</summary>
+    public static int[] Text(ChunkDatabase database, DocumentEntry document)
+        => [.. Enumerable.Range(0, document.ChunkCount).SelectMany(i => Text(database, document.FirstChunk + i))];
+
     /// <summary>Every file below a folder, by name, as the hash of its content; not those that say who writes.</summary>
     public static Dictionary<string, string> Contents(string folder)
         => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories)

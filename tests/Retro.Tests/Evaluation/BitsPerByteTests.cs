@@ -5,6 +5,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -13,26 +14,9 @@ namespace Retro.Tests.Evaluation;
 
 public sealed class BitsPerByteTests : IDisposable
 {
-    private const int M = 4;
+    private const int M = TinyRetro.M;
 
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 257,
-        Width = 8,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 4,
-        FeedForwardSize = 16,
-        InitialOutputScale = 1,
-        Retrieval = new()
-        {
-            ChunkLength = M,
-            RetrievedLength = 2 * M,
-            Neighbors = 2,
-            CrossAttentionLayers = [1, 2],
-            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
-        },
-    };
+    private static readonly RetroConfig s_config = TinyRetro.Config;
 
     private readonly TestDatabases _databases = new();
     private readonly TemporaryFolder _folder = new();
@@ -66,7 +50,7 @@ public sealed class BitsPerByteTests : IDisposable
         int step = stride ?? Math.Max(M, length / 2 / M * M);
         foreach (DocumentEntry document in heldOut.Documents)
         {
-            int[] text = Text(heldOut, document);
+            int[] text = TestDatabases.Text(heldOut, document);
             for (int target = 1; target < text.Length; target++, tokens++)
             {
                 // The first window that reaches the target: it begins a multiple of the stride into the document.
@@ -235,10 +219,6 @@ public sealed class BitsPerByteTests : IDisposable
             retrieval, _ => [.. Enumerable.Range(0, number++ % 4).Select(i => (long)((number * 7 + i * 5) % retrieval.ChunkCount))]);
         return NeighborTable.Build(Path.Combine(_folder.Path, Guid.NewGuid().ToString("N")), queries, source, 3, excludeOwnDocument: false);
     }
-
-    private static int[] Text(ChunkDatabase database, DocumentEntry document)
-        => [.. Enumerable.Range(0, document.ChunkCount)
-            .SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
 
     private static double Bits(RetroModel model, int[] context, int target, long firstChunk, NeighborTable? table, ChunkDatabase retrieval)
     {

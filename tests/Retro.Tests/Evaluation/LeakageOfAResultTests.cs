@@ -4,6 +4,7 @@ using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Readers;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Evaluation;
@@ -11,30 +12,12 @@ namespace Retro.Tests.Evaluation;
 /// <summary>The leakage curve of what a model was really measured to do, with neighbors that a real index found.</summary>
 public sealed class LeakageOfAResultTests : IDisposable
 {
-    private const int M = 4, K = 3;
+    private const int M = TinyRetro.M, K = 3;
 
     private static readonly double[] s_bounds = [0, 0.25, 0.5, 0.75, 1];
 
     // Each token sees the one before it, so that what comes out does not depend on where a window began, as long as a few chunks stand before the token.
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 257,
-        Width = 8,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 4,
-        FeedForwardSize = 16,
-        InitialOutputScale = 1,
-        SlidingWindow = 2,
-        Retrieval = new()
-        {
-            ChunkLength = M,
-            RetrievedLength = 2 * M,
-            Neighbors = 2,
-            CrossAttentionLayers = [1, 2],
-            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
-        },
-    };
+    private static readonly RetroConfig s_config = TinyRetro.Config with { SlidingWindow = 2 };
 
     private readonly TestDatabases _databases = new();
     private readonly TemporaryFolder _folder = new();
@@ -65,7 +48,7 @@ public sealed class LeakageOfAResultTests : IDisposable
         using NeighborTable table = NeighborTable.Build(
             Path.Combine(_folder.Path, "table"), heldOut, new KeywordNeighborSource(retrieval, keywords), K, excludeOwnDocument: false);
         double[] bytes = [.. Enumerable.Range(0, (int)heldOut.ChunkCount)
-            .Select(chunk => (double)heldOut.Tokens(chunk)[..heldOut.TokenCount(chunk)].ToArray().Count(token => token != TestDatabases.EndOfText))];
+            .Select(chunk => (double)TestDatabases.Text(heldOut, chunk).Count(token => token != TestDatabases.EndOfText))];
         manual_seed(1);
         using RetroModel model = new(s_config, ScalarType.Float64);
         BitsPerByteResult result = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = 32 });
@@ -104,7 +87,7 @@ public sealed class LeakageOfAResultTests : IDisposable
     /// <summary>The longest run that a chunk shares with what its neighbors, or those of the chunk before it in its document, are and go on with.</summary>
     private static double Overlap(ChunkDatabase heldOut, NeighborTable table, ChunkDatabase retrieval, long chunk)
     {
-        int[] own = heldOut.Tokens(chunk)[..heldOut.TokenCount(chunk)].ToArray();
+        int[] own = TestDatabases.Text(heldOut, chunk);
         IEnumerable<long> found = table.Row(chunk).ToArray();
         if (chunk > 0 && heldOut.DocumentOf(chunk - 1) == heldOut.DocumentOf(chunk))
         {
@@ -114,10 +97,10 @@ public sealed class LeakageOfAResultTests : IDisposable
         int longest = 0;
         foreach (long neighbor in found.Where(neighbor => neighbor >= 0))
         {
-            List<int> text = [.. retrieval.Tokens(neighbor)[..retrieval.TokenCount(neighbor)]];
+            List<int> text = [.. TestDatabases.Text(retrieval, neighbor)];
             if (retrieval.Continuation(neighbor) is >= 0 and long next)
             {
-                text.AddRange(retrieval.Tokens(next)[..retrieval.TokenCount(next)]);
+                text.AddRange(TestDatabases.Text(retrieval, next));
             }
 
             for (int i = 0; i < own.Length; i++)

@@ -8,26 +8,9 @@ namespace Retro.Tests.Readers;
 
 public sealed class ModelReaderTests
 {
-    private const int M = 4;
+    private const int M = TinyRetro.M;
 
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 11,
-        Width = 8,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 4,
-        FeedForwardSize = 16,
-        InitialOutputScale = 1,
-        Retrieval = new()
-        {
-            ChunkLength = M,
-            RetrievedLength = 2 * M,
-            Neighbors = 2,
-            CrossAttentionLayers = [2],
-            Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
-        },
-    };
+    private static readonly RetroConfig s_config = TinyRetro.Config with { VocabularySize = 11 };
 
     [Fact]
     public void On_and_off_are_the_models_own_log_likelihoods_at_the_targets_and_the_first_neighbors_are_taken()

@@ -275,8 +275,7 @@ public sealed class WindowSamplerTests : IDisposable
                 }
 
                 DocumentEntry document = database.Documents[database.DocumentOf(chunks[chunk])];
-                int[] text = [.. Enumerable.Range(0, document.ChunkCount)
-                    .SelectMany(i => database.Tokens(document.FirstChunk + i)[..database.TokenCount(document.FirstChunk + i)].ToArray())];
+                int[] text = TestDatabases.Text(database, document);
                 int position = (int)(chunks[chunk] - document.FirstChunk) * M;
                 // The shift is the one whose text agrees best.
                 (int shift, int agreeing) = Enumerable.Range(-5, 11)
