@@ -38,10 +38,14 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     {
         // --- text and databases; the split is the same for every seed, so that trainings differ and not what they are measured on ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
-        string folder = Path.Combine(
-            options.Output,
-            options.Corpus is { } path ? Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) : "dotnet-documentation");
+        string folder = Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus)), allModels = Path.Combine(folder, "models");
         Directory.CreateDirectory(folder);
+        if (!options.Resume && Directory.Exists(allModels))
+        {
+            // Else a run that goes on with this one would take what an earlier one left for this one's.
+            Directory.Delete(allModels, recursive: true);
+        }
+
         RetroTokenizer tokenizer = Stages.Run(
             "train the tokenizer",
             progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
@@ -75,15 +79,14 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             progress => LeakageCurve.Compute(heldOut, found, database, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
 
         // --- training and measurement, seed by seed ---
-        RetrievalConfig retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } };
-        RetroConfig retro = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
-        RetroConfig decoder = retro with { Retrieval = null };
+        RetroConfig retro = TrainedModel.Config(tokenizer.VocabularySize), decoder = retro with { Retrieval = null };
+        RetrievalConfig retrieval = retro.Retrieval!;
         Comparison comparison = new(heldOut, database, found, random, rules, (index, precisions));
         string file = Path.Combine(folder, "evaluation.md");
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
             BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == 1 };
-            string models = Path.Combine(folder, "models", $"{seed}");
+            string models = Path.Combine(allModels, $"{seed}");
             WindowSamplerOptions windows = new()
             {
                 WindowLength = WindowTokens, BatchSize = Together, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
@@ -96,8 +99,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             using (RetroModel model = bySteps.Model)
             {
                 comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-                TimeSpan time = MeasureCopying(Copying, bySteps, null, "copying.safetensors");
-                MeasureCopying(Anywhere, bySteps, index, "copying-anywhere.safetensors");
+                TimeSpan time = MeasureCopying(Copying, bySteps, null, "copying");
+                MeasureCopying(Anywhere, bySteps, index, "copying-anywhere");
                 bySteps = bySteps with { Time = time };
             }
 
@@ -115,14 +118,21 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             // Gives the time that the decoder and the copying took together.
             TimeSpan MeasureCopying(string name, TrainedModel trained, TokenIndex? from, string fileName)
             {
+                // The time lies beside the weights: a run that goes on gives the closed book as much, not as little as the loading takes.
+                string weights = Path.Combine(models, $"{fileName}.safetensors"), time = Path.Combine(models, $"{fileName}.time");
+                bool known = File.Exists(weights);
                 Stopwatch clock = Stopwatch.StartNew();
-                string weights = Path.Combine(models, fileName);
                 CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = Math.Max(1, options.Steps / 2), Seed = seed };
-                using CopyReader copying = options.Resume && File.Exists(weights) ? CopyReader.Load(weights, trained.Model, from) : Stages.Run(
+                using CopyReader copying = known ? CopyReader.Load(weights, trained.Model, from) : Stages.Run(
                     $"train {name}, seed {seed}",
                     progress => CopyReader.Fit(trained.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
-                copying.Save(weights);
-                trained = trained with { Time = trained.Time + clock.Elapsed };
+                if (!known)
+                {
+                    File.WriteAllText(time, clock.Elapsed.ToString("c", CultureInfo.InvariantCulture));
+                    copying.Save(weights);
+                }
+
+                trained = trained with { Time = trained.Time + TimeSpan.ParseExact(File.ReadAllText(time), "c", CultureInfo.InvariantCulture) };
                 comparison.Copying(name, copying, trained, keyword, [], measure, cancellationToken);
                 return trained.Time;
             }
@@ -155,7 +165,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         void WriteReport()
         {
             IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-            string copier = Copier(entries, ClosedBook), copierInTime = Copier(entries, CopyingTime);
+            string copier = comparison.RuleOn(ClosedBook, TableNeighbors), copierInTime = comparison.RuleOn(CopyingTime, TableNeighbors);
             string report = string.Create(CultureInfo.InvariantCulture, $"""
                 # What reading from a database is worth
 
@@ -178,23 +188,19 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
         EvaluationEntry[] Main()
         {
-            IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-            return [.. entries.Where(entry =>
-                entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == Copier(entries, ClosedBook))];
+            string copier = comparison.RuleOn(ClosedBook, TableNeighbors);
+            return [.. comparison.Entries.Where(
+                entry => entry.Reader is ClosedBook or Copying or Anywhere or $"{Retrieving} off" or Retrieving || entry.Reader == copier)];
         }
-
-        static string Copier(IReadOnlyList<EvaluationEntry> entries, string closedBook) => entries.Single(
-            entry => entry.Reader.StartsWith(closedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == TableNeighbors).Reader;
     }
 
     private TrainedModel Train(
         string name, RetroConfig config, WindowSampler windows, int seed, int steps, TimeSpan? time, string folder, CancellationToken cancellationToken)
-    {
-        TorchSharp.torch.manual_seed(seed);
-        RetroModel model = new(config, device: options.Device);
-        try
-        {
-            using Trainer trainer = new(model, TrainingOptions.SmallModel with
+        => TrainedModel.Train(
+            $"train {name}, seed {seed}",
+            config,
+            windows,
+            TrainingOptions.SmallModel with
             {
                 Steps = steps,
                 WarmupSteps = Math.Max(1, steps / 20),
@@ -202,19 +208,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 Accumulation = WindowsPerStep / Together,
                 CheckpointFolder = folder,
                 Seed = seed,
-            });
-            if (options.Resume && File.Exists(Path.Combine(folder, Trainer.StateFile)))
-            {
-                trainer.Load(folder, cancellationToken: cancellationToken);
-            }
-
-            Stages.Train($"train {name}, seed {seed}", time, progress => trainer.Run(windows, progress, cancellationToken));
-            return new TrainedModel(model, trainer.StepsDone, trainer.Elapsed);
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
-    }
+            },
+            cancellationToken,
+            options.Device,
+            options.Resume);
 }

@@ -65,7 +65,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // --- text ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, LeastHeldOut);
         (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
-        string folder = Path.Combine(options.Output, FolderName(options.Corpus));
+        string folder = Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus));
         Directory.CreateDirectory(folder);
         RetroTokenizer tokenizer = Stages.Run(
             "train the tokenizer",
@@ -108,9 +108,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         PointerRule asking = new(copyOptions.Neighbors, copyOptions.Stride, rules[^1].RetrievedLength, rules[^1].Precisions);
 
         // --- training: the closed book, copying on top of it, and a RETRO with as much time as the closed book ---
-        RetrievalConfig retrieval = RetroConfig.Mini.Retrieval! with { ShiftedKeys = true, Encoder = RetroConfig.Mini.Retrieval!.Encoder with { Layers = 1 } };
-        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval };
-        RetroConfig alone = config with { Retrieval = null };
+        RetroConfig config = TrainedModel.Config(tokenizer.VocabularySize), alone = config with { Retrieval = null };
+        RetrievalConfig retrieval = config.Retrieval!;
         WindowSamplerOptions windows = new()
         {
             WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, Seed = options.Seed,
@@ -123,7 +122,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
                 +
             $"training for {forTraining.TotalMinutes:0.0} minutes."));
 
-        (TrainedModel closedBook, List<TrainingProgress> closedBookSteps) = Train(
+        TrainedModel closedBook = Train(
             ClosedBook, alone, new WindowSampler(database, windows with { Neighbors = 0 }), forClosedBook, "closed-book");
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
@@ -135,7 +134,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + copyingClock.Elapsed };
 
         TimeSpan left = Longer(TimeLeft(), forClosedBook / 2), forRetro = left < forClosedBook ? left : forClosedBook;
-        (TrainedModel retro, List<TrainingProgress> retroSteps) = Train(
+        TrainedModel retro = Train(
             Retrieving, config, new WindowSampler(database, windows with { Planting = new PlantingSchedule() }, neighbors), forRetro, "checkpoint");
         using RetroModel model = retro.Model;
 
@@ -149,8 +148,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         comparison.Copying(Copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
         comparison.Retro(Retrieving, retro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-        string rule = entries.Single(
-            entry => entry.Reader.StartsWith(ClosedBook + " +", StringComparison.Ordinal) && entry.Results[0].Neighbors == RuleNeighbors).Reader;
+        string rule = comparison.RuleOn(ClosedBook, RuleNeighbors);
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
@@ -167,7 +165,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         }
 
         EvaluationTable table = EvaluationTable.Of(entries, [ClosedBook, rule, freshRule]);
-        (string, List<TrainingProgress>)[] trainings = [(ClosedBook, closedBookSteps), (Retrieving, retroSteps)];
+        (string, List<TrainingProgress>)[] trainings = [(ClosedBook, closedBook.Reports), (Retrieving, retro.Reports)];
         Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();
         string path = report.Write(folder);
@@ -179,25 +177,15 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             $"find held-out neighbors, {source.Name}",
             progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
 
-        (TrainedModel Trained, List<TrainingProgress> Steps) Train(string name, RetroConfig of, WindowSampler data, TimeSpan time, string checkpoint)
-        {
-            TorchSharp.torch.manual_seed(options.Seed);
-            RetroModel trained = new(of);
-            try
+        TrainedModel Train(string name, RetroConfig of, WindowSampler data, TimeSpan time, string checkpoint) => TrainedModel.Train(
+            $"train {name}",
+            of,
+            data,
+            TrainingOptions.SmallModel with
             {
-                using Trainer trainer = new(trained, TrainingOptions.SmallModel with
-                {
-                    Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = Path.Combine(folder, checkpoint), Seed = options.Seed,
-                });
-                List<TrainingProgress> steps = Stages.Train($"train {name}", time, progress => trainer.Run(data, progress, cancellationToken));
-                return (new TrainedModel(trained, trainer.StepsDone, trainer.Elapsed), steps);
-            }
-            catch
-            {
-                trained.Dispose();
-                throw;
-            }
-        }
+                Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = Path.Combine(folder, checkpoint), Seed = options.Seed,
+            },
+            cancellationToken);
     }
 
     /// <summary>What is left of the run's time before the measurement; it can be less than none.</summary>
@@ -219,7 +207,4 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             yield return tokenizer.Decode(tokens.Take(PromptTokens).ToArray());
         }
     }
-
-    private static string FolderName(string? path)
-        => path is null ? "dotnet-documentation" : Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
 }

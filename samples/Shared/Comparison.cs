@@ -1,14 +1,10 @@
 using Retro;
 using Retro.Database;
 using Retro.Evaluation;
-using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 
 namespace Samples;
-
-/// <summary>A model, and what its training took.</summary>
-internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time);
 
 /// <summary>
 /// Measures models as they have to be compared: a RETRO on, off and with random neighbors, beside its decoder alone ("closed book") and a rule without a
@@ -40,6 +36,12 @@ internal sealed class Comparison(
             Time = TimeSpan.FromSeconds(group.Average(one => one.Trained.Time.TotalSeconds)),
         }),
     ];
+
+    /// <summary>The name of the copying rule's row on top of a decoder, with a number of neighbors.</summary>
+    /// <param name="closedBook">The name of the decoder's row.</param>
+    /// <param name="neighbors">The number.</param>
+    public string RuleOn(string closedBook, int neighbors) => _measured.First(
+        one => one.Name.StartsWith(closedBook + " +", StringComparison.Ordinal) && one.Result.Neighbors == neighbors).Name;
 
     /// <summary>Measures a decoder alone, and the copying rule on top of it.</summary>
     /// <param name="name">The row's name; the rules' rows are named after it.</param>

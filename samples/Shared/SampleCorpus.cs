@@ -18,6 +18,11 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <summary>Share of the documents that is held out.</summary>
     private const double HeldOutShare = 0.06;
 
+    /// <summary>The name of the folder for what is made of a corpus.</summary>
+    /// <param name="path">The corpus's path; null: the documentation of the .NET reference packs.</param>
+    public static string FolderName(string? path)
+        => path is null ? "dotnet-documentation" : Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+
     /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
     /// <param name="path">A folder of .txt or .md files, a .jsonl file, a folder of .NET XML documentation; null: that of the reference packs.</param>
     /// <param name="mostBytes">Most text to take.</param>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Retro.Database;
@@ -8,9 +9,7 @@ namespace Retro.Tests.Samples;
 /// <summary>samples/Evaluate as its users run it: a program of its own, from its command line to its report.</summary>
 public sealed partial class EvaluateTests : IDisposable
 {
-    private static readonly string s_program = Path.Combine(
-        Fixtures.Root, "samples", "Evaluate", "bin", AppContext.BaseDirectory.Contains(
-            $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release", "net10.0", "Evaluate.dll");
+    private static readonly string s_program = Fixtures.Sample("Evaluate");
 
     private readonly TemporaryFolder _folder = new();
 
@@ -35,8 +34,10 @@ public sealed partial class EvaluateTests : IDisposable
 
         string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2",
             "--steps", "3", "--records"];
+        string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
         Assert.True(code == 0, output);
+        Assert.NotEqual("of another run", File.ReadAllText(old));
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "evaluation.md"));
         string[] readers =
         [
@@ -58,9 +59,19 @@ public sealed partial class EvaluateTests : IDisposable
             Assert.Equal(heldOut.Documents.Sum(document => document.TokenCount - 1), File.ReadLines(Path.Combine(made, "tokens.jsonl")).Count());
         }
 
+        // What copying took is remembered, here as ten minutes, and not the time that it takes to load it.
+        foreach (int seed in new[] { 1, 2 })
+        {
+            string time = Path.Combine(made, "models", $"{seed}", "copying-anywhere.time");
+            Assert.True(TimeSpan.Parse(File.ReadAllText(time), CultureInfo.InvariantCulture) > TimeSpan.Zero);
+            File.WriteAllText(time, "00:10:00");
+        }
+
         (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--resume"]);
         Assert.True(code == 0, output);
-        Assert.Equal(Minutes().Replace(report, "$1"), Minutes().Replace(File.ReadAllText(Path.Combine(made, "evaluation.md")), "$1"));
+        string resumed = File.ReadAllText(Path.Combine(made, "evaluation.md"));
+        Assert.Contains("| copying from anywhere | bm25, k = 16 | bm25 | 3 | 10.", resumed, StringComparison.Ordinal);
+        Assert.Equal(Minutes().Replace(report, "$1"), Minutes().Replace(resumed, "$1"));
     }
 
     [Fact]
