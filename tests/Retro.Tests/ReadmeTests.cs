@@ -121,7 +121,11 @@ public class ReadmeTests
 
     /// <summary>The lines between the marks above, without their indentation.</summary>
     private static string Snippet(string mark)
-        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs")).SkipWhile(l => l.Trim() != $"// <{mark}>").Skip(1).TakeWhile(l => l.Trim() != $"// </{mark}>").Select(l => l.TrimStart()));
+        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs"))
+            .SkipWhile(l => l.Trim() != $"// <{mark}>")
+            .Skip(1)
+            .TakeWhile(l => l.Trim() != $"// </{mark}>")
+            .Select(l => l.TrimStart()));
 
     private static void WriteDocuments()
     {
@@ -129,7 +133,9 @@ public class ReadmeTests
         for (int i = 0; i < 12; i++)
         {
             string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
-            File.WriteAllText(Path.Combine("docs", $"{i}.md"), string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {j} stones and {j * i} steps.\n")));
+            File.WriteAllText(
+                Path.Combine("docs", $"{i}.md"),
+                string.Concat(Enumerable.Range(0, 60).Select(j => $"The {topic} number {i} has {j} stones and {j * i} steps.\n")));
         }
     }
 }
