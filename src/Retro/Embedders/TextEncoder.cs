@@ -31,7 +31,7 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     /// <param name="device">Where the weights lie; the CPU by default.</param>
     /// <exception cref="RetroOptionsException">The configuration contradicts itself.</exception>
     public TextEncoder(TextEncoderConfig config, long seed = 0, ScalarType dtype = ScalarType.Float32, Device? device = null)
-        : this(config, (int?)seed)
+        : this(config, (long?)seed)
     {
         this.to(dtype);
         if (device is not null)
