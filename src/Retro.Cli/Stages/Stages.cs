@@ -13,6 +13,9 @@ namespace Samples;
 /// </summary>
 internal static class Stages
 {
+    /// <summary>Whether nothing is shown.</summary>
+    public static bool Quiet { get; set; }
+
     /// <summary>Runs one stage and gives back its result.</summary>
     public static T Run<T>(string name, Func<IProgress<StageProgress>, T> work) => Show(name, bar => work(new StageReports(name, bar)));
 
@@ -35,6 +38,11 @@ internal static class Stages
 
     private static T Show<T>(string name, Func<IBar, T> work)
     {
+        if (Quiet)
+        {
+            return work(new Nothing());
+        }
+
         if (!AnsiConsole.Profile.Capabilities.Interactive)
         {
             Stopwatch clock = Stopwatch.StartNew();
@@ -69,6 +77,13 @@ internal static class Stages
     {
         /// <summary>Shows a state. A total of 0 or less is unknown.</summary>
         void Show(string what, double done, double total);
+    }
+
+    private sealed class Nothing : IBar
+    {
+        public void Show(string what, double done, double total)
+        {
+        }
     }
 
     private sealed class Bar(ProgressTask task) : IBar
@@ -134,7 +149,7 @@ internal static class Stages
     {
         public void Report(StageProgress value)
         {
-            if (value.Message is { } message)
+            if (value.Message is { } message && !Quiet)
             {
                 AnsiConsole.WriteLine(message);
             }

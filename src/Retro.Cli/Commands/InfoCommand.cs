@@ -1,0 +1,121 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Tokenizers;
+using Retro.Training;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro info`: what a folder holds.</summary>
+internal sealed class InfoCommand : Verb
+{
+    private readonly Argument<string> _folder = new("folder") { Description = "A folder that the tool has written, or a database, a model or a tokenizer." };
+
+    public InfoCommand()
+        : base("info", "Says what a folder holds: tokenizer, databases and what was made of them, models, and what retro.json remembers.",
+            "retro info work", "retro info work/database --json info.json")
+    {
+        Add(_folder);
+        AddOptions();
+    }
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string folder = parsed.GetValue(_folder)!;
+        if (!Directory.Exists(folder))
+        {
+            throw new RetroException(File.Exists(folder) ? $"{folder} is a file; name a folder." : $"There is no folder {folder}.");
+        }
+
+        JsonObject all = [];
+        Workspace workspace = new(folder);
+        foreach (string part in new[] { folder, workspace.Tokenizer, workspace.Database, workspace.HeldOut, workspace.Embedder, workspace.Model })
+        {
+            Describe(part, all);
+        }
+
+        if (File.Exists(workspace.SettingsPath))
+        {
+            foreach (string verb in Tool.MakeRoot().Subcommands.Select(command => command.Name))
+            {
+                if (workspace.Section(verb) is { } section)
+                {
+                    Screen.Line($"remembered for {Tool.Name} {verb}: {string.Join(' ', section.Select(pair => $"--{pair.Key} {pair.Value}"))}");
+                    all[$"remembered for {verb}"] = section.DeepClone();
+                }
+            }
+        }
+
+        if (all.Count == 0)
+        {
+            throw new RetroException($"{folder} holds nothing that {Tool.Name} has made: no tokenizer, database or model.");
+        }
+
+        WriteJson(parsed, all);
+        return Task.CompletedTask;
+    }
+
+    private static void Describe(string folder, JsonObject all)
+    {
+        if (File.Exists(Path.Combine(folder, DatabaseManifest.FileName)))
+        {
+            using ChunkDatabase database = ChunkDatabase.Open(folder);
+            DatabaseManifest manifest = database.Manifest;
+            Screen.Line(
+                $"database {folder}: {manifest.DocumentCount:#,0} documents, {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens, {manifest.TokenCount:#,0} tokens, {manifest.ByteCount:#,0} bytes of text; {manifest.TokenizerKind} of {manifest.VocabularySize:#,0} tokens");
+            foreach (DatabaseFile file in manifest.Files)
+            {
+                string details = string.Join(", ", file.Details.Select(detail => $"{detail.Key} {detail.Value}"));
+                Screen.Line($"  {file.Name}: {file.Bytes:#,0} bytes{(details.Length > 0 ? $"; {details}" : "")}");
+            }
+
+            all[$"database {folder}"] = new JsonObject
+            {
+                ["documents"] = manifest.DocumentCount,
+                ["chunks"] = manifest.ChunkCount,
+                ["chunkLength"] = manifest.ChunkLength,
+                ["tokens"] = manifest.TokenCount,
+                ["bytes"] = manifest.ByteCount,
+                ["vocabulary"] = manifest.VocabularySize,
+                ["files"] = new JsonArray([.. manifest.Files.Select(file => JsonValue.Create(file.Name))]),
+            };
+        }
+        else if (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && IsOurs(folder))
+        {
+            RetroConfig config = Checkpoint.LoadConfig(folder);
+            long total = config.CountParameters().Total;
+            string kind = config.Retrieval is { } retrieval
+                ? FormattableString.Invariant($"RETRO reading {retrieval.Neighbors} neighbors of {retrieval.RetrievedLength} tokens per chunk of {retrieval.ChunkLength}, in layers {string.Join(", ", retrieval.CrossAttentionLayers)}")
+                : "decoder without retrieval";
+            Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {kind}");
+            all[$"model {folder}"] = new JsonObject { ["parameters"] = total, ["layers"] = config.Layers, ["width"] = config.Width, ["retrieval"] = config.HasRetrieval };
+            string training = Path.Combine(folder, "training.json");
+            if (File.Exists(training) && JsonNode.Parse(File.ReadAllText(training)) is JsonObject state && File.Exists(Path.Combine(folder, Trainer.StateFile)))
+            {
+                Screen.Line($"  trained {state["steps"]} steps, {state["tokens"]} tokens, in {state["elapsed"]}");
+            }
+        }
+        else if (new[] { "tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt" }.Any(name => File.Exists(Path.Combine(folder, name))))
+        {
+            RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
+            Screen.Line($"tokenizer {folder}: {tokenizer.Kind}, {tokenizer.VocabularySize:#,0} tokens");
+            all[$"tokenizer {folder}"] = new JsonObject { ["kind"] = tokenizer.Kind, ["vocabulary"] = tokenizer.VocabularySize, ["hash"] = tokenizer.Hash };
+        }
+    }
+
+    // Other models, such as an embedder's folder, have a config.json too.
+    private static bool IsOurs(string folder)
+    {
+        try
+        {
+            _ = Checkpoint.LoadConfig(folder);
+            return true;
+        }
+        catch (RetroException)
+        {
+            return false;
+        }
+    }
+}

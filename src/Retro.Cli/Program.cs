@@ -1,0 +1,1 @@
+return await Retro.Cli.Tool.RunAsync(args).ConfigureAwait(false);

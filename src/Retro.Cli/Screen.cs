@@ -1,0 +1,76 @@
+using System.CommandLine;
+using System.Globalization;
+using Samples;
+using Spectre.Console;
+
+namespace Retro.Cli;
+
+/// <summary>What the tool prints: results on the standard output, as tables and lines; no colors, bars or wrapping where that is no terminal.</summary>
+internal static class Screen
+{
+    /// <summary>The width of what is printed where there is no terminal.</summary>
+    private const int PlainWidth = 200;
+
+    private static bool s_quiet;
+
+    /// <summary>Prepares the console for a verb.</summary>
+    /// <param name="verb">The verb.</param>
+    /// <param name="parsed">Its command line.</param>
+    public static void Prepare(Verb verb, ParseResult parsed)
+    {
+        s_quiet = parsed.GetValue(verb.Quiet);
+        Stages.Quiet = s_quiet || (verb.PrintsText && Console.IsOutputRedirected);
+        if (Console.IsOutputRedirected)
+        {
+            AnsiConsole.Console = AnsiConsole.Create(new AnsiConsoleSettings
+            {
+                Ansi = AnsiSupport.No,
+                ColorSystem = ColorSystemSupport.NoColors,
+                Interactive = InteractionSupport.No,
+            });
+            AnsiConsole.Profile.Width = PlainWidth;
+        }
+    }
+
+    /// <summary>Prints a line beside the results, which --quiet leaves out.</summary>
+    public static void Note(FormattableString text)
+    {
+        if (!s_quiet)
+        {
+            Line(text);
+        }
+    }
+
+    /// <summary>Prints a line of the results; what it holds is printed as text and nothing else.</summary>
+    public static void Line(FormattableString text) => Text(text.ToString(CultureInfo.InvariantCulture) + "\n");
+
+    /// <summary>Prints text as it is, with a picture for each control character.</summary>
+    public static void Text(string text, Style? style = null) => AnsiConsole.Write(new Text(Printable.Of(text), style));
+
+    /// <summary>Prints a table.</summary>
+    /// <param name="title">What it shows; null: no title.</param>
+    /// <param name="header">Its columns; the first is aligned to the left, the others to the right where they hold numbers.</param>
+    /// <param name="rows">Its rows.</param>
+    /// <param name="left">Columns that are aligned to the left.</param>
+    public static void Table(string? title, string[] header, IEnumerable<string[]> rows, params int[] left)
+    {
+        Table table = new() { Border = TableBorder.Rounded };
+        if (title is not null)
+        {
+            table.Title = new TableTitle(Markup.Escape(title));
+        }
+
+        for (int i = 0; i < header.Length; i++)
+        {
+            TableColumn column = new(Markup.Escape(header[i]));
+            table.AddColumn(i == 0 || left.Contains(i) ? column.LeftAligned() : column.RightAligned());
+        }
+
+        foreach (string[] row in rows)
+        {
+            table.AddRow(Array.ConvertAll(row, cell => Markup.Escape(Printable.Of(cell))));
+        }
+
+        AnsiConsole.Write(table);
+    }
+}

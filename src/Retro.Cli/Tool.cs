@@ -1,0 +1,168 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.Runtime.InteropServices;
+using Retro.Cli.Commands;
+using Samples;
+using Spectre.Console;
+
+namespace Retro.Cli;
+
+/// <summary>The command `retro`: its verbs, its exit codes, and how it is stopped.</summary>
+internal static class Tool
+{
+    /// <summary>The command's name.</summary>
+    public const string Name = "retro";
+
+    private const string Description = """
+        Language models that read from a database of text while they predict (RETRO, arXiv 2112.04426): builds the database, trains and fits models,
+        measures them and generates with sources.
+
+        Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped.
+        Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
+        once, and leaves nothing damaged.
+        A folder that a command writes into (--out) holds retro.json, with what was typed: the next time, what is left out is taken from there.
+        Completion in the shell: `retro "[suggest:POSITION]" "retro tra"` prints what can follow; dotnet-suggest (dotnet tool install -g dotnet-suggest) asks for it.
+        """;
+
+    /// <summary>Runs the tool.</summary>
+    /// <param name="arguments">The program's arguments.</param>
+    /// <returns>The exit code.</returns>
+    public static async Task<int> RunAsync(string[] arguments)
+    {
+        RootCommand root = MakeRoot();
+        try
+        {
+            ParseResult parsed = Complete(root, arguments);
+            if (parsed.Action is ParseErrorAction || parsed.Errors.Count > 0)
+            {
+                foreach (string message in parsed.Errors.Select(error => error.Message).Distinct())
+                {
+                    await Console.Error.WriteLineAsync(message).ConfigureAwait(false);
+                }
+
+                await Console.Error.WriteLineAsync($"See {CommandOf(parsed)} --help.").ConfigureAwait(false);
+                return ExitCodes.Usage;
+            }
+
+            if (parsed.CommandResult.Command is not Verb verb || parsed.Action is not AsynchronousCommandLineAction)
+            {
+                // Help, version, completion. The help would call the command by its file, which is not called retro beside Retro.dll: not every disk tells them apart.
+                using StringWriter output = new();
+                int code = await parsed.InvokeAsync(new InvocationConfiguration { Output = output }).ConfigureAwait(false);
+                await Console.Out.WriteAsync(output.ToString().Replace(RootCommand.ExecutableName, Name, StringComparison.Ordinal)).ConfigureAwait(false);
+                return code;
+            }
+
+            return await RunAsync(verb, parsed).ConfigureAwait(false);
+        }
+        catch (UsageException fault)
+        {
+            await Console.Error.WriteLineAsync(fault.Message).ConfigureAwait(false);
+            return ExitCodes.Usage;
+        }
+    }
+
+    /// <summary>The command with all its verbs.</summary>
+    internal static RootCommand MakeRoot()
+    {
+        RootCommand root = new(Description) { new InfoCommand(), new VerifyCommand() };
+        foreach (Option option in root.Options)
+        {
+            if (option is HelpOption { Action: HelpAction plain } help)
+            {
+                help.Action = new HelpWithExamples(plain);
+            }
+        }
+
+        return root;
+    }
+
+    /// <summary>Parses, and adds what the folder's retro.json knows and the command line does not say.</summary>
+    private static ParseResult Complete(RootCommand root, string[] arguments)
+    {
+        ParseResult parsed = root.Parse(arguments);
+        return parsed.CommandResult.Command is Verb verb && parsed.Action is AsynchronousCommandLineAction or ParseErrorAction
+            && verb.Remembered(parsed) is { Count: > 0 } remembered
+            ? root.Parse([.. arguments, .. remembered])
+            : parsed;
+    }
+
+    private static async Task<int> RunAsync(Verb verb, ParseResult parsed)
+    {
+        Screen.Prepare(verb, parsed);
+        using CancellationTokenSource stopping = new();
+        void Stop(PosixSignalContext context)
+        {
+            // The second time, the signal does what it always does: the process ends where it stands, and what it was writing never gets its name.
+            if (stopping.IsCancellationRequested)
+            {
+                return;
+            }
+
+            context.Cancel = true;
+            Console.Error.WriteLine("Stopping after what is being done; once more stops at once.");
+            stopping.Cancel();
+        }
+
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        string? fault;
+        try
+        {
+            await Task.Run(() => verb.RunAsync(parsed, stopping.Token), stopping.Token).ConfigureAwait(false);
+            return ExitCodes.Done;
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            await Console.Error.WriteLineAsync($"Stopped. {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
+            return ExitCodes.Stopped;
+        }
+        catch (UsageException)
+        {
+            throw;
+        }
+        catch (RetroException exception)
+        {
+            fault = exception.Message;
+        }
+        catch (ArgumentException exception)
+        {
+            fault = exception.ParamName is { } name ? exception.Message.Replace($" (Parameter '{name}')", "", StringComparison.Ordinal) : exception.Message;
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            fault = $"Reading or writing failed: {exception.Message}";
+        }
+        catch (ExternalException exception)
+        {
+            // Of libtorch, such as a device whose memory is full; the first line says it, the rest is where in libtorch.
+            fault = $"libtorch: {exception.Message.Split('\n')[0]}";
+        }
+
+        await Console.Error.WriteLineAsync(fault.ReplaceLineEndings(" ")).ConfigureAwait(false);
+        return ExitCodes.Failed;
+    }
+
+    private static string CommandOf(ParseResult parsed) => parsed.CommandResult.Command is Verb verb ? $"{Name} {verb.Name}" : Name;
+
+    /// <summary>The help, and after a verb's its examples.</summary>
+    private sealed class HelpWithExamples(HelpAction plain) : SynchronousCommandLineAction
+    {
+        public override int Invoke(ParseResult parseResult)
+        {
+            int code = plain.Invoke(parseResult);
+            if (parseResult.CommandResult.Command is Verb verb)
+            {
+                TextWriter output = parseResult.InvocationConfiguration.Output;
+                output.WriteLine("Examples:");
+                foreach (string example in verb.Examples)
+                {
+                    output.WriteLine($"  {example}");
+                }
+            }
+
+            return code;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+
+namespace Retro.Cli;
+
+/// <summary>A verb of the tool: its options, its examples, and what it does.</summary>
+internal abstract class Verb : Command
+{
+    /// <summary>Creates the verb.</summary>
+    /// <param name="name">What is typed.</param>
+    /// <param name="description">What it does, in sentences.</param>
+    /// <param name="examples">Command lines, for its help.</param>
+    protected Verb(string name, string description, params string[] examples)
+        : base(name, description)
+    {
+        Examples = examples;
+        SetAction(RunAsync);
+    }
+
+    /// <summary>Command lines that show its use.</summary>
+    public IReadOnlyList<string> Examples { get; }
+
+    /// <summary>Leaves out the progress.</summary>
+    public Option<bool> Quiet { get; } = new("--quiet") { Description = "Print results and faults alone, no progress." };
+
+    /// <summary>Where the results go for programs.</summary>
+    public PathOption Json { get; } = new("--json", "FILE") { Description = "Write the results into this file too, as JSON." };
+
+    /// <summary>Adds the verb's own options, and after them those that all verbs have.</summary>
+    protected void AddOptions(params Option[] own)
+    {
+        foreach (Option option in own)
+        {
+            Add(option);
+        }
+
+        Add(Json);
+        Add(Quiet);
+    }
+
+    /// <summary>Whether what it prints is text to be read, which no progress may stand between.</summary>
+    public virtual bool PrintsText => false;
+
+    /// <summary>The option that names the folder whose retro.json says what is not typed; null: none.</summary>
+    protected virtual PathOption? Home => null;
+
+    /// <summary>Does the work.</summary>
+    /// <param name="parsed">The command line, completed.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public abstract Task RunAsync(ParseResult parsed, CancellationToken cancellationToken);
+
+    /// <summary>What to do after it was stopped.</summary>
+    public virtual string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command starts again.";
+
+    /// <summary>What retro.json adds to a command line: options that are not typed, with their values.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <exception cref="RetroException">The file cannot be read.</exception>
+    public IReadOnlyList<string> Remembered(ParseResult parsed)
+        => Home is { } home && parsed.GetResult(home) is { Implicit: false } result && !result.Errors.Any() && parsed.GetValue(home) is { Length: > 0 } folder
+            ? [.. Remembered(parsed, new Workspace(folder))]
+            : [];
+
+    /// <summary>What a folder's retro.json adds to a command line.</summary>
+    protected virtual IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => ArgumentsOf(parsed, workspace, workspace.Section(Name), all: true);
+
+    /// <summary>The options of a section that are not typed, as arguments.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">Where the section is from; its relative paths begin there.</param>
+    /// <param name="section">Values by option; null: none.</param>
+    /// <param name="all">Whether every value has to be one of this verb's options.</param>
+    /// <returns>The arguments.</returns>
+    protected IEnumerable<string> ArgumentsOf(ParseResult parsed, Workspace workspace, JsonObject? section, bool all)
+    {
+        foreach ((string name, JsonNode? value) in section ?? [])
+        {
+            Option? option = Options.FirstOrDefault(option => option.Name == $"--{name}");
+            if (option is null)
+            {
+                if (all)
+                {
+                    throw new RetroException($"{workspace.SettingsPath} says '{name}' for {Tool.Name} {Name}, which has no such option; mend the file.");
+                }
+
+                continue;
+            }
+
+            if (parsed.GetResult(option) is { Implicit: false })
+            {
+                continue;
+            }
+
+            foreach (JsonNode? one in value is JsonArray many ? [.. many] : new[] { value })
+            {
+                string text = one?.ToString() ?? "";
+                yield return option.Name;
+                yield return option is PathOption ? workspace.FromRelative(text) : text;
+            }
+        }
+    }
+
+    /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder.</param>
+    /// <param name="notKept">Options that say what to do this time alone.</param>
+    protected void Remember(ParseResult parsed, Workspace workspace, params Option?[] notKept)
+    {
+        JsonObject section = [];
+        foreach (Option option in Options)
+        {
+            if (option == Quiet || option == Json || option == Home || notKept.Contains(option)
+                || parsed.GetResult(option) is not { Implicit: false, Tokens: { Count: > 0 } tokens })
+            {
+                continue;
+            }
+
+            string[] values = [.. tokens.Select(token => option is PathOption ? workspace.ToRelative(token.Value) : token.Value)];
+            section[option.Name[2..]] = values.Length == 1 ? JsonValue.Create(values[0]) : new JsonArray([.. values.Select(value => JsonValue.Create(value))]);
+        }
+
+        workspace.Write(Name, section);
+    }
+
+    /// <summary>Writes the results where --json asks for them.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="results">The results.</param>
+    protected void WriteJson(ParseResult parsed, JsonObject results)
+    {
+        if (parsed.GetValue(Json) is { } path)
+        {
+            Workspace.WriteText(path, Workspace.Serialize(results));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Database;
+
+namespace Retro.Cli;
+
+/// <summary>
+/// A folder that the tool writes into: retro.json, and below it tokenizer, database, held-out, embedder and model, as far as they were made. Where a command
+/// asks for a database or a model, such a folder may be named as well as the part itself.
+/// </summary>
+/// <param name="folder">The folder; it need not be there.</param>
+internal sealed class Workspace(string folder)
+{
+    /// <summary>The file of what was typed.</summary>
+    public const string SettingsFile = "retro.json";
+
+    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, NewLine = "\n" };
+
+    /// <summary>The folder.</summary>
+    public string Folder { get; } = folder;
+
+    /// <summary>The path of retro.json.</summary>
+    public string SettingsPath => Path.Combine(Folder, SettingsFile);
+
+    /// <summary>The folder of the tokenizer that was trained, or copied, for the database.</summary>
+    public string Tokenizer => Path.Combine(Folder, "tokenizer");
+
+    /// <summary>The folder of the database that is trained on and retrieved from.</summary>
+    public string Database { get; private init; } = Path.Combine(folder, "database");
+
+    /// <summary>The folder of the database of held-out documents.</summary>
+    public string HeldOut => Path.Combine(Folder, "held-out");
+
+    /// <summary>The folder of the embedder.</summary>
+    public string Embedder => Path.Combine(Folder, "embedder");
+
+    /// <summary>The folder of the model.</summary>
+    public string Model { get; private init; } = Path.Combine(folder, "model");
+
+    /// <summary>The workspace that a named database belongs to.</summary>
+    /// <param name="path">The workspace, or the database in it.</param>
+    /// <exception cref="RetroException">There is no database.</exception>
+    public static Workspace OfDatabase(string path)
+        => Of(
+            path,
+            DatabaseManifest.FileName,
+            "database",
+            itself => new(Path.GetDirectoryName(itself)!) { Database = itself },
+            $"make one with: {Tool.Name} build --corpus TEXT --out {path}");
+
+    /// <summary>The workspace that a named model belongs to.</summary>
+    /// <param name="path">The workspace, or the model in it.</param>
+    /// <exception cref="RetroException">There is no model.</exception>
+    public static Workspace OfModel(string path)
+        => Of(
+            path,
+            Checkpoint.ConfigName,
+            "model",
+            itself => new(Path.GetDirectoryName(itself)!) { Model = itself },
+            $"make one with: {Tool.Name} train --database FOLDER --out {path}");
+
+    /// <summary>A path as retro.json keeps it.</summary>
+    public string ToRelative(string path)
+    {
+        string relative = Path.GetRelativePath(Path.GetFullPath(Folder), Path.GetFullPath(path));
+        return relative == ".." || relative.StartsWith($"..{Path.DirectorySeparatorChar}", StringComparison.Ordinal) || Path.IsPathRooted(relative)
+            ? Path.GetFullPath(path)
+            : relative;
+    }
+
+    /// <summary>A path that retro.json keeps.</summary>
+    public string FromRelative(string path) => Path.IsPathRooted(path) ? path : Path.GetFullPath(Path.Combine(Folder, path));
+
+    /// <summary>What was typed for a verb; null: nothing.</summary>
+    /// <exception cref="RetroException">The file is no JSON, or cannot be read.</exception>
+    public JsonObject? Section(string verb) => Read()[verb] switch
+    {
+        null => null,
+        JsonObject section => section,
+        _ => throw new RetroException($"{SettingsPath} holds no object for '{verb}'; mend the file, or delete it and say everything anew."),
+    };
+
+    /// <summary>Keeps what was typed for a verb, and the rest of the file.</summary>
+    /// <param name="verb">The verb.</param>
+    /// <param name="section">Values by option; null: it is forgotten.</param>
+    /// <exception cref="RetroException">The file cannot be written.</exception>
+    public void Write(string verb, JsonObject? section)
+    {
+        JsonObject all = Read();
+        all.Remove(verb);
+        if (section is not null)
+        {
+            all[verb] = section;
+        }
+
+        Create();
+        WriteText(SettingsPath, Serialize(all));
+    }
+
+    /// <summary>Makes the folder.</summary>
+    /// <exception cref="RetroException">It is a file, or may not be written.</exception>
+    public void Create()
+    {
+        if (File.Exists(Folder))
+        {
+            throw new RetroException($"{Folder} is a file; name a folder to write into.");
+        }
+
+        try
+        {
+            Directory.CreateDirectory(Folder);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new RetroException($"The folder {Folder} cannot be made ({exception.Message}); name one that this user may write.", exception);
+        }
+    }
+
+    /// <summary>JSON as the tool writes it.</summary>
+    public static string Serialize(JsonObject json) => json.ToJsonString(s_json) + "\n";
+
+    /// <summary>Writes a text beside its place, and gives it its name when it is whole.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="text">The text.</param>
+    /// <exception cref="RetroException">It cannot be written.</exception>
+    public static void WriteText(string path, string text)
+    {
+        try
+        {
+            File.WriteAllText(path + ".tmp", text);
+            File.Move(path + ".tmp", path, overwrite: true);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new RetroException($"{path} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
+        }
+    }
+
+    private static Workspace Of(string path, string file, string part, Func<string, Workspace> itself, string remedy)
+    {
+        string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        if (File.Exists(full))
+        {
+            throw new RetroException($"{path} is a file; name the folder of a {part}.");
+        }
+
+        // Where the part itself is named, what belongs to it lies beside it.
+        return File.Exists(Path.Combine(full, part, file)) ? new(path)
+            : File.Exists(Path.Combine(full, file)) ? itself(full)
+            : throw new RetroException($"{path} holds no {part} ({Path.Combine(part, file)}); {remedy}");
+    }
+
+    private JsonObject Read()
+    {
+        try
+        {
+            return File.Exists(SettingsPath)
+                ? JsonNode.Parse(File.ReadAllText(SettingsPath)) as JsonObject ?? throw new JsonException("it holds no object")
+                : [];
+        }
+        catch (Exception exception) when (exception is JsonException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new RetroException($"{SettingsPath} cannot be read ({exception.Message}); mend the file, or delete it and say everything anew.", exception);
+        }
+    }
+}
