@@ -47,7 +47,8 @@ internal static class Tool
 
             if (parsed.CommandResult.Command is not Verb verb || parsed.Action is not AsynchronousCommandLineAction)
             {
-                // Help, version, completion. The help would call the command by its file, which is not called retro beside Retro.dll: not every disk tells them apart.
+                // Help, version, completion. The help would call the command by its file, which cannot be called retro beside Retro.dll: not every disk
+                // tells the two names apart.
                 using StringWriter output = new();
                 int code = await parsed.InvokeAsync(new InvocationConfiguration { Output = output }).ConfigureAwait(false);
                 await Console.Out.WriteAsync(output.ToString().Replace(RootCommand.ExecutableName, Name, StringComparison.Ordinal)).ConfigureAwait(false);

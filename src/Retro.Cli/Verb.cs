@@ -56,12 +56,14 @@ internal abstract class Verb : Command
     /// <param name="parsed">The command line.</param>
     /// <exception cref="RetroException">The file cannot be read.</exception>
     public IReadOnlyList<string> Remembered(ParseResult parsed)
-        => Home is { } home && parsed.GetResult(home) is { Implicit: false } result && !result.Errors.Any() && parsed.GetValue(home) is { Length: > 0 } folder
-            ? [.. Remembered(parsed, new Workspace(folder))]
-            : [];
+    {
+        bool isNamed = Home is not null && parsed.GetResult(Home) is { Implicit: false } result && !result.Errors.Any();
+        return isNamed && parsed.GetValue(Home!) is { Length: > 0 } folder ? [.. Remembered(parsed, new Workspace(folder))] : [];
+    }
 
     /// <summary>What a folder's retro.json adds to a command line.</summary>
-    protected virtual IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => ArgumentsOf(parsed, workspace, workspace.Section(Name), all: true);
+    protected virtual IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+        => ArgumentsOf(parsed, workspace, workspace.Section(Name), all: true);
 
     /// <summary>The options of a section that are not typed, as arguments.</summary>
     /// <param name="parsed">The command line.</param>

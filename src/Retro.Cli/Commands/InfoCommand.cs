@@ -86,16 +86,19 @@ internal sealed class InfoCommand : Verb
         {
             RetroConfig config = Checkpoint.LoadConfig(folder);
             long total = config.CountParameters().Total;
-            string kind = config.Retrieval is { } retrieval
-                ? FormattableString.Invariant($"RETRO reading {retrieval.Neighbors} neighbors of {retrieval.RetrievedLength} tokens per chunk of {retrieval.ChunkLength}, in layers {string.Join(", ", retrieval.CrossAttentionLayers)}")
-                : "decoder without retrieval";
+            FormattableString kind = config.Retrieval is { } retrieval
+                ? $"RETRO reading {retrieval.Neighbors} neighbors of {retrieval.RetrievedLength} tokens per chunk of {retrieval.ChunkLength}"
+                : $"decoder without retrieval";
             Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {kind}");
-            all[$"model {folder}"] = new JsonObject { ["parameters"] = total, ["layers"] = config.Layers, ["width"] = config.Width, ["retrieval"] = config.HasRetrieval };
-            string training = Path.Combine(folder, "training.json");
-            if (File.Exists(training) && JsonNode.Parse(File.ReadAllText(training)) is JsonObject state && File.Exists(Path.Combine(folder, Trainer.StateFile)))
+            all[$"model {folder}"] = new JsonObject
             {
-                Screen.Line($"  trained {state["steps"]} steps, {state["tokens"]} tokens, in {state["elapsed"]}");
-            }
+                ["parameters"] = total,
+                ["layers"] = config.Layers,
+                ["width"] = config.Width,
+                ["vocabulary"] = config.VocabularySize,
+                ["retrieval"] = config.HasRetrieval,
+            };
+            Screen.Note($"  {(File.Exists(Path.Combine(folder, Trainer.StateFile)) ? "its training can go on (--resume)" : "it has no state of a training")}");
         }
         else if (new[] { "tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt" }.Any(name => File.Exists(Path.Combine(folder, name))))
         {
