@@ -86,9 +86,9 @@ internal sealed class InfoCommand : Verb
         {
             RetroConfig config = Checkpoint.LoadConfig(folder);
             long total = config.CountParameters().Total;
-            FormattableString kind = config.Retrieval is { } retrieval
-                ? $"RETRO reading {retrieval.Neighbors} neighbors of {retrieval.RetrievedLength} tokens per chunk of {retrieval.ChunkLength}"
-                : $"decoder without retrieval";
+            string kind = config.Retrieval is { } reading
+                ? $"RETRO reading {reading.Neighbors} neighbors of {reading.RetrievedLength} tokens per chunk of {reading.ChunkLength}"
+                : "decoder without retrieval";
             Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {kind}");
             all[$"model {folder}"] = new JsonObject
             {
