@@ -1,60 +1,78 @@
 namespace Retro.Corpora;
 
 /// <summary>
-/// A collection of documents on disk, read one at a time: a folder of .txt and .md files (with those below it), a .jsonl file
-/// (or a folder of them) with one object of <c>id</c>, <c>title</c> and <c>text</c> a line, or a folder of .NET XML documentation files.
-/// Documents come in the same order every time.
+/// A collection of documents on disk, read one at a time: a file, or a folder with those below it, of the kinds that <see cref="DocumentKinds"/> names; every
+/// kind that is there is read. Documents come in the same order every time. Left out, and counted in <see cref="LeftOut"/>, are files of other kinds, hidden
+/// ones, pipes and devices, what a link leads to a second time, and folders that hold a database, a model or a run of Retro's own (unless one is the corpus
+/// itself).
 /// </summary>
 public sealed class Corpus
 {
-    private readonly DocumentReader _reader;
+    private const string Remedy =
+        "Name a folder or file of text (.txt, .md, .html, .rst), of JSON lines (.jsonl, .jsonl.gz, .jsonl.zst) or of .NET XML documentation (.xml).";
 
-    private Corpus(string path, DocumentReader reader)
+    private readonly CorpusFiles _files;
+    private readonly string _root;
+    private readonly CorpusOptions _options;
+    private ReadingCounts _counts = new();
+
+    private Corpus(string path, string root, CorpusFiles files, CorpusOptions options)
     {
         Path = path;
-        _reader = reader;
+        _root = root;
+        _files = files;
+        _options = options;
+        string read = string.Join(", ", files.Counts.Select(kind => $"{kind.Value} {kind.Key}"));
+        Kind = files.LeftOut.Count == 0 ? read : $"{read} (left out: {Told(files.LeftOut)})";
     }
 
     /// <summary>Where the corpus lies.</summary>
     public string Path { get; }
 
-    /// <summary>What it is made of: "text files", "JSON lines" or ".NET XML documentation".</summary>
-    public string Kind => _reader.Kind;
+    /// <summary>What it is made of and what was left out, in words: "12 Markdown, 1 JSON lines (left out: 3 .pdf)".</summary>
+    public string Kind { get; }
+
+    /// <summary>How many files are read of each kind, by its name.</summary>
+    public IReadOnlyDictionary<string, int> Files => _files.Counts;
+
+    /// <summary>How many files, or whole folders, are not read, by what they are: an ending such as ".pdf", a kind that was not asked for, "hidden".</summary>
+    public IReadOnlyDictionary<string, int> LeftOut => _files.LeftOut;
 
     /// <summary>
     /// How many files, lines or types the last enumeration left out because they were broken; 0 unless <see cref="CorpusOptions.SkipBroken"/> is set.
     /// </summary>
-    public int Skipped => _reader.Skipped;
+    public int Skipped => _counts.Skipped;
 
     /// <summary>How many documents the last enumeration left out because they held no text.</summary>
-    public int Empty => _reader.Empty;
+    public int Empty => _counts.Empty;
 
     /// <summary>Opens a corpus.</summary>
     /// <param name="path">A folder or a file.</param>
-    /// <param name="options">How to read it; null for the defaults.</param>
+    /// <param name="options">What is read, and how; null for the defaults.</param>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
     /// <exception cref="CorpusException">There is nothing at the path, or nothing there that can be read.</exception>
     public static Corpus Open(string path, CorpusOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        options ??= new CorpusOptions();
-        if (File.Exists(path))
+        options = (options ?? new()).Validate();
+        bool isFile = File.Exists(path);
+        if (!isFile && !Directory.Exists(path))
         {
-            return new Corpus(path, ReaderOf([path], System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!, options) ?? throw Unreadable(path));
-        }
-
-        if (!Directory.Exists(path))
-        {
-            throw new CorpusException(
-                $"There is no folder or file {path}. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
+            throw new CorpusException($"There is no folder or file {path}. {Remedy}");
         }
 
         try
         {
-            return new Corpus(path, ReaderOf(FilesBelow(path), path, options) ?? throw Unreadable(path));
+            CorpusFiles files = isFile ? CorpusFiles.Of(path, options) : CorpusFiles.Below(path, options);
+            return files.Files.Count > 0
+                ? new Corpus(path, isFile ? System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))! : path, files, options)
+                : throw new CorpusException(
+                    $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
+                        + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new CorpusException($"The folder {path} cannot be listed: {exception.Message} Give this user the right to read it.", exception);
+            throw new CorpusException($"The files of {path} cannot be listed: {exception.Message} Give this user the right to read them.", exception);
         }
     }
 
@@ -82,7 +100,7 @@ public sealed class Corpus
                 .ToArray();
             if (files.Length > 0)
             {
-                return new Corpus(packs, new XmlDocumentationReader(files, packs, new CorpusOptions()));
+                return new Corpus(packs, packs, CorpusFiles.Of(files, DocumentKinds.XmlDocumentation), new CorpusOptions());
             }
         }
 
@@ -94,56 +112,36 @@ public sealed class Corpus
     /// <exception cref="CorpusException">Something cannot be read, or the corpus holds no text at all.</exception>
     public IEnumerable<Document> Documents()
     {
-        _reader.Reset();
+        ReadingCounts counts = _counts = new();
+        Dictionary<DocumentKinds, DocumentReader> readers = [];
         bool any = false;
-        foreach (Document document in _reader.Documents())
+        foreach ((string file, DocumentKinds kind) in _files.Files)
         {
-            any = true;
-            yield return document;
+            if (!readers.TryGetValue(kind, out DocumentReader? reader))
+            {
+                readers[kind] = reader = kind switch
+                {
+                    DocumentKinds.JsonLines => new JsonLinesReader(_root, _options, counts),
+                    DocumentKinds.XmlDocumentation => new XmlDocumentationReader(_root, _options, counts),
+                    _ => new TextFileReader(kind, _root, _options, counts),
+                };
+            }
+
+            foreach (Document document in reader.Documents(file))
+            {
+                any = true;
+                yield return document;
+            }
         }
 
         if (!any)
         {
             throw new CorpusException(
-                $"The corpus {Path} holds no text: {_reader.Empty} documents are empty and {_reader.Skipped} are broken. Name a folder or file with text.");
+                $"The corpus {Path} holds no text: {counts.Empty} documents are empty and {counts.Skipped} are broken. Name a folder or file with text.");
         }
     }
 
-    private static DocumentReader? ReaderOf(IReadOnlyList<string> files, string root, CorpusOptions options)
-    {
-        string[] Ending(params string[] endings)
-            => files.Where(file => endings.Contains(System.IO.Path.GetExtension(file), StringComparer.OrdinalIgnoreCase)).ToArray();
-
-        if (Ending(".txt", ".md") is { Length: > 0 } texts)
-        {
-            return new TextFileReader(texts, root, options);
-        }
-
-        if (Ending(".jsonl") is { Length: > 0 } lines)
-        {
-            return new JsonLinesReader(lines, root, options);
-        }
-
-        return Ending(".xml") is { Length: > 0 } xml ? new XmlDocumentationReader(xml, root, options) : null;
-    }
-
-    /// <summary>Sorted by the relative path with '/', so that every system and every run sees the same order.</summary>
-    private static string[] FilesBelow(string folder)
-        => Directory.EnumerateFiles(
-            folder,
-            "*",
-            new EnumerationOptions
-            {
-                RecurseSubdirectories = true,
-                IgnoreInaccessible = false,
-                AttributesToSkip = FileAttributes.Hidden | FileAttributes.System
-            })
-            .OrderBy(file => DocumentReader.RelativePath(folder, file), StringComparer.Ordinal)
-            .ToArray();
-
-    private static CorpusException Unreadable(string path)
-        => new(
-            $"{path} holds no .txt, .md, .jsonl or .xml file. Name a folder of .txt or .md files, a .jsonl file, or a folder of .NET XML documentation files.");
+    private static string Told(IReadOnlyDictionary<string, int> counts) => string.Join(", ", counts.Select(count => $"{count.Value} {count.Key}"));
 
     private static IEnumerable<string> DotNetRoots()
     {

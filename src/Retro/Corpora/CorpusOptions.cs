@@ -1,14 +1,62 @@
 namespace Retro.Corpora;
 
-/// <summary>How a corpus is read.</summary>
+/// <summary>What of a corpus is read, and how. Checked by <see cref="Validate"/>.</summary>
 public sealed record CorpusOptions
 {
     /// <summary>
-    /// Leaves out what cannot be read (invalid UTF-8, broken JSON lines, malformed XML) and counts it in <see cref="Corpus.Skipped"/>,
-    /// instead of stopping with a <see cref="CorpusException"/> that names file and place.
+    /// The kinds of files that are read; all by default. Where one kind alone is named, a single file, or files that <see cref="Include"/> names, are read as
+    /// that kind whatever their endings.
+    /// </summary>
+    public DocumentKinds Kinds { get; init; } = DocumentKinds.All;
+
+    /// <summary>
+    /// Patterns of the files that are read, such as "guide/**/*.md", compared with paths relative to the corpus's folder; upper and lower case differ.
+    /// Every file by default.
+    /// </summary>
+    public IReadOnlyList<string> Include { get; init; } = [];
+
+    /// <summary>Patterns of files that are left out, such as "**/LICENSE*"; they win over <see cref="Include"/>. None by default.</summary>
+    public IReadOnlyList<string> Exclude { get; init; } = [];
+
+    /// <summary>
+    /// The encoding of files that are not UTF-8, such as "windows-1252" or "utf-16"; null (the default), and there must be none. A file that is UTF-8 is read
+    /// as that in any case. HTML and XML files that name their encoding need no other.
+    /// </summary>
+    public string? Encoding { get; init; }
+
+    /// <summary>
+    /// Bytes that a document may have, as they lie in its file or line; 128 MiB by default. A longer one is broken: while a document is read, a few times its
+    /// length is held in memory.
+    /// </summary>
+    public int MaximumDocumentBytes { get; init; } = 1 << 27;
+
+    /// <summary>
+    /// Leaves out what cannot be read (bytes of another encoding, broken JSON lines, malformed XML, documents that are too long) and counts it in
+    /// <see cref="Corpus.Skipped"/>, instead of stopping with a <see cref="CorpusException"/> that names file and place.
     /// </summary>
     public bool SkipBroken { get; init; }
 
     /// <summary>Keeps the YAML block between two lines of "---" at the head of a Markdown file. It holds settings of a web site more often than text.</summary>
     public bool KeepFrontMatter { get; init; }
+
+    /// <summary>
+    /// Puts the file's name before the ids of JSON lines ("part-1.jsonl:7"), for shards in which they begin anew. False by default: an id that comes twice is
+    /// then told when a database is built.
+    /// </summary>
+    public bool IdsByFile { get; init; }
+
+    /// <summary>Checks the values.</summary>
+    /// <returns>These options.</returns>
+    /// <exception cref="RetroOptionsException">Something is out of range; the exception lists every fault.</exception>
+    public CorpusOptions Validate()
+    {
+        OptionFaults faults = new(nameof(CorpusOptions));
+        faults.Require(Kinds != DocumentKinds.None && (Kinds & ~DocumentKinds.All) == 0, Kinds, "one or more of the kinds");
+        faults.Require(Include is not null && !Include.Any(string.IsNullOrWhiteSpace), Include, "patterns of paths");
+        faults.Require(Exclude is not null && !Exclude.Any(string.IsNullOrWhiteSpace), Exclude, "patterns of paths");
+        faults.Require(Encoding is null || TextDecoding.Named(Encoding) is not null, Encoding, "the name of an encoding, such as windows-1252, or null");
+        faults.Between(MaximumDocumentBytes, 1, 1 << 29); // of which a string can be made
+        faults.Throw();
+        return this;
+    }
 }

@@ -1,31 +1,15 @@
 namespace Retro.Corpora;
 
 /// <summary>Reads the documents of one kind of files, and counts what it leaves out.</summary>
-internal abstract class DocumentReader(IReadOnlyList<string> files, string root, CorpusOptions options)
+internal abstract class DocumentReader(string root, CorpusOptions options, ReadingCounts counts)
 {
-    // A .NET string holds no more; a single document of this size is a corpus in one file.
-    protected const int LongestDocument = 1 << 29;
-
-    public abstract string Kind { get; }
-
-    public int Skipped { get; private set; }
-
-    public int Empty { get; private set; }
-
-    protected IReadOnlyList<string> Files { get; } = files;
-
     protected CorpusOptions Options { get; } = options;
 
     public static string RelativePath(string root, string file)
         => Path.GetRelativePath(root, file).Replace(Path.DirectorySeparatorChar, '/');
 
-    public abstract IEnumerable<Document> Documents();
-
-    public void Reset()
-    {
-        Skipped = 0;
-        Empty = 0;
-    }
+    /// <summary>The documents of a file; the files of a reader come one after another.</summary>
+    public abstract IEnumerable<Document> Documents(string file);
 
     protected string NameOf(string file) => RelativePath(root, file);
 
@@ -37,7 +21,7 @@ internal abstract class DocumentReader(IReadOnlyList<string> files, string root,
             return document;
         }
 
-        Empty++;
+        counts.Empty++;
         return null;
     }
 
@@ -51,25 +35,43 @@ internal abstract class DocumentReader(IReadOnlyList<string> files, string root,
         }
         catch (CorpusException) when (Options.SkipBroken)
         {
-            Skipped++;
+            counts.Skipped++;
             return null;
         }
     }
 
-    protected static byte[] ReadBytes(string file)
+    /// <summary>A file's bytes, as far as a document may have them. The length that the system tells is not relied on: some files have none.</summary>
+    protected byte[] ReadBytes(string file)
     {
         try
         {
-            long length = new FileInfo(file).Length;
-            return length <= LongestDocument
-                ? File.ReadAllBytes(file)
-                : throw new CorpusException(
-                    $"The file {file} is {length} bytes long, more than the {LongestDocument} that one document may have. Split it into documents.");
+            using FileStream stream = Open(file);
+            using MemoryStream bytes = new((int)Math.Min(stream.Length, Options.MaximumDocumentBytes));
+            byte[] buffer = new byte[1 << 16];
+            for (int read; (read = stream.Read(buffer)) > 0;)
+            {
+                if (read > Options.MaximumDocumentBytes - bytes.Length)
+                {
+                    throw new CorpusException(
+                        $"The file {file} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Split it into documents, skip "
+                            + "what is broken, or allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
+                }
+
+                bytes.Write(buffer, 0, read);
+            }
+
+            return bytes.Length == bytes.Capacity ? bytes.GetBuffer() : bytes.ToArray();
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw Unreadable(file, exception);
         }
+    }
+
+    protected static FileStream Open(string file)
+    {
+        FileIdentity.RequireFile(file);
+        return new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
     }
 
     protected static CorpusException Unreadable(string file, Exception exception)

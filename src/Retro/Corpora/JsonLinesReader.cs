@@ -2,36 +2,34 @@ using System.Text.Json;
 
 namespace Retro.Corpora;
 
-/// <summary>One document per line: an object with <c>text</c>, and <c>id</c> and <c>title</c> where there are any.</summary>
-internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, CorpusOptions options) : DocumentReader(files, root, options)
+/// <summary>One document per line: an object with <c>text</c>, and <c>id</c> and <c>title</c> where there are any. The files may be packed.</summary>
+internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
-    public override string Kind => "JSON lines";
-
-    /// <summary>Bytes that a line may have.</summary>
-    internal int LongestLine { get; init; } = LongestDocument;
-
-    public override IEnumerable<Document> Documents()
+    public override IEnumerable<Document> Documents(string file)
     {
-        foreach (string file in Files)
+        string name = NameOf(file);
+        using IEnumerator<(int Number, byte[]? Bytes)> lines = Lines(file).GetEnumerator();
+        while (Guarded(() => MoveNext(lines, file)) is not null)
         {
-            string name = NameOf(file);
-            using IEnumerator<(int Number, byte[]? Bytes)> lines = Lines(file).GetEnumerator();
-            while (MoveNext(lines, file))
+            (int number, byte[]? bytes) = lines.Current;
+            if (Guarded(() => Parse(bytes, file, name, number)) is { } document && Checked(document) is { } kept)
             {
-                (int number, byte[]? bytes) = lines.Current;
-                if (Guarded(() => Parse(bytes, file, name, number)) is { } document && Checked(document) is { } kept)
-                {
-                    yield return kept;
-                }
+                yield return kept;
             }
         }
     }
 
-    private static bool MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
+    private static IEnumerator<(int Number, byte[]? Bytes)>? MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
     {
         try
         {
-            return lines.MoveNext();
+            return lines.MoveNext() ? lines : null;
+        }
+        catch (Exception exception) when (PackedFile.IsDamage(exception))
+        {
+            throw new CorpusException(
+                $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}. Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
+                exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -42,7 +40,8 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
     // A line that is too long has no bytes.
     private IEnumerable<(int Number, byte[]? Bytes)> Lines(string file)
     {
-        using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+        using FileStream packed = Open(file);
+        using Stream stream = PackedFile.Unpack(file, packed);
         byte[] buffer = new byte[1 << 16];
         using MemoryStream line = new();
         bool tooLong = false;
@@ -70,7 +69,7 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
 
         void Add(int begin, int length)
         {
-            tooLong |= length > LongestLine - line.Length;
+            tooLong |= length > Options.MaximumDocumentBytes - line.Length;
             if (!tooLong)
             {
                 line.Write(buffer, begin, length);
@@ -84,11 +83,11 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
         if (bytes is null)
         {
             throw new CorpusException(
-                $"{where} is longer than the {LongestLine} bytes that one document may have. Split it into documents, or skip what is broken "
-                    + "(CorpusOptions.SkipBroken).");
+                $"{where} is longer than the {Options.MaximumDocumentBytes} bytes that one document may have. Split it into documents, skip what is broken, or "
+                    + "allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
         }
 
-        string json = Cleaning.DecodeUtf8(bytes, where);
+        string json = TextDecoding.Decode(bytes, where, Options.Encoding);
         if (string.IsNullOrWhiteSpace(json))
         {
             return null;
@@ -103,7 +102,8 @@ internal sealed class JsonLinesReader(IReadOnlyList<string> files, string root, 
                 throw Broken("it is no object with a \"text\" of type string", null);
             }
 
-            string id = Scalar(row, "id") ?? $"{name}:{number}";
+            string? given = Scalar(row, "id");
+            string id = given is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{given}" : given;
             return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}");
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)

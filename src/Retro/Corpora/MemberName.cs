@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
 namespace Retro.Corpora;
@@ -12,7 +11,7 @@ namespace Retro.Corpora;
 /// <param name="Type">The full name of the type that it is or belongs to; "" where the id is not of that form.</param>
 /// <param name="Member">The member's name; "" for a type.</param>
 /// <param name="Arguments">The argument types as written, null where there is no list.</param>
-internal sealed partial record MemberName(char Kind, string Type, string Member, string? Arguments)
+internal sealed record MemberName(char Kind, string Type, string Member, string? Arguments)
 {
     public bool IsType => Kind == 'T';
 
@@ -46,8 +45,49 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
         return dot <= 0 ? new MemberName('!', "", "", null) : new MemberName(id[0], name[..dot], name[(dot + 1)..], arguments);
     }
 
-    /// <summary>A full name as people write it: generic parameters as &lt;T1, T2&gt; instead of `2, nested names with dots.</summary>
-    public static string Display(string name)
+    /// <summary>A full name as people write it: generic parameters as &lt;TKey, TValue&gt; instead of `2, nested names with dots.</summary>
+    public static string Display(string name, GenericNames names) => Display(name, names, name, []);
+
+    /// <summary>The last part of a reference, as a sentence would name it: "String", or "String.Format" for a member.</summary>
+    public static string ShortReference(string id, GenericNames names)
+    {
+        MemberName name = Parse(id);
+        return name.IsType ? ShortType(name.Type, names, name.Type, [])
+            : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{Readable(name.Member, names, name.Type, [])}"
+            : id.Length > 2 && id[1] == ':' ? id[2..] : id;
+    }
+
+    /// <summary>The member as one would declare it, with the names of its parameters, generic ones too, from the entry and from that of its type.</summary>
+    public string Signature(XElement entry, GenericNames names)
+    {
+        string[] own = GenericNames.In(entry);
+        string text = Readable(Member, names, Type, own);
+        if (Arguments is null && Kind != 'M')
+        {
+            return text;
+        }
+
+        string[] called = entry.Elements("param").Select(parameter => (string?)parameter.Attribute("name") ?? "").ToArray();
+        IEnumerable<string> parameters = SplitArguments(Arguments ?? "").Select((argument, i) =>
+        {
+            string type = ShortType(argument, names, Type, own);
+            return i < called.Length && called[i].Length > 0 ? $"{type} {called[i]}" : type;
+        });
+        return $"{text}({string.Join(", ", parameters)})";
+    }
+
+    private static string Readable(string member, GenericNames names, string type, string[] own)
+    {
+        // An explicitly implemented member carries its interface's name with '#' for '.'.
+        string name = member[(member.LastIndexOf('#') + 1)..];
+        return name is "ctor" or "cctor" ? "new " + ShortType(type, names, type, []) : Display(name, names, type, own);
+    }
+
+    /// <param name="name">A type's name, a member's, or an argument's type.</param>
+    /// <param name="names">The names of the file's generic parameters.</param>
+    /// <param name="type">The type whose parameters `0, `1, ... are.</param>
+    /// <param name="own">The member's own parameters, ``0, ``1, ...</param>
+    private static string Display(string name, GenericNames names, string type, string[] own)
     {
         StringBuilder text = new();
         for (int i = 0; i < name.Length; i++)
@@ -58,7 +98,8 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
                 continue;
             }
 
-            int digits = i + 1 < name.Length && name[i + 1] == '`' ? i + 2 : i + 1;
+            bool ofMember = i + 1 < name.Length && name[i + 1] == '`';
+            int digits = ofMember ? i + 2 : i + 1;
             int end = digits;
             while (end < name.Length && char.IsAsciiDigit(name[end]))
             {
@@ -68,76 +109,59 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
             // After a name, the number of parameters; by itself, a parameter's number.
             bool isCount = i > 0 && (char.IsLetterOrDigit(name[i - 1]) || name[i - 1] == '_');
             int number = end > digits ? int.Parse(name.AsSpan(digits, Math.Min(3, end - digits)), NumberStyles.None, CultureInfo.InvariantCulture) : 0;
-            text.Append(isCount ? $"<{string.Join(", ", Parameters(Math.Min(number, 32)))}>" : Parameter(number, number + 2));
+            if (isCount)
+            {
+                int count = Math.Min(number, 32);
+                string[] known = ofMember ? own : names.OfOne(name[..end]);
+                IEnumerable<string> all = known.Length == count ? known : Enumerable.Range(0, count).Select(each => Parameter(each, count));
+                text.Append('<').AppendJoin(", ", all).Append('>');
+            }
+            else
+            {
+                string[] known = ofMember ? own : names.OfAll(type);
+                text.Append(number < known.Length ? known[number] : Parameter(number, ofMember ? number + 2 : GenericNames.Count(type)));
+            }
+
             i = end - 1;
         }
 
         return text.ToString();
     }
 
-    /// <summary>The last part of a reference, as a sentence would name it: "String", or "String.Format" for a member.</summary>
-    public static string ShortReference(string id)
+    private static string ShortType(string name, GenericNames names, string type, string[] own)
     {
-        MemberName name = Parse(id);
-        return name.IsType ? ShortType(name.Type)
-            : name.Type.Length > 0 ? $"{ShortType(name.Type)}.{Readable(name.Member, name.Type)}"
-            : id.Length > 2 && id[1] == ':' ? id[2..] : id;
-    }
-
-    /// <summary>The member as one would declare it, with the names of its parameters from the entry.</summary>
-    public string Signature(XElement entry)
-    {
-        string text = Readable(Member, Type);
-        if (Arguments is null && Kind != 'M')
-        {
-            return text;
-        }
-
-        string[] names = entry.Elements("param").Select(parameter => (string?)parameter.Attribute("name") ?? "").ToArray();
-        // The type's own single parameter is called T, as in the type's name.
-        string arguments = Arguments ?? "";
-        arguments = Type.EndsWith("`1", StringComparison.Ordinal) ? OwnParameter().Replace(arguments, "T") : arguments;
-        string[] types = SplitArguments(arguments).ToArray();
-        IEnumerable<string> parameters = types.Select((type, i) => i < names.Length && names[i].Length > 0 ? $"{ShortType(type)} {names[i]}" : ShortType(type));
-        return $"{text}({string.Join(", ", parameters)})";
-    }
-
-    private static string Readable(string member, string type)
-    {
-        // An explicitly implemented member carries its interface's name with '#' for '.'.
-        string name = member[(member.LastIndexOf('#') + 1)..];
-        return name is "ctor" or "cctor" ? "new " + ShortType(type) : Display(name);
-    }
-
-    private static string ShortType(string type)
-    {
-        string text = Display(type.Replace("@", "", StringComparison.Ordinal));
+        string text = Display(name.Replace("@", "", StringComparison.Ordinal), names, type, own);
         StringBuilder shortened = new();
-        int begin = 0;
+        Stack<int> around = [];
+        int begin = 0, typeBegin = 0;
         for (int i = 0; i <= text.Length; i++)
         {
-            if (i == text.Length || text[i] is '<' or '>' or ',' or '[' or '*' or ' ')
+            if (i < text.Length && text[i] is not ('<' or '>' or ',' or '[' or '*' or ' '))
             {
-                string part = text[begin..i];
-                shortened.Append(part.AsSpan(part.LastIndexOf('.') + 1));
-                if (i < text.Length)
-                {
-                    shortened.Append(text[i]);
-                    if (text[i] == ',' && i + 1 < text.Length && text[i + 1] != ' ')
-                    {
-                        shortened.Append(' ');
-                    }
-                }
-
-                begin = i + 1;
+                continue;
             }
+
+            // A type within a generic one: what stands before its own name goes, as other namespaces do.
+            string part = text[begin..i];
+            shortened.Length = part.StartsWith('.') ? typeBegin : shortened.Length;
+            shortened.Append(part.AsSpan(part.LastIndexOf('.') + 1));
+            begin = i + 1;
+            if (i == text.Length)
+            {
+                break;
+            }
+
+            shortened.Append(text[i]).Append(text[i] == ',' && begin < text.Length && text[begin] != ' ' ? " " : "");
+            if (text[i] == '<')
+            {
+                around.Push(typeBegin);
+            }
+
+            typeBegin = text[i] == '>' && around.TryPop(out int outer) ? outer : text[i] is '<' or ',' or ' ' ? shortened.Length : typeBegin;
         }
 
         return shortened.ToString();
     }
-
-    [GeneratedRegex("(?<!`)`0")]
-    private static partial Regex OwnParameter();
 
     private static IEnumerable<string> SplitArguments(string arguments)
     {
@@ -158,8 +182,6 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
             yield return arguments[begin..];
         }
     }
-
-    private static IEnumerable<string> Parameters(int count) => Enumerable.Range(0, count).Select(i => Parameter(i, count));
 
     private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
 }

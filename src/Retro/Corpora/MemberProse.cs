@@ -3,11 +3,12 @@ using System.Xml.Linq;
 
 namespace Retro.Corpora;
 
-/// <summary>An entry of an XML documentation file as plain prose.</summary>
-internal static class MemberProse
+/// <summary>Entries of an XML documentation file as plain prose.</summary>
+/// <param name="names">The names of the file's generic parameters.</param>
+internal sealed class MemberProse(GenericNames names)
 {
     /// <summary>Summary, type parameters, parameters, returns or value, exceptions, remarks and examples; "" where the entry says nothing.</summary>
-    public static string Render(XElement entry)
+    public string Render(XElement entry)
     {
         StringBuilder text = new();
         Plain(text, entry, "summary", "");
@@ -21,7 +22,7 @@ internal static class MemberProse
         return text.ToString().Trim();
     }
 
-    private static void Plain(StringBuilder text, XElement entry, string element, string lead)
+    private void Plain(StringBuilder text, XElement entry, string element, string lead)
     {
         foreach (XElement part in entry.Elements(element))
         {
@@ -32,41 +33,27 @@ internal static class MemberProse
         }
     }
 
-    private static void Named(StringBuilder text, XElement entry, string element, string attribute, string lead)
+    private void Named(StringBuilder text, XElement entry, string element, string attribute, string lead)
     {
         foreach (XElement part in entry.Elements(element))
         {
             string name = (string?)part.Attribute(attribute) ?? "";
             if (Prose(part) is { Length: > 0 } prose && name.Length > 0)
             {
-                text.Append(lead).Append(attribute == "cref" ? MemberName.ShortReference(name) : name).Append(": ").Append(prose).Append('\n');
+                text.Append(lead).Append(attribute == "cref" ? MemberName.ShortReference(name, names) : name).Append(": ").Append(prose).Append('\n');
             }
         }
     }
 
-    private static string Prose(XElement element)
+    // White space means nothing in XML; paragraphs are marked while writing.
+    private string Prose(XElement element)
     {
         StringBuilder raw = new();
         Write(element, raw);
-
-        // White space means nothing in XML; paragraphs were marked while writing.
-        StringBuilder text = new();
-        foreach (string paragraph in raw.ToString().Split('\n'))
-        {
-            string collapsed = string.Join(' ', paragraph.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
-            if (collapsed.Length > 0)
-            {
-                text.Append(text.Length > 0 ? "\n" : "").Append(collapsed.Replace(CodeSpace, ' '));
-            }
-        }
-
-        return text.ToString();
+        return Cleaning.Collapse(raw.ToString());
     }
 
-    // Stands for a space of code until white space has been collapsed; a private use character that no documentation holds.
-    private const char CodeSpace = '\uE000';
-
-    private static void Write(XElement element, StringBuilder text)
+    private void Write(XElement element, StringBuilder text)
     {
         foreach (XNode node in element.Nodes())
         {
@@ -82,23 +69,18 @@ internal static class MemberProse
         }
     }
 
-    private static void WriteElement(XElement element, StringBuilder text)
+    private void WriteElement(XElement element, StringBuilder text)
     {
         switch (element.Name.LocalName)
         {
             case "see" or "seealso" when element.IsEmpty || element.Value.Length == 0:
-                text.Append(element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value)
+                text.Append(element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
                     : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "");
                 break;
             case "paramref" or "typeparamref":
                 text.Append((string?)element.Attribute("name") ?? "");
                 break;
-            case "para" or "list" or "note" or "listheader" or "table" or "tr":
-                text.Append('\n');
-                Write(element, text);
-                text.Append('\n');
-                break;
-            case "item":
+            case "item" or "li":
                 text.Append("\n- ");
                 Write(element, text);
                 break;
@@ -106,14 +88,21 @@ internal static class MemberProse
                 Write(element, text);
                 text.Append(": ");
                 break;
-            case "br":
-                text.Append('\n');
+            case "code" or "pre":
+                text.Append('\n')
+                    .Append(element.Value.Replace("\r\n", "\n", StringComparison.Ordinal).Trim('\n').Replace(' ', Cleaning.KeptSpace))
+                    .Append('\n');
                 break;
-            case "code":
-                text.Append('\n').Append(element.Value.Replace("\r\n", "\n", StringComparison.Ordinal).Trim('\n').Replace(' ', CodeSpace)).Append('\n');
-                break;
-            default:
+            case "td" or "th":
+                text.Append(' ');
                 Write(element, text);
+                text.Append(' ');
+                break;
+            case var name:
+                string parting = name is "para" or "list" or "note" or "listheader" || HtmlText.IsBlock(name) ? "\n" : "";
+                text.Append(parting);
+                Write(element, text);
+                text.Append(parting);
                 break;
         }
     }

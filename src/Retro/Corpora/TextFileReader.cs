@@ -1,54 +1,38 @@
 namespace Retro.Corpora;
 
-/// <summary>One document per .txt or .md file.</summary>
-internal sealed class TextFileReader(IReadOnlyList<string> files, string root, CorpusOptions options) : DocumentReader(files, root, options)
+/// <summary>One document for each file of text, Markdown, HTML or reStructuredText.</summary>
+internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
-    public override string Kind => "text files";
-
-    public override IEnumerable<Document> Documents()
+    public override IEnumerable<Document> Documents(string file)
     {
-        foreach (string file in Files)
+        if (Guarded(() => Read(file)) is { } document && Checked(document) is { } kept)
         {
-            if (Guarded(() => Read(file)) is { } document && Checked(document) is { } kept)
-            {
-                yield return kept;
-            }
+            yield return kept;
         }
     }
 
     private Document Read(string file)
     {
-        string text = Cleaning.Clean(Cleaning.DecodeUtf8(ReadBytes(file), $"The file {file}"));
+        byte[] bytes = ReadBytes(file);
+        string? encoding = kind == DocumentKinds.Html ? TextDecoding.Declared(bytes) ?? Options.Encoding : Options.Encoding;
+        string text = Cleaning.Clean(TextDecoding.Decode(bytes, $"The file {file}", encoding));
+        string? title = null;
+        switch (kind)
+        {
+            case DocumentKinds.Markdown:
+                (_, title, string body) = MarkdownText.SplitFrontMatter(text);
+                title ??= MarkdownText.TitleOf(body);
+                text = Options.KeepFrontMatter ? text : body;
+                break;
+            case DocumentKinds.Html:
+                (title, text) = HtmlText.Read(text);
+                break;
+            case DocumentKinds.RestructuredText:
+                title = RestructuredText.TitleOf(text);
+                break;
+        }
+
         string name = NameOf(file);
-        string title = Path.GetFileNameWithoutExtension(file);
-        if (!Path.GetExtension(file).Equals(".md", StringComparison.OrdinalIgnoreCase))
-        {
-            return new Document(name, title, text, name);
-        }
-
-        (string frontMatter, string body) = Cleaning.SplitFrontMatter(text);
-        title = TitleOf(frontMatter, body) ?? title;
-        return new Document(name, title, Options.KeepFrontMatter ? text : body, name);
-    }
-
-    private static string? TitleOf(string frontMatter, string body)
-    {
-        foreach (string line in frontMatter.Split('\n'))
-        {
-            if (line.StartsWith("title:", StringComparison.OrdinalIgnoreCase) && line["title:".Length..].Trim().Trim('"', '\'') is { Length: > 0 } title)
-            {
-                return title;
-            }
-        }
-
-        foreach (ReadOnlySpan<char> line in body.AsSpan().EnumerateLines())
-        {
-            if (line.StartsWith("# ") && line[2..].Trim() is { Length: > 0 } heading)
-            {
-                return heading.ToString();
-            }
-        }
-
-        return null;
+        return new Document(name, title ?? Path.GetFileNameWithoutExtension(file), Cleaning.Clean(text), name);
     }
 }

@@ -9,47 +9,65 @@ namespace Retro.Corpora;
 /// One document per type of .NET XML documentation files: what the type is for, then its members as prose. A type that several
 /// files describe (packs overlap) is read from the first.
 /// </summary>
-internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string root, CorpusOptions options) : DocumentReader(files, root, options)
+internal sealed class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
     // Documentation nests a dozen deep; what reads the tree goes as deep as the tree.
     private const int DeepestElement = 256;
 
-    public override string Kind => ".NET XML documentation";
+    private static readonly XmlReaderSettings s_settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
 
-    public override IEnumerable<Document> Documents()
+    private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _contents = new(StringComparer.Ordinal);
+
+    /// <summary>Whether a file is documentation, or is broken before that can be told; XML of other kinds lies beside it in many folders.</summary>
+    public static bool IsOne(string file)
     {
-        HashSet<string> seen = new(StringComparer.Ordinal);
-        HashSet<string> contents = new(StringComparer.Ordinal);
-        foreach (string file in Files)
+        try
         {
-            // Packs hold copies of each other's files; parsing one twice would double the time.
-            byte[]? bytes = Guarded(() => ReadBytes(file));
-            if (bytes is null || !contents.Add(Convert.ToHexString(SHA256.HashData(bytes))))
-            {
-                continue;
-            }
+            using FileStream stream = Open(file);
+            using XmlReader reader = XmlReader.Create(stream, s_settings);
+            return reader.MoveToContent() == XmlNodeType.Element && reader.Name == "doc";
+        }
+        catch (XmlException exception)
+        {
+            // A file that has a definition of its type, or another root, is none of ours; one that cannot be read is told of when it is.
+            return !exception.Message.Contains("DTD", StringComparison.Ordinal);
+        }
+    }
 
-            foreach ((string type, List<XElement> members) in Guarded(() => Types(file, bytes)) ?? [])
+    public override IEnumerable<Document> Documents(string file)
+    {
+        // Packs hold copies of each other's files; parsing one twice would double the time.
+        byte[]? bytes = Guarded(() => ReadBytes(file));
+        if (bytes is null || !_contents.Add(Convert.ToHexString(SHA256.HashData(bytes))))
+        {
+            yield break;
+        }
+
+        List<(string Type, List<XElement> Members)> types = Guarded(() => Types(file, bytes)) ?? [];
+        GenericNames names = new(types.ToDictionary(
+            type => type.Type,
+            type => type.Members.Find(member => MemberName.Parse((string)member.Attribute("name")!).IsType) is { } entry ? GenericNames.In(entry) : [],
+            StringComparer.Ordinal));
+        foreach ((string type, List<XElement> members) in types)
+        {
+            if (_seen.Add(type) && Checked(Render(type, members, names, NameOf(file))) is { } kept)
             {
-                if (seen.Add(type) && Checked(Render(type, members, NameOf(file))) is { } kept)
-                {
-                    yield return kept;
-                }
+                yield return kept;
             }
         }
     }
 
     /// <summary>The file's types in the order of their first appearance, each with its entries in the file's order, the type's own first.</summary>
-    private static List<(string Type, List<XElement> Members)> Types(string file, byte[] bytes)
+    private List<(string Type, List<XElement> Members)> Types(string file, byte[] bytes)
     {
-        using MemoryStream stream = new(bytes, writable: false);
+        string text = TextDecoding.Decode(bytes, $"The file {file}", TextDecoding.Declared(bytes) ?? Options.Encoding).TrimStart('\uFEFF');
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
         try
         {
-            RequireShallow(file, bytes);
-            XmlReaderSettings settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
-            using XmlReader reader = XmlReader.Create(stream, settings);
+            RequireShallow(file, text);
+            using XmlReader reader = XmlReader.Create(new StringReader(text), s_settings);
             if (reader.MoveToContent() != XmlNodeType.Element || reader.Name != "doc")
             {
                 // XML of another kind beside the documentation is none of ours.
@@ -83,10 +101,9 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         return types;
     }
 
-    private static void RequireShallow(string file, byte[] bytes)
+    private static void RequireShallow(string file, string text)
     {
-        using XmlReader reader = XmlReader.Create(
-            new MemoryStream(bytes, writable: false), new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, CloseInput = true });
+        using XmlReader reader = XmlReader.Create(new StringReader(text), s_settings);
         while (reader.Read())
         {
             if (reader.Depth > DeepestElement)
@@ -98,15 +115,16 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
         }
     }
 
-    private static Document Render(string type, List<XElement> members, string source)
+    private static Document Render(string type, List<XElement> members, GenericNames names, string source)
     {
+        MemberProse writer = new(names);
         StringBuilder text = new();
-        string title = MemberName.Display(type);
+        string title = MemberName.Display(type, names);
         bool described = false;
         foreach (XElement member in members)
         {
             MemberName name = MemberName.Parse((string)member.Attribute("name")!);
-            string prose = MemberProse.Render(member);
+            string prose = writer.Render(member);
             if (prose.Length == 0)
             {
                 continue;
@@ -119,7 +137,7 @@ internal sealed class XmlDocumentationReader(IReadOnlyList<string> files, string
 
             if (!name.IsType)
             {
-                text.Append('\n').Append(name.Signature(member)).Append('\n');
+                text.Append('\n').Append(name.Signature(member, names)).Append('\n');
             }
 
             text.Append(prose).Append('\n');

@@ -49,7 +49,8 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
         {
             string first = documents.First(other => other.Id == document.Id).Location;
             throw new DatabaseException(
-                $"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own.");
+                $"Two documents have the id '{document.Id}', one from {first} and one from {document.Location}; give each an id of its own"
+                    + $" (where ids begin anew in every file of JSON lines, {nameof(CorpusOptions)}.{nameof(CorpusOptions.IdsByFile)} tells them apart).");
         }
     }
 }

@@ -95,7 +95,7 @@ internal static class ByteLevelBpe
 
     private static List<(string Left, string Right)> ReadMerges(byte[] bytes, string path, Dictionary<string, int> vocabulary)
     {
-        string[] lines = Cleaning.DecodeUtf8(bytes, $"The file {path}").ReplaceLineEndings("\n").Split('\n');
+        string[] lines = TextDecoding.Decode(bytes, $"The file {path}").ReplaceLineEndings("\n").Split('\n');
         List<(string Left, string Right)> merges = new(lines.Length);
         for (int i = 0; i < lines.Length; i++)
         {

@@ -65,7 +65,7 @@ internal static class WordPiece
     private static string[] ReadPieces(byte[] content, string path)
     {
         // Only what a StreamReader takes for line ends: some vocabularies hold U+2028 and U+0085 as pieces.
-        using StringReader reader = new(Cleaning.DecodeUtf8(content, $"The file {path}"));
+        using StringReader reader = new(TextDecoding.Decode(content, $"The file {path}"));
         List<string> pieces = [];
         while (reader.ReadLine() is { } line)
         {

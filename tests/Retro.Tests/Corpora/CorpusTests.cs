@@ -18,7 +18,7 @@ public class CorpusTests
         Corpus corpus = Corpus.Open(folder.Path);
         Document[] documents = corpus.Documents().ToArray();
 
-        Assert.Equal("text files", corpus.Kind);
+        Assert.Equal("3 text, 2 Markdown (left out: 1 .bin)", corpus.Kind);
         Assert.Equal(["B.txt", "a/y.md", "a/z.md", "b.txt"], documents.Select(document => document.Id));
         Assert.Equal(["B", "Only a heading", "From the head", "b"], documents.Select(document => document.Title));
         Assert.Equal(["first", "# Only a heading\n\nText", "# Heading\n\nBody", "second\nline"], documents.Select(document => document.Text));
@@ -206,8 +206,8 @@ public class CorpusTests
         using TemporaryFolder folder = new();
         string good = "{\"text\": \"good\"}", file = folder.File(
             "c.jsonl", $"{good}\n{{\"text\": \"{new string('x', 200_000)}\"}}\n{good}\n{new string('y', 70_000)}{end}");
-        JsonLinesReader strict = new([file], folder.Path, new()) { LongestLine = 60_000 }, lenient = new(
-            [file], folder.Path, new() { SkipBroken = true }) { LongestLine = 60_000 };
+        CorpusOptions options = new() { MaximumDocumentBytes = 60_000 };
+        Corpus strict = Corpus.Open(file, options), lenient = Corpus.Open(file, options with { SkipBroken = true });
 
         string message = Assert.Throws<CorpusException>(() => strict.Documents().ToList()).Message;
         Assert.Contains($"Line 2 of {file} is longer than the 60000 bytes", message, StringComparison.Ordinal);

@@ -1,0 +1,192 @@
+using Microsoft.Extensions.FileSystemGlobbing;
+
+namespace Retro.Corpora;
+
+/// <summary>The files of a corpus with the kind of each, and a count of all that was found and is left out.</summary>
+internal sealed class CorpusFiles
+{
+    /// <summary>A folder that holds this file was written by Retro or its tool: what is in it is no text to learn from.</summary>
+    public const string OwnFolderMark = ".retro";
+
+    private static readonly (DocumentKinds Kind, string Name, string[] Endings)[] s_kinds =
+    [
+        (DocumentKinds.Text, "text", [".txt", ".text"]),
+        (DocumentKinds.Markdown, "Markdown", [".md", ".markdown"]),
+        (DocumentKinds.Html, "HTML", [".html", ".htm", ".xhtml"]),
+        (DocumentKinds.RestructuredText, "reStructuredText", [".rst"]),
+        (DocumentKinds.JsonLines, "JSON lines", [".jsonl", ".ndjson"]),
+        (DocumentKinds.XmlDocumentation, ".NET XML documentation", [".xml"]),
+    ];
+
+    private readonly string _root;
+    private readonly CorpusOptions _options;
+    private readonly Matcher _patterns = new(StringComparison.Ordinal);
+    private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
+    private readonly List<(string Path, DocumentKinds Kind)> _files = [];
+    private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
+
+    private CorpusFiles(string root, CorpusOptions options)
+    {
+        _root = root;
+        _options = options;
+        _patterns.AddIncludePatterns(options.Include.DefaultIfEmpty("**/*"));
+        _patterns.AddExcludePatterns(options.Exclude);
+    }
+
+    /// <summary>The files, sorted by their relative paths with '/', so that every system and every run sees the same order.</summary>
+    public IReadOnlyList<(string Path, DocumentKinds Kind)> Files => _files;
+
+    /// <summary>How many files there are of each kind, by the kind's name.</summary>
+    public IReadOnlyDictionary<string, int> Counts
+        => s_kinds.Select(kind => (kind.Name, Count: _files.Count(file => file.Kind == kind.Kind)))
+            .Where(kind => kind.Count > 0)
+            .ToDictionary(kind => kind.Name, kind => kind.Count, StringComparer.Ordinal);
+
+    /// <summary>How many files, or folders, were left out, by what they are.</summary>
+    public IReadOnlyDictionary<string, int> LeftOut => _leftOut;
+
+    /// <summary>One file that was named; the patterns do not matter.</summary>
+    public static CorpusFiles Of(string file, CorpusOptions options)
+    {
+        CorpusFiles files = new(Path.GetDirectoryName(Path.GetFullPath(file))!, options);
+        files.Take(file, KindOf(file) is var kind and not DocumentKinds.None ? kind : files.OnlyKind());
+        return files;
+    }
+
+    /// <summary>Files of a kind that are known to be there.</summary>
+    public static CorpusFiles Of(IEnumerable<string> files, DocumentKinds kind)
+    {
+        CorpusFiles known = new("", new());
+        known._files.AddRange(files.Select(file => (file, kind)));
+        return known;
+    }
+
+    /// <summary>
+    /// The files of a folder and of those below it. Links are followed after all else, so that what has a place of its own is read there, once.
+    /// </summary>
+    public static CorpusFiles Below(string folder, CorpusOptions options)
+    {
+        CorpusFiles files = new(folder, options);
+        Queue<string> links = [];
+        files.Walk(folder, links);
+        while (links.TryDequeue(out string? link))
+        {
+            if (!FileIdentity.LeadsSomewhere(link))
+            {
+                files.LeaveOut("links to nothing");
+            }
+            else if (Directory.Exists(link))
+            {
+                files.Walk(link, links);
+            }
+            else
+            {
+                files.TakeMatching(link);
+            }
+        }
+
+        files._files.Sort((a, b) => string.CompareOrdinal(DocumentReader.RelativePath(folder, a.Path), DocumentReader.RelativePath(folder, b.Path)));
+        return files;
+    }
+
+    private static DocumentKinds KindOf(string file)
+    {
+        string ending = Path.GetExtension(PackedFile.WithoutEnding(file));
+        DocumentKinds kind = Array.Find(s_kinds, kind => kind.Endings.Contains(ending, StringComparer.OrdinalIgnoreCase)).Kind;
+        return kind == DocumentKinds.JsonLines || PackedFile.WithoutEnding(file) == file ? kind : DocumentKinds.None;
+    }
+
+    private static bool IsOwn(string folder)
+        => File.Exists(Path.Combine(folder, OwnFolderMark))
+            || File.Exists(Path.Combine(folder, "model.safetensors"))
+            || File.Exists(Path.Combine(folder, "model.safetensors.index.json"))
+            || (File.Exists(Path.Combine(folder, "manifest.json")) && Directory.EnumerateFiles(folder, "tokens*.bin").Any())
+            || File.Exists(Path.Combine(folder, "building", "journal.jsonl"));
+
+    private void Walk(string start, Queue<string> links)
+    {
+        Stack<string> folders = new([start]);
+        while (folders.TryPop(out string? folder))
+        {
+            if (!_seen.Add(FileIdentity.Of(folder)))
+            {
+                LeaveOut("folders reached twice");
+                continue;
+            }
+
+            if (folder != _root && IsOwn(folder))
+            {
+                LeaveOut("folders that Retro wrote");
+                continue;
+            }
+
+            foreach (FileSystemInfo entry in new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal))
+            {
+                if ((entry.Attributes & (FileAttributes.Hidden | FileAttributes.System)) != 0)
+                {
+                    LeaveOut("hidden");
+                }
+                else if (entry.LinkTarget is not null)
+                {
+                    links.Enqueue(entry.FullName);
+                }
+                else if (entry is DirectoryInfo)
+                {
+                    folders.Push(entry.FullName);
+                }
+                else
+                {
+                    TakeMatching(entry.FullName);
+                }
+            }
+        }
+    }
+
+    private void TakeMatching(string file)
+    {
+        string relative = DocumentReader.RelativePath(_root, file);
+        DocumentKinds kind = KindOf(file);
+        if (!FileIdentity.IsFile(file))
+        {
+            LeaveOut("pipes and devices");
+        }
+        else if (!_patterns.Match(relative).HasMatches)
+        {
+            LeaveOut("by pattern");
+        }
+        else
+        {
+            Take(file, kind == DocumentKinds.None && _options.Include.Count > 0 ? OnlyKind() : kind);
+        }
+    }
+
+    /// <summary>The one kind that is asked for; none where there are several.</summary>
+    private DocumentKinds OnlyKind() => Array.Exists(s_kinds, kind => kind.Kind == _options.Kinds) ? _options.Kinds : DocumentKinds.None;
+
+    private void Take(string file, DocumentKinds kind)
+    {
+        if (kind == DocumentKinds.None)
+        {
+            string ending = Path.GetExtension(file).ToLowerInvariant();
+            LeaveOut(ending.Length > 1 ? ending : "without an ending");
+        }
+        else if ((kind & _options.Kinds) == 0)
+        {
+            LeaveOut(Array.Find(s_kinds, known => known.Kind == kind).Name);
+        }
+        else if (kind == DocumentKinds.XmlDocumentation && !XmlDocumentationReader.IsOne(file))
+        {
+            LeaveOut("other .xml");
+        }
+        else if (!_seen.Add(FileIdentity.Of(file)))
+        {
+            LeaveOut("files reached twice");
+        }
+        else
+        {
+            _files.Add((file, kind));
+        }
+    }
+
+    private void LeaveOut(string what) => _leftOut[what] = _leftOut.GetValueOrDefault(what) + 1;
+}

@@ -1,0 +1,33 @@
+namespace Retro.Corpora;
+
+/// <summary>The kinds of files that documents are read from; they can be joined.</summary>
+[Flags]
+public enum DocumentKinds
+{
+    /// <summary>No kind.</summary>
+    None = 0,
+
+    /// <summary>Plain text, one document a file: .txt, .text.</summary>
+    Text = 1,
+
+    /// <summary>Markdown, one document a file: .md, .markdown.</summary>
+    Markdown = 2,
+
+    /// <summary>HTML, one document a file, of which the text is read: .html, .htm, .xhtml.</summary>
+    Html = 4,
+
+    /// <summary>reStructuredText, one document a file: .rst.</summary>
+    RestructuredText = 8,
+
+    /// <summary>
+    /// JSON lines, one document a line, an object of <c>text</c> and, where there are, <c>id</c> and <c>title</c>: .jsonl, .ndjson, also packed with gzip
+    /// (.jsonl.gz) or Zstandard (.jsonl.zst).
+    /// </summary>
+    JsonLines = 16,
+
+    /// <summary>.NET XML documentation, one document a type: .xml.</summary>
+    XmlDocumentation = 32,
+
+    /// <summary>Every kind.</summary>
+    All = Text | Markdown | Html | RestructuredText | JsonLines | XmlDocumentation,
+}

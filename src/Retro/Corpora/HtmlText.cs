@@ -1,0 +1,115 @@
+using System.Text;
+using AngleSharp.Html;
+using AngleSharp.Html.Parser;
+using AngleSharp.Html.Parser.Tokens;
+using AngleSharp.Text;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// The text of an HTML page and its title. It is read tag by tag, without a tree: a page may nest as deep as it likes, and the time grows with its length
+/// alone.
+/// </summary>
+internal static class HtmlText
+{
+    // Elements that begin and end lines: those that HTML shows as blocks, list items, or rows (https://html.spec.whatwg.org/multipage/rendering.html).
+    private static readonly HashSet<string> s_blocks = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog", "dir", "div", "dl", "dt", "fieldset",
+        "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "legend", "li", "listing",
+        "main", "menu", "nav", "ol", "optgroup", "option", "p", "plaintext", "pre", "search", "section", "summary", "table", "tbody", "tfoot", "thead", "title",
+        "tr", "ul", "xmp",
+    };
+
+    // What is no text for a reader, to the end of the element.
+    private static readonly HashSet<string> s_silent = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template", "textarea",
+    };
+
+    /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
+    public static bool IsBlock(string element) => s_blocks.Contains(element);
+
+    /// <summary>Reads a page.</summary>
+    /// <param name="html">The page.</param>
+    /// <returns>Its title, or its first heading of the first level, null where it has neither; and its text, a line for each block.</returns>
+    public static (string? Title, string Text) Read(string html)
+    {
+        HtmlTokenizer tokens = new(new TextSource(html), HtmlEntityProvider.Resolver);
+        StringBuilder text = new(), title = new(), heading = new();
+        StringBuilder? named = null;
+        string? silent = null;
+        int silentDepth = 0, kept = 0;
+        for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
+        {
+            bool begins = token.Type == HtmlTokenType.StartTag;
+            if (token.Type == HtmlTokenType.Character)
+            {
+                if (silent is null)
+                {
+                    string words = kept > 0 ? token.Data.Replace("\r\n", "\n", StringComparison.Ordinal).Replace(' ', Cleaning.KeptSpace)
+                        : token.Data.Replace('\n', ' ').Replace('\r', ' ');
+                    named?.Append(words);
+                    if (!ReferenceEquals(named, title))
+                    {
+                        text.Append(words);
+                    }
+                }
+            }
+            else if (begins || token.Type == HtmlTokenType.EndTag)
+            {
+                if (begins)
+                {
+                    tokens.State = ContentOf(token.Name);
+                }
+
+                if (silent is not null)
+                {
+                    // An element of the same name within counts, so that its end is not taken for the end.
+                    silentDepth += token.Name != silent || token is HtmlTagToken { IsSelfClosing: true } ? 0 : begins ? 1 : -1;
+                    silent = silentDepth > 0 ? silent : null;
+                }
+                else if (begins && s_silent.Contains(token.Name) && token is not HtmlTagToken { IsSelfClosing: true })
+                {
+                    (silent, silentDepth) = (token.Name, 1);
+                }
+                else
+                {
+                    Tag(token.Name, begins);
+                }
+            }
+        }
+
+        string name = Cleaning.Collapse(title.ToString());
+        name = name.Length > 0 ? name : Cleaning.Collapse(heading.ToString());
+        return (name.Length > 0 ? name : null, Cleaning.Collapse(text.ToString()));
+
+        void Tag(string element, bool begins)
+        {
+            if (element == "title")
+            {
+                named = begins && title.Length == 0 ? title : null;
+                return;
+            }
+
+            if (element == "h1")
+            {
+                named = begins && heading.Length == 0 ? heading : null;
+            }
+
+            kept = element == "pre" ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
+            named?.Append(IsBlock(element) ? " " : "");
+            text.Append(element is "td" or "th" ? " " : IsBlock(element) ? "\n" : "").Append(element == "li" && begins ? "- " : "");
+        }
+    }
+
+    // The tokenizer leaves it to the tree's builder to say which elements hold no tags.
+    private static HtmlParseMode ContentOf(string element) => element switch
+    {
+        "title" or "textarea" => HtmlParseMode.RCData,
+        "script" => HtmlParseMode.Script,
+        "style" or "xmp" or "iframe" or "noembed" or "noframes" => HtmlParseMode.Rawtext,
+        "plaintext" => HtmlParseMode.Plaintext,
+        _ => HtmlParseMode.PCData,
+    };
+}

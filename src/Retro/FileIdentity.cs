@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+
+namespace Retro;
+
+/// <summary>What a path leads to, links followed: whether it is a file of bytes, and which one, whatever names it has.</summary>
+internal static partial class FileIdentity
+{
+    private const int CurrentFolder = -100; // AT_FDCWD
+    private const uint TypeAndInode = 0x101; // STATX_TYPE | STATX_INO
+
+    /// <summary>
+    /// Whether a path leads to a file of bytes; a pipe, a socket and a device do not, and opening them can wait without end. Where the system does not tell,
+    /// whatever is there and no folder counts.
+    /// </summary>
+    /// <param name="path">The path.</param>
+    public static bool IsFile(string path) => Ask(path) is { } found ? (found.Mode & 0xF000) == 0x8000 : File.Exists(path);
+
+    /// <summary>Whether a link leads to anything, and not to itself.</summary>
+    /// <param name="link">The link's path.</param>
+    public static bool LeadsSomewhere(string link)
+    {
+        if (Ask(link) is not null)
+        {
+            return true;
+        }
+
+        try
+        {
+            return new FileInfo(link).ResolveLinkTarget(returnFinalTarget: true) is { } target && Path.Exists(target.FullName);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Makes sure that opening a path cannot wait without end.</summary>
+    /// <param name="path">The path; where nothing is there, opening it says so.</param>
+    /// <exception cref="IOException">It leads to a pipe, a socket or a device.</exception>
+    public static void RequireFile(string path)
+    {
+        if (Ask(path) is { } found && (found.Mode & 0xF000) is not (0x8000 or 0x4000))
+        {
+            throw new IOException($"'{path}' is a pipe, a socket or a device and no file.");
+        }
+    }
+
+    /// <summary>Names the file or folder that a path leads to: paths to one have one name, by links of either kind.</summary>
+    /// <param name="path">The path; something has to be there.</param>
+    public static string Of(string path) => Ask(path) is { } found
+        ? $"{found.MajorDevice}:{found.MinorDevice}:{found.Inode}"
+        : new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+
+    private static Found? Ask(string path)
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            return null;
+        }
+
+        try
+        {
+            return Statx(CurrentFolder, path, 0, TypeAndInode, out Found found) == 0 ? found : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return null; // a C library from before 2018
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, out Found found);
+
+    /// <summary>The fields of Linux's struct statx that are asked for; it is laid out alike on every processor.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct Found
+    {
+        [FieldOffset(28)]
+        public ushort Mode;
+
+        [FieldOffset(32)]
+        public ulong Inode;
+
+        [FieldOffset(136)]
+        public uint MajorDevice;
+
+        [FieldOffset(140)]
+        public uint MinorDevice;
+    }
+}

@@ -1,0 +1,155 @@
+using System.Diagnostics;
+using Retro.Corpora;
+
+namespace Retro.Tests.Corpora;
+
+/// <summary>Which files of a folder are read, and what is said of the others.</summary>
+public class CorpusFilesTests
+{
+    private const string Documentation = "<doc><members><member name=\"T:A.B\"><summary>What it is.</summary></member></members></doc>";
+
+    [Fact]
+    public void Every_kind_in_a_folder_is_read_in_the_order_of_the_paths()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("README.md", "# Card\n\nAbout the data.");
+        folder.File("data/train.jsonl", "{\"id\": 1, \"text\": \"row\"}\n");
+        folder.File("lib/A.xml", Documentation);
+        folder.File("site/page.html", "<p>page");
+        folder.File("site/notes.rst", "Notes\n=====\n\ntext");
+        folder.File("z.txt", "plain");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["README.md", "1", "A.B", "site/notes.rst", "site/page.html", "z.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal(
+            [("text", 1), ("Markdown", 1), ("HTML", 1), ("reStructuredText", 1), ("JSON lines", 1), (".NET XML documentation", 1)],
+            corpus.Files.Select(kind => (kind.Key, kind.Value)));
+        Assert.Empty(corpus.LeftOut);
+        Assert.Equal("1 text, 1 Markdown, 1 HTML, 1 reStructuredText, 1 JSON lines, 1 .NET XML documentation", corpus.Kind);
+    }
+
+    [Fact]
+    public void What_is_left_out_is_counted_by_kind_and_told()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "text");
+        folder.File("b.PDF", "x");
+        folder.File("c.pdf", "x");
+        folder.File("Makefile", "x");
+        folder.File("project.xml", "<project/>");
+        folder.File(".git/a.txt", "hidden");
+        folder.File("book.txt.gz", "packed text is not read");
+        folder.File("run/.retro", "");
+        folder.File("run/report.html", "<p>ours");
+        folder.File("model/model.safetensors", "");
+        folder.File("model/README.md", "ours");
+        folder.File("base/manifest.json", "{}");
+        folder.File("base/tokens.bin", "");
+        folder.File("base/x.txt", "ours");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal(
+            [(".gz", 1), (".pdf", 2), ("folders that Retro wrote", 3), ("hidden", 1), ("other .xml", 1), ("without an ending", 1)],
+            corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+        Assert.Equal(
+            "1 text (left out: 1 .gz, 2 .pdf, 3 folders that Retro wrote, 1 hidden, 1 other .xml, 1 without an ending)", corpus.Kind);
+        Assert.Equal(["report.html"], Corpus.Open(folder["run"]).Documents().Select(document => document.Id));
+    }
+
+    [Fact]
+    public void Kinds_and_patterns_choose_what_is_read()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("README.md", "card");
+        folder.File("LICENSE.md", "license");
+        folder.File("a/train.jsonl", "{\"text\": \"row\"}");
+        folder.File("a/notes.log", "log");
+
+        Assert.Equal(["a/train.jsonl:1"], Ids(new() { Kinds = DocumentKinds.JsonLines }));
+        Assert.Equal(["README.md", "a/train.jsonl:1"], Ids(new() { Exclude = ["**/LICENSE*"] }));
+        Assert.Equal(["a/train.jsonl:1"], Ids(new() { Include = ["a/**"] }));
+        Assert.Equal(["a/notes.log"], Ids(new() { Include = ["**/*.log"], Kinds = DocumentKinds.Text }));
+        Assert.Equal(["notes.log"], Corpus.Open(folder["a/notes.log"], new() { Kinds = DocumentKinds.Text }).Documents().Select(document => document.Id));
+        Corpus some = Corpus.Open(folder.Path, new() { Include = ["a/*.jsonl", "*.md"], Kinds = DocumentKinds.JsonLines | DocumentKinds.Text });
+        Assert.Equal([("Markdown", 2), ("by pattern", 1)], some.LeftOut.Select(kind => (kind.Key, kind.Value)));
+
+        CorpusException none = Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, new() { Kinds = DocumentKinds.Html }));
+        Assert.Contains("left out: 1 .log, 1 JSON lines, 2 Markdown", none.Message, StringComparison.Ordinal);
+
+        IEnumerable<string> Ids(CorpusOptions options) => Corpus.Open(folder.Path, options).Documents().Select(document => document.Id);
+    }
+
+    [Fact]
+    public void Options_that_make_no_sense_are_named_together()
+    {
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CorpusOptions
+        {
+            Kinds = DocumentKinds.None, Include = [" "], Encoding = "klingon", MaximumDocumentBytes = 0,
+        }.Validate());
+        Assert.All(
+            [nameof(CorpusOptions.Kinds), nameof(CorpusOptions.Include), "klingon", nameof(CorpusOptions.MaximumDocumentBytes)],
+            part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Links_are_followed_once_and_in_no_circle()
+    {
+        using TemporaryFolder folder = new(), outside = new();
+        folder.File("real/a.txt", "a");
+        outside.File("far.txt", "far");
+        outside.File("deep/b.txt", "b");
+        Directory.CreateSymbolicLink(folder["real/up"], folder.Path);
+        Directory.CreateSymbolicLink(folder["alias"], folder["real"]);
+        Directory.CreateSymbolicLink(folder["elsewhere"], outside.Path);
+        Directory.CreateSymbolicLink(outside["deep/back"], outside.Path);
+        File.CreateSymbolicLink(folder["same.txt"], folder["real/a.txt"]);
+        File.CreateSymbolicLink(folder["gone.txt"], folder["nothing"]);
+        File.CreateSymbolicLink(folder["itself.txt"], folder["itself.txt"]);
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["elsewhere/deep/b.txt", "elsewhere/far.txt", "real/a.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal(
+            [("files reached twice", 1), ("folders reached twice", 3), ("links to nothing", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+    }
+
+    [Fact]
+    public void Two_names_of_one_file_and_pipes_are_left_out()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux tells which file a name leads to and what is no file.");
+        using TemporaryFolder folder = new();
+        Run("ln", folder.File("a.txt", "a"), folder["b.txt"]);
+        Run("mkfifo", folder["pipe.txt"]);
+        File.CreateSymbolicLink(folder["zeros.txt"], "/dev/zero");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal([("files reached twice", 1), ("pipes and devices", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+        Assert.Contains(
+            "is a pipe", Assert.Throws<CorpusException>(() => Corpus.Open(folder["pipe.txt"]).Documents().ToList()).Message, StringComparison.Ordinal);
+
+        static void Run(string program, params string[] arguments)
+        {
+            using Process process = Process.Start(program, arguments);
+            process.WaitForExit();
+            Assert.Equal(0, process.ExitCode);
+        }
+    }
+
+    [Fact]
+    public void Ids_that_begin_anew_in_every_shard_get_the_name_of_their_file()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("part-0.jsonl", "{\"id\": 0, \"text\": \"a\"}\n{\"text\": \"b\"}");
+        folder.File("part-1.jsonl", "{\"id\": 0, \"text\": \"c\"}");
+
+        Assert.Equal(["0", "part-0.jsonl:2", "0"], Corpus.Open(folder.Path).Documents().Select(document => document.Id));
+        Assert.Equal(
+            ["part-0.jsonl:0", "part-0.jsonl:2", "part-1.jsonl:0"],
+            Corpus.Open(folder.Path, new() { IdsByFile = true }).Documents().Select(document => document.Id));
+    }
+}

@@ -1,0 +1,313 @@
+using System.IO.Compression;
+using System.Text;
+using Retro.Corpora;
+
+namespace Retro.Tests.Corpora;
+
+/// <summary>Files as they are met: marked up, packed, and in other encodings.</summary>
+public class CorpusReadersTests
+{
+    /// <summary>CommonMark 4.1 to 4.6: what is a heading and what only looks like one.</summary>
+    [Theory]
+    [InlineData("Backup guide\n============\n\n```bash\n# install the tools\n```", "Backup guide")]
+    [InlineData("Words.\n\n~~~python\n# not a heading\n~~~\n\n# Real heading", "Real heading")]
+    [InlineData("````\n```\n# inside\n````\n# After", "After")]
+    [InlineData("Words.\n\n    # four spaces make this code\n\n# After the code", "After the code")]
+    [InlineData("# Closing hashes #\n\nText", "Closing hashes")]
+    [InlineData("<!--\n# no heading\n-->\n\n# Heading", "Heading")]
+    [InlineData("<div>\n# in HTML\n</div>\n\n# Heading", "Heading")]
+    [InlineData("> # quoted\n\n- # listed\n\n# Own", "Own")]
+    [InlineData("#hashtag\n\n   # Three spaces", "Three spaces")]
+    [InlineData("# The `code` of *some* [links](a.md) &amp; <b>more</b>", "The code of some links & more")]
+    [InlineData("Two lines\nof a title\n===", "Two lines of a title")]
+    [InlineData("## Second level\n\ntext", "page")]
+    [InlineData("#\n\n# ", "page")]
+    [InlineData("\\# escaped\n\nText", "page")]
+    public void The_title_of_a_Markdown_page_is_its_first_heading(string page, string title) => Assert.Equal(title, Read("page.md", page).Title);
+
+    /// <summary>YAML 1.2: the spellings of a scalar (7.3, 8.1), and what is none.</summary>
+    [Theory]
+    [InlineData("title: >-\n  A long title that\n  goes over two lines\nlayout: page", "A long title that goes over two lines")]
+    [InlineData("title: |\n  Literal block\nlayout: page", "Literal block")]
+    [InlineData("title: \"The \\\"quoted\\\" word \\u00e9\"", "The \"quoted\" word é")]
+    [InlineData("title: 'It''s a dog''s life'", "It's a dog's life")]
+    [InlineData("title: What people mean by \"cloud\"", "What people mean by \"cloud\"")]
+    [InlineData("title: Release notes # internal", "Release notes")]
+    [InlineData("tags: [a, {title: no}]\nnested:\n  title: no\ntitle: Outer", "Outer")]
+    [InlineData("{title: In flow style, layout: page}", "In flow style")]
+    [InlineData("name: &n Anchored\ntitle: *n", "Anchored")]
+    [InlineData("\"title\": quoted key", "quoted key")]
+    [InlineData("Title: 2024", "2024")]
+    [InlineData("title: ~", "Heading")]
+    [InlineData("title:\nlayout: page", "Heading")]
+    [InlineData("layout: page", "Heading")]
+    [InlineData("title: not: quite: YAML", "Heading")]
+    public void Front_matter_is_YAML_and_leaves_the_text(string yaml, string title)
+    {
+        Document document = Read("page.md", $"---\n{yaml}\n---\n\n# Heading\n\nBody");
+
+        Assert.Equal(title, document.Title);
+        Assert.Equal("# Heading\n\nBody", document.Text);
+    }
+
+    [Theory]
+    [InlineData("---\ntitle: Dots end it\n...\nBody", "Dots end it", "Body")]
+    [InlineData("--- \ntitle: A space behind\n---\t\nBody", "A space behind", "Body")]
+    [InlineData("---\ntitle: Nothing follows\nx: 1\n---", "Nothing follows", "")]
+    [InlineData("---\nA quotation, no front matter.\n\n---\nBody", "page", "---\nA quotation, no front matter.\n\n---\nBody")]
+    [InlineData("----\ntitle: no\n---\nBody", "page", "----\ntitle: no\n---\nBody")]
+    public void Front_matter_ends_where_it_ends(string page, string title, string text)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("z.txt", "there is always some text");
+        folder.File("page.md", page);
+        Document? read = Corpus.Open(folder.Path).Documents().FirstOrDefault(document => document.Id == "page.md");
+
+        Assert.Equal(text.Length == 0 ? default : (title, text), (read?.Title, read?.Text));
+    }
+
+    [Fact]
+    public void Pages_that_nest_without_end_are_read_with_no_title()
+    {
+        string quotes = string.Concat(Enumerable.Repeat("> ", 100_000)) + "x", brackets = new('[', 60_000);
+
+        Assert.Equal("page", Read("page.md", quotes).Title);
+        Assert.Equal("Heading", Read("page.md", $"---\ntitle: {brackets}\n---\n# Heading").Title);
+    }
+
+    [Fact]
+    public void Html_becomes_text_with_a_line_for_each_block()
+    {
+        const string page = """
+            <!DOCTYPE html><html><head><title>The &amp; title</title><meta name="x" content="no"><style>p { color: red }</style>
+            <script>if (a < b) { document.write("<p>no</p>"); }</script></head>
+            <body><nav>Home</nav><h1>Head<br>line</h1><p>One
+            <b>bo</b>ld word<p>Two&nbsp;&eacute;<svg><title>no</title><text>no</text></svg>
+            <ul><li>first<li>second</ul><table><tr><th>a</th><td>b</td></tr><tr><td>c<td>d</table>
+            <pre>code {
+              x
+            }</pre><noscript>no</noscript><!-- no --><template><p>no</p></template>end</body></html>
+            """;
+
+        Document document = Read("page.html", page);
+
+        Assert.Equal("The & title", document.Title);
+        Assert.Equal(
+            "Home\nHead\nline\nOne bold word\nTwo é\n- first\n- second\na b\nc d\ncode {\n  x\n}\nend", document.Text);
+        Assert.Equal("Head line", Read("page.htm", "<h1>Head<br>line</h1>text").Title);
+        Assert.Equal("page", Read("page.html", "<p>text").Title);
+    }
+
+    [Fact]
+    public void Html_that_nests_without_end_is_read_in_a_time_that_grows_with_its_length()
+    {
+        // A tree of this takes minutes.
+        string page = string.Concat(Enumerable.Repeat("<div><b><table>", 200_000)) + "x";
+        Assert.Equal("x", Read("page.html", page).Text);
+    }
+
+    [Theory]
+    [InlineData("Notes\n=====\n\ntext", "Notes")]
+    [InlineData("======\n Over \n======\n\ntext", "Over")]
+    [InlineData(".. comment\n\nWords before.\n\nTitle\n-----\n", "Title")]
+    [InlineData("Code::\n\n    not this\n    ========\n\nTitle\n=====", "Title")]
+    [InlineData("Too long a line\n===\n\ntext", "page")]
+    [InlineData("Words\n\n----\n\nmore words", "page")]
+    public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
+    {
+        Document document = Read("page.rst", page);
+        Assert.Equal((title, page.Trim()), (document.Title, document.Text));
+    }
+
+    [Fact]
+    public void Other_encodings_are_read_by_option_beside_utf8()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("menu.txt", [0x43, 0x61, 0x66, 0xE9, 0x20, 0x96, 0x20, 0x80]);
+        folder.File("rows.jsonl", [.. "{\"text\": \"Caf"u8, 0xE9, .. "\"}"u8]);
+        folder.File("utf8.txt", "Café");
+
+        Assert.Contains("menu.txt", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+        Assert.Equal(
+            ["Café – €", "Café", "Café"], Corpus.Open(folder.Path, new() { Encoding = "windows-1252" }).Documents().Select(document => document.Text));
+    }
+
+    [Fact]
+    public void What_an_encoding_does_not_know_is_refused_with_its_place()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("a.txt", [0x61, 0x82, 0x20]);
+
+        string message = Assert.Throws<CorpusException>(
+            () => Corpus.Open(file, new() { Encoding = "shift_jis" }).Documents().ToList()).Message;
+        Assert.Contains(file, message, StringComparison.Ordinal);
+        Assert.Contains("neither UTF-8 nor shift_jis, at byte", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Html_and_xml_that_name_their_encoding_need_no_option()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.html", [.. "<meta charset='windows-1252'><p>Caf"u8, 0xE9]);
+        folder.File(
+            "b.xml",
+            [
+                .. "<?xml version=\"1.0\" encoding=\"windows-1252\"?><doc><members><member name=\"T:B\"><summary>Caf"u8, 0xE9,
+                .. "</summary></member></members></doc>"u8,
+            ]);
+        folder.File("c.html", Encoding.Unicode.GetPreamble().Concat(Encoding.Unicode.GetBytes("<p>Café")).ToArray());
+
+        Assert.Equal(["Café", "B\nCafé", "Café"], Corpus.Open(folder.Path).Documents().Select(document => document.Text));
+    }
+
+    [Fact]
+    public void Packed_json_lines_are_read_and_damaged_ones_refused_or_skipped()
+    {
+        using TemporaryFolder folder = new();
+        string[] rows = [.. Enumerable.Range(0, 20_000).Select(i => $"{{\"id\": {i}, \"text\": \"row {i * 7919 % 104729}\"}}")];
+        byte[] text = Encoding.UTF8.GetBytes(string.Join('\n', rows)), packed = Pack(text, Gzip);
+        byte[] zstd = Pack(text, stream => new ZstdSharp.CompressionStream(stream));
+        int half = text.AsSpan(0, text.Length / 2).LastIndexOf((byte)'\n') + 1;
+
+        // A file may be several, one after another.
+        byte[] parts = [.. Pack(text[..half], Gzip), .. Pack(text[half..], Gzip)];
+        byte[] changed = [.. packed];
+        changed[packed.Length / 2] ^= 16;
+
+        Assert.Equal(20_000, Rows("a.jsonl.gz", packed).Count);
+        Assert.Equal(20_000, Rows("a.ndjson.gz", parts).Count);
+        Assert.Equal("19999", Rows("a.jsonl.zst", zstd)[^1].Id);
+        foreach ((string name, byte[] content) in new[]
+        {
+            ("cut.jsonl.gz", packed[..(packed.Length / 2)]), ("end.jsonl.gz", packed[..^3]),
+            ("cut.jsonl.zst", zstd[..(zstd.Length / 2)]), ("none.jsonl.zst", packed), ("none.jsonl.gz", text),
+        })
+        {
+            string file = folder.File(name, content);
+            string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+            Assert.Contains($"{file} is damaged or cut short", message, StringComparison.Ordinal);
+        }
+
+        // What was changed shows at the end at the latest, or in a line before.
+        string other = folder.File("changed.jsonl.gz", changed);
+        Assert.Contains(other, Assert.Throws<CorpusException>(() => Corpus.Open(other).Documents().ToList()).Message, StringComparison.Ordinal);
+
+        folder.File("b.jsonl", "{\"text\": \"whole\"}");
+        Corpus lenient = Corpus.Open(folder.Path, new() { SkipBroken = true, Include = ["b.jsonl", "cut.jsonl.gz", "none.*"] });
+        Assert.Contains(lenient.Documents().ToList(), document => document.Text == "whole");
+        Assert.Equal(3, lenient.Skipped);
+
+        List<Document> Rows(string name, byte[] content) => [.. Corpus.Open(folder.File(name, content)).Documents()];
+
+        static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
+
+        static byte[] Pack(byte[] content, Func<Stream, Stream> packer)
+        {
+            using MemoryStream result = new();
+            using (Stream stream = packer(result))
+            {
+                stream.Write(content);
+            }
+
+            return result.ToArray();
+        }
+    }
+
+    [Fact]
+    public void A_document_longer_than_is_allowed_is_refused_or_skipped_whatever_it_is_read_from()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", new string('a', 101));
+        folder.File("b.md", new string('b', 100));
+        folder.File("c.jsonl", $"{{\"text\": \"{new string('c', 200)}\"}}\n{{\"text\": \"c\"}}");
+        CorpusOptions options = new() { MaximumDocumentBytes = 100 };
+
+        Assert.Contains(
+            "a.txt is longer than the 100 bytes", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path, options).Documents().ToList()).Message,
+            StringComparison.Ordinal);
+        Corpus lenient = Corpus.Open(folder.Path, options with { SkipBroken = true });
+        Assert.Equal(["b.md", "c.jsonl:2"], lenient.Documents().Select(document => document.Id));
+        Assert.Equal(2, lenient.Skipped);
+    }
+
+    [Fact]
+    public void A_file_of_any_length_costs_no_more_than_a_document_may_have()
+    {
+        using TemporaryFolder folder = new();
+        using (FileStream sparse = File.Create(folder["huge.txt"]))
+        {
+            sparse.SetLength(1L << 41);
+        }
+
+        using (FileStream sparse = File.Create(folder["huge.jsonl"]))
+        {
+            sparse.SetLength(1L << 28);
+        }
+
+        folder.File("z.txt", "fine");
+        CorpusOptions options = new() { MaximumDocumentBytes = 1 << 20, SkipBroken = true };
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Corpus corpus = Corpus.Open(folder.Path, options);
+
+        Assert.Equal("fine", Assert.Single(corpus.Documents()).Text);
+        Assert.Equal(2, corpus.Skipped);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 25);
+    }
+
+    [Fact]
+    public void Generic_parameters_keep_the_names_that_documentation_gives_them()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File(
+            "A.xml",
+            """
+            <doc><members>
+            <member name="T:N.Map`2"><summary>Maps.</summary><typeparam name="TKey">Key.</typeparam><typeparam name="TValue">Value.</typeparam></member>
+            <member name="M:N.Map`2.Put``1(`0,System.Func{`1,``0},`0[])"><summary>See <see cref="T:N.Map`2.Node`1"/>, <see cref="T:X.Pair`2"/>
+              and <see cref="M:N.Map`2.Put``1(`0,System.Func{`1,``0},`0[])"/>.</summary><typeparam name="TResult">Result.</typeparam>
+              <param name="key">k</param><param name="make">m</param></member>
+            <member name="T:N.Map`2.Node`1"><summary>Node.</summary><typeparam name="TItem">Item.</typeparam></member>
+            <member name="M:N.Map`2.Node`1.Set(`0,`1,`2)"><summary>Sets.</summary></member>
+            <member name="T:N.Other`1"><summary>Other.</summary></member>
+            <member name="M:N.Other`1.Go``2(`0,``1)"><summary>Goes.</summary></member>
+            </members></doc>
+            """);
+
+        Document[] documents = [.. Corpus.Open(file).Documents()];
+
+        Assert.Equal(["N.Map<TKey, TValue>", "N.Map<TKey, TValue>.Node<TItem>", "N.Other<T>"], documents.Select(document => document.Title));
+        Assert.Contains("Put<TResult>(TKey key, Func<TValue, TResult> make, TKey[])", documents[0].Text, StringComparison.Ordinal);
+        Assert.Contains("See Node<TItem>, Pair<T1, T2> and Map<TKey, TValue>.Put<T>.", documents[0].Text, StringComparison.Ordinal);
+        Assert.Contains("Set(TKey, TValue, TItem)", documents[1].Text, StringComparison.Ordinal);
+        Assert.Contains("Go<T1, T2>(T, T2)", documents[2].Text, StringComparison.Ordinal);
+        Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("one<p>two</p>three", "one\ntwo\nthree")]
+    [InlineData("one<div>two</div><div>three</div>", "one\ntwo\nthree")]
+    [InlineData("<ul><li>one</li><li>two</li></ul>", "- one\n- two")]
+    [InlineData("<h2>one</h2>two<hr/>three<br/>four", "one\ntwo\nthree\nfour")]
+    [InlineData("<table><tr><td>one</td><td>two</td></tr><tr><td>three</td></tr></table>", "one two\nthree")]
+    [InlineData("<blockquote>one</blockquote><dl><dt>two</dt><dd>three</dd></dl>", "one\ntwo\nthree")]
+    [InlineData("o<b>n</b>e <i>two</i>", "one two")]
+    [InlineData("<pre>a\n  b</pre>", "a\n  b")]
+    public void Block_elements_of_html_part_the_words_of_documentation(string summary, string prose)
+    {
+        Document document = Read("A.xml", $"<doc><members><member name=\"T:A\"><summary>{summary}</summary></member></members></doc>");
+        Assert.Equal($"A\n{prose}", document.Text);
+    }
+
+    [Fact]
+    public void A_million_combining_marks_are_a_document_like_others()
+    {
+        string marks = "e" + new string('\u0301', 1_000_000);
+        Assert.Equal(marks, Read("a.txt", marks).Text);
+    }
+
+    private static Document Read(string name, string content)
+    {
+        using TemporaryFolder folder = new();
+        return Corpus.Open(folder.File(name, content)).Documents().Single();
+    }
+}
