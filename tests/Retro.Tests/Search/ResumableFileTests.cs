@@ -75,7 +75,8 @@ public class ResumableFileTests
             file.Complete(stream => stream.Write(new byte[100]));
         });
         Assert.Contains(
-            $"There is no space left on the disk to write '{path}'; free some space", Assert.IsType<DatabaseException>(fault).Message, StringComparison.Ordinal);
+            $"There is no space left on the disk to write '{path}'; free some space",
+            Assert.IsType<DatabaseException>(fault).Message, StringComparison.Ordinal);
         Assert.False(File.Exists(path));
 
         File.Copy(path + ".part", disk["../file.part"]);
