@@ -27,8 +27,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     private const int TableNeighbors = 8;
 
     private const string ClosedBook =
-        "closed book", CopyingTime = "closed book, copying's time", EqualTime =
-            "closed book, RETRO's time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
+        "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
     /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
     private int Together => options.Device is null ? 1 : WindowsPerStep;
@@ -69,8 +68,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             "draw random neighbors",
             progress =>
                 NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
-        PointerRule[] rules = [.. new[] { 2, TableNeighbors }.Select(k => Stages.Run(
-            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+        PointerRule rule = Stages.Run(
+            "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
         TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
         double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(index, progress: progress, cancellationToken: cancellationToken));
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
@@ -79,9 +78,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             progress => LeakageCurve.Compute(heldOut, found, database, bytes, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
 
         // --- training and measurement, seed by seed ---
-        RetroConfig retro = TrainedModel.Config(tokenizer.VocabularySize), decoder = retro with { Retrieval = null };
-        RetrievalConfig retrieval = retro.Retrieval!;
-        Comparison comparison = new(heldOut, database, found, random, rules, (index, precisions));
+        (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
+        RetroConfig retro = decoder with { Retrieval = retrieval };
+        Comparison comparison = new(heldOut, database, found, random, [rule], (index, precisions));
         string file = Path.Combine(folder, "evaluation.md");
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
@@ -91,26 +90,44 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             {
                 WindowLength = WindowTokens, BatchSize = Together, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
             };
-            WindowSampler reading = new(database, windows with { Planting = new PlantingSchedule() }, neighbors);
+
+            // Windows without neighbors would teach a decoder that is frozen nothing.
+            WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
             WindowSampler alone = new(database, windows with { Neighbors = 0 });
 
-            // Copying is learned on top of the closed book; its decoder is then given as much time as both took.
-            TrainedModel bySteps = Train(ClosedBook, decoder, alone, seed, options.Steps, options.Time, Path.Combine(models, "closed-book"), cancellationToken);
+            // Copying and reading are learned on top of the closed book, which is then given as much time as the longer of them took together with it.
+            string closedBook = Path.Combine(models, "closed-book");
+            TrainedModel bySteps = Train(ClosedBook, decoder, alone, Training(seed, options.Steps, options.Time, closedBook), cancellationToken);
+            TimeSpan longest;
             using (RetroModel model = bySteps.Model)
             {
                 comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-                TimeSpan time = MeasureCopying(Copying, bySteps, null, "copying");
+                longest = MeasureCopying(Copying, bySteps, null, "copying");
                 MeasureCopying(Anywhere, bySteps, index, "copying-anywhere");
-                bySteps = bySteps with { Time = time };
             }
 
-            MeasureClosedBook(CopyingTime, bySteps.Time, "closed-book-copying-time");
             if (options.Retro)
             {
-                TrainedModel trained = Train(Retrieving, retro, reading, seed, (int)bySteps.Steps, null, Path.Combine(models, "retro"), cancellationToken);
-                using RetroModel trainedModel = trained.Model;
-                comparison.Retro(Retrieving, trained, keyword.Name, [], measure, cancellationToken);
-                MeasureClosedBook(EqualTime, trained.Time, "closed-book-retro-time");
+                TrainedModel fitted = TrainedModel.Fit(
+                    $"fit {Retrieving}, seed {seed}",
+                    closedBook,
+                    retrieval,
+                    reading,
+                    Training(seed, FittingSteps, null, Path.Combine(models, "retro")),
+                    cancellationToken,
+                    options.Device,
+                    options.Resume);
+                using RetroModel model = fitted.Model;
+                fitted = fitted with { Steps = bySteps.Steps, Time = bySteps.Time + fitted.Time };
+                comparison.Retro(Retrieving, fitted, keyword.Name, [], measure, cancellationToken);
+                longest = fitted.Time > longest ? fitted.Time : longest;
+            }
+
+            TrainedModel byTime = Train(
+                EqualTime, decoder, alone, Training(seed, options.Steps, longest, Path.Combine(models, "closed-book-equal-time")), cancellationToken);
+            using (RetroModel model = byTime.Model)
+            {
+                comparison.ClosedBook(EqualTime, byTime, measure, cancellationToken);
             }
 
             WriteReport();
@@ -122,7 +139,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 string weights = Path.Combine(models, $"{fileName}.safetensors"), time = Path.Combine(models, $"{fileName}.time");
                 bool known = File.Exists(weights);
                 Stopwatch clock = Stopwatch.StartNew();
-                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = Math.Max(1, options.Steps / 2), Seed = seed };
+                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = seed };
                 using CopyReader copying = known ? CopyReader.Load(weights, trained.Model, from) : Stages.Run(
                     $"train {name}, seed {seed}",
                     progress => CopyReader.Fit(trained.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
@@ -135,13 +152,6 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 trained = trained with { Time = trained.Time + TimeSpan.ParseExact(File.ReadAllText(time), "c", CultureInfo.InvariantCulture) };
                 comparison.Copying(name, copying, trained, keyword, [], measure, cancellationToken);
                 return trained.Time;
-            }
-
-            void MeasureClosedBook(string name, TimeSpan time, string folderName)
-            {
-                TrainedModel trained = Train(name, decoder, alone, seed, options.Steps, time, Path.Combine(models, folderName), cancellationToken);
-                using RetroModel model = trained.Model;
-                comparison.ClosedBook(name, trained, measure, cancellationToken);
             }
         }
 
@@ -165,7 +175,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         void WriteReport()
         {
             IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
-            string copier = comparison.RuleOn(ClosedBook, TableNeighbors), copierInTime = comparison.RuleOn(CopyingTime, TableNeighbors);
+            string copier = comparison.RuleOn(ClosedBook, TableNeighbors), copierInTime = comparison.RuleOn(EqualTime, TableNeighbors);
             string report = string.Create(CultureInfo.InvariantCulture, $"""
                 # What reading from a database is worth
 
@@ -194,22 +204,20 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         }
     }
 
-    private TrainedModel Train(
-        string name, RetroConfig config, WindowSampler windows, int seed, int steps, TimeSpan? time, string folder, CancellationToken cancellationToken)
+    /// <summary>Steps of what is learned on top of the closed book.</summary>
+    private int FittingSteps => Math.Max(1, options.Steps / 2);
+
+    private TrainedModel Train(string name, RetroConfig config, WindowSampler windows, TrainingOptions training, CancellationToken cancellationToken)
         => TrainedModel.Train(
-            $"train {name}, seed {seed}",
-            config,
-            windows,
-            TrainingOptions.SmallModel with
-            {
-                Steps = steps,
-                WarmupSteps = Math.Max(1, steps / 20),
-                TimeBudget = time,
-                Accumulation = WindowsPerStep / Together,
-                CheckpointFolder = folder,
-                Seed = seed,
-            },
-            cancellationToken,
-            options.Device,
-            options.Resume);
+            $"train {name}, seed {training.Seed}", config, windows, training, cancellationToken, options.Device, options.Resume);
+
+    private TrainingOptions Training(int seed, int steps, TimeSpan? time, string folder) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        TimeBudget = time,
+        Accumulation = WindowsPerStep / Together,
+        CheckpointFolder = folder,
+        Seed = seed,
+    };
 }

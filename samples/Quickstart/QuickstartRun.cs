@@ -43,8 +43,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     /// <summary>Share of the run that is left to measure and to write in.</summary>
     private const double MeasuringShare = 0.3;
 
-    /// <summary>Share of the time to train that the closed book has; a RETRO has as much, and copying, which is trained by steps, what is left.</summary>
-    private const double ClosedBookShare = 0.42;
+    /// <summary>Share of the time to train that the closed book has; copying, which is trained by steps, and retrieval have what is left.</summary>
+    private const double ClosedBookShare = 0.5;
 
     /// <summary>Most steps that copying is trained for; more bring it little.</summary>
     private const int MostCopyingSteps = 300;
@@ -101,15 +101,15 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             progress => NeighborTable.Build(database, keyword, copyOptions.Neighbors, progress: progress, cancellationToken: cancellationToken));
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, options.Seed)), byKeyword = FindHeldOut(keyword),
             byDense = FindHeldOut(dense), byHybrid = FindHeldOut(hybrid);
-        PointerRule[] rules = [.. new[] { 2, RuleNeighbors, copyOptions.Neighbors }.Select(k => Stages.Run(
+        PointerRule[] rules = [.. new[] { RuleNeighbors, copyOptions.Neighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
         // The same rule with as many and as fresh neighbors as copying learns to read: what its learning has to beat.
         PointerRule asking = new(copyOptions.Neighbors, copyOptions.Stride, rules[^1].RetrievedLength, rules[^1].Precisions);
 
-        // --- training: the closed book, copying on top of it, and a RETRO with as much time as the closed book ---
-        RetroConfig config = TrainedModel.Config(tokenizer.VocabularySize), alone = config with { Retrieval = null };
-        RetrievalConfig retrieval = config.Retrieval!;
+        // --- training: the closed book, and on top of it copying and reading ---
+        (RetroConfig alone, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
+        RetroConfig config = alone with { Retrieval = retrieval };
         WindowSamplerOptions windows = new()
         {
             WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, Seed = options.Seed,
@@ -122,8 +122,13 @@ internal sealed class QuickstartRun(QuickstartOptions options)
                 +
             $"training for {forTraining.TotalMinutes:0.0} minutes."));
 
-        TrainedModel closedBook = Train(
-            ClosedBook, alone, new WindowSampler(database, windows with { Neighbors = 0 }), forClosedBook, "closed-book");
+        string closedBookFolder = Path.Combine(folder, "closed-book");
+        TrainedModel closedBook = TrainedModel.Train(
+            $"train {ClosedBook}",
+            alone,
+            new WindowSampler(database, windows with { Neighbors = 0 }),
+            Training(forClosedBook, closedBookFolder),
+            cancellationToken);
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
         copyOptions = copyOptions with { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps) };
@@ -133,20 +138,23 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         copying.Save(Path.Combine(folder, "copying.safetensors"));
         TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + copyingClock.Elapsed };
 
-        TimeSpan left = Longer(TimeLeft(), forClosedBook / 2), forRetro = left < forClosedBook ? left : forClosedBook;
-        TrainedModel retro = Train(
-            Retrieving, config, new WindowSampler(database, windows with { Planting = new PlantingSchedule() }, neighbors), forRetro, "checkpoint");
+        // Windows without neighbors would teach a decoder that is frozen nothing.
+        WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
+        TimeSpan forRetro = Longer(TimeLeft(), forClosedBook / 4);
+        TrainedModel retro = TrainedModel.Fit(
+            $"fit {Retrieving}", closedBookFolder, retrieval, reading, Training(forRetro, Path.Combine(folder, "checkpoint")), cancellationToken);
         using RetroModel model = retro.Model;
+        TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
 
         // --- measurement ---
-        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..2]);
+        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..1]);
         BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
         comparison.ClosedBook(ClosedBook, closedBook, measure, cancellationToken);
         string freshRule = $"{ClosedBook} + pointer rule, k = {asking.Neighbors}, every {asking.ChunkLength} tokens";
         PointerReader freshReader = new(new DecoderReader(decoder, ClosedBook), asking, freshRule);
         comparison.Asking(freshReader, closedBook, keyword, measure, cancellationToken);
         comparison.Copying(Copying, copying, closedBookAndCopying, keyword, [dense, hybrid], measure, cancellationToken);
-        comparison.Retro(Retrieving, retro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
+        comparison.Retro(Retrieving, closedBookAndRetro, keyword.Name, [byDense, byHybrid], measure, cancellationToken);
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string rule = comparison.RuleOn(ClosedBook, RuleNeighbors);
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, tokenizer);
@@ -177,15 +185,10 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             $"find held-out neighbors, {source.Name}",
             progress => NeighborTable.Build(heldOut, source, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
 
-        TrainedModel Train(string name, RetroConfig of, WindowSampler data, TimeSpan time, string checkpoint) => TrainedModel.Train(
-            $"train {name}",
-            of,
-            data,
-            TrainingOptions.SmallModel with
-            {
-                Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = Path.Combine(folder, checkpoint), Seed = options.Seed,
-            },
-            cancellationToken);
+        TrainingOptions Training(TimeSpan time, string checkpoint) => TrainingOptions.SmallModel with
+        {
+            Accumulation = WindowsPerStep, TimeBudget = time, CheckpointFolder = checkpoint, Seed = options.Seed,
+        };
     }
 
     /// <summary>What is left of the run's time before the measurement; it can be less than none.</summary>

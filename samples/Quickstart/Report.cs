@@ -57,8 +57,9 @@ internal sealed class Report(
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
                 neighbors of the chunk before, without a trained weight; with {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens
                 ("fresh"), it reads what copying reads. "Copying" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps
-                to copy from such neighbors; its minutes are those of both. "RETRO" is a decoder of the same size with an encoder of neighbors and chunked cross-attention, trained
-                from nothing for about as long as the closed book.
+                to copy from such neighbors; its minutes are those of both. "RETRO" is the decoder, unchanged, with chunked cross-attention fitted onto
+                its last layer, which reads {config.Retrieval!.Neighbors} neighbors of the chunk before; its minutes are those of both too, and
+                off it is the closed book.
                 Copying and RETRO were trained with neighbors by {Source}; they are measured with those of other sources too.
                 """).ReplaceLineEndings(" ");
         }

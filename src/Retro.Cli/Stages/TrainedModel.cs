@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Training;
 using static TorchSharp.torch;
 
@@ -7,17 +8,12 @@ namespace Samples;
 /// <summary>A model, what its training took, and what each step reported.</summary>
 internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time, List<TrainingProgress> Reports)
 {
-    /// <summary>The RETRO that is trained from nothing, as minutes allow: with keys that also see the token before, and an encoder of one layer.</summary>
+    /// <summary>The decoder that is trained alone, and then the RETRO that retrieval is fitted onto it for.</summary>
     /// <param name="vocabularySize">The tokenizer's.</param>
-    /// <returns>The configuration; without its retrieval it is the decoder's that is trained alone.</returns>
-    public static RetroConfig Config(int vocabularySize)
+    public static (RetroConfig Decoder, RetrievalConfig Retrieval) Config(int vocabularySize)
     {
-        RetrievalConfig retrieval = RetroConfig.Mini.Retrieval!;
-        return RetroConfig.Mini with
-        {
-            VocabularySize = vocabularySize,
-            Retrieval = retrieval with { ShiftedKeys = true, Encoder = retrieval.Encoder with { Layers = 1 } },
-        };
+        RetroConfig decoder = RetroConfig.Mini with { VocabularySize = vocabularySize, Retrieval = null };
+        return (decoder, RetrievalConfig.Matching(decoder));
     }
 
     /// <summary>Trains a model, from weights that the options' seed draws.</summary>
@@ -39,7 +35,39 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         bool resume = false)
     {
         manual_seed(options.Seed);
-        RetroModel model = new(config, device: device);
+        return Train(stage, new RetroModel(config, device: device), windows, options, resume, cancellationToken);
+    }
+
+    /// <summary>
+    /// Fits retrieval onto a decoder that was trained before; the decoder stays as it is, so that the RETRO without retrieval is the decoder.
+    /// </summary>
+    /// <param name="stage">What is shown meanwhile.</param>
+    /// <param name="decoder">Folder of the decoder's checkpoint.</param>
+    /// <param name="retrieval">What is added.</param>
+    /// <param name="windows">What it is trained on.</param>
+    /// <param name="options">Settings; their checkpoint folder is written at the end.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="device">Where; null: on the processor.</param>
+    /// <param name="resume">Go on from what the checkpoint folder holds, if anything.</param>
+    /// <returns>The model, which is the caller's, and what fitting took, the decoder's own training not among it.</returns>
+    public static TrainedModel Fit(
+        string stage,
+        string decoder,
+        RetrievalConfig retrieval,
+        WindowSampler windows,
+        TrainingOptions options,
+        CancellationToken cancellationToken,
+        Device? device = null,
+        bool resume = false)
+    {
+        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, device: device, cancellationToken: cancellationToken);
+        manual_seed(options.Seed);
+        return Train(stage, Retrofit.From(trained, retrieval).Model, windows, options, resume, cancellationToken);
+    }
+
+    private static TrainedModel Train(
+        string stage, RetroModel model, WindowSampler windows, TrainingOptions options, bool resume, CancellationToken cancellationToken)
+    {
         try
         {
             using Trainer trainer = new(model, options);

@@ -12,7 +12,9 @@ namespace Retro.Checkpoints;
 /// </summary>
 internal static class RetroConfigJson
 {
-    private const string ModelType = "retro";
+    /// <summary>What <c>model_type</c> says.</summary>
+    public const string ModelType = "retro";
+
     private const int FormatVersion = 2;
 
     private static readonly string[] s_required =

@@ -151,6 +151,13 @@ internal sealed class StrictJson : IDisposable
             : value.ValueKind == JsonValueKind.Object ? new(_path, $"{_place}{key}.", value, null)
             : throw Wrong(key, "an object", value);
 
+    /// <summary>The whole text, for a reader that knows every key itself and refuses the others.</summary>
+    public string Whole()
+    {
+        _read.UnionWith(Keys);
+        return _root.GetRawText();
+    }
+
     /// <summary>Whether the file says the key, null included.</summary>
     public bool Has(string key) => Keys.Contains(key);
 

@@ -147,7 +147,11 @@ internal sealed class AttentionParts
 
     /// <summary>Attends and projects. See <see cref="AttentionKernel.Attend"/>; returns [N, A, H·S] before the output projection.</summary>
     public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape)
-        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, plan.Mask, plan.IsCausal, positions, positionShape);
+        => Attend(q, k, v, plan.Mask, positions, positionShape, plan.IsCausal);
+
+    /// <summary>The same with a mask that is not the plan's.</summary>
+    public Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape, bool causal = false)
+        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, mask, causal, positions, positionShape);
 
     /// <summary>[N, A, H·S] to [N, A, D].</summary>
     public Tensor Output(Tensor x) => _o.call(x);

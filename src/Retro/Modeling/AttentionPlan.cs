@@ -48,6 +48,11 @@ public sealed class AttentionPlan
     /// <summary>Retrieved tokens that hold something, [N, K, R, 1] of zeros and ones; null: all do. Shifted keys alone read it.</summary>
     public Tensor? ValidTokens { get; private init; }
 
+    /// <summary>
+    /// How the queries' last tokens match those before each key, [5, N, A, L], see <see cref="RetrievalConfig.MatchBias"/>; null without it.
+    /// </summary>
+    public Tensor? Matches { get; private init; }
+
     /// <summary>What a pass with a cache does to it; null: there is no cache.</summary>
     internal DecodingPass? Pass { get; private init; }
 
@@ -195,12 +200,31 @@ public sealed class AttentionPlan
     /// <param name="valid">Which retrieved tokens hold something, [B, C, K, R] of bool; null: all.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan ChunkedCross(RetroConfig config, long tokens, long chunks, long neighbors, Tensor? valid, ScalarType dtype, Device device)
+    /// <param name="text">The sequences, [B, T] of int64; read, and required, where the configuration has a <see cref="RetrievalConfig.MatchBias"/>.</param>
+    /// <param name="retrieved">The neighbors, [B, C, K, R] of int64; likewise.</param>
+    public static AttentionPlan ChunkedCross(
+        RetroConfig config,
+        long tokens,
+        long chunks,
+        long neighbors,
+        Tensor? valid,
+        ScalarType dtype,
+        Device device,
+        Tensor? text = null,
+        Tensor? retrieved = null)
     {
         ArgumentNullException.ThrowIfNull(config);
         using DisposeScope scope = NewDisposeScope();
         RetrievalConfig retrieval = config.RequireRetrieval();
         long length = retrieval.RetrievedLength, chunk = retrieval.ChunkLength;
+        Tensor? matches = null;
+        if (retrieval.MatchBias && chunks > 0)
+        {
+            ArgumentNullException.ThrowIfNull(text);
+            ArgumentNullException.ThrowIfNull(retrieved);
+            matches = MatchFeatures.OfChunks(text, retrieved, valid, chunk, dtype).MoveToOuterDisposeScope();
+        }
+
         Tensor? mask = null, hasKey = null, validTokens = null;
         if (valid is not null && chunks > 0)
         {
@@ -229,6 +253,7 @@ public sealed class AttentionPlan
             Mask = mask,
             HasKey = hasKey,
             ValidTokens = validTokens,
+            Matches = matches,
             QueryRotation = queries,
             KeyRotation = keys,
             Sinusoids = CrossSinusoids(config, dtype, device)?.MoveToOuterDisposeScope()
@@ -241,9 +266,10 @@ public sealed class AttentionPlan
     /// <param name="neighbors">K of the cached keys.</param>
     /// <param name="tables">Positions that earlier steps have looked up.</param>
     /// <param name="mask">Which cached keys hold something, see <see cref="DecodingMask"/>.</param>
+    /// <param name="matches">How the rows' last tokens match those before each cached key; null without <see cref="RetrievalConfig.MatchBias"/>.</param>
     /// <param name="dtype">Type of the states.</param>
     internal static AttentionPlan ChunkedCrossStep(
-        RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, ScalarType dtype)
+        RetroConfig config, Tensor positions, long neighbors, DecodingTables tables, DecodingMask mask, Tensor? matches, ScalarType dtype)
     {
         using DisposeScope scope = NewDisposeScope();
         RetrievalConfig retrieval = config.RequireRetrieval();
@@ -267,6 +293,7 @@ public sealed class AttentionPlan
         {
             Mask = mask.Additive,
             HasKey = mask.HasKey,
+            Matches = matches?.MoveToOuterDisposeScope(),
             QueryRotation = rotation,
             DistanceRows = rows,
         };
@@ -328,6 +355,7 @@ public sealed class AttentionPlan
         DistanceRows?.MoveToOuterDisposeScope();
         HasKey?.MoveToOuterDisposeScope();
         ValidTokens?.MoveToOuterDisposeScope();
+        Matches?.MoveToOuterDisposeScope();
         QueryRotation?.MoveToOuterDisposeScope();
         if (KeyRotation != QueryRotation)
         {

@@ -12,10 +12,13 @@ namespace Retro.Modeling;
 /// </summary>
 public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Tensor>
 {
+    // The logit of looking away, as high as that of a run of one token.
+    private const double InitialAway = 2;
+
     private readonly AttentionParts _parts;
     private readonly RetroConfig _config;
     private readonly RetrievalConfig _retrieval;
-    private readonly Parameter? _gate;
+    private readonly Parameter? _gate, _match, _away;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -45,6 +48,12 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
                 _retrieval.CrossAttentionRank),
             dtype,
             device);
+        if (_retrieval.MatchBias)
+        {
+            register_parameter("match", _match = Initialization.Rows(config.Heads, MatchFeatures.InitialWeights, dtype, device));
+            register_parameter("away", _away = Initialization.Constant(InitialAway, [config.Heads], dtype, device));
+        }
+
         if (_retrieval.Gate)
         {
             register_parameter("gate", _gate = Initialization.Constant(0, [1], dtype, device));
@@ -131,15 +140,32 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     {
         Tensor rotated = plan.QueryRotation is null ? q : plan.QueryRotation.Rotate(q);
         long queries = q.shape[2], length = _retrieval.RetrievedLength;
+        Tensor? positions;
+        long[]? shape;
         if (plan.DistanceRows is not null)
         {
-            Tensor? step = _parts.PositionTerm(rotated, plan, distances, queries, neighbors * length);
-            return _parts.Attend(rotated, k, v, plan, step, step?.shape);
+            positions = _parts.PositionTerm(rotated, plan, distances, queries, neighbors * length);
+            shape = positions?.shape;
+        }
+        else
+        {
+            // Every neighbor of a chunk gets the same position term.
+            positions = _parts.PositionTerm(rotated, plan, null, queries, length)?.unsqueeze(2); // [H·B·C, M, 1, R]
+            shape = positions is null ? null : [positions.shape[0], queries, neighbors, length];
         }
 
-        // Every neighbor of a chunk gets the same position term.
-        Tensor? positions = _parts.PositionTerm(rotated, plan, null, queries, length)?.unsqueeze(2); // [H·B·C, M, 1, R]
-        return _parts.Attend(rotated, k, v, plan, positions, positions is null ? null : [positions.shape[0], queries, neighbors, length]);
+        if (_match is null)
+        {
+            return _parts.Attend(rotated, k, v, plan.Mask, positions, shape);
+        }
+
+        // One more key, of zeros, whose logit is the query's wish to look away.
+        long heads = q.shape[0], rows = q.shape[1], keys = k.shape[2];
+        Tensor bias = _match.mm(plan.Matches!.view(MatchFeatures.Count, -1)).view(heads, rows, queries, keys);
+        bias = positions is null ? bias : bias.Plus(positions.expand(shape!).reshape(heads, rows, queries, keys));
+        bias = cat([bias, _away!.view(heads, 1, 1, 1).expand(heads, rows, queries, 1)], -1);
+        Tensor? mask = plan.Mask is null ? null : nn.functional.pad(plan.Mask, [0L, 1]);
+        return _parts.Attend(rotated, nn.functional.pad(k, [0L, 0, 0, 1]), nn.functional.pad(v, [0L, 0, 0, 1]), mask, bias, bias.shape);
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -14,6 +14,8 @@ public sealed class DecodingCache : IDisposable
     private readonly int _firstCrossLayer;
     private Tensor? _chunkStates; // [B, M, D]: what the unfinished chunk's tokens left after self-attention of the first cross-attention layer
     private Tensor? _valid;       // [B, K·R] of bool
+    private Tensor? _retrieved;   // [B, K·R] of int64, and
+    private Tensor? _lastTokens;  // [B, MatchFeatures.Compared] of int64: what a match bias compares; null without
     private DecodingMask? _mask;  // what follows from it; null after a change
     private long[] _rowLengths;
     private bool _disposed;
@@ -37,7 +39,7 @@ public sealed class DecodingCache : IDisposable
     /// <summary>Bytes of the cached tensors.</summary>
     public long ByteLength
         => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid)
-            + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
+            + BytesOf(_retrieved) + BytesOf(_lastTokens) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
 
     internal RetroModel Model { get; }
 
@@ -88,10 +90,19 @@ public sealed class DecodingCache : IDisposable
             Replace(ref _chunkStates, _chunkStates.index_select(0, index));
         }
 
+        if (_lastTokens is not null)
+        {
+            Replace(ref _lastTokens, _lastTokens.index_select(0, index));
+        }
+
         if (_valid is not null)
         {
             Replace(ref _valid, _valid.index_select(0, index));
             ForgetMask();
+            if (_retrieved is not null)
+            {
+                Replace(ref _retrieved, _retrieved.index_select(0, index));
+            }
         }
     }
 
@@ -118,7 +129,9 @@ public sealed class DecodingCache : IDisposable
         ForgetMask();
         _chunkStates?.Dispose();
         _valid?.Dispose();
-        _chunkStates = _valid = null;
+        _retrieved?.Dispose();
+        _lastTokens?.Dispose();
+        _chunkStates = _valid = _retrieved = _lastTokens = null;
     }
 
     internal void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
@@ -132,6 +145,43 @@ public sealed class DecodingCache : IDisposable
 
     /// <summary>Ends a pass: so many tokens each row has now.</summary>
     internal void SetLengths(IReadOnlyList<long> lengths) => _rowLengths = [.. lengths];
+
+    /// <summary>
+    /// The rows' last tokens with those of a step [B] behind them, [B, <see cref="MatchFeatures.Compared"/>]; null where no match bias reads them.
+    /// </summary>
+    internal Tensor? LastTokensWith(Tensor tokens)
+    {
+        if (Model.Config.Retrieval?.MatchBias != true)
+        {
+            return null;
+        }
+
+        Tensor last = _lastTokens ?? MatchFeatures.Last(tokens.unsqueeze(-1), new long[Rows]);
+        return cat([last.narrow(1, 1, last.shape[1] - 1), tokens.unsqueeze(-1)], 1);
+    }
+
+    /// <summary>Keeps the rows' last tokens, of int64 as <see cref="MatchFeatures.Last"/> gives them.</summary>
+    internal void KeepLastTokens(Tensor? tokens)
+    {
+        if (tokens is not null)
+        {
+            Replace(ref _lastTokens, tokens);
+        }
+    }
+
+    /// <summary>
+    /// How the rows' last tokens match those before each cached key, [5, B, 1, K·R]; null without a match bias, or before a neighbor was read.
+    /// </summary>
+    internal Tensor? Matches(Tensor? lastTokens, ScalarType dtype)
+    {
+        if (lastTokens is null || _retrieved is null)
+        {
+            return null;
+        }
+
+        long length = Model.Config.Retrieval!.RetrievedLength;
+        return MatchFeatures.Of(lastTokens, _retrieved.view(Rows, -1, length), _valid!.view(Rows, -1, length), dtype);
+    }
 
     /// <summary>Keeps the states [B, T, D] of each row's unfinished chunk after a prefill of so many tokens a row.</summary>
     internal void KeepPrefilledStates(Tensor states, IReadOnlyList<long> lengths)
@@ -164,8 +214,10 @@ public sealed class DecodingCache : IDisposable
         return kept;
     }
 
-    /// <summary>Replaces the neighbors of some rows: encoded [n, K, R, E] and their mask [n, K, R], or nothing for rows whose chunk has none.</summary>
-    internal void SetNeighbors(IReadOnlyList<int> rows, Tensor? encoded, Tensor? valid, IReadOnlyList<int> without)
+    /// <summary>
+    /// Replaces the neighbors of some rows: encoded [n, K, R, E], their tokens and their mask [n, K, R], or nothing for rows whose chunk has none.
+    /// </summary>
+    internal void SetNeighbors(IReadOnlyList<int> rows, Tensor? encoded, Tensor? retrieved, Tensor? valid, IReadOnlyList<int> without)
     {
         if (_valid is not null && without.Count > 0)
         {
@@ -194,16 +246,11 @@ public sealed class DecodingCache : IDisposable
         }
 
         long stored = _cross[_firstCrossLayer]!.Keys!.shape[2];
-        if (_valid is null || _valid.shape[1] < stored)
+        Grow(ref _valid, stored, ScalarType.Bool);
+        if (Model.Config.Retrieval!.MatchBias)
         {
-            Tensor grown = zeros([Rows, stored], ScalarType.Bool, encoded.device);
-            if (_valid is not null)
-            {
-                using Tensor kept = grown.narrow(1, 0, _valid.shape[1]);
-                kept.copy_(_valid);
-            }
-
-            Replace(ref _valid, grown);
+            Grow(ref _retrieved, stored, ScalarType.Int64);
+            _retrieved!.narrow(1, 0, width).index_copy_(0, rowIndex, retrieved!.reshape(rows.Count, width));
         }
 
         Tensor mask = zeros([rows.Count, stored], ScalarType.Bool, encoded.device);
@@ -237,6 +284,24 @@ public sealed class DecodingCache : IDisposable
         {
             Replace(ref place, place.index_select(1, rows));
         }
+    }
+
+    // Makes [B, width] of it, what there was before at its beginning.
+    private void Grow(ref Tensor? place, long width, ScalarType dtype)
+    {
+        if (place is not null && place.shape[1] >= width)
+        {
+            return;
+        }
+
+        Tensor grown = zeros([Rows, width], dtype, Model.Device);
+        if (place is not null)
+        {
+            using Tensor kept = grown.narrow(1, 0, place.shape[1]);
+            kept.copy_(place);
+        }
+
+        Replace(ref place, grown);
     }
 
     private void ForgetMask()

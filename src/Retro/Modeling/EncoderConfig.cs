@@ -6,7 +6,10 @@ public sealed record EncoderConfig
     /// <summary>E: width of its states.</summary>
     public int Width { get; init; }
 
-    /// <summary>Number of layers. Default 2.</summary>
+    /// <summary>
+    /// Number of layers. Default 2. 0, beyond the paper: neighbors are read by their embeddings, normalized; the cheapest encoder, with which one can read
+    /// many.
+    /// </summary>
     public int Layers { get; init; } = 2;
 
     /// <summary>Attention heads.</summary>

@@ -14,6 +14,13 @@ internal static class Initialization
     public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
         => Own(KeptScalars.Filled(shape, value, dtype, device ?? CPU));
 
+    /// <summary>A parameter whose rows are all the same.</summary>
+    public static Parameter Rows(long count, float[] row, ScalarType dtype, Device? device)
+    {
+        using Tensor values = tensor(row, dtype: dtype, device: device ?? CPU);
+        return Own(values.repeat(count, 1));
+    }
+
     /// <summary>A linear projection; <paramref name="scale"/> multiplies the deviation 1/sqrt(input), and 0 makes it zero.</summary>
     public static Linear Linear(int input, int output, bool bias, ScalarType dtype, Device? device, double scale = 1)
         => nn.Linear(Normal([output, input], scale / Math.Sqrt(input), dtype, device), bias ? Constant(0, [output], dtype, device) : null!);

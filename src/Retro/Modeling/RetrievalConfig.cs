@@ -34,6 +34,13 @@ public sealed record RetrievalConfig
     public bool ShiftedKeys { get; init; }
 
     /// <summary>
+    /// Whether chunked cross-attention is told where the neighbors run as the text does: its logits get a learned term for how many tokens before a retrieved
+    /// one equal the text's last, and a key of its own, of value zero, lets a query look away where no neighbor fits. Without it a small model has to learn
+    /// to align the two by content, for which it has too little time. Default false; beyond the paper.
+    /// </summary>
+    public bool MatchBias { get; init; }
+
+    /// <summary>
     /// Width between the two factors of every projection of chunked cross-attention, which is then a product of two narrow matrices (as in arXiv 2106.09685);
     /// null: full matrices. Default null; beyond the paper.
     /// </summary>
@@ -53,6 +60,25 @@ public sealed record RetrievalConfig
 
     /// <summary>The retrieval encoder.</summary>
     public EncoderConfig Encoder { get; init; } = new();
+
+    /// <summary>
+    /// What a small decoder learns to read with within minutes, fitted onto it once it is trained: 8 neighbors, read in its last layer by their embeddings
+    /// alone, with <see cref="ShiftedKeys"/> and a <see cref="MatchBias"/>. Beyond the paper, whose encoder costs most of a step, and whose attention learns
+    /// to align text and neighbors later than such a model is trained for.
+    /// </summary>
+    /// <param name="decoder">The decoder's configuration.</param>
+    public static RetrievalConfig Matching(RetroConfig decoder)
+    {
+        RetrievalConfig retrieval = For(decoder);
+        return retrieval with
+        {
+            Neighbors = 8,
+            CrossAttentionLayers = [decoder.Layers],
+            ShiftedKeys = true,
+            MatchBias = true,
+            Encoder = retrieval.Encoder with { Width = decoder.Width, Layers = 0, CrossAttentionLayers = LayerList.Empty },
+        };
+    }
 
     /// <summary>
     /// What is fitted onto a decoder unless something else is asked for: cross-attention from layer 6 on in every third layer (in a shallower decoder, in every

@@ -32,6 +32,12 @@ public sealed partial record RetroConfig
                     EffectiveRetrievalPositions == PositionKind.TransformerXl,
                     retrieval.ShiftedKeys,
                     retrieval.CrossAttentionRank);
+                if (retrieval.MatchBias)
+                {
+                    list.Add(new($"{prefix}.cca.match", [Heads, MatchFeatures.Count], ParameterKind.Bias));
+                    list.Add(new($"{prefix}.cca.away", [Heads], ParameterKind.Bias));
+                }
+
                 if (retrieval.Gate)
                 {
                     list.Add(new($"{prefix}.cca.gate", [1], ParameterKind.Bias));

@@ -112,7 +112,7 @@ public sealed partial record RetroConfig
 
         OptionFaults of = faults.Of(nameof(retrieval.Encoder));
         Size(of, encoder.Width);
-        of.Between(encoder.Layers, 1, MostLayers);
+        of.Between(encoder.Layers, 0, MostLayers);
         Size(of, encoder.Heads);
         Size(of, encoder.HeadSize);
         Size(of, encoder.FeedForwardSize);

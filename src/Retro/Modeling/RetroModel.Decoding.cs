@@ -62,7 +62,12 @@ public sealed partial class RetroModel
         (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, new(rows, null));
         if (encoded is not null)
         {
-            KeepEncoded(cache, rows, encoded, valid);
+            KeepEncoded(cache, rows, encoded, neighbors!, valid);
+        }
+
+        if (Config.Retrieval?.MatchBias == true)
+        {
+            cache.KeepLastTokens(MatchFeatures.Last(tokens, rows));
         }
 
         Tensor last = tensor(rows.Select(length => length - 1).ToArray(), device: states.device).view(batch, 1, 1).expand(batch, 1, Config.Width);
@@ -103,6 +108,7 @@ public sealed partial class RetroModel
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
         AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;
+        Tensor? lastTokens = cache.LastTokensWith(tokens);
         for (int i = 0; i < _layers.Length; i++)
         {
             DecoderLayer layer = _layers[i];
@@ -116,7 +122,13 @@ public sealed partial class RetroModel
                     if (cache.Mask(x.dtype) is { } mask)
                     {
                         crossPlan = AttentionPlan.ChunkedCrossStep(
-                            Config, positions, cache.Cross(i).Keys!.shape[2] / Config.Retrieval!.RetrievedLength, cache.Tables, mask, x.dtype);
+                            Config,
+                            positions,
+                            cache.Cross(i).Keys!.shape[2] / Config.Retrieval!.RetrievedLength,
+                            cache.Tables,
+                            mask,
+                            cache.Matches(lastTokens, x.dtype),
+                            x.dtype);
                         crossPlan.MoveToOuterDisposeScope();
                     }
                 }
@@ -129,6 +141,7 @@ public sealed partial class RetroModel
 
         Tensor normed = _norm.call(x).view(cache.Rows, -1);
         cache.SetLengths(pass.Lengths);
+        cache.KeepLastTokens(lastTokens);
         return normed.MoveToOuterDisposeScope();
     }
 
@@ -143,23 +156,24 @@ public sealed partial class RetroModel
 
         if (neighbors is null)
         {
-            cache.SetNeighbors([], null, null, completing);
+            cache.SetNeighbors([], null, null, null, completing);
             return;
         }
 
         using DisposeScope scope = NewDisposeScope();
         Tensor rows = tensor(completing.Select(row => (long)row).ToArray(), device: neighbors.device);
         Tensor? mask = valid?.index_select(0, rows);
-        Tensor encoded = Encoder!.call(neighbors.index_select(0, rows).unsqueeze(1), chunkStates.index_select(0, rows), mask?.unsqueeze(1)).squeeze(1);
-        cache.SetNeighbors(completing, encoded, mask, []);
+        Tensor retrieved = neighbors.index_select(0, rows);
+        Tensor encoded = Encoder!.call(retrieved.unsqueeze(1), chunkStates.index_select(0, rows), mask?.unsqueeze(1)).squeeze(1);
+        cache.SetNeighbors(completing, encoded, retrieved, mask, []);
     }
 
     // After a prefill: each row goes on with the neighbors of its own last complete chunk.
-    private void KeepEncoded(DecodingCache cache, long[] lengths, Tensor encoded, Tensor? valid)
+    private void KeepEncoded(DecodingCache cache, long[] lengths, Tensor encoded, Tensor neighbors, Tensor? valid)
     {
         long chunks = encoded.shape[1];
         List<int> rows = [];
-        List<Tensor> last = [], masks = [];
+        List<Tensor> last = [], retrieved = [], masks = [];
         for (int row = 0; row < lengths.Length; row++)
         {
             long chunk = (lengths[row] / Config.Retrieval!.ChunkLength) - 1;
@@ -167,6 +181,7 @@ public sealed partial class RetroModel
             {
                 rows.Add(row);
                 last.Add(encoded.select(0, row).select(0, chunk));
+                retrieved.Add(neighbors.select(0, row).select(0, chunk));
                 if (valid is not null)
                 {
                     masks.Add(valid.select(0, row).select(0, chunk));
@@ -176,7 +191,7 @@ public sealed partial class RetroModel
 
         if (rows.Count > 0)
         {
-            cache.SetNeighbors(rows, stack(last), masks.Count > 0 ? stack(masks) : null, []);
+            cache.SetNeighbors(rows, stack(last), stack(retrieved), masks.Count > 0 ? stack(masks) : null, []);
         }
     }
 

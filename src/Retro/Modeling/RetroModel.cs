@@ -122,7 +122,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
                 {
                     encoded = Encoder!.call(neighbors, h.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
                     scope.MoveToOuter(encoded);
-                    crossPlan = AttentionPlan.ChunkedCross(Config, length, neighbors.shape[1], neighbors.shape[2], valid, x.dtype, x.device);
+                    crossPlan = AttentionPlan.ChunkedCross(
+                        Config, length, neighbors.shape[1], neighbors.shape[2], valid, x.dtype, x.device, tokens, neighbors);
                     crossPlan.MoveToOuterDisposeScope();
                 }
 

@@ -4,13 +4,13 @@ using Retro.Modeling;
 namespace Retro.Pretrained;
 
 /// <summary>
-/// One architecture of Hugging Face's transformers: how its config.json and its tensors' names become ours. A new family is one class like this.
+/// One architecture of Hugging Face's transformers, or ours: how its config.json and its tensors' names become ours. A new family is one class like this.
 /// </summary>
 internal abstract class DecoderFamily
 {
     /// <summary>Every family there is.</summary>
     public static IReadOnlyList<DecoderFamily> All { get; } = [
-        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Gpt2Family(), new GptNeoXFamily()
+        new LlamaFamily(), new MistralFamily(), new Qwen2Family(), new Gpt2Family(), new GptNeoXFamily(), new RetroFamily()
     ];
 
     /// <summary>What <c>model_type</c> says.</summary>

@@ -9,8 +9,8 @@ namespace Retro.Pretrained;
 
 /// <summary>
 /// A decoder that others have trained, as a retrieval-free <see cref="RetroModel"/>. Read are Hugging Face folders (config.json of transformers 4 or 5, weights
-/// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, and llama2.c files of version 0. What
-/// would change the result and is not supported is refused by name.
+/// as safetensors, in one file or in shards, of F32, F16 or BF16) of Llama, Mistral, Qwen2, GPT-2 and GPT-NeoX models, llama2.c files of version 0, and
+/// checkpoints of decoders that were trained here. What would change the result and is not supported is refused by name.
 /// </summary>
 public sealed class PretrainedDecoder : IDisposable
 {
@@ -27,7 +27,7 @@ public sealed class PretrainedDecoder : IDisposable
     public PretrainedOrigin Origin { get; }
 
     /// <summary>Loads a decoder.</summary>
-    /// <param name="path">A Hugging Face folder, or a llama2.c file.</param>
+    /// <param name="path">A Hugging Face folder, a llama2.c file, or the folder of a <see cref="Checkpoint"/> without retrieval.</param>
     /// <param name="dtype">Type to compute in: float32, float64 or bfloat16.</param>
     /// <param name="device">Where the model is to lie; null: the CPU.</param>
     /// <param name="progress">Stages "hash weights" and "load weights", in tensors; null: nobody is told.</param>

@@ -151,7 +151,8 @@ public class CausalityTests
         long chunk = config.Retrieval!.ChunkLength, length = (3 * chunk) + (chunk / 2), chunks = length / chunk;
         Tensor x = randn([1, length, config.Width], ScalarType.Float64);
         Tensor encoded = randn([1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], ScalarType.Float64, requires_grad: true);
-        AttentionPlan plan = AttentionPlan.ChunkedCross(config, length, chunks, 2, null, ScalarType.Float64, CPU);
+        Tensor text = ModelCase.Tokens(config, 1, length), ids = ModelCase.Neighbors(config, 1, length, 2).Neighbors;
+        AttentionPlan plan = AttentionPlan.ChunkedCross(config, length, chunks, 2, null, ScalarType.Float64, CPU, text, ids);
 
         for (long p = 0; p < length; p++)
         {

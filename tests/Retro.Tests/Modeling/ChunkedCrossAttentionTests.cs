@@ -14,22 +14,23 @@ namespace Retro.Tests.Modeling;
 public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 {
     private sealed record Sizes(
-        int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Masked, int Seed);
+        int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Matched, bool Masked, int Seed);
 
     [Fact]
     public void P06_any_chunk_length_retrieved_length_number_of_neighbors_and_sequence_length()
     {
         Gen<Sizes> sizes =
             from chunk in Gen.Choose(1, 5)
-            from retrieved in Gen.Choose(1, 7)
+            from retrieved in Gen.Frequency((3, Gen.Choose(1, 7)), (1, Gen.Choose(18, 22)))
             from neighbors in Gen.Choose(1, 3)
-            from tokens in Gen.Choose(1, 14)
+            from tokens in Gen.Frequency((3, Gen.Choose(1, 14)), (1, Gen.Choose(20, 26)))
             from missing in Gen.Choose(0, 1)
             from positions in Gen.Elements(PositionKind.Rotary, PositionKind.TransformerXl, PositionKind.None)
             from shifted in Gen.Elements(false, true)
+            from matched in Gen.Elements(false, true)
             from masked in Gen.Elements(false, true)
             from seed in Gen.Choose(0, 1_000_000)
-            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, masked, seed);
+            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, matched, masked, seed);
 
         Prop.ForAll(sizes.ToArbitrary(), Agrees).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
     }
@@ -112,6 +113,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                 RetrievedLength = sizes.Retrieved,
                 Positions = sizes.Positions,
                 ShiftedKeys = sizes.Shifted,
+                MatchBias = sizes.Matched,
                 Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 8 }
             },
         };
@@ -125,13 +127,16 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         Tensor encoded = randn([2, chunks, sizes.Neighbors, sizes.Retrieved, config.Retrieval!.Encoder.Width], ScalarType.Float64);
         Tensor? valid = sizes.Masked ? rand([2, chunks, sizes.Neighbors, sizes.Retrieved], ScalarType.Float64).ge(0.5) : null;
 
-        AttentionPlan plan = AttentionPlan.ChunkedCross(config, sizes.Tokens, chunks, sizes.Neighbors, valid, ScalarType.Float64, CPU);
+        // Two words alone, so that long runs are equal.
+        Tensor text = randint(2, [2, sizes.Tokens], ScalarType.Int64), retrieved = randint(2, [2, chunks, sizes.Neighbors, sizes.Retrieved], ScalarType.Int64);
+        AttentionPlan plan = AttentionPlan.ChunkedCross(config, sizes.Tokens, chunks, sizes.Neighbors, valid, ScalarType.Float64, CPU, text, retrieved);
         Tensor came = layer.call(x, encoded, plan);
 
-        return ModelCase.Distance(came, Literal(config, layer.state_dict(), x, encoded, valid)) < 1e-11;
+        return ModelCase.Distance(came, Literal(config, layer.state_dict(), x, encoded, text, retrieved, valid)) < 1e-11;
     }
 
-    private static Tensor Literal(RetroConfig config, Dictionary<string, Tensor> weights, Tensor x, Tensor encoded, Tensor? valid)
+    private static Tensor Literal(
+        RetroConfig config, Dictionary<string, Tensor> weights, Tensor x, Tensor encoded, Tensor text, Tensor retrieved, Tensor? valid)
     {
         long chunk = config.Retrieval!.ChunkLength, heads = config.Heads, size = config.HeadSize;
         Tensor output = zeros_like(x);
@@ -164,13 +169,20 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                             k = k + Project("k_shifted", encoded[row, e, j, b - 1]);
                         }
 
-                        logits.Add(Logit(config, weights, q, k, a, b) / Math.Sqrt(size));
+                        Tensor logit = Logit(config, weights, q, k, a, b) / Math.Sqrt(size);
+                        logits.Add(config.Retrieval!.MatchBias ? logit + weights["match"].matmul(Features(row, e, j, p, b)) : logit);
                         values.Add(Project("v", token));
                     }
                 }
 
                 if (logits.Count > 0)
                 {
+                    if (config.Retrieval!.MatchBias)
+                    {
+                        logits.Add(weights["away"]);
+                        values.Add(zeros_like(values[0]));
+                    }
+
                     Tensor shares = stack(logits).softmax(0).unsqueeze(-1); // [KR, H, 1]
                     output[row, p] = weights["o.weight"].matmul((shares * stack(values)).sum(dim: 0).view(-1));
                 }
@@ -178,6 +190,18 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
         }
 
         return output;
+
+        // Counted from the definition: how far back text and neighbor are equal, and at how many of 16 places.
+        Tensor Features(long row, long e, long j, long p, long b)
+        {
+            bool Equal(long u) => p - u >= 0
+                && b - 1 - u >= 0
+                && (valid is null || valid[row, e, j, b - 1 - u].ToBoolean())
+                && text[row, p - u].ToInt64() == retrieved[row, e, j, b - 1 - u].ToInt64();
+            bool[] equal = [.. Enumerable.Range(0, 16).Select(u => Equal(u))];
+            int run = Math.Min(12, equal.TakeWhile(one => one).Count());
+            return tensor([run, run >= 1 ? 1.0 : 0, run >= 2 ? 1 : 0, run >= 4 ? 1 : 0, equal.Count(one => one)]);
+        }
     }
 
     private static Tensor Logit(RetroConfig config, Dictionary<string, Tensor> weights, Tensor q, Tensor k, long a, long b)

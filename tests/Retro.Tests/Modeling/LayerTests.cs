@@ -146,8 +146,9 @@ public class LayerTests
         long b = 2, t = (2 * config.Retrieval!.ChunkLength)
             + 1, c = 2, k = 3, r = config.Retrieval!.RetrievedLength, m = config.Retrieval!.ChunkLength, d = config.Width, e = config.Retrieval!.Encoder.Width;
         Tensor x = randn(b, t, d), encoded = randn([b, c, k, r, e]), retrieved = randn([b * c, k, r, e]), states = randn(b * c, m, d);
-        AttentionPlan causal = AttentionPlan.Causal(
-            config, t, ScalarType.Float32, CPU), cross = AttentionPlan.ChunkedCross(config, t, c, k, null, ScalarType.Float32, CPU);
+        Tensor text = ModelCase.Tokens(config, b, t), ids = randint(config.VocabularySize, [b, c, k, r], ScalarType.Int64);
+        AttentionPlan causal = AttentionPlan.Causal(config, t, ScalarType.Float32, CPU);
+        AttentionPlan cross = AttentionPlan.ChunkedCross(config, t, c, k, null, ScalarType.Float32, CPU, text, ids);
         AttentionPlan within = AttentionPlan.Encoder(
             config, null, ScalarType.Float32, CPU), toChunk = AttentionPlan.EncoderCross(config, k, ScalarType.Float32, CPU);
         using TorchSharp.Modules.Embedding shared = nn.Embedding(config.VocabularySize, config.Width);
@@ -168,7 +169,8 @@ public class LayerTests
         Add(new DecoderLayer(config, config.Retrieval!.CrossAttentionLayers[0]), layer => layer.call(x, causal, encoded, cross), b, t, d);
         Add(new SelfAttention(config, encoder: true), layer => layer.call(retrieved.view(-1, r, e), within), b * c * k, r, e);
         Add(new EncoderCrossAttention(config), layer => layer.call(retrieved, states, toChunk), b * c, k, r, e);
-        Add(new EncoderLayer(config, 1), layer => layer.call(retrieved, states, within, toChunk), b * c, k, r, e);
+        RetroConfig layered = config.With(retrieval => retrieval with { Encoder = retrieval.Encoder with { Layers = Math.Max(1, retrieval.Encoder.Layers) } });
+        Add(new EncoderLayer(layered, 1), layer => layer.call(retrieved, states, within, toChunk), b * c, k, r, e);
         Add(
             new RetrievalEncoder(config, shared),
             layer => layer.call(ModelCase.Tokens(config, b * c * k, r).view(b, c, k, r), randn(b, c * m, d), null),

@@ -92,6 +92,22 @@ internal static class ModelCase
             ShiftedKeys = true,
             Encoder = s_base.Retrieval!.Encoder with { NormalizeStates = true }
         } },
+        ["match bias, no encoder layers"] = s_base with
+        {
+            VocabularySize = 5,
+            Retrieval = s_base.Retrieval! with
+            {
+                MatchBias = true,
+                ShiftedKeys = true,
+                Encoder = s_base.Retrieval!.Encoder with { Width = 12, Layers = 0, CrossAttentionLayers = [], ShareEmbedding = true }
+            }
+        },
+        ["match bias, transformer-xl"] = s_base with
+        {
+            VocabularySize = 5,
+            Positions = PositionKind.TransformerXl,
+            Retrieval = s_base.Retrieval! with { MatchBias = true, ChunkLength = 20, RetrievedLength = 30, CrossAttentionLayers = [2] }
+        },
         ["learned in retrieval"] = s_base with
         {
             RotaryScaling = new() { Kind = RotaryScalingKind.Linear, Factor = 4 },

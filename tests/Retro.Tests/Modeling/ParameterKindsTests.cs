@@ -23,6 +23,7 @@ public sealed class ParameterKindsTests
             {
                 CrossAttentionRank = 2,
                 ShiftedKeys = true,
+                MatchBias = true,
                 Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { ShareEmbedding = false }
             },
         };

@@ -29,7 +29,7 @@ public class RetroModelTests
     [Fact]
     public void Names_are_the_approved_ones()
     {
-        IEnumerable<string> names = new[] { "transformer-xl", "gpt-2", "llama", "shifted keys", "learned in retrieval" }
+        IEnumerable<string> names = new[] { "transformer-xl", "gpt-2", "llama", "shifted keys", "learned in retrieval", "match bias, no encoder layers" }
             .SelectMany(name =>
                 ModelCase.Config(name).Parameters().Select(parameter => $"{name}: {parameter.Name} [{string.Join(", ", parameter.Shape)}] {parameter.Kind}"));
 

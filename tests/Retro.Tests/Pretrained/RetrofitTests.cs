@@ -60,6 +60,54 @@ public sealed class RetrofitTests
     }
 
     [Fact]
+    public void A_decoder_that_was_trained_here_is_fitted_as_any_other()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        string path = Path.Combine(folder.Path, "decoder");
+        manual_seed(2);
+        using (RetroModel closedBook = new(RetroConfig.Tiny with { VocabularySize = 40, TieEmbeddings = false, Retrieval = null }))
+        {
+            Checkpoint.Save(path, closedBook);
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(path);
+        Assert.Equal("retro", decoder.Origin.Family);
+        RetrievalConfig matching = s_small with
+        {
+            MatchBias = true,
+            ShiftedKeys = true,
+            Encoder = new() { Width = 64, Heads = 2, HeadSize = 32, FeedForwardSize = 64, Layers = 0, CrossAttentionLayers = [], ShareEmbedding = true }
+        };
+        using Retrofit retrofit = Retrofit.From(decoder, matching);
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(40);
+        Tensor original = Logits(decoder.Model, tokens);
+        Assert.True(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON differs at step 0.");
+        Train(retrofit, tokens, neighbors, valid, 3);
+        Assert.True(Same(original, Logits(retrofit.Model, tokens)), "OFF changed.");
+        Assert.False(Same(original, Logits(retrofit.Model, tokens, neighbors, valid)), "ON learned nothing.");
+        string whole = Path.Combine(folder.Path, "whole");
+        retrofit.SaveWhole(whole);
+        using Retrofit again = Retrofit.Load(whole);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+        using RetroModel written = Checkpoint.Load(Path.Combine(whole, Retrofit.BaseFolder));
+        Assert.Equal(Bytes(decoder.Model), Bytes(written));
+    }
+
+    [Fact]
+    public void A_checkpoint_that_retrieves_is_no_decoder_to_fit_onto()
+    {
+        using TemporaryFolder folder = new();
+        using (RetroModel model = new(RetroConfig.Tiny))
+        {
+            Checkpoint.Save(folder.Path, model);
+        }
+
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path));
+        Assert.Contains("the model retrieves already", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Unfreezing_trains_the_norms_or_everything()
     {
         using DisposeScope scope = NewDisposeScope();

@@ -33,7 +33,7 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.DoesNotContain('\u001b', run.Output);
         string[] rows =
         [
-            "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8",
+            "closed book", "closed book + pointer rule, k = 8",
             "closed book + pointer rule, k = 16, every 16 tokens", "copying, random", "copying", "copying, dense", "copying, hybrid",
             "RETRO off", "RETRO random", "RETRO", "RETRO, dense", "RETRO, hybrid",
         ];
@@ -148,7 +148,7 @@ public sealed partial class QuickstartTests : IDisposable
     [InlineData("find neighbors")]
     [InlineData("train closed book")]
     [InlineData("train copying")]
-    [InlineData("train RETRO")]
+    [InlineData("fit RETRO")]
     [InlineData("measure copying, dense")]
     public void Interrupted_in_any_stage_the_same_command_then_goes_all_the_way(string stage)
     {

@@ -1,0 +1,112 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>
+/// How well the text's last tokens match those before each retrieved token: what aligns a place of the text with the place of a neighbor whose token comes
+/// next, if the two run alike.
+/// </summary>
+/// <remarks>
+/// For a query after token x_p and retrieved token c_j: the run m is the largest number with x_(p−u) = c_(j−1−u) for every u below it, at most
+/// <see cref="LongestRun"/>, and f the number of u below <see cref="Compared"/> for which it holds at all. The features are m, whether m is at least 1, 2
+/// and 4, and f.
+/// </remarks>
+internal static class MatchFeatures
+{
+    /// <summary>Features of a pair.</summary>
+    public const int Count = 5;
+
+    /// <summary>Last tokens that are compared; a query needs as many of the text, its own among them.</summary>
+    public const int Compared = 16;
+
+    /// <summary>A run that is longer counts as one so long.</summary>
+    public const int LongestRun = 12;
+
+    /// <summary>Weights of the features in a fresh model: what follows a run is looked at first.</summary>
+    public static readonly float[] InitialWeights = [1, 1, 0.5f, 0.5f, 0.1f];
+
+    // Equal to no token, and not to each other either.
+    private const long NoText = -1, NoNeighbor = -2;
+
+    /// <summary>The features of queries in a row.</summary>
+    /// <param name="text">[N, <see cref="Compared"/> − 1 + A] of int64: the tokens up to each of A places; <see cref="NoText"/> before the text.</param>
+    /// <param name="retrieved">[N, K, R] of int64.</param>
+    /// <param name="valid">[N, K, R] of bool; null: all.</param>
+    /// <param name="dtype">Type of the features.</param>
+    /// <returns>[<see cref="Count"/>, N, A, K·R]; no gradient is recorded.</returns>
+    public static Tensor Of(Tensor text, Tensor retrieved, Tensor? valid, ScalarType dtype)
+    {
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        long rows = retrieved.shape[0], neighbors = retrieved.shape[1], length = retrieved.shape[2];
+        Tensor known = valid is null ? retrieved : retrieved.FilledWhere(valid.logical_not(), NoNeighbor);
+        Tensor before = Later(known, 1, NoNeighbor); // the token before each retrieved one
+        Tensor run = zeros_like(before, ScalarType.Int32), equal = run;
+        List<Tensor> hits = [], runs = [], equals = [];
+        for (int place = 0; place < text.shape[1]; place++)
+        {
+            // One place on in the text is one on in the neighbor: both counts move along the diagonal.
+            Tensor hit = before.eq(text.narrow(1, place, 1).unsqueeze(-1)).to_type(ScalarType.Int32); // [N, K, R]
+            hits.Add(hit);
+            run = Later(run, 1, 0).Plus(1L).mul(hit);
+            equal = Later(equal, 1, 0).Plus(hit);
+            if (place >= Compared)
+            {
+                equal = equal.sub(Later(hits[place - Compared], Compared, 0));
+            }
+
+            if (place >= Compared - 1)
+            {
+                runs.Add(run);
+                equals.Add(equal);
+            }
+        }
+
+        using Scalar longest = LongestRun.ToScalar();
+        Tensor m = stack(runs, 1).clamp_max(longest), f = stack(equals, 1); // [N, A, K, R]
+        return stack([m.to_type(dtype), m.AtLeast(1).to_type(dtype), m.AtLeast(2).to_type(dtype), m.AtLeast(4).to_type(dtype), f.to_type(dtype)], 0)
+            .view(Count, rows, -1, neighbors * length)
+            .MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The features of whole sequences: the queries of the first C chunks, those beyond the text's end too.</summary>
+    /// <param name="tokens">[B, T] of int64.</param>
+    /// <param name="retrieved">[B, C, K, R] of int64.</param>
+    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <param name="chunkLength">M.</param>
+    /// <param name="dtype">Type of the features.</param>
+    /// <returns>[<see cref="Count"/>, B·C, M, K·R].</returns>
+    public static Tensor OfChunks(Tensor tokens, Tensor retrieved, Tensor? valid, long chunkLength, ScalarType dtype)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long batch = tokens.shape[0], chunks = retrieved.shape[1], length = tokens.shape[1], neighbors = retrieved.shape[2];
+        // The queries of chunk u begin with its last token, and see so many before it.
+        long first = chunkLength - Compared, end = ((chunks + 1) * chunkLength) - 1, before = Math.Max(0, -first);
+        Tensor padded = nn.functional.pad(tokens, [before, Math.Max(0, end - length)], value: NoText);
+        Tensor text = padded.narrow(1, first + before, (chunks * chunkLength) + Compared - 1).unfold(1, chunkLength + Compared - 1, chunkLength);
+        return Of(
+                text.reshape(batch * chunks, -1),
+                retrieved.reshape(batch * chunks, neighbors, -1),
+                valid?.reshape(batch * chunks, neighbors, -1),
+                dtype)
+            .MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The last tokens of some texts, [n, <see cref="Compared"/>] of int64, <see cref="NoText"/> where a text is shorter.</summary>
+    /// <param name="tokens">[n, T] of int64.</param>
+    /// <param name="lengths">Tokens of each.</param>
+    public static Tensor Last(Tensor tokens, IReadOnlyList<long> lengths)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor padded = nn.functional.pad(tokens, [Compared, 0L], value: NoText);
+        return stack([.. lengths.Select((length, row) => padded.select(0, row).narrow(0, length, Compared))]).MoveToOuterDisposeScope();
+    }
+
+    // Moves what stands along the last dimension so many places on.
+    private static Tensor Later(Tensor x, long places, long filling)
+    {
+        long kept = Math.Max(0, x.shape[^1] - places);
+        return nn.functional.pad(x.narrow(-1, 0, kept), [x.shape[^1] - kept, 0L], value: filling);
+    }
+}
