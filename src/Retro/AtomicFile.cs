@@ -57,6 +57,20 @@ internal static partial class AtomicFile
         }
     }
 
+    /// <summary>Opens a file for new content beside its place. A link that stands there goes: what it leads to is not ours to write.</summary>
+    /// <param name="path">The file that the content is for.</param>
+    /// <param name="share">What others may do meanwhile.</param>
+    public static FileStream CreateBeside(string path, FileShare share)
+    {
+        string beside = path + TemporarySuffix;
+        if (FileIdentity.IsLink(beside))
+        {
+            File.Delete(beside);
+        }
+
+        return new FileStream(beside, FileMode.Create, FileAccess.ReadWrite, share, 1 << 16);
+    }
+
     /// <summary>
     /// Gives a file whose bytes are on the disk its name, and brings that to the disk too: without this a power failure can leave the old name, or none.
     /// </summary>

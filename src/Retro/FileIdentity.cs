@@ -34,6 +34,11 @@ internal static partial class FileIdentity
         }
     }
 
+    /// <summary>Whether a path is a link to a file or folder, or to nothing yet: what is written there changes, or makes, something elsewhere.</summary>
+    /// <param name="path">The path; nothing need be there.</param>
+    public static bool IsLink(string path)
+        => new FileInfo(path).LinkTarget is not null && (!LeadsSomewhere(path) || IsFile(path) || Directory.Exists(path));
+
     /// <summary>Makes sure that opening a path cannot wait without end.</summary>
     /// <param name="path">The path; where nothing is there, opening it says so.</param>
     /// <exception cref="IOException">It leads to a pipe, a socket or a device.</exception>

@@ -62,6 +62,7 @@ internal sealed unsafe class MappedFile : IDisposable
 
         try
         {
+            FileIdentity.RequireFile(path);
             using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1);
             long length = stream.Length;
             if (length < Math.Max(1, minimumLength))

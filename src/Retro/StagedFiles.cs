@@ -84,7 +84,7 @@ internal sealed class StagedFiles : IDisposable
         _written.Add(path);
         AtomicFile.Guard(path, _fault, () =>
         {
-            using FileStream stream = new(path + AtomicFile.TemporarySuffix, FileMode.Create, FileAccess.ReadWrite, FileShare.Read, 1 << 16);
+            using FileStream stream = AtomicFile.CreateBeside(path, FileShare.Read);
             write(stream);
             stream.Flush(flushToDisk: true);
         });
@@ -118,7 +118,7 @@ internal sealed class StagedFiles : IDisposable
                     AtomicFile.FlushFolder(folder);
                 }
 
-                using FileStream stream = new(path + AtomicFile.TemporarySuffix, FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+                using FileStream stream = AtomicFile.CreateBeside(path, FileShare.None);
                 JsonSerializer.Serialize(stream, record);
                 stream.Flush(flushToDisk: true);
                 AtomicFile.Move(path + AtomicFile.TemporarySuffix, path);

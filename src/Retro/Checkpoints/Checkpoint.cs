@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Modeling;
 using TorchSharp;
@@ -149,7 +150,7 @@ public static class Checkpoint
         string path = Path.Combine(folder, ConfigName);
         try
         {
-            return RetroConfigJson.Read(File.ReadAllText(path));
+            return RetroConfigJson.Read(Encoding.UTF8.GetString(SmallFile.Read(path, SmallFile.Configuration)).TrimStart('\uFEFF'));
         }
         catch (CheckpointException exception)
         {

@@ -65,7 +65,7 @@ internal sealed class StrictJson : IDisposable
     {
         try
         {
-            return Parse(path, File.ReadAllBytes(path), kind);
+            return Parse(path, SmallFile.Read(path), kind);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -117,7 +117,9 @@ internal sealed class WeightFolder : StoredWeights
     {
         try
         {
-            return JsonNode.Parse(File.ReadAllBytes(path)) is JsonObject root && root[key] is JsonValue value && value.TryGetValue(out string? text)
+            return JsonNode.Parse(SmallFile.Read(path, SmallFile.Configuration)) is JsonObject root
+                && root[key] is JsonValue value
+                && value.TryGetValue(out string? text)
                 ? text
                 : null;
         }

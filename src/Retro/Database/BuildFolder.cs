@@ -26,6 +26,13 @@ internal sealed class BuildFolder : IDisposable
         _target = target;
         _finishedTokens = Path.Combine(target, DatabaseManifest.TokensFileOf(version));
         _path = Path.Combine(target, Name);
+        string[] own = [_path, .. new[] { "journal.jsonl", TokensName, "records.bin" }.Select(name => Path.Combine(_path, name))];
+        if (Array.Find(own, FileIdentity.IsLink) is { } link)
+        {
+            throw new DatabaseException(
+                $"'{link}' is a link, and an unfinished database holds none: building would write over what it leads to. Delete the link, and build again.");
+        }
+
         AtomicFile.CreateFolder(_path);
         _journal = Open("journal.jsonl");
         try

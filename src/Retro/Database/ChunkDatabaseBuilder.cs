@@ -100,7 +100,7 @@ public static class ChunkDatabaseBuilder
     {
         try
         {
-            return File.ReadAllBytes(Path.Combine(folder, DatabaseManifest.FileName));
+            return SmallFile.Read(Path.Combine(folder, DatabaseManifest.FileName));
         }
         catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -170,7 +170,7 @@ public sealed record DatabaseManifest
         DatabaseManifest? manifest;
         try
         {
-            manifest = JsonSerializer.Deserialize<DatabaseManifest>(File.ReadAllBytes(path), s_json);
+            manifest = JsonSerializer.Deserialize<DatabaseManifest>(SmallFile.Read(path), s_json);
         }
         catch (JsonException exception)
         {

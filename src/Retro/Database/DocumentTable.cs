@@ -45,11 +45,15 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
             ReadOnlySpan<byte> record = _file.Values<byte>(offset, BinaryPrimitives.ReadInt32LittleEndian(entry[20..]));
             try
             {
-                return DocumentRecord.Read(record, _firstChunks[index], _chunkLength);
+                DocumentEntry read = DocumentRecord.Read(record, _firstChunks[index], _chunkLength);
+                return read.TokenCount == _tokenCounts[index]
+                    ? read
+                    : throw new InvalidDataException($"its record says {read.TokenCount} tokens and the index {_tokenCounts[index]}");
             }
             catch (Exception exception) when (exception is ArgumentException or OverflowException or InvalidDataException)
             {
-                throw new DatabaseException($"'{_file.Path}' is damaged: document {index} cannot be read; build the database again.", exception);
+                throw new DatabaseException(
+                    $"'{_file.Path}' is damaged: document {index} cannot be read ({exception.Message.TrimEnd('.')}); build the database again.", exception);
             }
         }
     }

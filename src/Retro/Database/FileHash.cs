@@ -14,6 +14,7 @@ internal static class FileHash
     {
         try
         {
+            FileIdentity.RequireFile(path);
             using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1, FileOptions.SequentialScan);
             return Sha256(stream, stream.Length, $"check {Path.GetFileName(path)}", progress, cancellationToken);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using Microsoft.Extensions.AI;
 using Retro.Tokenizers;
 
@@ -8,7 +9,7 @@ namespace Retro.Embedders;
 /// <remarks>
 /// Building a database, precomputing neighbors and generating all come through here, so that the same tokens have the same key, within the rounding of the
 /// embedder (see <see cref="ITextEmbedder"/>): tokens are decoded to text (special tokens, such as the padding of a document's last chunk, left out), and the
-/// text is embedded. Safe for concurrent use where the embedder is.
+/// text is embedded. A text of punctuation alone, or of nothing, has no key: zeros. Safe for concurrent use where the embedder is.
 /// </remarks>
 public sealed class ChunkKeyer : IChunkKeyer
 {
@@ -60,7 +61,7 @@ public sealed class ChunkKeyer : IChunkKeyer
                 Dimensions.ToString(CultureInfo.InvariantCulture));
         }
 
-        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "chunk key 1", tokenizer.Hash, identity);
+        Identity = IdentityHash.Of(IdentityHash.KeyEnd, "chunk key 2", tokenizer.Hash, identity);
     }
 
     /// <summary>Length of a key.</summary>
@@ -87,7 +88,7 @@ public sealed class ChunkKeyer : IChunkKeyer
                 texts[i] = _tokenizer.Decode(chunks[start + i].Span);
             }
 
-            Embed(texts, keys.Slice(start * Dimensions, texts.Length * Dimensions), cancellationToken);
+            EmbedWords(texts, keys.Slice(start * Dimensions, texts.Length * Dimensions), cancellationToken);
         }
     }
 
@@ -100,8 +101,44 @@ public sealed class ChunkKeyer : IChunkKeyer
     {
         ArgumentNullException.ThrowIfNull(text);
         float[] key = new float[Dimensions];
-        Embed([text], key, cancellationToken);
+        EmbedWords([text], key, cancellationToken);
         return key;
+    }
+
+    /// <summary>Whether a text holds anything but punctuation, signs of mathematics, white space and the like.</summary>
+    private static bool SaysSomething(string text)
+    {
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            if (Rune.IsLetterOrDigit(rune) || Rune.GetUnicodeCategory(rune) is UnicodeCategory.OtherSymbol or UnicodeCategory.OtherNumber)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Embeds the texts that say something; the others get zeros.</summary>
+    private void EmbedWords(string[] texts, Span<float> keys, CancellationToken cancellationToken)
+    {
+        int[] places = [.. Enumerable.Range(0, texts.Length).Where(place => SaysSomething(texts[place]))];
+        if (places.Length == texts.Length)
+        {
+            Embed(texts, keys, cancellationToken);
+            return;
+        }
+
+        keys.Clear();
+        if (places.Length > 0)
+        {
+            float[] made = new float[places.Length * Dimensions];
+            Embed([.. places.Select(place => texts[place])], made, cancellationToken);
+            for (int i = 0; i < places.Length; i++)
+            {
+                made.AsSpan(i * Dimensions, Dimensions).CopyTo(keys[(places[i] * Dimensions)..]);
+            }
+        }
     }
 
     private void Embed(string[] texts, Span<float> keys, CancellationToken cancellationToken)

@@ -15,7 +15,7 @@ public interface IChunkKeyer
 
     /// <summary>Makes the keys of chunks.</summary>
     /// <param name="chunks">The token ids of each chunk, n of them.</param>
-    /// <param name="keys"><c>[n, Dimensions]</c> to fill, one row for each chunk.</param>
+    /// <param name="keys"><c>[n, Dimensions]</c> to fill, one row for each chunk; zeros for a chunk that has no key, which is then never found.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken = default);
 }

@@ -114,7 +114,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     {
         try
         {
-            return File.ReadAllBytes(config).AsSpan().SequenceEqual(_kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
+            return SmallFile.Read(config).AsSpan().SequenceEqual(_kept.Single(file => file.Name == Checkpoint.ConfigName).Content);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -127,7 +127,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         try
         {
             return [.. s_kept.Where(name => File.Exists(System.IO.Path.Combine(folder, name)))
-                .Select(name => (name, File.ReadAllBytes(System.IO.Path.Combine(folder, name))))];
+                .Select(name => (name, SmallFile.Read(System.IO.Path.Combine(folder, name))))];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -129,6 +129,6 @@ internal sealed unsafe partial class Bm25Image
         BinaryPrimitives.WriteInt64LittleEndian(header[40..], _tokens);
         BinaryPrimitives.WriteDoubleLittleEndian(header[48..], K1);
         BinaryPrimitives.WriteDoubleLittleEndian(header[56..], B);
-        Hash(header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);
+        CheckContents("", header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);
     }
 }

@@ -69,7 +69,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
             if (verify)
             {
-                image.Hash(hash, progress, cancellationToken);
+                image.CheckContents(path, hash, progress, cancellationToken);
                 if (!hash.SequenceEqual(new ReadOnlySpan<byte>(memory.Pointer + HashAt, hash.Length)))
                 {
                     throw Damaged(path, "its checksum does not match its content");
@@ -212,18 +212,55 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         }
     }
 
-    private void Hash(Span<byte> hash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Takes the checksum, and checks in the same pass that every rank and every document that is named is there, in its order.</summary>
+    private void CheckContents(string path, Span<byte> hash, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
+        const long Block = 1 << 24;
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         _memory.AppendTo(sha, 0, HashAt);
-        const long Block = 1 << 24;
-        for (long start = HashAt + SHA256.HashSizeInBytes; start < _memory.Length; start += Block)
+        long done = HashAt + SHA256.HashSizeInBytes;
+        for (int document = 0; document < Documents; document++)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("check keyword index", start, _memory.Length));
-            _memory.AppendTo(sha, start, Math.Min(_memory.Length, start + Block));
+            Require(TokensOf(document), Terms, repeated: true);
+            Reached(_sections[3] + TokensAt[document + 1] * sizeof(int));
+        }
+
+        for (int rank = 0; rank < Terms; rank++)
+        {
+            Require(PostingsOf(rank), Documents, repeated: false);
+            Reached(_sections[4] + PostingsAt[rank + 1] * sizeof(int));
+        }
+
+        while (done < _memory.Length)
+        {
+            Reached(Math.Min(_memory.Length, done + Block), last: true);
         }
 
         sha.GetHashAndReset(hash);
+
+        void Reached(long place, bool last = false)
+        {
+            if (place - done >= Block || last)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new("check keyword index", done, _memory.Length));
+                _memory.AppendTo(sha, done, place);
+                done = place;
+            }
+        }
+
+        void Require(ReadOnlySpan<int> numbers, int below, bool repeated)
+        {
+            int least = 0;
+            foreach (int number in numbers)
+            {
+                if (number < least || number >= below)
+                {
+                    throw Damaged(path, $"it names {number}, out of order or beyond the {below} that there are");
+                }
+
+                least = repeated ? number : number + 1;
+            }
+        }
     }
 }

@@ -30,6 +30,12 @@ public sealed record DenseNeighborOptions
     /// </summary>
     public bool MemoryMapped { get; init; }
 
+    /// <summary>
+    /// Opens an index file of whatever kind. False by default: a file of FAISS's is as code from whoever made it, and one of another kind than are made by size
+    /// (exact; inverted lists of plain or 8-bit vectors) is refused, unless <see cref="Factory"/> names it.
+    /// </summary>
+    public bool TrustIndexFile { get; init; }
+
     /// <summary>Threads that index and search; every processor by default. The neighbors do not depend on it.</summary>
     public int Threads { get; init; } = Environment.ProcessorCount;
 

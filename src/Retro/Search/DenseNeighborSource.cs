@@ -1,3 +1,4 @@
+using System.Numerics;
 using Retro.Database;
 using Retro.Embedders;
 
@@ -6,7 +7,8 @@ namespace Retro.Search;
 /// <summary>
 /// The chunks with the nearest keys, which is the retrieval of RETRO (section 2.3). The score is minus the squared distance, or the inner product.
 /// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has
-/// no more; an index with inverted lists is then looked into more of them.
+/// no more; an index with inverted lists is then looked into more of them. Chunks without a key (zero: they hold no word) are never found, and a query without
+/// one finds nothing. What a query finds does not depend on those asked at once with it.
 /// </summary>
 /// <remarks>
 /// It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; database and keyer stay the
@@ -17,20 +19,35 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <summary>Queries searched in one go: enough for matrix products, few enough for the wide rows of a widened search.</summary>
     private const int Block = 512;
 
+    /// <summary>
+    /// Queries that go to FAISS at once where its scores are taken as they are: below 20 it compares each query by itself, and above all by one product of
+    /// matrices, whose rounding depends on their number.
+    /// </summary>
+    private const int EachByItself = 16;
+
     private readonly VectorIndex _index;
     private readonly IChunkKeyer _keyer;
+    private readonly KeyedChunks _keyed;
+
+    // The keys that FAISS's exact index was made of, to score anew what it finds; null for other indexes, or where they are not there any more.
+    private readonly KeyFile? _keys;
+    private readonly int _together;
     private readonly bool _ownsIndex;
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
     /// <param name="index">The index of its chunks' keys, numbered as the chunks.</param>
     /// <param name="keyer">The function that made those keys.</param>
+    /// <param name="keyed">Which chunks are in the index; all where null.</param>
+    /// <param name="keys">The keys of the chunks, to score anew what FAISS's exact index finds; null to take its scores. Disposed with the source.</param>
     /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
-    internal DenseNeighborSource(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, bool ownsIndex = false)
+    internal DenseNeighborSource(
+        ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, KeyedChunks? keyed = null, KeyFile? keys = null, bool ownsIndex = false)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
-        if (index.Count != database.ChunkCount)
+        _keyed = keyed ?? KeyedChunks.All;
+        if (index.Count != database.ChunkCount - _keyed.Missing)
         {
             throw new DatabaseException(
                 $"The vector index holds {index.Count} keys and the database in {database.Folder} has {database.ChunkCount} chunks: build the index again.");
@@ -46,6 +63,8 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         Database = database;
         _index = index;
         _keyer = keyer;
+        _keys = keys;
+        _together = index.Engine == VectorEngine.Faiss && keys is null ? EachByItself : Block;
         _ownsIndex = ownsIndex;
         string? file = database.Manifest.Find(VectorIndexFile.FileName)?.Sha256;
         Identity = NeighborQueries.Identity(
@@ -129,6 +148,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         {
             Database.Closed(this);
             _index.Dispose();
+            _keys?.Dispose();
         }
     }
 
@@ -152,14 +172,37 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
     private static DenseNeighborSource From(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
     {
+        KeyFile? keys = null;
         try
         {
-            return database.Opened(new DenseNeighborSource(database, index, keyer, ownsIndex: true));
+            keys = KeysOf(database, index, keyer);
+            return database.Opened(new DenseNeighborSource(database, index, keyer, KeyedChunks.Open(database), keys, ownsIndex: true));
         }
         catch
         {
+            keys?.Dispose();
             index.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>The keys of FAISS's exact index, where they are there.</summary>
+    private static KeyFile? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
+    {
+        if (index.Engine != VectorEngine.Faiss
+            || database.Manifest.Find(VectorIndexFile.FileName)?.Details.GetValueOrDefault(VectorIndexFile.FactoryDetail) != VectorIndexPlan.Exact
+            || database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) != keyer.Identity)
+        {
+            return null;
+        }
+
+        try
+        {
+            return KeyFile.Open(database);
+        }
+        catch (DatabaseException)
+        {
+            return null; // the index alone answers as well, more slowly
         }
     }
 
@@ -202,70 +245,71 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         int dimensions = _index.Dimensions;
         long total = Math.Min(_index.Count, 1 << 28); // a row of more could not be held
         long lists = _index.ListCount;
-        long probed = _index.ProbedLists;
         ChunkRange[][] excluded = new ChunkRange[queries.Length][];
-        for (int i = 0; i < queries.Length; i++)
+
+        // What a query gets does not depend on the others: each widens its search by itself, and those that look equally far are searched together.
+        (long Width, long Probed)[] efforts = new (long, long)[queries.Length];
+        List<int> open = [];
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        for (int q = 0; q < queries.Length; q++)
         {
-            excluded[i] = NeighborQueries.Excluded(Database, queries[i]);
+            if (!KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
+            {
+                excluded[q] = NeighborQueries.Excluded(Database, queries[q]);
+
+                // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
+                long more = Math.Min(excluded[q].Sum(range => range.Count), count + 16) + (_keys is null ? 0 : 8);
+                efforts[q] = (Math.Min(total, (long)BitOperations.RoundUpToPowerOf2((ulong)(count + more))), _index.ProbedLists);
+                open.Add(q);
+            }
         }
 
-        int[] open = [.. Enumerable.Range(0, queries.Length)];
-
-        // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
-        long width = Math.Min(total, count + Math.Min(excluded.Max(ranges => ranges.Sum(range => range.Count)), count + 16));
-        while (true)
+        while (open.Count > 0 && total > 0)
         {
-            cancellationToken.ThrowIfCancellationRequested();
             List<int> unmet = [];
-            bool exhausted = true;
-
-            // Rows grow as the search widens; the number searched at once shrinks, so that the room stays about the same.
-            int group = (int)Math.Clamp((1 << 20) / Math.Max(1, width), 1, open.Length);
-            for (int start = 0; start < open.Length; start += group)
+            foreach (IGrouping<(long Width, long Probed), int> alike in open.GroupBy(q => efforts[q]))
             {
-                int[] some = open[start..Math.Min(open.Length, start + group)];
-                (long[] ids, float[] distances) = Search(some, vectors, (int)width);
-                for (int i = 0; i < some.Length; i++)
+                (long width, long probed) = alike.Key;
+
+                // Rows grow as a search widens; the number searched at once shrinks, so that the room stays about the same.
+                foreach (int[] some in alike.Chunk((int)Math.Clamp((1 << 20) / width, 1, _together)))
                 {
-                    int q = some[i];
-                    bool ended = ids.AsSpan(i * (int)width, (int)width).Contains(-1L);
-                    int found = Take(
-                        ids.AsSpan(i * (int)width, (int)width),
-                        distances.AsSpan(i * (int)width, (int)width),
-                        excluded[q],
-                        chunks.Slice(q * count, count),
-                        scores.Slice(q * count, count));
-                    if (found < count)
+                    cancellationToken.ThrowIfCancellationRequested();
+                    (long[] ids, float[] distances) = Search(some, (int)width, probed);
+                    for (int i = 0; i < some.Length; i++)
                     {
-                        unmet.Add(q);
-                        exhausted &= ended;
+                        int q = some[i];
+                        ReadOnlySpan<long> row = ids.AsSpan(i * (int)width, (int)width);
+                        bool ended = row.Contains(-1L);
+                        bool met = Take(
+                            row,
+                            distances.AsSpan(i * (int)width, (int)width),
+                            vectors.AsSpan(q * dimensions, dimensions),
+                            ended || width == total,
+                            excluded[q],
+                            chunks.Slice(q * count, count),
+                            scores.Slice(q * count, count));
+                        if (!met && (width < total || probed < lists))
+                        {
+                            unmet.Add(q);
+                            efforts[q] = probed < lists && (ended || width == total)
+                                ? (width, Math.Min(lists, 2 * probed))
+                                : (Math.Min(total, 4 * width), probed);
+                        }
                     }
                 }
             }
 
-            if (unmet.Count == 0 || (width == total && probed == lists))
-            {
-                return;
-            }
-
-            if (probed < lists && (exhausted || width == total))
-            {
-                probed = Math.Min(lists, 2 * probed);
-            }
-            else
-            {
-                width = Math.Min(total, 4 * width);
-            }
-
-            open = [.. unmet];
+            open = unmet;
         }
 
-        (long[] Ids, float[] Distances) Search(int[] some, float[] from, int wide)
+        (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed)
         {
             float[] asked = new float[some.Length * dimensions];
             for (int i = 0; i < some.Length; i++)
             {
-                from.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
+                vectors.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
             }
 
             long[] ids = new long[some.Length * wide];
@@ -275,28 +319,42 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         }
     }
 
-    /// <summary>Takes the best that are not excluded, ties by number; gives how many there are.</summary>
-    private int Take(ReadOnlySpan<long> ids, ReadOnlySpan<float> distances, ReadOnlySpan<ChunkRange> excluded, Span<long> chunks, Span<float> scores)
+    /// <summary>
+    /// Takes the best that are not excluded, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
+    /// whatever was asked beside them; then there have to be so many that what the index left out, by its own rounding, cannot belong to them.
+    /// </summary>
+    private bool Take(
+        ReadOnlySpan<long> rows,
+        ReadOnlySpan<float> distances,
+        ReadOnlySpan<float> query,
+        bool all,
+        ReadOnlySpan<ChunkRange> excluded,
+        Span<long> chunks,
+        Span<float> scores)
     {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
         Ranking best = new(chunks, exact);
-        for (int i = 0; i < ids.Length; i++)
+        double last = double.PositiveInfinity;
+        for (int i = 0; i < rows.Length; i++)
         {
-            if (ids[i] < 0)
+            if (rows[i] < 0)
             {
                 continue;
             }
 
-            if (ids[i] >= Database.ChunkCount)
+            long chunk = _keyed.ChunkOf(rows[i]);
+            if (chunk >= Database.ChunkCount)
             {
                 throw new DatabaseException(
-                    $"The vector index names chunk {ids[i]} of a database of {Database.ChunkCount}: it is damaged or belongs to another database; "
+                    $"The vector index names chunk {chunk} of a database of {Database.ChunkCount}: it is damaged or belongs to another database; "
                         + "build it again.");
             }
 
-            if (!ChunkRanges.Contains(excluded, ids[i]))
+            double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
+            last = Math.Min(last, score);
+            if (!ChunkRanges.Contains(excluded, chunk))
             {
-                best.Offer(ids[i], _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i]);
+                best.Offer(chunk, _keys is null ? score : Score(query, _keys.Row(chunk)));
             }
         }
 
@@ -307,6 +365,41 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             scores[i] = i < found ? (float)exact[i] : float.NaN;
         }
 
-        return found;
+        return found == chunks.Length && (all || _keys is null || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+    }
+
+    /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>
+    private double Score(ReadOnlySpan<float> query, ReadOnlySpan<float> key)
+    {
+        double sum = 0;
+        if (_index.Metric == VectorMetric.InnerProduct)
+        {
+            for (int j = 0; j < query.Length; j++)
+            {
+                sum += (double)query[j] * key[j];
+            }
+
+            return sum;
+        }
+
+        for (int j = 0; j < query.Length; j++)
+        {
+            double difference = (double)query[j] - key[j];
+            sum -= difference * difference;
+        }
+
+        return sum;
+    }
+
+    /// <summary>How far the index's score of a key may be off: it computes in single precision, squares of lengths and products apart.</summary>
+    private static double Tolerance(ReadOnlySpan<float> query, ReadOnlySpan<float> key)
+    {
+        double squares = 0;
+        for (int j = 0; j < query.Length; j++)
+        {
+            squares += (double)query[j] * query[j] + (double)key[j] * key[j];
+        }
+
+        return 1e-5 * squares;
     }
 }

@@ -106,6 +106,7 @@ public sealed unsafe partial class NeighborTable
 
                 long[] found = new long[rows * count];
                 source.Find(asked, count, found, new float[found.Length], cancellationToken);
+                Check(found, source);
                 file.Append(MemoryMarshal.AsBytes<long>(found), rows);
             }
 
@@ -114,6 +115,24 @@ public sealed unsafe partial class NeighborTable
 
         progress?.Report(new("find neighbors", queries.ChunkCount, queries.ChunkCount));
         return Open(path, progress, cancellationToken);
+    }
+
+    /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
+    private static void Check(long[] found, INeighborSource source)
+    {
+        long chunks = source.Database?.ChunkCount ?? 0;
+        foreach (long chunk in found)
+        {
+            if (chunk < -1 || chunk >= chunks)
+            {
+                throw new DatabaseException(
+                    source.Database is null
+                        ? $"The source {source.Name} finds chunks (the first is {chunk}) and names no database that they are in: give its "
+                            + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}."
+                        : $"The source {source.Name} finds chunk {chunk}, and its database in {source.Database.Folder} has the chunks 0 to {chunks - 1}: mend "
+                            + "the source.");
+            }
+        }
     }
 
     private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)

@@ -73,7 +73,17 @@ public sealed unsafe partial class NeighborTable : IDisposable
             ?? throw new DatabaseException(
                 $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings "
                     + $"({FileName(source, count, excludeOwnDocument)}): build it first.");
-        return Open(Path.Combine(queries.Folder, file), progress, cancellationToken).ClosedWith(queries);
+        NeighborTable table = Open(Path.Combine(queries.Folder, file), progress, cancellationToken);
+        try
+        {
+            table.RequireMatch(queries, source.Database ?? queries);
+            return table.ClosedWith(queries);
+        }
+        catch
+        {
+            table.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Opens a table. Its size, its checksum and every number in it are checked.</summary>
@@ -131,6 +141,13 @@ public sealed unsafe partial class NeighborTable : IDisposable
             throw new DatabaseException(
                 $"The neighbor table was made for the chunks of a database with tokens {QueryHash}, and the one in {queries.Folder} has "
                     + $"{queries.Manifest.TokensHash}: make the table again.");
+        }
+
+        if (Rows != queries.ChunkCount || (RetrievalHash is not null && _header.RetrievalChunks != retrieval.ChunkCount))
+        {
+            throw new DatabaseException(
+                $"The neighbor table says {Rows} chunks with neighbors among {_header.RetrievalChunks}, and the databases in {queries.Folder} and "
+                    + $"{retrieval.Folder} have {queries.ChunkCount} and {retrieval.ChunkCount}: make the table again.");
         }
 
         if (RetrievalHash is not null && RetrievalHash != retrieval.Manifest.TokensHash)

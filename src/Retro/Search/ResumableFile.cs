@@ -47,7 +47,8 @@ internal sealed class ResumableFile : IDisposable
                 AtomicFile.CreateFolder(folder);
             }
 
-            bool same = File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && File.ReadAllText(path + NoteSuffix) == note;
+            bool same = File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && !FileIdentity.IsLink(path + PartSuffix)
+                && File.ReadAllText(path + NoteSuffix) == note;
             if (!same)
             {
                 File.Delete(path + PartSuffix);

@@ -195,6 +195,11 @@ internal abstract class VectorIndex : IDisposable
         {
             AtomicFile.Guard(path, (message, fault) => new DatabaseException(message, fault), () =>
             {
+                if (FileIdentity.IsLink(beside))
+                {
+                    File.Delete(beside);
+                }
+
                 Write(beside);
                 using (FileStream written = new(beside, FileMode.Open, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0))
                 {

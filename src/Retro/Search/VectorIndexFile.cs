@@ -9,7 +9,7 @@ internal static class VectorIndexFile
     public const string FileName = "index.faiss";
 
     private const int AddBlock = 16_384;
-    private const string FactoryDetail = "factory";
+    public const string FactoryDetail = "factory";
     private const string ExactFactory = "exact";
     private const string MetricDetail = "metric";
     private const string ParametersDetail = "parameters";
@@ -66,13 +66,14 @@ internal static class VectorIndexFile
             }
 
             using WriterLock writing = database.Write("make the vector index");
-            Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
+            List<long> unkeyed = Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
             StageFile.Forget(database, writing, FileName);
+            KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
             index.Save(Path.Combine(database.Folder, FileName));
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
-        return Open(database, options, verify: false, progress, cancellationToken); // the checksum was taken just now
+        return Open(database, options, verify: false, made: true, progress, cancellationToken); // the checksum was taken just now
     }
 
     /// <summary>Opens the index, with its search parameters set.</summary>
@@ -88,11 +89,16 @@ internal static class VectorIndexFile
         ChunkDatabase database, DenseNeighborOptions? options = null, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
-        return Open(database, options, verify: options?.MemoryMapped != true, progress, cancellationToken);
+        return Open(database, options, verify: options?.MemoryMapped != true, made: false, progress, cancellationToken);
     }
 
     private static VectorIndex Open(
-        ChunkDatabase database, DenseNeighborOptions? options, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        ChunkDatabase database,
+        DenseNeighborOptions? options,
+        bool verify,
+        bool made,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         DenseNeighborOptions given = (options ?? new()).Validate();
         (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
@@ -109,13 +115,22 @@ internal static class VectorIndexFile
             throw new DatabaseException($"The vector index {path} has checksum {found} and the manifest says {entry.Sha256}: it was changed; make it again.");
         }
 
+        if (!made && !given.TrustIndexFile && given.Factory is null && !ExactIndex.IsOne(path) && FaissFile.FaultOf(path) is { } fault)
+        {
+            throw new DatabaseException(
+                $"The vector index {path} is none of those that are made by size: {fault}. FAISS trusts what its files say: where you know who "
+                    + $"made it, name its factory text ({Detail(FactoryDetail)}) or set "
+                    + $"{nameof(DenseNeighborOptions.TrustIndexFile)}; otherwise make the index again.");
+        }
+
         VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? Detail(ParametersDetail) ?? "", given.Threads);
         try
         {
-            if (index.Count != database.ChunkCount)
+            if (KeyedChunks.Open(database).Missing is var missing && index.Count != database.ChunkCount - missing)
             {
                 throw new DatabaseException(
-                    $"The vector index {path} holds {index.Count} keys and the database has {database.ChunkCount} chunks: make it again.");
+                    $"The vector index {path} holds {index.Count} keys and the database has {database.ChunkCount} chunks, {missing} of them "
+                        + "without a key: make it again.");
             }
 
             if (options is not null)
@@ -134,14 +149,22 @@ internal static class VectorIndexFile
         }
     }
 
-    private static void Fill(VectorIndex index, KeyFile keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Trains and fills an index, and gives the chunks that have no key and so no row.</summary>
+    private static List<long> Fill(
+        VectorIndex index, KeyFile keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
+        List<long> unkeyed = [];
         if (!index.IsTrained)
         {
             cancellationToken.ThrowIfCancellationRequested();
             float[] sample = Sample(keys, trainingVectors);
             long count = sample.Length / keys.Dimensions;
             progress?.Report(new("train vector index", 0, count));
+            if (count == 0)
+            {
+                throw new DatabaseException("No chunk has a key, since none holds a word: there is nothing to train a vector index on.");
+            }
+
             index.Train(sample);
             progress?.Report(new("train vector index", count, count));
         }
@@ -150,23 +173,41 @@ internal static class VectorIndexFile
         {
             cancellationToken.ThrowIfCancellationRequested();
             progress?.Report(new("fill vector index", first, keys.Count));
-            index.Add(keys.Rows(first, (int)Math.Min(AddBlock, keys.Count - first)));
+            ReadOnlySpan<float> rows = keys.Rows(first, (int)Math.Min(AddBlock, keys.Count - first));
+            int begin = 0, end = 0; // of the rows with a key that are not added yet
+            for (; end * keys.Dimensions < rows.Length; end++)
+            {
+                if (KeyedChunks.IsNone(rows.Slice(end * keys.Dimensions, keys.Dimensions)))
+                {
+                    unkeyed.Add(first + end);
+                    index.Add(rows[(begin * keys.Dimensions)..(end * keys.Dimensions)]);
+                    begin = end + 1;
+                }
+            }
+
+            index.Add(rows[(begin * keys.Dimensions)..]);
         }
 
         progress?.Report(new("fill vector index", keys.Count, keys.Count));
+        return unkeyed;
     }
 
-    /// <summary>Keys evenly spread over the database, as many as are asked for and fit an array.</summary>
+    /// <summary>Keys evenly spread over the database, as many as are asked for and fit an array, without those that are none.</summary>
     private static float[] Sample(KeyFile keys, int count)
     {
         count = Math.Min(count, Array.MaxLength / keys.Dimensions);
         float[] sample = new float[count * keys.Dimensions];
+        int taken = 0;
         for (int i = 0; i < count; i++)
         {
-            keys.Row(i * keys.Count / count).CopyTo(sample.AsSpan(i * keys.Dimensions));
+            ReadOnlySpan<float> key = keys.Row(i * keys.Count / count);
+            if (!KeyedChunks.IsNone(key))
+            {
+                key.CopyTo(sample.AsSpan(taken++ * keys.Dimensions));
+            }
         }
 
-        return sample;
+        return sample[..(taken * keys.Dimensions)];
     }
 
     private static void Require(string path, string what, string? made, string? asked)

@@ -28,7 +28,7 @@ internal static class TokenizerFiles
     {
         try
         {
-            return File.ReadAllBytes(file);
+            return SmallFile.Read(file);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

@@ -111,6 +111,25 @@ public sealed class ChunkDatabaseTests : IDisposable
     }
 
     [Fact]
+    public void A_record_that_contradicts_the_index_is_refused()
+    {
+        using TestDatabases databases = new();
+        using (ChunkDatabase made = databases.Build([TestDatabases.Document("a", "some words"), TestDatabases.Document("b", "more words")], 4))
+        {
+        }
+
+        string path = Directory.GetFiles(databases.Folder(), "documents*.bin").Single();
+        byte[] file = File.ReadAllBytes(path);
+        int record = 64 + 2 * 24; // the first document's, with its tokens 4 bytes in
+        BitConverter.TryWriteBytes(file.AsSpan(record + 4), BitConverter.ToInt32(file, record + 4) + 1);
+        File.WriteAllBytes(path, file);
+
+        using ChunkDatabase database = ChunkDatabase.Open(databases.Folder());
+        Assert.Contains("tokens and the index", Assert.Throws<DatabaseException>(() => database.Documents[0]).Message, StringComparison.Ordinal);
+        Assert.Equal("b", database.Documents[1].Id);
+    }
+
+    [Fact]
     public void P24_a_missing_neighbor_is_all_invalid_and_another_number_is_refused()
     {
         using ChunkDatabase database = _databases.Build(TestDatabases.Documents(20));

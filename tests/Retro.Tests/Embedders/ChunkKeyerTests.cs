@@ -43,6 +43,27 @@ public class ChunkKeyerTests
     }
 
     [Fact]
+    public void A_text_of_punctuation_or_of_nothing_has_no_key()
+    {
+        ChunkKeyer keyer = new(s_tokenizer, new Foreign("m", 3));
+        foreach (string nothing in new[] { "", " \n", "...", "-----", "{ } ( );", "=== + ===", "\u0301" })
+        {
+            Assert.Equal(new float[3], keyer.KeyOfText(nothing));
+        }
+
+        foreach (string something in new[] { "a", "...7...", "\u4e2d", "\U0001F600", "\u00bd" })
+        {
+            Assert.NotEqual(new float[3], keyer.KeyOfText(something));
+        }
+
+        // Beside texts that say something, too: each key stays with its chunk.
+        int[][] chunks = [s_tokenizer.Encode("Green tea"), [], s_tokenizer.Encode("...")];
+        float[] keys = new float[9];
+        keyer.Keys([.. chunks.Select(chunk => (ReadOnlyMemory<int>)chunk)], keys);
+        Assert.Equal([.. keyer.KeyOfText("Green tea"), 0, 0, 0, 0, 0, 0], keys);
+    }
+
+    [Fact]
     public void The_identity_depends_on_the_embedder()
     {
         Assert.Equal(new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity, new ChunkKeyer(s_tokenizer, new HashingEmbedder(16)).Identity);

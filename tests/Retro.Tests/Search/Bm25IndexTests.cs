@@ -252,6 +252,34 @@ public class Bm25IndexTests
         Assert.Throws<DatabaseException>(() => Bm25Index.Open(path, verify: false));
     }
 
+    /// <summary>A file whose checksum is right and whose content names what there is not: whoever made it did so on purpose.</summary>
+    [Theory]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void A_file_that_names_terms_or_documents_that_are_not_there_is_refused(int section)
+    {
+        using TemporaryFolder folder = new();
+        int[][] documents = [[5, 6, 6], [6, 7], [5, 7, 8]];
+        using (Bm25Index index = Bm25Index.Build(documents.Length, document => documents[document]))
+        {
+            index.Save(folder["index"]);
+        }
+
+        byte[] file = File.ReadAllBytes(folder["index"]);
+        long N(int at) => BitConverter.ToInt64(file, at);
+        long[] sizes = [N(24) * 4, (N(24) + 1) * 8, (N(16) + 1) * 8, N(40) * 4];
+        int place = 128 + (int)sizes.Take(section).Sum(size => (size + 7) / 8 * 8);
+        foreach (int wrong in new[] { -1, 1_000 })
+        {
+            byte[] changed = [.. file];
+            BitConverter.TryWriteBytes(changed.AsSpan(place), wrong);
+            System.Security.Cryptography.SHA256.HashData([.. changed[..64], .. changed[96..]]).CopyTo(changed, 64);
+            File.WriteAllBytes(folder["index"], changed);
+            Assert.Contains(
+                $"it names {wrong}", Assert.Throws<DatabaseException>(() => Bm25Index.Open(folder["index"])).Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void A_build_can_be_stopped_tells_its_progress_and_checks_what_it_is_given()
     {

@@ -1,5 +1,6 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Search;
 using Retro.Tests.Database;
 
@@ -153,6 +154,116 @@ public class DenseNeighborSourceTests
 
         Assert.All(together, one => NeighborResults.AssertSame(expected, one, K));
         Assert.Equal(1, index.ProbedLists);
+    }
+
+    [Theory]
+    [InlineData(VectorEngine.Faiss, null)]
+    [InlineData(VectorEngine.Faiss, "IVF2,Flat")]
+    [InlineData(VectorEngine.Exact, null)]
+    public void Chunks_without_a_key_are_never_found_and_a_query_without_one_finds_nothing(VectorEngine engine, string? factory)
+    {
+        // A zero key is at distance 1 of every text, and two texts that share nothing at 2.
+        string[] texts = ["--------", "apple pie", "........!", "zebra fox", "((()))))", "quartz jig", "apple tart", "=+=+=+=+"];
+        using SearchDatabase data = new(texts.Select((text, i) => TestDatabases.Document($"d{i}", text)), chunkLength: 16);
+        TestKeyer keyer = WordsOf(64);
+        DenseNeighborOptions options = new() { Engine = engine, Factory = factory };
+        NeighborQuery[] queries = data.OwnQueries();
+        long[] words = [.. Enumerable.Range(0, queries.Length).Where(chunk => texts[data.Database.DocumentOf(chunk)].Any(char.IsLetter)).Select(c => (long)c)];
+        Assert.Equal(4, words.Length);
+
+        using (DenseNeighborSource built = DenseNeighborSource.Build(data.Database, keyer, options))
+        {
+            Check(built);
+        }
+
+        Assert.Equal((queries.Length - 4) * sizeof(long), new FileInfo(data[KeyedChunks.FileName]).Length);
+        using (DenseNeighborSource opened = DenseNeighborSource.Open(data.Database, keyer, options))
+        {
+            Check(opened);
+        }
+
+        // A list that is gone costs the index alone, which is made again.
+        File.Delete(data[KeyedChunks.FileName]);
+        Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, keyer, options));
+        using DenseNeighborSource again = DenseNeighborSource.Build(data.Database, keyer, options);
+        Check(again);
+
+        void Check(DenseNeighborSource source)
+        {
+            (long[] chunks, _) = source.Ask(queries, 8);
+            for (int q = 0; q < queries.Length; q++)
+            {
+                long[] expected = words.Contains(q) ? [.. words.Where(word => word != q)] : [];
+                Assert.Equal(expected, chunks[(q * 8)..((q + 1) * 8)].Where(chunk => chunk >= 0).Order());
+            }
+        }
+    }
+
+    /// <summary>Keys of a chunk's words, where it has any.</summary>
+    private static TestKeyer WordsOf(int dimensions)
+    {
+        HashingEmbedder embedder = new(dimensions);
+        return new(
+            (chunks, keys, cancellationToken) => embedder.Embed(
+                [.. chunks.Select(chunk => string.Concat(chunk.ToArray().Where(token => token < 128).Select(token => (char)token)))], keys, cancellationToken),
+            dimensions,
+            "words");
+    }
+
+    [Fact]
+    public void Where_no_chunk_has_a_key_nothing_is_found_and_nothing_can_be_trained()
+    {
+        using SearchDatabase data = new(Enumerable.Range(0, 4).Select(i => TestDatabases.Document($"d{i}", new string('-', 9 + i))));
+        TestKeyer keyer = WordsOf(8);
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, keyer);
+        Assert.All(source.Ask(data.OwnQueries(), 2).Chunks, chunk => Assert.Equal(-1, chunk));
+        Assert.Contains(
+            "No chunk has a key",
+            Assert.Throws<DatabaseException>(() => DenseNeighborSource.Build(data.Database, keyer, new() { Factory = "IVF2,Flat" })).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>
+    /// Of keys that are copies of one another but for the last bits, FAISS tells in one order when 20 or more are asked at once, by a product of matrices, and
+    /// in another when few are.
+    /// </summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData("IVF8,Flat")]
+    [InlineData("IVF8,SQ8")]
+    [InlineData("HNSW8")]
+    public void How_many_are_asked_at_once_changes_no_answer(string? factory)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(120, seed: 15));
+        Random random = new(3);
+        float[][] kinds = [.. Enumerable.Range(0, 12).Select(i => Vectors.Random(1, SearchDatabase.Dimensions, seed: 200 + i))];
+        Dictionary<string, float[]> made = [];
+        TestKeyer keyer = new(
+            (chunks, keys, _) =>
+            {
+                for (int i = 0; i < chunks.Count; i++)
+                {
+                    string chunk = string.Join(',', chunks[i].ToArray());
+                    if (!made.TryGetValue(chunk, out float[]? key))
+                    {
+                        key = made[chunk] = [.. kinds[random.Next(kinds.Length)].Select(x => x * (1 + (random.Next(5) - 2) * 1.2e-7f))];
+                    }
+
+                    key.CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
+                }
+            },
+            SearchDatabase.Dimensions,
+            "nearly equal");
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, keyer, new() { Factory = factory });
+        NeighborQuery[] queries = [.. data.OwnQueries().Select((query, i) => i % 3 == 0 ? query : query with { ExcludedDocuments = [] })];
+
+        (long[] Chunks, float[] Scores) together = source.Ask(queries, 6);
+        foreach (int size in new[] { 1, 7, 19, 33 })
+        {
+            (long[] Chunks, float[] Scores)[] parts = [.. queries.Chunk(size).Select(part => source.Ask(part, 6))];
+            Assert.Equal(together.Chunks, parts.SelectMany(part => part.Chunks));
+            Assert.Equal(together.Scores, parts.SelectMany(part => part.Scores));
+        }
     }
 
     [Fact]

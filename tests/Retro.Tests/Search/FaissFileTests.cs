@@ -7,6 +7,71 @@ namespace Retro.Tests.Search;
 public class FaissFileTests(ITestOutputHelper output)
 {
     [Theory]
+    [InlineData("flat-l2", null)]
+    [InlineData("flat-ip", null)]
+    [InlineData("ivf-sq8-ip", null)]
+    [InlineData("hnsw", "of the kind IHNf")]
+    [InlineData("ivf-pq", "of the kind IwPQ")]
+    [InlineData("idmap-flat", "of the kind IxM")]
+    [InlineData("opq-ivf-pq", "of the kind IxPT")]
+    public void Files_of_kinds_that_are_not_made_by_size_are_told(string name, string? fault)
+    {
+        string path = Path.Combine(Fixtures.Own, "faiss", name + ".faissindex");
+        if (fault is not null)
+        {
+            Assert.Contains(fault, FaissFile.FaultOf(path), StringComparison.Ordinal);
+            return;
+        }
+
+        Assert.Null(FaissFile.FaultOf(path));
+        using TemporaryFolder folder = new();
+        byte[] whole = File.ReadAllBytes(path);
+        for (int length = 0; length < whole.Length; length += length < 1024 ? 1 : 997)
+        {
+            Assert.NotNull(FaissFile.FaultOf(folder.File("cut", whole[..length])));
+        }
+
+        Assert.NotNull(FaissFile.FaultOf(folder.File("longer", [.. whole, 0])));
+
+        // Sizes: dimensions, vectors, numbers.
+        foreach (int place in new[] { 4, 8, 37, 41 })
+        {
+            byte[] changed = [.. whole];
+            changed[place + 3] = 0x7f;
+            Assert.NotNull(FaissFile.FaultOf(folder.File("changed", changed)));
+        }
+    }
+
+    [Fact]
+    public void What_is_made_by_size_for_many_chunks_is_of_a_kind_that_opens()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string factory in new[] { "IVF4,Flat", "IVF4,SQ8", "Flat" })
+        {
+            using VectorIndex index = VectorIndex.Create(8, factory, engine: VectorEngine.Faiss);
+            index.Train(Vectors.Random(400, 8, seed: 1));
+            index.Add(Vectors.Random(400, 8, seed: 1));
+            index.Save(folder["index"]);
+            Assert.Null(FaissFile.FaultOf(folder["index"]));
+        }
+    }
+
+    [Fact]
+    public void An_index_of_another_kind_opens_where_it_is_named_or_trusted()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 71));
+        DenseNeighborOptions named = new() { Factory = "HNSW8" };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), named).Dispose();
+
+        string message = Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer())).Message;
+        Assert.Contains("of the kind IHNf", message, StringComparison.Ordinal);
+        Assert.Contains("HNSW8", message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, data.Keyer(), new() { MemoryMapped = true }));
+        DenseNeighborSource.Open(data.Database, data.Keyer(), named).Dispose();
+        DenseNeighborSource.Open(data.Database, data.Keyer(), new() { TrustIndexFile = true }).Dispose();
+    }
+
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public void Index_files_of_another_faiss_open_and_give_the_stored_answers(bool memoryMapped)

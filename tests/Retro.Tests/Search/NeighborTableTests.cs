@@ -237,6 +237,23 @@ public class NeighborTableTests
         table.RequireMatch(data.Database, data.Database);
     }
 
+    [Theory]
+    [InlineData(false, 5, "names no database")]
+    [InlineData(true, 1_000_000, "has the chunks 0 to")]
+    [InlineData(true, -2, "finds chunk -2")]
+    public void A_source_that_forgets_its_database_or_finds_what_is_not_there_is_told_at_the_first_block(bool named, long chunk, string expected)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(300, seed: 47));
+        Assert.True(data.Database.ChunkCount > NeighborTable.BlockRows);
+        int calls = 0;
+        Forgetful source = new(named ? data.Database : null, chunk, () => calls++);
+
+        string message = Assert.Throws<DatabaseException>(() => NeighborTable.Build(data.Database, source, 2, excludeOwnDocument: false)).Message;
+
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+        Assert.Equal(1, calls);
+    }
+
     [Fact]
     public void A_damaged_table_is_refused_wherever_the_damage_lies()
     {
@@ -257,6 +274,26 @@ public class NeighborTableTests
 
         File.WriteAllBytes(path, [.. whole, .. new byte[8]]);
         Assert.Throws<DatabaseException>(() => NeighborTable.Open(path));
+    }
+
+    [Theory]
+    [InlineData(16)]
+    [InlineData(32)]
+    public void A_table_that_says_other_numbers_of_chunks_than_the_databases_have_belongs_to_none(int place)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(4, seed: 48));
+        string path = data["table.bin"];
+        NeighborTable.Build(path, data.Database, new RandomNeighborSource(data.Database), 1, excludeOwnDocument: false).Dispose();
+        byte[] file = File.ReadAllBytes(path);
+        BitConverter.TryWriteBytes(file.AsSpan(place), BitConverter.ToInt64(file, place) + 1);
+        file = place == 16 ? [.. file, .. new byte[8]] : file;
+        System.Security.Cryptography.SHA256.HashData([.. file[..NeighborTableHeader.HashAt], .. file[NeighborTableHeader.Size..]])
+            .CopyTo(file, NeighborTableHeader.HashAt);
+        File.WriteAllBytes(path, file);
+
+        using NeighborTable table = NeighborTable.Open(path);
+        Assert.Contains(
+            "make the table again", Assert.Throws<DatabaseException>(() => table.RequireMatch(data.Database, data.Database)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -332,6 +369,23 @@ public class NeighborTableTests
         using CancellationTokenSource stopped = new();
         stopped.Cancel();
         Assert.Throws<OperationCanceledException>(() => NeighborTable.Open(data.Database, source, cancellationToken: stopped.Token));
+    }
+
+    /// <summary>A source that always finds one chunk.</summary>
+    private sealed class Forgetful(ChunkDatabase? database, long chunk, Action called) : INeighborSource
+    {
+        public string Name => "forgetful";
+
+        public ChunkDatabase? Database => database;
+
+        public string Identity => "forgetful";
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            called();
+            chunks.Fill(chunk);
+            scores.Clear();
+        }
     }
 
     /// <summary>A source that tells of every call, to the outside no other than the one it wraps.</summary>

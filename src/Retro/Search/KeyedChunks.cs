@@ -1,0 +1,100 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>
+/// Which chunks stand in a vector index: those with a key. A chunk whose key is zero says nothing, and would be nearer to many than what they resemble, so it
+/// has no row; the others have their rows in their order. The chunks without are listed in the file <c>unkeyed.bin</c> beside the index, ascending int64,
+/// where there are any.
+/// </summary>
+internal sealed class KeyedChunks
+{
+    /// <summary>The file's name.</summary>
+    public const string FileName = "unkeyed.bin";
+
+    /// <summary>Every chunk has a key.</summary>
+    public static readonly KeyedChunks All = new([]);
+
+    // For each chunk without a key, how many with one come before it: ascending.
+    private readonly long[] _before;
+
+    private KeyedChunks(long[] unkeyed)
+    {
+        _before = unkeyed;
+        for (int i = 0; i < _before.Length; i++)
+        {
+            _before[i] -= i;
+        }
+    }
+
+    /// <summary>How many chunks have no key.</summary>
+    public int Missing => _before.Length;
+
+    /// <summary>Whether a key is none.</summary>
+    public static bool IsNone(ReadOnlySpan<float> key) => !key.ContainsAnyExcept(0f);
+
+    /// <summary>The chunk of a row of the index.</summary>
+    public long ChunkOf(long row)
+    {
+        int low = 0, high = _before.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = _before[middle] <= row ? (middle + 1, high) : (low, middle);
+        }
+
+        return row + low;
+    }
+
+    /// <summary>Reads which chunks have no key, where the manifest lists any.</summary>
+    /// <exception cref="DatabaseException">The list is damaged.</exception>
+    public static KeyedChunks Open(ChunkDatabase database)
+    {
+        if (database.Manifest.Find(FileName) is null)
+        {
+            return All;
+        }
+
+        using MappedFile file = MappedFile.Open(database.RequireFile(FileName));
+        int count = file.Length <= int.MaxValue && file.Length % sizeof(long) == 0 ? (int)(file.Length / sizeof(long)) : -1;
+        long[] unkeyed = count < 0 ? [] : file.Values<long>(0, count).ToArray();
+        for (int i = 0; i < Math.Max(1, count); i++)
+        {
+            if (count < 1 || unkeyed[i] < (i == 0 ? 0 : unkeyed[i - 1] + 1) || unkeyed[i] >= database.ChunkCount)
+            {
+                throw new DatabaseException($"The list {file.Path} of chunks without a key is damaged: make the vector index again.");
+            }
+        }
+
+        return new(unkeyed);
+    }
+
+    /// <summary>Replaces the list, before the index is made that it belongs to.</summary>
+    /// <exception cref="DatabaseException">It cannot be written, or is too long.</exception>
+    public static void Write(ChunkDatabase database, WriterLock writing, List<long> unkeyed, string keyer)
+    {
+        if (database.Manifest.Find(FileName) is not null)
+        {
+            StageFile.Forget(database, writing, FileName);
+        }
+
+        if (unkeyed.Count == 0)
+        {
+            return;
+        }
+
+        if (unkeyed.Count > int.MaxValue / sizeof(long))
+        {
+            throw new DatabaseException(
+                string.Create(CultureInfo.InvariantCulture, $"{unkeyed.Count} chunks have no key, more than can be listed: use another embedder."));
+        }
+
+        string path = Path.Combine(database.Folder, FileName);
+        byte[] content = MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(unkeyed)).ToArray();
+        AtomicFile.Write(path, stream => stream.Write(content), (message, fault) => new DatabaseException(message, fault));
+        database.Enter(
+            writing, FileName, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
+    }
+}

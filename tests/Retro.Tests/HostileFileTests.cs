@@ -1,0 +1,118 @@
+using System.Diagnostics;
+using Retro.Checkpoints;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tokenizers;
+
+namespace Retro.Tests;
+
+/// <summary>Files that are none, that lead elsewhere, or that are longer than they can be.</summary>
+public sealed class HostileFileTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    /// <summary>Opening a pipe waits for a writer without end: what opens a file by name has to look first.</summary>
+    [Fact]
+    public void A_pipe_in_the_place_of_any_file_is_refused_at_once()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux tells what is no file.");
+        string pipe = _folder["pipe"];
+        using (Process process = Process.Start("mkfifo", [pipe]))
+        {
+            process.WaitForExit();
+        }
+
+        foreach (string path in new[] { pipe, "/dev/zero" })
+        {
+            Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => MappedFile.Open(path)).Message, StringComparison.Ordinal);
+            Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => FileHash.Sha256(path)).Message, StringComparison.Ordinal);
+            Assert.Contains("is a pipe", Assert.Throws<IOException>(() => SmallFile.Read(path)).Message, StringComparison.Ordinal);
+            Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => FaissFile.FaultOf(path)).Message, StringComparison.Ordinal);
+        }
+
+        File.CreateSymbolicLink(_folder["config.json"], pipe);
+        File.CreateSymbolicLink(_folder["manifest.json"], pipe);
+        File.CreateSymbolicLink(_folder["tokenizer.json"], pipe);
+        Assert.Throws<CheckpointException>(() => Checkpoint.LoadConfig(_folder.Path));
+        Assert.Throws<CheckpointException>(() => StrictJson.Open(_folder["config.json"]));
+        Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(_folder.Path));
+        Assert.Throws<CorpusException>(() => TokenizerFiles.Read(_folder["tokenizer.json"]));
+    }
+
+    [Fact]
+    public void A_configuration_of_any_length_costs_no_more_than_it_may_have()
+    {
+        using (FileStream sparse = File.Create(_folder["config.json"]))
+        {
+            sparse.SetLength(1L << 40);
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Contains(
+            $"longer than the {SmallFile.Configuration} bytes",
+            Assert.Throws<CheckpointException>(() => Checkpoint.LoadConfig(_folder.Path)).Message,
+            StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4L * SmallFile.Configuration);
+    }
+
+    [Fact]
+    public void Nothing_is_written_through_a_link()
+    {
+        string kept = _folder.File("kept", "somebody else's"), path = _folder["file"];
+        File.CreateSymbolicLink(path + AtomicFile.TemporarySuffix, kept);
+        AtomicFile.WriteText(path, "ours", (message, fault) => new DatabaseException(message, fault));
+        Assert.Equal(("ours", "somebody else's", null), (File.ReadAllText(path), File.ReadAllText(kept), new FileInfo(path).LinkTarget));
+
+        string rows = _folder["rows"];
+        File.WriteAllText(rows + ".part.txt", "note");
+        File.CreateSymbolicLink(rows + ".part", kept);
+        using (ResumableFile file = ResumableFile.Open(rows, "note", [1], 1, 1))
+        {
+            file.Append([2], 1);
+            file.Complete();
+        }
+
+        Assert.Equal([1, 2], File.ReadAllBytes(rows));
+        Assert.Equal("somebody else's", File.ReadAllText(kept));
+
+        using VectorIndex index = VectorIndex.Create(1, engine: VectorEngine.Exact);
+        File.CreateSymbolicLink(_folder["index.new"], kept);
+        index.Save(_folder["index"]);
+        Assert.Equal("somebody else's", File.ReadAllText(kept));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("journal.jsonl")]
+    [InlineData("tokens.bin")]
+    [InlineData("records.bin")]
+    public void An_unfinished_database_with_a_link_in_it_is_refused(string name)
+    {
+        string kept = _folder.File("elsewhere/kept", "somebody else's"), database = _folder["database"], building = Path.Combine(database, "building");
+        Directory.CreateDirectory(name.Length == 0 ? database : building);
+        File.CreateSymbolicLink(Path.TrimEndingDirectorySeparator(Path.Combine(building, name)), name.Length == 0 ? Path.GetDirectoryName(kept)! : kept);
+
+        DatabaseException fault = Assert.Throws<DatabaseException>(
+            () => ChunkDatabaseBuilder.Build(database, [TestDatabases.Document("a", "some text")], TestDatabases.Bytes, new() { ChunkLength = 4 }));
+
+        Assert.Contains("is a link", fault.Message, StringComparison.Ordinal);
+        Assert.Equal("somebody else's", File.ReadAllText(kept));
+        Assert.Single(Directory.GetFileSystemEntries(_folder["elsewhere"]));
+    }
+
+    /// <summary>Sorting or composing marks one by one against all before them would take hours.</summary>
+    [Fact]
+    public void A_million_combining_marks_are_normalized_in_a_time_that_grows_with_them()
+    {
+        string marks = "e" + string.Concat(Enumerable.Repeat("\u0301\u0323", 500_000));
+
+        string decomposed = UnicodeForms.ToFormD(marks);
+        Assert.Equal("e" + new string('\u0323', 500_000) + new string('\u0301', 500_000), decomposed);
+        string composed = UnicodeForms.ToFormC(marks);
+        Assert.Equal('\u1EB9', composed[0]);
+        Assert.Equal(decomposed, UnicodeForms.ToFormD(composed));
+    }
+}
