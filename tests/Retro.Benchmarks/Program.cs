@@ -6,6 +6,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["decoding"] = DecodingBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
     ["operators"] = OperatorBenchmark.Run,
+    ["retrievers"] = RetrieverBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
 };
 

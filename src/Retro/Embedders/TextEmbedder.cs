@@ -113,6 +113,9 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         return [_frame.Begin, .. ids.AsSpan(0, Math.Min(ids.Length, Encoder.Config.MaximumLength - 2)), _frame.End];
     }
 
+    /// <summary>The id that fills up a row of texts of different lengths; a mask tells it from the text.</summary>
+    internal int Padding => _frame.End;
+
     /// <inheritdoc/>
     public Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
         IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)

@@ -58,6 +58,27 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
     /// <summary>The sizes.</summary>
     public TextEncoderConfig Config { get; }
 
+    /// <summary>An encoder with the same weights, on the same device, which takes gradients.</summary>
+    internal TextEncoder Clone()
+    {
+        Tensor first = parameters().First();
+        TextEncoder clone = new(Config, null);
+        clone.to(first.dtype);
+        clone.to(first.device);
+        clone.CopyFrom(this);
+        return clone;
+    }
+
+    /// <summary>Takes the weights of an encoder of the same sizes.</summary>
+    internal void CopyFrom(TextEncoder other)
+    {
+        using IDisposable guard = no_grad();
+        foreach ((Parameter own, Parameter theirs) in parameters().Zip(other.parameters()))
+        {
+            own.copy_(theirs);
+        }
+    }
+
     /// <summary>Encodes texts.</summary>
     /// <param name="tokens">Token ids, int64 [B, T], T at most <see cref="TextEncoderConfig.MaximumPositions"/>.</param>
     /// <param name="mask">True where a token is real, bool [B, T], at least one in each row; null when all are.</param>

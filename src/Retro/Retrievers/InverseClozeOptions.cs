@@ -30,6 +30,18 @@ public sealed record InverseClozeOptions
     /// <summary>Divides the cosines; smaller values look at the nearest negatives only. Default 0.05.</summary>
     public double Temperature { get; init; } = 0.05;
 
+    /// <summary>
+    /// Hard negatives of each pair, besides the others of the batch: windows of other documents that the encoder takes for near the pair's first side (Xiong
+    /// et al., arXiv 2007.00808). Every pair of the batch has those of all. A step costs as much more as there are more windows. Default 0.
+    /// </summary>
+    public int HardNegatives { get; init; }
+
+    /// <summary>Windows among which hard negatives are looked for, drawn and embedded anew with them. Default 1,024.</summary>
+    public int HardNegativePool { get; init; } = 1024;
+
+    /// <summary>Steps for which a pool is kept. Default 50.</summary>
+    public int HardNegativeSteps { get; init; } = 50;
+
     /// <summary>The highest learning rate of AdamW; it warms up over the first 5 % of training and falls to nothing along a cosine. Default 0.001.</summary>
     public double LearningRate { get; init; } = 1e-3;
 
@@ -55,6 +67,9 @@ public sealed record InverseClozeOptions
         faults.Share(ClozeShare);
         faults.Share(KeepSpan);
         faults.Positive(Temperature);
+        faults.Between(HardNegatives, 0);
+        faults.Between(HardNegativePool, Math.Max(1, HardNegatives));
+        faults.Between(HardNegativeSteps, 1);
         faults.Positive(LearningRate);
         faults.NotNegative(WeightDecay);
         faults.Throw();

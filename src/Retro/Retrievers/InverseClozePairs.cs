@@ -54,15 +54,11 @@ internal sealed class InverseClozePairs
         }
     }
 
-    /// <summary>One side of a batch: framed ids, padded with the frame's end.</summary>
-    /// <param name="Tokens">Ids, Rows × Length.</param>
-    /// <param name="Mask">True where an id is real; null when all are.</param>
-    /// <param name="Rows">Texts.</param>
-    /// <param name="Length">Tokens of the longest.</param>
-    internal sealed record Side(long[] Tokens, bool[]? Mask, int Rows, int Length);
+    /// <summary>Both sides, which rows come from one document, off the diagonal (null when none do), and the rows' documents.</summary>
+    internal sealed record Batch(TextBatch Left, TextBatch Right, bool[]? SameDocument, int[] Documents);
 
-    /// <summary>Both sides, and which rows come from one document, off the diagonal (null when none do).</summary>
-    internal sealed record Batch(Side Left, Side Right, bool[]? SameDocument);
+    /// <summary>Windows of documents, framed.</summary>
+    internal sealed record Windows(int[] Documents, int[][] Framed);
 
     /// <summary>Draws the next batch.</summary>
     public Batch Next()
@@ -90,8 +86,25 @@ internal sealed class InverseClozePairs
             }
         }
 
-        return new Batch(Pad(left), Pad(right), SameDocument(documents));
+        return new Batch(Pad(left), Pad(right), SameDocument(documents), documents);
     }
+
+    /// <summary>Draws windows for themselves, of as many tokens as the second side of a pair has in the mean.</summary>
+    /// <param name="count">How many.</param>
+    public Windows Draw(int count)
+    {
+        (int[] documents, int[][] framed) = (new int[count], new int[count][]);
+        for (int i = 0; i < count; i++)
+        {
+            (documents[i], int[] window) = DrawWindow();
+            framed[i] = Frame(window[..((window.Length + 1) / 2)]);
+        }
+
+        return new Windows(documents, framed);
+    }
+
+    /// <summary>Texts side by side.</summary>
+    public TextBatch Batched(IReadOnlyList<int[]> framed) => TextBatch.Of(framed, _frame.End);
 
     /// <summary>Counts the tokens of some windows.</summary>
     /// <returns>A count for each id.</returns>
@@ -137,26 +150,9 @@ internal sealed class InverseClozePairs
         return tokens;
     }
 
-    private Side Pad(int[][] texts)
-    {
-        int length = Math.Min(texts.Max(text => text.Length) + 2, _maximumLength);
-        long[] tokens = new long[texts.Length * length];
-        bool[] mask = new bool[tokens.Length];
-        bool padded = false;
-        for (int row = 0; row < texts.Length; row++)
-        {
-            int kept = Math.Min(texts[row].Length, length - 2);
-            for (int t = 0; t < length; t++)
-            {
-                tokens[row * length + t] = t == 0 ? _frame.Begin : t <= kept ? texts[row][t - 1] : _frame.End;
-                mask[row * length + t] = t <= kept + 1;
-            }
+    private TextBatch Pad(int[][] texts) => Batched([.. texts.Select(Frame)]);
 
-            padded |= kept + 2 < length;
-        }
-
-        return new Side(tokens, padded ? mask : null, texts.Length, length);
-    }
+    private int[] Frame(int[] text) => [_frame.Begin, .. text.AsSpan(0, Math.Min(text.Length, _maximumLength - 2)), _frame.End];
 
     private static bool[]? SameDocument(int[] documents)
     {

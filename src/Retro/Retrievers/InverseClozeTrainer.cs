@@ -9,7 +9,7 @@ using F = TorchSharp.torch.nn.functional;
 
 namespace Retro.Retrievers;
 
-/// <summary>Trains a small text encoder on nothing but a corpus, by the inverse cloze task with in-batch negatives.</summary>
+/// <summary>Trains a small text encoder on nothing but a corpus, by the inverse cloze task with in-batch negatives, and with hard ones by option.</summary>
 /// <remarks>
 /// A pair is a span and the text around it (Lee et al., arXiv 1906.00300, section 4), or two parts that follow each other in a document. Each is to find its
 /// partner among all of the batch, both ways (InfoNCE: the cross entropy of cosines divided by a temperature). Pairs of one document are no negatives to each
@@ -65,18 +65,23 @@ public static class InverseClozeTrainer
     /// <param name="right">Their partners, [B, D].</param>
     /// <param name="forbidden">True where two rows are no negatives to each other, bool [B, B], never on the diagonal; null for none.</param>
     /// <param name="temperature">Divides the cosines.</param>
+    /// <param name="hard">More vectors that are nobody's partner, [N, D], which the left side has to tell from its own; null for none.</param>
+    /// <param name="hardForbidden">True where one of them is no negative to a row, bool [B, N]; null for none.</param>
     /// <returns>The mean cross entropy, a scalar in nats.</returns>
-    internal static Tensor Loss(Tensor left, Tensor right, Tensor? forbidden, double temperature)
+    internal static Tensor Loss(
+        Tensor left, Tensor right, Tensor? forbidden, double temperature, Tensor? hard = null, Tensor? hardForbidden = null)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor cosines = F.normalize(left, dim: -1).matmul(F.normalize(right, dim: -1).transpose(0, 1)).Over(temperature); // [B, B]
-        if (forbidden is not null)
-        {
-            cosines = cosines.FilledWhere(forbidden, double.NegativeInfinity);
-        }
-
+        Tensor lines = F.normalize(left, dim: -1), cosines = Cosines(right, forbidden); // [B, B]
+        Tensor all = hard is null ? cosines : cat([cosines, Cosines(hard, hardForbidden)], 1); // [B, B + N]
         Tensor partner = KeptScalars.Range(left.shape[0], ScalarType.Int64, left.device);
-        return F.cross_entropy(cosines, partner).Plus(F.cross_entropy(cosines.transpose(0, 1), partner)).Over(2).MoveToOuterDisposeScope();
+        return F.cross_entropy(all, partner).Plus(F.cross_entropy(cosines.transpose(0, 1), partner)).Over(2).MoveToOuterDisposeScope();
+
+        Tensor Cosines(Tensor others, Tensor? without)
+        {
+            Tensor found = lines.matmul(F.normalize(others, dim: -1).transpose(0, 1)).Over(temperature);
+            return without is null ? found : found.FilledWhere(without, double.NegativeInfinity);
+        }
     }
 
     // From a good bag of words a minute of training gets much further than from random vectors.
@@ -90,7 +95,7 @@ public static class InverseClozeTrainer
         SmoothInverseFrequency.Weigh(encoder, pairs.CountTokens(encoder.Config.VocabularySize));
         using IDisposable guard = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        InverseClozePairs.Side side = pairs.Next().Right;
+        TextBatch side = pairs.Next().Right;
         Device device = encoder.parameters().First().device;
         SmoothInverseFrequency.Center(encoder, MeanStates(encoder, side, device));
     }
@@ -102,6 +107,7 @@ public static class InverseClozeTrainer
         using RetroOptimizer optimizer = new(encoder, new() { Beta2 = 0.999, WeightDecay = options.WeightDecay, ClipNorm = GradientNorm });
         long started = options.Time.GetTimestamp();
         double budget = options.TimeBudget?.TotalMilliseconds ?? 0;
+        HardNegatives? hard = null;
         for (long step = 0; ; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -111,7 +117,12 @@ public static class InverseClozeTrainer
                 break;
             }
 
-            double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs.Next(), options.Temperature);
+            if (options.HardNegatives > 0 && step % options.HardNegativeSteps == 0)
+            {
+                hard = HardNegatives.Draw(encoder, pairs, options.HardNegativePool);
+            }
+
+            double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs, options, hard);
             if (!double.IsFinite(loss))
             {
                 throw new TrainingException(
@@ -125,34 +136,35 @@ public static class InverseClozeTrainer
         }
     }
 
-    private static double Step(TextEncoder encoder, RetroOptimizer optimizer, double rate, InverseClozePairs.Batch batch, double temperature)
+    private static double Step(
+        TextEncoder encoder, RetroOptimizer optimizer, double rate, InverseClozePairs pairs, InverseClozeOptions options, HardNegatives? hard)
     {
         using DisposeScope scope = NewDisposeScope();
         Device device = encoder.parameters().First().device;
+        InverseClozePairs.Batch batch = pairs.Next();
         Tensor left = Encode(encoder, batch.Left, device);
         Tensor right = Encode(encoder, batch.Right, device);
         Tensor? forbidden = batch.SameDocument is null ? null : torch.tensor(batch.SameDocument, [left.shape[0], left.shape[0]], ScalarType.Bool, device);
-        Tensor loss = Loss(left, right, forbidden, temperature);
+        (int[] chosen, bool[] same) = hard?.Choose(left, batch.Documents, options.HardNegatives) ?? ([], []);
+        Tensor? more = chosen.Length == 0 ? null : Encode(encoder, pairs.Batched([.. chosen.Select(hard!.Framed)]), device);
+        Tensor? moreForbidden = more is null ? null : torch.tensor(same, [left.shape[0], chosen.Length], ScalarType.Bool, device);
+        Tensor loss = Loss(left, right, forbidden, options.Temperature, more, moreForbidden);
         loss.backward();
         _ = optimizer.Step(rate);
         return loss.item<float>();
     }
 
-    private static Tensor Encode(TextEncoder encoder, InverseClozePairs.Side side, Device device)
+    internal static Tensor Encode(TextEncoder encoder, TextBatch side, Device device)
     {
-        (Tensor tokens, Tensor? mask) = Inputs(side, device);
+        (Tensor tokens, Tensor? mask) = side.ToTensors(device);
         return encoder.Pool(encoder.forward(tokens, mask), mask); // [B, D]
     }
 
-    private static Tensor MeanStates(TextEncoder encoder, InverseClozePairs.Side side, Device device)
+    private static Tensor MeanStates(TextEncoder encoder, TextBatch side, Device device)
     {
-        (Tensor tokens, Tensor? mask) = Inputs(side, device);
+        (Tensor tokens, Tensor? mask) = side.ToTensors(device);
         return TextEncoder.Mean(encoder.forward(tokens, mask), mask); // [B, D]
     }
-
-    private static (Tensor Tokens, Tensor? Mask) Inputs(InverseClozePairs.Side side, Device device)
-        => (torch.tensor(side.Tokens, [side.Rows, side.Length], ScalarType.Int64, device),
-            side.Mask is null ? null : torch.tensor(side.Mask, [side.Rows, side.Length], ScalarType.Bool, device));
 
     // The first steps are counted too: with a budget of time alone, what share of it a step takes is not known before.
     private static double Rate(double done, long step)

@@ -83,6 +83,12 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <inheritdoc/>
     public string Identity { get; }
 
+    /// <summary>Numbers in a key.</summary>
+    internal int Dimensions => _index.Dimensions;
+
+    /// <summary>How keys are compared.</summary>
+    internal VectorMetric Metric => _index.Metric;
+
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
     /// source. What is there, whole and made of the same things is not made again.

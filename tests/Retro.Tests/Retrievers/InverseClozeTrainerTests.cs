@@ -111,6 +111,79 @@ public class InverseClozeTrainerTests
     }
 
     [Fact]
+    public void Hard_negatives_are_what_the_left_side_has_to_tell_from_its_own_too()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Random random = new(3);
+        double[][] Vectors(int count)
+            => [.. Enumerable.Range(0, count).Select(_ => Enumerable.Range(0, 5).Select(_ => random.NextDouble() - 0.5).ToArray())];
+        double[][] left = Vectors(4), right = Vectors(4), hard = Vectors(3);
+        bool[] forbidden = new bool[12];
+        forbidden[(1 * 3) + 2] = true;
+        double Cosine(double[] x, double[] y)
+            => Math.Exp(x.Zip(y, (a, b) => a * b).Sum() / Math.Sqrt(x.Sum(a => a * a) * y.Sum(b => b * b)) / 0.1);
+        double expected = 0;
+        for (int i = 0; i < 4; i++)
+        {
+            double more = Enumerable.Range(0, 3).Where(j => !forbidden[(i * 3) + j]).Sum(j => Cosine(left[i], hard[j]));
+            expected += Math.Log((right.Sum(other => Cosine(left[i], other)) + more) / Cosine(left[i], right[i]));
+            expected += Math.Log(left.Sum(other => Cosine(other, right[i])) / Cosine(left[i], right[i]));
+        }
+
+        Tensor Matrix(double[][] rows) => torch.tensor(rows.SelectMany(row => row).ToArray(), [rows.Length, 5]);
+        Tensor loss = InverseClozeTrainer.Loss(Matrix(left), Matrix(right), null, 0.1, Matrix(hard), torch.tensor(forbidden, [4, 3]));
+
+        Assert.Equal(expected / 8, loss.item<double>(), 1e-12);
+    }
+
+    [Fact]
+    public void Hard_negatives_are_the_nearest_windows_of_other_documents()
+    {
+        InverseClozeOptions options = s_short with { HardNegatives = 2, HardNegativePool = 20 };
+        InverseClozePairs pairs = new(Small(), EmbeddingInputs.Tokenizer, 40, options, TestContext.Current.CancellationToken);
+        using TextEncoder encoder = new(EmbeddingInputs.Tiny, 1);
+        HardNegatives pool = HardNegatives.Draw(encoder, pairs, 20);
+        using DisposeScope scope = NewDisposeScope();
+        Tensor Encode(int window) => InverseClozeTrainer.Encode(encoder, pairs.Batched([pool.Framed(window)]), CPU).detach();
+
+        (int[] chosen, bool[] same) = pool.Choose(Encode(4), [-1], 2);
+
+        // A window's own vector is nearest to itself.
+        Assert.Contains(4, chosen);
+        Assert.Equal(2, chosen.Length);
+        Assert.DoesNotContain(true, same);
+        double[] cosines = [.. Enumerable.Range(0, 20).Select(i => nn.functional.cosine_similarity(Encode(4), Encode(i)).item<float>())];
+        Assert.True(chosen.Min(i => cosines[i]) >= Enumerable.Range(0, 20).Except(chosen).Max(i => cosines[i]) - 1e-5);
+        for (int document = 0; document < 3; document++)
+        {
+            (int[] others, bool[] own) = pool.Choose(cat([Encode(4), Encode(5)], 0), [document, (document + 1) % 3], 20);
+            Assert.Equal(others.Length * 2, own.Length);
+            Assert.Equal(20, others.Length);
+            Assert.Contains(true, own[..20]);
+            Assert.Contains(false, own[..20]);
+            Assert.DoesNotContain(true, pool.Choose(Encode(4), [document], 20).SameDocument);
+        }
+    }
+
+    [Fact]
+    public void Training_with_hard_negatives_is_as_repeatable_and_gives_another_embedder()
+    {
+        string Identity(int hard)
+        {
+            using TextEmbedder embedder = InverseClozeTrainer.Train(
+                Small(),
+                EmbeddingInputs.Tokenizer,
+                EmbeddingInputs.Tiny,
+                s_short with { Steps = 3, HardNegatives = hard, HardNegativePool = 12, HardNegativeSteps = 2 },
+                cancellationToken: TestContext.Current.CancellationToken);
+            return embedder.Identity;
+        }
+
+        Assert.Equal(Identity(2), Identity(2));
+        Assert.NotEqual(Identity(0), Identity(2));
+    }
+
+    [Fact]
     public void Time_ends_it_and_progress_tells_how_far_it_is()
     {
         SteppingClock time = new(TimeSpan.FromSeconds(3));
@@ -201,9 +274,12 @@ public class InverseClozeTrainerTests
             Temperature = 0,
             LearningRate = double.NaN,
             WeightDecay = -1,
+            HardNegatives = -1,
+            HardNegativePool = 0,
+            HardNegativeSteps = 0,
         }.Validate());
 
-        Assert.Equal(9, exception.Faults.Count);
+        Assert.Equal(12, exception.Faults.Count);
         Assert.Contains("Steps is 0; expected at least 1.", exception.Faults);
         new InverseClozeOptions().Validate();
     }

@@ -1,0 +1,162 @@
+using Retro.Embedders;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Retrievers;
+
+/// <summary>
+/// The document side of a retriever: keys that are searched, and vectors that scores are made of. Frozen, both are the database's keys. With a tower, vectors
+/// are the tower's as it is now, and the keys are those that it made when they were last made.
+/// </summary>
+internal sealed class RetrieverDocuments : IDisposable
+{
+    private const int Block = 4096;
+
+    private readonly DenseNeighborSource _first;
+    private readonly RetroTokenizer _tokenizer;
+    private readonly KeyFile _keys;
+    private DenseNeighborSource? _made;
+    private float[]? _madeKeys;
+
+    private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, KeyFile keys, RetrieverTower? tower)
+        => (_first, _tokenizer, _keys, Tower) = (first, tokenizer, keys, tower);
+
+    /// <summary>Opens the document side.</summary>
+    /// <param name="first">The source that is searched until keys are made anew.</param>
+    /// <param name="embedder">The embedder of its keys.</param>
+    /// <param name="tokenizer">The tokenizer of its database.</param>
+    /// <param name="trained">Whether there is a tower; else documents are frozen.</param>
+    /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
+    public static RetrieverDocuments Open(DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained)
+    {
+        KeyFile keys = KeyFile.Open(first.Database);
+        if (keys.Identity == first.KeyIdentity)
+        {
+            return new(first, tokenizer, keys, trained ? new(embedder, tokenizer) : null);
+        }
+
+        string identity = keys.Identity;
+        keys.Dispose();
+        throw new DatabaseException(
+            $"The keys in {first.Database.Folder} were made with {identity}, and the source is of {first.KeyIdentity}: build it again.");
+    }
+
+    /// <summary>The tower; null where documents are frozen.</summary>
+    public RetrieverTower? Tower { get; }
+
+    /// <summary>What is searched.</summary>
+    public DenseNeighborSource Source => _made ?? _first;
+
+    /// <summary>The step after which the keys were made.</summary>
+    public long MadeAt { get; private set; }
+
+    /// <summary>The tower's weights by which the keys were made; null before they were made anew.</summary>
+    public TextEncoder? MadeBy { get; private set; }
+
+    /// <summary>The vectors of passages, [B, K, D], anything where one is missing; and how far they have moved from the keys.</summary>
+    public (Tensor Vectors, double Staleness) Vectors(long[][] passages, Device device)
+    {
+        int dimensions = _keys.Dimensions, most = passages[0].Length;
+        float[] keys = new float[passages.Length * most * dimensions];
+        long[] flat = [.. passages.SelectMany(row => row)];
+        for (int i = 0; i < flat.Length; i++)
+        {
+            if (flat[i] >= 0)
+            {
+                Key(flat[i]).CopyTo(keys.AsSpan(i * dimensions));
+            }
+        }
+
+        long[] shape = [passages.Length, most, dimensions];
+        Tensor stored = tensor(keys, shape, device: device);
+        long[] different = [.. flat.Where(chunk => chunk >= 0).Distinct()];
+        if (Tower is null || different.Length == 0)
+        {
+            return (stored, 0);
+        }
+
+        Tensor vectors = Tower.Vectors([.. different.Select(chunk => Tower.Read(_first.Database, chunk))]); // [n, D]
+        Dictionary<long, int> places = different.Select((chunk, place) => (chunk, place)).ToDictionary(pair => pair.chunk, pair => pair.place);
+        Tensor chosen = tensor(Array.ConvertAll(flat, chunk => chunk < 0 ? 0L : places[chunk]), device: device);
+        Tensor all = vectors.index_select(0, chosen).view(shape);
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        Tensor cosines = nn.functional.cosine_similarity(all, stored, dim: 2), present = tensor(Array.ConvertAll(flat, chunk => chunk >= 0), device: device);
+        return (all, 1 - cosines.reshape(-1).masked_select(present).mean().Value());
+    }
+
+    /// <summary>Makes the keys anew, with the tower as it is.</summary>
+    /// <param name="step">Steps done.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops it; the keys are then as they were.</param>
+    public void Refresh(long step, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        if (Tower is not null)
+        {
+            Make(Tower.Encoder.Clone(), step, progress, cancellationToken);
+        }
+    }
+
+    /// <summary>Makes the keys by weights of the tower as it was after a step.</summary>
+    /// <param name="by">The weights, which are taken over.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    public void Make(TextEncoder by, long step, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        VectorIndex? index = null;
+        try
+        {
+            TextEmbedder embedder = Tower!.As(by);
+            ChunkKeyer keyer = new(_tokenizer, embedder);
+            long count = _first.Database.ChunkCount;
+            float[] keys = new float[count * keyer.Dimensions];
+            for (long first = 0; first < count; first += Block)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new StageProgress("embed chunks", first, count));
+                ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[(int)Math.Min(Block, count - first)];
+                for (int i = 0; i < chunks.Length; i++)
+                {
+                    chunks[i] = _first.Database.Tokens(first + i)[.._first.Database.TokenCount(first + i)].ToArray();
+                }
+
+                keyer.Keys(chunks, keys.AsSpan((int)(first * keyer.Dimensions), chunks.Length * keyer.Dimensions), cancellationToken);
+            }
+
+            index = VectorIndex.Create(keyer.Dimensions, metric: _first.Metric);
+            index.Add(keys);
+            DenseNeighborSource made = new(_first.Database, index, keyer, ownsIndex: true);
+            progress?.Report(new StageProgress("embed chunks", count, count));
+            DropMade();
+            (_made, _madeKeys, MadeBy, MadeAt) = (made, keys, by, step);
+        }
+        catch
+        {
+            index?.Dispose();
+            by.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        DropMade();
+        _keys.Dispose();
+        Tower?.Dispose();
+    }
+
+    private void DropMade()
+    {
+        _made?.Dispose();
+        MadeBy?.Dispose();
+        (_made, _madeKeys, MadeBy) = (null, null, null);
+    }
+
+    private ReadOnlySpan<float> Key(long chunk)
+        => _madeKeys is null ? _keys.Row(chunk) : _madeKeys.AsSpan((int)(chunk * _keys.Dimensions), _keys.Dimensions);
+}

@@ -1,0 +1,120 @@
+using System.Text.Json;
+using Retro.Checkpoints;
+using Retro.Embedders;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Retrievers;
+
+public sealed partial class RetrieverTrainer
+{
+    /// <summary>The file from which a training goes on.</summary>
+    public const string StateFile = "retriever.safetensors";
+
+    private const string MetadataKey = "retriever";
+    private const string OptimizerPrefix = "optimizer/";
+    private const string IndexPrefix = "index/";
+
+    /// <summary>Writes all that <see cref="Load"/> goes on from into one file, which takes its name when it is whole.</summary>
+    /// <param name="folder">The folder of <see cref="StateFile"/>; made where it is missing.</param>
+    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
+    /// <param name="cancellationToken">Stops between two tensors; what was there stays.</param>
+    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string path = Path.Combine(folder, StateFile);
+        AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => AtomicFile.CreateFolder(folder));
+        using DisposeScope scope = NewDisposeScope();
+        IEnumerable<KeyValuePair<string, Tensor>> tensors = Trained().Select(one => KeyValuePair.Create(one.Name, one.Parameter.detach()))
+            .Concat(_optimizer.State().Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))
+            .Concat((_documents.MadeBy?.named_parameters() ?? []).Select(pair => KeyValuePair.Create(IndexPrefix + pair.name, pair.parameter.detach())));
+        RetrieverState state = new(
+            RetrieverState.CurrentVersion, StepsDone, _documents.MadeAt, Settings(), _optimizer.StepCounts().ToDictionary(), _chains);
+        Safetensors.Write(
+            path, tensors, new Dictionary<string, string> { [MetadataKey] = JsonSerializer.Serialize(state) }, progress, cancellationToken);
+    }
+
+    /// <summary>
+    /// Goes on where <see cref="Save"/> ended: towers, optimizer, step, and the chains of a sampler. Where documents are trained the index is made again by the
+    /// weights that it had been made by, and is as old as it was.
+    /// </summary>
+    /// <param name="folder">The folder of <see cref="StateFile"/>.</param>
+    /// <param name="progress">Told the chunks embedded; null: nobody.</param>
+    /// <param name="cancellationToken">Stops it; the training is then as it was, or the index alone is that of the checkpoint.</param>
+    /// <exception cref="CheckpointException">The file is missing or damaged, or of other settings or data: those that differ are named.</exception>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string path = Path.Combine(folder, StateFile);
+        if (!File.Exists(path))
+        {
+            throw new CheckpointException($"There is no state of a retriever's training at {path}; start anew, or name the folder that one was saved to.");
+        }
+
+        using Safetensors file = Safetensors.Open(path);
+        RetrieverState state = RetrieverState.Parse(file.Metadata?.GetValueOrDefault(MetadataKey), path);
+        state.RequireSettings(Settings(), path);
+        using DisposeScope scope = NewDisposeScope();
+        (string Name, Parameter Parameter)[] trained = [.. Trained().Select(one => (one.Name, one.Parameter))];
+        Dictionary<string, Tensor> weights = trained.ToDictionary(one => one.Name, one => Read(file, one.Name, one.Parameter));
+        Dictionary<string, Tensor> memory = _optimizer.State().ToDictionary(pair => pair.Key, pair => Read(file, OptimizerPrefix + pair.Key, pair.Value));
+        if (_documents.Tower is { } tower && file.Entries.Any(entry => entry.Name.StartsWith(IndexPrefix, StringComparison.Ordinal)))
+        {
+            TextEncoder made = tower.Encoder.Clone();
+            try
+            {
+                using IDisposable guard = no_grad();
+                foreach ((string name, Parameter parameter) in made.named_parameters())
+                {
+                    parameter.copy_(Read(file, IndexPrefix + name, parameter));
+                }
+            }
+            catch
+            {
+                made.Dispose();
+                throw;
+            }
+
+            _documents.Make(made, state.IndexMadeAt, progress, cancellationToken);
+        }
+
+        _optimizer.LoadState(memory, state.OptimizerSteps);
+        using (no_grad())
+        {
+            foreach ((string name, Parameter parameter) in trained)
+            {
+                parameter.copy_(weights[name]);
+            }
+        }
+
+        (StepsDone, _chains) = (state.Steps, state.Chains);
+    }
+
+    private static Tensor Read(Safetensors file, string name, Tensor like)
+    {
+        if (!file.Contains(name))
+        {
+            throw new CheckpointException($"{file.FilePath} lacks the tensor {name}; it is of another training.");
+        }
+
+        Tensor stored = file.Read(name, device: like.device);
+        return stored.dtype == like.dtype && stored.shape.SequenceEqual(like.shape)
+            ? stored
+            : throw new CheckpointException(
+                $"{file.FilePath} holds {name} as {stored.dtype} [{string.Join(", ", stored.shape)}]; expected {like.dtype} "
+                    + $"[{string.Join(", ", like.shape)}].");
+    }
+
+    /// <summary>What a training depends on, and what it is gone on with alone.</summary>
+    private Dictionary<string, string> Settings() => new()
+    {
+        ["objective"] = Objective.Name,
+        ["examples"] = _texts.Manifest.TokensHash,
+        ["source"] = _source.Identity,
+        ["options"] = Options.ToString(),
+    };
+}

@@ -1,0 +1,384 @@
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Retrievers;
+
+/// <summary>
+/// Trains a retriever by what its passages are worth to a reader. A chunk and the one that follows it in its document are an example (x, y): the query tower
+/// finds passages for x, the reader says how likely y is with each of them, and an objective moves the tower.
+/// </summary>
+/// <remarks>
+/// <para>The query tower is a copy of the embedder that made the documents' keys; documents are frozen, so that the index never goes stale, unless
+/// <see cref="RetrieverTrainingOptions.RefreshEvery"/> trains them too. An objective with a posterior has a second copy, which reads x and y and has passages
+/// of its own found, by the same rule: none comes from the example's own document nor from a copy of it, in which y could be read off.</para>
+/// <para>The reader stays as it is. The same seed and number of threads give the same weights on the same machine, whether or not the training was interrupted
+/// and resumed (<see cref="Save"/>, <see cref="Load"/>).</para>
+/// </remarks>
+public sealed partial class RetrieverTrainer : IDisposable
+{
+    private const int ExamplePurpose = 22;
+
+    private readonly DenseNeighborSource _source;
+    private readonly ChunkDatabase _texts;
+    private readonly RetroTokenizer _tokenizer;
+    private readonly SameDocuments _same;
+    private readonly PassageReading _reading;
+    private readonly RetrieverTower _queries;
+    private readonly RetrieverTower? _posterior;
+    private readonly RetrieverDocuments _documents;
+    private readonly RetroOptimizer _optimizer;
+    private readonly LearningRateSchedule _schedule;
+    private readonly float[] _nullKey;
+    private Dictionary<long, long> _chains = [];
+
+    /// <summary>Creates a trainer at step 0.</summary>
+    /// <param name="embedder">The embedder that the source's keys were made with; it stays the caller's, and as it is.</param>
+    /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
+    /// <param name="source">Finds the passages; it stays the caller's.</param>
+    /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read as many neighbors as are
+    /// found: <see cref="RetrieverTrainingOptions.Neighbors"/>, and twice as many with a posterior.</param>
+    /// <param name="objective">What is minimized.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="examples">The database of the examples; null: the source's own.</param>
+    /// <param name="heldOut">Documents that may be neither examples nor passages; null: nobody looks.</param>
+    /// <param name="progress">Told of the documents that have been compared; null: nobody.</param>
+    /// <param name="cancellationToken">Stops between two documents.</param>
+    /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
+    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the reader reads too few neighbors, or other
+    /// chunks.</exception>
+    /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
+    /// database.</exception>
+    /// <exception cref="TrainingException">No document of the examples has two chunks.</exception>
+    public RetrieverTrainer(
+        TextEmbedder embedder,
+        RetroTokenizer tokenizer,
+        DenseNeighborSource source,
+        IReader reader,
+        RetrieverObjective objective,
+        RetrieverTrainingOptions? options = null,
+        ChunkDatabase? examples = null,
+        ChunkDatabase? heldOut = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(embedder);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(objective);
+        (_source, _texts, _tokenizer, Objective) = (source, examples ?? source.Database, tokenizer, objective);
+        Options = (options ?? new()).Validate(_texts.ChunkLength);
+        _texts.RequireTokenizer(tokenizer);
+        source.Database.RequireTokenizer(tokenizer);
+        Require(embedder, reader);
+        foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
+        {
+            HeldOut.Require(heldOut!, read, progress, cancellationToken);
+        }
+
+        _reading = new(reader, _texts, source.Database, Options.WindowLength);
+        _same = new(_texts, source.Database, progress, cancellationToken);
+        _schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
+        _nullKey = new float[embedder.Dimensions];
+        embedder.Embed([""], _nullKey, cancellationToken);
+        _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null);
+        _queries = new(embedder, tokenizer);
+        _posterior = objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? new(embedder, tokenizer) : null;
+        _optimizer = new(
+            Trained().Select(one => (one.Name, one.Parameter, one.Kind)),
+            new() { Beta2 = 0.999, WeightDecay = Options.WeightDecay });
+    }
+
+    /// <summary>What is minimized.</summary>
+    public RetrieverObjective Objective { get; }
+
+    /// <summary>The settings.</summary>
+    public RetrieverTrainingOptions Options { get; }
+
+    /// <summary>Steps done.</summary>
+    public long StepsDone { get; private set; }
+
+    /// <summary>Steps since the keys that are searched were made; 0 where documents are frozen.</summary>
+    public long IndexAge => Options.RefreshEvery is null ? 0 : StepsDone - _documents.MadeAt;
+
+    /// <summary>Trains until the steps are used up.</summary>
+    /// <param name="progress">Told of each step; null: nobody.</param>
+    /// <param name="cancellationToken">Ends the training between two steps, or while the index is made anew; it can be gone on with, or saved.</param>
+    /// <exception cref="TrainingException">The loss or a gradient is no longer finite.</exception>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void Run(IProgress<RetrieverTrainingProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        while (StepsDone < Options.Steps)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (IndexAge >= Options.RefreshEvery)
+            {
+                RefreshIndex(cancellationToken: cancellationToken);
+            }
+
+            RetrieverTrainingProgress done = Step(cancellationToken);
+            progress?.Report(done);
+        }
+    }
+
+    /// <summary>Embeds every chunk with the document tower as it is now, so that the index is of age 0. Where documents are frozen there is nothing to
+    /// do.</summary>
+    /// <param name="progress">Told the chunks done; null: nobody.</param>
+    /// <param name="cancellationToken">Stops it; the index is then as it was.</param>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public void RefreshIndex(IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => _documents.Refresh(StepsDone, progress, cancellationToken);
+
+    /// <summary>The query tower as it is now, as an embedder: a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>.</summary>
+    /// <returns>A copy, frozen; dispose it.</returns>
+    public TextEmbedder QueryEmbedder() => _queries.Export();
+
+    /// <summary>
+    /// The document tower as it is now. An index of a database that it is to be used with has to be built anew with it; one that was made with another
+    /// embedder is refused by <see cref="DenseNeighborSource.Open"/>.
+    /// </summary>
+    /// <returns>A copy, frozen; dispose it. Null where documents are frozen: they have the embedder they had.</returns>
+    public TextEmbedder? DocumentEmbedder() => _documents.Tower?.Export();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _optimizer.Dispose();
+        _queries.Dispose();
+        _posterior?.Dispose();
+        _documents.Dispose();
+    }
+
+    /// <summary>Does one step.</summary>
+    internal RetrieverTrainingProgress Step(CancellationToken cancellationToken = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long[] examples = Draw(StepsDone);
+        double rate = _schedule.Rate(StepsDone);
+        RetrieverTrainingProgress done = new(StepsDone + 1, Options.Steps, double.NaN, 0, rate, 0, IndexAge);
+        if (Prepare(examples, cancellationToken) is { } prepared)
+        {
+            Tensor loss = Objective.Loss(prepared.Batch);
+            if (loss.dim() != 1 || loss.shape[0] != prepared.Batch.Examples.Chunks.Length)
+            {
+                throw new ShapeException(Objective.Name, $"[{prepared.Batch.Examples.Chunks.Length}]", loss.shape);
+            }
+
+            loss = loss.mean();
+            loss.backward();
+            double norm = _optimizer.Step(rate), value = loss.Value();
+            if (!double.IsFinite(norm) || !double.IsFinite(value))
+            {
+                throw new TrainingException(
+                    $"In step {StepsDone + 1} the loss is {value} and the gradient's norm {norm}; lower the learning rate ({Options.LearningRate}) or raise "
+                        + $"the temperature ({Options.Temperature}).");
+            }
+
+            done = done with
+            {
+                Loss = value,
+                GradientNorm = norm,
+                Examples = prepared.Batch.Examples.Chunks.Length,
+                Staleness = prepared.Staleness,
+                AcceptanceRate = prepared.Batch.AcceptanceRate,
+                Utility = prepared.Batch.NullLikelihoods is { } without
+                    ? RetrieverObjectives.RetrievalUtility(
+                        prepared.Batch.Likelihoods.sum(2), prepared.Batch.Scores, without.sum(1), prepared.Batch.NullScores!, prepared.Batch.Present)
+                        .mean().Value()
+                    : null,
+            };
+        }
+
+        StepsDone++;
+        return done;
+    }
+
+    /// <summary>The passages that the towers find for examples now: of the query tower, and of the posterior where there is one.</summary>
+    internal (long[][] Prior, long[][]? Posterior) Find(long[] examples, CancellationToken cancellationToken = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        (Tensor queries, Tensor? posterior) = Vectors(examples);
+        return (Find(examples, queries, cancellationToken), posterior is null ? null : Find(examples, posterior, cancellationToken));
+    }
+
+    /// <summary>The examples of a step: chunks that another follows in their document, each as likely.</summary>
+    internal long[] Draw(long step)
+    {
+        SeededRandom random = new(Options.Seed, ExamplePurpose, step);
+        long[] examples = new long[Options.BatchSize];
+        for (int i = 0; i < examples.Length;)
+        {
+            examples[i] = (long)(random.NextDouble() * _texts.ChunkCount);
+            i += _texts.Continuation(examples[i]) >= 0 ? 1 : 0;
+        }
+
+        return examples;
+    }
+
+    private (RetrieverBatch Batch, double Staleness)? Prepare(long[] examples, CancellationToken cancellationToken)
+    {
+        (Tensor queries, Tensor? posterior) = Vectors(examples);
+        long[][] found = Find(examples, queries, cancellationToken);
+        if (posterior is not null)
+        {
+            long[][] others = Find(examples, posterior, cancellationToken);
+            found = [.. found.Select((own, row) => own.Union(others[row]).Union(Chain(examples[row])).ToArray())];
+        }
+
+        bool hasNull = Objective.Inputs.HasFlag(RetrieverInputs.Null);
+        int[] rows = [.. Enumerable.Range(0, examples.Length).Where(row => hasNull || found[row].Length > 0)];
+        if (rows.Length == 0)
+        {
+            return null;
+        }
+
+        int most = Math.Max(1, rows.Max(row => found[row].Length)); // K
+        long[][] passages = [.. rows.Select(row => found[row].Concat(Enumerable.Repeat(-1L, most)).Take(most).ToArray())];
+        examples = [.. rows.Select(row => examples[row])];
+        Device device = queries.device;
+        Tensor kept = tensor(Array.ConvertAll(rows, row => (long)row), device: device);
+        Tensor present = tensor([.. passages.SelectMany(row => row.Select(chunk => chunk >= 0))], [rows.Length, most], device: device);
+        (Tensor documents, double staleness) = _documents.Vectors(passages, device); // [B, K, D]
+        queries = queries.index_select(0, kept);
+        (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) read = Read(examples, passages, device, cancellationToken);
+        RetrieverExamples drawn = new(examples, passages, _chains, Options.Seed, StepsDone);
+        RetrieverBatch batch = new(drawn, Score(queries, documents), present, read.Each, read.Targets)
+        {
+            PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents),
+            NullLikelihoods = read.Null,
+            NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, 1, _nullKey.Length], device: device)).squeeze(1) : null,
+            WithoutLikelihoods = read.Without,
+        };
+        return (batch, staleness);
+    }
+
+    private IEnumerable<long> Chain(long example) => _chains.TryGetValue(example, out long passage) ? [passage] : [];
+
+    private (Tensor Queries, Tensor? Posterior) Vectors(long[] examples)
+        => (_queries.Vectors([.. examples.Select(chunk => _queries.Read(_texts, chunk))]),
+            _posterior?.Vectors([.. examples.Select(chunk => _posterior.ReadWithTarget(_texts, chunk))]));
+
+    /// <summary>What is nearest to vectors, in no document that is the example's own: the target stands in it.</summary>
+    private long[][] Find(long[] examples, Tensor vectors, CancellationToken cancellationToken)
+    {
+        float[] keys = vectors.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
+        if (Array.Exists(keys, number => !float.IsFinite(number)))
+        {
+            throw new TrainingException(
+                $"In step {StepsDone + 1} a tower makes vectors that are not finite; lower the learning rate ({Options.LearningRate}).");
+        }
+
+        int dimensions = keys.Length / examples.Length, count = Options.Neighbors;
+        NeighborQuery[] asked =
+        [
+            .. examples.Select((chunk, row) => new NeighborQuery(_texts.Tokens(chunk).ToArray(), [.. _same.Of(_texts.DocumentOf(chunk))])
+            {
+                Key = keys.AsMemory(row * dimensions, dimensions),
+            }),
+        ];
+        long[] chunks = new long[asked.Length * count];
+        _documents.Source.Find(asked, count, chunks, new float[chunks.Length], cancellationToken);
+        return [.. chunks.Chunk(count).Select(row => row.Where(chunk => chunk >= 0).ToArray())];
+    }
+
+    private Tensor Score(Tensor queries, Tensor documents)
+    {
+        Tensor query = queries.unsqueeze(1), apart = query - documents; // [B, K, D]
+        Tensor scores = _source.Metric == VectorMetric.InnerProduct ? (query * documents).sum(2) : (apart * apart).sum(2).Times(-0.5);
+        return scores.Over(Options.Temperature); // [B, K]
+    }
+
+    /// <summary>The reader's log-likelihoods with each passage, with none, and with all but one.</summary>
+    private (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) Read(
+        long[] examples, long[][] passages, Device device, CancellationToken cancellationToken)
+    {
+        int most = passages[0].Length, length = examples.Max(_reading.TargetLength);
+        List<(long Example, long[] Passages)> rows = [];
+        List<(int Row, int Passage)> places = [];
+        bool without = Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut), hasNull = Objective.Inputs.HasFlag(RetrieverInputs.Null);
+        double[] each = new double[examples.Length * most * length], none = new double[examples.Length * length];
+        double[] others = new double[without ? each.Length : 0];
+        for (int row = 0; row < examples.Length; row++)
+        {
+            long[] there = [.. passages[row].Where(chunk => chunk >= 0)];
+            for (int z = 0; z < there.Length; z++)
+            {
+                Add(row, z, [there[z]]);
+            }
+
+            for (int z = 0; without && z < there.Length; z++)
+            {
+                Add(row, most + z, [.. there.Where((_, other) => other != z)]);
+            }
+
+            if (hasNull)
+            {
+                Add(row, -1, []);
+            }
+        }
+
+        double[][] likelihoods = _reading.LogLikelihoods(rows, cancellationToken);
+        for (int i = 0; i < places.Count; i++)
+        {
+            (int row, int z) = places[i];
+            (double[] into, int at) = z < 0 ? (none, row) : z < most ? (each, (row * most) + z) : (others, (row * most) + z - most);
+            likelihoods[i].CopyTo(into, at * length);
+        }
+
+        long[] shape = [examples.Length, most, length];
+        return (
+            tensor(each, shape, device: device),
+            hasNull ? tensor(none, [examples.Length, length], device: device) : null,
+            without ? tensor(others, shape, device: device) : null,
+            tensor(Array.ConvertAll(examples, example => (double)_reading.TargetLength(example)), device: device));
+
+        void Add(int row, int z, long[] read)
+        {
+            rows.Add((examples[row], read));
+            places.Add((row, z));
+        }
+    }
+
+    private void Require(TextEmbedder embedder, IReader reader)
+    {
+        if (_source.KeyIdentity is var made && new ChunkKeyer(_tokenizer, embedder).Identity is var given && made != given)
+        {
+            throw new ArgumentException(
+                $"The source's keys were made with the embedder and tokenizer {made}, and those given are {given}: a query tower starts as a copy of the "
+                    + "embedder that made the keys.",
+                nameof(embedder));
+        }
+
+        int together = Options.Neighbors * (Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1);
+        if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && reader.Neighbors < together)
+        {
+            throw new ArgumentException(
+                $"{Objective.Name} reads up to {together} passages together, and {reader.Name} reads {reader.Neighbors}: ask for fewer, or read more.",
+                nameof(reader));
+        }
+
+        if (_texts.Documents.All(document => document.ChunkCount < 2))
+        {
+            throw new TrainingException(
+                $"No document of {_texts.Folder} has two chunks of {_texts.ChunkLength} tokens, so that there is no chunk to predict from the one before it.");
+        }
+    }
+
+    /// <summary>Everything that is trained.</summary>
+    private IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> Trained()
+        => Towers().SelectMany(tower => ParameterKinds.Of(tower.Tower.Encoder).Select(one => ($"{tower.Name}/{one.Name}", one.Parameter, one.Kind)));
+
+    private IEnumerable<(string Name, RetrieverTower Tower)> Towers()
+        => new (string, RetrieverTower?)[] { ("query", _queries), ("posterior", _posterior), ("documents", _documents.Tower) }
+            .Where(pair => pair.Item2 is not null).Select(pair => (pair.Item1, pair.Item2!));
+}

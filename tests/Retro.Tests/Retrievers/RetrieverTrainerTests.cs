@@ -1,0 +1,421 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Retrievers;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using TorchSharp;
+using static Retro.Tests.Retrievers.RetrieverWorld;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Retrievers;
+
+public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<SharedRetrieverWorld>
+{
+    private static readonly RetrieverObjective[] s_objectives =
+    [
+        RetrieverObjective.SequenceMarginal, RetrieverObjective.TokenMarginal, RetrieverObjective.Realm, RetrieverObjective.Emdr2,
+        RetrieverObjective.PerplexityDistillation(), RetrieverObjective.LanguageModelSupervision(), RetrieverObjective.LeaveOneOut(),
+        RetrieverObjective.Variational(), RetrieverObjective.JointStochastic(),
+    ];
+
+    private readonly RetrieverWorld _world = shared.World;
+
+    public static TheoryData<string> Names => [.. s_objectives.Select(objective => objective.Name)];
+
+    /// <summary>What belongs together is in the examples alone, and the reader tells it; the documents' keys stay as they are.</summary>
+    [Fact]
+    public void It_learns_from_the_reader_what_to_find()
+    {
+        string before = _world.Embedder.Identity;
+        double frozen = NextChunkRecall.Measure(_world.Source, _world.HeldOut, 1, cancellationToken: TestContext.Current.CancellationToken).Value;
+        using RetrieverTrainer trainer = _world.Trainer(
+            RetrieverObjective.PerplexityDistillation(0.05), Options with { Steps = 60, BatchSize = 16, Neighbors = 8 });
+
+        trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+
+        using TextEmbedder queries = trainer.QueryEmbedder();
+        TowerNeighborSource learned = new(_world.Source, new ChunkKeyer(Tokenizer, queries));
+        double after = NextChunkRecall.Measure(learned, _world.HeldOut, 1, cancellationToken: TestContext.Current.CancellationToken).Value;
+        TestContext.Current.SendDiagnosticMessage($"Recall of the next chunk's tokens on held-out text: frozen {frozen:F3}, learned {after:F3}.");
+        Assert.True(after > frozen + 0.1, $"recall {frozen} before, {after} after");
+        Assert.Equal(before, _world.Embedder.Identity);
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Every_objective_moves_the_query_tower_and_says_what_it_knows(string name)
+    {
+        RetrieverObjective objective = s_objectives.Single(one => one.Name == name);
+        List<RetrieverTrainingProgress> told = [];
+        using RetrieverTrainer trainer = _world.Trainer(objective);
+
+        trainer.Run(new Reports<RetrieverTrainingProgress>(told.Add), TestContext.Current.CancellationToken);
+
+        using TextEmbedder queries = trainer.QueryEmbedder();
+        Assert.NotEqual(_world.Embedder.Identity, queries.Identity);
+        Assert.Equal([1L, 2, 3, 4], told.Select(step => step.Step));
+        Assert.All(told, step =>
+        {
+            Assert.True(double.IsFinite(step.Loss) && step.GradientNorm > 0 && step.LearningRate > 0);
+            Assert.Equal((6, 0L, 0.0), (step.Examples, step.IndexAge, step.Staleness));
+            Assert.Equal(name == "REALM", step.Utility is not null);
+            Assert.Equal(name.StartsWith("JSA", StringComparison.Ordinal), step.AcceptanceRate is > 0 and <= 1);
+        });
+        Assert.Null(trainer.DocumentEmbedder());
+    }
+
+    /// <summary>
+    /// The posterior has read the target. Asked without the rule it finds the target's own document at once, by its number or as a copy under another id in
+    /// another database; with the rule neither tower can.
+    /// </summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_posterior_cannot_find_the_targets_own_document_nor_a_copy_of_it(bool copied)
+    {
+        Document[] texts = [.. Texts("e", 40, new Random(2))];
+        using RetrieverWorld world = new(
+            _ => copied ? texts.Select(text => text with { Id = "copy of " + text.Id }) : texts, _ => texts);
+        using RetrieverTrainer trainer = new(
+            world.Embedder, Tokenizer, world.Source, Reader(), RetrieverObjective.Variational(), Options, copied ? world.Examples : null);
+        ChunkDatabase examples = copied ? world.Examples : world.Passages;
+        long[] asked = [.. Enumerable.Range(0, 30).SelectMany(step => trainer.Draw(step)).Distinct()];
+
+        (long[][] prior, long[][]? posterior) = trainer.Find(asked, TestContext.Current.CancellationToken);
+
+        int cheats = 0;
+        using RetrieverTower tower = new(world.Embedder, Tokenizer);
+        using DisposeScope scope = NewDisposeScope();
+        for (int i = 0; i < asked.Length; i++)
+        {
+            string own = examples.Documents[examples.DocumentOf(asked[i])].ContentHash;
+            bool Own(long chunk) => world.Passages.Documents[world.Passages.DocumentOf(chunk)].ContentHash == own;
+            Assert.NotEmpty(posterior![i]);
+            Assert.DoesNotContain(prior[i], Own);
+            Assert.DoesNotContain(posterior[i], Own);
+            float[] key = tower.Vectors([tower.ReadWithTarget(examples, asked[i])]).detach().reshape(-1).data<float>().ToArray();
+            long[] found = new long[4];
+            world.Source.Find([new NeighborQuery(examples.Tokens(asked[i]).ToArray(), []) { Key = key }], 4, found, new float[4]);
+            cheats += found.Any(Own) ? 1 : 0;
+        }
+
+        Assert.True(cheats > asked.Length * 0.8, $"Without the rule {cheats} of {asked.Length} find their own document.");
+    }
+
+    [Fact]
+    public void Held_out_documents_may_be_neither_examples_nor_passages()
+    {
+        DatabaseException fault = Assert.Throws<DatabaseException>(() => new RetrieverTrainer(
+            _world.Embedder, Tokenizer, _world.Source, Reader(), RetrieverObjective.Variational(), Options, _world.HeldOut, _world.HeldOut));
+        Assert.Contains("held-out documents", fault.Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => new RetrieverTrainer(
+            _world.Embedder, Tokenizer, _world.Source, Reader(), RetrieverObjective.Variational(), Options, _world.Examples, _world.Passages));
+    }
+
+    [Theory]
+    [InlineData("LSR, temperature 0.1", null)]
+    [InlineData("JSA, 50 steps", null)]
+    [InlineData("VRAG, weight 1", 2)]
+    public void Interrupted_and_resumed_it_gives_the_same_bits(string name, int? refresh)
+    {
+        RetrieverObjective objective = s_objectives.Single(one => one.Name == name);
+        RetrieverTrainingOptions options = Options with { Steps = 7, RefreshEvery = refresh };
+        List<RetrieverTrainingProgress> whole = [], parts = [];
+        string[] Identities(RetrieverTrainer trainer)
+        {
+            using TextEmbedder queries = trainer.QueryEmbedder();
+            using TextEmbedder? documents = trainer.DocumentEmbedder();
+            return [queries.Identity, documents?.Identity ?? ""];
+        }
+
+        string[] expected, came;
+        using (RetrieverTrainer trainer = _world.Trainer(objective, options))
+        {
+            trainer.Run(new Reports<RetrieverTrainingProgress>(whole.Add), TestContext.Current.CancellationToken);
+            expected = Identities(trainer);
+        }
+
+        using (RetrieverTrainer trainer = _world.Trainer(objective, options))
+        {
+            using CancellationTokenSource source = new();
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(
+                new Reports<RetrieverTrainingProgress>(step =>
+                {
+                    parts.Add(step);
+                    if (step.Step == 5)
+                    {
+                        source.Cancel();
+                    }
+                }),
+                source.Token));
+            trainer.Save(_world["saved"]);
+        }
+
+        using (RetrieverTrainer trainer = _world.Trainer(objective, options))
+        {
+            trainer.Load(_world["saved"]);
+            Assert.Equal(5, trainer.StepsDone);
+            trainer.Run(new Reports<RetrieverTrainingProgress>(parts.Add), TestContext.Current.CancellationToken);
+            came = Identities(trainer);
+        }
+
+        Assert.Equal(expected, came);
+        Assert.Equal(whole, parts);
+    }
+
+    [Fact]
+    public void With_both_towers_the_age_of_the_index_is_told_and_how_far_documents_have_moved_from_it()
+    {
+        List<RetrieverTrainingProgress> told = [];
+        using RetrieverWorld world = new(); // its keys are made anew
+        using RetrieverTrainer trainer = world.Trainer(options: Options with { Steps = 8, RefreshEvery = 3 });
+
+        trainer.Run(new Reports<RetrieverTrainingProgress>(told.Add), TestContext.Current.CancellationToken);
+
+        Assert.Equal([0L, 1, 2, 0, 1, 2, 0, 1], told.Select(step => step.IndexAge));
+        Assert.All(told, step => Assert.True(
+            step.IndexAge == 0 ? Math.Abs(step.Staleness) < 1e-5 : step.Staleness > 1e-5, $"Step {step.Step}: staleness {step.Staleness}."));
+        Assert.True(told[2].Staleness > told[1].Staleness);
+        Assert.Equal(2, trainer.IndexAge);
+        trainer.RefreshIndex(cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(0, trainer.IndexAge);
+
+        // On disk the old keys do not pass for those of the new tower.
+        using TextEmbedder documents = trainer.DocumentEmbedder()!;
+        ChunkKeyer keyer = new(Tokenizer, documents);
+        DatabaseException stale = Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(world.Passages, keyer));
+        Assert.Contains("make keys and index again", stale.Message, StringComparison.Ordinal);
+        using DenseNeighborSource again = DenseNeighborSource.Build(world.Passages, keyer);
+        using TextEmbedder queries = trainer.QueryEmbedder();
+        long[] examples = trainer.Draw(0), found = new long[examples.Length * 4];
+        new TowerNeighborSource(again, new ChunkKeyer(Tokenizer, queries))
+            .Find([.. examples.Select(chunk => new NeighborQuery(world.Examples.Tokens(chunk).ToArray(), []))], 4, found, new float[found.Length]);
+        Assert.Equal(found, trainer.Find(examples).Prior.SelectMany(row => row));
+    }
+
+    [Fact]
+    public void Examples_without_a_passage_do_not_count_but_for_the_null_document()
+    {
+        Document[] one = [.. Texts("e", 1, new Random(2))];
+        using RetrieverWorld world = new(_ => one, _ => one);
+        foreach (RetrieverObjective objective in new[] { RetrieverObjective.SequenceMarginal, RetrieverObjective.Realm })
+        {
+            using RetrieverTrainer trainer = new(world.Embedder, Tokenizer, world.Source, Reader(), objective, Options);
+
+            RetrieverTrainingProgress step = trainer.Step(TestContext.Current.CancellationToken);
+
+            bool realm = objective == RetrieverObjective.Realm;
+            Assert.Equal((realm ? 6 : 0, 1L), (step.Examples, trainer.StepsDone));
+            Assert.Equal(realm ? M * Math.Log(Tokenizer.VocabularySize) : double.NaN, step.Loss, 20.0);
+            Assert.Equal(realm ? 0 : null, step.Utility);
+            Assert.Equal(0, step.GradientNorm);
+        }
+    }
+
+    [Fact]
+    public void What_does_not_fit_is_refused()
+    {
+        using TextEmbedder other = new(new TextEncoder(EmbeddingInputs.Tiny, 4), Tokenizer);
+        RetrieverObjective any = RetrieverObjective.Emdr2;
+        Assert.Contains(
+            "a query tower starts as a copy",
+            Assert.Throws<ArgumentException>(() => new RetrieverTrainer(other, Tokenizer, _world.Source, Reader(), any)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("reads no neighbors", Refusal(new UnigramReader(300, 0), any), StringComparison.Ordinal);
+        Assert.Contains("no divisor", Refusal(new UnigramReader(300, 4, 5), any), StringComparison.Ordinal);
+        Assert.Contains("up to 4 passages together, and unigrams reads 3", Refusal(Reader(3), RetrieverObjective.LeaveOneOut()), StringComparison.Ordinal);
+        using ChunkDatabase single = _world.Build("single", [new("s", "", "abcdefghij", ""), new("t", "", "klmnopqrst", "")]);
+        Assert.Throws<TrainingException>(() => new RetrieverTrainer(_world.Embedder, Tokenizer, _world.Source, Reader(), any, Options, single));
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new RetrieverTrainingOptions
+        {
+            Steps = 0, BatchSize = 0, Neighbors = 0, WindowLength = 17, Temperature = 0, LearningRate = double.NaN, WeightDecay = -1, RefreshEvery = 0,
+        }.Validate(16));
+        Assert.Equal(8, fault.Faults.Count);
+
+        string Refusal(IReader reader, RetrieverObjective objective)
+            => Assert.Throws<ArgumentException>(
+                () => new RetrieverTrainer(_world.Embedder, Tokenizer, _world.Source, reader, objective, Options, _world.Examples)).Message;
+    }
+
+    [Fact]
+    public void A_checkpoint_of_other_settings_or_none_is_refused_by_what_differs()
+    {
+        using RetrieverTrainer trainer = _world.Trainer();
+        Assert.Contains("There is no state", Refusal(trainer, "none"), StringComparison.Ordinal);
+        trainer.Save(_world["saved"]);
+        using RetrieverTrainer others = _world.Trainer(RetrieverObjective.Emdr2), longer = _world.Trainer(options: Options with { Steps = 9 });
+        Assert.Contains("objective LSR, temperature 0.1 (now: EMDR2)", Refusal(others, "saved"), StringComparison.Ordinal);
+        Assert.Contains("Steps = 9", Refusal(longer, "saved"), StringComparison.Ordinal);
+        string path = Path.Combine(_world["saved"], RetrieverTrainer.StateFile);
+        File.WriteAllBytes(path, File.ReadAllBytes(path)[..^100]);
+        Refusal(trainer, "saved");
+
+        string Refusal(RetrieverTrainer to, string folder) => Assert.Throws<CheckpointException>(() => to.Load(_world[folder])).Message;
+    }
+
+    [Fact]
+    public void An_objective_of_ones_own_is_given_what_it_asks_for()
+    {
+        int asked = 0;
+        RetrieverObjective own = new(
+            "own",
+            batch =>
+            {
+                asked++;
+                Assert.Equal([6L, batch.Scores.shape[1], M], batch.WithoutLikelihoods!.shape);
+                Assert.Equal([6L, M], batch.NullLikelihoods!.shape);
+                Assert.Equal([6L], batch.NullScores!.shape);
+                Assert.Equal(batch.Scores.shape, batch.PosteriorScores!.shape);
+                return batch.Scores.sum(1);
+            },
+            RetrieverInputs.Null | RetrieverInputs.LeaveOneOut | RetrieverInputs.Posterior);
+        using RetrieverTrainer trainer = new(_world.Embedder, Tokenizer, _world.Source, Reader(8), own, Options, _world.Examples),
+            wrong = new(_world.Embedder, Tokenizer, _world.Source, Reader(), new("wrong", batch => batch.Scores), Options, _world.Examples);
+
+        trainer.Step(TestContext.Current.CancellationToken);
+
+        Assert.Equal(1, asked);
+        Assert.Contains("wrong", Assert.Throws<ShapeException>(() => wrong.Step(TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The reader is asked for the next chunk, after the chunks before it in its document, and has the passages at the last of them.</summary>
+    [Fact]
+    public void What_the_reader_is_asked_is_what_a_model_says_of_the_same_text()
+    {
+        RetroConfig config = new()
+        {
+            VocabularySize = Tokenizer.VocabularySize,
+            Width = 8,
+            Layers = 2,
+            Heads = 2,
+            HeadSize = 4,
+            FeedForwardSize = 16,
+            InitialOutputScale = 1,
+            Retrieval = new()
+            {
+                ChunkLength = M,
+                RetrievedLength = 2 * M,
+                Neighbors = 2,
+                CrossAttentionLayers = [1, 2],
+                Encoder = new() { Width = 8, Layers = 1, Heads = 2, HeadSize = 4, FeedForwardSize = 16 },
+            },
+        };
+        using RetroModel model = new(config);
+        PassageReading reading = new(new RetroReader(model, 2), _world.Examples, _world.Passages, 3 * M);
+        DocumentEntry document = _world.Examples.Documents.First(entry => entry.ChunkCount >= 4);
+        long example = document.FirstChunk + 2;
+        long[] passages = [3, 7];
+
+        double[][] came = reading.LogLikelihoods([(example, passages), (document.FirstChunk, []), (example, [7])], TestContext.Current.CancellationToken);
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        int count = _world.Examples.TokenCount(example + 1);
+        Tensor Text(int first, int length) => tensor(
+            [
+                .. Enumerable.Range(first, 3).SelectMany(i => _world.Examples.Tokens(document.FirstChunk + i).ToArray()).Take(length)
+                    .Select(token => (long)token)
+            ]).unsqueeze(0);
+        Tensor text = Text(1, (2 * M) + count);
+        Assert.Equal(Expected(text, passages, count), came[0], (x, y) => Math.Abs(x - y) < 1e-4);
+        Assert.Equal(Expected(text, [7, -1], count), came[2], (x, y) => Math.Abs(x - y) < 1e-4);
+        Assert.Equal(Expected(Text(0, 2 * M), null, M), came[1], (x, y) => Math.Abs(x - y) < 1e-4);
+
+        double[] Expected(Tensor tokens, long[]? read, int targets)
+        {
+            int chunks = (int)(tokens.shape[1] / M), last = (int)((tokens.shape[1] - targets) / M) - 1;
+            RetrievedTokens retrieved = new(1, chunks, 2, 2 * M);
+            retrieved.Take(0, last, _world.Passages, read ?? []);
+            (Tensor? neighbors, Tensor? valid) = retrieved.ToTensors();
+            Tensor likelihoods = LogLikelihood.Of(model, tokens, neighbors, valid);
+            return likelihoods[0].narrow(0, tokens.shape[1] - targets - 1, targets).to_type(ScalarType.Float64).data<double>().ToArray();
+        }
+    }
+
+    [Fact]
+    public void A_tower_that_is_still_the_embedder_finds_what_dense_retrieval_finds_under_a_name_of_its_own()
+    {
+        using TextEmbedder queries = new RetrieverTower(_world.Embedder, Tokenizer).Export();
+        TowerNeighborSource tower = new(_world.Source, new ChunkKeyer(Tokenizer, queries));
+        NeighborQuery[] asked = [.. Enumerable.Range(0, 9).Select(i => new NeighborQuery(_world.Examples.Tokens(i).ToArray(), [i]))];
+        long[] expected = new long[45], came = new long[45];
+        float[] scores = new float[45], cameScores = new float[45];
+        _world.Source.Find(asked, 5, expected, scores);
+        tower.Find(asked, 5, came, cameScores);
+
+        Assert.Equal(expected, came);
+        Assert.Equal(scores, cameScores);
+        Assert.Same(_world.Passages, tower.Database);
+        Assert.NotEqual(_world.Source.Identity, tower.Identity);
+        using TextEmbedder small = new(new TextEncoder(EmbeddingInputs.Tiny with { Width = 16 }), Tokenizer);
+        Assert.Contains(
+            "keys of 32 numbers",
+            Assert.Throws<ArgumentException>(() => new TowerNeighborSource(_world.Source, new ChunkKeyer(Tokenizer, small))).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>Context and target are both read where both fit; where not, the context loses its front first.</summary>
+    [Fact]
+    public void A_posterior_reads_the_target_whole_before_the_context()
+    {
+        using RetrieverTower tower = new(_world.Embedder, Tokenizer);
+        long example = Enumerable.Range(0, 99).First(chunk => _world.Examples.Continuation(chunk) >= 0);
+        int[] context = tower.Read(_world.Examples, example), target = tower.Read(_world.Examples, example + 1);
+        int[] read = tower.ReadWithTarget(_world.Examples, example);
+
+        Assert.True(context.Length + target.Length - 1 <= EmbeddingInputs.Tiny.MaximumLength);
+        Assert.Equal([.. context, .. target[1..]], read);
+        using TextEmbedder narrow = new(new TextEncoder(EmbeddingInputs.Tiny with { MaximumLength = target.Length + 3 }), Tokenizer);
+        using RetrieverTower cut = new(narrow, Tokenizer);
+        Assert.Equal([context[0], .. context[^3..], .. target[1..]], cut.ReadWithTarget(_world.Examples, example));
+        using TextEmbedder tiny = new(new TextEncoder(EmbeddingInputs.Tiny with { MaximumLength = 5 }), Tokenizer);
+        using RetrieverTower least = new(tiny, Tokenizer);
+        Assert.Equal([target[0], .. target[1..4], target[^1]], least.ReadWithTarget(_world.Examples, example));
+    }
+
+    [Fact]
+    public void The_recall_of_the_next_chunk_is_what_counting_gives()
+    {
+        long[] given = [0, 5];
+        GivenNeighborSource source = new(_world.Passages, given);
+
+        NextChunkRecall recall = NextChunkRecall.Measure(source, _world.HeldOut, 2, cancellationToken: TestContext.Current.CancellationToken);
+
+        HashSet<int> there = [];
+        foreach (long chunk in given)
+        {
+            there.UnionWith(Text(_world.Passages, chunk));
+            there.UnionWith(_world.Passages.Continuation(chunk) is >= 0 and var next ? Text(_world.Passages, next) : []);
+        }
+
+        long found = 0, wanted = 0, queries = 0;
+        for (long chunk = 0; chunk < _world.HeldOut.ChunkCount; chunk++)
+        {
+            if (_world.HeldOut.Continuation(chunk) >= 0)
+            {
+                int[] fresh = [.. Text(_world.HeldOut, chunk + 1).Except(Text(_world.HeldOut, chunk)).Distinct()];
+                (found, wanted, queries) = (found + fresh.Count(there.Contains), wanted + fresh.Length, queries + 1);
+            }
+        }
+
+        Assert.Equal((double)found / wanted, recall.Value, 1e-12);
+        Assert.Equal((queries, found, wanted), (recall.Queries, recall.Documents.Sum(sum => sum.Found), recall.Documents.Sum(sum => sum.Wanted)));
+        Assert.Throws<DatabaseException>(() => NextChunkRecall.Measure(source, _world.Passages, 2));
+
+        static int[] Text(ChunkDatabase database, long chunk) => database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray();
+    }
+
+    [Fact]
+    public void No_tensor_is_left_behind()
+    {
+        using RetrieverTrainer trainer = _world.Trainer(RetrieverObjective.JointStochastic());
+        trainer.Step(TestContext.Current.CancellationToken);
+        long before = LiveTensors.Settled();
+        trainer.Step(TestContext.Current.CancellationToken);
+        trainer.Step(TestContext.Current.CancellationToken);
+        Assert.Equal(before, LiveTensors.Settled());
+    }
+}
