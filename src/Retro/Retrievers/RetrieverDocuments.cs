@@ -128,8 +128,21 @@ internal sealed class RetrieverDocuments : IDisposable
             }
 
             index = VectorIndex.Create(keyer.Dimensions, metric: _first.Metric);
-            index.Add(keys);
-            DenseNeighborSource made = new(_first.Database, index, keyer, ownsIndex: true);
+            List<long> without = [];
+            for (long chunk = 0; chunk < count; chunk++)
+            {
+                ReadOnlySpan<float> key = keys.AsSpan((int)(chunk * keyer.Dimensions), keyer.Dimensions);
+                if (!KeyedChunks.IsNone(key))
+                {
+                    index.Add(key);
+                }
+                else
+                {
+                    without.Add(chunk);
+                }
+            }
+
+            DenseNeighborSource made = new(_first.Database, index, keyer, KeyedChunks.Without(without), ownsIndex: true);
             progress?.Report(new StageProgress("embed chunks", count, count));
             DropMade();
             (_made, _madeKeys, MadeBy, MadeAt) = (made, keys, by, step);

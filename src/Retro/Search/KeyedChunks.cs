@@ -35,6 +35,10 @@ internal sealed class KeyedChunks
     /// <summary>Whether a key is none.</summary>
     public static bool IsNone(ReadOnlySpan<float> key) => !key.ContainsAnyExcept(0f);
 
+    /// <summary>Every chunk but some has a key.</summary>
+    /// <param name="unkeyed">Those without, ascending.</param>
+    public static KeyedChunks Without(IEnumerable<long> unkeyed) => new([.. unkeyed]);
+
     /// <summary>The chunk of a row of the index.</summary>
     public long ChunkOf(long row)
     {
