@@ -5,6 +5,7 @@ using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Pretrained;
+using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -13,126 +14,159 @@ using Spectre.Console;
 
 namespace RetrofitSample;
 
-/// <summary>From a pretrained decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
+/// <summary>From a decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
 internal sealed class RetrofitRun(RetrofitSettings settings)
 {
     private const int LongestWindow = 512;
     private const int ChunkLength = 64;
+    private const int Vocabulary = 2048;
+    private const int WindowsPerStep = 2;
 
-    /// <summary>Neighbors kept per chunk, so that enough remain when those of the window's documents are dropped.</summary>
-    private const int TableNeighbors = 8;
+    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
+    private const int LeastHeldOut = 60;
+
+    private const string Decoder = "decoder", TrainedOn = "decoder, trained on", Fitted = "fitted";
 
     /// <summary>Runs everything and prints what came out.</summary>
     public void Run(CancellationToken cancellationToken)
     {
+        // A folder that is no decoder is refused before any work is done.
+        PretrainedDecoder? given = settings.Model is { } path ? Load(path, cancellationToken) : null;
+        using PretrainedDecoder? owned = given;
+        RetroTokenizer? tokenizer = given is null ? null : LoadTokenizer(settings.Model!);
+        if (given is not null)
+        {
+            given.RequireTokenizer(tokenizer!);
+        }
+
+        // --- text: what is retrieved from, and, where the decoder is one's own, another half that it is trained on ---
+        SampleCorpus corpus = SampleCorpus.Read(
+            settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken, LeastHeldOut);
+        Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];
+        Document[] retrieved = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 1)] : [.. corpus.Training];
+        tokenizer ??= Stages.Run(
+            "train the tokenizer",
+            progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
+        using ChunkDatabase database = Cut("database", retrieved, tokenizer, cancellationToken);
+        using ChunkDatabase heldOut = Cut("held-out", corpus.HeldOut, tokenizer, cancellationToken);
+
         // --- decoder ---
-        using PretrainedDecoder decoder = Stages.Run(
-            "load the decoder", progress => PretrainedDecoder.Load(settings.Model, progress: progress, cancellationToken: cancellationToken));
-        RetroTokenizer tokenizer = LoadTokenizer();
-        decoder.RequireTokenizer(tokenizer);
+        string decoderPath = settings.Model ?? Folder("decoder");
+        TrainedModel? first = null;
+        if (given is null)
+        {
+            using ChunkDatabase own = Cut("decoder-database", known, tokenizer, cancellationToken);
+            RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
+            first = TrainedModel.Train(
+                "train the decoder",
+                config,
+                Windows(own, LongestWindow, null),
+                Training(settings.DecoderSteps) with { CheckpointFolder = decoderPath },
+                cancellationToken);
+            first.Model.Dispose();
+        }
+
+        using PretrainedDecoder decoder = Load(decoderPath, cancellationToken);
         int window = Math.Min(decoder.Origin.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
         if (window < 2 * ChunkLength)
         {
             throw new CheckpointException(
-                $"{settings.Model} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
+                $"{decoderPath} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
         }
 
+        RetroConfig decoderConfig = decoder.Model.Config;
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
-            $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoder.Model.Config.CountParameters().Total:#,0} parameters, {decoder.Model.Config.Layers} layers, windows of {window} tokens.");
+            $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoderConfig.CountParameters().Total:#,0} parameters, {decoderConfig.Layers} layers, windows of {window} tokens.");
 
-        // --- text and database ---
-        SampleCorpus corpus = SampleCorpus.Read(settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken);
-        ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
-        using ChunkDatabase database = Stages.Run(
-            "cut chunks",
-            progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run(
-            "cut held-out chunks",
-            progress => ChunkDatabaseBuilder.Build(Path.Combine(settings.Output, "held-out"), corpus.HeldOut, tokenizer, fresh, progress, cancellationToken));
+        // --- neighbors ---
+        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { ChunkLength = ChunkLength, CrossAttentionRank = settings.GateRank };
+        int k = retrieval.Neighbors;
         using KeywordNeighborSource keyword = Stages.Run(
             "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
-        RandomNeighborSource random = new(database, settings.Seed);
         using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable heldOutNeighbors = Stages.Run(
-            "find held-out neighbors",
-            progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
-        using NeighborTable randomNeighbors = Stages.Run(
-            "draw random neighbors", progress => NeighborTable.Build(heldOut, random, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            "find neighbors", progress => NeighborTable.Build(database, keyword, k, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable found = FindHeldOut(keyword), random = FindHeldOut(new RandomNeighborSource(database, settings.Seed));
+        PointerRule rule = Stages.Run(
+            "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
+        Comparison comparison = new(heldOut, database, found, random, [rule]);
+        BitsPerByteOptions measure = new() { WindowLength = window };
+        TimeSpan before = first?.Time ?? TimeSpan.Zero;
+        long stepsBefore = first?.Steps ?? 0;
+        comparison.ClosedBook(Decoder, new(decoder.Model, stepsBefore, before, []), measure, cancellationToken);
 
         // --- retrieval onto the decoder ---
         TorchSharp.torch.manual_seed(settings.Seed);
-        using Retrofit retrofit = Retrofit.From(
-            decoder,
-            RetrievalConfig.For(decoder.Model.Config) with { ChunkLength = ChunkLength, CrossAttentionRank = settings.GateRank, ShiftedKeys = true },
-            settings.Unfreeze);
+        using Retrofit retrofit = Retrofit.From(decoder, retrieval, settings.Unfreeze);
         RetroModel model = retrofit.Model;
-        long added = model.Config.CountParameters().Total - decoder.Model.Config.CountParameters().Total;
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
-            $"Retrieval in layers {model.Config.Retrieval!.CrossAttentionLayers.ToString()}: {added:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
-        BitsPerByteOptions measure = new() { WindowLength = window };
-        BitsPerByteResult original = Stages.Run(
-            "measure the decoder",
-            progress => BitsPerByte.Measure(decoder.Model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
-
-        // Windows without neighbors would teach a frozen decoder nothing.
-        WindowSampler windows = new(
-            database,
-            new WindowSamplerOptions
-            {
-                WindowLength = window,
-                BatchSize = 1,
-                Neighbors = model.Config.Retrieval!.Neighbors,
-                RetrievedLength = model.Config.Retrieval!.RetrievedLength,
-                RetrievalDropout = 0,
-                Seed = settings.Seed
-            },
-            neighbors);
-        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, TimeBudget = settings.Time, Seed = settings.Seed }))
-        {
-            Stages.Train("fit retrieval", settings.Time, progress => trainer.Run(windows, progress, cancellationToken));
-        }
-
-        string saved = Path.Combine(settings.Output, "model");
+            $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
+        comparison.Retro(Fitted, Train("fit retrieval", model, Windows(database, window, neighbors, k)), keyword.Name, [], measure, cancellationToken);
+        string saved = Folder("model");
         retrofit.Save(saved, cancellationToken: cancellationToken);
 
-        // --- measurement ---
-        BitsPerByteResult off = Stages.Run(
-            "measure without retrieval",
-            progress => BitsPerByte.Measure(model, heldOut, options: measure, progress: progress, cancellationToken: cancellationToken));
-        BitsPerByteResult drawn = Stages.Run(
-            "measure with random neighbors", progress => BitsPerByte.Measure(model, heldOut, randomNeighbors, database, measure, progress, cancellationToken));
-        BitsPerByteResult on = Stages.Run(
-            "measure with retrieval", progress => BitsPerByte.Measure(model, heldOut, heldOutNeighbors, database, measure, progress, cancellationToken));
-        Table table = new() { Title = new TableTitle("held-out bits per byte") };
-        table.AddColumns("model", "bits per byte", "against the decoder");
-        foreach ((string name, BitsPerByteResult result) in new[]
+        // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
+        using (PretrainedDecoder again = Load(decoderPath, cancellationToken))
         {
-            ("decoder", original),
-            ("fitted, OFF", off),
-            ("fitted, ON with random neighbors", drawn),
-            ("fitted, ON", on)
-        })
-        {
-            table.AddRow(
-                name,
-                result.Value.ToString("0.0000", CultureInfo.InvariantCulture),
-                ((result.Value / original.Value) - 1).ToString("+0.00 %;-0.00 %;0.00 %", CultureInfo.InvariantCulture));
+            comparison.ClosedBook(TrainedOn, Train("train the decoder on", again.Model, Windows(database, window, null)), measure, cancellationToken);
         }
 
-        AnsiConsole.Write(table);
-        bool same = original.ChunkBits.SequenceEqual(off.ChunkBits);
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
-            $"over {on.Tokens:#,0} tokens, {on.Bytes:#,0} bytes, of {on.Documents:#,0} documents that are neither in the training set nor in the database. OFF is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}; ON is {(on.Value < off.Value ? "better" : "not better")} than OFF, and {(on.Value < drawn.Value ? "better" : "not better")} than with random neighbors.");
-        AnsiConsole.MarkupLineInterpolated($"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
+        // --- what came out ---
+        IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
+        string table = EvaluationTable.Of(entries, [Decoder, comparison.RuleOn(Decoder, k), $"{Fitted} random", TrainedOn]).ToMarkdown();
+        bool same = Result(Decoder).ChunkBits.SequenceEqual(Result($"{Fitted} off").ChunkBits);
+        string report = $"""
+            # Retrieval fitted onto a decoder
+
+            {table}
+            Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
+
+            """;
+        AnsiConsole.Write(new Text(report));
+        string file = Folder("retrofit.md");
+        File.WriteAllText(file, report);
+        AnsiConsole.WriteLine();
+        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}. The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).\n"));
+
+        BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
+
+        NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
+            $"find held-out neighbors, {source.Name}",
+            progress => NeighborTable.Build(heldOut, source, k, excludeOwnDocument: false, progress, cancellationToken));
+
+        TrainedModel Train(string stage, RetroModel trained, WindowSampler windows)
+        {
+            using Trainer trainer = new(trained, Training(settings.Steps));
+            List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
+            return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
+        }
     }
 
-    private RetroTokenizer LoadTokenizer()
+    private string Folder(string name) => Path.Combine(settings.Output, name);
+
+    private static PretrainedDecoder Load(string path, CancellationToken cancellationToken)
+        => Stages.Run("load the decoder", progress => PretrainedDecoder.Load(path, progress: progress, cancellationToken: cancellationToken));
+
+    private ChunkDatabase Cut(string name, IReadOnlyList<Document> documents, RetroTokenizer tokenizer, CancellationToken cancellationToken)
     {
-        string path = settings.Tokenizer ?? (Directory.Exists(settings.Model) ? settings.Model : Beside(settings.Model));
+        ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
+        return Stages.Run(
+            $"cut chunks, {name}", progress => ChunkDatabaseBuilder.Build(Folder(name), documents, tokenizer, fresh, progress, cancellationToken));
+    }
+
+    // Windows without neighbors would teach a frozen decoder nothing.
+    private WindowSampler Windows(ChunkDatabase database, int window, NeighborTable? neighbors, int k = 0)
+        => new(database, new() { WindowLength = window, BatchSize = 1, Neighbors = k, RetrievalDropout = 0, Seed = settings.Seed }, neighbors);
+
+    private TrainingOptions Training(int steps) => TrainingOptions.SmallModel with
+    {
+        Steps = steps, WarmupSteps = Math.Max(1, steps / 20), Accumulation = WindowsPerStep, Seed = settings.Seed,
+    };
+
+    private RetroTokenizer LoadTokenizer(string model)
+    {
+        string path = settings.Tokenizer ?? (Directory.Exists(model) ? model : Beside(model));
         return path.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(path) : RetroTokenizer.Load(path);
     }
 

@@ -31,7 +31,8 @@ internal static class Fixtures
         $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
 
     /// <summary>The program that a sample was built to.</summary>
-    public static string Sample(string name) => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{name}.dll");
+    public static string Sample(string name, string? program = null)
+        => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{program ?? name}.dll");
 
     /// <summary>A folder of a tiny pretrained model that belongs to the project.</summary>
     public static string Pretrained(string name) => Path.Combine(Own, "pretrained", name);

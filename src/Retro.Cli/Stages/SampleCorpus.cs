@@ -83,7 +83,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     }
 
     /// <summary>Takes documents by a hash of their ids until there is enough text, in the corpus's order.</summary>
-    private static List<Document> Take(Corpus corpus, long mostBytes, int seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    public static List<Document> Take(Corpus corpus, long mostBytes, int seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
     {
         List<(ulong Draw, Document Document)> all = [];
         foreach (Document document in corpus.Documents())

@@ -1,0 +1,194 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+using Retro.Training;
+using Samples;
+using Spectre.Console;
+
+namespace Update;
+
+/// <summary>What adding documents to the database gives, without training, and what training on them gives instead.</summary>
+internal sealed class UpdateRun(UpdateOptions options)
+{
+    private const int Vocabulary = 2048;
+    private const int WindowTokens = 512;
+    private const int WindowsPerStep = 2;
+    private const int RuleNeighbors = 8;
+    private const int LeastSubject = 4;
+
+    private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
+
+    private readonly List<EvaluationEntry> _entries = [];
+
+    /// <summary>Runs everything and prints what came out.</summary>
+    public void Run(CancellationToken cancellationToken)
+    {
+        // --- text: what is known, what is added, and what is measured, of which only the added documents know the subject ---
+        Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus);
+        List<Document> documents = Stages.Run(
+            "read the corpus", progress => SampleCorpus.Take(corpus, options.MostBytes, options.Seed, progress, cancellationToken));
+        string subject = options.Subject ?? Largest(documents);
+        List<Document> about = [.. documents.Where(document => document.Id.StartsWith(subject, StringComparison.Ordinal))];
+        if (about.Count < LeastSubject || about.Count == documents.Count)
+        {
+            throw new CorpusException(
+                $"{about.Count} of {documents.Count} documents have an id that begins with '{subject}'; expected at least {LeastSubject}, and others. Name "
+                    + "another beginning with --subject.");
+        }
+
+        HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
+        Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
+        Document[] known = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
+        AnsiConsole.MarkupLineInterpolated(
+            CultureInfo.InvariantCulture,
+            $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured.");
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer",
+            progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
+        using ChunkDatabase heldOut = Cut("held-out", measured);
+        using ChunkDatabase subjectAlone = Cut("subject", added);
+
+        // --- training, without a word about the subject ---
+        (RetroConfig config, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
+        BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
+        TrainedModel decoder, retro;
+        CopyReader copying;
+        PointerRule rule;
+        using (ChunkDatabase database = Cut("database", known))
+        {
+            using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database, cancellationToken: cancellationToken);
+            using NeighborTable neighbors = Stages.Run(
+                "find neighbors", progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+            rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
+            decoder = TrainedModel.Train(
+                $"train {ClosedBook}", config, Windows(database, null, 0), Training(options.Steps, Folder("closed-book")), cancellationToken);
+            copying = Stages.Run(
+                "train copying",
+                progress => CopyReader.Fit(
+                    decoder.Model,
+                    database,
+                    keyword,
+                    new() { Steps = FittingSteps, Seed = options.Seed },
+                    progress: progress,
+                    cancellationToken: cancellationToken));
+            retro = TrainedModel.Fit(
+                "fit RETRO",
+                Folder("closed-book"),
+                retrieval,
+                Windows(database, neighbors, retrieval.Neighbors),
+                Training(FittingSteps, Folder("retro")),
+                cancellationToken);
+        }
+
+        using RetroModel closedBook = decoder.Model, reading = retro.Model;
+        using CopyReader owned = copying;
+        DecoderReader alone = new(closedBook, ClosedBook);
+        Add(ClosedBook, "measure closed book", progress => BitsPerByte.Measure(alone, heldOut, null, null, measure, progress, cancellationToken));
+
+        // --- the same readers, with another database ---
+        Read("before", known);
+        TimeSpan update = Read("added", [.. known, .. added]);
+        Read("removed", known);
+
+        // --- the alternative: the decoder is trained on what was added ---
+        Stopwatch clock = Stopwatch.StartNew();
+        using RetroModel trained = Retro.Checkpoints.Checkpoint.Load(Folder("closed-book"), cancellationToken: cancellationToken);
+        TrainingOptions more = Training(FittingSteps, null);
+        using (Trainer trainer = new(trained, more))
+        {
+            Stages.Train("train on the subject", null, progress => trainer.Run(Windows(subjectAlone, null, 0), progress, cancellationToken));
+        }
+
+        TimeSpan training = clock.Elapsed;
+        Add(
+            Trained,
+            $"measure {Trained}",
+            progress => BitsPerByte.Measure(new DecoderReader(trained, Trained), heldOut, null, null, measure, progress, cancellationToken));
+
+        // --- what came out ---
+        string report = string.Create(CultureInfo.InvariantCulture, $"""
+            # Documents added to the database, against training on them
+
+            {corpus.Kind}; subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} others about it are measured.
+            Adding them took {update.TotalSeconds:0.0} seconds (chunks and index, those of everything), training on them {training.TotalSeconds:0.0} ({FittingSteps} steps).
+
+            {EvaluationTable.Of(_entries, [ClosedBook, "copying, before", "RETRO, before", Trained]).ToMarkdown()}
+            Removed, every reader is {(Same("rule") && Same("copying") && Same("RETRO") ? "what it was before, to the bit" : "NOT what it was before")}.
+
+            """);
+        AnsiConsole.Write(new Text(report));
+        string file = Folder("update.md");
+        File.WriteAllText(file, report);
+        AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
+
+        bool Same(string reader) => Result($"{reader}, before").ChunkBits.SequenceEqual(Result($"{reader}, removed").ChunkBits);
+
+        BitsPerByteResult Result(string name) => _entries.Single(entry => entry.Reader == name).Results[0];
+
+        // Gives the time until the database could be asked.
+        TimeSpan Read(string state, IReadOnlyList<Document> content)
+        {
+            Stopwatch clock = Stopwatch.StartNew();
+            using ChunkDatabase database = Cut("database", content);
+            using KeywordNeighborSource keyword = Stages.Run(
+                "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+            TimeSpan ready = clock.Elapsed;
+            HeldOut.Require(heldOut, database, tokenizer, cancellationToken: cancellationToken);
+            using NeighborTable found = Stages.Run(
+                "find held-out neighbors",
+                progress => NeighborTable.Build(heldOut, keyword, RuleNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+            ByTable($"rule, {state}", new PointerReader(alone, rule));
+            Add(
+                $"copying, {state}",
+                $"measure copying, {state}",
+                progress => BitsPerByte.Measure(copying, heldOut, keyword, measure, progress, cancellationToken));
+            ByTable($"RETRO, {state}", new RetroReader(reading));
+            return ready;
+
+            void ByTable(string name, IReader reader) => Add(
+                name, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, database, measure, progress, cancellationToken));
+        }
+
+        ChunkDatabase Cut(string name, IReadOnlyList<Document> content) => Stages.Run(
+            $"cut chunks, {name}",
+            progress => ChunkDatabaseBuilder.Build(Folder(name), content, tokenizer, new() { StartOver = true }, progress, cancellationToken));
+    }
+
+    private int FittingSteps => Math.Max(1, options.Steps / 2);
+
+    private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
+        => _entries.Add(new(name, [Stages.Run(stage, measure)]));
+
+    private string Folder(string name) => Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus), name);
+
+    private WindowSampler Windows(ChunkDatabase database, NeighborTable? neighbors, int k) => new(
+        database,
+        new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = k, RetrievalDropout = 0, Seed = options.Seed },
+        neighbors);
+
+    private TrainingOptions Training(int steps, string? folder) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        Accumulation = WindowsPerStep,
+        CheckpointFolder = folder,
+        Seed = options.Seed,
+    };
+
+    /// <summary>The beginning, up to the last separator, that most ids have, though not more than a fifth of them.</summary>
+    private static string Largest(List<Document> documents)
+        => documents.GroupBy(document => document.Id[..(document.Id.LastIndexOfAny(['/', '\\', '.', ':'], Math.Max(0, document.Id.LastIndexOf('.') - 1)) + 1)])
+            .Where(group => group.Key.Length > 0 && group.Count() <= documents.Count / 5)
+            .OrderByDescending(group => group.Count())
+            .ThenBy(group => group.Key, StringComparer.Ordinal)
+            .Select(group => group.Key)
+            .FirstOrDefault()
+            ?? throw new CorpusException("No group of documents has ids that begin alike; name a subject with --subject.");
+}

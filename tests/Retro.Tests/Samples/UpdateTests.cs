@@ -1,0 +1,57 @@
+using System.Text.RegularExpressions;
+using Retro.Tests.Build;
+
+namespace Retro.Tests.Samples;
+
+/// <summary>samples/Update as its users run it.</summary>
+public sealed partial class UpdateTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Added_documents_are_read_at_once_and_removed_ones_no_more()
+    {
+        // Each document about rivers has the phrases of another one about rivers, and none of any other document.
+        Random random = new(1);
+        string[] words = [.. Enumerable.Range(0, 300).Select(_ => new string(random.GetItems("abcdefghijklmnopqrstuvwxyz".AsSpan(), random.Next(2, 9))))];
+        string[] phrases = [.. Enumerable.Range(0, 40).Select(_ => string.Join(' ', random.GetItems(words, 12)) + ".")];
+        for (int i = 0; i < 60; i++)
+        {
+            string[] lines = [.. Enumerable.Range(0, 10).Select(_ => string.Join(' ', random.GetItems(words, 12)) + ".")];
+            _folder.File(Path.Combine("corpus", "land", $"{i}.md"), string.Join('\n', lines));
+        }
+
+        for (int i = 0; i < 8; i++)
+        {
+            _folder.File(Path.Combine("corpus", "river", $"{i}.md"), string.Join('\n', random.GetItems(phrases, 20)));
+        }
+
+        (int code, string output) = Tool.Run(
+            "dotnet",
+            _folder.Path,
+            Fixtures.Sample("Update"),
+            "--corpus",
+            Path.Combine(_folder.Path, "corpus"),
+            "--output",
+            Path.Combine(_folder.Path, "out"),
+            "--subject",
+            "river",
+            "--steps",
+            "4");
+        Assert.True(code == 0, output);
+        string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
+        Assert.Contains("60 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
+        Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
+        Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
+            row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
+        Assert.Equal(11, bits.Count);
+        Assert.True(bits["rule, added"] < bits["rule, before"], report);
+        Assert.True(bits["copying, added"] < 0.9 * bits["copying, before"], report);
+        Assert.True(bits["RETRO, added"] < bits["RETRO, before"], report);
+    }
+
+    [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|(?:[^|]*\|)*? (\d+\.\d{4}) \|", RegexOptions.Multiline)]
+    private static partial Regex Row();
+}
