@@ -127,7 +127,8 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         string file = Folder("retrofit.md");
         File.WriteAllText(file, report);
         AnsiConsole.WriteLine();
-        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}. The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).\n"));
+        AnsiConsole.Write(new Text(
+            $"Report: {Path.GetFullPath(file)}. The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).\n"));
 
         BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
 

@@ -48,8 +48,8 @@ public class ReadmeTests
         string bert = Path.Combine(Fixtures.Own, "pretrained", "bert"), mistral = Path.Combine(Fixtures.Own, "pretrained", "mistral-sliding-window");
         // <pretrained>
         using TextEmbedder embedder = TextEmbedder.Load(bert); // BERT or sentence-transformers folder
-        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // Llama, Mistral, Qwen2, GPT-2 or GPT-NeoX folder, or a llama2.c file
-        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.For(decoder.Model.Config) with { ShiftedKeys = true }); // the decoder is frozen: step 0 equals it bit for bit
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(mistral); // Llama, Mistral, Qwen2, GPT-2 or GPT-NeoX folder, a llama2.c file, or a checkpoint of one's own
+        using Retrofit retrofit = Retrofit.From(decoder, RetrievalConfig.Matching(decoder.Model.Config)); // the decoder is frozen: step 0 equals it bit for bit
         // </pretrained>
         Assert.Equal(48, embedder.Dimensions);
         Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
@@ -110,9 +110,9 @@ public class ReadmeTests
         RetroTokenizer tokenizer = BpeTrainer.Train(known.Select(text => text.Text), vocabularySize: 512, "run/tokenizer");
         using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", known, tokenizer), heldOut = ChunkDatabaseBuilder.Build("run/held", held, tokenizer);
         KeywordNeighborSource source = KeywordNeighborSource.Build(database);
-        using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize });
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10) });
-        trainer.Run(new WindowSampler(database, new() { Planting = new() }, NeighborTable.Build(database, source)));
+        using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetrievalConfig.Matching(RetroConfig.Mini) });
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10), ClosedBook = 0.5 });
+        trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, source), database);
         Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");
         await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece);
