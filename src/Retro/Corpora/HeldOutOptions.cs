@@ -17,7 +17,14 @@ public sealed record HeldOutOptions
     /// </summary>
     public double Similarity { get; init; } = 0.8;
 
-    /// <summary>Words of a gram that the similarity counts; 13 by default (the paper's section 2.1).</summary>
+    /// <summary>
+    /// The share of a held-out document's grams from which on a document of the training part that holds them is removed, however much else it holds; 0.8 by
+    /// default. Held-out documents of fewer words than a gram has are looked for as a whole alone: phrases of a few words stand in many texts.
+    /// </summary>
+    public double Containment { get; init; } = 0.8;
+
+    /// <summary>Words of a gram that similarity and containment count; 13 by default (the paper's section 2.1). Of scripts that do not part words, each character
+    /// counts as one.</summary>
     public int GramWords { get; init; } = 13;
 
     /// <summary>Checks every setting.</summary>
@@ -29,6 +36,7 @@ public sealed record HeldOutOptions
         faults.Require(Count is not null || (Fraction > 0 && Fraction < 1), Fraction, "a number between 0 and 1");
         faults.Require(Count is null or >= 1, Count, "at least 1, or null");
         faults.Require(Similarity > 0 && Similarity <= 1, Similarity, "a number above 0 and not above 1");
+        faults.Require(Containment > 0 && Containment <= 1, Containment, "a number above 0 and not above 1");
         faults.Between(GramWords, 1);
         faults.Throw();
         return this;

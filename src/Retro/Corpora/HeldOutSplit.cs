@@ -8,7 +8,7 @@ namespace Retro.Corpora;
 /// Splits a corpus into a training part (which also fills the retrieval database) and a held-out part for evaluation, by a hash of each document's id:
 /// the same document falls on the same side whatever else the corpus holds, and in whatever order. Documents of the training part that equal
 /// or closely resemble a held-out one are removed: Jaccard similarity of 13-grams of words of at least 0.8, the paper's section 2.1 (which
-/// estimates by MinHash what is computed exactly here).
+/// estimates by MinHash what is computed exactly here). So are those that hold most of a held-out one among much else, which similarity does not see.
 /// </summary>
 public sealed class HeldOutSplit
 {
@@ -143,7 +143,7 @@ public sealed class HeldOutSplit
         HashSet<string> ids = heldOut.Select(document => document.Id).ToHashSet(StringComparer.Ordinal);
         Dictionary<string, string> texts = new(StringComparer.Ordinal);
         heldOut.ForEach(document => texts.TryAdd(document.Text, document.Id));
-        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options.Similarity);
+        NearDuplicateIndex index = new(heldOut.ConvertAll(document => WordGrams.Of(document.Text, options.GramWords)), options);
         List<SimilarDocument> similar = [];
         long done = 0;
         foreach (Document[] block in documents.Chunk(BlockDocuments))
@@ -164,14 +164,13 @@ public sealed class HeldOutSplit
 
                 if (texts.TryGetValue(document.Text, out string? same))
                 {
-                    found[number] = new SimilarDocument(document.Id, same, 1, Exact: true);
+                    found[number] = new SimilarDocument(document.Id, same, 1, 1, Exact: true);
                     return;
                 }
 
-                (int text, double similarity) = index.Find(WordGrams.Of(document.Text, options.GramWords));
-                if (text >= 0)
+                if (index.Find(WordGrams.Of(document.Text, options.GramWords)) is { } near)
                 {
-                    found[number] = new SimilarDocument(document.Id, heldOut[text].Id, similarity, Exact: false);
+                    found[number] = new SimilarDocument(document.Id, heldOut[near.Text].Id, near.Similarity, near.Containment, Exact: false);
                 }
             }
         }

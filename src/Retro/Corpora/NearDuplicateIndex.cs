@@ -1,30 +1,35 @@
 namespace Retro.Corpora;
 
 /// <summary>
-/// Finds, among some texts, the one most similar to a given text, exactly and without comparing with each. Two sets of Jaccard similarity
-/// s share one of the first |A| - ceil(s |A|) + 1 grams of either in any fixed order of the grams (the prefix filter of set similarity
-/// joins); the order here puts grams that few of the texts have first, so that boilerplate leads to hardly any comparison.
+/// Finds, among some texts, the one that a given text resembles or holds, exactly and without comparing with each. A text T and a text of Jaccard similarity s
+/// to it have at least s |T| grams in common, and one that holds the share c of it c |T|; so they share one of any |T| - ceil(min(s, c) |T|) + 1 grams of T (the
+/// prefix filter of set similarity joins). Taken are those that the fewest of the texts have, so that boilerplate leads to hardly any comparison.
 /// </summary>
 internal sealed class NearDuplicateIndex
 {
     private readonly List<ulong[]> _texts;
-    private readonly double _similarity;
-    private readonly Dictionary<ulong, int> _frequency = [];
+    private readonly HeldOutOptions _options;
     private readonly Dictionary<ulong, List<int>> _prefixes = [];
 
     /// <summary>Indexes texts as their ascending grams.</summary>
-    public NearDuplicateIndex(List<ulong[]> texts, double similarity)
+    /// <param name="texts">The texts.</param>
+    /// <param name="options">From where on one is found.</param>
+    public NearDuplicateIndex(List<ulong[]> texts, HeldOutOptions options)
     {
         _texts = texts;
-        _similarity = similarity;
+        _options = options;
+        Dictionary<ulong, int> frequency = [];
         foreach (ulong gram in texts.SelectMany(grams => grams))
         {
-            _frequency[gram] = _frequency.GetValueOrDefault(gram) + 1;
+            frequency[gram] = frequency.GetValueOrDefault(gram) + 1;
         }
 
+        double least = Math.Min(options.Similarity, options.Containment);
         for (int text = 0; text < texts.Count; text++)
         {
-            foreach (ulong gram in Prefix(texts[text]))
+            // A little below the product, so that rounding never makes the prefix too short.
+            int length = texts[text].Length - (int)Math.Ceiling(least * texts[text].Length - 1e-9) + 1;
+            foreach (ulong gram in texts[text].OrderBy(gram => frequency[gram]).Take(length))
             {
                 if (!_prefixes.TryGetValue(gram, out List<int>? with))
                 {
@@ -36,54 +41,32 @@ internal sealed class NearDuplicateIndex
         }
     }
 
-    /// <summary>The most similar text, the first of several; -1 where none is similar enough. Safe from several threads.</summary>
-    public (int Text, double Similarity) Find(ulong[] grams)
+    /// <summary>The text that is most similar, of those the one of which the most is held, the first of several; null for none. Safe from several threads.</summary>
+    /// <param name="grams">The given text's ascending grams.</param>
+    public (int Text, double Similarity, double Containment)? Find(ulong[] grams)
     {
-        (int Text, double Similarity) best = (-1, 0);
+        (int Text, double Similarity, double Containment)? best = null;
         HashSet<int>? seen = null;
-        foreach (ulong gram in Prefix(grams))
+        foreach (ulong gram in grams)
         {
-            if (!_prefixes.TryGetValue(gram, out List<int>? texts))
+            foreach (int text in _prefixes.TryGetValue(gram, out List<int>? texts) ? texts : [])
             {
-                continue;
-            }
-
-            seen ??= [];
-            foreach (int text in texts)
-            {
-                int other = _texts[text].Length;
-                if (Math.Min(other, grams.Length) < _similarity * Math.Max(other, grams.Length) - 1e-9 || !seen.Add(text))
+                if (!(seen ??= []).Add(text))
                 {
                     continue;
                 }
 
-                double similarity = WordGrams.Similarity(grams, _texts[text]);
-                if (similarity >= _similarity && (similarity > best.Similarity || (similarity == best.Similarity && text < best.Text)))
+                int common = WordGrams.Common(grams, _texts[text]);
+                double similarity = (double)common / (grams.Length + _texts[text].Length - common), containment = (double)common / _texts[text].Length;
+                if ((similarity >= _options.Similarity || containment >= _options.Containment)
+                    && (best is not { } other
+                        || (similarity, containment, -text).CompareTo((other.Similarity, other.Containment, -other.Text)) > 0))
                 {
-                    best = (text, similarity);
+                    best = (text, similarity, containment);
                 }
             }
         }
 
         return best;
-    }
-
-    private ulong[] Prefix(ulong[] grams)
-    {
-        // A little below the product, so that rounding never makes the prefix too short.
-        int needed = (int)Math.Ceiling(_similarity * grams.Length - 1e-9);
-        int length = Math.Min(grams.Length, grams.Length - needed + 1);
-        ulong[] ordered = (ulong[])grams.Clone();
-        int[] frequencies = Array.ConvertAll(ordered, gram => _frequency.GetValueOrDefault(gram));
-
-        // The grams ascend and the sort by frequency must keep that order among equals, so both are compared.
-        int[] places = new int[ordered.Length];
-        for (int place = 0; place < places.Length; place++)
-        {
-            places[place] = place;
-        }
-
-        Array.Sort(places, (a, b) => frequencies[a] != frequencies[b] ? frequencies[a].CompareTo(frequencies[b]) : a.CompareTo(b));
-        return Array.ConvertAll(places[..length], place => ordered[place]);
     }
 }

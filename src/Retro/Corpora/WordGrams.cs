@@ -1,14 +1,17 @@
 using System.Globalization;
+using System.Text;
 
 namespace Retro.Corpora;
 
 /// <summary>
-/// A text as the set of its n-grams of words, each as a 64-bit hash: words are runs of letters and digits in lower case. A text
-/// of fewer than n words is one gram of all its words, one without words none.
+/// A text as the set of its n-grams of words, each as a 64-bit hash: words are runs of letters, marks and digits, composed and in lower case; in scripts that put
+/// no spaces between words each character is one, and so is each of a run that is longer than words are. A text of fewer than n words is one gram of all its
+/// words, one without words none.
 /// </summary>
 internal static class WordGrams
 {
     private const ulong Prime = 1099511628211;
+    private const int LongestWord = 40;
 
     /// <summary>The different grams' hashes, ascending.</summary>
     public static ulong[] Of(string text, int words)
@@ -45,8 +48,8 @@ internal static class WordGrams
         return grams[..kept];
     }
 
-    /// <summary>The Jaccard similarity of two ascending sets.</summary>
-    public static double Similarity(ulong[] first, ulong[] second)
+    /// <summary>How many members two ascending sets have in common.</summary>
+    public static int Common(ulong[] first, ulong[] second)
     {
         int common = 0;
         for (int i = 0, j = 0; i < first.Length && j < second.Length;)
@@ -67,41 +70,79 @@ internal static class WordGrams
             }
         }
 
-        int union = first.Length + second.Length - common;
-        return union == 0 ? 0 : (double)common / union;
+        return common;
     }
 
     private static List<ulong> Words(string text)
     {
-        List<ulong> words = [];
         const ulong none = 14695981039346656037;
-        ulong hash = none;
-        bool inside = false;
-        foreach (char character in text)
+        List<ulong> words = [];
+        List<ulong> letters = []; // of the word that is being read
+        foreach (Rune rune in UnicodeForms.ToFormC(text).EnumerateRunes())
         {
-            // Halves of surrogate pairs and combining marks count as letters: they are parts of words in scripts that use them.
-            if (char.IsLetterOrDigit(character)
-                || char.IsSurrogate(character)
-                || char.GetUnicodeCategory(character) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark)
+            Rune letter = Plain(rune);
+            bool alone = WritesWithoutSpaces(letter.Value);
+            bool part = Rune.IsLetterOrDigit(letter)
+                || Rune.GetUnicodeCategory(letter) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
+            if (!part || alone)
             {
-                hash = (hash ^ char.ToLowerInvariant(character)) * Prime;
-                inside = true;
+                End();
             }
-            else if (inside)
+
+            if (part)
             {
-                words.Add(Mix(hash));
-                hash = none;
-                inside = false;
+                letters.Add((ulong)Rune.ToLowerInvariant(letter).Value);
+            }
+
+            if (alone)
+            {
+                End();
             }
         }
 
-        if (inside)
-        {
-            words.Add(Mix(hash));
-        }
-
+        End();
         return words;
+
+        void End()
+        {
+            if (letters.Count > LongestWord)
+            {
+                // Of a script that is not known to have no spaces, or no word at all: a change in it must not change the whole.
+                words.AddRange(letters.Select(letter => Mix((none ^ letter) * Prime)));
+            }
+            else if (letters.Count > 0)
+            {
+                words.Add(Mix(letters.Aggregate(none, (hash, letter) => (hash ^ letter) * Prime)));
+            }
+
+            letters.Clear();
+        }
     }
+
+    /// <summary>The plain form of what is written as wide as an ideograph.</summary>
+    private static Rune Plain(Rune rune) => rune.Value is >= 0xFF01 and <= 0xFF5E ? new Rune(rune.Value - 0xFEE0) : rune;
+
+    /// <summary>
+    /// Whether a character is of a script that puts no spaces between words: those of the line breaking classes SA and ID
+    /// (https://www.unicode.org/reports/tr14/), by blocks.
+    /// </summary>
+    private static bool WritesWithoutSpaces(int code) => code is
+        (>= 0x0E00 and <= 0x109F) // Thai, Lao, Tibetan, Myanmar
+        or (>= 0x1780 and <= 0x17FF) // Khmer
+        or (>= 0x1950 and <= 0x19FF) // Tai Le, New Tai Lue, Khmer symbols
+        or (>= 0x1A20 and <= 0x1AAF) // Tai Tham
+        or (>= 0x2E80 and <= 0x2FDF) // radicals
+        or (>= 0x3005 and <= 0x3007)
+        or (>= 0x3041 and <= 0x312F) // Hiragana, Katakana, Bopomofo
+        or (>= 0x31A0 and <= 0x31FF)
+        or (>= 0x3400 and <= 0x4DBF)
+        or (>= 0x4E00 and <= 0xA4CF) // ideographs, Yi
+        or (>= 0xA9E0 and <= 0xA9FF)
+        or (>= 0xAA60 and <= 0xAADF)
+        or (>= 0xF900 and <= 0xFAFF)
+        or (>= 0xFF66 and <= 0xFF9F)
+        or (>= 0x1B000 and <= 0x1B16F)
+        or (>= 0x20000 and <= 0x3FFFF);
 
     // The finalizer of splitmix64: spreads every bit over all.
     private static ulong Mix(ulong value)

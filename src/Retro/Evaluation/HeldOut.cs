@@ -35,7 +35,8 @@ public static class HeldOut
 
     /// <summary>
     /// Refuses held-out documents that are in the database in any form that can be seen: by id, by text, or nearly, by the rule that
-    /// <see cref="HeldOutSplit"/> keeps documents apart with (Jaccard similarity of the texts' 13-grams of words of at least 0.8). Both databases are decoded
+    /// <see cref="HeldOutSplit"/> keeps documents apart with (Jaccard similarity of the texts' 13-grams of words, or the share of the held-out document's that
+    /// the other holds, of at least 0.8). Both databases are decoded
     /// for it, which takes a while; once before the first measurement is enough.
     /// </summary>
     /// <param name="heldOut">The held-out documents.</param>
@@ -59,17 +60,18 @@ public static class HeldOut
         retrieval.RequireTokenizer(tokenizer);
         options ??= new HeldOutOptions();
         options.Validate();
-        NearDuplicateIndex index = new([.. heldOut.Documents.Select(document => Grams(heldOut, document))], options.Similarity);
+        NearDuplicateIndex index = new([.. heldOut.Documents.Select(document => Grams(heldOut, document))], options);
         Dictionary<int, string> near = [];
         for (int i = 0; i < retrieval.Documents.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             DocumentEntry document = retrieval.Documents[i];
-            if (index.Find(Grams(retrieval, document)) is (>= 0 and var text, var similarity))
+            if (index.Find(Grams(retrieval, document)) is { } found)
             {
+                string names = $"\"{heldOut.Documents[found.Text].Id}\" (there \"{document.Id}\"";
                 near.TryAdd(
-                    text,
-                    string.Create(CultureInfo.InvariantCulture, $"\"{heldOut.Documents[text].Id}\" (there \"{document.Id}\", similarity {similarity:0.00})"));
+                    found.Text,
+                    string.Create(CultureInfo.InvariantCulture, $"{names}, similarity {found.Similarity:0.00}, {found.Containment:0.00} of it contained)"));
             }
 
             progress?.Report(new StageProgress("look for held-out documents in the database", i + 1, retrieval.Documents.Count));

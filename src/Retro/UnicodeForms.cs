@@ -3,7 +3,7 @@ using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Text;
 
-namespace Retro.Tokenizers;
+namespace Retro;
 
 /// <summary>
 /// Unicode's normalization forms C and D (UAX #15), from a table of Unicode 15.0.
