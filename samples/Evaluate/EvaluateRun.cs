@@ -37,8 +37,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     {
         // --- text and databases; the split is the same for every seed, so that trainings differ and not what they are measured on ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
-        string folder = Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus)), allModels = Path.Combine(folder, "models");
-        Directory.CreateDirectory(folder);
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         if (!options.Resume && Directory.Exists(allModels))
         {
             // Else a run that goes on with this one would take what an earlier one left for this one's.

@@ -65,8 +65,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // --- text ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, LeastHeldOut);
         (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
-        string folder = Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus));
-        Directory.CreateDirectory(folder);
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus);
         RetroTokenizer tokenizer = Stages.Run(
             "train the tokenizer",
             progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));

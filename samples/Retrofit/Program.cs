@@ -10,7 +10,7 @@ Option<string?> model = new("--model")
 };
 Option<string?> tokenizer = new("--tokenizer") { Description = "Its tokenizer, a folder or a llama2.c file. Default: the one beside the model." };
 Option<string?> corpus = new("--corpus") { Description =
-    "A folder of .txt/.md files, a .jsonl file, or a folder of .NET XML documentation. Default: the documentation of the .NET reference packs." };
+    "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or folder. Default: that of the .NET reference packs." };
 Option<double> decoderSteps = Sample.Number("--decoder-steps", "Steps of the decoder that is trained first.", byDefault: 600, least: 1, most: 1e9);
 Option<double> steps = Sample.Number(
     "--steps", "Steps of fitting, of two windows; the decoder is trained on by as many for comparison.", byDefault: 300, least: 1, most: 1e9);

@@ -18,13 +18,37 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <summary>Share of the documents that is held out.</summary>
     private const double HeldOutShare = 0.06;
 
-    /// <summary>The name of the folder for what is made of a corpus.</summary>
+    /// <summary>In the folder of a run: the path of its corpus. Readers of corpora leave a folder with it out.</summary>
+    private const string Mark = ".retro";
+
+    /// <summary>
+    /// The folder for what is made of a corpus, made where it is missing. It has the corpus's name; where another corpus's run has that, or nobody knows whose,
+    /// a number for the corpus's path stands behind it.
+    /// </summary>
+    /// <param name="output">The folder of all runs.</param>
     /// <param name="path">The corpus's path; null: the documentation of the .NET reference packs.</param>
-    public static string FolderName(string? path)
-        => path is null ? "dotnet-documentation" : Path.GetFileNameWithoutExtension(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)));
+    /// <exception cref="RetroException">The folder with the number is another corpus's, too.</exception>
+    public static string Folder(string output, string? path)
+    {
+        string corpus = path is null ? "the documentation of the .NET reference packs" : Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        string name = path is null ? "dotnet-documentation" : Path.GetFileNameWithoutExtension(corpus) is { Length: > 0 } last ? last : "corpus";
+        string numbered = Path.Combine(output, $"{name}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(corpus)))[..8]}");
+        foreach (string folder in new[] { Path.Combine(output, name), numbered })
+        {
+            string mark = Path.Combine(folder, Mark);
+            if (File.Exists(mark) ? File.ReadAllText(mark) == corpus : !Directory.Exists(folder) || !Directory.EnumerateFileSystemEntries(folder).Any())
+            {
+                Directory.CreateDirectory(folder);
+                File.WriteAllText(mark, corpus);
+                return folder;
+            }
+        }
+
+        throw new RetroException($"{numbered} holds the run of another corpus, or of nobody knows which; take it away, or name another --output.");
+    }
 
     /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
-    /// <param name="path">A folder of .txt or .md files, a .jsonl file, a folder of .NET XML documentation; null: that of the reference packs.</param>
+    /// <param name="path">A folder or file of what <see cref="Corpus"/> reads; null: the documentation of the reference packs.</param>
     /// <param name="mostBytes">Most text to take.</param>
     /// <param name="seed">Chooses the documents.</param>
     /// <param name="skipBroken">Leave out what cannot be read, with a count.</param>

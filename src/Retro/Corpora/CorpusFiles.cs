@@ -5,8 +5,9 @@ namespace Retro.Corpora;
 /// <summary>The files of a corpus with the kind of each, and a count of all that was found and is left out.</summary>
 internal sealed class CorpusFiles
 {
-    /// <summary>A folder that holds this file was written by Retro or its tool: what is in it is no text to learn from.</summary>
-    public const string OwnFolderMark = ".retro";
+    // A folder that holds one of these was written by Retro or its tool: what is in it is no text to learn from.
+    private static readonly string[] s_ownMarks =
+        [".retro", "retro.json", "model.safetensors", "model.safetensors.index.json", Path.Combine("building", "journal.jsonl")];
 
     private static readonly (DocumentKinds Kind, string Name, string[] Endings)[] s_kinds =
     [
@@ -97,11 +98,8 @@ internal sealed class CorpusFiles
     }
 
     private static bool IsOwn(string folder)
-        => File.Exists(Path.Combine(folder, OwnFolderMark))
-            || File.Exists(Path.Combine(folder, "model.safetensors"))
-            || File.Exists(Path.Combine(folder, "model.safetensors.index.json"))
-            || (File.Exists(Path.Combine(folder, "manifest.json")) && Directory.EnumerateFiles(folder, "tokens*.bin").Any())
-            || File.Exists(Path.Combine(folder, "building", "journal.jsonl"));
+        => Array.Exists(s_ownMarks, mark => File.Exists(Path.Combine(folder, mark)))
+            || (File.Exists(Path.Combine(folder, "manifest.json")) && Directory.EnumerateFiles(folder, "tokens*.bin").Any());
 
     private void Walk(string start, Queue<string> links)
     {

@@ -23,8 +23,10 @@ public sealed record HeldOutOptions
     /// </summary>
     public double Containment { get; init; } = 0.8;
 
-    /// <summary>Words of a gram that similarity and containment count; 13 by default (the paper's section 2.1). Of scripts that do not part words, each character
-    /// counts as one.</summary>
+    /// <summary>
+    /// Words of a gram that similarity and containment count; 13 by default (the paper's section 2.1). Of scripts that do not part words, each character counts
+    /// as one.
+    /// </summary>
     public int GramWords { get; init; } = 13;
 
     /// <summary>Checks every setting.</summary>

@@ -2,8 +2,8 @@ namespace Retro.Corpora;
 
 /// <summary>
 /// Finds, among some texts, the one that a given text resembles or holds, exactly and without comparing with each. A text T and a text of Jaccard similarity s
-/// to it have at least s |T| grams in common, and one that holds the share c of it c |T|; so they share one of any |T| - ceil(min(s, c) |T|) + 1 grams of T (the
-/// prefix filter of set similarity joins). Taken are those that the fewest of the texts have, so that boilerplate leads to hardly any comparison.
+/// to it have at least s |T| grams in common, and one that holds the share c of it c |T|; so they share one of any |T| - ceil(min(s, c) |T|) + 1 grams of T
+/// (the prefix filter of set similarity joins). Taken are those that the fewest of the texts have, so that boilerplate leads to hardly any comparison.
 /// </summary>
 internal sealed class NearDuplicateIndex
 {
@@ -41,7 +41,9 @@ internal sealed class NearDuplicateIndex
         }
     }
 
-    /// <summary>The text that is most similar, of those the one of which the most is held, the first of several; null for none. Safe from several threads.</summary>
+    /// <summary>
+    /// The text that is most similar, of those the one of which the most is held, the first of several; null for none. Safe from several threads.
+    /// </summary>
     /// <param name="grams">The given text's ascending grams.</param>
     public (int Text, double Similarity, double Containment)? Find(ulong[] grams)
     {

@@ -4,9 +4,9 @@ using System.Text;
 namespace Retro.Corpora;
 
 /// <summary>
-/// A text as the set of its n-grams of words, each as a 64-bit hash: words are runs of letters, marks and digits, composed and in lower case; in scripts that put
-/// no spaces between words each character is one, and so is each of a run that is longer than words are. A text of fewer than n words is one gram of all its
-/// words, one without words none.
+/// A text as the set of its n-grams of words, each as a 64-bit hash: words are runs of letters, marks and digits, composed and in lower case; in scripts that
+/// put no spaces between words each character is one, and so is each of a run that is longer than words are. A text of fewer than n words is one gram of all
+/// its words, one without words none.
 /// </summary>
 internal static class WordGrams
 {

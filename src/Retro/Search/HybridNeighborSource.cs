@@ -3,13 +3,14 @@ using Retro.Database;
 namespace Retro.Search;
 
 /// <summary>
-/// Several sources in one by reciprocal rank fusion: a chunk's score is the sum over the sources of 1 / (k0 + its rank there), ranks from 1
-/// (Cormack, Clarke and Büttcher, SIGIR 2009, who take k0 = 60). Scores of different kinds are never compared, only ranks. Ties go by chunk number.
+/// Several sources in one by reciprocal rank fusion: a chunk's score is the sum over the sources of w / (k0 + its rank there), ranks from 1 (Cormack, Clarke
+/// and Büttcher, SIGIR 2009, who take k0 = 60, and every weight w as 1). Scores of different kinds are never compared, only ranks. Ties go by chunk number.
 /// </summary>
 public sealed class HybridNeighborSource : INeighborSource
 {
     private readonly INeighborSource[] _sources;
     private readonly HybridNeighborOptions _options;
+    private readonly double[] _weights;
 
     /// <summary>Creates the source with the paper's constant.</summary>
     /// <param name="sources">At least one, all over the same database; they stay the caller's to dispose.</param>
@@ -23,7 +24,7 @@ public sealed class HybridNeighborSource : INeighborSource
     /// <param name="options">How the ranks are joined.</param>
     /// <param name="sources">At least one, all over the same database; they stay the caller's to dispose.</param>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
-    /// <exception cref="ArgumentException">There is none, or they are over different databases.</exception>
+    /// <exception cref="ArgumentException">There is none, they are over different databases, or there is another number of weights than of them.</exception>
     public HybridNeighborSource(HybridNeighborOptions options, params INeighborSource[] sources)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -32,6 +33,11 @@ public sealed class HybridNeighborSource : INeighborSource
         if (sources.Length == 0 || Array.Exists(sources, source => source is null))
         {
             throw new ArgumentException("A hybrid needs at least one source, and none of them null.", nameof(sources));
+        }
+
+        if (options.Weights.Count > 0 && options.Weights.Count != sources.Length)
+        {
+            throw new ArgumentException($"A hybrid of {sources.Length} sources needs as many weights, and {options.Weights.Count} are given.", nameof(sources));
         }
 
         string[] hashes = sources.Where(source => source.Database is not null).Select(source => source.Database!.Manifest.TokensHash).Distinct().ToArray();
@@ -45,7 +51,11 @@ public sealed class HybridNeighborSource : INeighborSource
         KeyIdentity = keys.Length == 1 ? keys[0] : null;
         Database = Array.Find(sources, source => source.Database is not null)?.Database;
         _sources = [.. sources];
-        Identity = NeighborQueries.Identity([Name, options.RankOffset, options.Depth, .. sources.Select(source => source.Identity)]);
+        _weights = options.Weights.Count > 0 ? [.. options.Weights] : [.. sources.Select(_ => 1.0)];
+
+        // Weights that all are one change nothing, and so not the identity either.
+        object?[] weights = Array.TrueForAll(_weights, weight => weight == 1) ? [] : ["weights", .. _weights];
+        Identity = NeighborQueries.Identity([Name, options.RankOffset, options.Depth, .. sources.Select(source => source.Identity), .. weights]);
     }
 
     /// <inheritdoc/>
@@ -85,13 +95,14 @@ public sealed class HybridNeighborSource : INeighborSource
         for (int q = 0; q < queries.Count; q++)
         {
             sums.Clear();
-            foreach (long[] rows in found)
+            for (int s = 0; s < found.Length; s++)
             {
+                long[] rows = found[s];
                 for (int rank = 1; rank <= deep; rank++)
                 {
                     if (rows[q * deep + rank - 1] is var chunk and >= 0)
                     {
-                        sums[chunk] = sums.GetValueOrDefault(chunk) + 1 / (_options.RankOffset + rank);
+                        sums[chunk] = sums.GetValueOrDefault(chunk) + _weights[s] / (_options.RankOffset + rank);
                     }
                 }
             }

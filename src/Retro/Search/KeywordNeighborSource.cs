@@ -116,6 +116,19 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         values.CopyTo(scores);
     }
 
+    /// <summary>The BM25 scores of chunks for a query; 0 for one that shares no token with it.</summary>
+    internal double[] Scores(in NeighborQuery query, ReadOnlySpan<long> chunks)
+    {
+        ReadOnlySpan<int> terms = Terms(query);
+        double[] scores = new double[chunks.Length];
+        for (int i = 0; i < scores.Length; i++)
+        {
+            scores[i] = _index.Score(terms, chunks[i]);
+        }
+
+        return scores;
+    }
+
     private static KeywordNeighborSource From(ChunkDatabase database, Bm25Index index, KeywordNeighborOptions? options)
     {
         try
@@ -129,7 +142,8 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         }
     }
 
-    private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
+    /// <summary>The different tokens of a query.</summary>
+    private ReadOnlySpan<int> Terms(in NeighborQuery query)
     {
         int[] terms = query.Tokens.Span.Trim(Database.Manifest.Bounds).ToArray();
         Array.Sort(terms);
@@ -142,8 +156,13 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
             }
         }
 
+        return terms.AsSpan(0, different);
+    }
+
+    private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
+    {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
-        _index.Search(terms.AsSpan(0, different), chunks, exact, NeighborQueries.Excluded(Database, query));
+        _index.Search(Terms(query), chunks, exact, NeighborQueries.Excluded(Database, query));
         for (int i = 0; i < exact.Length; i++)
         {
             scores[i] = (float)exact[i];

@@ -5,15 +5,17 @@ namespace Retro.Tests.Search;
 public class HybridNeighborSourceTests
 {
     [Theory]
-    [InlineData(60, 32)]
-    [InlineData(1, 3)]
-    public void Fuses_as_the_formula_reads(double rankOffset, int depth)
+    [InlineData(60, 32, null)]
+    [InlineData(1, 3, null)]
+    [InlineData(60, 32, new[] { 1.5, 0.25, 0.01 })]
+    [InlineData(2, 4, new[] { 0.1, 3, 7 })]
+    public void Fuses_as_the_formula_reads(double rankOffset, int depth, double[]? weights)
     {
         using SearchDatabase data = new(SearchDatabase.Documents(50, seed: 21));
         using VectorIndex vectors = data.Index();
         using Bm25Index keywords = data.Keywords();
         INeighborSource[] sources = [data.Dense(vectors), new KeywordNeighborSource(data.Database, keywords), new RandomNeighborSource(data.Database, 3)];
-        HybridNeighborSource hybrid = new(new HybridNeighborOptions { RankOffset = rankOffset, Depth = depth }, sources);
+        HybridNeighborSource hybrid = new(new HybridNeighborOptions { RankOffset = rankOffset, Depth = depth, Weights = weights ?? [] }, sources);
         NeighborQuery[] queries = data.OwnQueries();
         const int K = 5;
         (long[] chunks, float[] scores) = hybrid.Ask(queries, K);
@@ -24,9 +26,9 @@ public class HybridNeighborSourceTests
         {
             (long Chunk, double Score)[] expected = Enumerable.Range(0, data.Chunks.Count)
                 .Select(chunk =>
-                    ((long)chunk, Score: lists.Select(list => Array.IndexOf(list, chunk, q * deep, deep))
-                        .Where(at => at >= 0)
-                        .Sum(at => 1 / (rankOffset + 1 + at - q * deep))))
+                    ((long)chunk, Score: lists.Select((list, s) => (At: Array.IndexOf(list, chunk, q * deep, deep), Weight: weights?[s] ?? 1))
+                        .Where(rank => rank.At >= 0)
+                        .Sum(rank => rank.Weight / (rankOffset + 1 + rank.At - q * deep))))
                 .Where(pair => pair.Score > 0)
                 .OrderByDescending(pair => Math.Round(pair.Score, 12))
                 .ThenBy(pair => pair.Item1)
@@ -67,6 +69,19 @@ public class HybridNeighborSourceTests
         }
 
         Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { Depth = 0 }, new NoNeighborSource()));
+        INeighborSource random = new RandomNeighborSource(data.Database);
+        Assert.Throws<ArgumentException>(() => new HybridNeighborSource(new HybridNeighborOptions { Weights = [1, 2] }, random));
+        foreach (double weight in new[] { 0, -1, double.NaN, double.PositiveInfinity })
+        {
+            Assert.Throws<RetroOptionsException>(() => new HybridNeighborSource(new HybridNeighborOptions { Weights = [weight] }, random));
+        }
+
+        string[] identities =
+        [
+            .. new double[][] { [], [1], [2] }.Select(weights => new HybridNeighborSource(new HybridNeighborOptions { Weights = weights }, random).Identity),
+        ];
+        Assert.Equal(identities[0], identities[1]);
+        Assert.NotEqual(identities[0], identities[2]);
         HybridNeighborSource a = new(new RandomNeighborSource(data.Database, 1)), b = new(new RandomNeighborSource(data.Database, 2));
         Assert.NotEqual(a.Identity, b.Identity);
         Assert.NotEqual(a.Identity, new HybridNeighborSource(new HybridNeighborOptions { Depth = 9 }, new RandomNeighborSource(data.Database, 1)).Identity);
