@@ -3,7 +3,7 @@ using Quickstart;
 using Samples;
 
 Option<string?> corpus = new("--corpus") { Description =
-    "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or a folder. Default: that of the .NET reference packs." };
+    "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or folder. Default: that of the .NET reference packs." };
 Option<double> minutes = Sample.Number("--minutes", "Minutes for the whole run after the build, on two cores.", byDefault: 12, least: 0.1, most: 10_000);
 Option<string> output = new("--output")
 {
