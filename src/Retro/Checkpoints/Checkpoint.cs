@@ -187,7 +187,8 @@ public static class Checkpoint
     private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
         => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
 
-    private static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict)
+    /// <summary>Refuses weights that do not have the shapes that are expected; one message lists every fault.</summary>
+    internal static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict)
     {
         List<string> faults = [];
         foreach ((string name, IReadOnlyList<long> shape) in expected)

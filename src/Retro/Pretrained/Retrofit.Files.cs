@@ -65,8 +65,11 @@ public sealed partial class Retrofit
         counter.End();
     }
 
-    /// <summary>Loads the additions onto their decoder.</summary>
-    /// <param name="folder">The folder with <see cref="FileName"/>.</param>
+    /// <summary>
+    /// Loads the additions onto their decoder: those that <see cref="Save"/> wrote, or those of a whole model, as a trainer's checkpoint and
+    /// <see cref="Checkpoint.Save"/> hold it. Of a whole model the decoder's weights have to be the decoder's, but for norms that were trained.
+    /// </summary>
+    /// <param name="folder">The folder with <see cref="FileName"/>, or with config.json and weights.</param>
     /// <param name="decoder">The decoder; its weights are copied.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors.</param>
@@ -78,6 +81,11 @@ public sealed partial class Retrofit
         ArgumentNullException.ThrowIfNull(decoder);
         StagedFiles.Finish(folder, Fault);
         string path = Path.Combine(folder, FileName);
+        if (!File.Exists(path) && File.Exists(Path.Combine(folder, Checkpoint.ConfigName)))
+        {
+            return LoadModel(folder, decoder, progress, cancellationToken);
+        }
+
         using Safetensors file = Safetensors.Open(path);
         (string hash, RetrofitUnfreeze unfreeze, RetroConfig config) = Describe(file);
         if (hash != decoder.Origin.Hash)
@@ -127,6 +135,65 @@ public sealed partial class Retrofit
 
         using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device, progress, cancellationToken);
         return Load(folder, decoder, progress, cancellationToken);
+    }
+
+    private static Retrofit LoadModel(
+        string folder, PretrainedDecoder decoder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        RetroConfig config = Checkpoint.LoadConfig(folder);
+        if (!config.HasRetrieval)
+        {
+            throw new CheckpointException($"The model in {folder} has no retrieval: it is no RETROfit.");
+        }
+
+        RequireDecoder(folder, config, decoder);
+        using WeightFolder weights = WeightFolder.Open(folder);
+        Checkpoint.Check(folder, config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape), weights, strict: true);
+        Dictionary<string, ParameterShape> shapes = decoder.Model.Config.Parameters().ToDictionary(parameter => parameter.Name);
+        StageCounter counter = new("load weights", weights.Names.Count, progress, cancellationToken);
+        HashSet<string> trained = [];
+        using IDisposable noGrad = no_grad();
+        foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
+        {
+            counter.Next();
+            using Tensor stored = weights.Read(name), own = parameter.detach().cpu().to(stored.dtype);
+            if (!stored.Equals(own))
+            {
+                trained.Add(name);
+            }
+        }
+
+        string[] foreign = [.. trained.Where(name => !IsTrained(shapes[name], RetrofitUnfreeze.Norms)).Order(StringComparer.Ordinal).Take(3)];
+        if (foreign.Length > 0)
+        {
+            throw new CheckpointException(
+                $"The model in {folder} was fitted onto another decoder than {decoder.Origin.Path}, or the whole of that was trained: "
+                    + $"{string.Join(", ", foreign)} differ. Load it onto the decoder it was fitted onto, or by itself ({nameof(Checkpoint)}.{nameof(Checkpoint.Load)}).");
+        }
+
+        Retrofit retrofit = Make(decoder, config, trained.Count > 0 ? RetrofitUnfreeze.Norms : RetrofitUnfreeze.Nothing);
+        try
+        {
+            foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
+            {
+                if (shapes.ContainsKey(name) && !trained.Contains(name))
+                {
+                    continue;
+                }
+
+                counter.Next();
+                using Tensor stored = weights.Read(name);
+                parameter.copy_(stored);
+            }
+
+            counter.End();
+            return retrofit;
+        }
+        catch
+        {
+            retrofit.Dispose();
+            throw;
+        }
     }
 
     private static CheckpointException Fault(string message, Exception inner) => new(message, inner);

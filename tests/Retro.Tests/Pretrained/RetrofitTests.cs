@@ -290,6 +290,51 @@ public sealed class RetrofitTests
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
     }
 
+    [Theory]
+    [InlineData(RetrofitUnfreeze.Nothing)]
+    [InlineData(RetrofitUnfreeze.Norms)]
+    public void A_trainer_s_checkpoint_of_a_RETROfit_loads_as_one(RetrofitUnfreeze unfreeze)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix")), other = PretrainedDecoder.Load(Folder("mistral-sliding-window"));
+        (Tensor tokens, Tensor neighbors, Tensor valid) = Inputs(decoder.Model.Config.VocabularySize);
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, unfreeze);
+        Train(retrofit, tokens, neighbors, valid, 2);
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 3, WarmupSteps = 1 };
+        using (Trainer trainer = new(retrofit.Model, options))
+        {
+            trainer.Save(folder.Path);
+        }
+
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder))
+        {
+            Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+            Assert.Equal(unfreeze, again.Unfreeze);
+            using Trainer trainer = new(again.Model, options);
+            trainer.Load(folder.Path);
+        }
+
+        Assert.Contains(
+            "another configuration", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, other)).Message, StringComparison.Ordinal);
+        using (no_grad())
+        {
+            decoder.Model.named_parameters().First(pair => pair.parameter.dim() == 2).parameter.zero_();
+        }
+
+        Assert.Contains(
+            "fitted onto another decoder", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_model_that_does_not_retrieve_is_no_RETROfit()
+    {
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        Checkpoint.Save(folder.Path, decoder.Model);
+        Assert.Contains("no RETROfit", Assert.Throws<CheckpointException>(() => Retrofit.Load(folder.Path, decoder)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_fitted_model_is_an_ordinary_checkpoint()
     {
