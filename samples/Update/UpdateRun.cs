@@ -166,7 +166,7 @@ internal sealed class UpdateRun(UpdateOptions options)
     private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
         => _entries.Add(new(name, [Stages.Run(stage, measure)]));
 
-    private string Folder(string name) => Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus), name);
+    private string Folder(string name) => Path.Combine(SampleCorpus.Folder(options.Output, options.Corpus), name);
 
     private WindowSampler Windows(ChunkDatabase database, NeighborTable? neighbors, int k) => new(
         database,

@@ -181,7 +181,12 @@ public sealed class BitsPerByteTests : IDisposable
         using ChunkDatabase seen = ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, "seen"),
             [TestDatabases.Document("unseen", "nothing of the kind"), TestDatabases.Document("secret", text)], tokenizer, chunks);
         using ChunkDatabase unseen = ChunkDatabaseBuilder.Build(
-            Path.Combine(_folder.Path, "unseen"), [TestDatabases.Document("half", text[..(text.Length / 2)])], tokenizer, chunks);
+            Path.Combine(_folder.Path, "unseen"),
+            [TestDatabases.Document("half", $"{text[..(text.Length / 2)]} {other[(other.Length / 3)..].Replace('v', 'u')}")],
+            tokenizer,
+            chunks);
+        using ChunkDatabase within = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "within"), [TestDatabases.Document("part", text[..(text.Length / 2)])], tokenizer, chunks);
         HeldOut.Require(seen, retrieval);
         string message = Assert.Throws<DatabaseException>(() => HeldOut.Require(seen, retrieval, tokenizer)).Message;
         Assert.Contains("\"secret\" (there \"near\", similarity 0.9", message, StringComparison.Ordinal);
@@ -189,7 +194,11 @@ public sealed class BitsPerByteTests : IDisposable
         List<StageProgress> told = [];
         HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(told.Add));
         Assert.Equal(2, told.Count(report => report.Stage != "compare documents"));
-        Assert.Throws<DatabaseException>(() => HeldOut.Require(unseen, retrieval, tokenizer, new() { Similarity = 0.4 }));
+        Assert.Throws<DatabaseException>(() => HeldOut.Require(unseen, retrieval, tokenizer, new() { Similarity = 0.1 }));
+        Assert.Contains(
+            "\"part\" (there \"near\", similarity 0.4",
+            Assert.Throws<DatabaseException>(() => HeldOut.Require(within, retrieval, tokenizer)).Message,
+            StringComparison.Ordinal);
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(
             () => HeldOut.Require(unseen, retrieval, tokenizer, progress: new Reports<StageProgress>(_ => cancel.Cancel()), cancellationToken: cancel.Token));
