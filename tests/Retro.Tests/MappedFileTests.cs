@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 
 namespace Retro.Tests;
@@ -45,6 +46,25 @@ public sealed class MappedFileTests
         Assert.Throws<ObjectDisposedException>(() => memory.Values<byte>(0, 1).Length);
     }
 
+    /// <summary>A finalizer that gave the memory back would end the process here.</summary>
+    [Fact]
+    public void A_span_is_valid_although_nobody_holds_its_file_any_more()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder.File("values.bin", [.. Enumerable.Range(0, 1 << 16).Select(i => (byte)(i * 7))]);
+        ReadOnlySpan<byte> span = Forgotten(path);
+        for (int i = 0; i < 3; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        for (int i = 0; i < span.Length; i += 4096)
+        {
+            Assert.Equal((byte)(i * 7), span[i]);
+        }
+    }
+
     [Fact]
     public void What_cannot_be_mapped_is_named()
     {
@@ -59,6 +79,9 @@ public sealed class MappedFileTests
             $"'{missing}' does not exist", Assert.Throws<DatabaseException>(() => MappedFile.Open(missing, 1, Fault)).Message, StringComparison.Ordinal);
         Assert.Contains("could not be read", Assert.Throws<DatabaseException>(() => MappedFile.Open(folder.Path, 1, Fault)).Message, StringComparison.Ordinal);
     }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static ReadOnlySpan<byte> Forgotten(string path) => MappedFile.Open(path, 1, Fault).Values<byte>(0, 1 << 16);
 
     private static unsafe long Address(MappedFile file) => (long)file.Pointer;
 
