@@ -57,7 +57,7 @@ public class ReadmeTests
     }
 
     [Fact]
-    public void The_lines_on_copying_run_and_stand_in_the_readme()
+    public async Task The_lines_on_copying_and_on_other_readers_run_and_stand_in_the_readme()
     {
         string before = Environment.CurrentDirectory;
         using TemporaryFolder folder = new();
@@ -80,6 +80,9 @@ public class ReadmeTests
             Console.SetOut(printed);
             Copying(database, heldOut, source);
             Assert.True(File.Exists("run/copying.safetensors"));
+            using RetroModel decoder = Checkpoint.Load("run/closed-book");
+            await Reading(decoder, tokenizer, database, heldOut, source);
+            Assert.True(File.Exists("run/states.bin"));
         }
         finally
         {
@@ -88,6 +91,7 @@ public class ReadmeTests
         }
 
         Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
+        Assert.Contains(Snippet("reading"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
         Assert.Contains(Snippet("copying"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
     }
 
@@ -101,6 +105,22 @@ public class ReadmeTests
         reader.Save("run/copying.safetensors"); // with CopyReader.Fit(..., TokenIndex.Build(database)) it copies from anywhere in the database, too
         using CopyReader again = CopyReader.Load("run/copying.safetensors", decoder);
         // </copying>
+    }
+
+    private static async Task Reading(
+        RetroModel decoder, RetroTokenizer tokenizer, ChunkDatabase database, ChunkDatabase validation, INeighborSource source)
+    {
+        // <reading>
+        InContextReader inContext = new(decoder, tokenizer, new() { Neighbors = 2 }); // passages in front of the text
+        EnsembleReader ensemble = EnsembleReader.Fit(decoder, tokenizer, validation, source); // one at a time, mixed by the source's scores (REPLUG)
+        using TokenStore states = TokenStore.Build(decoder, database, "run/states.bin"); // the decoder's state at every token of the database
+        NearestNeighborReader nearest = NearestNeighborReader.Fit(decoder, states, validation); // what followed the nearest ones (kNN-LM)
+        using DecoupledReader own = DecoupledReader.Fit(decoder, database, source, new() { Steps = 5 }); // by its own attention (DecoupledRAG); 300 by default
+        await foreach (GeneratedPiece piece in new RetroGenerator(ensemble, tokenizer, source).GenerateAsync("The river")) Console.Write(piece);
+        // </reading>
+        Assert.Equal(2, inContext.Neighbors);
+        Assert.InRange(nearest.Share, 0, 1);
+        Assert.Equal(2, own.Neighbors);
     }
 
     private static async Task TenLines()

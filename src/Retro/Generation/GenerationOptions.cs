@@ -8,7 +8,7 @@ public sealed record GenerationOptions
     public int MaximumNewTokens { get; init; } = 256;
 
     /// <summary>
-    /// Divides the logits, or a copying reader's log-probabilities, before the softmax: below 1 bolder choices count less; 0 always takes the most probable
+    /// Divides the logits, or a mixture's log-probabilities, before the softmax: below 1 bolder choices count less; 0 always takes the most probable
     /// token.
     /// </summary>
     /// <value>The default is 0.8.</value>
@@ -27,7 +27,7 @@ public sealed record GenerationOptions
 
     /// <summary>
     /// Makes tokens that the text already holds less probable: a positive logit is divided by it, a negative one multiplied (Keskar et al.,
-    /// arXiv 1909.05858, section 4.1), and so is a copying reader's log-probability; 1 for none.
+    /// arXiv 1909.05858, section 4.1), and so is a mixture's log-probability; 1 for none.
     /// </summary>
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;
@@ -40,7 +40,7 @@ public sealed record GenerationOptions
     /// <value>The default is none.</value>
     public IReadOnlyList<string> Stop { get; init; } = [];
 
-    /// <summary>Neighbors read at once; null for as many as the model's configuration names, or a copying reader was trained with: it reads no more.</summary>
+    /// <summary>Neighbors read at once; null for as many as the model's configuration names, or the reader reads: it reads no more.</summary>
     /// <value>The default is null.</value>
     public int? Neighbors { get; init; }
 

@@ -1,5 +1,4 @@
 using Retro.Modeling;
-using Retro.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
 using TorchSharp.Utils;
@@ -25,7 +24,12 @@ internal sealed class GenerationSequence : IDisposable
     private GenerationEnd? _end;
 
     public GenerationSequence(
-        RetroModel model, CopyReader? reader, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
+        RetroModel model,
+        Func<int, IDecoding> decoding,
+        RetroTokenizer tokenizer,
+        StretchRetriever? retriever,
+        GenerationOptions options,
+        int[] prompt)
     {
         _model = model;
         _tokenizer = tokenizer;
@@ -38,8 +42,7 @@ internal sealed class GenerationSequence : IDisposable
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
-        int capacity = Math.Max(64, prompt.Length);
-        _decoding = reader is null ? new ModelDecoding(model, capacity) : new CopyDecoding(reader, capacity, retriever?.Excluded);
+        _decoding = decoding(Math.Max(64, prompt.Length));
         _gated = FinalizerGate.IsNeededFor(model);
     }
 

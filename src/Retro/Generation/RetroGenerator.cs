@@ -8,7 +8,8 @@ namespace Retro.Generation;
 
 /// <summary>
 /// Continues prompts, and names what the model read while it did so: whenever a chunk is complete, its neighbors are retrieved and read from its last token on
-/// (RETRO, section 2.4). A <see cref="CopyReader"/> does the same with stretches of its own length, and copies.
+/// (RETRO, section 2.4). Another reader does the same in its way: a <see cref="CopyReader"/> with stretches of its own length, which it copies from; an
+/// <see cref="InContextReader"/> or an <see cref="EnsembleReader"/> with passages in front of the text.
 /// </summary>
 /// <remarks>
 /// The text is what a document of the database would be: the end-of-text token, then the prompt. The prompt retrieves too. Safe for concurrent use where model
@@ -17,7 +18,7 @@ namespace Retro.Generation;
 public sealed class RetroGenerator
 {
     private readonly RetroModel _model;
-    private readonly CopyReader? _reader;
+    private readonly IReader? _reader;
     private readonly RetroTokenizer _tokenizer;
     private readonly ChunkDatabase? _database;
     private readonly INeighborSource? _source;
@@ -65,26 +66,59 @@ public sealed class RetroGenerator
     }
 
     /// <summary>
-    /// Creates a generator that copies: tokens are drawn from the reader's mixture of the model's distribution and what the neighbors hold, and neighbors are
-    /// asked for every <see cref="CopyReaderOptions.Stride"/> tokens with the last ones of prompt and text, as in training and evaluation. The model itself
-    /// reads none.
+    /// Creates a generator that reads as a reader does: tokens are drawn from its distribution, and neighbors are asked for after as many tokens, and with as
+    /// many of the last ones of prompt and text, as in evaluation. The model's own cross-attention reads none.
     /// </summary>
-    /// <param name="reader">The reader.</param>
+    /// <param name="reader">
+    /// A <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a <see cref="RetroInContextReader"/>, a
+    /// <see cref="DecoupledReader"/>, or, without a source, a <see cref="NearestNeighborReader"/>.
+    /// </param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
-    /// <param name="source">Finds chunks of its database, which are copied from.</param>
-    /// <exception cref="ArgumentException">The source has no database, or the reader's index is of another one.</exception>
+    /// <param name="source">Finds chunks of its database, which are read from; null for a reader that looks up by itself.</param>
+    /// <exception cref="ArgumentException">
+    /// The reader is of another kind, a source is missing, too much or has no database, or the reader's index is of another one.
+    /// </exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
     /// <exception cref="RetroException">The tokenizer has more tokens than the model.</exception>
-    public RetroGenerator(CopyReader reader, RetroTokenizer tokenizer, INeighborSource source)
+    public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
-        ArgumentNullException.ThrowIfNull(source);
-        CheckTokenizer(tokenizer, reader.Model);
+        _model = reader switch
+        {
+            CopyReader copying => copying.Model,
+            IPromptReader prompting => prompting.Model,
+            DecoupledReader own => own.Model,
+            NearestNeighborReader nearest => nearest.Model,
+            _ => throw new ArgumentException(
+                $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
+                    + $"{nameof(InContextReader)}, or generate with the model itself.",
+                nameof(reader)),
+        };
+        CheckTokenizer(tokenizer, _model);
+        if (source is null != (reader.Neighbors == 0))
+        {
+            throw new ArgumentException(
+                source is null ? $"{reader.Name} reads neighbors; give a source that finds them." : $"{reader.Name} looks up by itself; give no source.",
+                nameof(source));
+        }
+
+        _reader = reader;
+        _tokenizer = tokenizer;
+        _source = source;
+        if (source is null)
+        {
+            _database = reader.Database!;
+            _database.RequireTokenizer(tokenizer);
+            return;
+        }
+
         _database = source.Database
             ?? throw new ArgumentException(
-                $"The source {source.Name} has no database to copy from; give one that has, or generate with the model alone.", nameof(source));
+                $"The source {source.Name} has no database to {(reader is CopyReader ? "copy" : "read")} from; give one that has, or generate with the model "
+                    + "alone.",
+                nameof(source));
         _database.RequireTokenizer(tokenizer);
-        if (reader.Index is { } index && index.Database != _database)
+        if (reader is CopyReader { Index: { } index } && index.Database != _database)
         {
             throw new ArgumentException(
                 $"The reader copies from anywhere in {index.Database.Folder}, and the source searches {_database.Folder}; " +
@@ -92,11 +126,13 @@ public sealed class RetroGenerator
                 nameof(source));
         }
 
-        _model = reader.Model;
-        _reader = reader;
-        _tokenizer = tokenizer;
-        _source = source;
-        _plan = new(reader.Neighbors, reader.RetrievedLength!.Value, reader.Options.Stride, reader.Options.QueryLength);
+        int chunkLength = _database.ChunkLength;
+        _plan = new(
+            reader.Neighbors, reader.RetrievedLength ?? (2 * chunkLength), reader.ChunkLength ?? chunkLength, reader.QueryLength ?? chunkLength);
+        if (reader is IPromptReader prompts)
+        {
+            prompts.Prompt.RequireRoomFor(_plan.Stride, reader.Name, prompts.CrossAttended > 0);
+        }
     }
 
     /// <summary>Continues a prompt.</summary>
@@ -105,10 +141,10 @@ public sealed class RetroGenerator
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     /// <returns>
     /// One piece for each chunk of the prompt that was retrieved for, one for each token, and a last one that says why the text ended. A model retrieves for
-    /// every chunk of the prompt, a copying reader for its last complete stretch alone: no new token would read the others' neighbors. Tokens are computed on
+    /// every chunk of the prompt, another reader for its last complete stretch alone: no new token would read the others' neighbors. Tokens are computed on
     /// the thread pool, one after the other, as they are asked for. The first text that excludes documents reads the entries of all.
     /// </returns>
-    /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the copying reader reads.</exception>
+    /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the reader reads.</exception>
     /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
     /// <exception cref="RetroException">The model's logits are not numbers.</exception>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>
@@ -116,11 +152,11 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = (options ?? new GenerationOptions()).Validate();
-        if (options.Neighbors > _reader?.Neighbors)
+        if (_reader is { Neighbors: > 0 } && options.Neighbors > _reader.Neighbors)
         {
             throw new RetroOptionsException(
                 nameof(GenerationOptions),
-                [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the copying reader was trained with."]);
+                [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the reader reads."]);
         }
 
         int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
@@ -136,15 +172,13 @@ public sealed class RetroGenerator
         int[] prompt, GenerationOptions options, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
         // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
-        StretchRetriever? retriever = options.Retrieval && _plan is not null && _database is not null
-            ? new StretchRetriever(
-                _tokenizer,
-                _database,
-                _source!,
-                _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors },
-                await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false))
+        bool reads = options.Retrieval && _database is not null && (_plan is not null || _reader is not null);
+        int[] excluded = reads ? await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false) : [];
+        StretchRetriever? retriever = reads && _plan is not null
+            ? new StretchRetriever(_tokenizer, _database!, _source!, _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors }, excluded)
             : null;
-        using GenerationSequence sequence = new(_model, _reader, _tokenizer, retriever, options, prompt);
+        using GenerationSequence sequence = new(
+            _model, capacity => Decoding(capacity, retriever, reads ? excluded : null), _tokenizer, retriever, options, prompt);
         foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))
         {
             yield return piece;
@@ -159,6 +193,18 @@ public sealed class RetroGenerator
         }
         while (next.End is null);
     }
+
+    /// <param name="capacity">Tokens to reserve memory for.</param>
+    /// <param name="retriever">Finds neighbors; null: none are read.</param>
+    /// <param name="excluded">Documents that nothing is read of; null: nothing is read at all.</param>
+    private IDecoding Decoding(int capacity, StretchRetriever? retriever, int[]? excluded) => _reader switch
+    {
+        CopyReader copying => new CopyDecoding(copying, capacity, retriever?.Excluded),
+        IPromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
+        DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
+        NearestNeighborReader nearest when excluded is not null => new NearestNeighborDecoding(nearest, capacity, excluded.ToHashSet()),
+        _ => new ModelDecoding(_model, capacity),
+    };
 
     private static void CheckTokenizer(RetroTokenizer tokenizer, RetroModel model)
     {

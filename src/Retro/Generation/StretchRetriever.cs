@@ -39,7 +39,7 @@ internal sealed class StretchRetriever(RetroTokenizer tokenizer, ChunkDatabase d
         RetrievedTokens retrieved = new(1, count, neighbors, plan.RetrievedLength);
         for (int c = 0; c < count; c++)
         {
-            retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors));
+            retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors), scores.AsSpan(c * neighbors, neighbors));
         }
 
         RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(

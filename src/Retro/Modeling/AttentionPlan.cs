@@ -131,6 +131,14 @@ public sealed class AttentionPlan
         return new() { Pass = pass, Mask = mask, QueryRotation = rotation, KeyRotation = rotation, DistanceRows = rows };
     }
 
+    /// <summary>Plans attention to keys without positions.</summary>
+    /// <param name="valid">Which keys of each block of queries hold something, [N, L] of bool.</param>
+    /// <param name="dtype">Type of the states.</param>
+    internal static AttentionPlan Over(Tensor valid, ScalarType dtype) => WithMask(Hidden(valid.view(1, valid.shape[0], 1, valid.shape[1]), dtype));
+
+    /// <summary>The same of a mask that is there already.</summary>
+    internal static AttentionPlan WithMask(Tensor mask) => new() { Mask = mask };
+
     /// <summary>Plans the encoder's self-attention.</summary>
     /// <param name="config">The model's configuration.</param>
     /// <param name="valid">Which retrieved tokens hold something, [N, R] of bool; null: all.</param>

@@ -77,6 +77,9 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <summary>Adds feed-forward, which reads the layer's input where residuals are parallel.</summary>
     internal Tensor Finish(Tensor x, Tensor h) => h.Plus(Drop(FeedForward.call(_parallel ? x : h)));
 
+    /// <summary>What the feed-forward branch computes with, normed.</summary>
+    internal Tensor FeedForwardInput(Tensor x, Tensor h) => FeedForward.Norm(_parallel ? x : h);
+
     private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -51,6 +51,9 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         return _down.call(_gate is null ? inner : inner * _up.call(normed)).MoveToOuterDisposeScope();
     }
 
+    /// <summary>Normalizes what the branch reads.</summary>
+    internal Tensor Norm(Tensor x) => _norm.call(x);
+
     private Tensor Activate(Tensor x) => _activation switch
     {
         ActivationKind.GeluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),

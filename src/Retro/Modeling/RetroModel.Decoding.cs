@@ -35,7 +35,13 @@ public sealed partial class RetroModel
 
     /// <summary>As <see cref="Prefill"/>, without the head.</summary>
     /// <returns>The last states, normed, [B, D], after each row's last token; <see cref="Head"/> makes the logits of them.</returns>
-    internal Tensor PrefillStates(DecodingCache cache, Tensor tokens, IReadOnlyList<int>? lengths = null, Tensor? neighbors = null, Tensor? valid = null)
+    internal Tensor PrefillStates(
+        DecodingCache cache,
+        Tensor tokens,
+        IReadOnlyList<int>? lengths = null,
+        Tensor? neighbors = null,
+        Tensor? valid = null,
+        DecoderTap? tap = null)
     {
         CheckCache(cache);
         CheckTokens(tokens);
@@ -59,7 +65,7 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, new(rows, null));
+        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, new(rows, null), tap);
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, neighbors!, valid);
@@ -97,7 +103,7 @@ public sealed partial class RetroModel
 
     /// <summary>As <see cref="Step"/>, without the head.</summary>
     /// <returns>The last states, normed, [B, D], after the token; <see cref="Head"/> makes the logits of them.</returns>
-    internal Tensor StepStates(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
+    internal Tensor StepStates(DecodingCache cache, Tensor tokens, Tensor? neighbors = null, Tensor? valid = null, DecoderTap? tap = null)
     {
         CheckCache(cache);
         CheckStep(cache, tokens, neighbors, valid);
@@ -136,7 +142,9 @@ public sealed partial class RetroModel
                 h = crossPlan is null ? h : h.Plus(layer.CrossAttention.Step(h, cache.Cross(i), crossPlan));
             }
 
-            x = layer.Finish(x, h).MoveToOuterDisposeScope();
+            tap?.Attended(i, x, h);
+            Tensor y = layer.Finish(x, h);
+            x = (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
 
         Tensor normed = _norm.call(x).view(cache.Rows, -1);

@@ -97,9 +97,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>
     /// The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes
-    /// there.
+    /// there; a tap sees every layer.
     /// </summary>
-    internal (Tensor States, Tensor? Encoded) Decode(Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null)
+    internal (Tensor States, Tensor? Encoded) Decode(
+        Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null, DecoderTap? tap = null)
     {
         long length = tokens.shape[1];
         Tensor? encoded = null;
@@ -130,7 +131,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
                 h = layer.CrossAttend(h, encoded, crossPlan!);
             }
 
-            x = layer.Finish(x, h).MoveToOuterDisposeScope();
+            tap?.Attended(i, x, h);
+            Tensor y = layer.Finish(x, h);
+            x = (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
 
         return (x, encoded);

@@ -50,6 +50,9 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     {
     }
 
+    /// <summary>What the branch is made of; null where it is one of the caller's own.</summary>
+    internal AttentionParts? Parts => _parts;
+
     /// <summary>Attends over whole sequences.</summary>
     /// <param name="x">[B, T, D]; in the encoder [N, R, E], N neighbors of any chunks.</param>
     /// <param name="plan">From <see cref="AttentionPlan.Causal"/> or <see cref="AttentionPlan.Encoder"/>.</param>

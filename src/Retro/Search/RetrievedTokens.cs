@@ -24,6 +24,8 @@ public sealed class RetrievedTokens
         (Rows, Chunks, Neighbors, Length) = (rows, chunks, neighbors, length);
         Tokens = new long[(long)rows * chunks * neighbors * length];
         Valid = new bool[Tokens.Length];
+        Scores = new float[(long)rows * chunks * neighbors];
+        Array.Fill(Scores, float.NaN);
     }
 
     /// <summary>B: rows.</summary>
@@ -44,6 +46,9 @@ public sealed class RetrievedTokens
     /// <summary>Which tokens hold something, [B, C, K, R].</summary>
     public bool[] Valid { get; }
 
+    /// <summary>What the source says of each neighbor, greater is better, [B, C, K]; NaN where it is not known or there is no neighbor.</summary>
+    public float[] Scores { get; }
+
     /// <summary>Where one neighbor begins in <see cref="Tokens"/> and <see cref="Valid"/>.</summary>
     /// <param name="row">Row.</param>
     /// <param name="chunk">Chunk of the row.</param>
@@ -56,9 +61,10 @@ public sealed class RetrievedTokens
     /// <param name="chunk">Chunk of the row.</param>
     /// <param name="database">The database of the neighbors.</param>
     /// <param name="found">At most K chunk numbers, best first; -1 where there is none.</param>
-    /// <exception cref="ArgumentException">There are more than K.</exception>
+    /// <param name="scores">The source's scores of them, as many; none where they are not known.</param>
+    /// <exception cref="ArgumentException">There are more than K, or not as many scores.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk in the database.</exception>
-    public void Take(int row, int chunk, ChunkDatabase database, ReadOnlySpan<long> found)
+    public void Take(int row, int chunk, ChunkDatabase database, ReadOnlySpan<long> found, ReadOnlySpan<float> scores = default)
     {
         ArgumentNullException.ThrowIfNull(database);
         if (found.Length > Neighbors)
@@ -66,10 +72,16 @@ public sealed class RetrievedTokens
             throw new ArgumentException($"Expected at most {Neighbors} neighbors, got {found.Length}.", nameof(found));
         }
 
+        if (scores.Length > 0 && scores.Length != found.Length)
+        {
+            throw new ArgumentException($"Expected a score for each of {found.Length} neighbors, or none, got {scores.Length}.", nameof(scores));
+        }
+
         for (int neighbor = 0; neighbor < found.Length; neighbor++)
         {
             int start = Offset(row, chunk, neighbor);
             database.CopyRetrieved(found[neighbor], Tokens.AsSpan(start, Length), Valid.AsSpan(start, Length));
+            Scores[start / Length] = scores.Length > 0 ? scores[neighbor] : float.NaN;
         }
     }
 

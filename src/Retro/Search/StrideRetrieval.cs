@@ -62,11 +62,14 @@ internal static class StrideRetrieval
         }
 
         long[] found = new long[queries.Count * neighbors];
-        source.Find(queries, neighbors, found, new float[found.Length], cancellationToken);
+        float[] scores = new float[found.Length];
+        source.Find(queries, neighbors, found, scores, cancellationToken);
         RetrievedTokens retrieved = new(windows.Count, stretches, neighbors, retrievedLength);
         for (int i = 0; i < places.Count; i++)
         {
-            retrieved.Take(places[i].Row, places[i].Stretch, source.Database!, found.AsSpan(i * neighbors, neighbors));
+            int first = i * neighbors;
+            retrieved.Take(
+                places[i].Row, places[i].Stretch, source.Database!, found.AsSpan(first, neighbors), scores.AsSpan(first, neighbors));
         }
 
         return retrieved;

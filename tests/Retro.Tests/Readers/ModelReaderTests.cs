@@ -42,6 +42,19 @@ public sealed class ModelReaderTests
     }
 
     [Fact]
+    public void Off_on_and_the_rule_keep_the_readers_contract()
+    {
+        manual_seed(1);
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        ReadingBatch batch = ReaderContract.Batch(11, 2, (3 * M) + 1, M, 3, 2 * M, seed: 4);
+        PointerRule rule = new(3, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)]);
+        foreach (IReader reader in new IReader[] { new DecoderReader(model), new RetroReader(model, 3), new PointerReader(new RetroReader(model), rule) })
+        {
+            ReaderContract.Check(reader, batch, 11);
+        }
+    }
+
+    [Fact]
     public void A_head_in_slices_gives_what_the_whole_head_gives()
     {
         manual_seed(1);

@@ -1,0 +1,95 @@
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Generation;
+
+/// <summary>
+/// A reader that writes passages in front of the text: other passages, other prompts, so that a completed stretch is read anew behind its own; the tokens of
+/// the next one cost a step each.
+/// </summary>
+/// <param name="reader">The reader.</param>
+/// <param name="capacity">Tokens of text to reserve memory for.</param>
+/// <param name="stride">Tokens of a stretch.</param>
+internal sealed class PromptDecoding(IPromptReader reader, int capacity, int stride) : IDecoding
+{
+    private DecodingCache? _cache;
+    private double[] _logWeights = [];
+    private RetrievedTokens? _all;
+
+    /// <summary>Where the model's cross-attention reads too, it reads what was found for each chunk of the text.</summary>
+    public bool ReadsWholePrompt => reader.CrossAttended > 0;
+
+    public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
+    {
+        RetroModel model = reader.Model;
+        if (_cache is not null && found is null)
+        {
+            return Mix(model.Step(_cache, tensor(Enumerable.Repeat((long)text[^1], _cache.Rows).ToArray(), device: model.Device)));
+        }
+
+        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found, 0, found.Chunks - 1);
+        prefixes = prefixes.Count > 0 ? prefixes : [([], 0)];
+        long[] tokens = [.. text.Select(token => (long)token)];
+        int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0;
+        List<long[]> rows = [];
+        foreach ((long[] passages, _) in prefixes)
+        {
+            (long[] prefix, int from) = reader.CrossAttended > 0
+                ? reader.Prompt.InWholeChunks(passages, tokens, windowEnd, stride)
+                : (passages, reader.Prompt.TextStart(passages.Length, tokens, windowEnd));
+            rows.Add([.. prefix, .. tokens.AsSpan(from)]);
+            shift = (prefix.Length - from) / stride;
+        }
+
+        int length = rows.Max(row => row.Length);
+        _logWeights = [.. prefixes.Select(one => one.LogWeight)];
+        _cache?.Dispose();
+        _cache = model.NewCache(rows.Count, Math.Max(capacity, length + stride));
+        (Tensor? neighbors, Tensor? valid) = CrossAttended(found, length / stride, shift)?.ToTensors(model.Device) ?? default;
+        return Mix(model.Prefill(
+            _cache,
+            tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Count, length], device: model.Device),
+            [.. rows.Select(row => row.Length)],
+            neighbors,
+            valid));
+    }
+
+    /// <summary>What the cross-attention reads in the one prompt of a reader that has it; null: nothing.</summary>
+    private RetrievedTokens? CrossAttended(RetrievedTokens? found, int chunks, int shift)
+    {
+        if (reader.CrossAttended == 0 || found is null)
+        {
+            return null;
+        }
+
+        RetrievedTokens all = new(1, (_all?.Chunks ?? 0) + found.Chunks, found.Neighbors, found.Length);
+        int before = _all?.Tokens.Length ?? 0;
+        _all?.Tokens.CopyTo(all.Tokens, 0);
+        _all?.Valid.CopyTo(all.Valid, 0);
+        found.Tokens.CopyTo(all.Tokens, before);
+        found.Valid.CopyTo(all.Valid, before);
+        _all = all;
+        RetrievedTokens read = new(1, chunks, reader.CrossAttended, found.Length);
+        PromptReading.CopyCrossAttended(reader, all, 0, read, 0, chunks, shift);
+        return read;
+    }
+
+    public void Dispose() => _cache?.Dispose();
+
+    /// <summary>[n, V] of logits to [1, V] of log-probabilities of the mixture; of one prompt the logits themselves.</summary>
+    private Tensor Mix(Tensor logits)
+    {
+        if (_logWeights.Length == 1)
+        {
+            return logits;
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        ScalarType dtype = Precision.AtLeastFloat32(logits).dtype;
+        Tensor weights = tensor(_logWeights, dtype: dtype, device: logits.device).unsqueeze(1);
+        return nn.functional.log_softmax(logits.to_type(dtype), 1).Plus(weights).logsumexp(0, keepdim: true).MoveToOuterDisposeScope();
+    }
+}

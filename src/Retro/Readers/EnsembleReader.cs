@@ -1,0 +1,121 @@
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Tokenizers;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// Reads every neighbor by itself in front of the text, and mixes the distributions: p(y) = Σ_k λ_k p(y | passage k, text), λ = softmax(scores / temperature)
+/// of what the neighbor source says (REPLUG, arXiv 2301.12652, section 3.2). A decoder without a step of training; K passes for every chunk.
+/// </summary>
+/// <remarks>
+/// The paper's scores are cosines. Those of other sources have other scales, to which <see cref="Fit"/> fits the temperature: as it grows the passages weigh
+/// the same, as it falls the best one has all. Where a score is infinite the weights are the limit: infinite scores share everything among each other, and
+/// where all are minus infinity all weigh the same.
+/// </remarks>
+public sealed partial class EnsembleReader : IPromptReader
+{
+    private readonly RetroModel _model;
+    private readonly PassagePrompt _prompt;
+
+    /// <summary>Creates the reader.</summary>
+    /// <param name="model">The decoder, which stays the caller's; of a model that retrieves, retrieval is off. Reading puts it into evaluation mode.</param>
+    /// <param name="tokenizer">The tokenizer that it was trained with, for the template.</param>
+    /// <param name="options">How each passage is written in front of the text; null takes the defaults.</param>
+    /// <param name="temperature">Divides the scores; infinite: all passages weigh the same, and no scores are needed.</param>
+    /// <param name="name">The name in reports; null: made of the settings.</param>
+    /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The temperature is not positive.</exception>
+    public EnsembleReader(RetroModel model, RetroTokenizer tokenizer, InContextOptions? options = null, double temperature = 1, string? name = null)
+        : this(
+            model,
+            (options ?? new()).PromptFor(InContextReader.RequireTokenizer(tokenizer), InContextReader.RequireModel(model).Config.MaximumLength),
+            options ?? new(),
+            temperature,
+            name)
+    {
+    }
+
+    internal EnsembleReader(RetroModel model, PassagePrompt prompt, InContextOptions options, double temperature, string? name = null)
+    {
+        if (!(temperature > 0))
+        {
+            throw new ArgumentOutOfRangeException(nameof(temperature), temperature, "A temperature has to be positive; infinity gives equal weights.");
+        }
+
+        (_model, _prompt, Options, Temperature) = (model, prompt, options, temperature);
+        Name = name ?? $"ensemble, k = {options.Neighbors}";
+    }
+
+    /// <summary>How each passage is written in front of the text.</summary>
+    public InContextOptions Options { get; }
+
+    /// <summary>Divides the scores.</summary>
+    public double Temperature { get; }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int Neighbors => Options.Neighbors;
+
+    /// <inheritdoc/>
+    public int? ChunkLength => null;
+
+    /// <inheritdoc/>
+    public int? RetrievedLength => Options.RetrievedLength;
+
+    /// <inheritdoc/>
+    public Device Device => _model.Device;
+
+    RetroModel IPromptReader.Model => _model;
+
+    PassagePrompt IPromptReader.Prompt => _prompt;
+
+    /// <inheritdoc/>
+    public long RowBytes(int length) => PromptReading.RowBytes(this, length);
+
+    /// <inheritdoc/>
+    /// <remarks>What was retrieved has to bear its scores, unless the temperature is infinite: neighbors that come from a table have none.</remarks>
+    public double[] LogLikelihoods(ReadingBatch batch) => PromptReading.LogLikelihoods(this, batch);
+
+    IReadOnlyList<(long[] Prefix, double LogWeight)> IPromptReader.Prefixes(RetrievedTokens retrieved, int row, int chunk)
+    {
+        List<(long[] Prefix, double LogWeight)> prefixes = [];
+        for (int neighbor = 0; neighbor < Math.Min(Neighbors, retrieved.Neighbors); neighbor++)
+        {
+            if (_prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, neighbor)]) is { Length: > 0 } prefix)
+            {
+                double score = double.IsInfinity(Temperature) ? 0 : retrieved.Scores[retrieved.Offset(row, chunk, neighbor) / retrieved.Length];
+                prefixes.Add((prefix, score / (double.IsInfinity(Temperature) ? 1 : Temperature)));
+            }
+        }
+
+        double[] logWeights = LogSoftmax([.. prefixes.Select(prefix => prefix.LogWeight)], Name);
+        // A weight of 0 adds nothing, and its passage need not be read.
+        return [.. prefixes.Zip(logWeights, (prefix, logWeight) => (prefix.Prefix, logWeight)).Where(prefix => prefix.logWeight > double.NegativeInfinity)];
+    }
+
+    /// <summary>Log-weights of scores, infinite ones included.</summary>
+    private static double[] LogSoftmax(double[] scores, string name)
+    {
+        if (scores.Length == 0)
+        {
+            return [];
+        }
+
+        if (scores.Any(double.IsNaN))
+        {
+            throw new ArgumentException(
+                $"{name} weighs passages by their scores, and not every neighbor has one: measure with the source itself, since a table holds no scores, or "
+                    + "take an infinite temperature, which weighs all the same.",
+                nameof(scores));
+        }
+
+        double most = scores.Max();
+        scores = double.IsInfinity(most) ? [.. scores.Select(score => score == most ? 0 : double.NegativeInfinity)] : [.. scores.Select(score => score - most)];
+        double all = Math.Log(scores.Sum(Math.Exp));
+        return [.. scores.Select(score => score - all)];
+    }
+}

@@ -1,0 +1,247 @@
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// A decoder and what followed its own nearest states in a database: p = (1 − λ) p_model + λ p_found, p_found(y) ~ Σ exp(−distance / temperature) over the K
+/// nearest keys that y followed (kNN-LM, arXiv 1911.00172). It retrieves for every token and trains nothing but λ and the temperature.
+/// </summary>
+public sealed class NearestNeighborReader : IReader
+{
+    private const int WindowPurpose = 15;
+
+    private readonly RetroModel _model;
+    private readonly TokenStore _store;
+
+    /// <summary>Creates the reader with a share and a temperature that are known.</summary>
+    /// <param name="model">The decoder that made the store's keys; it stays the caller's. Reading puts it into evaluation mode.</param>
+    /// <param name="store">The states of a database without held-out documents; it stays the caller's.</param>
+    /// <param name="share">λ: the share of what was found, from 0 to below 1.</param>
+    /// <param name="temperature">Divides squared distances.</param>
+    /// <param name="neighbors">K: states that are looked up for every token.</param>
+    /// <param name="name">The name in reports; null: made of the model's.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is outside its range.</exception>
+    /// <exception cref="ArgumentException">Another model made the store.</exception>
+    public NearestNeighborReader(RetroModel model, TokenStore store, double share, double temperature, int neighbors = 256, string? name = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(neighbors);
+        if (!(share >= 0 && share < 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(share), share, "The share of what was found has to lie in [0, 1).");
+        }
+
+        if (!(temperature > 0 && double.IsFinite(temperature)))
+        {
+            throw new ArgumentOutOfRangeException(nameof(temperature), temperature, "A temperature has to be positive and finite.");
+        }
+
+        RequireModel(model, store);
+        (_model, _store, Share, Temperature, States) = (model, store, share, temperature, neighbors);
+        Name = name ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + nearest states, k = {neighbors}";
+    }
+
+    /// <summary>λ.</summary>
+    public double Share { get; }
+
+    /// <summary>Divides squared distances.</summary>
+    public double Temperature { get; }
+
+    /// <summary>K: states that are looked up for every token.</summary>
+    public int States { get; }
+
+    /// <inheritdoc/>
+    public string Name { get; }
+
+    /// <inheritdoc/>
+    public int Neighbors => 0;
+
+    /// <inheritdoc/>
+    public int? ChunkLength => null;
+
+    /// <inheritdoc/>
+    public int? RetrievedLength => null;
+
+    /// <inheritdoc/>
+    public ChunkDatabase Database => _store.Database;
+
+    /// <inheritdoc/>
+    public Device Device => _model.Device;
+
+    /// <summary>The decoder.</summary>
+    internal RetroModel Model => _model;
+
+    /// <summary>Fits share and temperature on documents, without the states of each one's own document and of its copies.</summary>
+    /// <param name="model">The decoder that made the store's keys.</param>
+    /// <param name="store">The states.</param>
+    /// <param name="validation">Documents to fit on: other ones than those that are evaluated on; the store's own will do.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="name">The name in reports; null: made of the model's.</param>
+    /// <param name="progress">Told the tokens read.</param>
+    /// <param name="cancellationToken">Ends the fitting between two windows.</param>
+    /// <returns>The reader.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">Another model made the store.</exception>
+    public static NearestNeighborReader Fit(
+        RetroModel model,
+        TokenStore store,
+        ChunkDatabase validation,
+        NearestNeighborOptions? options = null,
+        string? name = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(validation);
+        options = (options ?? new()).Validate();
+        RequireModel(model, store);
+        SameDocuments same = new(validation, store.Database);
+        NearestNeighborFit fit = new();
+        int read = 0, documents = validation.Documents.Count;
+        SeededPermutation order = new(Math.Max(1, documents), options.Seed, WindowPurpose, 0);
+        for (int i = 0; i < documents && read < options.Tokens; i++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new StageProgress("look up states", read, options.Tokens));
+            int number = (int)order.At(i);
+            DocumentEntry document = validation.Documents[number];
+            int start = (int)(new SeededRandom(options.Seed, WindowPurpose, i).NextDouble() * Math.Max(1, document.TokenCount - options.WindowLength));
+            int length = Math.Min(Math.Min(options.WindowLength, options.Tokens - read), document.TokenCount - 1 - start);
+            if (length < 1)
+            {
+                continue;
+            }
+
+            ReadingBatch batch = new(1, length, 1);
+            for (int place = 0; place < length; place++)
+            {
+                (batch.Tokens[place], batch.Targets[place]) = (Token(start + place), Token(start + place + 1));
+            }
+
+            HashSet<int> own = [.. same.Of(number)];
+            (double[] likelihoods, double[] states) = Read(model, batch, batch.TargetPlaces());
+            for (int place = 0; place < length; place++)
+            {
+                (int[] next, double[] distances) = Look(store, states.AsSpan(place * store.Width, store.Width), options.Neighbors, own);
+                fit.Add(likelihoods[place], distances, [.. next.Select(token => token == batch.Targets[place])]);
+            }
+
+            read += length;
+
+            int Token(int place) => validation.Tokens(document.FirstChunk + (place / validation.ChunkLength))[place % validation.ChunkLength];
+        }
+
+        (double share, double temperature) = fit.Find();
+        return new NearestNeighborReader(model, store, share, temperature, options.Neighbors, name);
+    }
+
+    /// <inheritdoc/>
+    public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0) + (length * ((States * 20L) + (_store.Width * 16L)));
+
+    /// <inheritdoc/>
+    public double[] LogLikelihoods(ReadingBatch batch)
+    {
+        ReaderChecks.Require(this, batch);
+        double[] result = new double[batch.Targets.Length];
+        long[] places = batch.TargetPlaces();
+        if (places.Length == 0)
+        {
+            return result;
+        }
+
+        (double[] likelihoods, double[] states) = Read(_model, batch, places);
+        int count = (int)Math.Min(States, Math.Max(1, _store.Count));
+        (long[] keys, double[] distances) = Look(_store, states, count);
+        bool[] hits = new bool[count];
+        for (int i = 0; i < places.Length; i++)
+        {
+            // Where the index finds no more, -1 stands behind what it found.
+            int found = 0;
+            for (; found < count && keys[(i * count) + found] >= 0; found++)
+            {
+                hits[found] = _store.Next(keys[(i * count) + found]) == batch.Targets[places[i]];
+            }
+
+            double probability = NearestNeighborFit.Probability(distances.AsSpan(i * count, found), hits.AsSpan(0, found), Temperature);
+            result[places[i]] = PointerReader.Mix(likelihoods[i], found == 0 ? 0 : Share, probability);
+        }
+
+        return result;
+    }
+
+    /// <summary>The model's log-likelihoods of the targets at some places, and what it asks with there, [N, D].</summary>
+    private static (double[] LogLikelihoods, double[] States) Read(RetroModel model, ReadingBatch batch, long[] places)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        (Tensor keys, Tensor states) = TokenStore.KeysAndStates(model, batch.Tokens, batch.Rows, batch.Length, places);
+        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: model.Device);
+        using IDisposable inference = inference_mode();
+        return (
+            model.LogLikelihoodsOf(states, targets, ModelReading.HeadBytes).to_type(ScalarType.Float64).cpu().data<double>().ToArray(),
+            keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray());
+    }
+
+    /// <summary>The distribution of the next token. No gradients are recorded.</summary>
+    /// <param name="keys">[1, D], what is asked with.</param>
+    /// <param name="states">[1, D], the model's last states, normed.</param>
+    /// <param name="excluded">Documents whose states are passed over.</param>
+    /// <returns>[1, V]: log-probabilities.</returns>
+    internal Tensor LogDistribution(Tensor keys, Tensor states, IReadOnlySet<int> excluded)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        (int[] next, double[] distances) = Look(_store, keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray(), States, excluded);
+        Tensor model = nn.functional.log_softmax(_model.Head(states).to_type(ScalarType.Float64), 1).cpu(); // [1, V]
+        if (next.Length == 0 || Share == 0)
+        {
+            return model.MoveToOuterDisposeScope();
+        }
+
+        double[] found = new double[model.shape[1]];
+        double all = 0;
+        for (int i = 0; i < next.Length; i++)
+        {
+            double weight = Math.Exp((distances[0] - distances[i]) / Temperature);
+            found[next[i]] += weight;
+            all += weight;
+        }
+
+        Tensor copied = tensor(found, [1, found.Length]).Times(Share / all);
+        return model.exp().Times(1 - Share).Plus(copied).log().MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What followed the nearest states to one that are not in some documents, nearest first, with their distances.</summary>
+    private static (int[] Next, double[] Distances) Look(TokenStore store, ReadOnlySpan<double> state, int count, IReadOnlySet<int> excluded)
+    {
+        (long[] keys, double[] distances) = Look(
+            store, state, (int)Math.Clamp(count + excluded.Sum(store.CountOf), 1, Math.Max(1, store.Count)));
+        int[] kept = [.. Enumerable.Range(0, keys.Length)
+            .Where(i => keys[i] >= 0 && !excluded.Contains(store.DocumentOf(keys[i])))
+            .OrderBy(i => distances[i])
+            .Take(count)];
+        return ([.. kept.Select(i => store.Next(keys[i]))], [.. kept.Select(i => distances[i])]);
+    }
+
+    private static (long[] Keys, double[] Distances) Look(TokenStore store, ReadOnlySpan<double> states, int count)
+    {
+        long[] keys = new long[states.Length / store.Width * count];
+        double[] distances = new double[keys.Length];
+        store.Find(states, count, keys, distances);
+        return (keys, distances);
+    }
+
+    private static void RequireModel(RetroModel model, TokenStore store)
+    {
+        if (TokenStore.HashOf(model) is var hash && hash != store.ModelHash)
+        {
+            throw new ArgumentException(
+                $"The states were made by the model {store.ModelHash[..12]}, and this one is {hash[..12]}: make them with this model.", nameof(store));
+        }
+    }
+}

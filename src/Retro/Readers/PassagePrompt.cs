@@ -1,0 +1,150 @@
+using Retro.Search;
+
+namespace Retro.Readers;
+
+/// <summary>Passages in front of a text, in tokens: how they are put together, and which of the text's tokens follow.</summary>
+/// <remarks>
+/// What is read of a text is decided chunk by chunk: all of a chunk's targets, and of the last token before it the chunk's first, have one prompt, whose
+/// window ends with the chunk even where the text does not yet, so that a longer text changes nothing.
+/// </remarks>
+internal sealed class PassagePrompt
+{
+    private readonly InContextOptions _options;
+    private readonly int _begin;
+    private readonly int[] _before, _between, _after;
+    private readonly int _room;
+
+    /// <param name="options">Settings, which are valid.</param>
+    /// <param name="begin">The token at the very beginning; where the text begins with it, its own stands there.</param>
+    /// <param name="before">In front of the passages.</param>
+    /// <param name="between">Between two of them.</param>
+    /// <param name="after">Between the passages and the text.</param>
+    /// <param name="maximumLength">Most tokens that the model takes; null: any number.</param>
+    /// <exception cref="RetroOptionsException">The template alone takes the budget, or the budget all that the model takes.</exception>
+    public PassagePrompt(InContextOptions options, int begin, int[] before, int[] between, int[] after, int? maximumLength)
+    {
+        (_options, _begin, _before, _between, _after) = (options, begin, before, between, after);
+        WindowLength = Math.Min(options.WindowLength, maximumLength ?? int.MaxValue);
+        _room = options.PrefixLength - 1 - before.Length - after.Length;
+        OptionFaults faults = new(nameof(InContextOptions));
+        faults.Require(
+            _room > 0,
+            options.PrefixLength,
+            $"more than {options.PrefixLength - _room}, the tokens of the template with the begin-of-text token",
+            nameof(InContextOptions.PrefixLength));
+        faults.Require(
+            options.PrefixLength < WindowLength,
+            options.PrefixLength,
+            $"less than {maximumLength}, the tokens that the model takes at once",
+            nameof(InContextOptions.PrefixLength));
+        faults.Throw();
+    }
+
+    /// <summary>Most tokens that are read at once.</summary>
+    public int WindowLength { get; }
+
+    /// <summary>Most tokens of one prompt with so many of text.</summary>
+    public int LongestFor(int length) => (int)Math.Min(WindowLength, _options.PrefixLength + (long)length);
+
+    /// <summary>Makes sure that a chunk of text has room behind the passages; where whole chunks stand in front of the text and begin it, some more.</summary>
+    /// <exception cref="ArgumentException">It has not.</exception>
+    public void RequireRoomFor(int chunkLength, string name, bool wholeChunks = false)
+    {
+        if (WindowLength - _options.PrefixLength < (wholeChunks ? (4 * chunkLength) - 3 : chunkLength))
+        {
+            throw new ArgumentException(
+                $"{name} reads {WindowLength} tokens at once, of which {_options.PrefixLength} may stand in front of the text: no room is left for a chunk of "
+                    + $"{chunkLength}{(wholeChunks ? ", with up to three of them lost to whole ones" : "")}; lower {nameof(InContextOptions.PrefixLength)}.",
+                nameof(chunkLength));
+        }
+    }
+
+    /// <summary>The tokens of a neighbor that hold something.</summary>
+    public static long[] Passage(RetrievedTokens retrieved, int row, int chunk, int neighbor)
+    {
+        int start = retrieved.Offset(row, chunk, neighbor);
+        return [.. Enumerable.Range(start, retrieved.Length).Where(i => retrieved.Valid[i]).Select(i => retrieved.Tokens[i])];
+    }
+
+    /// <summary>What stands in front of a text.</summary>
+    /// <param name="passages">Best first; empty ones count as none.</param>
+    /// <returns>The tokens from the begin-of-text token on; none where there is no passage.</returns>
+    public long[] Prefix(IEnumerable<long[]> passages)
+    {
+        List<long[]> kept = Fit([.. passages.Where(passage => passage.Length > 0)]);
+        if (kept.Count == 0)
+        {
+            return [];
+        }
+
+        if (_options.Order == PassageOrder.BestLast)
+        {
+            kept.Reverse();
+        }
+
+        List<long> prefix = [_begin, .. _before];
+        for (int i = 0; i < kept.Count; i++)
+        {
+            prefix.AddRange(i == 0 ? [] : Array.ConvertAll(_between, token => (long)token));
+            prefix.AddRange(kept[i]);
+        }
+
+        prefix.AddRange(Array.ConvertAll(_after, token => (long)token));
+        return [.. prefix];
+    }
+
+    /// <summary>From which place on a text follows a prefix: from its beginning, or with as many tokens as the window has room for.</summary>
+    /// <param name="prefixLength">Tokens of the prefix; 0: there is none.</param>
+    /// <param name="text">The text's tokens so far.</param>
+    /// <param name="windowEnd">The place after the last one that the prompt can get to see.</param>
+    /// <returns>The place; 1 where the text's own begin-of-text token stands in front of the prefix.</returns>
+    public int TextStart(int prefixLength, ReadOnlySpan<long> text, int windowEnd)
+        => Math.Max(prefixLength > 0 && text[0] == _begin ? 1 : 0, windowEnd - WindowLength + prefixLength);
+
+    /// <summary>
+    /// Fills a prefix up at its beginning, and leaves out a little more of the text, so that the text's chunks are the prompt's.
+    /// </summary>
+    /// <param name="prefix">The prefix; none where it is empty.</param>
+    /// <param name="text">The text's tokens so far.</param>
+    /// <param name="windowEnd">The place after the last one that the prompt can get to see.</param>
+    /// <param name="chunkLength">M.</param>
+    /// <returns>The prefix, and the place from which on the text follows.</returns>
+    public (long[] Prefix, int From) InWholeChunks(long[] prefix, ReadOnlySpan<long> text, int windowEnd, int chunkLength)
+    {
+        int most = prefix.Length > 0 ? prefix.Length + chunkLength - 1 : 0, beyond = windowEnd + most - WindowLength;
+        int from = beyond > 0 ? (beyond + chunkLength - 1) / chunkLength * chunkLength : TextStart(prefix.Length, text, 0);
+        int missing = (((from - prefix.Length) % chunkLength) + chunkLength) % chunkLength;
+        return ([.. Enumerable.Repeat((long)_begin, prefix.Length > 0 ? missing : 0), .. prefix], from);
+    }
+
+    private List<long[]> Fit(List<long[]> passages)
+    {
+        List<long[]> kept = [];
+        if (_options.Cut == PassageCut.Worst)
+        {
+            int left = _room;
+            foreach (long[] passage in passages)
+            {
+                left -= kept.Count > 0 ? _between.Length : 0;
+                if (left > 0)
+                {
+                    kept.Add(passage[..Math.Min(left, passage.Length)]);
+                }
+
+                left -= passage.Length;
+            }
+
+            return kept;
+        }
+
+        // As many as have a token each.
+        int count = Math.Min(passages.Count, (_room + _between.Length) / (1 + _between.Length));
+        for (int i = 0; i < count; i++)
+        {
+            int share = Math.Min((_room - ((count - 1) * _between.Length)) / count, passages[i].Length);
+            kept.Add(_options.Cut == PassageCut.Ends ? passages[i][..share] : passages[i][^share..]);
+        }
+
+        return kept;
+    }
+}

@@ -1,0 +1,154 @@
+using Retro.Modeling;
+using Retro.Search;
+
+namespace Retro.Readers;
+
+/// <summary>What the readers that write passages in front of the text have in common: one pass of the decoder for every prompt of every chunk.</summary>
+internal static class PromptReading
+{
+    /// <summary>Prompts that are read at once.</summary>
+    public const int Together = 8;
+
+    /// <summary>A prompt, and which of the batch's targets are predicted behind which of its tokens.</summary>
+    private sealed class Prompt(int row, long[] tokens, double logWeight, int shift)
+    {
+        public int Row { get; } = row;
+
+        /// <summary>How many tokens later than in the text everything stands.</summary>
+        public int Shift { get; } = shift;
+
+        public long[] Tokens { get; } = tokens;
+
+        public double LogWeight { get; } = logWeight;
+
+        public List<(int Place, int At)> Targets { get; } = [];
+    }
+
+    /// <summary>The log-likelihood of every target of a batch under the mixture of its prompts.</summary>
+    public static double[] LogLikelihoods(IPromptReader reader, ReadingBatch batch)
+    {
+        ReaderChecks.Require(reader, batch);
+        reader.Prompt.RequireRoomFor(batch.ChunkLength, reader.Name, reader.CrossAttended > 0);
+        double[] result = Array.ConvertAll(batch.Targets, target => target == LogLikelihood.NoTarget ? 0 : double.NegativeInfinity);
+
+        // Prompts of one length stand side by side, so that little is computed for padding.
+        foreach (Prompt[] some in Enumerable.Range(0, batch.Rows)
+            .SelectMany(row => Prompts(reader, batch, row))
+            .OrderByDescending(prompt => prompt.Tokens.Length)
+            .Chunk(Together))
+        {
+            int length = some[0].Tokens.Length;
+            ReadingBatch prompts = new(some.Length, length, batch.ChunkLength) { Retrieved = CrossAttended(reader, batch, some) };
+            for (int i = 0; i < some.Length; i++)
+            {
+                some[i].Tokens.CopyTo(prompts.Tokens, i * length);
+                foreach ((int place, int at) in some[i].Targets)
+                {
+                    prompts.Targets[(i * length) + at] = batch.Targets[place];
+                }
+            }
+
+            double[] likelihoods = ModelReading.LogLikelihoods(reader.Model, prompts, reader.CrossAttended);
+            for (int i = 0; i < some.Length; i++)
+            {
+                foreach ((int place, int at) in some[i].Targets)
+                {
+                    result[place] = Add(result[place], some[i].LogWeight + likelihoods[(i * length) + at]);
+                }
+            }
+        }
+
+        return result;
+    }
+
+    /// <summary>log(exp(a) + exp(b)).</summary>
+    public static double Add(double a, double b)
+        => Math.Max(a, b) is var most && double.IsInfinity(most) ? most : most + Math.Log(1 + Math.Exp(-Math.Abs(a - b)));
+
+    /// <summary>About how much memory a row takes: its prompts are read few at a time.</summary>
+    public static long RowBytes(IPromptReader reader, int length)
+        => Together * ModelReading.RowBytes(reader.Model, reader.Prompt.LongestFor(length), reader.CrossAttended);
+
+    /// <summary>The neighbors that the model's cross-attention reads in some prompts: each chunk of the text its own, those in front of it none.</summary>
+    private static RetrievedTokens? CrossAttended(IPromptReader reader, ReadingBatch batch, Prompt[] prompts)
+    {
+        int chunkLength = batch.ChunkLength, chunks = prompts[0].Tokens.Length / chunkLength;
+        if (reader.CrossAttended == 0 || chunks == 0 || batch.Retrieved is not { } retrieved)
+        {
+            return null;
+        }
+
+        RetrievedTokens found = new(prompts.Length, chunks, reader.CrossAttended, retrieved.Length);
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            CopyCrossAttended(reader, retrieved, prompts[i].Row, found, i, prompts[i].Tokens.Length / chunkLength, prompts[i].Shift / chunkLength);
+        }
+
+        return found;
+    }
+
+    /// <summary>Copies to a prompt's chunks what was retrieved for the text's, as far as the cross-attention reads it.</summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="retrieved">What was retrieved.</param>
+    /// <param name="row">The text's row of it.</param>
+    /// <param name="found">What the prompt reads.</param>
+    /// <param name="prompt">The prompt's row of it.</param>
+    /// <param name="chunks">Complete chunks of the prompt.</param>
+    /// <param name="shift">How many chunks later than in the text everything stands.</param>
+    public static void CopyCrossAttended(
+        IPromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift)
+    {
+        int size = Math.Min(reader.CrossAttended, retrieved.Neighbors - reader.InContext) * retrieved.Length;
+        for (int chunk = Math.Max(0, -shift); size > 0 && chunk < Math.Min(retrieved.Chunks, chunks - shift); chunk++)
+        {
+            int from = retrieved.Offset(row, chunk, reader.InContext), to = found.Offset(prompt, chunk + shift, 0);
+            Array.Copy(retrieved.Tokens, from, found.Tokens, to, size);
+            Array.Copy(retrieved.Valid, from, found.Valid, to, size);
+        }
+    }
+
+    private static List<Prompt> Prompts(IPromptReader reader, ReadingBatch batch, int row)
+    {
+        List<Prompt> prompts = [];
+        int start = row * batch.Length, chunkLength = batch.ChunkLength;
+        ReadOnlySpan<long> text = batch.Tokens.AsSpan(start, batch.Length);
+        Prompt? alone = null;
+
+        // A chunk's last token is the first that sees what was retrieved for the chunk: it predicts the next chunk's first token.
+        for (int chunk = (batch.Length / chunkLength) - 1; chunk >= -1; chunk--)
+        {
+            int first = Math.Max(0, ((chunk + 1) * chunkLength) - 1), windowEnd = ((chunk + 2) * chunkLength) - 1, end = Math.Min(windowEnd, batch.Length);
+            int[] places = [.. Enumerable.Range(start + first, end - first).Where(place => batch.Targets[place] != LogLikelihood.NoTarget)];
+            if (places.Length == 0)
+            {
+                continue;
+            }
+
+            IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes =
+                chunk >= 0 && batch.Retrieved is { } retrieved && chunk < retrieved.Chunks ? reader.Prefixes(retrieved, row, chunk) : [];
+            foreach ((long[] passages, double logWeight) in prefixes.Count > 0 ? prefixes : [([], 0)])
+            {
+                (long[] prefix, int from) = reader.CrossAttended > 0
+                    ? reader.Prompt.InWholeChunks(passages, text, windowEnd, chunkLength)
+                    : (passages, reader.Prompt.TextStart(passages.Length, text, windowEnd));
+                Prompt prompt;
+                if (prefix.Length == 0 && from == 0 && alone is not null)
+                {
+                    prompt = alone; // the text from its beginning on, which a later chunk has in front of it already
+                }
+                else
+                {
+                    prompts.Add(prompt = new(row, [.. prefix, .. text[from..end]], logWeight, prefix.Length - from));
+                    alone = prefix.Length == 0 && from == 0 ? prompt : alone;
+                }
+
+                foreach (int place in places)
+                {
+                    prompt.Targets.Add((place, prefix.Length + place - start - from));
+                }
+            }
+        }
+
+        return prompts;
+    }
+}

@@ -1,0 +1,404 @@
+using System.Security.Cryptography;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// A decoder's own states at every token of a database, each with the token that followed: what <see cref="NearestNeighborReader"/> looks up. A key is what the
+/// last feed-forward branch reads, after its norm, which of all states finds best (arXiv 1911.00172, section 5). D numbers a token: for a small model two
+/// hundred times its text. Safe for concurrent use.
+/// </summary>
+public sealed unsafe class TokenStore : IDisposable
+{
+    /// <summary>Keys that are made and written at once.</summary>
+    internal const int BlockRows = 4096;
+
+    private const int Together = 8;
+
+    private readonly TokenStoreLayout _layout;
+    private readonly MappedFile _memory;
+    private readonly VectorIndex _index;
+    private readonly long[] _starts;
+
+    private TokenStore(ChunkDatabase database, TokenStoreLayout layout, MappedFile memory, VectorIndex index, long[] starts)
+        => (Database, _layout, _memory, _index, _starts) = (database, layout, memory, index, starts);
+
+    /// <summary>The database.</summary>
+    public ChunkDatabase Database { get; }
+
+    /// <summary>Keys: the tokens of all documents but for their last ones, which nothing follows.</summary>
+    public long Count => _layout.Rows;
+
+    /// <summary>D: numbers in a key.</summary>
+    public int Width => _layout.Width;
+
+    /// <summary>Bytes of the keys; an index of them takes about as much, or what its factory text says.</summary>
+    public long ByteLength => _layout.Length;
+
+    /// <summary>The identity of the model.</summary>
+    internal string ModelHash => _layout.ModelHash;
+
+    /// <summary>Makes the keys of a database, or opens the file that holds them.</summary>
+    /// <param name="model">The decoder; its retrieval, if any, is off. It stays the caller's; reading puts it into evaluation mode.</param>
+    /// <param name="database">The database; it stays the caller's.</param>
+    /// <param name="path">
+    /// The file of the keys, which are read where they lie; its index is written beside it. A file of the same model, database and settings is opened, another
+    /// one is made anew; a run that was stopped is taken up. Null: everything is kept in memory.
+    /// </param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="progress">Told the tokens done.</param>
+    /// <param name="cancellationToken">Stops between two blocks.</param>
+    /// <returns>The store; dispose it.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written.</exception>
+    /// <exception cref="FaissException">The factory text is not known, or FAISS is missing.</exception>
+    public static TokenStore Build(
+        RetroModel model,
+        ChunkDatabase database,
+        string? path = null,
+        TokenStoreOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(database);
+        options = (options ?? new()).Validate();
+        long[] starts = new long[database.Documents.Count + 1];
+        for (int document = 0; document < database.Documents.Count; document++)
+        {
+            starts[document + 1] = starts[document] + Math.Max(0, database.Documents[document].TokenCount - 1);
+        }
+
+        TokenStoreLayout layout = new(
+            starts[^1], model.Config.Width, options.Float16, options.WindowLength, database.Manifest.TokensHash, HashOf(model, cancellationToken));
+        MappedFile memory = path is null
+            ? Fill(model, database, starts, layout, progress, cancellationToken)
+            : TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken) ?? Write(path, model, database, starts, layout, progress, cancellationToken);
+        try
+        {
+            return new TokenStore(database, layout, memory, Index(path, layout, memory, options, progress, cancellationToken), starts);
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The nearest keys of some states.</summary>
+    /// <param name="states">[n, D].</param>
+    /// <param name="count">How many are wanted of each.</param>
+    /// <param name="keys">[n, count]: their numbers, -1 where there are no more.</param>
+    /// <param name="distances">[n, count]: squared distances to the stored keys; not a number beside -1.</param>
+    internal void Find(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances)
+    {
+        float[] queries = new float[states.Length];
+        for (int i = 0; i < queries.Length; i++)
+        {
+            queries[i] = (float)states[i];
+        }
+
+        _index.Search(queries, count, keys, new float[keys.Length]);
+
+        // The index may keep less than the keys: it finds, and they measure.
+        float[] key = new float[Width];
+        for (int i = 0; i < keys.Length; i++)
+        {
+            if (keys[i] < 0)
+            {
+                distances[i] = double.NaN;
+                continue;
+            }
+
+            Key(keys[i], key);
+            ReadOnlySpan<double> state = states.Slice(i / count * Width, Width);
+            double sum = 0;
+            for (int j = 0; j < key.Length; j++)
+            {
+                double difference = state[j] - key[j];
+                sum += difference * difference;
+            }
+
+            distances[i] = sum;
+        }
+    }
+
+    /// <summary>Reads a key.</summary>
+    internal void Key(long number, Span<float> key) => _layout.Read(_memory, number, key);
+
+    /// <summary>The document of a key.</summary>
+    internal int DocumentOf(long number)
+    {
+        // Documents of one token have no key, and begin where the next one does.
+        int found = Array.BinarySearch(_starts, number);
+        if (found < 0)
+        {
+            return ~found - 1;
+        }
+
+        while (found + 1 < _starts.Length && _starts[found + 1] == number)
+        {
+            found++;
+        }
+
+        return found;
+    }
+
+    /// <summary>How many keys a document has.</summary>
+    internal long CountOf(int document) => _starts[document + 1] - _starts[document];
+
+    /// <summary>The token that followed where a key was made.</summary>
+    internal int Next(long number)
+    {
+        int document = DocumentOf(number);
+        return Token(Database, document, number - _starts[document] + 1);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _index.Dispose();
+        _memory.Dispose();
+    }
+
+    /// <summary>What tells one model from another: configuration and weights.</summary>
+    internal static string HashOf(RetroModel model, CancellationToken cancellationToken = default)
+    {
+        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sha.AppendData(System.Text.Encoding.UTF8.GetBytes($"{model.Config} {model.Dtype}"));
+        using IDisposable noGradients = no_grad();
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using Tensor plain = parameter.detach().cpu().contiguous();
+            sha.AppendData(System.Text.Encoding.UTF8.GetBytes(name));
+            sha.AppendData(plain.bytes);
+        }
+
+        return Convert.ToHexStringLower(sha.GetHashAndReset());
+    }
+
+    private static int Token(ChunkDatabase database, int document, long place)
+        => database.Tokens(database.Documents[document].FirstChunk + (place / database.ChunkLength))[(int)(place % database.ChunkLength)];
+
+    private static MappedFile Fill(
+        RetroModel model,
+        ChunkDatabase database,
+        long[] starts,
+        TokenStoreLayout layout,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        MappedFile memory = MappedFile.Allocate(layout.Length);
+        try
+        {
+            for (long first = 0; first < layout.Rows; first += BlockRows)
+            {
+                byte[] block = Block(model, database, starts, layout, first, progress, cancellationToken);
+                block.CopyTo(new Span<byte>(memory.Pointer + layout.Offset(first), block.Length));
+            }
+
+            return memory;
+        }
+        catch
+        {
+            memory.Dispose();
+            throw;
+        }
+    }
+
+    private static MappedFile Write(
+        string path,
+        RetroModel model,
+        ChunkDatabase database,
+        long[] starts,
+        TokenStoreLayout layout,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        byte[] header = layout.Header();
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, layout.RowBytes, BlockRows))
+        {
+            for (long first = file.Rows; first < layout.Rows; first += BlockRows)
+            {
+                file.Append(
+                    Block(model, database, starts, layout, first, progress, cancellationToken), Math.Min(BlockRows, layout.Rows - first));
+            }
+
+            file.Complete(stream => TokenStoreLayout.Seal(stream, header));
+        }
+
+        return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)
+            ?? throw new DatabaseException($"The states in {path} were written and cannot be read again: make them again, on another disk.");
+    }
+
+    /// <summary>The keys of a block, from windows of the documents that have some in it.</summary>
+    private static byte[] Block(
+        RetroModel model,
+        ChunkDatabase database,
+        long[] starts,
+        TokenStoreLayout layout,
+        long first,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        progress?.Report(new StageProgress("read the database", first, layout.Rows));
+        long end = Math.Min(layout.Rows, first + BlockRows);
+        List<(int Document, int Start, int From, int Tokens)> windows = [];
+        int stride = Math.Max(1, layout.WindowLength / 2);
+        for (int document = Math.Max(0, Upper(starts, first) - 1); document + 1 < starts.Length && starts[document] < end; document++)
+        {
+            int count = (int)(starts[document + 1] - starts[document]);
+            for (int from = 0, start = 0; from < count; start += stride)
+            {
+                // Places up to the one before have their keys from windows in front of this one.
+                int until = Math.Min(start + layout.WindowLength, count);
+                if (starts[document] + until > first && starts[document] + from < end)
+                {
+                    windows.Add((document, start, from, until - start));
+                }
+
+                from = until;
+            }
+        }
+
+        byte[] block = new byte[(end - first) * layout.RowBytes];
+        (int Document, int Start, int From, int Tokens)[][] batches = [.. windows.OrderByDescending(window => window.Tokens).Chunk(Together)];
+        TorchThreads.Run(batches.Length, model.Device, i => Compute(batches[i]), cancellationToken: cancellationToken);
+        return block;
+
+        void Compute((int Document, int Start, int From, int Tokens)[] batch)
+        {
+            int length = batch[0].Tokens;
+            long[] tokens = new long[batch.Length * length];
+            List<long> places = [];
+            List<long> rows = [];
+            for (int row = 0; row < batch.Length; row++)
+            {
+                (int document, int start, int from, int count) = batch[row];
+                for (int i = 0; i < count; i++)
+                {
+                    tokens[(row * length) + i] = Token(database, document, start + i);
+                    long number = starts[document] + start + i;
+                    if (start + i >= from && number >= first && number < end)
+                    {
+                        places.Add((row * length) + i);
+                        rows.Add(number - first);
+                    }
+                }
+            }
+
+            using DisposeScope scope = NewDisposeScope();
+            float[] keys = KeysAndStates(model, tokens, batch.Length, length, [.. places]).Keys.to_type(ScalarType.Float32).cpu().data<float>().ToArray();
+            for (int i = 0; i < rows.Count; i++)
+            {
+                layout.Store(keys.AsSpan(i * layout.Width, layout.Width), block.AsSpan((int)(rows[i] * layout.RowBytes), (int)layout.RowBytes));
+            }
+        }
+    }
+
+    /// <summary>What a model asks with and its last states, normed, at some places.</summary>
+    /// <returns>Each [N, D].</returns>
+    internal static (Tensor Keys, Tensor States) KeysAndStates(RetroModel model, long[] tokens, int rows, int length, long[] places)
+    {
+        if (model.training)
+        {
+            model.eval();
+        }
+
+        using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(model));
+        using IDisposable inference = inference_mode();
+        return model.KeysAndStatesAt(tensor(tokens, [rows, length], device: model.Device), tensor(places, device: model.Device));
+    }
+
+    private static int Upper(long[] starts, long number)
+    {
+        int low = 0, high = starts.Length;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            (low, high) = starts[middle] <= number ? (middle + 1, high) : (low, middle);
+        }
+
+        return low;
+    }
+
+    private static VectorIndex Index(
+        string? path,
+        TokenStoreLayout layout,
+        MappedFile memory,
+        TokenStoreOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        VectorIndexPlan plan = VectorIndexPlan.For(layout.Rows, layout.Width);
+        bool bySize = options.Factory is null, exact = VectorIndex.Choose(VectorEngine.Auto) == VectorEngine.Exact;
+        string factory = options.Factory ?? (exact ? VectorIndexPlan.Exact : plan.Factory);
+        string parameters = options.SearchParameters.Length > 0 ? options.SearchParameters : bySize && !exact ? plan.Parameters : "";
+
+        // The name holds what the keys and the index are: one of other keys is never taken for this one's.
+        string? file = path is null || factory == VectorIndexPlan.Exact
+            ? null
+            : $"{path}.{IdentityHash.Of(IdentityHash.KeyEnd, Convert.ToHexStringLower(layout.Header()), factory)[..12]}.index";
+        if (file is not null && File.Exists(file))
+        {
+            VectorIndex made = VectorIndex.Open(file, parameters: parameters);
+            if (made.Count == layout.Rows && made.Dimensions == layout.Width)
+            {
+                return made;
+            }
+
+            made.Dispose();
+        }
+
+        VectorIndex index = VectorIndex.Create(layout.Width, factory, parameters: parameters);
+        try
+        {
+            if (!index.IsTrained)
+            {
+                // Spread over the whole; 256 a list is what k-means takes at most.
+                long wanted = Math.Min(layout.Rows, Math.Max(1 << 14, Math.Max(plan.TrainingVectors, 64 * index.ListCount)));
+                float[] some = new float[wanted * layout.Width];
+                for (long i = 0; i < wanted; i++)
+                {
+                    layout.Read(memory, i * layout.Rows / wanted, some.AsSpan((int)(i * layout.Width), layout.Width));
+                }
+
+                progress?.Report(new StageProgress("train the index", 0, 1));
+                index.Train(some);
+            }
+
+            float[] block = new float[BlockRows * layout.Width];
+            for (long first = 0; first < layout.Rows; first += BlockRows)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new StageProgress("index states", first, layout.Rows));
+                int count = (int)Math.Min(BlockRows, layout.Rows - first);
+                for (int i = 0; i < count; i++)
+                {
+                    layout.Read(memory, first + i, block.AsSpan(i * layout.Width, layout.Width));
+                }
+
+                index.Add(block.AsSpan(0, count * layout.Width));
+            }
+
+            if (file is not null)
+            {
+                index.Save(file);
+            }
+
+            return index;
+        }
+        catch
+        {
+            index.Dispose();
+            throw;
+        }
+    }
+}

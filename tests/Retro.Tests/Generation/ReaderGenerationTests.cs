@@ -1,0 +1,275 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using Retro.Tests.Readers;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Generation;
+
+/// <summary>Text of every reader but the copying one: what is kept from token to token changes nothing.</summary>
+public sealed class ReaderGenerationTests : IDisposable
+{
+    private const int M = 8, K = 3;
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly List<Document> _heldOut;
+    private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _source;
+    private readonly RetroModel _model;
+    private readonly TokenStore _states;
+    private readonly DecoupledReader _decoupled;
+
+    public ReaderGenerationTests()
+    {
+        List<Document> all = CopyReaderTests.Twins(30, 120, seed: 3);
+        _heldOut = [.. all.Where(document => document.Id.StartsWith('a')).Take(3)];
+        _database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "database"), all.Except(_heldOut), s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });
+        _source = KeywordNeighborSource.Build(_database);
+        manual_seed(11);
+        _model = new RetroModel(
+            new RetroConfig
+            {
+                VocabularySize = s_tokenizer.VocabularySize + 4, Width = 16, Layers = 2, Heads = 2, HeadSize = 8, FeedForwardSize = 32, InitialOutputScale = 1,
+                Retrieval = new()
+                {
+                    ChunkLength = M, RetrievedLength = 2 * M, CrossAttentionLayers = [1, 2],
+                    Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+                },
+            },
+            ScalarType.Float64);
+        _states = TokenStore.Build(_model, _database);
+        _decoupled = DecoupledReader.Fresh(_model, new() { Neighbors = K }, 2 * M);
+        using IDisposable none = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        foreach (TorchSharp.Modules.Parameter parameter in _decoupled.Weights.ByName.Values)
+        {
+            parameter.add_(randn_like(parameter) * 0.2);
+        }
+    }
+
+    public void Dispose()
+    {
+        _decoupled.Dispose();
+        _states.Dispose();
+        _model.Dispose();
+        _source.Dispose();
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    /// <summary>Prompts that are empty, shorter than a chunk, and of every length modulo the chunk; the window is full in the later ones.</summary>
+    [Theory]
+    [InlineData("in context", 512)]
+    [InlineData("in context", 80)]
+    [InlineData("ensemble", 512)]
+    [InlineData("ensemble", 80)]
+    [InlineData("best in context", 512)]
+    [InlineData("best in context", 80)]
+    [InlineData("own attention", 512)]
+    [InlineData("nearest states", 512)]
+    public async Task Cached_generation_equals_reading_everything_anew_for_every_token(string kind, int window)
+    {
+        IReader reader = Reader(kind, window);
+        RetroGenerator generator = Generator(reader);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * M) + 3 };
+        int[] text = s_tokenizer.Encode(_heldOut[0].Text);
+        foreach (int length in Enumerable.Range(0, M + 2).Append(5 * M))
+        {
+            string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
+
+            int[] came = [.. (await Collect(generator, prompt, options)).Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+
+            List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
+            int begin = tokens.Count;
+            List<double> expected = [];
+            while (tokens.Count - begin < options.MaximumNewTokens)
+            {
+                (int next, double logP) = Best(reader, tokens);
+                if (next == s_tokenizer.EndOfText)
+                {
+                    break;
+                }
+
+                tokens.Add(next);
+                expected.Add(logP);
+            }
+
+            Assert.Equal(tokens.Skip(begin), came);
+
+            // What evaluation gives these tokens, all of them in one pass, is what they were chosen by.
+            ReadingBatch batch = Batch(tokens);
+            for (int place = begin - 1; place < tokens.Count - 1; place++)
+            {
+                batch.Targets[place] = tokens[place + 1];
+            }
+
+            double[] likelihoods = reader.LogLikelihoods(batch);
+            Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-9));
+        }
+    }
+
+    [Fact]
+    public async Task Without_retrieval_it_is_the_models_text_and_no_tensor_stays()
+    {
+        string prompt = _heldOut[0].Text[..40];
+        GenerationOptions drawn = new() { MaximumNewTokens = 30, Seed = 2 };
+        RetroGenerator plain = new(_model, s_tokenizer);
+        foreach (string kind in new[] { "in context", "ensemble", "best in context", "own attention", "nearest states" })
+        {
+            RetroGenerator generator = Generator(Reader(kind, 512));
+            Assert.Equal(await Collect(plain, prompt, drawn), await Collect(generator, prompt, drawn with { Retrieval = false }));
+            Assert.NotEqual(
+                (await Collect(plain, prompt, drawn)).Select(piece => piece.Token), (await Collect(generator, prompt, drawn)).Select(piece => piece.Token));
+            await Collect(generator, prompt, drawn with { Neighbors = 1 });
+            await Collect(generator, prompt, drawn with { Stop = ["a", "b", "c", "e"] });
+            long before = LiveTensors.Settled();
+            await Collect(generator, prompt, drawn);
+            Assert.Equal(before, Tensor.TotalCount);
+        }
+    }
+
+    [Fact]
+    public void A_reader_that_cannot_go_on_is_refused_and_so_is_a_source_without_a_database()
+    {
+        Assert.Contains(
+            "cannot go on token by token",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(new DecoderReader(_model), s_tokenizer, _source)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "no database to read from",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(Reader("ensemble", 512), s_tokenizer, new NoNeighborSource())).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "give a source",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(_decoupled, s_tokenizer)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "give no source",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(Reader("nearest states", 512), s_tokenizer, _source)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "no room is left for a chunk",
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(Reader("in context", 41), s_tokenizer, _source)).Message,
+            StringComparison.Ordinal);
+    }
+
+    /// <summary>Nothing is read of what is excluded: neither states nor neighbors.</summary>
+    [Fact]
+    public async Task Nearest_states_of_excluded_documents_are_passed_over()
+    {
+        Document document = CopyReaderTests.Twins(30, 120, seed: 3).First(twin => twin.Id == "b3-20"); // in the database
+        (string prompt, string rest) = (document.Text[..50], document.Text[50..]);
+        RetroGenerator generator = Generator(new NearestNeighborReader(_model, _states, 0.99, 0.01, 4));
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 10 };
+        string all = string.Concat((await Collect(generator, prompt, options)).Select(piece => piece.Text));
+        string others = string.Concat((await Collect(generator, prompt, options with { ExcludedDocuments = [document.Id] })).Select(piece => piece.Text));
+        Assert.StartsWith(all[..3], rest, StringComparison.Ordinal);
+        Assert.NotEqual(all[..3], others[..3]);
+    }
+
+    private RetroGenerator Generator(IReader reader) => new(reader, s_tokenizer, reader.Neighbors > 0 ? _source : null);
+
+    private IReader Reader(string kind, int window)
+    {
+        InContextOptions options = new() { Neighbors = K, PrefixLength = 40, WindowLength = window };
+        return kind switch
+        {
+            "in context" => new InContextReader(_model, s_tokenizer, options),
+            "ensemble" => new EnsembleReader(_model, s_tokenizer, options, 5),
+            "best in context" => new RetroInContextReader(_model, s_tokenizer, options),
+            "own attention" => _decoupled,
+            _ => new NearestNeighborReader(_model, _states, 0.4, 1, 8),
+        };
+    }
+
+    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
+    {
+        List<GeneratedPiece> pieces = [];
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
+        {
+            pieces.Add(piece);
+        }
+
+        return pieces;
+    }
+
+    private ReadingBatch Batch(List<int> tokens)
+    {
+        ReadingBatch batch = new(1, tokens.Count, M);
+        tokens.Select(token => (long)token).ToArray().CopyTo(batch.Tokens, 0);
+        if (tokens.Count >= M)
+        {
+            batch.Retrieved = new RetrievedTokens(1, tokens.Count / M, K, 2 * M);
+            for (int chunk = 0; chunk < tokens.Count / M; chunk++)
+            {
+                (long[] found, float[] scores) = (new long[K], new float[K]);
+                _source.Find([new NeighborQuery(tokens.GetRange(chunk * M, M).ToArray(), [])], K, found, scores);
+                batch.Retrieved.Take(0, chunk, _database, found, scores);
+            }
+        }
+
+        return batch;
+    }
+
+    /// <summary>The most probable next token of a text, with nothing kept from before.</summary>
+    private (int Token, double LogP) Best(IReader reader, List<int> tokens)
+    {
+        using IDisposable guard = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        ReadingBatch batch = Batch(tokens);
+        Tensor text = tensor(batch.Tokens, [1, tokens.Count]), last = tensor(new long[] { tokens.Count - 1 });
+        Tensor all; // [1, V]
+        switch (reader)
+        {
+            case DecoupledReader own:
+                all = nn.functional.log_softmax(
+                    _model.Head(_model.StatesAt(text, last, tap: batch.Retrieved is { } retrieved ? own.Reading(retrieved, M) : null)), 1);
+                break;
+            case NearestNeighborReader nearest:
+                (Tensor keys, Tensor states) = _model.KeysAndStatesAt(text, last);
+                all = nearest.LogDistribution(keys, states, new HashSet<int>());
+                break;
+            default:
+                all = OfPrompts((IPromptReader)reader, batch);
+                break;
+        }
+
+        double[] p = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1).data<double>().ToArray();
+        int best = Array.IndexOf(p, p.Max());
+        return (best, p[best]);
+    }
+
+    private Tensor OfPrompts(IPromptReader reader, ReadingBatch batch)
+    {
+        int chunk = (batch.Length / M) - 1, windowEnd = ((chunk + 2) * M) - 1;
+        IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = chunk >= 0 ? reader.Prefixes(batch.Retrieved!, 0, chunk) : [];
+        Tensor sum = zeros(1, _model.Config.VocabularySize, dtype: ScalarType.Float64);
+        foreach ((long[] passages, double logWeight) in prefixes.Count > 0 ? prefixes : [([], 0)])
+        {
+            (long[] prefix, int from) = reader.CrossAttended == 0
+                ? (passages, reader.Prompt.TextStart(passages.Length, batch.Tokens, windowEnd))
+                : reader.Prompt.InWholeChunks(passages, batch.Tokens, windowEnd, M);
+            long[] row = [.. prefix, .. batch.Tokens[from..]];
+            Tensor? neighbors = null, valid = null;
+            if (reader.CrossAttended > 0 && batch.Retrieved is not null && row.Length >= M)
+            {
+                RetrievedTokens read = new(1, row.Length / M, reader.CrossAttended, 2 * M);
+                PromptReading.CopyCrossAttended(reader, batch.Retrieved, 0, read, 0, row.Length / M, (prefix.Length - from) / M);
+                (neighbors, valid) = read.ToTensors();
+            }
+
+            sum = sum + (nn.functional.softmax(_model.call(tensor(row, [1, row.Length]), neighbors, valid).select(1, row.Length - 1), 1) * Math.Exp(logWeight));
+        }
+
+        return sum.log();
+    }
+}

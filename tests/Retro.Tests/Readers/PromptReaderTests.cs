@@ -1,0 +1,363 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tests.Embedders;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Readers;
+
+/// <summary>Passages in front of the text, in one prompt and in several whose distributions are mixed.</summary>
+public sealed class PromptReaderTests
+{
+    private const int M = TinyRetro.M, V = 11, Begin = 10;
+
+    private static readonly int[] s_before = [1, 2], s_between = [3], s_after = [4];
+
+    [Theory]
+    [InlineData(60, 512, PassageOrder.BestLast, true)]
+    [InlineData(60, 512, PassageOrder.BestFirst, false)]
+    [InlineData(13, 512, PassageOrder.BestLast, false)]
+    [InlineData(13, 17, PassageOrder.BestFirst, true)]
+    [InlineData(7, 12, PassageOrder.BestLast, true)]
+    public void In_context_is_the_decoder_behind_the_passages_of_the_chunk_before(int budget, int window, PassageOrder order, bool begins)
+    {
+        InContextOptions options = new() { Neighbors = 2, PrefixLength = budget, WindowLength = window, Order = order };
+        using RetroModel model = Model();
+        ReadingBatch batch = Batch(begins);
+        double[] found = new InContextReader(model, Prompt(options), options).LogLikelihoods(batch);
+        for (int row = 0; row < batch.Rows; row++)
+        {
+            for (int place = 0; place < batch.Length; place++)
+            {
+                int at = (row * batch.Length) + place;
+                Assert.Equal(LogDistribution(model, Sequence(batch, row, place, options, [0, 1]))[batch.Targets[at]], found[at], 1e-9);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(1.0)]
+    [InlineData(0.2)]
+    [InlineData(double.PositiveInfinity)]
+    public void An_ensemble_is_the_sum_over_passages_weighed_by_their_scores(double temperature)
+    {
+        InContextOptions options = new() { Neighbors = 3, PrefixLength = 15 };
+        using RetroModel model = Model();
+        ReadingBatch batch = Batch(true);
+        double[] found = new EnsembleReader(model, Prompt(options), options, temperature).LogLikelihoods(batch);
+        for (int at = 0; at < found.Length; at++)
+        {
+            int row = at / batch.Length, place = at % batch.Length, chunk = ((place + 1) / M) - 1;
+            int[] there = chunk < 0 ? [] : [.. Enumerable.Range(0, 3).Where(k => batch.Retrieved!.Valid[batch.Retrieved.Offset(row, chunk, k)])];
+            double expected;
+            if (there.Length == 0)
+            {
+                expected = Math.Exp(LogDistribution(model, Sequence(batch, row, place, options, []))[batch.Targets[at]]);
+            }
+            else
+            {
+                double[] weights = [.. there.Select(k => double.IsInfinity(temperature) ? 1 : Math.Exp(Score(batch, row, chunk, k) / temperature))];
+                double[] ofEach = [.. there.Select(k => Math.Exp(LogDistribution(model, Sequence(batch, row, place, options, [k]))[batch.Targets[at]]))];
+                expected = weights.Zip(ofEach, (weight, one) => weight * one).Sum() / weights.Sum();
+            }
+
+            Assert.Equal(Math.Log(expected), found[at], 1e-9);
+        }
+    }
+
+    /// <summary>RETRO++, with windows that hold the whole text, and with one that begins later and later.</summary>
+    [Theory]
+    [InlineData(512, true)]
+    [InlineData(512, false)]
+    [InlineData(9 + (4 * M) - 3, true)]
+    public void The_best_in_context_and_the_rest_by_cross_attention_is_the_retro_behind_a_prefix_of_whole_chunks(int window, bool begins)
+    {
+        InContextOptions options = new() { Neighbors = 3, PrefixLength = 9, WindowLength = window };
+        using RetroModel model = Model();
+        ReadingBatch batch = Batch(begins);
+        RetroInContextReader reader = new(model, Prompt(options), options);
+        double[] found = reader.LogLikelihoods(batch);
+        for (int at = 0; at < found.Length; at++)
+        {
+            int row = at / batch.Length, place = at % batch.Length, chunk = ((place + 1) / M) - 1;
+            long[] text = batch.Tokens[(row * batch.Length)..(at + 1)];
+            int start = chunk < 0 ? 0 : batch.Retrieved!.Offset(row, chunk, 0);
+            long[] passage = chunk < 0 ? [] : [.. Enumerable.Range(start, 2 * M).Where(i => batch.Retrieved!.Valid[i]).Select(i => batch.Retrieved!.Tokens[i])];
+            List<long> sequence = [];
+            int first = 0; // the text's chunk that is read first
+            if (passage.Length > 0)
+            {
+                sequence = [Begin, 1, 2, .. passage.Take(5), 4];
+                // The text from the first chunk on with which all fits, one chunk less for what may be filled up.
+                while (sequence.Count + (M - 1) + ((chunk + 2) * M) - 1 - (first * M) > window)
+                {
+                    first++;
+                }
+
+                bool own = first == 0 && text[0] == Begin;
+                while ((sequence.Count - (own ? 1 : 0)) % M != 0)
+                {
+                    sequence.Insert(0, Begin);
+                }
+
+                text = own ? text[1..] : text[(first * M)..];
+                first -= (sequence.Count - (own ? 1 : 0)) / M;
+            }
+            else
+            {
+                while (((chunk + 2) * M) - 1 - (first * M) > window)
+                {
+                    first++;
+                }
+
+                text = text[(first * M)..];
+            }
+
+            sequence.AddRange(text);
+            int chunks = sequence.Count / M;
+            long[] neighbors = new long[chunks * 2 * 2 * M];
+            bool[] valid = new bool[neighbors.Length];
+            for (int c = Math.Max(0, -first); c < chunks; c++)
+            {
+                int from = batch.Retrieved!.Offset(row, c + first, 1);
+                Array.Copy(batch.Retrieved.Tokens, from, neighbors, c * 4 * M, 4 * M);
+                Array.Copy(batch.Retrieved.Valid, from, valid, c * 4 * M, 4 * M);
+            }
+
+            using DisposeScope scope = NewDisposeScope();
+            using IDisposable none = no_grad();
+            long[] shape = [1, chunks, 2, 2 * M];
+            Tensor logits = chunks == 0 ? model.call(tensor(sequence.ToArray(), [1, sequence.Count]), null, null)
+                : model.call(tensor(sequence.ToArray(), [1, sequence.Count]), tensor(neighbors, shape), tensor(valid, shape));
+            double[] last = logits.select(1, sequence.Count - 1).data<double>().ToArray();
+            Assert.Equal(last[batch.Targets[at]] - Math.Log(last.Sum(Math.Exp)), found[at], 1e-9);
+        }
+
+        ReaderContract.Check(reader, batch, V);
+        InContextOptions one = options with { Neighbors = 1 };
+        Assert.Contains(
+            "at least 2", Assert.Throws<RetroOptionsException>(() => new RetroInContextReader(model, Prompt(one), one)).Message, StringComparison.Ordinal);
+        using RetroModel plain = new(TinyRetro.Config with { VocabularySize = V, Retrieval = null });
+        Assert.Throws<ArgumentException>(() => new RetroInContextReader(plain, Prompt(options), options));
+        InContextOptions tight = options with { WindowLength = 9 + (4 * M) - 4 };
+        Assert.Contains(
+            "no room is left",
+            Assert.Throws<ArgumentException>(() => new RetroInContextReader(model, Prompt(tight), tight).LogLikelihoods(batch)).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Both_keep_the_readers_contract()
+    {
+        using RetroModel model = Model();
+        ReadingBatch batch = Batch(true);
+        InContextOptions wide = new() { Neighbors = 3, PrefixLength = 40 };
+        InContextOptions narrow = new() { Neighbors = 2, PrefixLength = 9, WindowLength = 14, Cut = PassageCut.Worst };
+        foreach (InContextOptions options in new[] { wide, narrow })
+        {
+            ReaderContract.Check(new InContextReader(model, Prompt(options), options), batch, V);
+            ReaderContract.Check(new EnsembleReader(model, Prompt(options), options, 0.7), batch, V);
+        }
+    }
+
+    [Fact]
+    public void Without_passages_both_are_the_decoder_and_one_passage_makes_them_the_same()
+    {
+        using RetroModel model = Model();
+        ReadingBatch batch = Batch(true);
+        InContextOptions one = new() { Neighbors = 1, PrefixLength = 20 };
+        InContextReader context = new(model, Prompt(one), one);
+        EnsembleReader ensemble = new(model, Prompt(one), one, 1);
+        Assert.Equal(context.LogLikelihoods(batch), ensemble.LogLikelihoods(batch));
+        Assert.NotEqual(new DecoderReader(model).LogLikelihoods(batch), context.LogLikelihoods(batch));
+
+        batch.Retrieved = null;
+        Assert.Equal(new DecoderReader(model).LogLikelihoods(batch), context.LogLikelihoods(batch));
+        Assert.Equal(new DecoderReader(model).LogLikelihoods(batch), ensemble.LogLikelihoods(batch));
+    }
+
+    [Fact]
+    public void Infinite_scores_are_a_limit_equal_ones_share_and_unknown_ones_are_refused()
+    {
+        using RetroModel model = Model();
+        InContextOptions options = new() { Neighbors = 3, PrefixLength = 20 };
+        ReadingBatch batch = Batch(true);
+        Array.Fill(batch.Retrieved!.Valid, true);
+        EnsembleReader reader = new(model, Prompt(options), options, 1);
+        double[] Weights(params float[] scores)
+        {
+            for (int i = 0; i < batch.Retrieved!.Scores.Length; i++)
+            {
+                batch.Retrieved.Scores[i] = scores[i % 3];
+            }
+
+            IPromptReader prompts = reader;
+            return [.. scores.Any(float.IsNaN) ? [] : prompts.Prefixes(batch.Retrieved, 0, 0).Select(one => Math.Exp(one.LogWeight))];
+        }
+
+        Assert.Equal([1 / 3.0, 1 / 3.0, 1 / 3.0], Weights(5, 5, 5), (a, b) => Math.Abs(a - b) < 1e-12);
+        Assert.Equal([0.5, 0.5], Weights(float.PositiveInfinity, 3, float.PositiveInfinity), (a, b) => Math.Abs(a - b) < 1e-12);
+        Assert.Equal([1], Weights(float.NegativeInfinity, 3, float.NegativeInfinity), (a, b) => Math.Abs(a - b) < 1e-12);
+        float none = float.NegativeInfinity;
+        Assert.Equal([1 / 3.0, 1 / 3.0, 1 / 3.0], Weights(none, none, none), (a, b) => Math.Abs(a - b) < 1e-12);
+        Weights(1, float.NaN, 2);
+        Assert.Contains("a table holds no scores", Assert.Throws<ArgumentException>(() => reader.LogLikelihoods(batch)).Message, StringComparison.Ordinal);
+        Assert.All(
+            new EnsembleReader(model, Prompt(options), options, double.PositiveInfinity).LogLikelihoods(batch), value => Assert.True(double.IsFinite(value)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new EnsembleReader(model, Prompt(options), options, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new EnsembleReader(model, Prompt(options), options, double.NaN));
+    }
+
+    [Fact]
+    public void A_budget_cuts_what_the_options_say()
+    {
+        long[] best = [5, 6, 7, 8], second = [9, 9], third = [7];
+        long[] Of(PassageCut cut, int budget, PassageOrder order = PassageOrder.BestFirst, params long[][] passages)
+            => Prompt(new() { PrefixLength = budget, Cut = cut, Order = order }).Prefix(passages);
+
+        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 3, 9, 9, 4], Of(PassageCut.Ends, 20, PassageOrder.BestFirst, best, [], second));
+        Assert.Equal([10, 1, 2, 9, 9, 3, 5, 6, 7, 8, 4], Of(PassageCut.Ends, 20, PassageOrder.BestLast, best, second));
+
+        // Four for the template leave 5, of which one parts the passages.
+        Assert.Equal([10, 1, 2, 5, 6, 3, 9, 9, 4], Of(PassageCut.Ends, 9, PassageOrder.BestFirst, best, second));
+        Assert.Equal([10, 1, 2, 7, 8, 3, 9, 9, 4], Of(PassageCut.Beginnings, 9, PassageOrder.BestFirst, best, second));
+        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 4], Of(PassageCut.Worst, 9, PassageOrder.BestFirst, best, second));
+        Assert.Equal([10, 1, 2, 5, 6, 7, 8, 3, 9, 4], Of(PassageCut.Worst, 10, PassageOrder.BestFirst, best, second));
+        Assert.Equal([10, 1, 2, 5, 3, 9, 4], Of(PassageCut.Ends, 8, PassageOrder.BestFirst, best, second, third)); // a third has no token of its own
+        Assert.Equal([10, 1, 2, 5, 4], Of(PassageCut.Ends, 5, PassageOrder.BestFirst, best, second));
+        Assert.Empty(Of(PassageCut.Ends, 9, PassageOrder.BestFirst, [], []));
+    }
+
+    [Fact]
+    public void What_cannot_be_is_refused_in_one_sentence()
+    {
+        static string Message(Action action) => Assert.ThrowsAny<Exception>(action).Message;
+        Assert.Contains("Template is \"\"; expected a text with {passages} once", Message(() => new InContextOptions { Template = "" }.Validate()));
+        Assert.Contains("Template is", Message(() => new InContextOptions { Template = "{passages}{passages}" }.Validate()));
+        Assert.Contains("Neighbors is 0", Message(() => new InContextOptions { Neighbors = 0 }.Validate()));
+        Assert.Contains(
+            "WindowLength is 100; expected more than PrefixLength, 100",
+            Message(() => new InContextOptions { PrefixLength = 100, WindowLength = 100 }.Validate()));
+        Assert.Contains("PrefixLength is 4; expected more than 4", Message(() => Prompt(new() { PrefixLength = 4 })));
+        Assert.Contains("less than 16", Message(() => _ = new PassagePrompt(new() { PrefixLength = 16 }, Begin, [], [], [], 16)));
+        Assert.Equal(16, new PassagePrompt(new() { PrefixLength = 8 }, Begin, [], [], [], 16).WindowLength);
+
+        using RetroModel model = Model();
+        InContextOptions tight = new() { PrefixLength = 9, WindowLength = 9 + M - 1 };
+        Assert.Contains("no room is left for a chunk of 4", Message(() => new InContextReader(model, Prompt(tight), tight).LogLikelihoods(Batch(true))));
+        InContextOptions four = new() { Neighbors = 4, PrefixLength = 20 };
+        Assert.Contains("reads 4 neighbors", Message(() => new InContextReader(model, Prompt(four), four).LogLikelihoods(Batch(true))));
+        Assert.Equal("in context, k = 4", new InContextReader(model, Prompt(four), four).Name);
+        Assert.True(new InContextReader(model, Prompt(four), four).RowBytes(64) > new DecoderReader(model).RowBytes(64));
+    }
+
+    [Fact]
+    public void A_template_is_encoded_around_the_passages()
+    {
+        InContextOptions options = new() { Template = "Read: {passages}\nText: ", Separator = " | " };
+        long[] passage = [.. EmbeddingInputs.Tokenizer.Encode("the rock").Select(id => (long)id)];
+        long[] prefix = options.PromptFor(EmbeddingInputs.Tokenizer, null).Prefix([passage]);
+        Assert.Equal(EmbeddingInputs.Tokenizer.BeginOfText, prefix[0]);
+        Assert.Equal("Read: the rock\nText: ", EmbeddingInputs.Tokenizer.Decode(prefix[1..].Select(id => (int)id).ToArray()));
+    }
+
+    /// <summary>Scores come from the source that is asked while reading; a table has none.</summary>
+    [Fact]
+    public void Evaluation_gives_an_ensemble_the_sources_scores()
+    {
+        using TestDatabases databases = new();
+        List<Document> twins = CopyReaderTests.Twins(12, 60, seed: 3);
+        List<Document> held = [.. twins.Where(document => document.Id.StartsWith('a')).Take(3)];
+        using ChunkDatabase database = databases.Build(twins.Except(held), 8, "database"), heldOut = databases.Build(held, 8, "held-out");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        using NeighborTable table = NeighborTable.Build(heldOut, source, 2, excludeOwnDocument: false);
+        manual_seed(1);
+        using RetroModel model = new(TinyRetro.Config with { Retrieval = null }, ScalarType.Float64);
+        InContextOptions options = new() { Neighbors = 2, PrefixLength = 40 };
+        PassagePrompt prompt = new(options, TestDatabases.EndOfText, [], [], ['\n'], null);
+
+        double context = BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, source).Value;
+        Assert.Equal(context, BitsPerByte.Measure(new InContextReader(model, prompt, options), heldOut, table, database).Value, 1e-9);
+        EnsembleReader weighed = new(model, prompt, options, 1), equal = new(model, prompt, options, double.PositiveInfinity);
+        Assert.Throws<ArgumentException>(() => BitsPerByte.Measure(weighed, heldOut, table, database));
+        double byScore = BitsPerByte.Measure(weighed, heldOut, source).Value;
+        Assert.NotEqual(BitsPerByte.Measure(equal, heldOut, source).Value, byScore, 1e-9);
+        Assert.True(double.IsFinite(byScore));
+
+        // The temperature that is fitted is the best: no other one gives these documents fewer bits.
+        double fitted = equal.BestTemperature(heldOut, source);
+        double best = BitsPerByte.Measure(new EnsembleReader(model, prompt, options, fitted), heldOut, source).Value;
+        Assert.All(
+            [0.1, 0.5, 1, 2, 8, 50, double.PositiveInfinity],
+            temperature => Assert.InRange(
+                BitsPerByte.Measure(new EnsembleReader(model, prompt, options, temperature), heldOut, source).Value, best - 1e-4, double.PositiveInfinity));
+    }
+
+    private static RetroModel Model()
+    {
+        manual_seed(1);
+        return new RetroModel(TinyRetro.Config with { VocabularySize = V }, ScalarType.Float64);
+    }
+
+    private static PassagePrompt Prompt(InContextOptions options) => new(options, Begin, s_before, s_between, s_after, null);
+
+    private static ReadingBatch Batch(bool begins)
+    {
+        ReadingBatch batch = ReaderContract.Batch(V, 2, (4 * M) + 2, M, 3, 2 * M, seed: 5);
+        batch.Tokens[0] = begins ? Begin : 0;
+        batch.Tokens[batch.Length] = begins ? Begin : 0;
+        return batch;
+    }
+
+    private static double Score(ReadingBatch batch, int row, int chunk, int k) => batch.Retrieved!.Scores[(((row * batch.Retrieved.Chunks) + chunk) * 3) + k];
+
+    /// <summary>What the decoder reads for a place, written out: passages cut at their ends to equal shares, then the text.</summary>
+    private static long[] Sequence(ReadingBatch batch, int row, int place, InContextOptions options, int[] neighbors)
+    {
+        long[] text = batch.Tokens[(row * batch.Length)..((row * batch.Length) + place + 1)];
+        int chunk = ((place + 1) / M) - 1;
+        List<long[]> passages = [];
+        foreach (int k in chunk < 0 ? [] : neighbors)
+        {
+            int start = batch.Retrieved!.Offset(row, chunk, k);
+            long[] passage = [.. Enumerable.Range(start, 2 * M).TakeWhile(i => batch.Retrieved.Valid[i]).Select(i => batch.Retrieved.Tokens[i])];
+            if (passage.Length > 0)
+            {
+                passages.Add(passage);
+            }
+        }
+
+        if (passages.Count == 0)
+        {
+            return text;
+        }
+
+        int share = (options.PrefixLength - 1 - 2 - 1 - (passages.Count - 1)) / passages.Count;
+        passages = [.. passages.Select(passage => passage[..Math.Min(share, passage.Length)])];
+        if (options.Order == PassageOrder.BestLast)
+        {
+            passages.Reverse();
+        }
+
+        long[] prefix = [Begin, 1, 2, .. passages.Skip(1).Aggregate<long[], IEnumerable<long>>(passages[0], (all, next) => [.. all, 3, .. next]), 4];
+        long[] rest = text[0] == Begin ? text[1..] : text;
+
+        // Room is kept for what is still missing of the chunk, so that all of its targets see the text from the same place on.
+        int missing = ((chunk + 2) * M) - 2 - place, room = options.WindowLength - prefix.Length - missing;
+        return [.. prefix, .. rest[^Math.Min(room, rest.Length)..]];
+    }
+
+    private static double[] LogDistribution(RetroModel model, long[] sequence)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable none = no_grad();
+        double[] logits = model.call(tensor(sequence, [1, sequence.Length]), null, null).select(1, sequence.Length - 1).data<double>().ToArray();
+        double all = Math.Log(logits.Sum(Math.Exp));
+        return [.. logits.Select(logit => logit - all)];
+    }
+}
