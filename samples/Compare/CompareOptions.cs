@@ -1,0 +1,20 @@
+namespace Compare;
+
+/// <summary>What the command line said.</summary>
+/// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>
+/// <param name="Output">Folder for everything that is written.</param>
+/// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
+/// <param name="MeasuredCharacters">Characters of held-out text that are measured; the longest documents are cut.</param>
+/// <param name="Seeds">How many times everything is trained, each time with another seed.</param>
+/// <param name="Steps">Steps of the decoder; what is learned on top of it takes half as many.</param>
+/// <param name="Device">Where everything computes; null: the processor.</param>
+/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+internal sealed record CompareOptions(
+    string? Corpus,
+    string Output,
+    long MostBytes,
+    long MeasuredCharacters,
+    int Seeds,
+    int Steps,
+    TorchSharp.torch.Device? Device,
+    bool SkipBroken);

@@ -1,0 +1,66 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Retro;
+using Retro.Evaluation;
+using Samples;
+
+namespace Compare;
+
+/// <summary>What was measured, reader by reader and seed by seed, and the table of it.</summary>
+internal sealed class CompareTable
+{
+    private readonly List<(string Name, string From, BitsPerByteResult Result, double PerSecond, long Bytes, TimeSpan Training)> _rows = [];
+
+    /// <summary>Measures a reader.</summary>
+    /// <param name="name">The row's name.</param>
+    /// <param name="from">What is read, besides the text.</param>
+    /// <param name="bytes">Bytes of what it reads from.</param>
+    /// <param name="training">Time of its training, its decoder's included.</param>
+    /// <param name="measure">Measures it.</param>
+    public void Measure(string name, string from, long bytes, TimeSpan training, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
+    {
+        Stopwatch clock = Stopwatch.StartNew();
+        BitsPerByteResult result = Stages.Run($"measure {name}", measure);
+        _rows.Add((name, from, result, result.Tokens / clock.Elapsed.TotalSeconds, bytes, training));
+    }
+
+    /// <summary>The table as Markdown.</summary>
+    /// <param name="baseline">The reader that the others are compared with.</param>
+    public string ToMarkdown(string baseline)
+    {
+        EvaluationEntry[] entries = [.. _rows.GroupBy(row => row.Name).Select(group => new EvaluationEntry(group.Key, [.. group.Select(row => row.Result)]))];
+        EvaluationTable table = EvaluationTable.Of(entries, [baseline]);
+        BitsPerByteResult any = entries[0].Results[0];
+        StringBuilder text = new();
+        text.AppendLine($"| reader | reads | bits per byte | against {baseline} | tokens/s | bytes of database | seconds of training |");
+        text.AppendLine("|---|---|---|---|---|---|---|");
+        foreach (EvaluationRow row in table.Rows)
+        {
+            var runs = _rows.Where(one => one.Name == row.Entry.Reader).ToArray();
+            text.AppendLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"| {row.Entry.Reader} | {runs[0].From} | {row.Entry.Value:0.0000} | {row.Differences[0]?.ToString() ?? "-"} "
+                    + $"| {runs.Average(run => run.PerSecond):#,0} | {runs[0].Bytes:#,0} | {runs.Average(run => run.Training.TotalSeconds):0} |"));
+        }
+
+        int documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0), seeds = entries[0].Results.Count;
+        string trained = seeds > 1
+            ? string.Create(CultureInfo.InvariantCulture, $"Means over {seeds} seeds.")
+            : "One seed: how trainings differ by chance is in no interval.";
+        string intervals = documents < PairedDifference.LeastDocuments
+            ? string.Create(
+                CultureInfo.InvariantCulture,
+                $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint.")
+            : "In brackets the 95 % interval of a bootstrap over documents, paired; where it holds 0 no difference was found.";
+        text.AppendLine();
+        text.AppendLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} held-out documents that are neither trained on nor retrieved from."));
+        text.AppendLine($"{trained} {intervals}");
+        text.AppendLine(
+            "Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds "
+            + "of training are a reader's own and its decoder's.");
+        return text.ToString();
+    }
+}

@@ -1,0 +1,62 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Retro.Tests.Build;
+
+namespace Retro.Tests.Samples;
+
+/// <summary>samples/Compare as its users run it: a program of its own, from its command line to its table.</summary>
+public sealed partial class CompareTests : IDisposable
+{
+    private static readonly string s_program = Fixtures.Sample("Compare");
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Every_reader_has_a_row_with_what_it_costs()
+    {
+        Random random = new(1);
+        string[] words = [
+            .. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
+        for (int i = 0; i < 100; i++)
+        {
+            StringBuilder text = new();
+            for (int line = 0; line < 10; line++)
+            {
+                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
+            }
+
+            _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
+        }
+
+        (int code, string output) = Tool.Run(
+            "dotnet", _folder.Path, s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--steps", "2",
+            "--measured-kilobytes", "8");
+        Assert.True(code == 0, output);
+        string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "compare.md"));
+        string[] readers =
+        [
+            "closed book", "longest run", "in context", "ensemble (REPLUG)", "nearest states (kNN-LM)", "copying", "own attention (DecoupledRAG)",
+            "RETRO", "RETRO, best in context (RETRO++)", "closed book, the longest training's time",
+        ];
+        Match[] rows = Row().Matches(report).ToArray();
+        Assert.Equal(readers, rows.Select(row => row.Groups["reader"].Value));
+        Assert.All(rows, row => Assert.True(double.Parse(row.Groups["bits"].Value, System.Globalization.CultureInfo.InvariantCulture) > 0));
+        Assert.All(rows, row => Assert.Equal(row.Groups["reads"].Value == "nothing", row.Groups["bytes"].Value == "0"));
+        Assert.Contains("too few for an interval", report, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_corpus_that_is_not_there_gets_one_sentence_and_an_exit_code()
+    {
+        (int code, string output) = Tool.Run("dotnet", _folder.Path, s_program, "--corpus", "nowhere");
+        Assert.Equal(1, code);
+        Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
+    }
+
+    [GeneratedRegex(
+        @"^\| (?<reader>[^|]+) \| (?<reads>[^|]+) \| (?<bits>\d+\.\d+) \| (?<against>[^|]+) \| (?<speed>[\d,]+) \| (?<bytes>[\d,]+) \| (?<seconds>\d+) \|",
+        RegexOptions.Multiline)]
+    private static partial Regex Row();
+}
