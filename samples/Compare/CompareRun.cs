@@ -38,8 +38,7 @@ internal sealed class CompareRun(CompareOptions options)
     {
         // --- text and databases ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
-        string folder = Path.Combine(options.Output, SampleCorpus.FolderName(options.Corpus)), allModels = Path.Combine(folder, "models");
-        Directory.CreateDirectory(folder);
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         if (Directory.Exists(allModels))
         {
             Directory.Delete(allModels, recursive: true);

@@ -60,7 +60,7 @@ internal sealed class CompareTable
         text.AppendLine($"{trained} {intervals}");
         text.AppendLine(
             "Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds "
-            + "of training are a reader's own and its decoder's.");
+            + "of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.");
         return text.ToString();
     }
 }

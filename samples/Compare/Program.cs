@@ -4,7 +4,7 @@ using Samples;
 
 Option<string?> corpus = new("--corpus")
 {
-    Description = "A folder of .txt/.md files, a .jsonl file, or a folder of .NET XML documentation. Default: the documentation of the .NET reference packs.",
+    Description = "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or folder. Default: that of the .NET reference packs.",
 };
 Option<string> output = new("--output")
 {
