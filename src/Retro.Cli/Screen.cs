@@ -45,7 +45,17 @@ internal static class Screen
     public static void Line(FormattableString text) => Text(text.ToString(CultureInfo.InvariantCulture) + "\n");
 
     /// <summary>Prints text as it is, with a picture for each control character.</summary>
-    public static void Text(string text, Style? style = null) => AnsiConsole.Write(new Text(Printable.Of(text), style));
+    public static void Text(string text)
+    {
+        // Where lines are for programs, they are not wrapped.
+        if (Console.IsOutputRedirected)
+        {
+            Console.Out.Write(Printable.Of(text));
+            return;
+        }
+
+        AnsiConsole.Write(new Text(Printable.Of(text)));
+    }
 
     /// <summary>Prints a table.</summary>
     /// <param name="title">What it shows; null: no title.</param>

@@ -22,7 +22,7 @@ internal static class Tool
         Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
         once, and leaves nothing damaged.
         A folder that a command writes into (--out) holds retro.json, with what was typed: the next time, what is left out is taken from there.
-        Completion in the shell: `retro "[suggest:POSITION]" "retro tra"` prints what can follow; dotnet-suggest (dotnet tool install -g dotnet-suggest) asks for it.
+        Completion in the shell: `retro "[suggest:POSITION]" "retro tra"` prints what can follow; dotnet-suggest, a tool of its own, asks for it.
         """;
 
     /// <summary>Runs the tool.</summary>
@@ -34,7 +34,7 @@ internal static class Tool
         try
         {
             ParseResult parsed = Complete(root, arguments);
-            if (parsed.Action is ParseErrorAction || parsed.Errors.Count > 0)
+            if (parsed.Action is ParseErrorAction)
             {
                 foreach (string message in parsed.Errors.Select(error => error.Message).Distinct())
                 {
@@ -57,17 +57,30 @@ internal static class Tool
 
             return await RunAsync(verb, parsed).ConfigureAwait(false);
         }
-        catch (UsageException fault)
+        catch (RetroException fault)
         {
             await Console.Error.WriteLineAsync(fault.Message).ConfigureAwait(false);
-            return ExitCodes.Usage;
+            return fault is UsageException ? ExitCodes.Usage : ExitCodes.Failed;
         }
     }
 
     /// <summary>The command with all its verbs.</summary>
     internal static RootCommand MakeRoot()
     {
-        RootCommand root = new(Description) { new InfoCommand(), new VerifyCommand() };
+        RootCommand root = new(Description) 
+        {
+            new BuildCommand(),
+            new NeighborsCommand(),
+            new TrainCommand(),
+            new FitCommand(),
+            new EvalCommand(),
+            new GenerateCommand(),
+            new AskCommand(),
+            new InspectCommand(),
+            new EmbedTrainCommand(),
+            new InfoCommand(),
+            new VerifyCommand(),
+        };
         foreach (Option option in root.Options)
         {
             if (option is HelpOption { Action: HelpAction plain } help)

@@ -55,7 +55,7 @@ internal abstract class Verb : Command
     /// <summary>What retro.json adds to a command line: options that are not typed, with their values.</summary>
     /// <param name="parsed">The command line.</param>
     /// <exception cref="RetroException">The file cannot be read.</exception>
-    public IReadOnlyList<string> Remembered(ParseResult parsed)
+    public virtual IReadOnlyList<string> Remembered(ParseResult parsed)
     {
         bool isNamed = Home is not null && parsed.GetResult(Home) is { Implicit: false } result && !result.Errors.Any();
         return isNamed && parsed.GetValue(Home!) is { Length: > 0 } folder ? [.. Remembered(parsed, new Workspace(folder))] : [];
@@ -104,22 +104,26 @@ internal abstract class Verb : Command
     /// <param name="parsed">The command line.</param>
     /// <param name="workspace">The folder.</param>
     /// <param name="notKept">Options that say what to do this time alone.</param>
-    protected void Remember(ParseResult parsed, Workspace workspace, params Option?[] notKept)
+    protected void Remember(ParseResult parsed, Workspace workspace, params Option[] notKept) => workspace.Write(Name, Typed(parsed, workspace, notKept));
+
+    /// <summary>What retro.json keeps of a command line.</summary>
+    /// <inheritdoc cref="Remember"/>
+    protected JsonObject Typed(ParseResult parsed, Workspace workspace, params Option[] notKept)
     {
         JsonObject section = [];
         foreach (Option option in Options)
         {
-            if (option == Quiet || option == Json || option == Home || notKept.Contains(option)
-                || parsed.GetResult(option) is not { Implicit: false, Tokens: { Count: > 0 } tokens })
+            if (option == Quiet || option == Json || option == Home || notKept.Contains(option) || parsed.GetResult(option) is not { Implicit: false } result)
             {
                 continue;
             }
 
-            string[] values = [.. tokens.Select(token => option is PathOption ? workspace.ToRelative(token.Value) : token.Value)];
+            // A flag has no value.
+            string[] values = [.. result.Tokens.Select(token => option is PathOption ? workspace.ToRelative(token.Value) : token.Value).DefaultIfEmpty("true")];
             section[option.Name[2..]] = values.Length == 1 ? JsonValue.Create(values[0]) : new JsonArray([.. values.Select(value => JsonValue.Create(value))]);
         }
 
-        workspace.Write(Name, section);
+        return section;
     }
 
     /// <summary>Writes the results where --json asks for them.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
@@ -15,7 +16,12 @@ internal sealed class Workspace(string folder)
     /// <summary>The file of what was typed.</summary>
     public const string SettingsFile = "retro.json";
 
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true, NewLine = "\n" };
+    private static readonly JsonSerializerOptions s_json = new()
+    {
+        WriteIndented = true,
+        NewLine = "\n",
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, // what people read, in no page
+    };
 
     /// <summary>The folder.</summary>
     public string Folder { get; } = folder;

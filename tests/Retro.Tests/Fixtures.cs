@@ -34,6 +34,9 @@ internal static class Fixtures
     public static string Sample(string name, string? program = null)
         => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{program ?? name}.dll");
 
+    /// <summary>The program that the tool was built to.</summary>
+    public static string Cli { get; } = Path.Combine(Root, "src", "Retro.Cli", "bin", Configuration, "net10.0", "Retro.Cli.dll");
+
     /// <summary>A folder of a tiny pretrained model that belongs to the project.</summary>
     public static string Pretrained(string name) => Path.Combine(Own, "pretrained", name);
 

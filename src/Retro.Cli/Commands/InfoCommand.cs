@@ -63,11 +63,12 @@ internal sealed class InfoCommand : Verb
         {
             using ChunkDatabase database = ChunkDatabase.Open(folder);
             DatabaseManifest manifest = database.Manifest;
-            Screen.Line(
-                $"database {folder}: {manifest.DocumentCount:#,0} documents, {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens, {manifest.TokenCount:#,0} tokens, {manifest.ByteCount:#,0} bytes of text; {manifest.TokenizerKind} of {manifest.VocabularySize:#,0} tokens");
+            Screen.Line($"database {folder}: {manifest.DocumentCount:#,0} documents, {manifest.ByteCount:#,0} bytes of text,");
+            string kind = manifest.TokenizerKind;
+            Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {kind} of {manifest.VocabularySize:#,0} tokens");
             foreach (DatabaseFile file in manifest.Files)
             {
-                string details = string.Join(", ", file.Details.Select(detail => $"{detail.Key} {detail.Value}"));
+                string details = string.Join(", ", file.Details.Select(detail => $"{detail.Key} {Passages.Shorten(detail.Value, 16)}"));
                 Screen.Line($"  {file.Name}: {file.Bytes:#,0} bytes{(details.Length > 0 ? $"; {details}" : "")}");
             }
 
@@ -82,14 +83,14 @@ internal sealed class InfoCommand : Verb
                 ["files"] = new JsonArray([.. manifest.Files.Select(file => JsonValue.Create(file.Name))]),
             };
         }
-        else if (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && IsOurs(folder))
+        else if (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && ModelFolder.IsOurs(folder))
         {
             RetroConfig config = Checkpoint.LoadConfig(folder);
             long total = config.CountParameters().Total;
-            string kind = config.Retrieval is { } reading
+            string reads = config.Retrieval is { } reading
                 ? $"RETRO reading {reading.Neighbors} neighbors of {reading.RetrievedLength} tokens per chunk of {reading.ChunkLength}"
                 : "decoder without retrieval";
-            Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {kind}");
+            Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {reads}");
             all[$"model {folder}"] = new JsonObject
             {
                 ["parameters"] = total,
@@ -105,20 +106,6 @@ internal sealed class InfoCommand : Verb
             RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
             Screen.Line($"tokenizer {folder}: {tokenizer.Kind}, {tokenizer.VocabularySize:#,0} tokens");
             all[$"tokenizer {folder}"] = new JsonObject { ["kind"] = tokenizer.Kind, ["vocabulary"] = tokenizer.VocabularySize, ["hash"] = tokenizer.Hash };
-        }
-    }
-
-    // Other models, such as an embedder's folder, have a config.json too.
-    private static bool IsOurs(string folder)
-    {
-        try
-        {
-            _ = Checkpoint.LoadConfig(folder);
-            return true;
-        }
-        catch (RetroException)
-        {
-            return false;
         }
     }
 }

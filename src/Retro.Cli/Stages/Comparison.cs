@@ -70,15 +70,21 @@ internal sealed class Comparison(
     /// <param name="others">Neighbors of every held-out chunk by other sources; their names stand in their rows'.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="off">Whether it is measured with retrieval off, too; false where that was done, as a closed book.</param>
     public void Retro(
         string name,
         TrainedModel trained,
         string trainedWith,
         IReadOnlyList<NeighborTable> others,
         BitsPerByteOptions options,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        bool off = true)
     {
-        Measure(new DecoderReader(trained.Model, $"{name} off"), trained, trainedWith, null, options, cancellationToken);
+        if (off)
+        {
+            Measure(new DecoderReader(trained.Model, $"{name} off"), trained, trainedWith, null, options, cancellationToken);
+        }
+
         Measure(new RetroReader(trained.Model, name: $"{name} random"), trained, trainedWith, random, options, cancellationToken);
         Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
         foreach (NeighborTable other in others)

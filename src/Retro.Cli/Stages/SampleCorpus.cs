@@ -56,7 +56,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="leastHeldOut">Documents to hold out at least, though not more than a quarter of them for its sake.</param>
     /// <returns>The documents.</returns>
     /// <exception cref="CorpusException">The corpus is missing, empty, broken or too small.</exception>
-    public static SampleCorpus Read(string? path, long mostBytes, int seed, bool skipBroken, CancellationToken cancellationToken, int leastHeldOut = 1)
+    public static SampleCorpus Read(string? path, long mostBytes, long seed, bool skipBroken, CancellationToken cancellationToken, int leastHeldOut = 1)
     {
         Corpus corpus = path is null ? Corpus.DotNetReferencePacks() : Corpus.Open(path, new CorpusOptions { SkipBroken = skipBroken });
         List<Document> documents = Stages.Run("read the corpus", progress => Take(corpus, mostBytes, seed, progress, cancellationToken));
@@ -107,13 +107,26 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     }
 
     /// <summary>Takes documents by a hash of their ids until there is enough text, in the corpus's order.</summary>
-    public static List<Document> Take(Corpus corpus, long mostBytes, int seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    public static List<Document> Take(Corpus corpus, long mostBytes, long seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
     {
-        List<(ulong Draw, Document Document)> all = [];
+        HashSet<string> taken = Choose(corpus, mostBytes, seed, progress, cancellationToken);
+        return [.. corpus.Documents().Where(document => taken.Contains(document.Id))];
+    }
+
+    /// <summary>Chooses documents by a hash of their ids until there is enough text.</summary>
+    /// <param name="corpus">The corpus, which is read once.</param>
+    /// <param name="mostBytes">Most text to take; one document in any case.</param>
+    /// <param name="seed">Chooses.</param>
+    /// <param name="progress">Told the documents read.</param>
+    /// <param name="cancellationToken">Ends the reading.</param>
+    /// <returns>Their ids.</returns>
+    public static HashSet<string> Choose(Corpus corpus, double mostBytes, long seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    {
+        List<(ulong Draw, string Id, long Bytes)> all = [];
         foreach (Document document in corpus.Documents())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            all.Add((Draw(document.Id, seed), document));
+            all.Add((Draw(document.Id, seed), document.Id, Encoding.UTF8.GetByteCount(document.Text)));
             if (all.Count % 100 == 0)
             {
                 progress.Report(new StageProgress("", all.Count, 0));
@@ -121,21 +134,21 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         }
 
         long bytes = 0;
-        HashSet<Document> taken = new(ReferenceEqualityComparer.Instance);
-        foreach ((_, Document document) in all.OrderBy(d => d.Draw))
+        HashSet<string> taken = [];
+        foreach ((_, string id, long size) in all.OrderBy(document => document.Draw))
         {
-            bytes += Encoding.UTF8.GetByteCount(document.Text);
+            bytes += size;
             if (bytes > mostBytes && taken.Count > 0)
             {
                 break;
             }
 
-            taken.Add(document);
+            taken.Add(id);
         }
 
-        return all.Select(d => d.Document).Where(taken.Contains).ToList();
+        return taken;
     }
 
-    private static ulong Draw(string id, int seed)
+    private static ulong Draw(string id, long seed)
         => BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(Encoding.UTF8.GetBytes($"{seed}:{id}")));
 }

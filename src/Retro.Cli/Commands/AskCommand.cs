@@ -1,0 +1,189 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json.Nodes;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Samples;
+using Spectre.Console;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro ask`: an answer from the database, and what each passage that was read changed about it.</summary>
+internal sealed class AskCommand : Verb
+{
+    private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
+    private readonly Argument<string> _question = new("question") { Description = "The question." };
+    private readonly Option<int> _inPrompt = CommonOptions.Whole(
+        "--in-prompt",
+        "Passages found with the question that stand before it in the prompt. Those that a RETRO or a copying reader finds while it writes come besides.",
+        1,
+        0,
+        16);
+
+    private readonly Option<int> _most = CommonOptions.Whole("--most", "Passages listed at most, those first that changed most.", 8, 1, int.MaxValue);
+
+    public AskCommand()
+        : base(
+            "ask",
+            "Answers a question from the database, and prints the passages that were read, each with its document, its place, and how much it changed the "
+                + "answer: by how many bits the answer is more probable with the passage alone than without any (ON - OFF, over the answer's tokens).",
+            "retro ask --model work \"What is the capital of France?\"",
+            "retro ask --model work --in-prompt 2 --source hybrid --json answer.json \"Who built the bridge?\"")
+    {
+        Add(_question);
+        AddOptions([.. _reading.Options, _inPrompt, _most]);
+    }
+
+    public override bool PrintsText => true;
+
+    protected override PathOption Home => _reading.Model;
+
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
+        string question = parsed.GetValue(_question)!;
+        if (string.IsNullOrWhiteSpace(question))
+        {
+            throw new UsageException("The question is empty; ask something.");
+        }
+
+        GenerationOptions options = _reading.Generation(parsed, "\nQuestion:", "\n\n");
+        List<Passage> passages = Found(opened, question, parsed.GetValue(_inPrompt), options.ExcludedDocuments, cancellationToken);
+        string prompt = Prompt(passages, question);
+        StringBuilder answer = new();
+        List<int> tokens = [];
+        List<RetrievedNeighbors> read = [];
+        await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
+        {
+            // A base model likes to begin with an empty line, which would end the answer.
+            string text = answer.Length == 0 ? piece.Text.TrimStart() : piece.Text;
+            answer.Append(text);
+            await Console.Out.WriteAsync(Printable.Of(text)).ConfigureAwait(false);
+            if (piece.Token is { } token)
+            {
+                tokens.Add(token);
+            }
+
+            if (piece.Retrieved is not null)
+            {
+                read.Add(piece.Retrieved);
+            }
+        }
+
+        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        AnswerScores scores = new(opened, parsed.GetValue(_reading.K), prompt, tokens, read);
+        double off = scores.Off();
+        foreach (Passage passage in passages)
+        {
+            // Without it, the prompt is another one.
+            passage.Bits = off - scores.Off(Prompt([.. passages.Where(other => other != passage)], question));
+        }
+
+        if (scores.ReadsWhileWriting)
+        {
+            foreach (RetrievedNeighbor neighbor in read.SelectMany(retrieved => retrieved.Neighbors).DistinctBy(neighbor => neighbor.Chunk))
+            {
+                passages.Add(new("while writing", neighbor) { Bits = scores.On(neighbor.Chunk) - off });
+            }
+        }
+
+        double? all = scores.ReadsWhileWriting ? scores.On(null) - off : null;
+        Print(passages, tokens.Count, all, parsed.GetValue(_most));
+        WriteJson(parsed, new JsonObject
+        {
+            ["question"] = question,
+            ["answer"] = answer.ToString(),
+            ["tokens"] = tokens.Count,
+            ["onMinusOffBits"] = all,
+            ["passages"] = new JsonArray([.. passages.Select(passage =>
+            {
+                JsonObject json = ReadingOptions.Json(passage.Neighbor);
+                json["read"] = passage.How;
+                json["onMinusOffBits"] = passage.Bits;
+                return json;
+            })]),
+        });
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+    {
+        (Workspace made, JsonObject section) = ModelFolder.Made(workspace.Folder);
+        return ArgumentsOf(parsed, made, section, all: false);
+    }
+
+    /// <summary>The passages that the source finds for the question.</summary>
+    private static List<Passage> Found(
+        ReadingOptions.Opened opened, string question, int count, IReadOnlyList<string> excludedIds, CancellationToken cancellationToken)
+    {
+        if (count == 0 || opened.Source?.Database is not { } database)
+        {
+            return [];
+        }
+
+        int[] excluded = excludedIds.Count == 0
+            ? []
+            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => excludedIds.Contains(database.Documents[document].Id))];
+        long[] chunks = new long[count];
+        float[] scores = new float[count];
+        opened.Source.Find([new NeighborQuery(opened.Tokenizer.Encode(question), excluded)], count, chunks, scores, cancellationToken);
+        return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
+        {
+            DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
+            return new Passage("in the prompt", new RetrievedNeighbor(
+                pair.First,
+                document.Id,
+                document.Title,
+                document.Location,
+                pair.First - document.FirstChunk,
+                Passages.Text(database, opened.Tokenizer, pair.First),
+                "",
+                pair.Second));
+        })];
+    }
+
+    private static string Prompt(IReadOnlyList<Passage> passages, string question)
+        => string.Concat(passages.Select(passage => passage.Neighbor.Text.Trim() + "\n\n")) + $"Question: {question.Trim()}\nAnswer:";
+
+    private static void Print(List<Passage> passages, int tokens, double? all, int most)
+    {
+        if (passages.Count == 0)
+        {
+            Screen.Note($"\nNothing was read.");
+            return;
+        }
+
+        Screen.Note($"\nread, with what it changed: ON - OFF, in bits of the answer's {tokens} tokens (above 0: the passage made the answer more probable)");
+        foreach (Passage passage in passages.OrderByDescending(passage => Math.Abs(passage.Bits)).Take(most))
+        {
+            RetrievedNeighbor neighbor = passage.Neighbor;
+            string name = Passages.Name(neighbor.Title, neighbor.DocumentId), text = Passages.Shorten(neighbor.Text);
+            Screen.Note($"  {passage.Bits:+0.00;-0.00;0.00}  {name}, chunk {neighbor.ChunkInDocument + 1} ({passage.How}; {neighbor.Location}): {text}");
+        }
+
+        if (passages.Count > most)
+        {
+            Screen.Note($"         and {passages.Count - most} that changed less");
+        }
+
+        if (all is { } bits)
+        {
+            Screen.Note($"  {bits:+0.00;-0.00;0.00}  all that was read while writing, together");
+        }
+    }
+
+    /// <summary>A passage that was read.</summary>
+    /// <param name="how">How: in the prompt, or while writing.</param>
+    /// <param name="neighbor">What and where it is.</param>
+    private sealed class Passage(string how, RetrievedNeighbor neighbor)
+    {
+        public string How { get; } = how;
+
+        public RetrievedNeighbor Neighbor { get; } = neighbor;
+
+        /// <summary>By how many bits it made the answer more probable.</summary>
+        public double Bits { get; set; }
+    }
+}

@@ -1,0 +1,135 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Tokenizers;
+using Samples;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro build`: from text to a tokenizer, a database, and a database of held-out documents.</summary>
+internal sealed class BuildCommand : Verb
+{
+    private readonly PathOption _corpus = CommonOptions.Corpus();
+    private readonly PathOption _out = CommonOptions.Out("Folder for the tokenizer, the database and the held-out documents.");
+    private readonly PathOption _tokenizer = new("--tokenizer", "FOLDER")
+    {
+        Description = "Take this tokenizer, such as a pretrained decoder's folder. Default: one is trained on the text.",
+    };
+
+    private readonly Option<int> _vocabulary = CommonOptions.Whole(
+        "--vocabulary", "Tokens of the tokenizer that is trained.", 2048, BpeTrainer.SmallestVocabulary, 1_000_000);
+
+    private readonly Option<int> _chunk = CommonOptions.Whole("--chunk", "Tokens of a chunk.", 64, 2, 4096);
+    private readonly Option<double> _heldOutShare = CommonOptions.Number(
+        "--held-out-share",
+        "Share of the documents that is held out to measure on; what nearly repeats them is left out of the database. 0: none.",
+        0.05,
+        0,
+        0.5);
+
+    private readonly Option<double?> _megabytes = CommonOptions.NumberOrNone(
+        "--megabytes", "Most text to take; documents are chosen by the seed. Default: all.", 0.001, 1e9);
+
+    private readonly Option<bool> _skipBroken = new("--skip-broken")
+    {
+        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
+    };
+
+    private readonly Option<bool> _startOver = CommonOptions.StartOver("database");
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+
+    public BuildCommand()
+        : base(
+            "build",
+            "Cuts text into a database of chunks. The same command goes on where it was stopped, and does nothing where all is done.",
+            "retro build --corpus docs --out work",
+            "retro build --corpus docs --tokenizer llama --out work")
+    {
+        _corpus.Required = true;
+        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _startOver, _seed, _threads);
+    }
+
+    protected override PathOption Home => _out;
+
+    public override string HowToGoOn(ParseResult parsed) => $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}";
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        Workspace workspace = new(parsed.GetValue(_out)!);
+        double share = parsed.GetValue(_heldOutShare);
+        long seed = parsed.GetValue(_seed);
+        Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions { SkipBroken = parsed.GetValue(_skipBroken) });
+        RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
+        workspace.Create();
+
+        // A tokenizer that was trained by the same command is not trained again.
+        bool goesOn = !parsed.GetValue(_startOver) && JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver));
+        Remember(parsed, workspace, _startOver);
+
+        double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
+        HashSet<string> taken = Stages.Run("read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
+        if (share > 0 && taken.Count < 2)
+        {
+            throw new CorpusException(
+                $"The corpus has {taken.Count} document(s) to use; one has to be held out and one to be retrieved from: cut the text into documents, or hold "
+                    + $"none out ({_heldOutShare.Name} 0).");
+        }
+
+        IEnumerable<Document> documents = corpus.Documents().Where(document => taken.Contains(document.Id));
+        HeldOutOptions holding = new() { Count = Math.Max(1, (int)Math.Round(share * taken.Count)), Seed = seed };
+        HeldOutSplit? split = share > 0
+            ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
+            : null;
+        IEnumerable<Document> known = split is null ? documents : split.Training(documents);
+        RetroTokenizer tokenizer = named
+            ?? (goesOn && Directory.Exists(workspace.Tokenizer)
+                ? RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken)
+                : Stages.Run("train the tokenizer", progress => BpeTrainer.Train(
+                    known.Select(document => document.Text), parsed.GetValue(_vocabulary), workspace.Tokenizer, progress, cancellationToken)));
+        named?.Save(workspace.Tokenizer);
+
+        ChunkDatabaseOptions options = new()
+        {
+            ChunkLength = parsed.GetValue(_chunk), StartOver = parsed.GetValue(_startOver), Threads = parsed.GetValue(_threads),
+        };
+        using ChunkDatabase database = Stages.Run(
+            "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
+        using ChunkDatabase? heldOut = split is null ? null : Stages.Run(
+            "cut held-out chunks",
+            progress => ChunkDatabaseBuilder.Build(workspace.HeldOut, split.HeldOut(documents), tokenizer, options, progress, cancellationToken));
+
+        DatabaseManifest manifest = database.Manifest;
+        Screen.Line($"{workspace.Database}: {manifest.DocumentCount:#,0} documents of {corpus.Kind}, {manifest.ByteCount / 1e6:0.0} MB of text,");
+        Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
+        if (heldOut is not null)
+        {
+            Screen.Line($"{workspace.HeldOut}: {heldOut.Documents.Count:#,0} documents held out, {heldOut.Manifest.ByteCount / 1e6:0.0} MB;");
+            Screen.Line($"  {split!.Removed.Count:#,0} documents nearly repeat one of them and are in neither");
+        }
+
+        if (corpus.Skipped > 0)
+        {
+            Screen.Line($"{corpus.Skipped:#,0} files, lines or types could not be read and were left out");
+        }
+
+        Screen.Note($"Next: {Tool.Name} train --out {workspace.Folder}");
+        WriteJson(parsed, new JsonObject
+        {
+            ["documents"] = database.Documents.Count,
+            ["chunks"] = database.ChunkCount,
+            ["bytes"] = database.Manifest.ByteCount,
+            ["vocabulary"] = tokenizer.VocabularySize,
+            ["heldOutDocuments"] = heldOut?.Documents.Count ?? 0,
+            ["nearlyRepeated"] = split?.Removed.Count ?? 0,
+            ["unreadable"] = corpus.Skipped,
+        });
+        return Task.CompletedTask;
+    }
+
+    private static RetroTokenizer LoadTokenizer(string folder)
+        => folder.EndsWith(".bin", StringComparison.Ordinal) ? Llama2CTokenizer.Load(folder)
+            : Path.Exists(folder) ? RetroTokenizer.Load(folder)
+            : throw new RetroException($"There is no tokenizer at {folder}; name a folder with tokenizer.json, tokenizer.model, vocab.json or vocab.txt.");
+}

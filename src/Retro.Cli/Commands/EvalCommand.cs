@@ -1,0 +1,275 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Samples;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro eval`: what reading is worth, on text that no model has seen.</summary>
+internal sealed class EvalCommand : Verb
+{
+    private const string ClosedBook = "closed book", Retrieving = "RETRO", Copying = "copying";
+
+    /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
+    private const int RuleNeighbors = 8;
+
+    private readonly Option<string[]> _models = new("--model")
+    {
+        Description = $"The folder that {Tool.Name} train or fit wrote; several, such as a RETRO and a decoder alone, are measured side by side.",
+        HelpName = "FOLDER",
+        Required = true,
+        AllowMultipleArgumentsPerToken = true,
+    };
+
+    private readonly PathOption _database = CommonOptions.Database(required: false);
+    private readonly PathOption _heldOut = new("--held-out", "FOLDER")
+    {
+        Description = "A database of held-out documents. Default: the one beside the database.",
+    };
+
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
+    private readonly Option<string> _source = CommonOptions.Source("bm25");
+    private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+    private readonly Option<string> _device = CommonOptions.Device();
+    private readonly Option<string?> _dtype = CommonOptions.Dtype();
+
+    public EvalCommand()
+        : base(
+            "eval",
+            "Measures models on held-out documents, in bits per byte: retrieval on, off and with random neighbors, beside a decoder alone (closed book) and a "
+                + "rule that copies from the neighbors without any training, with 95 % intervals.",
+            "retro eval --model work",
+            "retro eval --model work --model decoder --json results.json")
+        => AddOptions(_models, _database, _heldOut, _tokenizer, _embedder, _source, _window, _seed, _threads, _device, _dtype);
+
+    public override IReadOnlyList<string> Remembered(ParseResult parsed)
+    {
+        if (parsed.GetResult(_models) is not { Tokens.Count: > 0 } named)
+        {
+            return [];
+        }
+
+        (Workspace workspace, JsonObject section) = ModelFolder.Made(named.Tokens[0].Value);
+        return [.. ArgumentsOf(parsed, workspace, section, all: false)];
+    }
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        TorchSharp.torch.Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
+        string[] paths = parsed.GetValue(_models)!;
+        foreach (string path in paths)
+        {
+            Workspace.OfModel(path); // what is missing is told before anything is measured
+        }
+
+        using Sources sources = new(
+            parsed.GetValue(_database) ?? throw new UsageException($"Which database the model reads from is in no retro.json; name it with {_database.Name}."),
+            parsed.GetValue(_tokenizer),
+            parsed.GetValue(_embedder),
+            parsed.GetValue(_threads),
+            device,
+            cancellationToken);
+        ChunkDatabase database = sources.Database;
+        using ChunkDatabase heldOut = (parsed.GetValue(_heldOut) is { } there
+                ? ChunkDatabase.Open(Workspace.OfDatabase(there).Database, cancellationToken: cancellationToken)
+                : sources.HeldOut())
+            ?? throw new RetroException(
+                $"There are no held-out documents beside {database.Folder}; build it with --held-out-share above 0, or name a database of some "
+                    + $"({_heldOut.Name}).");
+        Stages.Run("look for held-out documents in the database", progress =>
+            HeldOut.Require(heldOut, database, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+
+        INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
+        List<TrainedModel> models = [];
+        try
+        {
+            foreach (string path in paths)
+            {
+                models.Add(ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype)), device, cancellationToken));
+            }
+
+            int window = Window(parsed, database.ChunkLength, models), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
+            Measure(parsed, sources, heldOut, source, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), cancellationToken);
+        }
+        finally
+        {
+            models.ForEach(one => one.Model.Dispose());
+        }
+
+        return Task.CompletedTask;
+    }
+
+    private int Window(ParseResult parsed, int chunk, List<TrainedModel> models)
+    {
+        int window = parsed.GetValue(_window), longest = models.Min(one => one.Model.Config.MaximumLength ?? int.MaxValue);
+        if (parsed.GetResult(_window) is not { Implicit: false })
+        {
+            window = Math.Max(chunk, Math.Min(window, longest) / chunk * chunk);
+        }
+
+        string bound = longest < int.MaxValue ? $", at most {longest}" : "";
+        return window % chunk == 0 && window <= longest
+            ? window
+            : throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
+    }
+
+    private void Measure(
+        ParseResult parsed,
+        Sources sources,
+        ChunkDatabase heldOut,
+        INeighborSource source,
+        (string Path, TrainedModel Trained)[] models,
+        int window,
+        int kept,
+        CancellationToken cancellationToken)
+    {
+        ChunkDatabase database = sources.Database;
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable found = FindHeldOut(source, "find held-out neighbors"),
+            random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
+        PointerRule[] rules = [.. new[] { 2, RuleNeighbors }.Select(k => Stages.Run(
+            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+
+        Comparison comparison = new(heldOut, database, found, random, rules);
+        BitsPerByteOptions options = new() { WindowLength = window };
+        HashSet<string> names = [];
+        string? baseline = null;
+        foreach ((string path, TrainedModel trained) in models.OrderBy(one => one.Trained.Model.Config.HasRetrieval))
+        {
+            bool reads = trained.Model.Config.HasRetrieval;
+            string kind = reads ? Retrieving : ClosedBook, name = names.Add(kind) ? kind : $"{kind} of {path}";
+            if (!reads)
+            {
+                using CopyReader? copying = ModelFolder.Copying(path, trained);
+                if (copying is null || baseline is null)
+                {
+                    baseline ??= name;
+                    comparison.ClosedBook(name, trained, options, cancellationToken);
+                }
+
+                if (copying is not null)
+                {
+                    string copies = names.Add(Copying) ? Copying : $"{Copying} of {path}";
+                    names.Add(copies);
+                    comparison.Copying(copies, copying, trained, source, [], options, cancellationToken);
+                }
+
+                continue;
+            }
+
+            // Where there is no decoder to compare with, its own retrieval off stands in for one.
+            if (baseline is null)
+            {
+                baseline = $"{name} off";
+                comparison.ClosedBook(baseline, trained, options, cancellationToken);
+            }
+
+            comparison.Retro(name, trained, "its database", [], options, cancellationToken, off: baseline != $"{name} off");
+        }
+
+        IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
+        string rule = comparison.RuleOn(baseline!, RuleNeighbors);
+        EvaluationTable table = EvaluationTable.Of(entries, [baseline!, rule]);
+        double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
+        LeakageCurve curve = Stages.Run(
+            "compare chunks with their neighbors",
+            progress => LeakageCurve.Compute(heldOut, found, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+        names.UnionWith([baseline!, rule]);
+        LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
+        Print(table, leakage);
+        WriteJson(parsed, Results(table, leakage));
+
+        NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Run(
+            stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
+    }
+
+    private static void Print(EvaluationTable table, LeakageTable leakage)
+    {
+        Screen.Table(
+            "held-out bits per byte (less is better)",
+            ["reader", "neighbors", "steps", "minutes", "bits per byte", .. table.Against.Select(name => $"against {name}")],
+            table.Rows.Select(row => (string[])
+            [
+                row.Entry.Reader,
+                row.Entry.Results[0] is { Neighbors: > 0 } result ? $"{result.SourceName}, k = {result.Neighbors}" : "",
+                row.Entry.Steps > 0 ? Number(row.Entry.Steps.Value, "#,0") : "",
+                row.Entry.Time > TimeSpan.Zero ? Number(row.Entry.Time.Value.TotalMinutes, "0.0") : "",
+                Number(row.Entry.Value, "0.0000"),
+                .. row.Differences.Select(Show),
+            ]),
+            1);
+        BitsPerByteResult any = table.Rows[0].Entry.Results[0];
+        Screen.Line($"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them trained on or retrieved from.");
+        Screen.Line(any.Documents < PairedDifference.LeastDocuments
+            ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
+            : (FormattableString)$"In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.");
+        Screen.Table(
+            "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors",
+            ["overlap at most", "of the tokens", .. leakage.Readers],
+            leakage.Rows.Select(row => (string[])
+            [
+                Number(row.Bound, "0.# %"),
+                Number(row.TokenShare, "0.0 %"),
+                .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
+                    : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {Show(difference)}" : "")}"),
+            ]));
+    }
+
+    private static JsonObject Results(EvaluationTable table, LeakageTable leakage)
+    {
+        BitsPerByteResult any = table.Rows[0].Entry.Results[0];
+        return new()
+        {
+            ["documents"] = any.Documents,
+            ["tokens"] = any.Tokens,
+            ["bytes"] = any.Bytes,
+            ["readers"] = new JsonArray([.. table.Rows.Select(row => new JsonObject
+            {
+                ["reader"] = row.Entry.Reader,
+                ["source"] = row.Entry.Results[0].SourceName,
+                ["k"] = row.Entry.Results[0].Neighbors,
+                ["steps"] = row.Entry.Steps,
+                ["minutes"] = row.Entry.Time?.TotalMinutes,
+                ["bitsPerByte"] = row.Entry.Value,
+                ["against"] = new JsonArray([.. table.Against.Zip(row.Differences)
+                    .Where(pair => pair.Second is not null)
+                    .Select(pair => Difference(pair.First, pair.Second!))]),
+            })]),
+            ["byOverlap"] = new JsonArray([.. leakage.Rows.Select(row => new JsonObject
+            {
+                ["atMost"] = row.Bound,
+                ["share"] = row.TokenShare,
+                ["bitsPerByte"] = new JsonObject(leakage.Readers.Zip(row.Values)
+                    .Where(pair => double.IsFinite(pair.Second))
+                    .Select(pair => KeyValuePair.Create(pair.First, (JsonNode?)pair.Second))),
+            })]),
+        };
+
+        static JsonObject Difference(string to, PairedDifference difference)
+        {
+            JsonObject json = new() { ["to"] = to, ["relative"] = difference.Value };
+            if (difference.HasInterval)
+            {
+                json["low"] = difference.Low;
+                json["high"] = difference.High;
+            }
+
+            return json;
+        }
+    }
+
+    // That there are too few documents for an interval is said once, below the table.
+    private static string Show(PairedDifference? difference)
+        => difference is null ? "" : difference.HasInterval ? difference.ToString() : Number(difference.Value, "+0.0 %;-0.0 %");
+
+    private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,125 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Modeling;
+using Retro.Pretrained;
+using Retro.Training;
+using Samples;
+using Spectre.Console;
+using static TorchSharp.torch;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro fit`: retrieval onto a pretrained decoder.</summary>
+internal sealed class FitCommand : Verb
+{
+    private const string Copying = "copying";
+
+    private readonly TrainingRun _run = new();
+    private readonly PathOption _base = new("--base", "FOLDER")
+    {
+        Description = "The decoder: a Hugging Face folder (Llama, Mistral, Qwen2, GPT-2, GPT-NeoX) or a llama2.c file; for copying also one of train's.",
+        Required = true,
+    };
+
+    private readonly Option<string> _reader = CommonOptions.Choice(
+        "--reader",
+        "What is fitted: retro adds cross-attention and an encoder; copying adds what copies from many neighbors, and takes a few hundred steps.",
+        "retro",
+        "retro",
+        Copying);
+
+    private readonly Option<string> _unfreeze = CommonOptions.Choice(
+        "--unfreeze", "What of the decoder is trained too.", "nothing", [.. Enum.GetNames<RetrofitUnfreeze>().Select(name => name.ToLowerInvariant())]);
+
+    private readonly Option<int?> _rank = CommonOptions.WholeOrNone(
+        "--gate-rank", "Rank of a low-rank gate in place of full cross-attention matrices.", 1, 65536);
+
+    public FitCommand()
+        : base(
+            "fit",
+            "Fits retrieval onto a decoder that is trained already (RETROfitting), which stays as it is: without retrieval, the model is the decoder to the "
+                + "bit. The database has to be built with the decoder's tokenizer.",
+            "retro build --corpus docs --tokenizer llama --out work",
+            "retro fit --base llama --database work --out fitted --minutes 10",
+            "retro fit --base decoder --reader copying --database work --out copied",
+            "retro fit --out fitted --resume")
+        => AddOptions([_base, _reader, .. _run.Options, _unfreeze, _rank]);
+
+    protected override PathOption Home => _run.Out;
+
+    public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string path = parsed.GetValue(_base)!;
+        if (!Path.Exists(path))
+        {
+            throw new RetroException($"There is no decoder at {path}; name a Hugging Face folder or a llama2.c file ({_base.Name}).");
+        }
+
+        bool copies = parsed.GetValue(_reader) == Copying, isOurs = ModelFolder.IsOurs(path);
+        if (isOurs && !copies)
+        {
+            throw new RetroException(
+                $"{path} is a model that {Tool.Name} has trained; {_reader.Name} {Copying} fits onto those, and {_reader.Name} retro onto pretrained ones.");
+        }
+
+        Workspace workspace = _run.Prepare(parsed);
+        using Sources sources = _run.Open(parsed, cancellationToken);
+        if (isOurs)
+        {
+            using RetroModel own = ModelFolder.Load(path, _run.Dtype(parsed), _run.Device(parsed), cancellationToken).Model;
+            KeepCommand(parsed, workspace);
+            WriteJson(parsed, _run.FitCopying(parsed, workspace, own, sources, cancellationToken));
+            return Task.CompletedTask;
+        }
+
+        using PretrainedDecoder decoder = Stages.Run("load the decoder", progress =>
+            PretrainedDecoder.Load(path, _run.Dtype(parsed) ?? ScalarType.Float32, _run.Device(parsed), progress, cancellationToken));
+        decoder.RequireTokenizer(sources.Tokenizer);
+        KeepCommand(parsed, workspace);
+        WriteJson(parsed, copies
+            ? _run.FitCopying(parsed, workspace, decoder.Model, sources, cancellationToken)
+            : FitRetro(parsed, workspace, decoder, sources, cancellationToken));
+        return Task.CompletedTask;
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+        => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
+
+    // The folder's model is of one verb.
+    private void KeepCommand(ParseResult parsed, Workspace workspace)
+    {
+        Remember(parsed, workspace, _run.NotKept);
+        workspace.Write("train", null);
+    }
+
+    private JsonObject FitRetro(
+        ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, CancellationToken cancellationToken)
+    {
+        RetrievalConfig retrieval = RetrievalConfig.For(decoder.Model.Config);
+        int chunk = sources.Database.ChunkLength;
+        manual_seed(_run.Seed(parsed));
+        using Retrofit retrofit = Retrofit.From(
+            decoder,
+            retrieval with
+            {
+                ChunkLength = chunk,
+                RetrievedLength = 2 * chunk,
+                Neighbors = _run.K(parsed) ?? retrieval.Neighbors,
+                CrossAttentionRank = parsed.GetValue(_rank),
+                ShiftedKeys = true,
+            },
+            Enum.Parse<RetrofitUnfreeze>(parsed.GetValue(_unfreeze)!, ignoreCase: true));
+        RetroModel model = retrofit.Model;
+        long total = model.Config.CountParameters().Total, own = decoder.Model.Config.CountParameters().Total;
+        Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");
+
+        // Windows without neighbors would teach a frozen decoder nothing.
+        JsonObject result = _run.Train(
+            parsed, workspace, "fit retrieval", model, sources, decoder.Origin.ContextLength, TrainingOptions.SmallModel, 0, null, cancellationToken);
+        Stages.Run("save the additions", progress => retrofit.Save(workspace.Model, progress, cancellationToken));
+        result["added"] = total - own;
+        return result;
+    }
+}

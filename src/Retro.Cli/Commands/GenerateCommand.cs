@@ -1,0 +1,90 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json.Nodes;
+using Retro.Generation;
+using Samples;
+using Spectre.Console;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro generate`: text with the sources that it was written from.</summary>
+internal sealed class GenerateCommand : Verb
+{
+    private readonly ReadingOptions _reading = new(tokens: 256, temperature: 0.8);
+    private readonly Argument<string?> _prompt = new("prompt")
+    {
+        Description = "The beginning of the text; - reads it from the standard input.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    public GenerateCommand()
+        : base(
+            "generate",
+            "Goes on with a text, and names what the model read while it wrote.",
+            "retro generate --model work \"The capital of\"",
+            "retro generate --model work --source none --seed 2 \"The capital of\"",
+            "cat beginning.txt | retro generate --model work --tokens 100 -")
+    {
+        Add(_prompt);
+        AddOptions(_reading.Options);
+    }
+
+    public override bool PrintsText => true;
+
+    protected override PathOption Home => _reading.Model;
+
+    public override string HowToGoOn(ParseResult parsed) => "What was written is above.";
+
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken);
+        string prompt = parsed.GetValue(_prompt) ?? "";
+        if (prompt == "-")
+        {
+            prompt = await Console.In.ReadToEndAsync(cancellationToken).ConfigureAwait(false);
+        }
+
+        StringBuilder text = new();
+        List<RetrievedNeighbors> read = [];
+        GenerationEnd? end = null;
+        await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, _reading.Generation(parsed), cancellationToken).ConfigureAwait(false))
+        {
+            text.Append(piece.Text);
+            await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);
+            end = piece.End ?? end;
+            if (piece.Retrieved is not null)
+            {
+                read.Add(piece.Retrieved);
+            }
+        }
+
+        await Console.Out.WriteLineAsync().ConfigureAwait(false);
+        foreach (RetrievedNeighbors retrieved in read)
+        {
+            Screen.Note($"\nread after part {retrieved.Chunk + 1}:");
+            foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
+            {
+                string name = Passages.Name(neighbor.Title, neighbor.DocumentId), passage = Passages.Shorten(neighbor.Text);
+                Screen.Note($"  {name}, chunk {neighbor.ChunkInDocument + 1}, score {neighbor.Score:0.00}: {passage}");
+            }
+        }
+
+        WriteJson(parsed, new JsonObject
+        {
+            ["prompt"] = prompt,
+            ["text"] = text.ToString(),
+            ["end"] = end?.ToString(),
+            ["read"] = new JsonArray([.. read.Select(retrieved => new JsonObject
+            {
+                ["part"] = retrieved.Chunk + 1,
+                ["neighbors"] = new JsonArray([.. retrieved.Neighbors.Select(ReadingOptions.Json)]),
+            })]),
+        });
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+    {
+        (Workspace made, JsonObject section) = ModelFolder.Made(workspace.Folder);
+        return ArgumentsOf(parsed, made, section, all: false);
+    }
+}

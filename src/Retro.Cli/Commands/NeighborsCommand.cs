@@ -1,0 +1,79 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Database;
+using Retro.Search;
+using Samples;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro neighbors`: the neighbors of every chunk, on disk.</summary>
+internal sealed class NeighborsCommand : Verb
+{
+    private readonly PathOption _database = CommonOptions.Database(required: true);
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
+    private readonly Option<string> _source = CommonOptions.Source("bm25");
+    private readonly Option<int> _k = CommonOptions.Whole(
+        "--k", "Neighbors kept for each chunk: more than a model reads, so that enough remain where those of a window's documents are dropped.", 8, 1, 1024);
+
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+    private readonly Option<string> _device = CommonOptions.Device();
+
+    public NeighborsCommand()
+        : base(
+            "neighbors",
+            "Finds the neighbors of every chunk of a database, and of the held-out chunks beside it, and keeps them in tables; train and eval do it by "
+                + "themselves.",
+            "retro neighbors --database work",
+            "retro neighbors --database work --source dense --embedder all-MiniLM-L6-v2 --k 16")
+        => AddOptions(_database, _tokenizer, _embedder, _source, _k, _seed, _threads, _device);
+
+    protected override PathOption Home => _database;
+
+    public override string HowToGoOn(ParseResult parsed) => "What was found stays; the same command goes on.";
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        TorchSharp.torch.Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
+        int k = parsed.GetValue(_k);
+        using Sources sources = new(
+            parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), device, cancellationToken);
+        Remember(parsed, Workspace.OfDatabase(parsed.GetValue(_database)!));
+        INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
+        JsonArray tables = [];
+        List<string[]> rows = [];
+        using (NeighborTable table = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(sources.Database, source, k, progress: progress, cancellationToken: cancellationToken)))
+        {
+            Add("database, its own documents left out", sources.Database, table);
+        }
+
+        using ChunkDatabase? heldOut = sources.HeldOut();
+        if (heldOut is not null)
+        {
+            using NeighborTable table = Stages.Run(
+                "find held-out neighbors",
+                progress => NeighborTable.Build(heldOut, source, k, excludeOwnDocument: false, progress, cancellationToken));
+            Add("held-out", heldOut, table);
+        }
+
+        Screen.Table($"neighbors by {source.Name}, k = {k}", ["chunks of", "chunks", "with all k", "with none"], rows);
+        WriteJson(parsed, new JsonObject { ["source"] = source.Name, ["k"] = k, ["tables"] = tables });
+        return Task.CompletedTask;
+
+        void Add(string name, ChunkDatabase of, NeighborTable table)
+        {
+            long all = 0, none = 0;
+            for (long chunk = 0; chunk < table.Rows; chunk++)
+            {
+                ReadOnlySpan<long> row = table.Row(chunk);
+                all += row[^1] >= 0 ? 1 : 0;
+                none += row[0] < 0 ? 1 : 0;
+            }
+
+            rows.Add([name, $"{of.ChunkCount:#,0}", $"{all:#,0}", $"{none:#,0}"]);
+            tables.Add(new JsonObject { ["of"] = of.Folder, ["chunks"] = of.ChunkCount, ["withAll"] = all, ["withNone"] = none });
+        }
+    }
+}

@@ -1,0 +1,72 @@
+using System.CommandLine;
+using Retro.Modeling;
+using Retro.Training;
+using Spectre.Console;
+using static TorchSharp.torch;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro train`: a model from nothing.</summary>
+internal sealed class TrainCommand : Verb
+{
+    /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
+    private const long SmallModel = 50_000_000;
+
+    private readonly TrainingRun _run = new() { Source = CommonOptions.Source("bm25", none: "a decoder alone, which reads no neighbors, is trained") };
+    private readonly Option<string> _preset = CommonOptions.Choice(
+        "--preset", "The model's shape.", "mini", [.. RetroConfig.Presets.Keys.Select(name => name.ToLowerInvariant())]);
+
+    public TrainCommand()
+        : base(
+            "train",
+            "Trains a RETRO from nothing on a database, or with --source none a decoder alone, to compare with. What is left out is taken from retro.json.",
+            "retro train --out work --minutes 10",
+            "retro train --database work --out decoder --source none --steps 2000",
+            "retro train --out work --resume")
+        => AddOptions([.. _run.Options, _preset]);
+
+    protected override PathOption Home => _run.Out;
+
+    public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        Workspace workspace = _run.Prepare(parsed);
+        using Sources sources = _run.Open(parsed, cancellationToken);
+        RetroConfig config = Config(parsed, sources);
+        Remember(parsed, workspace, _run.NotKept);
+        workspace.Write("fit", null);
+
+        manual_seed(_run.Seed(parsed));
+        using RetroModel model = new(config, device: _run.Device(parsed));
+        ParameterCounts counts = config.CountParameters();
+        Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
+        TrainingOptions recipe = counts.Total < SmallModel ? TrainingOptions.SmallModel : new();
+        string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
+        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, null, recipe, 0.1, new PlantingSchedule(), cancellationToken));
+        return Task.CompletedTask;
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+        => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
+
+    private RetroConfig Config(ParseResult parsed, Sources sources)
+    {
+        RetroConfig preset = RetroConfig.Presets[parsed.GetValue(_preset)!] with { VocabularySize = sources.Tokenizer.VocabularySize };
+        if (parsed.GetValue(_run.Source) == "none")
+        {
+            return preset with { Retrieval = null };
+        }
+
+        // Keys that also see the token before let a small model find what to copy.
+        int chunk = sources.Database.ChunkLength;
+        RetrievalConfig retrieval = preset.Retrieval!;
+        return preset with
+        {
+            Retrieval = retrieval with
+            {
+                ChunkLength = chunk, RetrievedLength = 2 * chunk, Neighbors = _run.K(parsed) ?? retrieval.Neighbors, ShiftedKeys = true,
+            },
+        };
+    }
+}

@@ -1,0 +1,180 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Cli;
+
+/// <summary>Options that several verbs have: the same name means the same everywhere. Each verb makes its own.</summary>
+internal static class CommonOptions
+{
+    /// <summary>The sources there are for neighbors; "none" beside them is a decoder alone.</summary>
+    private static readonly string[] s_sources = ["bm25", "dense", "hybrid", "random", "none"];
+
+    /// <summary>The text.</summary>
+    public static PathOption Corpus() => new("--corpus", "PATH")
+    {
+        Description = "The text: a folder of .txt and .md files, a .jsonl file or a folder of them, or a folder of .NET XML documentation.",
+    };
+
+    /// <summary>The folder that is written into.</summary>
+    public static PathOption Out(string what) => new("--out", "FOLDER") { Description = what, Required = true };
+
+    /// <summary>The database.</summary>
+    public static PathOption Database(bool required) => new("--database", "FOLDER")
+    {
+        Description = $"The folder that {Tool.Name} build wrote, or the database in it.{(required ? "" : " Default: the one that the model was trained on.")}",
+        Required = required,
+    };
+
+    /// <summary>The tokenizer.</summary>
+    public static PathOption Tokenizer() => new("--tokenizer", "FOLDER") { Description = "The database's tokenizer. Default: the one beside the database." };
+
+    /// <summary>The embedder.</summary>
+    public static PathOption Embedder() => new("--embedder", "FOLDER")
+    {
+        Description = "Makes the keys of dense and hybrid: a BERT or sentence-transformers folder. Default: the one beside the database (embed-train).",
+    };
+
+    /// <summary>The model.</summary>
+    public static PathOption Model() => new("--model", "FOLDER")
+    {
+        Description = $"The folder that {Tool.Name} train or fit wrote, or the model in it.",
+        Required = true,
+    };
+
+    /// <summary>Where neighbors come from.</summary>
+    /// <param name="byDefault">Without the option; null: it depends on the model.</param>
+    /// <param name="none">What "none" does; null: it makes no sense here.</param>
+    public static Option<string> Source(string? byDefault, string? none = null)
+    {
+        string[] values = none is null ? s_sources[..^1] : s_sources;
+        string meaning = none is null ? "" : $" none: {none}.";
+        string unsaid = byDefault is null ? " Default: what the model was trained with." : "";
+        return Choice("--source", $"Where neighbors come from: {string.Join(", ", values)}.{meaning}{unsaid}", byDefault, values);
+    }
+
+    /// <summary>Seed of every random choice.</summary>
+    public static Option<long> Seed() => new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1, HelpName = "NUMBER" };
+
+    /// <summary>Threads.</summary>
+    public static Option<int> Threads() => Whole("--threads", "Threads that compute; 0: one for each processor.", 0, 0, 4096);
+
+    /// <summary>The device.</summary>
+    public static Option<string> Device() => Choice("--device", "Where models compute: cpu or cuda.", "cpu", "cpu", "cuda");
+
+    /// <summary>The type.</summary>
+    public static Option<string?> Dtype() => Choice(
+        "--dtype",
+        "Type that the model computes in: float32, float64 or bfloat16. Default: float32, or as it is stored.",
+        null,
+        "float32",
+        "float64",
+        "bfloat16")!;
+
+    /// <summary>Going on.</summary>
+    public static Option<bool> Resume() => new("--resume") { Description = "Go on with the training that the folder holds, from its last checkpoint." };
+
+    /// <summary>Starting over.</summary>
+    public static Option<bool> StartOver(string what) => new("--start-over")
+    {
+        Description = $"Replace the {what} that the folder holds; the old stays until the new is whole.",
+    };
+
+    /// <summary>An option that takes one of a few words.</summary>
+    public static Option<string> Choice(string name, string description, string? byDefault, params string[] values)
+    {
+        Option<string> option = new(name)
+        {
+            Description = description,
+            HelpName = string.Join('|', values),
+            CustomParser = result =>
+            {
+                string said = result.Tokens.Count == 1 ? result.Tokens[0].Value : "";
+                if (!values.Contains(said, StringComparer.Ordinal))
+                {
+                    result.AddError($"{name} takes one of {string.Join(", ", values)}, not '{said}'.");
+                }
+
+                return said;
+            },
+        };
+        if (byDefault is not null)
+        {
+            option.DefaultValueFactory = _ => byDefault;
+        }
+
+        option.CompletionSources.Add(values);
+        return option;
+    }
+
+    /// <summary>An option that takes a whole number within bounds.</summary>
+    public static Option<int> Whole(string name, string description, int byDefault, int least, int most)
+        => new(name)
+        {
+            Description = description,
+            HelpName = "NUMBER",
+            DefaultValueFactory = _ => byDefault,
+            CustomParser = result => (int)Parse(result, name, least, most, whole: true),
+        };
+
+    /// <summary>An option that takes a whole number within bounds, or is left out.</summary>
+    public static Option<int?> WholeOrNone(string name, string description, int least, int most)
+        => new(name) { Description = description, HelpName = "NUMBER", CustomParser = result => (int)Parse(result, name, least, most, whole: true) };
+
+    /// <summary>An option that takes a number within bounds, or is left out.</summary>
+    public static Option<double?> NumberOrNone(string name, string description, double least, double most)
+        => new(name) { Description = description, HelpName = "NUMBER", CustomParser = result => Parse(result, name, least, most, whole: false) };
+
+    /// <summary>An option that takes a number within bounds.</summary>
+    public static Option<double> Number(string name, string description, double byDefault, double least, double most)
+        => new(name)
+        {
+            Description = description,
+            HelpName = "NUMBER",
+            DefaultValueFactory = _ => byDefault,
+            CustomParser = result => Parse(result, name, least, most, whole: false),
+        };
+
+    /// <summary>A device by its name, which computes with so many threads.</summary>
+    /// <param name="name">cpu or cuda.</param>
+    /// <param name="threads">Threads; 0: one for each processor.</param>
+    /// <returns>The device; null for the processor.</returns>
+    /// <exception cref="RetroException">It is not there.</exception>
+    public static Device? Compute(string name, int threads)
+    {
+        TorchLibrary.Require();
+        if (threads > 0)
+        {
+            set_num_threads(threads);
+        }
+
+        return name == "cpu" ? null
+            : cuda.is_available() ? CUDA
+            : throw new RetroException(
+                "--device cuda: there is no CUDA device here, or this build has no libtorch for one (TorchSharp-cuda-linux); compute on the cpu.");
+    }
+
+    /// <summary>A type by its name.</summary>
+    public static ScalarType? Type(string? name) => name switch
+    {
+        null => null,
+        "float64" => ScalarType.Float64,
+        "bfloat16" => ScalarType.BFloat16,
+        _ => ScalarType.Float32,
+    };
+
+    private static double Parse(ArgumentResult result, string name, double least, double most, bool whole)
+    {
+        string said = string.Join(' ', result.Tokens.Select(token => token.Value));
+        if (double.TryParse(said, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+            && number >= least && number <= most && (!whole || number == Math.Floor(number)))
+        {
+            return number;
+        }
+
+        result.AddError(FormattableString.Invariant($"{name} takes a {(whole ? "whole " : "")}number from {least} to {most}, not '{said}'."));
+        return least;
+    }
+}

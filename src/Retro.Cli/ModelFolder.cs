@@ -1,0 +1,114 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Readers;
+using Samples;
+using static TorchSharp.torch;
+
+namespace Retro.Cli;
+
+/// <summary>A trained model by the folder that a command line names.</summary>
+internal static class ModelFolder
+{
+    /// <summary>The file in which a trainer says for its reader what the training took.</summary>
+    public const string TrainingFile = "training.json";
+
+    /// <summary>The file of a reader that copies, beside the decoder that it was trained for.</summary>
+    public const string CopyingFile = "copying.safetensors";
+
+    /// <summary>Verbs that make models.</summary>
+    private static readonly string[] s_makers = ["train", "fit"];
+
+    /// <summary>Options of the verbs that make models which hold for those that use them, too.</summary>
+    private static readonly string[] s_taken = ["database", "tokenizer", "embedder", "source"];
+
+    /// <summary>Loads a model, with what its training took as far as that is known.</summary>
+    /// <param name="path">The folder that was named.</param>
+    /// <param name="dtype">Type to compute in; null: as it is stored.</param>
+    /// <param name="device">Where; null: on the processor.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>The model, which is the caller's.</returns>
+    /// <exception cref="RetroException">It is missing or damaged.</exception>
+    public static TrainedModel Load(string path, ScalarType? dtype, Device? device, CancellationToken cancellationToken)
+    {
+        Workspace workspace = Workspace.OfModel(path);
+        CheckpointLoadOptions options = new() { Dtype = dtype, Device = device };
+        RetroModel model = Stages.Run($"load {workspace.Model}", progress => Checkpoint.Load(workspace.Model, options, progress, cancellationToken));
+        model.eval();
+        (long steps, TimeSpan time) = Training(workspace);
+        return new(model, steps, time, []);
+    }
+
+    /// <summary>Whether a folder holds a model of the tool's, and not one of Hugging Face.</summary>
+    /// <param name="path">The folder that was named.</param>
+    public static bool IsOurs(string path)
+    {
+        try
+        {
+            _ = Checkpoint.LoadConfig(Workspace.OfModel(path).Model);
+            return true;
+        }
+        catch (RetroException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Loads what copies on top of a model.</summary>
+    /// <param name="path">The folder that was named.</param>
+    /// <param name="trained">The model.</param>
+    /// <returns>The reader, which is the caller's; null: there is none.</returns>
+    public static CopyReader? Copying(string path, TrainedModel trained)
+    {
+        string file = Path.Combine(Workspace.OfModel(path).Model, CopyingFile);
+        return File.Exists(file) ? CopyReader.Load(file, trained.Model) : null;
+    }
+
+    /// <summary>What a model's retro.json says for a verb that uses the model: the database it was trained on, and how it retrieved.</summary>
+    /// <param name="path">The folder that was named.</param>
+    /// <returns>The folder's workspace, and values by option.</returns>
+    public static (Workspace Workspace, JsonObject Section) Made(string path)
+    {
+        Workspace workspace = new(path);
+        if (!File.Exists(workspace.SettingsPath) && Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) is { } parent)
+        {
+            workspace = new(parent);
+        }
+
+        JsonObject taken = [];
+        foreach (JsonObject section in s_makers.Select(workspace.Section).OfType<JsonObject>())
+        {
+            // A decoder, which was trained with no source, can be read beside neighbors all the same.
+            foreach ((string name, JsonNode? value) in section.Where(pair => s_taken.Contains(pair.Key) && pair.Value?.ToString() != "none"))
+            {
+                taken[name] = value?.DeepClone();
+            }
+        }
+
+        if (!taken.ContainsKey("database") && Directory.Exists(workspace.Database))
+        {
+            taken["database"] = workspace.Database;
+        }
+
+        return (workspace, taken);
+    }
+
+    private static (long Steps, TimeSpan Time) Training(Workspace workspace)
+    {
+        string path = Path.Combine(workspace.Model, TrainingFile);
+        try
+        {
+            return File.Exists(path) && JsonNode.Parse(File.ReadAllText(path)) is JsonObject state
+                && state["Steps"] is { } steps && state["Elapsed"] is { } elapsed
+                ? ((long)steps, TimeSpan.Parse((string)elapsed!, CultureInfo.InvariantCulture))
+                : default;
+        }
+        catch (Exception fault) when (fault is JsonException or FormatException or InvalidOperationException or IOException)
+        {
+            return default; // it is there to be read by people, and what it says is worth a column of a table
+        }
+    }
+}

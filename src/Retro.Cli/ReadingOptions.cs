@@ -1,0 +1,154 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Generation;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+using Samples;
+using static TorchSharp.torch;
+
+namespace Retro.Cli;
+
+/// <summary>What generate and ask have in common: a model, its tokenizer, what it reads from, and how it writes.</summary>
+internal sealed class ReadingOptions
+{
+    private readonly Option<double> _temperature;
+    private readonly Option<int> _topK = CommonOptions.Whole("--top-k", "Draw from so many of the most probable tokens; 0: from all.", 0, 0, int.MaxValue);
+    private readonly Option<double> _topP = CommonOptions.Number(
+        "--top-p", "Draw from the fewest most probable tokens that reach this probability together.", 0.95, 0.001, 1);
+
+    private readonly Option<double> _penalty = CommonOptions.Number(
+        "--repetition-penalty", "Above 1: makes tokens that the text holds already less probable.", 1, 0.1, 10);
+
+    private readonly Option<string[]> _stop = new("--stop") { Description = "End before this text; may be given several times.", HelpName = "TEXT" };
+    private readonly Option<string[]> _exclude = new("--exclude")
+    {
+        Description = "Id of a document that is not read from; may be given several times.",
+        HelpName = "ID",
+    };
+
+    private readonly Option<int> _tokens;
+    private readonly PathOption _database = CommonOptions.Database(required: false);
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+    private readonly Option<string> _device = CommonOptions.Device();
+    private readonly Option<string?> _dtype = CommonOptions.Dtype();
+
+    /// <summary>Creates the options.</summary>
+    /// <param name="tokens">Tokens written at most, where nothing is said.</param>
+    /// <param name="temperature">The temperature, where nothing is said.</param>
+    public ReadingOptions(int tokens, double temperature)
+    {
+        _tokens = CommonOptions.Whole("--tokens", "Tokens written at most.", tokens, 1, 1 << 20);
+        _temperature = CommonOptions.Number("--temperature", "Below 1 bolder choices count less; 0: always the most probable token.", temperature, 0, 100);
+    }
+
+    /// <summary>The model.</summary>
+    public PathOption Model { get; } = CommonOptions.Model();
+
+    /// <summary>Where neighbors come from.</summary>
+    public Option<string> Source { get; } = CommonOptions.Source("bm25", none: "nothing is read");
+
+    /// <summary>Neighbors read at once.</summary>
+    public Option<int?> K { get; } = CommonOptions.WholeOrNone("--k", "Neighbors read at once. Default: as many as the model was trained with.", 1, 1024);
+
+    /// <summary>All options, in the order of the help.</summary>
+    public Option[] Options =>
+        [Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _exclude, _seed, _threads, _device, _dtype];
+
+    /// <summary>Seed of every random choice.</summary>
+    public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
+
+    /// <summary>How the text is written.</summary>
+    public GenerationOptions Generation(ParseResult parsed, params string[] stop) => new()
+    {
+        MaximumNewTokens = parsed.GetValue(_tokens),
+        Temperature = parsed.GetValue(_temperature),
+        TopK = parsed.GetValue(_topK),
+        TopP = parsed.GetValue(_topP),
+        RepetitionPenalty = parsed.GetValue(_penalty),
+        Stop = [.. stop, .. parsed.GetValue(_stop) ?? []],
+        ExcludedDocuments = parsed.GetValue(_exclude) ?? [],
+        Neighbors = parsed.GetValue(K),
+        Retrieval = parsed.GetValue(Source) != "none",
+        Seed = Seed(parsed),
+    };
+
+    /// <summary>Loads the model and opens what it reads from.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="needsDatabase">Whether it makes no sense without a database.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <returns>All of it; dispose it.</returns>
+    public Opened Open(ParseResult parsed, bool needsDatabase, CancellationToken cancellationToken)
+    {
+        string path = parsed.GetValue(Model)!;
+        Workspace workspace = Workspace.OfModel(path);
+        Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
+        string? database = parsed.GetValue(_database);
+        bool reads = parsed.GetValue(Source) != "none" || needsDatabase;
+        if (reads && database is null && needsDatabase)
+        {
+            throw new UsageException($"Which database the model reads from is in no retro.json; name it with {_database.Name}.");
+        }
+
+        Sources? sources = reads && database is not null
+            ? new(database, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), device, cancellationToken)
+            : null;
+        TrainedModel? trained = null;
+        try
+        {
+            RetroTokenizer tokenizer = sources?.Tokenizer
+                ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
+            trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype)), device, cancellationToken);
+            CopyReader? copying = ModelFolder.Copying(path, trained);
+            INeighborSource? source = sources is null || (!trained.Model.Config.HasRetrieval && copying is null && !needsDatabase)
+                ? null
+                : sources.Open(parsed.GetValue(Source)!, Seed(parsed));
+            return new(trained, copying, tokenizer, sources, source);
+        }
+        catch
+        {
+            trained?.Model.Dispose();
+            sources?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A model with what it reads from.</summary>
+    /// <param name="Trained">The model.</param>
+    /// <param name="Copying">What copies on top of it; null: nothing does.</param>
+    /// <param name="Tokenizer">The tokenizer.</param>
+    /// <param name="Sources">The database; null: none is read.</param>
+    /// <param name="Source">Finds neighbors in it; null: none are read.</param>
+    public sealed record Opened(TrainedModel Trained, CopyReader? Copying, RetroTokenizer Tokenizer, Sources? Sources, INeighborSource? Source) : IDisposable
+    {
+        /// <summary>Writes with the model.</summary>
+        public RetroGenerator Generator() => Copying is not null && Source?.Database is not null
+            ? new(Copying, Tokenizer, Source)
+            : Trained.Model.Config.HasRetrieval && Source is not null and not NoNeighborSource
+                ? new(Trained.Model, Tokenizer, Sources!.Database, Source)
+                : new(Trained.Model, Tokenizer);
+
+        /// <inheritdoc/>
+        public void Dispose()
+        {
+            Copying?.Dispose();
+            Trained.Model.Dispose();
+            Sources?.Dispose();
+        }
+    }
+
+    /// <summary>A neighbor for programs.</summary>
+    public static JsonObject Json(RetrievedNeighbor neighbor) => new()
+    {
+        ["document"] = neighbor.DocumentId,
+        ["title"] = neighbor.Title,
+        ["location"] = neighbor.Location,
+        ["chunk"] = neighbor.Chunk,
+        ["chunkInDocument"] = neighbor.ChunkInDocument,
+        ["score"] = double.IsFinite(neighbor.Score) ? neighbor.Score : null,
+        ["text"] = neighbor.Text,
+    };
+}

@@ -1,0 +1,110 @@
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Search;
+using Retro.Tokenizers;
+using Samples;
+using static TorchSharp.torch;
+
+namespace Retro.Cli;
+
+/// <summary>The database that a command line names, with its tokenizer, and the sources of neighbors over it.</summary>
+internal sealed class Sources : IDisposable
+{
+    private readonly Workspace _workspace;
+    private readonly string? _embedderFolder;
+    private readonly int _threads;
+    private readonly Device? _device;
+    private readonly CancellationToken _cancellationToken;
+    private TextEmbedder? _embedder;
+    private KeywordNeighborSource? _keyword;
+    private DenseNeighborSource? _dense;
+
+    /// <summary>Opens the database.</summary>
+    /// <param name="database">The folder that was named.</param>
+    /// <param name="tokenizer">The tokenizer that was named; null: the one beside the database.</param>
+    /// <param name="embedder">The embedder that was named; null: the one beside the database.</param>
+    /// <param name="threads">Threads that search; 0: one for each processor.</param>
+    /// <param name="device">Where the embedder computes; null: on the processor.</param>
+    /// <param name="cancellationToken">Ends what is built.</param>
+    /// <exception cref="RetroException">A part is missing, damaged, or does not belong to the others.</exception>
+    public Sources(string database, string? tokenizer, string? embedder, int threads, Device? device, CancellationToken cancellationToken)
+    {
+        _workspace = Workspace.OfDatabase(database);
+        _embedderFolder = embedder;
+        _threads = threads > 0 ? threads : Environment.ProcessorCount;
+        _device = device;
+        _cancellationToken = cancellationToken;
+        string folder = tokenizer ?? _workspace.Tokenizer;
+        Tokenizer = Directory.Exists(folder) || File.Exists(folder)
+            ? RetroTokenizer.Load(folder, cancellationToken: cancellationToken)
+            : throw new RetroException($"There is no tokenizer in {folder}; name the one that the database was made with (--tokenizer).");
+        Database = ChunkDatabase.Open(_workspace.Database, cancellationToken: cancellationToken);
+        try
+        {
+            Database.RequireTokenizer(Tokenizer);
+        }
+        catch
+        {
+            Database.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The database.</summary>
+    public ChunkDatabase Database { get; }
+
+    /// <summary>Its tokenizer.</summary>
+    public RetroTokenizer Tokenizer { get; }
+
+    /// <summary>The held-out documents beside the database.</summary>
+    /// <returns>The database, which is the caller's; null: there are none.</returns>
+    public ChunkDatabase? HeldOut()
+        => File.Exists(Path.Combine(_workspace.HeldOut, DatabaseManifest.FileName)) ? ChunkDatabase.Open(_workspace.HeldOut) : null;
+
+    /// <summary>Opens a source, and builds the indexes that it needs and that are not there yet.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="seed">Of random neighbors.</param>
+    /// <returns>The source, which is closed with the database.</returns>
+    /// <exception cref="RetroException">It needs an embedder, and none is there.</exception>
+    public INeighborSource Open(string name, long seed) => name switch
+    {
+        "bm25" => Keyword(),
+        "dense" => Dense(),
+        "hybrid" => new HybridNeighborSource(Keyword(), Dense()),
+        "random" => new RandomNeighborSource(Database, seed),
+        "none" => new NoNeighborSource(),
+        _ => throw new UsageException($"There is no source '{name}'."),
+    };
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Database.Dispose();
+        _embedder?.Dispose();
+    }
+
+    private KeywordNeighborSource Keyword() => _keyword ??= Stages.Run(
+        "index words",
+        progress => KeywordNeighborSource.Build(Database, new KeywordNeighborOptions { Threads = _threads }, progress, _cancellationToken));
+
+    private DenseNeighborSource Dense()
+    {
+        if (_dense is null)
+        {
+            string folder = _embedderFolder ?? _workspace.Embedder;
+            if (!Directory.Exists(folder))
+            {
+                throw new RetroException(
+                    $"dense neighbors need an embedder, and {folder} is not there; name a BERT or sentence-transformers folder (--embedder), or train one: "
+                        + $"{Tool.Name} embed-train --database {_workspace.Folder} --out {_workspace.Folder}");
+            }
+
+            _embedder = Stages.Run("load the embedder", progress => TextEmbedder.Load(folder, _device, progress, _cancellationToken));
+            ChunkKeyer keyer = new(Tokenizer, _embedder);
+            _dense = Stages.Run("embed chunks", progress =>
+                DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken));
+        }
+
+        return _dense;
+    }
+}

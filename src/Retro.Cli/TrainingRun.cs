@@ -1,0 +1,254 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Training;
+using Samples;
+using Spectre.Console;
+using static TorchSharp.torch;
+
+namespace Retro.Cli;
+
+/// <summary>What train and fit have in common: options, windows, checkpoints, and going on.</summary>
+internal sealed class TrainingRun
+{
+    /// <summary>Neighbors of a table: more than a model reads, so that enough remain where those of a window's documents are dropped.</summary>
+    private const int LeastTableNeighbors = 8;
+
+    private readonly PathOption _database = CommonOptions.Database(required: true);
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
+    private readonly Option<int?> _k = CommonOptions.WholeOrNone("--k", "Neighbors that the model reads for each chunk. Default: 2; of copying 16.", 1, 64);
+    private readonly Option<int> _steps = CommonOptions.Whole("--steps", "Steps of the training.", 1000, 1, int.MaxValue);
+    private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
+    private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
+    private readonly Option<int> _batch = CommonOptions.Whole("--batch", "Windows of a step.", 2, 1, 4096);
+    private readonly Option<double?> _rate = CommonOptions.NumberOrNone(
+        "--rate", "Learning rate of AdamW. Default: 0.004, with Muon for the matrices, below 50 million parameters; else the paper's 0.0002.", 1e-9, 10);
+
+    private readonly Option<int> _every = CommonOptions.Whole(
+        "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
+
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+    private readonly Option<string> _device = CommonOptions.Device();
+    private readonly Option<string?> _dtype = CommonOptions.Dtype();
+    private readonly Option<bool> _resume = CommonOptions.Resume();
+    private readonly Option<bool> _startOver = CommonOptions.StartOver("model");
+
+    /// <summary>The folder that is written into.</summary>
+    public PathOption Out { get; } = CommonOptions.Out("Folder for the model. It may be the database's: each has a folder of its own in it.");
+
+    /// <summary>Where neighbors come from.</summary>
+    public Option<string> Source { get; init; } = CommonOptions.Source("bm25");
+
+    /// <summary>All options, in the order of the help.</summary>
+    public Option[] Options =>
+    [
+        _database, Out, _tokenizer, Source, _k, _embedder, _steps, _minutes, _window, _batch, _rate, _every, _seed, _threads, _device, _dtype, _resume,
+        _startOver,
+    ];
+
+    /// <summary>Options that say what to do this time alone.</summary>
+    public Option[] NotKept => [_resume, _startOver];
+
+    /// <summary>Where no database is named and the folder that is written into has one, that is it.</summary>
+    public IEnumerable<string> DatabaseThere(ParseResult parsed, Workspace workspace, IEnumerable<string> remembered)
+    {
+        string[] all = [.. remembered];
+        bool isNamed = parsed.GetResult(_database) is { Implicit: false } || all.Contains(_database.Name);
+        return isNamed || !Directory.Exists(workspace.Database) ? all : [.. all, _database.Name, workspace.Folder];
+    }
+
+    /// <summary>Checks that the folder is free, or holds the run that is to go on.</summary>
+    /// <exception cref="RetroException">It is neither.</exception>
+    public Workspace Prepare(ParseResult parsed)
+    {
+        Workspace workspace = new(parsed.GetValue(Out)!);
+        bool isThere = File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)), resume = parsed.GetValue(_resume);
+        if (resume && !File.Exists(Path.Combine(workspace.Model, Trainer.StateFile)))
+        {
+            throw new RetroException(
+                $"--resume: {workspace.Model} holds no training that could go on ({Trainer.StateFile}); leave out --resume to begin one.");
+        }
+
+        if (!resume && isThere && !parsed.GetValue(_startOver))
+        {
+            throw new RetroException($"{workspace.Model} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.");
+        }
+
+        workspace.Create();
+        return workspace;
+    }
+
+    /// <summary>What to do after the training was stopped.</summary>
+    public string HowToGoOn(ParseResult parsed, string verb)
+    {
+        Workspace workspace = new(parsed.GetValue(Out)!);
+        return File.Exists(Path.Combine(workspace.Model, Trainer.StateFile))
+            ? $"The checkpoint is in {workspace.Model}; go on with: {Tool.Name} {verb} --out {workspace.Folder} --resume"
+            : $"No step was done; begin again with: {Tool.Name} {verb} --out {workspace.Folder}";
+    }
+
+    /// <summary>Opens the database.</summary>
+    public Sources Open(ParseResult parsed, CancellationToken cancellationToken) => new(
+        parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+
+    /// <summary>Where it is computed.</summary>
+    public Device? Device(ParseResult parsed) => CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
+
+    /// <summary>The type it is computed in; null: not said.</summary>
+    public ScalarType? Dtype(ParseResult parsed) => CommonOptions.Type(parsed.GetValue(_dtype));
+
+    /// <summary>Seed of every random choice.</summary>
+    public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
+
+    /// <summary>Neighbors that the model reads; null: not said.</summary>
+    public int? K(ParseResult parsed) => parsed.GetValue(_k);
+
+    /// <summary>Trains a model, and leaves its checkpoint, its tokenizer and what it took.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">Where it goes.</param>
+    /// <param name="name">What is shown meanwhile.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="sources">The database.</param>
+    /// <param name="longest">Tokens that the model reads at most; null: any.</param>
+    /// <param name="recipe">Settings of a model that is trained from nothing, or of one that is fitted.</param>
+    /// <param name="dropout">Share of the batches without neighbors.</param>
+    /// <param name="planting">Planted neighbors; null: none.</param>
+    /// <param name="cancellationToken">Ends it after a step.</param>
+    /// <returns>What is worth telling.</returns>
+    public JsonObject Train(
+        ParseResult parsed,
+        Workspace workspace,
+        string name,
+        RetroModel model,
+        Sources sources,
+        int? longest,
+        TrainingOptions recipe,
+        double dropout,
+        PlantingSchedule? planting,
+        CancellationToken cancellationToken)
+    {
+        int chunk = sources.Database.ChunkLength, window = parsed.GetValue(_window), batch = parsed.GetValue(_batch);
+        if (longest is { } most && parsed.GetResult(_window) is not { Implicit: false })
+        {
+            window = Math.Min(window, most / chunk * chunk);
+        }
+
+        if (window % chunk != 0 || window < chunk || window > longest)
+        {
+            string bound = longest is { } least ? $", at most {least}" : "";
+            throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
+        }
+
+        bool isProcessor = Device(parsed) is null, resume = parsed.GetValue(_resume);
+        RetrievalConfig? retrieval = model.Config.Retrieval;
+        using NeighborTable? neighbors = retrieval is null ? null : FindNeighbors(parsed, sources, retrieval.Neighbors, cancellationToken);
+        WindowSampler windows = new(
+            sources.Database,
+            new WindowSamplerOptions
+            {
+                WindowLength = window,
+                BatchSize = isProcessor ? 1 : batch, // each core of a processor takes a window, an accelerator all of a step
+                Neighbors = retrieval?.Neighbors ?? 0,
+                RetrievedLength = retrieval?.RetrievedLength ?? 1,
+                RetrievalDropout = retrieval is null ? 0 : dropout,
+                Planting = retrieval is null ? null : planting,
+                Seed = Seed(parsed),
+            },
+            neighbors);
+        int steps = parsed.GetValue(_steps);
+        TimeSpan? time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
+        TrainingOptions options = recipe with
+        {
+            LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
+            Steps = steps,
+            WarmupSteps = Math.Max(1, steps / 20),
+            TimeBudget = time,
+            Accumulation = isProcessor ? batch : 1,
+            CheckpointFolder = workspace.Model,
+            CheckpointEvery = parsed.GetValue(_every),
+            Dtype = Dtype(parsed),
+            Seed = Seed(parsed),
+        };
+        using Trainer trainer = new(model, options);
+        if (resume)
+        {
+            Stages.Run("load the checkpoint", progress => trainer.Load(workspace.Model, progress, cancellationToken));
+            Screen.Note($"going on after step {trainer.StepsDone:#,0}");
+        }
+
+        long before = trainer.StepsDone;
+        List<TrainingProgress> reports = Stages.Train(name, time, progress => trainer.Run(windows, progress, cancellationToken));
+        sources.Tokenizer.Save(workspace.Model);
+        JsonObject result = new()
+        {
+            ["steps"] = trainer.StepsDone,
+            ["minutes"] = trainer.Elapsed.TotalMinutes,
+            ["parameters"] = model.Config.CountParameters().Total,
+        };
+        if (reports.Count > 0)
+        {
+            // Single steps are noisy.
+            int lastSteps = Math.Max(1, reports.Count / 10);
+            double last = reports.TakeLast(lastSteps).Average(step => step.Loss), rate = reports[^1].TokensPerSecond;
+            result["loss"] = last;
+            Screen.Line($"{workspace.Model}: {trainer.StepsDone:#,0} steps in {trainer.Elapsed.TotalMinutes:0.0} minutes, {rate:#,0} tokens a second;");
+            Screen.Line($"  loss {reports[0].Loss:0.00} at step {before + 1:#,0}, {last:0.00} over the last {lastSteps:#,0}");
+        }
+        else
+        {
+            Screen.Line($"{workspace.Model}: its training was finished before, after {trainer.StepsDone:#,0} steps");
+        }
+
+        Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
+        return result;
+    }
+
+    /// <summary>Trains a reader that copies on top of a decoder, and leaves both.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">Where they go.</param>
+    /// <param name="decoder">The decoder, which stays as it is.</param>
+    /// <param name="sources">The database.</param>
+    /// <param name="cancellationToken">Ends it after a step; nothing is left then.</param>
+    /// <returns>What is worth telling.</returns>
+    public JsonObject FitCopying(ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, CancellationToken cancellationToken)
+    {
+        if (parsed.GetValue(_resume) || parsed.GetValue(_minutes) is not null)
+        {
+            throw new UsageException($"Copying is trained by {_steps.Name}, without checkpoints; leave out {_minutes.Name} and {_resume.Name}.");
+        }
+
+        CopyReaderOptions defaults = new();
+        INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
+        CopyReaderOptions options = defaults with
+        {
+            Neighbors = K(parsed) ?? defaults.Neighbors,
+            Stride = Math.Min(defaults.Stride, sources.Database.ChunkLength),
+            Steps = parsed.GetResult(_steps) is { Implicit: false } ? parsed.GetValue(_steps) : defaults.Steps,
+            WindowLength = parsed.GetValue(_window),
+            BatchSize = parsed.GetValue(_batch),
+            LearningRate = parsed.GetValue(_rate) ?? defaults.LearningRate,
+            Seed = Seed(parsed),
+        };
+        using CopyReader reader = Stages.Run("train copying", progress =>
+            CopyReader.Fit(decoder, sources.Database, source, options, progress: progress, cancellationToken: cancellationToken));
+        Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
+        reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
+        sources.Tokenizer.Save(workspace.Model);
+        Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens");
+        Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
+        return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride };
+    }
+
+    private NeighborTable FindNeighbors(ParseResult parsed, Sources sources, int read, CancellationToken cancellationToken)
+    {
+        INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
+        int kept = Math.Max(LeastTableNeighbors, 2 * read);
+        return Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
+    }
+}

@@ -1,0 +1,63 @@
+using System.Text.Json.Nodes;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>Runs the tool as its users do: a program of its own, in a folder of its own.</summary>
+internal sealed class CliRun : IDisposable
+{
+    /// <summary>Options of a model that trains in seconds.</summary>
+    public static readonly string[] Tiny = ["--preset", "tiny", "--window", "64"];
+
+    private readonly TemporaryFolder _folder = new();
+
+    /// <summary>The folder that it runs in.</summary>
+    public string Folder => _folder.Path;
+
+    /// <summary>A path in it.</summary>
+    public string this[string name] => _folder[name];
+
+    public void Dispose() => _folder.Dispose();
+
+    /// <summary>Writes two dozen documents, "docs", of which some say the same of other things.</summary>
+    public void WriteCorpus()
+    {
+        for (int i = 0; i < 24; i++)
+        {
+            string topic = new[] { "river", "bridge", "harbor", "mountain" }[i % 4];
+            _folder.File(
+                Path.Combine("docs", $"{topic}-{i}.md"),
+                string.Concat(Enumerable.Range(0, 20).Select(j => $"The {topic} number {i} has {(7 * j) + i} stones and {j * i} steps.\n")));
+        }
+    }
+
+    /// <summary>Writes the documents, and builds "work" of them, in chunks of 16 tokens.</summary>
+    public void Build()
+    {
+        WriteCorpus();
+        Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2");
+    }
+
+    /// <summary>Runs a command line that has to succeed.</summary>
+    /// <returns>What it printed.</returns>
+    public string Done(params string[] arguments)
+    {
+        ChildProcess.Outcome run = Run(arguments);
+        Assert.True(run.ExitCode == 0, $"retro {string.Join(' ', arguments)} ended with {run.ExitCode}: {run.Output}{run.Errors}");
+        Assert.Equal("", run.Errors);
+        Assert.DoesNotContain('\u001b', run.Output);
+        return run.Output;
+    }
+
+    /// <summary>Runs a command line.</summary>
+    public ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
+
+    /// <summary>
+    /// Runs a command line. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a
+    /// terminal.
+    /// </summary>
+    public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
+        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", Fixtures.Cli, .. arguments]) { WorkingDirectory = Folder }, watch);
+
+    /// <summary>A file of results.</summary>
+    public JsonObject Json(string name) => JsonNode.Parse(File.ReadAllText(this[name]))!.AsObject();
+}

@@ -1,0 +1,143 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Retro.Cli;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>What can be typed: the same names for the same things, examples that parse, and one sentence for what cannot be meant.</summary>
+public sealed class CommandLineTests : IDisposable
+{
+    private readonly CliRun _retro = new();
+
+    public static TheoryData<string> Verbs => [.. Tool.MakeRoot().Subcommands.Select(verb => verb.Name)];
+
+    public void Dispose() => _retro.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Verbs))]
+    public void Every_verb_says_what_it_and_its_options_do_with_examples_that_parse(string name)
+    {
+        RootCommand root = Tool.MakeRoot();
+        Verb verb = Assert.IsType<Verb>(root.Subcommands.Single(command => command.Name == name), exactMatch: false);
+        Assert.EndsWith(".", verb.Description, StringComparison.Ordinal);
+        Assert.All(verb.Options, option => Assert.EndsWith(".", option.Description, StringComparison.Ordinal));
+        Assert.NotEmpty(verb.Examples);
+        foreach (string[] words in verb.Examples.Select(example => Words(example)))
+        {
+            // What an example leaves out is in retro.json.
+            Assert.DoesNotContain(root.Parse(words).Errors, error => !error.Message.EndsWith("is required.", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void The_same_name_means_the_same_everywhere()
+    {
+        foreach (IGrouping<string, Option> same in Tool.MakeRoot().Subcommands.SelectMany(verb => verb.Options).GroupBy(option => option.Name))
+        {
+            // eval alone takes several models.
+            Assert.Single(same.Select(option => option.ValueType).Where(type => same.Key != "--model" || type == typeof(string)).Distinct(
+                EqualityComparer<Type>.Create((one, other) => Bare(one!) == Bare(other!), type => Bare(type).GetHashCode())));
+        }
+
+        static Type Bare(Type type) => Nullable.GetUnderlyingType(type) ?? type;
+    }
+
+    [Fact]
+    public void The_commands_of_the_readme_parse()
+    {
+        string[] commands =
+        [
+            .. File.ReadLines(Path.Combine(Fixtures.Root, "README.md"))
+                .Where(line => line.StartsWith("retro ", StringComparison.Ordinal))
+                .Select(line => line.Split('#')[0]),
+        ];
+        Assert.NotEmpty(commands);
+        Assert.All(commands, command => Assert.DoesNotContain(
+            Tool.MakeRoot().Parse(Words(command)).Errors, error => !error.Message.EndsWith("is required.", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void The_shell_completes_verbs_options_and_values()
+    {
+        Assert.Contains("train\n", Complete("retro tra"), StringComparison.Ordinal);
+        Assert.Contains("--source\n", Complete("retro train --so"), StringComparison.Ordinal);
+        Assert.Contains("hybrid\n", Complete("retro train --source "), StringComparison.Ordinal);
+
+        string Complete(string line) => _retro.Done($"[suggest:{line.Length}]", line);
+    }
+
+    [Fact]
+    public void The_help_names_the_command_its_exit_codes_and_examples()
+    {
+        string help = _retro.Done("--help");
+        Assert.Contains("  retro [command] [options]", help, StringComparison.Ordinal);
+        Assert.Contains("Exit codes: 0 done; 1 ", help, StringComparison.Ordinal);
+        Assert.Contains("  retro train --out work --resume", _retro.Done("train", "--help"), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(2, "Option '--corpus' is required.", "build --out work")]
+    [InlineData(2, "--chunk takes a whole number from 2 to 4096, not '1.5'.", "build --corpus docs --out work --chunk 1.5")]
+    [InlineData(2, "--held-out-share takes a number from 0 to 0.5, not '2'.", "build --corpus docs --out work --held-out-share 2")]
+    [InlineData(2, "--source takes one of bm25, dense, hybrid, random, not 'rerank'.", "neighbors --database work --source rerank")]
+    [InlineData(2, "--source takes one of bm25, dense, hybrid, random, none, not 'google'.", "train --database work --out model --source google")]
+    [InlineData(2, "--preset takes one of ", "train --database work --out model --preset huge")]
+    [InlineData(2, "Unrecognized command or argument '--steep'.", "train --database work --out model --steep")]
+    [InlineData(2, "--temperature takes a number from 0 to 100, not '-1'.", "generate --model work --temperature -1 The")]
+    [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
+    [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]
+    [InlineData(1, "empty holds no .txt, .md, .jsonl or .xml file.", "build --corpus empty --out work")]
+    [InlineData(1, "There is no tokenizer at nowhere;", "build --corpus docs --out work --tokenizer nowhere")]
+    [InlineData(1, "a-file is a file; name a folder to write into.", "build --corpus docs --out a-file")]
+    [InlineData(1, "/proc/work cannot be made", "build --corpus docs --out /proc/work")]
+    [InlineData(1, "nowhere holds no database (database/manifest.json); make one with: retro build", "train --database nowhere --out model")]
+    [InlineData(1, "a-file is a file; name the folder of a database.", "neighbors --database a-file")]
+    [InlineData(1, "--resume: out/model holds no training that could go on", "train --database nowhere --out out --resume")]
+    [InlineData(1, "nowhere holds no model (model/config.json); make one with: retro train", "generate --model nowhere The")]
+    [InlineData(1, "nowhere holds no model (model/config.json)", "eval --model nowhere")]
+    [InlineData(1, "There is no decoder at nowhere;", "fit --base nowhere --database nowhere --out model")]
+    [InlineData(1, "There is no folder nowhere.", "info nowhere")]
+    [InlineData(1, "empty holds nothing that retro has made", "info empty")]
+    [InlineData(1, "empty holds no database and no model;", "verify empty")]
+    [InlineData(1, "broken/retro.json cannot be read", "build --corpus docs --out broken")]
+    [InlineData(1, "unknown/retro.json says 'stepz' for retro build, which has no such option; mend the file.", "build --corpus docs --out unknown")]
+    public void What_cannot_be_meant_or_done_gets_one_sentence_and_an_exit_code(int code, string message, string line)
+    {
+        _retro.WriteCorpus();
+        Directory.CreateDirectory(_retro["empty"]);
+        File.WriteAllText(_retro["a-file"], "text");
+        foreach ((string folder, string json) in new[] { ("broken", "{"), ("unknown", """{"build": {"stepz": "3"}}""") })
+        {
+            Directory.CreateDirectory(_retro[folder]);
+            File.WriteAllText(Path.Combine(_retro[folder], "retro.json"), json);
+        }
+
+        ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));
+
+        Assert.True(run.ExitCode == code, $"{run.ExitCode}: {run.Errors}{run.Output}");
+        string[] said = run.Errors.Trim().Split('\n');
+        Assert.Contains(message, said[0], StringComparison.Ordinal);
+        Assert.Equal(code == 2 ? [$"See retro {line.Split(' ')[0]} --help."] : [], said[1..]);
+    }
+
+    [Fact]
+    public void A_model_is_not_replaced_unasked()
+    {
+        _retro.Build();
+        string[] train = ["train", "--out", "work", "--source", "none", "--steps", "1", "--quiet", .. CliRun.Tiny];
+        _retro.Done(train);
+        ChildProcess.Outcome run = _retro.Run(train);
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal(
+            $"{Path.Combine("work", "model")} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.",
+            run.Errors.Trim());
+        _retro.Done([.. train, "--start-over"]);
+    }
+
+    /// <summary>The words of a command line without its first, with quotes taken off.</summary>
+    private static string[] Words(string line)
+    {
+        string words = line[(line.IndexOf("retro ", StringComparison.Ordinal) + "retro ".Length)..];
+        return [.. CommandLineParser.SplitCommandLine(words.Replace("''", "\"\"", StringComparison.Ordinal))];
+    }
+}

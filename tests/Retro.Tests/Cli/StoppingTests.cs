@@ -1,0 +1,67 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>Ctrl-C in the tool: once ends the step and leaves a checkpoint, twice ends the process and leaves nothing damaged.</summary>
+public sealed partial class StoppingTests : IDisposable
+{
+    private const int Interrupt = 2, Steps = 60;
+
+    private static readonly string[] s_train = ["train", "--source", "none", .. CliRun.Tiny];
+
+    private readonly CliRun _retro = new();
+
+    public void Dispose() => _retro.Dispose();
+
+    [Fact]
+    public void A_training_that_was_stopped_and_taken_up_again_ends_as_one_that_was_not()
+    {
+        _retro.Build();
+        ChildProcess.Outcome run = Stop([.. s_train, "--out", "work", "--steps", $"{Steps}"], times: 1);
+        Assert.Equal(130, run.ExitCode);
+        string[] said = run.Errors.Trim().Split('\n');
+        Assert.Equal("Stopping after what is being done; once more stops at once.", said[0]);
+        Assert.Equal($"Stopped. The checkpoint is in {Path.Combine("work", "model")}; go on with: retro train --out work --resume", said[1]);
+
+        // Everything but the folder is remembered.
+        _retro.Done("train", "--out", "work", "--resume", "--json", "resumed.json");
+        Assert.Equal(Steps, (int)_retro.Json("resumed.json")["steps"]!);
+        _retro.Done([.. s_train, "--database", "work", "--out", "whole", "--steps", $"{Steps}"]);
+        Assert.Equal(Weights("whole"), Weights("work"));
+    }
+
+    [Fact]
+    public void Stopped_twice_it_ends_at_once_and_what_it_leaves_is_whole()
+    {
+        _retro.Build();
+        _retro.Done([.. s_train, "--out", "work", "--steps", "2", "--quiet"]);
+        byte[] before = Weights("work");
+        ChildProcess.Outcome run = Stop([.. s_train, "--out", "work", "--steps", "100000", "--start-over", "--checkpoint-every", "1"], times: 2);
+        Assert.Equal(130, run.ExitCode);
+        Assert.DoesNotContain("Stopped.", run.Errors, StringComparison.Ordinal);
+        _retro.Done("verify", "work", "--quiet");
+        Assert.Equal(before.Length, Weights("work").Length);
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
+
+    private byte[] Weights(string folder) => File.ReadAllBytes(Path.Combine(_retro[folder], "model", "model.safetensors"));
+
+    // Once it trains; somewhere in the middle of it.
+    private ChildProcess.Outcome Stop(string[] arguments, int times) => _retro.Run(
+        (process, line) =>
+        {
+            if (line == "train the decoder")
+            {
+                Thread.Sleep(500);
+                for (int i = 0; i < times; i++)
+                {
+                    Assert.Equal(0, Signal(process.Id, Interrupt));
+                    Thread.Sleep(50);
+                }
+            }
+        },
+        arguments);
+}

@@ -1,0 +1,112 @@
+using System.Text.Json.Nodes;
+using Retro.Database;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>Each verb of the tool, from its command line to what it leaves.</summary>
+public sealed class VerbTests : IDisposable
+{
+    private readonly CliRun _retro = new();
+
+    public void Dispose() => _retro.Dispose();
+
+    [Fact]
+    public void From_text_to_answers_with_what_they_were_made_of()
+    {
+        _retro.WriteCorpus();
+        string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
+        string built = _retro.Done([.. build, "--json", "build.json"]);
+        Assert.Contains("5 documents held out", built, StringComparison.Ordinal);
+        JsonObject counts = _retro.Json("build.json");
+        Assert.Equal((19, 5, 16), ((int)counts["documents"]!, (int)counts["heldOutDocuments"]!, Open().ChunkLength));
+
+        // What is left out is taken from retro.json, and what is done is not done again.
+        byte[] manifest = File.ReadAllBytes(Path.Combine(_retro["work"], "database", "manifest.json"));
+        Assert.DoesNotContain("train the tokenizer", _retro.Done("build", "--out", "work"), StringComparison.Ordinal);
+        Assert.Equal(manifest, File.ReadAllBytes(Path.Combine(_retro["work"], "database", "manifest.json")));
+
+        _retro.Done("neighbors", "--database", "work", "--k", "3", "--source", "random", "--json", "neighbors.json");
+        Assert.Equal(["random", "3"], new[] { "source", "k" }.Select(name => _retro.Json("neighbors.json")[name]!.ToString()));
+        Assert.Equal(2, _retro.Json("neighbors.json")["tables"]!.AsArray().Count);
+
+        Assert.Contains("RETRO of", _retro.Done(["train", "--out", "work", "--steps", "3", "--json", "train.json", .. CliRun.Tiny]), StringComparison.Ordinal);
+        Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
+        _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
+
+        _retro.Done("eval", "--model", "work", "copied", "--window", "64", "--json", "eval.json");
+        string[] readers =
+        [
+            "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8", "copying, random", "copying",
+            "RETRO off", "RETRO random", "RETRO",
+        ];
+        JsonArray rows = _retro.Json("eval.json")["readers"]!.AsArray();
+        Assert.Equal(readers, rows.Select(row => (string)row!["reader"]!));
+        Assert.All(rows, row => Assert.InRange((double)row!["bitsPerByte"]!, 0.1, 20));
+        Assert.Equal("closed book", (string)rows[^1]!["against"]![0]!["to"]!);
+
+        string text = _retro.Done("generate", "--model", "work", "--tokens", "20", "--json", "text.json", "The river number 2 has 7 stones and 0 steps.");
+        JsonObject written = _retro.Json("text.json");
+        Assert.NotEmpty(written["read"]!.AsArray());
+        Assert.StartsWith(((string)written["text"]!).Split('\n')[0], text, StringComparison.Ordinal);
+        Assert.Contains("read after part 1:", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("read after", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
+
+        string answered = _retro.Done("ask", "--model", "work", "--tokens", "24", "--json", "ask.json", "How many stones has bridge 5?");
+        Assert.Contains("ON - OFF", answered, StringComparison.Ordinal);
+        JsonObject answer = _retro.Json("ask.json");
+        JsonArray passages = answer["passages"]!.AsArray();
+        Assert.Equal(["in the prompt", "while writing"], passages.Select(passage => (string)passage!["read"]!).Distinct());
+        Assert.All(passages, passage => Assert.True(double.IsFinite((double)passage!["onMinusOffBits"]!)));
+        Assert.Contains(passages, passage => Math.Abs((double)passage!["onMinusOffBits"]!) > 0);
+        Assert.Contains(passages, passage => ((string)passage!["location"]!).EndsWith(".md", StringComparison.Ordinal));
+
+        _retro.Done("inspect", "--database", "work", "--chunk", "3", "--k", "2", "--json", "chunk.json");
+        JsonArray neighbors = _retro.Json("chunk.json")["neighbors"]!.AsArray();
+        Assert.Equal([1, 2], neighbors.Select(neighbor => (int)neighbor!["rank"]!));
+        Assert.DoesNotContain(neighbors, neighbor => (string)neighbor!["document"]! == (string)_retro.Json("chunk.json")["document"]!["id"]!);
+        Assert.All(neighbors, neighbor => Assert.InRange((double)neighbor!["overlap"]!, 0.1, 1));
+        Assert.Contains("more", _retro.Done("inspect", "--database", "work", "--most", "2"), StringComparison.Ordinal);
+
+        _retro.Done("embed-train", "--out", "work", "--steps", "2");
+        _retro.Done("inspect", "--database", "work", "--text", "the river", "--source", "hybrid", "--json", "hybrid.json");
+        Assert.Equal("hybrid", (string)_retro.Json("hybrid.json")["source"]!);
+
+        Assert.Contains("remembered for retro train: --database . --steps 3", _retro.Done("info", "work"), StringComparison.Ordinal);
+        Assert.Contains("are there and finite", _retro.Done("verify", "work"), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Retrieval_is_fitted_onto_a_pretrained_decoder_which_stays_as_it_is()
+    {
+        _retro.WriteCorpus();
+        string decoder = Fixtures.Pretrained("llama-rope-linear");
+        _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--quiet");
+        _retro.Done("fit", "--base", decoder, "--out", "work", "--steps", "2", "--window", "32", "--json", "fit.json");
+        Assert.True((long)_retro.Json("fit.json")["added"]! > 0);
+        Assert.True(File.Exists(Path.Combine(_retro["work"], "model", "retrofit.safetensors")));
+        _retro.Done("eval", "--model", "work", "--window", "32", "--json", "eval.json", "--quiet");
+        Assert.Equal("RETRO off", (string)_retro.Json("eval.json")["readers"]![0]!["reader"]!);
+    }
+
+    [Fact]
+    public void What_is_damaged_is_found()
+    {
+        _retro.Build();
+        string tokens = Path.Combine(_retro["work"], "database", "tokens.bin");
+        byte[] bytes = File.ReadAllBytes(tokens);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(tokens, bytes);
+        ChildProcess.Outcome run = _retro.Run("verify", "work", "--quiet", "--json", "verify.json");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("tokens.bin' has checksum", run.Errors, StringComparison.Ordinal);
+        Assert.False((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("database", StringComparison.Ordinal)).Value!["whole"]!);
+        Assert.True((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("held-out", StringComparison.Ordinal)).Value!["whole"]!);
+    }
+
+    private ChunkDatabase Open()
+    {
+        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
+        return database;
+    }
+}
