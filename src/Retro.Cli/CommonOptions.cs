@@ -15,7 +15,7 @@ internal static class CommonOptions
     /// <summary>The text.</summary>
     public static PathOption Corpus() => new("--corpus", "PATH")
     {
-        Description = "The text: a folder of .txt and .md files, a .jsonl file or a folder of them, or a folder of .NET XML documentation.",
+        Description = "The text: a file, or a folder with those below it, of text (.txt, .md, .html, .rst), JSON lines or .NET XML documentation.",
     };
 
     /// <summary>The folder that is written into.</summary>

@@ -78,6 +78,7 @@ internal static class Tool
             new AskCommand(),
             new InspectCommand(),
             new EmbedTrainCommand(),
+            new QuickstartCommand(),
             new InfoCommand(),
             new VerifyCommand(),
         };
@@ -115,7 +116,7 @@ internal static class Tool
             }
 
             context.Cancel = true;
-            Console.Error.WriteLine("Stopping after what is being done; once more stops at once.");
+            Console.Error.WriteLine($"{(Console.IsErrorRedirected ? "" : "\n")}Stopping after what is being done; once more stops at once."); // below a bar
             stopping.Cancel();
         }
 

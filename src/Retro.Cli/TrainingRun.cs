@@ -20,7 +20,9 @@ internal sealed class TrainingRun
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
-    private readonly Option<int?> _k = CommonOptions.WholeOrNone("--k", "Neighbors that the model reads for each chunk. Default: 2; of copying 16.", 1, 64);
+    private readonly Option<int?> _k = CommonOptions.WholeOrNone(
+        "--k", "Neighbors that the model reads for each chunk. Default: of train 2, of fit 8, of copying 16.", 1, 64);
+
     private readonly Option<int> _steps = CommonOptions.Whole("--steps", "Steps of the training.", 1000, 1, int.MaxValue);
     private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
     private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);

@@ -178,7 +178,7 @@ public sealed class TorchLibraryTests : IDisposable
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The names of the natives are those of Linux.");
         string program = Copy(Path.GetDirectoryName(Fixtures.Sample(sample))!, change);
-        string[] arguments = sample == "Quickstart" ? ["--minutes", "0.1", "--output", Path.Combine(_folder.Path, "out")] : [];
+        string[] arguments = sample == "Quickstart" ? ["--minutes", "0.1", "--out", Path.Combine(_folder.Path, "out")] : [];
         (int exitCode, string output) = Tool.Run("dotnet", _folder.Path, Isolated(), [Path.Combine(program, sample + ".dll"), .. arguments]);
 
         Assert.True(exitCode == 1, $"{exitCode}: {output}");

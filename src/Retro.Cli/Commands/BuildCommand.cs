@@ -101,7 +101,8 @@ internal sealed class BuildCommand : Verb
             progress => ChunkDatabaseBuilder.Build(workspace.HeldOut, split.HeldOut(documents), tokenizer, options, progress, cancellationToken));
 
         DatabaseManifest manifest = database.Manifest;
-        Screen.Line($"{workspace.Database}: {manifest.DocumentCount:#,0} documents of {corpus.Kind}, {manifest.ByteCount / 1e6:0.0} MB of text,");
+        Screen.Line($"{corpus.Path}: {corpus.Kind}");
+        Screen.Line($"{workspace.Database}: {manifest.DocumentCount:#,0} documents, {manifest.ByteCount / 1e6:0.0} MB of text,");
         Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {tokenizer.Kind} of {tokenizer.VocabularySize:#,0} tokens");
         if (heldOut is not null)
         {

@@ -17,7 +17,7 @@ internal sealed class FitCommand : Verb
     private readonly TrainingRun _run = new();
     private readonly PathOption _base = new("--base", "FOLDER")
     {
-        Description = "The decoder: a Hugging Face folder (Llama, Mistral, Qwen2, GPT-2, GPT-NeoX) or a llama2.c file; for copying also one of train's.",
+        Description = "The decoder: what train --source none wrote, a Hugging Face folder (Llama, Mistral, Qwen2, GPT-2, GPT-NeoX), or a llama2.c file.",
         Required = true,
     };
 
@@ -27,6 +27,14 @@ internal sealed class FitCommand : Verb
         "retro",
         "retro",
         Copying);
+
+    private readonly Option<string> _attention = CommonOptions.Choice(
+        "--attention",
+        "What --reader retro adds: matching, 8 neighbors read in the last layer by their embeddings and by where they run as the text does, which is learned "
+            + "within minutes; or paper, an encoder of the neighbors and cross-attention in several layers.",
+        "matching",
+        "matching",
+        "paper");
 
     private readonly Option<string> _unfreeze = CommonOptions.Choice(
         "--unfreeze", "What of the decoder is trained too.", "nothing", [.. Enum.GetNames<RetrofitUnfreeze>().Select(name => name.ToLowerInvariant())]);
@@ -39,11 +47,12 @@ internal sealed class FitCommand : Verb
             "fit",
             "Fits retrieval onto a decoder that is trained already (RETROfitting), which stays as it is: without retrieval, the model is the decoder to the "
                 + "bit. The database has to be built with the decoder's tokenizer.",
+            "retro fit --base decoder --database work --out fitted --minutes 5",
             "retro build --corpus docs --tokenizer llama --out work",
-            "retro fit --base llama --database work --out fitted --minutes 10",
+            "retro fit --base llama --database work --out fitted --attention paper --minutes 30",
             "retro fit --base decoder --reader copying --database work --out copied",
             "retro fit --out fitted --resume")
-        => AddOptions([_base, _reader, .. _run.Options, _unfreeze, _rank]);
+        => AddOptions([_base, _reader, _attention, .. _run.Options, _unfreeze, _rank]);
 
     protected override PathOption Home => _run.Out;
 
@@ -54,31 +63,19 @@ internal sealed class FitCommand : Verb
         string path = parsed.GetValue(_base)!;
         if (!Path.Exists(path))
         {
-            throw new RetroException($"There is no decoder at {path}; name a Hugging Face folder or a llama2.c file ({_base.Name}).");
+            throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
-        bool copies = parsed.GetValue(_reader) == Copying, isOurs = ModelFolder.IsOurs(path);
-        if (isOurs && !copies)
-        {
-            throw new RetroException(
-                $"{path} is a model that {Tool.Name} has trained; {_reader.Name} {Copying} fits onto those, and {_reader.Name} retro onto pretrained ones.");
-        }
-
+        // A model of the tool's lies in its folder, one of Hugging Face is its folder.
+        path = ModelFolder.IsOurs(path) ? Workspace.OfModel(path).Model : path;
         Workspace workspace = _run.Prepare(parsed);
         using Sources sources = _run.Open(parsed, cancellationToken);
-        if (isOurs)
-        {
-            using RetroModel own = ModelFolder.Load(path, _run.Dtype(parsed), _run.Device(parsed), cancellationToken).Model;
-            KeepCommand(parsed, workspace);
-            WriteJson(parsed, _run.FitCopying(parsed, workspace, own, sources, cancellationToken));
-            return Task.CompletedTask;
-        }
-
         using PretrainedDecoder decoder = Stages.Run("load the decoder", progress =>
             PretrainedDecoder.Load(path, _run.Dtype(parsed) ?? ScalarType.Float32, _run.Device(parsed), progress, cancellationToken));
         decoder.RequireTokenizer(sources.Tokenizer);
-        KeepCommand(parsed, workspace);
-        WriteJson(parsed, copies
+        Remember(parsed, workspace, _run.NotKept);
+        workspace.Write("train", null); // the folder's model is of one verb
+        WriteJson(parsed, parsed.GetValue(_reader) == Copying
             ? _run.FitCopying(parsed, workspace, decoder.Model, sources, cancellationToken)
             : FitRetro(parsed, workspace, decoder, sources, cancellationToken));
         return Task.CompletedTask;
@@ -87,17 +84,11 @@ internal sealed class FitCommand : Verb
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
 
-    // The folder's model is of one verb.
-    private void KeepCommand(ParseResult parsed, Workspace workspace)
-    {
-        Remember(parsed, workspace, _run.NotKept);
-        workspace.Write("train", null);
-    }
-
     private JsonObject FitRetro(
         ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, CancellationToken cancellationToken)
     {
-        RetrievalConfig retrieval = RetrievalConfig.For(decoder.Model.Config);
+        RetroConfig config = decoder.Model.Config;
+        RetrievalConfig retrieval = parsed.GetValue(_attention) == "matching" ? RetrievalConfig.Matching(config) : RetrievalConfig.For(config);
         int chunk = sources.Database.ChunkLength;
         manual_seed(_run.Seed(parsed));
         using Retrofit retrofit = Retrofit.From(
@@ -112,7 +103,7 @@ internal sealed class FitCommand : Verb
             },
             Enum.Parse<RetrofitUnfreeze>(parsed.GetValue(_unfreeze)!, ignoreCase: true));
         RetroModel model = retrofit.Model;
-        long total = model.Config.CountParameters().Total, own = decoder.Model.Config.CountParameters().Total;
+        long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");
 
         // Windows without neighbors would teach a frozen decoder nothing.

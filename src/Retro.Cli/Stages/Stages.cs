@@ -162,7 +162,7 @@ internal static class Stages
     private sealed class RateColumn : ProgressColumn
     {
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime)
-            => new Text((task.Speed is { } speed and > 0 ? speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture) : "-")
+            => new Text((task.Speed is { } speed and > 0 && task.MaxValue > 1 ? speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture) : "-")
                 + "/s").RightJustified();
     }
 }

@@ -34,7 +34,9 @@ public sealed class VerbTests : IDisposable
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
 
-        _retro.Done("eval", "--model", "work", "copied", "--window", "64", "--json", "eval.json");
+        _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+
+        _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json");
         string[] readers =
         [
             "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8", "copying, random", "copying",
@@ -44,6 +46,9 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(readers, rows.Select(row => (string)row!["reader"]!));
         Assert.All(rows, row => Assert.InRange((double)row!["bitsPerByte"]!, 0.1, 20));
         Assert.Equal("closed book", (string)rows[^1]!["against"]![0]!["to"]!);
+
+        // What was fitted is the decoder to the bit where it reads nothing.
+        Assert.Equal((double)rows[0]!["bitsPerByte"]!, (double)rows[5]!["bitsPerByte"]!);
 
         string text = _retro.Done("generate", "--model", "work", "--tokens", "20", "--json", "text.json", "The river number 2 has 7 stones and 0 steps.");
         JsonObject written = _retro.Json("text.json");
@@ -82,7 +87,7 @@ public sealed class VerbTests : IDisposable
         _retro.WriteCorpus();
         string decoder = Fixtures.Pretrained("llama-rope-linear");
         _retro.Done("build", "--corpus", "docs", "--tokenizer", decoder, "--out", "work", "--chunk", "16", "--quiet");
-        _retro.Done("fit", "--base", decoder, "--out", "work", "--steps", "2", "--window", "32", "--json", "fit.json");
+        _retro.Done("fit", "--base", decoder, "--attention", "paper", "--out", "work", "--steps", "2", "--window", "32", "--json", "fit.json");
         Assert.True((long)_retro.Json("fit.json")["added"]! > 0);
         Assert.True(File.Exists(Path.Combine(_retro["work"], "model", "retrofit.safetensors")));
         _retro.Done("eval", "--model", "work", "--window", "32", "--json", "eval.json", "--quiet");

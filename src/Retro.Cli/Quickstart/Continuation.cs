@@ -1,12 +1,12 @@
 using System.Text;
 using Retro.Generation;
 
-namespace Quickstart;
+namespace Retro.Cli.Quickstart;
 
 /// <summary>A text that the model went on with, and what it read on the way.</summary>
 internal sealed record Continuation(string Prompt, string Text, IReadOnlyList<RetrievedNeighbors> Sources)
 {
-    public static async Task<Continuation> GenerateAsync(RetroGenerator generator, string prompt, int seed, CancellationToken cancellationToken)
+    public static async Task<Continuation> GenerateAsync(RetroGenerator generator, string prompt, long seed, CancellationToken cancellationToken)
     {
         StringBuilder text = new();
         List<RetrievedNeighbors> sources = [];

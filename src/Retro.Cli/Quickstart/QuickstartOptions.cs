@@ -1,5 +1,4 @@
-using Retro.Corpora;
-namespace Quickstart;
+namespace Retro.Cli.Quickstart;
 
 /// <summary>What the command line said.</summary>
 /// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>
@@ -9,4 +8,6 @@ namespace Quickstart;
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 /// <param name="Embedder">Folder of a pretrained embedder; null to train a small one on the corpus.</param>
-internal sealed record QuickstartOptions(string? Corpus, TimeSpan Time, string Output, int Seed, long MostBytes, bool SkipBroken, string? Embedder);
+/// <param name="Resume">Whether to go on with the run that the folder holds.</param>
+internal sealed record QuickstartOptions(
+    string? Corpus, TimeSpan Time, string Output, long Seed, long MostBytes, bool SkipBroken, string? Embedder, bool Resume);

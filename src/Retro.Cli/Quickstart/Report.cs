@@ -9,7 +9,7 @@ using Retro.Training;
 using Samples;
 using Spectre.Console;
 
-namespace Quickstart;
+namespace Retro.Cli.Quickstart;
 
 /// <summary>What the run ended with: on the console, as one HTML file with its plots inside, and its tables as Markdown.</summary>
 /// <param name="options">What the command line said.</param>

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using Retro;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -15,7 +14,7 @@ using Retro.Training;
 using Samples;
 using Spectre.Console;
 
-namespace Quickstart;
+namespace Retro.Cli.Quickstart;
 
 /// <summary>The path from text to text with sources, one stage after the other.</summary>
 internal sealed class QuickstartRun(QuickstartOptions options)
@@ -78,14 +77,22 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         using ChunkDatabase heldOut = Stages.Run(
             "cut held-out chunks",
             progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
-        embedder ??= Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
-            corpus.Training,
-            tokenizer,
-            options: new InverseClozeOptions { TimeBudget = options.Time / 12, Seed = options.Seed },
-            progress: progress,
-            cancellationToken: cancellationToken));
+        string embedderFolder = Path.Combine(folder, "embedder");
+        bool isTrained = embedder is null && options.Resume && Directory.Exists(embedderFolder);
+        embedder ??= isTrained
+            ? Stages.Run("load the embedder", progress => TextEmbedder.Load(embedderFolder, null, progress, cancellationToken))
+            : Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
+                corpus.Training,
+                tokenizer,
+                options: new InverseClozeOptions { TimeBudget = options.Time / 12, Seed = options.Seed },
+                progress: progress,
+                cancellationToken: cancellationToken));
         using TextEmbedder owned = embedder;
-        embedder.Save(Path.Combine(folder, "embedder"), cancellationToken: cancellationToken);
+        if (!isTrained)
+        {
+            embedder.Save(embedderFolder, cancellationToken: cancellationToken);
+        }
+
         ChunkKeyer keyer = new(tokenizer, embedder);
 
         // --- neighbors ---
@@ -113,7 +120,10 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         {
             WindowLength = WindowTokens, BatchSize = 1, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, Seed = options.Seed,
         };
-        TimeSpan forTraining = Longer(TimeLeft(), options.Time * 0.2), forClosedBook = forTraining * ClosedBookShare;
+
+        // A run that goes on keeps to the plan of the one that was stopped.
+        TimeSpan forTraining = Kept(Path.Combine(folder, "training.time"), () => Longer(TimeLeft(), options.Time * 0.2)),
+            forClosedBook = forTraining * ClosedBookShare;
         long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
         AnsiConsole.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
@@ -127,21 +137,35 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             alone,
             new WindowSampler(database, windows with { Neighbors = 0 }),
             Training(forClosedBook, closedBookFolder),
-            cancellationToken);
+            cancellationToken,
+            resume: options.Resume);
         using RetroModel decoder = closedBook.Model;
         Stopwatch copyingClock = Stopwatch.StartNew();
         copyOptions = copyOptions with { Steps = (int)Math.Clamp(closedBook.Steps, 1, MostCopyingSteps) };
-        using CopyReader copying = Stages.Run(
+        string copyingFile = Path.Combine(folder, "copying.safetensors");
+        bool isCopying = options.Resume && File.Exists(copyingFile);
+        using CopyReader copying = isCopying ? CopyReader.Load(copyingFile, decoder) : Stages.Run(
             $"train {Copying}",
             progress => CopyReader.Fit(decoder, database, keyword, copyOptions, progress: progress, cancellationToken: cancellationToken));
-        copying.Save(Path.Combine(folder, "copying.safetensors"));
-        TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + copyingClock.Elapsed };
+        TimeSpan forCopying = Kept(Path.Combine(folder, "copying.time"), () => copyingClock.Elapsed);
+        if (!isCopying)
+        {
+            copying.Save(copyingFile);
+        }
+
+        TrainedModel closedBookAndCopying = closedBook with { Time = closedBook.Time + forCopying };
 
         // Windows without neighbors would teach a decoder that is frozen nothing.
         WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
-        TimeSpan forRetro = Longer(TimeLeft(), forClosedBook / 4);
+        TimeSpan forRetro = Longer(forTraining - forClosedBook - forCopying, forClosedBook / 4);
         TrainedModel retro = TrainedModel.Fit(
-            $"fit {Retrieving}", closedBookFolder, retrieval, reading, Training(forRetro, Path.Combine(folder, "checkpoint")), cancellationToken);
+            $"fit {Retrieving}",
+            closedBookFolder,
+            retrieval,
+            reading,
+            Training(forRetro, Path.Combine(folder, "checkpoint")),
+            cancellationToken,
+            resume: options.Resume);
         using RetroModel model = retro.Model;
         TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
 
@@ -192,6 +216,19 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
     /// <summary>What is left of the run's time before the measurement; it can be less than none.</summary>
     private TimeSpan TimeLeft() => options.Time - _clock.Elapsed - (options.Time * MeasuringShare);
+
+    /// <summary>A time as the run that goes on has kept it, or one that is kept for such a run.</summary>
+    private TimeSpan Kept(string path, Func<TimeSpan> time)
+    {
+        if (options.Resume && File.Exists(path) && TimeSpan.TryParseExact(File.ReadAllText(path), "c", CultureInfo.InvariantCulture, out TimeSpan kept))
+        {
+            return kept;
+        }
+
+        TimeSpan now = time();
+        Workspace.WriteText(path, now.ToString("c", CultureInfo.InvariantCulture));
+        return now;
+    }
 
     private static TimeSpan Longer(TimeSpan one, TimeSpan other) => one > other ? one : other;
 

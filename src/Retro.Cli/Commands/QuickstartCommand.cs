@@ -1,0 +1,73 @@
+using System.CommandLine;
+using Retro.Cli.Quickstart;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro quickstart`: the whole way, from a folder of text to text with sources and a report.</summary>
+internal sealed class QuickstartCommand : Verb
+{
+    private readonly PathOption _corpus = CommonOptions.Corpus();
+    private readonly Option<double> _minutes = CommonOptions.Number("--minutes", "Minutes for the whole run, on two cores.", 12, 0.1, 10_000);
+    private readonly PathOption _out = new("--out", "FOLDER")
+    {
+        Description = "Folder for the databases, the models and the report; what is made of a corpus has a folder of its own in it.",
+        DefaultValueFactory = _ => Path.Combine("artifacts", "quickstart"),
+    };
+
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<double> _megabytes = CommonOptions.Number(
+        "--megabytes", "Most text to take from the corpus; documents are chosen by the seed.", 6, 0.001, 100_000);
+
+    private readonly Option<bool> _skipBroken = new("--skip-broken")
+    {
+        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
+    };
+
+    private readonly PathOption _embedder = new("--embedder", "FOLDER")
+    {
+        Description = "A BERT or sentence-transformers folder that makes the chunks' keys. Default: a small embedder, trained on the corpus.",
+    };
+
+    private readonly Option<bool> _resume = new("--resume") { Description = "Go on with the run that the folder holds, from where it was stopped." };
+
+    public QuickstartCommand()
+        : base(
+            "quickstart",
+            "From a folder of text to text with sources: builds a database, trains a small decoder, and on top of it a reader that copies and retrieval, "
+                + "measures them on held-out text beside a rule that copies without training, generates, and writes a report.",
+            "retro quickstart",
+            "retro quickstart --corpus docs --minutes 5 --out work",
+            "retro quickstart --corpus docs --minutes 5 --out work --resume")
+    {
+        _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
+        AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _resume);
+    }
+
+    protected override PathOption Home => _out;
+
+    public override string HowToGoOn(ParseResult parsed)
+        => $"Nothing half-written is taken for whole; go on with: {Tool.Name} quickstart --out {parsed.GetValue(_out)} --resume";
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        CommonOptions.Compute("cpu", 0);
+        Workspace workspace = new(parsed.GetValue(_out)!);
+        bool resume = parsed.GetValue(_resume);
+        if (resume && workspace.Section(Name) is null)
+        {
+            throw new RetroException($"--resume: {workspace.Folder} holds no run of the quickstart; leave out --resume to begin one.");
+        }
+
+        workspace.Create();
+        Remember(parsed, workspace, _resume);
+        return new QuickstartRun(new QuickstartOptions(
+            parsed.GetValue(_corpus),
+            TimeSpan.FromMinutes(parsed.GetValue(_minutes)),
+            workspace.Folder,
+            parsed.GetValue(_seed),
+            (long)(parsed.GetValue(_megabytes) * 1e6),
+            parsed.GetValue(_skipBroken),
+            parsed.GetValue(_embedder),
+            resume)).RunAsync(cancellationToken);
+    }
+}
