@@ -14,6 +14,8 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro ask`: an answer from the database, and what each passage that was read changed about it.</summary>
 internal sealed class AskCommand : Verb
 {
+    private const string InPrompt = "in the prompt";
+
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Argument<string> _question = new("question") { Description = "The question." };
     private readonly Option<int> _inPrompt = CommonOptions.Whole(
@@ -132,7 +134,7 @@ internal sealed class AskCommand : Verb
         return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
         {
             DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
-            return new Passage("in the prompt", new RetrievedNeighbor(
+            return new Passage(InPrompt, new RetrievedNeighbor(
                 pair.First,
                 document.Id,
                 document.Title,
@@ -156,7 +158,7 @@ internal sealed class AskCommand : Verb
         }
 
         Screen.Note($"\nread, with what it changed: ON - OFF, in bits of the answer's {tokens} tokens (above 0: the passage made the answer more probable)");
-        foreach (Passage passage in passages.OrderByDescending(passage => Math.Abs(passage.Bits)).Take(most))
+        foreach (Passage passage in passages.OrderByDescending(passage => passage.How == InPrompt).ThenByDescending(passage => Math.Abs(passage.Bits)).Take(most))
         {
             RetrievedNeighbor neighbor = passage.Neighbor;
             string name = Passages.Name(neighbor.Title, neighbor.DocumentId), text = Passages.Shorten(neighbor.Text);

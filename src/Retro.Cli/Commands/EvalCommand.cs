@@ -212,6 +212,7 @@ internal sealed class EvalCommand : Verb
         Screen.Line(any.Documents < PairedDifference.LeastDocuments
             ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
             : (FormattableString)$"In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.");
+        Screen.Note($"Steps and minutes are those of a model's own training; what it was fitted onto was trained before.");
         Screen.Table(
             "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors",
             ["overlap at most", "of the tokens", .. leakage.Readers],
@@ -269,7 +270,7 @@ internal sealed class EvalCommand : Verb
 
     // That there are too few documents for an interval is said once, below the table.
     private static string Show(PairedDifference? difference)
-        => difference is null ? "" : difference.HasInterval ? difference.ToString() : Number(difference.Value, "+0.0 %;-0.0 %");
+        => difference is null ? "" : difference.HasInterval ? difference.ToString() : Number(difference.Value, "+0.0 %;-0.0 %;0.0 %");
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 }

@@ -47,8 +47,8 @@ public sealed partial class ToolPackageTests : IDisposable
         string[] files = [.. archive.Entries.Select(entry => entry.Name).Where(name => name.EndsWith(".dll", StringComparison.Ordinal) || name.Contains(".so"))];
         using StreamReader reader = new(archive.GetEntry("NOTICES.md")!.Open());
         string[] named = [.. Code().Matches(reader.ReadToEnd()).Select(match => match.Groups[1].Value)];
-        Assert.Empty(files.Where(file => !file.StartsWith("Retro.", StringComparison.Ordinal) && !named.Any(name => Fits(name, file))));
-        Assert.Empty(named.Where(name => !files.Any(file => Fits(name, file))));
+        Assert.All(files, file => Assert.True(file.StartsWith("Retro.", StringComparison.Ordinal) || named.Any(name => Fits(name, file)), $"whose is {file}?"));
+        Assert.All(named, name => Assert.True(files.Any(file => Fits(name, file)), $"the package has no {name}"));
 
         static bool Fits(string name, string file) => FileSystemName.MatchesSimpleExpression(name, file);
     }
