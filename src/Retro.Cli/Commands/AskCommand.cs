@@ -158,7 +158,8 @@ internal sealed class AskCommand : Verb
         }
 
         Screen.Note($"\nread, with what it changed: ON - OFF, in bits of the answer's {tokens} tokens (above 0: the passage made the answer more probable)");
-        foreach (Passage passage in passages.OrderByDescending(passage => passage.How == InPrompt).ThenByDescending(passage => Math.Abs(passage.Bits)).Take(most))
+        IEnumerable<Passage> ordered = passages.OrderByDescending(passage => passage.How == InPrompt).ThenByDescending(passage => Math.Abs(passage.Bits));
+        foreach (Passage passage in ordered.Take(most))
         {
             RetrievedNeighbor neighbor = passage.Neighbor;
             string name = Passages.Name(neighbor.Title, neighbor.DocumentId), text = Passages.Shorten(neighbor.Text);

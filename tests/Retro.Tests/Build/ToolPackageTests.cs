@@ -24,7 +24,8 @@ public sealed partial class ToolPackageTests : IDisposable
             _folder.File(Path.Combine("docs", $"{i}.md"), string.Concat(Enumerable.Range(0, 20).Select(j => $"River {i} has {(7 * j) + i} stones.\n")));
         }
 
-        string feed = _folder["feed"], tools = _folder["tools"], retro = Path.Combine(tools, "retro"), project = Path.Combine(Fixtures.Root, "src", "Retro.Cli");
+        string feed = _folder["feed"], tools = _folder["tools"], retro = Path.Combine(tools, "retro");
+        string project = Path.Combine(Fixtures.Root, "src", "Retro.Cli");
         Run("dotnet", "pack", project, "-c", Fixtures.Configuration, "--no-build", "-o", feed, $"-p:Version={s_version}");
         RequireNotices(Assert.Single(Directory.GetFiles(feed, "*.nupkg")));
         Run("dotnet", "tool", "install", "Retro.Cli", "--version", s_version, "--tool-path", tools, "--add-source", feed);
@@ -44,7 +45,11 @@ public sealed partial class ToolPackageTests : IDisposable
     private static void RequireNotices(string package)
     {
         using ZipArchive archive = ZipFile.OpenRead(package);
-        string[] files = [.. archive.Entries.Select(entry => entry.Name).Where(name => name.EndsWith(".dll", StringComparison.Ordinal) || name.Contains(".so"))];
+        string[] files =
+        [
+            .. archive.Entries.Select(entry => entry.Name)
+                .Where(name => name.EndsWith(".dll", StringComparison.Ordinal) || name.Contains(".so", StringComparison.Ordinal)),
+        ];
         using StreamReader reader = new(archive.GetEntry("NOTICES.md")!.Open());
         string[] named = [.. Code().Matches(reader.ReadToEnd()).Select(match => match.Groups[1].Value)];
         Assert.All(files, file => Assert.True(file.StartsWith("Retro.", StringComparison.Ordinal) || named.Any(name => Fits(name, file)), $"whose is {file}?"));
