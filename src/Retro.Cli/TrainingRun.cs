@@ -85,6 +85,16 @@ internal sealed class TrainingRun
         return workspace;
     }
 
+    /// <summary>Refuses what copying, which is trained in one go, cannot be asked for.</summary>
+    /// <exception cref="UsageException">It is asked for.</exception>
+    public void RequireCopying(ParseResult parsed)
+    {
+        if (parsed.GetValue(_resume) || parsed.GetValue(_minutes) is not null)
+        {
+            throw new UsageException($"Copying is trained by {_steps.Name}, without checkpoints; leave out {_minutes.Name} and {_resume.Name}.");
+        }
+    }
+
     /// <summary>What to do after the training was stopped.</summary>
     public string HowToGoOn(ParseResult parsed, string verb)
     {
@@ -110,13 +120,32 @@ internal sealed class TrainingRun
     /// <summary>Neighbors that the model reads; null: not said.</summary>
     public int? K(ParseResult parsed) => parsed.GetValue(_k);
 
+    /// <summary>Tokens of a window.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="sources">The database.</param>
+    /// <param name="longest">Tokens that the model reads at most; null: any.</param>
+    /// <exception cref="UsageException">It is no multiple of the database's chunk length, or too long.</exception>
+    public int Window(ParseResult parsed, Sources sources, int? longest)
+    {
+        int chunk = sources.Database.ChunkLength, window = parsed.GetValue(_window);
+        if (longest is { } most && parsed.GetResult(_window) is not { Implicit: false })
+        {
+            window = Math.Min(window, most / chunk * chunk);
+        }
+
+        string bound = longest is { } least ? $", at most {least}" : "";
+        return window % chunk == 0 && window >= chunk && !(window > longest)
+            ? window
+            : throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
+    }
+
     /// <summary>Trains a model, and leaves its checkpoint, its tokenizer and what it took.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="workspace">Where it goes.</param>
     /// <param name="name">What is shown meanwhile.</param>
     /// <param name="model">The model.</param>
     /// <param name="sources">The database.</param>
-    /// <param name="longest">Tokens that the model reads at most; null: any.</param>
+    /// <param name="window">Tokens of a window.</param>
     /// <param name="recipe">Settings of a model that is trained from nothing, or of one that is fitted.</param>
     /// <param name="dropout">Share of the batches without neighbors.</param>
     /// <param name="planting">Planted neighbors; null: none.</param>
@@ -128,24 +157,13 @@ internal sealed class TrainingRun
         string name,
         RetroModel model,
         Sources sources,
-        int? longest,
+        int window,
         TrainingOptions recipe,
         double dropout,
         PlantingSchedule? planting,
         CancellationToken cancellationToken)
     {
-        int chunk = sources.Database.ChunkLength, window = parsed.GetValue(_window), batch = parsed.GetValue(_batch);
-        if (longest is { } most && parsed.GetResult(_window) is not { Implicit: false })
-        {
-            window = Math.Min(window, most / chunk * chunk);
-        }
-
-        if (window % chunk != 0 || window < chunk || window > longest)
-        {
-            string bound = longest is { } least ? $", at most {least}" : "";
-            throw new UsageException($"{_window.Name} takes a multiple of the database's chunk length, {chunk}{bound}, not {window}.");
-        }
-
+        int batch = parsed.GetValue(_batch);
         bool isProcessor = Device(parsed) is null, resume = parsed.GetValue(_resume);
         RetrievalConfig? retrieval = model.Config.Retrieval;
         using NeighborTable? neighbors = retrieval is null ? null : FindNeighbors(parsed, sources, retrieval.Neighbors, cancellationToken);
@@ -215,15 +233,12 @@ internal sealed class TrainingRun
     /// <param name="workspace">Where they go.</param>
     /// <param name="decoder">The decoder, which stays as it is.</param>
     /// <param name="sources">The database.</param>
+    /// <param name="window">Tokens of a window.</param>
     /// <param name="cancellationToken">Ends it after a step; nothing is left then.</param>
     /// <returns>What is worth telling.</returns>
-    public JsonObject FitCopying(ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, CancellationToken cancellationToken)
+    public JsonObject FitCopying(
+        ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
-        if (parsed.GetValue(_resume) || parsed.GetValue(_minutes) is not null)
-        {
-            throw new UsageException($"Copying is trained by {_steps.Name}, without checkpoints; leave out {_minutes.Name} and {_resume.Name}.");
-        }
-
         CopyReaderOptions defaults = new();
         INeighborSource source = sources.Open(parsed.GetValue(Source)!, Seed(parsed));
         CopyReaderOptions options = defaults with
@@ -231,7 +246,7 @@ internal sealed class TrainingRun
             Neighbors = K(parsed) ?? defaults.Neighbors,
             Stride = Math.Min(defaults.Stride, sources.Database.ChunkLength),
             Steps = parsed.GetResult(_steps) is { Implicit: false } ? parsed.GetValue(_steps) : defaults.Steps,
-            WindowLength = parsed.GetValue(_window),
+            WindowLength = window,
             BatchSize = parsed.GetValue(_batch),
             LearningRate = parsed.GetValue(_rate) ?? defaults.LearningRate,
             Seed = Seed(parsed),

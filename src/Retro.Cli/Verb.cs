@@ -126,6 +126,16 @@ internal abstract class Verb : Command
         return section;
     }
 
+    /// <summary>Makes sure, before any work is done, that the results can be written where --json asks for them.</summary>
+    /// <exception cref="RetroException">They cannot.</exception>
+    public void RequireJsonPlace(ParseResult parsed)
+    {
+        if (parsed.GetValue(Json) is { } file && (Directory.Exists(file) || !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file)))))
+        {
+            throw new RetroException($"{Json.Name} {file}: name a file, in a folder that is there.");
+        }
+    }
+
     /// <summary>Writes the results where --json asks for them.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="results">The results.</param>

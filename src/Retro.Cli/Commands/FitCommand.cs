@@ -66,6 +66,12 @@ internal sealed class FitCommand : Verb
             throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
+        bool copies = parsed.GetValue(_reader) == Copying;
+        if (copies)
+        {
+            _run.RequireCopying(parsed);
+        }
+
         // A model of the tool's lies in its folder, one of Hugging Face is its folder.
         path = ModelFolder.IsOurs(path) ? Workspace.OfModel(path).Model : path;
         Workspace workspace = _run.Prepare(parsed);
@@ -73,11 +79,12 @@ internal sealed class FitCommand : Verb
         using PretrainedDecoder decoder = Stages.Run("load the decoder", progress =>
             PretrainedDecoder.Load(path, _run.Dtype(parsed) ?? ScalarType.Float32, _run.Device(parsed), progress, cancellationToken));
         decoder.RequireTokenizer(sources.Tokenizer);
+        int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
         Remember(parsed, workspace, _run.NotKept);
         workspace.Write("train", null); // the folder's model is of one verb
-        WriteJson(parsed, parsed.GetValue(_reader) == Copying
-            ? _run.FitCopying(parsed, workspace, decoder.Model, sources, cancellationToken)
-            : FitRetro(parsed, workspace, decoder, sources, cancellationToken));
+        WriteJson(parsed, copies
+            ? _run.FitCopying(parsed, workspace, decoder.Model, sources, window, cancellationToken)
+            : FitRetro(parsed, workspace, decoder, sources, window, cancellationToken));
         return Task.CompletedTask;
     }
 
@@ -85,7 +92,7 @@ internal sealed class FitCommand : Verb
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
 
     private JsonObject FitRetro(
-        ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, CancellationToken cancellationToken)
+        ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, int window, CancellationToken cancellationToken)
     {
         RetroConfig config = decoder.Model.Config;
         RetrievalConfig retrieval = parsed.GetValue(_attention) == "matching" ? RetrievalConfig.Matching(config) : RetrievalConfig.For(config);
@@ -108,7 +115,7 @@ internal sealed class FitCommand : Verb
 
         // Windows without neighbors would teach a frozen decoder nothing.
         JsonObject result = _run.Train(
-            parsed, workspace, "fit retrieval", model, sources, decoder.Origin.ContextLength, TrainingOptions.SmallModel, 0, null, cancellationToken);
+            parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken);
         Stages.Run("save the additions", progress => retrofit.Save(workspace.Model, progress, cancellationToken));
         result["added"] = total - own;
         return result;

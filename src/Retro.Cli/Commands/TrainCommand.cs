@@ -34,6 +34,7 @@ internal sealed class TrainCommand : Verb
         Workspace workspace = _run.Prepare(parsed);
         using Sources sources = _run.Open(parsed, cancellationToken);
         RetroConfig config = Config(parsed, sources);
+        int window = _run.Window(parsed, sources, null);
         Remember(parsed, workspace, _run.NotKept);
         workspace.Write("fit", null);
 
@@ -43,7 +44,7 @@ internal sealed class TrainCommand : Verb
         Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
         TrainingOptions recipe = counts.Total < SmallModel ? TrainingOptions.SmallModel : new();
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
-        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, null, recipe, 0.1, new PlantingSchedule(), cancellationToken));
+        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, new PlantingSchedule(), cancellationToken));
         return Task.CompletedTask;
     }
 

@@ -97,6 +97,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData(1, "nowhere holds no model (model/config.json)", "eval --model nowhere")]
     [InlineData(1, "There is no decoder at nowhere;", "fit --base nowhere --database nowhere --out model")]
     [InlineData(1, "There is no folder nowhere.", "info nowhere")]
+    [InlineData(1, "--json nowhere/results.json: name a file, in a folder that is there.", "info docs --json nowhere/results.json")]
     [InlineData(1, "empty holds nothing that retro has made", "info empty")]
     [InlineData(1, "empty holds no database and no model;", "verify empty")]
     [InlineData(1, "broken/retro.json cannot be read", "build --corpus docs --out broken")]
@@ -132,6 +133,12 @@ public sealed class CommandLineTests : IDisposable
             $"{Path.Combine("work", "model")} holds a model already; go on with it (--resume), replace it (--start-over), or name another folder.",
             run.Errors.Trim());
         _retro.Done([.. train, "--start-over"]);
+
+        // What is refused is not remembered.
+        ChildProcess.Outcome refused = _retro.Run("train", "--out", "other", "--database", "work", "--window", "100");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.StartsWith("--window takes a multiple of the database's chunk length, 16, not 100.", refused.Errors, StringComparison.Ordinal);
+        Assert.False(File.Exists(Path.Combine(_retro["other"], "retro.json")));
     }
 
     /// <summary>The words of a command line without its first, with quotes taken off.</summary>
