@@ -162,7 +162,8 @@ internal static class Stages
     private sealed class RateColumn : ProgressColumn
     {
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime)
-            => new Text((task.Speed is { } speed and > 0 && task.MaxValue > 1 ? speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture) : "-")
-                + "/s").RightJustified();
+            => new Text(task.Speed is { } speed and > 0 && task.MaxValue > 1 ? $"{Shown(speed)}/s" : "-").RightJustified();
+
+        private static string Shown(double speed) => speed.ToString(speed >= 100 ? "#,0" : "0.0", CultureInfo.InvariantCulture);
     }
 }
