@@ -10,7 +10,7 @@ namespace Retro.Cli;
 internal static class CommonOptions
 {
     /// <summary>The sources there are for neighbors; "none" beside them is a decoder alone.</summary>
-    private static readonly string[] s_sources = ["bm25", "dense", "hybrid", "random", "none"];
+    private static readonly string[] s_sources = ["bm25", "dense", "hybrid", "rerank", "random", "none"];
 
     /// <summary>The text.</summary>
     public static PathOption Corpus() => new("--corpus", "PATH")
@@ -34,7 +34,7 @@ internal static class CommonOptions
     /// <summary>The embedder.</summary>
     public static PathOption Embedder() => new("--embedder", "FOLDER")
     {
-        Description = "Makes the keys of dense and hybrid: a BERT or sentence-transformers folder. Default: the one beside the database (embed-train).",
+        Description = "Makes the keys of dense, hybrid and rerank: a BERT or sentence-transformers folder. Default: the one beside the database (embed-train).",
     };
 
     /// <summary>The model.</summary>
@@ -52,7 +52,8 @@ internal static class CommonOptions
         string[] values = none is null ? s_sources[..^1] : s_sources;
         string meaning = none is null ? "" : $" none: {none}.";
         string unsaid = byDefault is null ? " Default: what the model was trained with." : "";
-        return Choice("--source", $"Where neighbors come from: {string.Join(", ", values)}.{meaning}{unsaid}", byDefault, values);
+        string said = $"Where neighbors come from: {string.Join(", ", values)}; rerank: dense ones in the order of bm25.{meaning}{unsaid}";
+        return Choice("--source", said, byDefault, values);
     }
 
     /// <summary>Seed of every random choice.</summary>

@@ -71,6 +71,7 @@ internal sealed class Sources : IDisposable
         "bm25" => Keyword(),
         "dense" => Dense(),
         "hybrid" => new HybridNeighborSource(Keyword(), Dense()),
+        "rerank" => new RerankedNeighborSource(Dense(), Keyword()),
         "random" => new RandomNeighborSource(Database, seed),
         "none" => new NoNeighborSource(),
         _ => throw new UsageException($"There is no source '{name}'."),

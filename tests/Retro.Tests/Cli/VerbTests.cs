@@ -74,8 +74,11 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("more", _retro.Done("inspect", "--database", "work", "--most", "2"), StringComparison.Ordinal);
 
         _retro.Done("embed-train", "--out", "work", "--steps", "2");
-        _retro.Done("inspect", "--database", "work", "--text", "the river", "--source", "hybrid", "--json", "hybrid.json");
-        Assert.Equal("hybrid", (string)_retro.Json("hybrid.json")["source"]!);
+        foreach ((string source, string name) in new[] { ("dense", "dense"), ("hybrid", "hybrid"), ("rerank", "reranked") })
+        {
+            _retro.Done("inspect", "--database", "work", "--text", "the river", "--source", source, "--json", "text.json");
+            Assert.Equal(name, (string)_retro.Json("text.json")["source"]!);
+        }
 
         Assert.Contains("remembered for retro train: --database . --steps 3", _retro.Done("info", "work"), StringComparison.Ordinal);
         Assert.Contains("are there and finite", _retro.Done("verify", "work"), StringComparison.Ordinal);
