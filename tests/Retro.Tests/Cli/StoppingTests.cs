@@ -6,7 +6,7 @@ namespace Retro.Tests.Cli;
 /// <summary>Ctrl-C in the tool: once ends the step and leaves a checkpoint, twice ends the process and leaves nothing damaged.</summary>
 public sealed partial class StoppingTests : IDisposable
 {
-    private const int Interrupt = 2, Steps = 60;
+    private const int Interrupt = 2, Steps = 150;
 
     private static readonly string[] s_train = ["train", "--source", "none", .. CliRun.Tiny];
 
