@@ -52,8 +52,9 @@ public sealed class DeviceTests : IDisposable
         RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
         using RetroModel expected = ModelCase.Model(config);
-        Tensor tokens = ModelCase.Tokens(config, 2, 14);
-        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 14, 2);
+        long length = Math.Max(14, (2 * config.Retrieval!.ChunkLength) + 2);
+        Tensor tokens = ModelCase.Tokens(config, 2, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, length, 2);
         Tensor wanted = Pass(expected, tokens, neighbors, valid);
         foreach ((ScalarType dtype, double bound) in new[] { (ScalarType.Float64, 1e-10), (ScalarType.Float32, 2e-4), (ScalarType.BFloat16, 0.2) })
         {
