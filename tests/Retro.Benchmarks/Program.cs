@@ -6,6 +6,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["decoding"] = DecodingBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
     ["operators"] = OperatorBenchmark.Run,
+    ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
 };

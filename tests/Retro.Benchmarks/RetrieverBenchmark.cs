@@ -30,15 +30,19 @@ internal static class RetrieverBenchmark
     private static readonly InverseClozeOptions s_embedder = new() { Steps = 200, BatchSize = 32 };
     private static readonly RetrieverTrainingOptions s_tower = new()
     {
-        Steps = 100, BatchSize = 8, Neighbors = Neighbors, WindowLength = 2 * ChunkLength, LearningRate = 5e-4,
+        Steps = 100, BatchSize = 8, Neighbors = Neighbors, WindowLength = 2 * ChunkLength,
     };
 
-    public static void Run()
+    public static void Run() => With(Measure);
+
+    /// <summary>What a step of each objective costs in processor time, beside a step of the reader's own training; nothing is trained for it.</summary>
+    public static void RunSteps() => With(Steps);
+
+    private static void With(Action<ChunkDatabase, ChunkDatabase, RetroTokenizer, Document[]> measure)
     {
         string corpus = Environment.GetEnvironmentVariable("RETRO_CORPUS")
             ?? throw new InvalidOperationException("Set RETRO_CORPUS: it names a folder of text or a .jsonl file.");
         long bytes = (long)(Number("RETRO_MEGABYTES", 1) * 1e6);
-        int seeds = (int)Number("RETRO_SEEDS", 3);
         Document[] documents = [.. Corpus.Open(corpus).Documents().TakeWhile(document => (bytes -= document.Text.Length) > 0)];
         HeldOutSplit split = HeldOutSplit.Create(documents, new HeldOutOptions { Fraction = 0.15 });
         Document[] known = [.. split.Training(documents)];
@@ -52,7 +56,7 @@ internal static class RetrieverBenchmark
             Console.WriteLine(
                 $"{known.Length} documents, {database.ChunkCount} chunks, to train on and retrieve from; {heldOut.Documents.Count} held out, "
                     + $"{heldOut.ChunkCount} chunks. {get_num_threads()} threads, libtorch {__version__}.");
-            Measure(database, heldOut, tokenizer, known, seeds);
+            measure(database, heldOut, tokenizer, known);
         }
         finally
         {
@@ -60,8 +64,43 @@ internal static class RetrieverBenchmark
         }
     }
 
-    private static void Measure(ChunkDatabase database, ChunkDatabase heldOut, RetroTokenizer tokenizer, Document[] known, int seeds)
+    private static void Steps(ChunkDatabase database, ChunkDatabase heldOut, RetroTokenizer tokenizer, Document[] known)
     {
+        const int Count = 5;
+        using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
+        using Trainer plain = new(model, s_decoder with { Steps = Count + 1 });
+        double unit = Seconds(step => plain.Run(new WindowSampler(database, new()), new Told<TrainingProgress>(step)));
+        using TextEmbedder embedder = new(new TextEncoder(TextEncoderConfig.Small(tokenizer.VocabularySize)), tokenizer);
+        using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, embedder));
+        PointerReader reader = new(new DecoderReader(model), new PointerRule(Neighbors, ChunkLength, 2 * ChunkLength, new double[PointerRule.LongestRun]));
+        Console.WriteLine();
+        Console.WriteLine("| objective | processor time of a step, against one of the decoder's training on 2 x 512 tokens |");
+        Console.WriteLine("|---|---|");
+        RetrieverObjective[] objectives =
+        [
+            RetrieverObjective.SequenceMarginal, RetrieverObjective.TokenMarginal, RetrieverObjective.Realm, RetrieverObjective.Emdr2,
+            RetrieverObjective.PerplexityDistillation(), RetrieverObjective.LanguageModelSupervision(), RetrieverObjective.LeaveOneOut(),
+            RetrieverObjective.Variational(), RetrieverObjective.JointStochastic(),
+        ];
+        foreach (RetrieverObjective objective in objectives)
+        {
+            using RetrieverTrainer trainer = new(embedder, tokenizer, dense, reader, objective, s_tower with { Steps = Count + 1 });
+            double seconds = Seconds(step => trainer.Run(new Told<RetrieverTrainingProgress>(step)));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {objective.Name} | {seconds / unit:0.0} |"));
+        }
+
+        // The first step is not counted: what is made once is made in it. Processor time, so that other work on the machine does not count.
+        static double Seconds(Action<Action> run)
+        {
+            TimeSpan? started = null;
+            run(() => started ??= Process.GetCurrentProcess().TotalProcessorTime);
+            return (Process.GetCurrentProcess().TotalProcessorTime - started!.Value).TotalSeconds / Count;
+        }
+    }
+
+    private static void Measure(ChunkDatabase database, ChunkDatabase heldOut, RetroTokenizer tokenizer, Document[] known)
+    {
+        int seeds = (int)Number("RETRO_SEEDS", 3);
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
         using Trainer trainer = new(model, s_decoder);
         trainer.Run(new WindowSampler(database, new()));
@@ -134,6 +173,12 @@ internal static class RetrieverBenchmark
 
     private static double Number(string name, double otherwise)
         => Environment.GetEnvironmentVariable(name) is { } text ? double.Parse(text, CultureInfo.InvariantCulture) : otherwise;
+
+    /// <summary>Told of each step.</summary>
+    private sealed class Told<T>(Action step) : IProgress<T>
+    {
+        public void Report(T value) => step();
+    }
 
     /// <summary>What was measured of a source: recall as tokens found of those looked for, by document.</summary>
     private sealed record Row(string Name, double Seconds, double Few, DocumentSums Recall, DocumentSums Bits);

@@ -29,19 +29,23 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <param name="embedder">The embedder of its keys.</param>
     /// <param name="tokenizer">The tokenizer of its database.</param>
     /// <param name="trained">Whether there is a tower; else documents are frozen.</param>
-    /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
+    /// <exception cref="DatabaseException">The database has no keys, those of another function, or too many to make anew.</exception>
     public static RetrieverDocuments Open(DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained)
     {
         KeyFile keys = KeyFile.Open(first.Database);
-        if (keys.Identity == first.KeyIdentity)
+        string? fault = keys.Identity != first.KeyIdentity
+            ? $"The keys in {first.Database.Folder} were made with {keys.Identity}, and the source is of {first.KeyIdentity}: build it again."
+            : trained && keys.Count > Array.MaxLength / keys.Dimensions
+            ? $"Keys that are made anew while documents are trained lie in memory, and {keys.Count} of {keys.Dimensions} numbers are too many for it: leave "
+                + $"{nameof(RetrieverTrainingOptions.RefreshEvery)} out, which freezes documents."
+            : null;
+        if (fault is null)
         {
             return new(first, tokenizer, keys, trained ? new(embedder, tokenizer) : null);
         }
 
-        string identity = keys.Identity;
         keys.Dispose();
-        throw new DatabaseException(
-            $"The keys in {first.Database.Folder} were made with {identity}, and the source is of {first.KeyIdentity}: build it again.");
+        throw new DatabaseException(fault);
     }
 
     /// <summary>The tower; null where documents are frozen.</summary>

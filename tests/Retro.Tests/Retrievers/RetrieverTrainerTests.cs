@@ -335,6 +335,33 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         }
     }
 
+    /// <summary>A reader that asks for neighbors anew within a chunk has the passages for all of the target, as one that has them once a chunk.</summary>
+    [Fact]
+    public void A_reader_with_stretches_reads_the_passages_all_through_the_target()
+    {
+        (long, long[])[] rows =
+        [
+            .. Enumerable.Range(0, 60).Where(chunk => _world.Examples.Continuation(chunk) >= 0).Select(chunk => ((long)chunk, new long[] { 3, 8 })),
+        ];
+        double[][] Read(int? chunkLength) => new PassageReading(
+            new UnigramReader(Tokenizer.VocabularySize, 4, chunkLength), _world.Examples, _world.Passages, 3 * M).LogLikelihoods(
+                rows, TestContext.Current.CancellationToken);
+        HashSet<long> there = [.. new long[] { 3, 4, 8, 9 }.SelectMany(chunk => _world.Passages.Tokens(chunk).ToArray()).Select(token => (long)token)];
+
+        double[][] whole = Read(null), stretches = Read(M / 4);
+
+        Assert.Equal(whole, stretches);
+        double uniform = Math.Log(0.5 / Tokenizer.VocabularySize);
+        for (int i = 0; i < rows.Length; i++)
+        {
+            int[] target = _world.Examples.Tokens(rows[i].Item1 + 1)[.._world.Examples.TokenCount(rows[i].Item1 + 1)].ToArray();
+            Assert.Equal(target.Length, whole[i].Length);
+            Assert.All(target.Zip(whole[i]), pair => Assert.True(there.Contains(pair.First) || Math.Abs(pair.Second - uniform) < 1e-12));
+        }
+
+        Assert.Contains(whole, row => row.Any(likelihood => likelihood > uniform + 1));
+    }
+
     [Fact]
     public void A_tower_that_is_still_the_embedder_finds_what_dense_retrieval_finds_under_a_name_of_its_own()
     {
