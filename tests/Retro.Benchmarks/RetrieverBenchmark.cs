@@ -68,7 +68,7 @@ internal static class RetrieverBenchmark
     {
         const int Count = 5;
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
-        using Trainer plain = new(model, s_decoder with { Steps = Count + 1 });
+        using Trainer plain = new(model, s_decoder with { Steps = Count + 1, WarmupSteps = 0 });
         double unit = Seconds(step => plain.Run(new WindowSampler(database, new()), new Told<TrainingProgress>(step)));
         using TextEmbedder embedder = new(new TextEncoder(TextEncoderConfig.Small(tokenizer.VocabularySize)), tokenizer);
         using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, embedder));
