@@ -19,8 +19,6 @@ namespace Retro.Readers;
 /// </remarks>
 public sealed partial class CopyReader : IReader, IDisposable
 {
-    private const int WindowPurpose = 12, RandomPurpose = 13;
-
     private readonly RetroModel _model;
     private readonly CopyMixture _mixture;
     private readonly int _retrievedLength;

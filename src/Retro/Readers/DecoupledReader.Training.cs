@@ -10,8 +10,6 @@ namespace Retro.Readers;
 
 public sealed partial class DecoupledReader
 {
-    private const int WindowPurpose = 16, RandomPurpose = 17;
-
     /// <summary>Trains a reader for a decoder on the documents of a database, with neighbors from other documents than the text's.</summary>
     /// <param name="model">The decoder; it stays the caller's and as it is, but for evaluation mode. Its own retrieval, if any, is off.</param>
     /// <param name="database">Documents that are trained on, none of them held out.</param>
@@ -57,11 +55,21 @@ public sealed partial class DecoupledReader
         using RetroOptimizer optimizer = new(_weights, new RetroOptimizerOptions { WeightDecay = 0 });
         LearningRateSchedule schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
         SameDocuments same = new(database, source.Database!);
-        RandomNeighborSource random = new(source.Database!, Options.Seed);
+        ReadingWindows windows = new(database, source, same)
+        {
+            WindowLength = Options.WindowLength,
+            BatchSize = Options.BatchSize,
+            Stride = database.ChunkLength,
+            QueryLength = database.ChunkLength,
+            Neighbors = Neighbors,
+            RetrievedLength = _retrievedLength,
+            RandomShare = Options.RandomShare,
+            Seed = Options.Seed,
+        };
         for (int step = 0; step < Options.Steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            double loss = Step(optimizer, schedule.Rate(step), Batch(database, source, random, same, step, cancellationToken));
+            double loss = Step(optimizer, schedule.Rate(step), windows.Batch(step, cancellationToken).Batch);
             if (!double.IsFinite(loss))
             {
                 throw new TrainingException(
@@ -95,66 +103,5 @@ public sealed partial class DecoupledReader
         }
 
         return value;
-    }
-
-    /// <summary>Windows of some documents, a document as often as it has chunks, with what was retrieved for their chunks.</summary>
-    private ReadingBatch Batch(
-        ChunkDatabase database,
-        INeighborSource source,
-        RandomNeighborSource random,
-        SameDocuments same,
-        int step,
-        CancellationToken cancellationToken)
-    {
-        int chunkLength = database.ChunkLength, most = Options.WindowLength / chunkLength;
-        (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[Options.BatchSize];
-        SeededRandom draw = new(Options.Seed, WindowPurpose, step);
-        for (int row = 0; row < windows.Length; row++)
-        {
-            long chunk = (long)(draw.NextDouble() * database.ChunkCount);
-            DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
-            long first = Math.Max(document.FirstChunk, Math.Min(chunk, document.FirstChunk + document.ChunkCount - most));
-            // The document's last token predicts nothing.
-            windows[row] = (first, (int)Math.Clamp(document.TokenCount - 1 - ((first - document.FirstChunk) * chunkLength), 1, Options.WindowLength), 1);
-        }
-
-        int length = windows.Max(window => window.Tokens);
-        ReadingBatch batch = new(windows.Length, length, chunkLength);
-        for (int row = 0; row < windows.Length; row++)
-        {
-            long start = windows[row].FirstChunk * chunkLength;
-            DocumentEntry document = database.Documents[database.DocumentOf(windows[row].FirstChunk)];
-            long end = (document.FirstChunk * (long)chunkLength) + document.TokenCount;
-            for (int place = 0; place < windows[row].Tokens; place++)
-            {
-                batch.Tokens[(row * length) + place] = Token(start + place);
-                if (start + place + 1 < end)
-                {
-                    batch.Targets[(row * length) + place] = Token(start + place + 1);
-                }
-            }
-        }
-
-        batch.Retrieved = Retrieve(source);
-        if (batch.Retrieved is { } found && Options.RandomShare > 0 && Retrieve(random) is { } others)
-        {
-            SeededRandom coin = new(Options.Seed, RandomPurpose, step);
-            int size = found.Neighbors * found.Length;
-            for (int start = 0; start < found.Tokens.Length; start += size)
-            {
-                if (coin.NextDouble() < Options.RandomShare)
-                {
-                    Array.Copy(others.Tokens, start, found.Tokens, start, size);
-                    Array.Copy(others.Valid, start, found.Valid, start, size);
-                }
-            }
-        }
-
-        return batch;
-
-        int Token(long place) => database.Tokens(place / chunkLength)[(int)(place % chunkLength)];
-
-        RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
-            database, windows, chunkLength, chunkLength, from, Neighbors, _retrievedLength, document => [.. same.Of(document)], cancellationToken);
     }
 }

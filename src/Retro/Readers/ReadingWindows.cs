@@ -1,0 +1,108 @@
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Search;
+
+namespace Retro.Readers;
+
+/// <summary>
+/// What a reader is trained on: windows of documents, a document as often as it has chunks, with what was retrieved for their stretches, none of it from the
+/// window's own document nor from a copy of it.
+/// </summary>
+/// <param name="database">The documents.</param>
+/// <param name="source">Finds what is retrieved, in the same database or another.</param>
+/// <param name="same">Which documents of the source's database are the same as one of the documents.</param>
+internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource source, SameDocuments same)
+{
+    private const int WindowPurpose = 12, RandomPurpose = 13;
+
+    private RandomNeighborSource? _random;
+
+    /// <summary>T: tokens of a window at most, a multiple of the database's chunk length.</summary>
+    public required int WindowLength { get; init; }
+
+    /// <summary>B: windows of a step.</summary>
+    public required int BatchSize { get; init; }
+
+    /// <summary>Tokens after which is retrieved anew.</summary>
+    public required int Stride { get; init; }
+
+    /// <summary>Last tokens of the text that are asked with.</summary>
+    public required int QueryLength { get; init; }
+
+    /// <summary>K.</summary>
+    public required int Neighbors { get; init; }
+
+    /// <summary>R: tokens per neighbor.</summary>
+    public required int RetrievedLength { get; init; }
+
+    /// <summary>Share of the stretches that are given random chunks instead of neighbors.</summary>
+    public required double RandomShare { get; init; }
+
+    /// <summary>Decides windows and random chunks.</summary>
+    public required long Seed { get; init; }
+
+    /// <summary>The batch of a step, and the document of each of its windows.</summary>
+    /// <param name="step">Number of the step, from 0; the same gives the same.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    public (ReadingBatch Batch, IReadOnlyList<int> Documents) Batch(int step, CancellationToken cancellationToken)
+    {
+        (long FirstChunk, int Tokens, int FirstTarget)[] windows = Draw(step);
+        int[] documents = [.. windows.Select(window => database.DocumentOf(window.FirstChunk))];
+        int length = windows.Max(window => window.Tokens);
+        ReadingBatch batch = new(windows.Length, length, Stride);
+        for (int row = 0; row < windows.Length; row++)
+        {
+            long start = windows[row].FirstChunk * database.ChunkLength;
+            DocumentEntry document = database.Documents[documents[row]];
+            long end = (document.FirstChunk * database.ChunkLength) + document.TokenCount;
+            for (int place = 0; place < windows[row].Tokens; place++)
+            {
+                batch.Tokens[(row * length) + place] = Token(start + place);
+                if (start + place + 1 < end)
+                {
+                    batch.Targets[(row * length) + place] = Token(start + place + 1);
+                }
+            }
+        }
+
+        batch.Retrieved = Retrieve(source);
+        if (batch.Retrieved is { } found && RandomShare > 0 && Retrieve(_random ??= new(source.Database!, Seed)) is { } others)
+        {
+            SeededRandom coin = new(Seed, RandomPurpose, step);
+            int size = found.Neighbors * found.Length;
+            for (int start = 0; start < found.Tokens.Length; start += size)
+            {
+                if (coin.NextDouble() < RandomShare)
+                {
+                    Array.Copy(others.Tokens, start, found.Tokens, start, size);
+                    Array.Copy(others.Valid, start, found.Valid, start, size);
+                }
+            }
+        }
+
+        return (batch, documents);
+
+        RetrievedTokens? Retrieve(INeighborSource from) => StrideRetrieval.Of(
+            database, windows, Stride, QueryLength, from, Neighbors, RetrievedLength, document => [.. same.Of(document)], cancellationToken);
+    }
+
+    private (long FirstChunk, int Tokens, int FirstTarget)[] Draw(int step)
+    {
+        int chunks = WindowLength / database.ChunkLength;
+        SeededRandom draw = new(Seed, WindowPurpose, step);
+        (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[BatchSize];
+        for (int row = 0; row < windows.Length; row++)
+        {
+            long chunk = (long)(draw.NextDouble() * database.ChunkCount);
+            DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
+            long first = Math.Max(document.FirstChunk, Math.Min(chunk, document.FirstChunk + document.ChunkCount - chunks));
+            // The document's last token predicts nothing.
+            long tokens = document.TokenCount - 1 - ((first - document.FirstChunk) * database.ChunkLength);
+            windows[row] = (first, (int)Math.Clamp(tokens, 1, WindowLength), 1);
+        }
+
+        return windows;
+    }
+
+    private int Token(long place) => database.Tokens(place / database.ChunkLength)[(int)(place % database.ChunkLength)];
+}
