@@ -12,6 +12,9 @@ internal sealed class TrainCommand : Verb
     /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
     private const long SmallModel = 50_000_000;
 
+    /// <summary>Share of the training of a small RETRO in which its decoder learns alone, before it reads.</summary>
+    private const double ClosedBookShare = 0.5;
+
     private readonly TrainingRun _run = new() { Source = CommonOptions.Source("bm25", none: "a decoder alone, which reads no neighbors, is trained") };
     private readonly Option<string> _preset = CommonOptions.Choice(
         "--preset", "The model's shape.", "mini", [.. RetroConfig.Presets.Keys.Select(name => name.ToLowerInvariant())]);
@@ -42,14 +45,17 @@ internal sealed class TrainCommand : Verb
         using RetroModel model = new(config, device: _run.Device(parsed));
         ParameterCounts counts = config.CountParameters();
         Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
-        TrainingOptions recipe = counts.Total < SmallModel ? TrainingOptions.SmallModel : new();
+        bool small = IsSmall(config);
+        TrainingOptions recipe = small ? TrainingOptions.SmallModel with { ClosedBook = config.HasRetrieval ? ClosedBookShare : 0 } : new();
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
-        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, new PlantingSchedule(), cancellationToken));
+        WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
         return Task.CompletedTask;
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
+
+    private static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
 
     private RetroConfig Config(ParseResult parsed, Sources sources)
     {
@@ -59,9 +65,9 @@ internal sealed class TrainCommand : Verb
             return preset with { Retrieval = null };
         }
 
-        // Keys that also see the token before let a small model find what to copy.
+        // What a small model learns to read with in its time; keys that also see the token before let any model find what to copy.
         int chunk = sources.Database.ChunkLength;
-        RetrievalConfig retrieval = preset.Retrieval!;
+        RetrievalConfig retrieval = IsSmall(preset) ? RetrievalConfig.Matching(preset) : preset.Retrieval!;
         return preset with
         {
             Retrieval = retrieval with
