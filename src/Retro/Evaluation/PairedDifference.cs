@@ -107,7 +107,7 @@ public sealed record PairedDifference(double Value, double Low, double High, int
     private string Interval() =>
         string.Create(CultureInfo.InvariantCulture, $"{Value * 100:+0.0;-0.0;0.0} % [{Low * 100:+0.0;-0.0;0.0}, {High * 100:+0.0;-0.0;0.0}]");
 
-    private static double Percentile(double[] sorted, double share)
+    internal static double Percentile(double[] sorted, double share)
     {
         double at = share * (sorted.Length - 1);
         int below = (int)at;

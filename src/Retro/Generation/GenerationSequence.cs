@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Retro.Modeling;
 using Retro.Tokenizers;
 using TorchSharp;
@@ -46,15 +47,18 @@ internal sealed class GenerationSequence : IDisposable
         _gated = FinalizerGate.IsNeededFor(model);
     }
 
+    /// <summary>The activity that this is part of, which is not the current one between two tokens; null: nobody listens.</summary>
+    public Activity? Activity { get; init; }
+
     /// <summary>Reads the prompt.</summary>
     /// <returns>What was retrieved for its stretches.</returns>
     public IReadOnlyList<GeneratedPiece> Read(CancellationToken cancellationToken)
     {
         int stretches = _retriever is null ? 0 : _tokens.Count / _retriever.Stride, first = _decoding.ReadsWholePrompt ? 0 : stretches - 1;
-        StretchRetriever.Found? found = stretches == 0 ? null : _retriever!.Find(_tokens, first, stretches - first, cancellationToken);
+        StretchRetriever.Found? found = stretches == 0 ? null : Retrieve(first, stretches - first, cancellationToken);
         if (_end is null)
         {
-            Decode(found);
+            Decode("prefill", found);
         }
 
         return found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
@@ -98,17 +102,28 @@ internal sealed class GenerationSequence : IDisposable
 
         // The token that completes a stretch is the first to read the stretch's neighbors, so they are found before it is computed.
         StretchRetriever.Found? found = _retriever is not null && _tokens.Count % _retriever.Stride == 0
-            ? _retriever.Find(_tokens, _tokens.Count / _retriever.Stride - 1, 1, cancellationToken)
+            ? Retrieve(_tokens.Count / _retriever.Stride - 1, 1, cancellationToken)
             : null;
-        Decode(found);
+        Decode("step", found);
         return new GeneratedPiece(text, token, found?.PerStretch[0]);
     }
 
-    private void Decode(StretchRetriever.Found? found)
+    private StretchRetriever.Found Retrieve(int first, int count, CancellationToken cancellationToken)
+    {
+        using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.retrieve", ActivityKind.Internal, Activity?.Context ?? default);
+        activity?.SetTag("retro.stretches", count);
+        return RetroTelemetry.Timed(
+            RetroTelemetry.GenerationDuration, "retro.stage", "retrieve", () => _retriever!.Find(_tokens, first, count, cancellationToken));
+    }
+
+    private void Decode(string stage, StretchRetriever.Found? found)
+        => _logits = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", stage, () => Logits(found));
+
+    private float[] Logits(StretchRetriever.Found? found)
     {
         using DisposeScope scope = NewDisposeScope();
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
         using TensorAccessor<float> data = _decoding.Read(_tokens, found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
-        _logits = data.ToArray();
+        return data.ToArray();
     }
 }

@@ -13,7 +13,7 @@ namespace Retro.Generation;
 /// <param name="reader">The reader.</param>
 /// <param name="capacity">Tokens of text to reserve memory for.</param>
 /// <param name="stride">Tokens of a stretch.</param>
-internal sealed class PromptDecoding(IPromptReader reader, int capacity, int stride) : IDecoding
+internal sealed class PromptDecoding(PromptReader reader, int capacity, int stride) : IDecoding
 {
     private DecodingCache? _cache;
     private double[] _logWeights = [];

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
@@ -67,11 +68,12 @@ public sealed class RetroGenerator
 
     /// <summary>
     /// Creates a generator that reads as a reader does: tokens are drawn from its distribution, and neighbors are asked for after as many tokens, and with as
-    /// many of the last ones of prompt and text, as in evaluation. The model's own cross-attention reads none.
+    /// many of the last ones of prompt and text, as in evaluation. The model's own cross-attention reads none, but for a RETRO's reader.
     /// </summary>
     /// <param name="reader">
-    /// A <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a <see cref="RetroInContextReader"/>, a
-    /// <see cref="DecoupledReader"/>, or, without a source, a <see cref="NearestNeighborReader"/>.
+    /// A <see cref="RetroReader"/>, a <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a
+    /// <see cref="RetroInContextReader"/>, a <see cref="DecoupledReader"/>, or, without a source, a <see cref="NearestNeighborReader"/> or a
+    /// <see cref="DecoderReader"/>.
     /// </param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
     /// <param name="source">Finds chunks of its database, which are read from; null for a reader that looks up by itself.</param>
@@ -83,22 +85,18 @@ public sealed class RetroGenerator
     public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
-        _model = reader switch
-        {
-            CopyReader copying => copying.Model,
-            IPromptReader prompting => prompting.Model,
-            DecoupledReader own => own.Model,
-            NearestNeighborReader nearest => nearest.Model,
-            _ => throw new ArgumentException(
+        _model = ModelOf(reader)
+            ?? throw new ArgumentException(
                 $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
                     + $"{nameof(InContextReader)}, or generate with the model itself.",
-                nameof(reader)),
-        };
+                nameof(reader));
         CheckTokenizer(tokenizer, _model);
         if (source is null != (reader.Neighbors == 0))
         {
             throw new ArgumentException(
-                source is null ? $"{reader.Name} reads neighbors; give a source that finds them." : $"{reader.Name} looks up by itself; give no source.",
+                source is null
+                    ? $"{reader.Name} reads neighbors; give a source that finds them."
+                    : $"{reader.Name} reads no neighbors that it is given; give no source.",
                 nameof(source));
         }
 
@@ -107,8 +105,8 @@ public sealed class RetroGenerator
         _source = source;
         if (source is null)
         {
-            _database = reader.Database!;
-            _database.RequireTokenizer(tokenizer);
+            _database = reader.Database;
+            _database?.RequireTokenizer(tokenizer);
             return;
         }
 
@@ -127,9 +125,14 @@ public sealed class RetroGenerator
         }
 
         int chunkLength = _database.ChunkLength;
+        if (reader is RetroReader)
+        {
+            _database.RequireChunkLength(reader.ChunkLength!.Value);
+        }
+
         _plan = new(
             reader.Neighbors, reader.RetrievedLength ?? (2 * chunkLength), reader.ChunkLength ?? chunkLength, reader.QueryLength ?? chunkLength);
-        if (reader is IPromptReader prompts)
+        if (reader is PromptReader prompts)
         {
             prompts.Prompt.RequireRoomFor(_plan.Stride, reader.Name, prompts.CrossAttended > 0);
         }
@@ -165,12 +168,31 @@ public sealed class RetroGenerator
             throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
         }
 
-        return Generate(tokens, options, cancellationToken);
+        return ContinueAsync(tokens, options, cancellationToken);
     }
 
-    private async IAsyncEnumerable<GeneratedPiece> Generate(
+    /// <summary>The model that a reader goes on token by token with; null: it cannot.</summary>
+    internal static RetroModel? ModelOf(IReader reader) => reader switch
+    {
+        RetroReader retro => retro.Model,
+        DecoderReader alone => alone.Model,
+        CopyReader copying => copying.Model,
+        PromptReader prompting => prompting.Model,
+        DecoupledReader own => own.Model,
+        NearestNeighborReader nearest => nearest.Model,
+        _ => null,
+    };
+
+    /// <summary>Continues a prompt of tokens, the first of which begins a text.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <param name="options">How to continue it.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    internal async IAsyncEnumerable<GeneratedPiece> ContinueAsync(
         int[] prompt, GenerationOptions options, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
     {
+        using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.generate");
+        activity?.SetTag("retro.prompt_tokens", prompt.Length);
+
         // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
         bool reads = options.Retrieval && _database is not null && (_plan is not null || _reader is not null);
         int[] excluded = reads ? await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false) : [];
@@ -178,7 +200,10 @@ public sealed class RetroGenerator
             ? new StretchRetriever(_tokenizer, _database!, _source!, _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors }, excluded)
             : null;
         using GenerationSequence sequence = new(
-            _model, capacity => Decoding(capacity, retriever, reads ? excluded : null), _tokenizer, retriever, options, prompt);
+            _model, capacity => Decoding(capacity, retriever, reads ? excluded : null), _tokenizer, retriever, options, prompt)
+        {
+            Activity = activity,
+        };
         foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))
         {
             yield return piece;
@@ -200,7 +225,7 @@ public sealed class RetroGenerator
     private IDecoding Decoding(int capacity, StretchRetriever? retriever, int[]? excluded) => _reader switch
     {
         CopyReader copying => new CopyDecoding(copying, capacity, retriever?.Excluded),
-        IPromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
+        PromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when excluded is not null => new NearestNeighborDecoding(nearest, capacity, excluded.ToHashSet()),
         _ => new ModelDecoding(_model, capacity),

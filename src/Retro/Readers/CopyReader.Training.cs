@@ -1,4 +1,3 @@
-using System.Globalization;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -12,8 +11,6 @@ public sealed partial class CopyReader
 {
     private void Train(ChunkDatabase database, INeighborSource source, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using RetroOptimizer optimizer = new(_mixture, new RetroOptimizerOptions { WeightDecay = 0 });
-        LearningRateSchedule schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
         // Neither the neighbors nor the index, which may be of another database, give a text its own document or a copy of it.
         SameDocuments same = new(database, source.Database!);
         SameDocuments? elsewhere = _index is null ? null : _index.Database == source.Database ? same : new(database, _index.Database);
@@ -29,40 +26,20 @@ public sealed partial class CopyReader
             Seed = Options.Seed,
         };
 
-        // Neighbors of the next step are looked for while this one computes.
-        Task<(ReadingBatch Batch, IReadOnlySet<int>[] Excluded)> next = Prepare(0);
-        try
-        {
-            for (int step = 0; step < Options.Steps; step++)
+        ReaderTraining.Run(
+            _mixture,
+            Options.Steps,
+            Options.LearningRate,
+            "copying",
+            step =>
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                (ReadingBatch batch, IReadOnlySet<int>[] excluded) = next.GetAwaiter().GetResult();
-                next = step + 1 < Options.Steps ? Prepare(step + 1) : next;
-                double loss = Step(optimizer, schedule.Rate(step), batch, excluded);
-                if (!double.IsFinite(loss))
-                {
-                    throw new TrainingException($"The loss of step {step + 1} of the copy reader is {loss}; lower the learning rate ({Options.LearningRate}).");
-                }
-
-                progress?.Report(new StageProgress(
-                    string.Create(CultureInfo.InvariantCulture, $"train copying, {loss:0.00} nats a token"), step + 1, Options.Steps));
-            }
-        }
-        finally
-        {
-            // The databases may be disposed of now.
-            ((Task)next).ContinueWith(_ => { }, TaskScheduler.Default).Wait(CancellationToken.None);
-        }
-
-        Task<(ReadingBatch, IReadOnlySet<int>[])> Prepare(int step)
-            => Task.Run(
-                () =>
-                {
-                    (ReadingBatch batch, IReadOnlyList<int> documents) = windows.Batch(step, cancellationToken);
-                    IReadOnlySet<int>[] excluded = elsewhere is null ? [] : [.. documents.Select(document => elsewhere.Of(document).ToHashSet())];
-                    return (batch, excluded);
-                },
-                CancellationToken.None);
+                (ReadingBatch batch, IReadOnlyList<int> documents) = windows.Batch(step, cancellationToken);
+                IReadOnlySet<int>[] excluded = elsewhere is null ? [] : [.. documents.Select(document => elsewhere.Of(document).ToHashSet())];
+                return (batch, excluded);
+            },
+            (optimizer, rate, prepared) => Step(optimizer, rate, prepared.batch, prepared.excluded),
+            progress,
+            cancellationToken);
     }
 
     /// <summary>Moves the weights along the gradient of the mean loss of the batch's targets.</summary>

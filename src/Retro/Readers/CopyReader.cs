@@ -89,25 +89,15 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
-        ChunkDatabase retrieval = source.Database
-            ?? throw new ArgumentException($"The source {source.Name} has no database to copy from; give one that has.", nameof(source));
-        CopyReader reader = new(
+        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "copy");
+        CopyReader fresh = new(
             model,
             new CopyMixture(model.Config.Width, Ranks(options, index), options.Seed, model.Device),
             options,
             options.RetrievedLength ?? 2 * retrieval.ChunkLength,
             index,
             name);
-        try
-        {
-            reader.Train(database, source, progress, cancellationToken);
-            return reader;
-        }
-        catch
-        {
-            reader.Dispose();
-            throw;
-        }
+        return ReaderTraining.Trained(fresh, reader => reader.Train(database, source, progress, cancellationToken));
     }
 
     /// <inheritdoc/>

@@ -33,6 +33,9 @@ public sealed class DecoderReader : IReader
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
+    /// <summary>The model.</summary>
+    internal RetroModel Model => _model;
+
     /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0);
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -35,25 +34,14 @@ public sealed partial class DecoupledReader
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
         options = (options ?? new DecoupledReaderOptions()).Validate(database.ChunkLength);
-        ChunkDatabase retrieval = source.Database
-            ?? throw new ArgumentException($"The source {source.Name} has no database to read from; give one that has.", nameof(source));
-        DecoupledReader reader = Fresh(model, options, options.RetrievedLength ?? (2 * retrieval.ChunkLength), name);
-        try
-        {
-            reader.Train(database, source, progress, cancellationToken);
-            return reader;
-        }
-        catch
-        {
-            reader.Dispose();
-            throw;
-        }
+        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "read");
+        return ReaderTraining.Trained(
+            Fresh(model, options, options.RetrievedLength ?? (2 * retrieval.ChunkLength), name),
+            reader => reader.Train(database, source, progress, cancellationToken));
     }
 
     private void Train(ChunkDatabase database, INeighborSource source, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using RetroOptimizer optimizer = new(_weights, new RetroOptimizerOptions { WeightDecay = 0 });
-        LearningRateSchedule schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
         SameDocuments same = new(database, source.Database!);
         ReadingWindows windows = new(database, source, same)
         {
@@ -66,19 +54,8 @@ public sealed partial class DecoupledReader
             RandomShare = Options.RandomShare,
             Seed = Options.Seed,
         };
-        for (int step = 0; step < Options.Steps; step++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            double loss = Step(optimizer, schedule.Rate(step), windows.Batch(step, cancellationToken).Batch);
-            if (!double.IsFinite(loss))
-            {
-                throw new TrainingException(
-                    $"The loss of step {step + 1} of the reader is {loss}; lower the learning rate ({Options.LearningRate}).");
-            }
-
-            progress?.Report(new StageProgress(
-                string.Create(CultureInfo.InvariantCulture, $"train reading, {loss:0.00} nats a token"), step + 1, Options.Steps));
-        }
+        ReaderTraining.Run(
+            _weights, Options.Steps, Options.LearningRate, "reading", step => windows.Batch(step, cancellationToken).Batch, Step, progress, cancellationToken);
     }
 
     /// <summary>Moves the weights along the gradient of the mean loss of the batch's targets; the decoder gets none.</summary>

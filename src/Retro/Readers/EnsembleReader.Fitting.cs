@@ -36,15 +36,14 @@ public sealed partial class EnsembleReader
         ArgumentNullException.ThrowIfNull(source);
         EnsembleReader equal = new(model, tokenizer, options, double.PositiveInfinity, name);
         return new EnsembleReader(
-            model, equal._prompt, equal.Options, equal.BestTemperature(validation, source, progress, cancellationToken), name);
+            model, equal.Prompt, equal.Options, equal.BestTemperature(validation, source, progress, cancellationToken), name);
     }
 
     /// <summary>The best temperature, see <see cref="Fit"/>.</summary>
     internal double BestTemperature(
         ChunkDatabase validation, INeighborSource source, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
-        ChunkDatabase retrieval = source.Database
-            ?? throw new ArgumentException($"The source {source.Name} has no database to read from; give one that has.", nameof(source));
+        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "read");
         SameDocuments same = new(validation, retrieval);
         List<(double[] LogP, double[] Scores)> places = [];
         for (int number = 0; number < validation.Documents.Count; number++)
@@ -114,7 +113,7 @@ public sealed partial class EnsembleReader
             }
 
             batch.Retrieved = one;
-            likelihoods[neighbor] = new InContextReader(_model, _prompt, alone).LogLikelihoods(batch);
+            likelihoods[neighbor] = new InContextReader(Model, Prompt, alone).LogLikelihoods(batch);
         }
 
         for (int place = chunkLength - 1; place < length; place++)

@@ -1,7 +1,6 @@
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tokenizers;
-using static TorchSharp.torch;
 
 namespace Retro.Readers;
 
@@ -14,12 +13,10 @@ namespace Retro.Readers;
 /// the same, as it falls the best one has all. Where a score is infinite the weights are the limit: infinite scores share everything among each other, and
 /// where all are minus infinity all weigh the same.
 /// </remarks>
-public sealed partial class EnsembleReader : IPromptReader
+public sealed partial class EnsembleReader : PromptReader
 {
-    private readonly RetroModel _model;
-    private readonly PassagePrompt _prompt;
-
     /// <summary>Creates the reader.</summary>
+    /// <remarks>What is read has to bear its scores, unless the temperature is infinite: neighbors that come from a table have none.</remarks>
     /// <param name="model">The decoder, which stays the caller's; of a model that retrieves, retrieval is off. Reading puts it into evaluation mode.</param>
     /// <param name="tokenizer">The tokenizer that it was trained with, for the template.</param>
     /// <param name="options">How each passage is written in front of the text; null takes the defaults.</param>
@@ -28,64 +25,30 @@ public sealed partial class EnsembleReader : IPromptReader
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The temperature is not positive.</exception>
     public EnsembleReader(RetroModel model, RetroTokenizer tokenizer, InContextOptions? options = null, double temperature = 1, string? name = null)
-        : this(
-            model,
-            (options ?? new()).PromptFor(InContextReader.RequireTokenizer(tokenizer), InContextReader.RequireModel(model).Config.MaximumLength),
-            options ?? new(),
-            temperature,
-            name)
+        : this(model, PromptOf(model, tokenizer, options), options ?? new(), temperature, name)
     {
     }
 
     internal EnsembleReader(RetroModel model, PassagePrompt prompt, InContextOptions options, double temperature, string? name = null)
+        : base(model, prompt, options, name ?? $"ensemble, k = {options.Neighbors}")
     {
         if (!(temperature > 0))
         {
             throw new ArgumentOutOfRangeException(nameof(temperature), temperature, "A temperature has to be positive; infinity gives equal weights.");
         }
 
-        (_model, _prompt, Options, Temperature) = (model, prompt, options, temperature);
-        Name = name ?? $"ensemble, k = {options.Neighbors}";
+        Temperature = temperature;
     }
-
-    /// <summary>How each passage is written in front of the text.</summary>
-    public InContextOptions Options { get; }
 
     /// <summary>Divides the scores.</summary>
     public double Temperature { get; }
 
-    /// <inheritdoc/>
-    public string Name { get; }
-
-    /// <inheritdoc/>
-    public int Neighbors => Options.Neighbors;
-
-    /// <inheritdoc/>
-    public int? ChunkLength => null;
-
-    /// <inheritdoc/>
-    public int? RetrievedLength => Options.RetrievedLength;
-
-    /// <inheritdoc/>
-    public Device Device => _model.Device;
-
-    RetroModel IPromptReader.Model => _model;
-
-    PassagePrompt IPromptReader.Prompt => _prompt;
-
-    /// <inheritdoc/>
-    public long RowBytes(int length) => PromptReading.RowBytes(this, length);
-
-    /// <inheritdoc/>
-    /// <remarks>What was retrieved has to bear its scores, unless the temperature is infinite: neighbors that come from a table have none.</remarks>
-    public double[] LogLikelihoods(ReadingBatch batch) => PromptReading.LogLikelihoods(this, batch);
-
-    IReadOnlyList<(long[] Prefix, double LogWeight)> IPromptReader.Prefixes(RetrievedTokens retrieved, int row, int chunk)
+    internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
     {
         List<(long[] Prefix, double LogWeight)> prefixes = [];
         for (int neighbor = 0; neighbor < Math.Min(Neighbors, retrieved.Neighbors); neighbor++)
         {
-            if (_prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, neighbor)]) is { Length: > 0 } prefix)
+            if (Prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, neighbor)]) is { Length: > 0 } prefix)
             {
                 double score = double.IsInfinity(Temperature) ? 0 : retrieved.Scores[retrieved.Offset(row, chunk, neighbor) / retrieved.Length];
                 prefixes.Add((prefix, score / (double.IsInfinity(Temperature) ? 1 : Temperature)));

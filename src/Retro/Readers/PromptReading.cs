@@ -25,7 +25,7 @@ internal static class PromptReading
     }
 
     /// <summary>The log-likelihood of every target of a batch under the mixture of its prompts.</summary>
-    public static double[] LogLikelihoods(IPromptReader reader, ReadingBatch batch)
+    public static double[] LogLikelihoods(PromptReader reader, ReadingBatch batch)
     {
         ReaderChecks.Require(reader, batch);
         reader.Prompt.RequireRoomFor(batch.ChunkLength, reader.Name, reader.CrossAttended > 0);
@@ -66,11 +66,11 @@ internal static class PromptReading
         => Math.Max(a, b) is var most && double.IsInfinity(most) ? most : most + Math.Log(1 + Math.Exp(-Math.Abs(a - b)));
 
     /// <summary>About how much memory a row takes: its prompts are read few at a time.</summary>
-    public static long RowBytes(IPromptReader reader, int length)
+    public static long RowBytes(PromptReader reader, int length)
         => Together * ModelReading.RowBytes(reader.Model, reader.Prompt.LongestFor(length), reader.CrossAttended);
 
     /// <summary>The neighbors that the model's cross-attention reads in some prompts: each chunk of the text its own, those in front of it none.</summary>
-    private static RetrievedTokens? CrossAttended(IPromptReader reader, ReadingBatch batch, Prompt[] prompts)
+    private static RetrievedTokens? CrossAttended(PromptReader reader, ReadingBatch batch, Prompt[] prompts)
     {
         int chunkLength = batch.ChunkLength, chunks = prompts[0].Tokens.Length / chunkLength;
         if (reader.CrossAttended == 0 || chunks == 0 || batch.Retrieved is not { } retrieved)
@@ -96,7 +96,7 @@ internal static class PromptReading
     /// <param name="chunks">Complete chunks of the prompt.</param>
     /// <param name="shift">How many chunks later than in the text everything stands.</param>
     public static void CopyCrossAttended(
-        IPromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift)
+        PromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift)
     {
         int size = Math.Min(reader.CrossAttended, retrieved.Neighbors - reader.InContext) * retrieved.Length;
         for (int chunk = Math.Max(0, -shift); size > 0 && chunk < Math.Min(retrieved.Chunks, chunks - shift); chunk++)
@@ -107,7 +107,7 @@ internal static class PromptReading
         }
     }
 
-    private static List<Prompt> Prompts(IPromptReader reader, ReadingBatch batch, int row)
+    private static List<Prompt> Prompts(PromptReader reader, ReadingBatch batch, int row)
     {
         List<Prompt> prompts = [];
         int start = row * batch.Length, chunkLength = batch.ChunkLength;

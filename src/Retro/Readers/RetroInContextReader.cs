@@ -1,7 +1,6 @@
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tokenizers;
-using static TorchSharp.torch;
 
 namespace Retro.Readers;
 
@@ -13,11 +12,8 @@ namespace Retro.Readers;
 /// The model counts its chunks from the first token it reads. So that they are the text's, what stands in front of the text is filled up to whole chunks, at
 /// its beginning, with begin-of-text tokens; the chunks in front have no neighbors.
 /// </remarks>
-public sealed class RetroInContextReader : IPromptReader
+public sealed class RetroInContextReader : PromptReader
 {
-    private readonly RetroModel _model;
-    private readonly PassagePrompt _prompt;
-
     /// <summary>Creates the reader.</summary>
     /// <param name="model">The RETRO, which stays the caller's; reading puts it into evaluation mode.</param>
     /// <param name="tokenizer">The tokenizer that it was trained with, for the template.</param>
@@ -29,15 +25,12 @@ public sealed class RetroInContextReader : IPromptReader
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>
     /// <exception cref="ArgumentException">The model does not retrieve.</exception>
     public RetroInContextReader(RetroModel model, RetroTokenizer tokenizer, InContextOptions? options = null, string? name = null)
-        : this(
-            model,
-            (options ?? new()).PromptFor(InContextReader.RequireTokenizer(tokenizer), InContextReader.RequireModel(model).Config.MaximumLength),
-            options ?? new(),
-            name)
+        : this(model, PromptOf(model, tokenizer, options), options ?? new(), name)
     {
     }
 
     internal RetroInContextReader(RetroModel model, PassagePrompt prompt, InContextOptions options, string? name = null)
+        : base(model, prompt, options, name ?? $"RETRO, best in context, k = {options.Neighbors}")
     {
         RetrievalConfig retrieval = model.Config.Retrieval
             ?? throw new ArgumentException(
@@ -52,42 +45,19 @@ public sealed class RetroInContextReader : IPromptReader
             $"{retrieval.RetrievedLength}, which the model was made for, or null",
             nameof(InContextOptions.RetrievedLength));
         faults.Throw();
-        (_model, _prompt, Options, ChunkLength, RetrievedLength) = (model, prompt, options, retrieval.ChunkLength, retrieval.RetrievedLength);
-        Name = name ?? $"RETRO, best in context, k = {options.Neighbors}";
+        (ChunkLength, RetrievedLength) = (retrieval.ChunkLength, retrieval.RetrievedLength);
     }
 
-    /// <summary>The settings.</summary>
-    public InContextOptions Options { get; }
+    /// <inheritdoc/>
+    public override int? ChunkLength { get; }
 
     /// <inheritdoc/>
-    public string Name { get; }
+    public override int? RetrievedLength { get; }
 
-    /// <inheritdoc/>
-    public int Neighbors => Options.Neighbors;
+    internal override int InContext => 1;
 
-    /// <inheritdoc/>
-    public int? ChunkLength { get; }
+    internal override int CrossAttended => Neighbors - 1;
 
-    /// <inheritdoc/>
-    public int? RetrievedLength { get; }
-
-    /// <inheritdoc/>
-    public Device Device => _model.Device;
-
-    RetroModel IPromptReader.Model => _model;
-
-    PassagePrompt IPromptReader.Prompt => _prompt;
-
-    int IPromptReader.InContext => 1;
-
-    int IPromptReader.CrossAttended => Neighbors - 1;
-
-    /// <inheritdoc/>
-    public long RowBytes(int length) => PromptReading.RowBytes(this, length);
-
-    /// <inheritdoc/>
-    public double[] LogLikelihoods(ReadingBatch batch) => PromptReading.LogLikelihoods(this, batch);
-
-    IReadOnlyList<(long[] Prefix, double LogWeight)> IPromptReader.Prefixes(RetrievedTokens retrieved, int row, int chunk)
-        => _prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, 0)]) is { Length: > 0 } prefix ? [(prefix, 0)] : [];
+    internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
+        => Together(retrieved, row, chunk);
 }

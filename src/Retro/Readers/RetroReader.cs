@@ -42,6 +42,9 @@ public sealed class RetroReader : IReader
     /// <inheritdoc/>
     public Device Device => _model.Device;
 
+    /// <summary>The model.</summary>
+    internal RetroModel Model => _model;
+
     /// <inheritdoc/>
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, Neighbors);
 

@@ -199,6 +199,11 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
 
         StepsDone++;
+        if (done.Utility is { } utility)
+        {
+            RetroTelemetry.Utility.Record(utility, new KeyValuePair<string, object?>("retro.objective", Objective.Name));
+        }
+
         return done;
     }
 

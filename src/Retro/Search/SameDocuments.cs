@@ -95,6 +95,10 @@ internal sealed class SameDocuments
             {
                 kept[count++] = chunk;
             }
+            else if (chunk != -1)
+            {
+                RetroTelemetry.Rejected.Add(1);
+            }
         }
 
         kept[count..].Fill(-1);

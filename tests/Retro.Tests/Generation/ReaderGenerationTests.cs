@@ -76,6 +76,8 @@ public sealed class ReaderGenerationTests : IDisposable
     [InlineData("best in context", 80)]
     [InlineData("own attention", 512)]
     [InlineData("nearest states", 512)]
+    [InlineData("RETRO", 512)]
+    [InlineData("closed book", 512)]
     public async Task Cached_generation_equals_reading_everything_anew_for_every_token(string kind, int window)
     {
         IReader reader = Reader(kind, window);
@@ -142,7 +144,7 @@ public sealed class ReaderGenerationTests : IDisposable
     {
         Assert.Contains(
             "cannot go on token by token",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(new DecoderReader(_model), s_tokenizer, _source)).Message,
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(new MeteredReader(new DecoderReader(_model)), s_tokenizer)).Message,
             StringComparison.Ordinal);
         Assert.Contains(
             "no database to read from",
@@ -187,6 +189,8 @@ public sealed class ReaderGenerationTests : IDisposable
             "ensemble" => new EnsembleReader(_model, s_tokenizer, options, 5),
             "best in context" => new RetroInContextReader(_model, s_tokenizer, options),
             "own attention" => _decoupled,
+            "RETRO" => new RetroReader(_model, K),
+            "closed book" => new DecoderReader(_model),
             _ => new NearestNeighborReader(_model, _states, 0.4, 1, 8),
         };
     }
@@ -234,12 +238,16 @@ public sealed class ReaderGenerationTests : IDisposable
                 all = nn.functional.log_softmax(
                     _model.Head(_model.StatesAt(text, last, tap: batch.Retrieved is { } retrieved ? own.Reading(retrieved, M) : null)), 1);
                 break;
+            case RetroReader or DecoderReader:
+                (Tensor? found, Tensor? valid) = reader is RetroReader ? batch.Retrieved?.ToTensors() ?? default : default;
+                all = nn.functional.log_softmax(_model.call(text, found, valid).select(1, tokens.Count - 1), 1);
+                break;
             case NearestNeighborReader nearest:
                 (Tensor keys, Tensor states) = _model.KeysAndStatesAt(text, last);
                 all = nearest.LogDistribution(keys, states, new HashSet<int>());
                 break;
             default:
-                all = OfPrompts((IPromptReader)reader, batch);
+                all = OfPrompts((PromptReader)reader, batch);
                 break;
         }
 
@@ -248,7 +256,7 @@ public sealed class ReaderGenerationTests : IDisposable
         return (best, p[best]);
     }
 
-    private Tensor OfPrompts(IPromptReader reader, ReadingBatch batch)
+    private Tensor OfPrompts(PromptReader reader, ReadingBatch batch)
     {
         int chunk = (batch.Length / M) - 1, windowEnd = ((chunk + 2) * M) - 1;
         IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = chunk >= 0 ? reader.Prefixes(batch.Retrieved!, 0, chunk) : [];

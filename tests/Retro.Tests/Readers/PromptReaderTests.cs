@@ -196,7 +196,7 @@ public sealed class PromptReaderTests
                 batch.Retrieved.Scores[i] = scores[i % 3];
             }
 
-            IPromptReader prompts = reader;
+            PromptReader prompts = reader;
             return [.. scores.Any(float.IsNaN) ? [] : prompts.Prefixes(batch.Retrieved, 0, 0).Select(one => Math.Exp(one.LogWeight))];
         }
 

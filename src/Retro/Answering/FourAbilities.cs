@@ -1,0 +1,221 @@
+using Retro.Evaluation;
+using Retro.Readers;
+
+namespace Retro.Answering;
+
+/// <summary>
+/// The four abilities of the RGB benchmark (Chen and others, arXiv 2309.01431), for models too small to be told what to do: noise robustness, negative
+/// rejection, information integration and counterfactual robustness, by how likely answers are instead of by what is written, on passages that are controlled.
+/// </summary>
+/// <remarks>
+/// Each question has one passage with its answer, where RGB has several: noise is counted beside it. A reader that reads no passages that it is given, such as
+/// a decoder alone, has its row too: what it can tell without.
+/// </remarks>
+public static class FourAbilities
+{
+    private const int ChoicePurpose = 35;
+
+    /// <summary>Nats by which an answer has to be likelier: what rounding tells apart is not.</summary>
+    private const double Tie = 1e-6;
+
+    /// <summary>Measures a reader.</summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="questions">
+    /// The questions; about documents that were not trained on, or for what memory is worth against a wrong passage, about such that were.
+    /// </param>
+    /// <param name="passages">The passages, those of the questions among them.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="others">Questions whose answers are taken for wrong ones of the same kind; null: those that are measured.</param>
+    /// <param name="progress">Told the parts done.</param>
+    /// <param name="cancellationToken">Stops between batches.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="ArgumentException">No question has another of its kind with another answer.</exception>
+    public static AbilityResult Measure(
+        IReader reader,
+        IReadOnlyList<Question> questions,
+        QuestionPassages passages,
+        AbilityOptions? options = null,
+        IReadOnlyList<Question>? others = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(questions);
+        options = (options ?? new()).Validate();
+        QuestionReader asked = new(reader, passages);
+        Item[] items = [.. questions.Select((question, number) => Item.Of(question, number, others ?? questions, passages, options)).OfType<Item>()];
+        if (items.Length == 0)
+        {
+            throw new ArgumentException(
+                "No question has another of its kind with another answer, so that there is nothing wrong to tell it from; give more questions.",
+                nameof(questions));
+        }
+
+        int most = reader.Neighbors == 0 ? options.Passages : Math.Min(options.Passages, reader.Neighbors), done = 0;
+        int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise < most)];
+        List<(int, MeanInterval)> robustness = [];
+        double[] with = [];
+        foreach (int noise in noises)
+        {
+            double[][] found = Likelihoods(item => item.Passages(noise, holds: true), item => item.Answers);
+            robustness.Add((noise, Mean(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0))));
+            with = [.. found.Select(one => one.Max())];
+        }
+
+        // As many passages, and none of them with the answer.
+        double[] without = [.. Likelihoods(item => item.Passages(noises[^1] + 1, holds: false), item => item.Answers).Select(one => one.Max())];
+        MeanInterval rejection = Mean(with.Select(one => without.Average(other => one > other ? 1 : one < other ? 0 : 0.5)));
+        MeanInterval integration = reader.Neighbors == 1 ? MeanInterval.Of([]) : Integration();
+        List<CounterfactualResult> counterfactual =
+        [
+            Wrong("none", _ => []),
+            Wrong("right", item => [item.Right]),
+            Wrong("wrong", item => [item.Wrong!]),
+        ];
+        if (most > 1)
+        {
+            counterfactual.Add(Wrong("right and wrong", item => item.Number % 2 == 0 ? [item.Right, item.Wrong!] : [item.Wrong!, item.Right]));
+        }
+
+        return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers);
+
+        double[][] Likelihoods(Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null)
+        {
+            double[][] found = asked.LogLikelihoods([.. (of ?? items).Select(item => (item.Question, read(item), answers(item)))], cancellationToken);
+            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + 6));
+            return found;
+        }
+
+        MeanInterval Mean(IEnumerable<double> values, Item[]? of = null)
+            => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)));
+
+        // Two questions of a kind in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
+        MeanInterval Integration()
+        {
+            (Item One, Item Other)[] pairs =
+            [
+                .. items.GroupBy(item => item.Question.Kind).SelectMany(kind => kind.Chunk(2)).Where(pair => pair.Length == 2)
+                    .Where(pair => pair[0].Title.Length > 0 && pair[0].Title != pair[1].Title && pair[0].Answers[0] != pair[1].Answers[0])
+                    .Select(pair => (pair[0], pair[1])),
+            ];
+            double[][] found = asked.LogLikelihoods(
+                [
+                    .. pairs.Select(pair =>
+                    {
+                        (string one, string other) = (pair.One.Answers[0], pair.Other.Answers[0]);
+                        string? wrong = pair.One.Answers.Concat(pair.Other.Answers).FirstOrDefault(answer => answer != one && answer != other);
+                        Question both = pair.One.Question with
+                        {
+                            Prompt = pair.One.Question.Prompt.Replace(pair.One.Title, $"{pair.One.Title} and {pair.Other.Title}", StringComparison.Ordinal),
+                        };
+                        string[] answers =
+                            [$"{one} and {other}", $"{other} and {one}", .. wrong is null ? [] : new[] { $"{one} and {wrong}", $"{wrong} and {other}" }];
+                        return (both, (IReadOnlyList<long[]>)pair.One.Both(pair.Other, most), (IReadOnlyList<string>)answers);
+                    }),
+                ],
+                cancellationToken);
+            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + 6));
+            return MeanInterval.Of(pairs.Zip(found, (pair, one) => (pair.One.Question.DocumentId, one[0] > one[1..].Max() + Tie ? 1.0 : 0)));
+        }
+
+        CounterfactualResult Wrong(string name, Func<Item, IReadOnlyList<long[]>> read)
+        {
+            Item[] changed = [.. items.Where(item => item.Wrong is not null)];
+            double[][] found = Likelihoods(read, item => [item.Answers[0], item.Answers[1]], changed);
+            return new(
+                name, Mean(found.Select(one => one[0] > one[1] + Tie ? 1.0 : 0), changed), Mean(found.Select(one => (one[0] - one[1]) / Math.Log(2)), changed));
+        }
+    }
+
+    /// <summary>A question with everything that it is asked with.</summary>
+    private sealed class Item
+    {
+        private readonly long[][] _noise;
+        private readonly int _place;
+
+        private Item(Question question, int number, string title, long[] right, long[]? wrong, long[][] noise, string[] answers, int place)
+            => (Question, Number, Title, Right, Wrong, _noise, Answers, _place) = (question, number, title, right, wrong, noise, answers, place);
+
+        public Question Question { get; }
+
+        public int Number { get; }
+
+        /// <summary>The title that stands in the prompt; empty where none does.</summary>
+        public string Title { get; }
+
+        /// <summary>The right answer, and behind it wrong ones.</summary>
+        public string[] Answers { get; }
+
+        /// <summary>The passage that holds the answer.</summary>
+        public long[] Right { get; }
+
+        /// <summary>The same with the first wrong answer in its place; null where it does not stand there word for word.</summary>
+        public long[]? Wrong { get; }
+
+        public static Item? Of(Question question, int number, IReadOnlyList<Question> all, QuestionPassages passages, AbilityOptions options)
+        {
+            long oracle = passages.Oracle(question);
+            IReadOnlyList<long> noise = passages.Distractors(question, options.Passages, options.HardShare, options.Seed, number);
+            SeededRandom random = new(options.Seed, ChoicePurpose, number);
+
+            // What the noise says of the same kind first, since that is what is confused.
+            string right = AnswerMatch.Normalize(question.Answers[0]);
+            Question[] others = [.. all.Where(one => one.Kind == question.Kind && question.Answers.All(answer => !Same(answer, one.Answers[0])))];
+            HashSet<string> said = [.. noise.Select(chunk => passages.Database.Documents[passages.Database.DocumentOf(chunk)].Id)];
+            List<string> answers = [question.Answers[0]];
+            foreach (Question other in others.Where(one => said.Contains(one.PassageId)).Concat(Shuffled(others)))
+            {
+                if (answers.Count <= options.WrongAnswers && answers.All(answer => !Same(answer, other.Answers[0])))
+                {
+                    answers.Add(other.Answers[0]);
+                }
+            }
+
+            if (answers.Count == 1 || right.Length == 0)
+            {
+                return null;
+            }
+
+            int length = 2 * passages.Database.ChunkLength;
+            string title = passages.Database.Documents[passages.Database.DocumentOf(oracle)].Title;
+            return new(
+                question,
+                number,
+                title.Length > 0 && question.Prompt.StartsWith(title, StringComparison.Ordinal) ? title : "",
+                passages.Tokens(oracle, length),
+                passages.Changed(oracle, question, answers[1], length),
+                [.. noise.Select(chunk => passages.Tokens(chunk, length))],
+                [.. answers],
+                random.Below(options.Passages));
+
+            IEnumerable<Question> Shuffled(Question[] some)
+            {
+                Question[] order = [.. some];
+                for (int i = order.Length - 1; i > 0; i--)
+                {
+                    int other = random.Below(i + 1);
+                    (order[i], order[other]) = (order[other], order[i]);
+                }
+
+                return order;
+            }
+        }
+
+        /// <summary>Passages of noise, and where asked for the one with the answer somewhere among them.</summary>
+        public List<long[]> Passages(int noise, bool holds)
+        {
+            List<long[]> all = [.. _noise.Take(noise)];
+            if (holds)
+            {
+                all.Insert(_place % (all.Count + 1), Right);
+            }
+
+            return all;
+        }
+
+        /// <summary>The passages of two questions, and noise up to so many.</summary>
+        public long[][] Both(Item other, int most) => [Right, other.Right, .. _noise.Take(Math.Max(0, most - 2))];
+
+        private static bool Same(string one, string other) => AnswerMatch.Normalize(one) == AnswerMatch.Normalize(other);
+    }
+}

@@ -1,0 +1,128 @@
+using Retro.Corpora;
+using Retro.Tokenizers;
+
+namespace Retro.Answering;
+
+/// <summary>Cuts a document, line by line, into passages that begin with its title and with the heading of their section.</summary>
+internal sealed class PassageWriter
+{
+    private readonly Document _document;
+    private readonly RetroTokenizer _tokenizer;
+    private readonly int _most, _titleTokens;
+    private readonly List<Document> _passages = [];
+    private readonly List<string> _lines = [];
+    private int _tokens;
+
+    /// <param name="document">The document.</param>
+    /// <param name="tokenizer">Counts tokens.</param>
+    /// <param name="most">Tokens of a passage at most.</param>
+    public PassageWriter(Document document, RetroTokenizer tokenizer, int most)
+    {
+        (_document, _tokenizer, _most) = (document, tokenizer, most);
+
+        // A title or heading that leaves no room for text is left out.
+        Title = document.Title.Trim() is { Length: > 0 } title && Count(title) <= most / 2 ? title : null;
+        _titleTokens = Title is null ? 0 : Count(Title);
+    }
+
+    /// <summary>The passages so far.</summary>
+    public IReadOnlyList<Document> Passages => _passages;
+
+    /// <summary>The id of the passage that the next line will stand in, right after a section began.</summary>
+    public string Next => Id;
+
+    /// <summary>Begins a section. A heading that leaves little room for text stands in the first of its passages alone.</summary>
+    public void Begin(string heading)
+    {
+        Flush();
+        bool fits = Count(heading) <= _most / 4;
+        Heading = fits ? heading : null;
+        if (!fits)
+        {
+            Add(heading);
+        }
+    }
+
+    private string? Title { get; }
+
+    private string? Heading { get; set; }
+
+    private string Id => $"{_document.Id}#{_passages.Count}";
+
+    private int Room => _most - _titleTokens - (Heading is null ? 0 : Count(Heading));
+
+    /// <summary>Whether a line fits a passage as a whole.</summary>
+    public bool WouldHold(string line) => Count(line) <= Room;
+
+    /// <summary>Adds a line, to the passage that is being written where it has room, else to a new one; a long line takes several.</summary>
+    /// <returns>The passage that holds it or its beginning, what that holds, and whether that is all.</returns>
+    public (string Passage, string Text, bool Whole) Add(string line)
+    {
+        int tokens = Count(line), room = Room;
+        if (tokens <= room)
+        {
+            if (_tokens + tokens > room)
+            {
+                Flush();
+            }
+
+            _lines.Add(line);
+            _tokens += tokens;
+            return (Id, line, true);
+        }
+
+        // From word to word; a word that no passage holds is left out.
+        (string Passage, string Text)? first = null;
+        List<string> words = [];
+        Flush();
+        foreach (string word in line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        {
+            int more = Count(" " + word);
+            if (more > room)
+            {
+                continue;
+            }
+
+            if (_tokens + more > room)
+            {
+                Close();
+            }
+
+            words.Add(word);
+            _tokens += more;
+        }
+
+        string passage = Id, text = string.Join(' ', words);
+        if (words.Count > 0)
+        {
+            _lines.Add(text);
+        }
+
+        return first is { } begun ? (begun.Passage, begun.Text, false) : (passage, text, false);
+
+        void Close()
+        {
+            string held = string.Join(' ', words);
+            first ??= (Id, held);
+            _lines.Add(held);
+            words.Clear();
+            Flush();
+        }
+    }
+
+    /// <summary>Ends the passage that is being written.</summary>
+    public void Flush()
+    {
+        if (_lines.Count > 0)
+        {
+            string text = string.Join('\n', new[] { Title, Heading }.OfType<string>().Concat(_lines));
+            _passages.Add(new(Id, _document.Title, text, _document.Location));
+        }
+
+        _lines.Clear();
+        _tokens = 0;
+    }
+
+    /// <summary>Tokens of a line with its end.</summary>
+    private int Count(string line) => _tokenizer.Encode(line + "\n").Length;
+}

@@ -1,0 +1,163 @@
+using Retro.Database;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Retro.Answering;
+
+/// <summary>
+/// The passages that questions are answered from: the one that holds the answer, those that a source finds, and others that distract from it. It owns neither
+/// database nor source.
+/// </summary>
+public sealed class QuestionPassages
+{
+    private const int Draws = 64, DistractorPurpose = 31;
+
+    private readonly RetroTokenizer _tokenizer;
+    private readonly Dictionary<string, long> _byId;
+    private readonly string?[] _words;
+
+    /// <summary>Creates the passages.</summary>
+    /// <param name="database">A document for each passage, such as those of a <see cref="QuestionSet"/>.</param>
+    /// <param name="tokenizer">The tokenizer of the database.</param>
+    /// <param name="source">Finds passages of the database for a question's prompt; null: none are found, and all distractors are random.</param>
+    /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
+    /// <exception cref="ArgumentException">The source searches another database.</exception>
+    public QuestionPassages(ChunkDatabase database, RetroTokenizer tokenizer, INeighborSource? source = null)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        database.RequireTokenizer(tokenizer);
+        if (source is not null && source.Database != database)
+        {
+            throw new ArgumentException(
+                $"The source {source.Name} searches {source.Database?.Folder ?? "no database"}, and the passages are in {database.Folder}; give one over them.",
+                nameof(source));
+        }
+
+        (Database, _tokenizer, Source) = (database, tokenizer, source);
+        _byId = database.Documents.ToDictionary(document => document.Id, document => document.FirstChunk, StringComparer.Ordinal);
+        _words = new string?[database.Documents.Count];
+    }
+
+    /// <summary>The database.</summary>
+    public ChunkDatabase Database { get; }
+
+    /// <summary>Finds passages; null: none are found.</summary>
+    public INeighborSource? Source { get; }
+
+    /// <summary>The tokenizer.</summary>
+    internal RetroTokenizer Tokenizer => _tokenizer;
+
+    /// <summary>The passage that holds a question's answer.</summary>
+    /// <param name="question">The question.</param>
+    /// <returns>Its first chunk.</returns>
+    /// <exception cref="ArgumentException">The database has no such passage.</exception>
+    public long Oracle(Question question)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        return _byId.TryGetValue(question.PassageId, out long chunk)
+            ? chunk
+            : throw new ArgumentException(
+                $"The passage \"{question.PassageId}\" of the question \"{question.Id}\" is not in {Database.Folder}; build it with the question's passages.",
+                nameof(question));
+    }
+
+    /// <summary>The passages that the source finds for a question, whether they hold its answer or not.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="count">How many at most.</param>
+    /// <returns>Their first chunks, best first, each passage once.</returns>
+    /// <exception cref="InvalidOperationException">There is no source.</exception>
+    public IReadOnlyList<long> Found(Question question, int count)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        INeighborSource source = Source
+            ?? throw new InvalidOperationException($"No source was given to find passages with; create the {nameof(QuestionPassages)} with one.");
+        long[] chunks = new long[2 * count]; // a passage can have several
+        source.Find([new NeighborQuery(_tokenizer.Encode(question.Prompt), [])], chunks.Length, chunks, new float[chunks.Length]);
+        return [.. chunks.Where(chunk => chunk >= 0).Select(First).Distinct().Take(count)];
+    }
+
+    /// <summary>Passages that do not hold the answer of a question.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="hardShare">Share of them that the source finds for the question, the best ones first; the others are drawn at random.</param>
+    /// <param name="seed">Decides what is drawn, with <paramref name="place"/>.</param>
+    /// <param name="place">Where they are used: another place has others drawn.</param>
+    /// <returns>Their first chunks, each passage once; fewer than asked for where hardly any passage is without the answer.</returns>
+    public IReadOnlyList<long> Distractors(Question question, int count, double hardShare = 0, long seed = 0, long place = 0)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        SeededRandom random = new(seed, DistractorPurpose, place);
+        List<long> chosen = [];
+        int hard = 0;
+        for (int i = 0; i < count && Source is not null; i++)
+        {
+            hard += random.NextDouble() < hardShare ? 1 : 0;
+        }
+
+        if (hard > 0)
+        {
+            chosen.AddRange(Found(question, (2 * hard) + 4).Where(chunk => !Holds(chunk, question)).Take(hard));
+        }
+
+        for (int draw = 0; draw < Draws * count && chosen.Count < count; draw++)
+        {
+            long chunk = Database.Documents[random.Below(Database.Documents.Count)].FirstChunk;
+            if (!chosen.Contains(chunk) && !Holds(chunk, question))
+            {
+                chosen.Add(chunk);
+            }
+        }
+
+        return chosen;
+    }
+
+    /// <summary>Whether a passage holds one of a question's answers, or is the one that the question was made of.</summary>
+    /// <param name="chunk">A chunk of the passage.</param>
+    /// <param name="question">The question.</param>
+    public bool Holds(long chunk, Question question)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        int document = Database.DocumentOf(chunk);
+        string words = _words[document] ??= $" {AnswerMatch.Normalize(Text(document))} ";
+        return Database.Documents[document].Id == question.PassageId
+            || question.Answers.Any(answer => words.Contains($" {AnswerMatch.Normalize(answer)} ", StringComparison.Ordinal));
+    }
+
+    /// <summary>The tokens of a passage as a reader gets them.</summary>
+    internal long[] Tokens(long chunk, int retrievedLength)
+    {
+        long[] tokens = new long[retrievedLength];
+        bool[] valid = new bool[retrievedLength];
+        Database.CopyRetrieved(chunk, tokens, valid);
+        return [.. tokens.Where((_, place) => valid[place])];
+    }
+
+    /// <summary>The tokens of the passage with the answer, another one in its place; null where it does not stand there word for word.</summary>
+    internal long[]? Changed(long oracle, Question question, string answer, int retrievedLength)
+    {
+        string text = Text(Database.DocumentOf(oracle)), right = question.Answers[0], labeled = $"{question.Kind}: {right}";
+        int at = text.IndexOf(labeled, StringComparison.Ordinal);
+        at = at >= 0 ? at + labeled.Length - right.Length : text.IndexOf(right, StringComparison.Ordinal);
+        return at < 0 ? null :
+        [
+            .. new[] { _tokenizer.BeginOfText }.Concat(_tokenizer.Encode(text[..at] + answer + text[(at + right.Length)..])).Append(_tokenizer.EndOfText)
+                .Take(retrievedLength).Select(token => (long)token),
+        ];
+    }
+
+    private long First(long chunk) => Database.Documents[Database.DocumentOf(chunk)].FirstChunk;
+
+    private string Text(int document)
+    {
+        List<int> tokens = [];
+        for (long chunk = Database.Documents[document].FirstChunk; tokens.Count < Database.Documents[document].TokenCount; chunk++)
+        {
+            tokens.AddRange(Database.Tokens(chunk)[..Database.TokenCount(chunk)]);
+        }
+
+        return _tokenizer.Decode(tokens.ToArray());
+    }
+}

@@ -1,0 +1,203 @@
+using Retro.Evaluation;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Retro.Answering;
+
+/// <summary>
+/// Answers questions with a reader, from passages that are given: what it writes, and how likely an answer is. A question is laid out as in
+/// <see cref="QuestionSampler"/>.
+/// </summary>
+public sealed class QuestionReader
+{
+    /// <summary>Rows that are read at once.</summary>
+    private const int Together = 16;
+
+    private readonly QuestionPassages _passages;
+    private readonly int _stretch, _retrievedLength;
+    private readonly bool _writes;
+
+    /// <summary>Creates it.</summary>
+    /// <param name="reader">The reader, which stays the caller's.</param>
+    /// <param name="passages">The passages, which stay the caller's.</param>
+    /// <exception cref="ArgumentException">The reader's chunks do not fit the database's.</exception>
+    public QuestionReader(IReader reader, QuestionPassages passages)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        ArgumentNullException.ThrowIfNull(passages);
+        int chunkLength = passages.Database.ChunkLength;
+        _stretch = reader.ChunkLength ?? chunkLength;
+        if (chunkLength % _stretch != 0)
+        {
+            throw new ArgumentException(
+                $"{reader.Name} reads chunks of {_stretch} tokens, which is no divisor of the database's chunk length, {chunkLength}.", nameof(reader));
+        }
+
+        (Reader, _passages, _retrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
+        _writes = RetroGenerator.ModelOf(reader) is not null;
+    }
+
+    /// <summary>The reader.</summary>
+    public IReader Reader { get; }
+
+    /// <summary>Answers a question by the most probable token, again and again, up to the end of a line or of the text.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="longest">Tokens at most.</param>
+    /// <param name="cancellationToken">Ends it before the next token.</param>
+    /// <returns>The answer; null where the reader cannot write, such as a rule.</returns>
+    public async Task<string?> AnswerAsync(
+        Question question, IReadOnlyList<long> passages, int longest = 32, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        ArgumentNullException.ThrowIfNull(passages);
+        if (!_writes)
+        {
+            return null;
+        }
+
+        bool reads = passages.Count > 0 || Reader.Neighbors == 0;
+        GenerationOptions options = new() { MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], Retrieval = reads };
+        INeighborSource? source = Reader.Neighbors == 0 ? null : new GivenNeighborSource(_passages.Database, passages.Take(Reader.Neighbors));
+        RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
+        string answer = "";
+        int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, _passages.Database.ChunkLength);
+        await foreach (GeneratedPiece piece in generator.ContinueAsync(prompt, options, cancellationToken).ConfigureAwait(false))
+        {
+            answer += piece.Text;
+        }
+
+        return answer.Trim();
+    }
+
+    /// <summary>How likely answers are.</summary>
+    /// <param name="question">The question.</param>
+    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="answers">The answers.</param>
+    /// <returns>The log-likelihood of each with its end, in nats.</returns>
+    /// <exception cref="ArgumentException">Question and answer are longer than the model takes.</exception>
+    public double[] LogLikelihoods(Question question, IReadOnlyList<long> passages, IReadOnlyList<string> answers)
+    {
+        ArgumentNullException.ThrowIfNull(question);
+        ArgumentNullException.ThrowIfNull(passages);
+        ArgumentNullException.ThrowIfNull(answers);
+        return LogLikelihoods([(question, Texts(passages), answers)], default)[0];
+    }
+
+    /// <summary>Measures answers.</summary>
+    /// <param name="reader">The reader.</param>
+    /// <param name="questions">The questions, about documents that were not trained on (<see cref="QuestionSet.RequireHeldOut"/>).</param>
+    /// <param name="passages">The passages.</param>
+    /// <param name="choose">Chooses the passages of a question; null: those that the source finds, as many as the reader reads.</param>
+    /// <param name="given">What that is called in reports; null: the source's name.</param>
+    /// <param name="progress">Told the questions done.</param>
+    /// <param name="cancellationToken">Stops between two questions.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="ArgumentException">There is no question, or one is longer than the model takes.</exception>
+    public static async Task<AnswerResult> MeasureAsync(
+        IReader reader,
+        IReadOnlyList<Question> questions,
+        QuestionPassages passages,
+        Func<Question, IReadOnlyList<long>>? choose = null,
+        string? given = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(questions);
+        QuestionReader asked = new(reader, passages);
+        if (questions.Count == 0)
+        {
+            throw new ArgumentException("There is no question to measure; make some of other documents, or with other templates.", nameof(questions));
+        }
+
+        choose ??= question => reader.Neighbors == 0 ? [] : passages.Found(question, reader.Neighbors);
+        List<AnsweredQuestion> answered = [];
+        foreach (Question question in questions)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            IReadOnlyList<long> chosen = choose(question);
+            double bits = -asked.LogLikelihoods(question, chosen, [question.Answers[0]])[0] / Math.Log(2);
+            string? answer = await asked.AnswerAsync(question, chosen, cancellationToken: cancellationToken).ConfigureAwait(false);
+            answered.Add(new(question, answer, bits, chosen.Take(reader.Neighbors).Any(chunk => passages.Holds(chunk, question))));
+            progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
+        }
+
+        return new(reader.Name, given ?? passages.Source?.Name ?? "none", answered);
+    }
+
+    /// <summary>The tokens of passages.</summary>
+    internal IReadOnlyList<long[]> Texts(IEnumerable<long> passages)
+        => [.. passages.Take(Reader.Neighbors).Select(chunk => _passages.Tokens(chunk, _retrievedLength))];
+
+    /// <summary>How likely answers are, of several questions with passages of any text.</summary>
+    /// <returns>For each question the log-likelihood of each of its answers.</returns>
+    internal double[][] LogLikelihoods(
+        IReadOnlyList<(Question Question, IReadOnlyList<long[]> Passages, IReadOnlyList<string> Answers)> asked, CancellationToken cancellationToken)
+    {
+        RetroTokenizer tokenizer = _passages.Tokenizer;
+        double[][] results = [.. asked.Select(one => new double[one.Answers.Count])];
+        (int Question, int Answer, int[] Prompt, int[] Tokens)[] rows =
+        [
+            .. asked.SelectMany((one, question) =>
+            {
+                int[] prompt = QuestionText.Prompt(tokenizer, one.Question.Prompt, _passages.Database.ChunkLength);
+                return one.Answers.Select((answer, number) => (question, number, prompt, QuestionText.Answer(tokenizer, one.Question.Prompt, answer)));
+            }),
+        ];
+
+        // Rows of one length stand side by side, so that little is computed for padding.
+        (int Question, int Answer, int[] Prompt, int[] Tokens)[][] batches =
+            [.. rows.OrderByDescending(row => row.Prompt.Length + row.Tokens.Length).Chunk(Together)];
+        TorchThreads.Run(batches.Length, Reader.Device, i => Read(batches[i]), cancellationToken: cancellationToken);
+        return results;
+
+        void Read((int Question, int Answer, int[] Prompt, int[] Tokens)[] some)
+        {
+            int length = some.Max(row => row.Prompt.Length + row.Tokens.Length - 1), stretches = length / _stretch;
+            ReadingBatch batch = new(some.Length, length, _stretch);
+            if (Reader.Neighbors > 0)
+            {
+                batch.Retrieved = new(some.Length, stretches, Reader.Neighbors, _retrievedLength);
+            }
+
+            for (int i = 0; i < some.Length; i++)
+            {
+                (int question, _, int[] prompt, int[] answer) = some[i];
+                int[] text = [.. prompt, .. answer];
+                for (int place = 0; place < text.Length - 1; place++)
+                {
+                    batch.Tokens[(i * length) + place] = text[place];
+                    batch.Targets[(i * length) + place] = place < prompt.Length - 1 ? LogLikelihood.NoTarget : text[place + 1];
+                }
+
+                for (int stretch = 0; batch.Retrieved is not null && stretch < (text.Length - 1) / _stretch; stretch++)
+                {
+                    Take(batch.Retrieved, i, stretch, asked[question].Passages);
+                }
+            }
+
+            double[] likelihoods = Reader.LogLikelihoods(batch);
+            for (int i = 0; i < some.Length; i++)
+            {
+                (int question, int answer, int[] prompt, int[] tokens) = some[i];
+                results[question][answer] = likelihoods.AsSpan((i * length) + prompt.Length - 1, tokens.Length).ToArray().Sum();
+            }
+        }
+    }
+
+    /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
+    private static void Take(RetrievedTokens retrieved, int row, int stretch, IReadOnlyList<long[]> passages)
+    {
+        for (int k = 0; k < Math.Min(passages.Count, retrieved.Neighbors); k++)
+        {
+            int at = retrieved.Offset(row, stretch, k), length = Math.Min(passages[k].Length, retrieved.Length);
+            passages[k].AsSpan(0, length).CopyTo(retrieved.Tokens.AsSpan(at));
+            retrieved.Valid.AsSpan(at, length).Fill(true);
+            retrieved.Scores[at / retrieved.Length] = -k;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+using System.Text;
+using System.Text.Json;
+using Retro.Database;
+
+namespace Retro.Retrievers;
+
+/// <summary>
+/// A log of feedback that is only ever added to: a line of JSON for each entry, on the disk when <see cref="Append"/> returns. It outlives the database:
+/// entries name passages by document, and are replayed as training pairs of whatever database holds these documents then. Prompts stand in it as they were
+/// asked.
+/// </summary>
+public sealed class FeedbackLog : IDisposable
+{
+    /// <summary>Longer lines are damage.</summary>
+    private const int LongestLine = 1 << 20;
+
+    private readonly FileStream _file, _writing;
+    private readonly TimeProvider _time;
+    private readonly Lock _lock = new();
+
+    private FeedbackLog(FileStream file, FileStream writing, TimeProvider time) => (_file, _writing, _time) = (file, writing, time);
+
+    /// <summary>
+    /// Opens a log to add to it, or begins one. What a kill left of a last line is cut off. An empty file beside it, of its name and ".lock", keeps others from
+    /// writing meanwhile; it may stay there.
+    /// </summary>
+    /// <param name="path">The file, in a folder that is there.</param>
+    /// <param name="time">Tells the time of entries; null: the system's clock.</param>
+    /// <returns>The log; dispose it.</returns>
+    /// <exception cref="RetroException">The file cannot be written, or another writes to it.</exception>
+    public static FeedbackLog Open(string path, TimeProvider? time = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        FileStream? file = null, writing = null;
+        try
+        {
+            writing = new($"{path}.lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            file = new(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
+            file.SetLength(WholeLines(file));
+            file.Seek(0, SeekOrigin.End);
+            return new(file, writing, time ?? TimeProvider.System);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            file?.Dispose();
+            writing?.Dispose();
+            throw new RetroException(
+                $"The feedback log {path} cannot be written ({exception.Message}); name a file that no other process writes to.", exception);
+        }
+    }
+
+    /// <summary>Adds an entry.</summary>
+    /// <param name="prompt">What was asked.</param>
+    /// <param name="database">The database that the passages were read from.</param>
+    /// <param name="chunks">The passages by their chunks, such as <see cref="Generation.RetrievedNeighbor.Chunk"/>.</param>
+    /// <param name="accepted">Whether they helped.</param>
+    /// <exception cref="RetroException">The disk is full or gone; the log stays whole.</exception>
+    public void Append(string prompt, ChunkDatabase database, IEnumerable<long> chunks, bool accepted)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        ArgumentNullException.ThrowIfNull(database);
+        ArgumentNullException.ThrowIfNull(chunks);
+        FeedbackPassage[] passages =
+        [
+            .. chunks.Select(chunk =>
+            {
+                DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
+                return new FeedbackPassage(document.Id, document.ContentHash, chunk - document.FirstChunk);
+            }),
+        ];
+        byte[] line = [.. JsonSerializer.SerializeToUtf8Bytes(new FeedbackEntry(_time.GetUtcNow(), prompt, passages, accepted)), (byte)'\n'];
+        if (line.Length > LongestLine)
+        {
+            throw new ArgumentException(
+                $"An entry takes {line.Length} bytes, and a line of the log at most {LongestLine}; shorten the prompt.", nameof(prompt));
+        }
+
+        lock (_lock)
+        {
+            long end = _file.Length;
+            try
+            {
+                _file.Write(line);
+                _file.Flush(flushToDisk: true);
+            }
+            catch (IOException exception)
+            {
+                _file.SetLength(end);
+                throw new RetroException($"The feedback log {_file.Name} cannot be added to ({exception.Message}); free space.", exception);
+            }
+        }
+    }
+
+    /// <summary>Reads a log, whether another process adds to it or not.</summary>
+    /// <param name="path">The file.</param>
+    /// <returns>The entries, in the order in which they were added.</returns>
+    /// <exception cref="RetroException">The file cannot be read, or a line of it is no entry; a last line without an end is none yet.</exception>
+    public static IReadOnlyList<FeedbackEntry> Read(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        try
+        {
+            using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            byte[] bytes = new byte[WholeLines(file)];
+            file.Seek(0, SeekOrigin.Begin);
+            file.ReadExactly(bytes);
+            return [.. Encoding.UTF8.GetString(bytes).Split('\n')[..^1].Select((line, number) => Entry(path, number + 1, line))];
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new RetroException($"The feedback log {path} cannot be read ({exception.Message}); name one that is there.", exception);
+        }
+    }
+
+    /// <summary>Entries as training pairs over a database, those alone whose documents it holds unchanged.</summary>
+    /// <param name="entries">Entries of a log.</param>
+    /// <param name="database">The database as it is now.</param>
+    /// <returns>The pairs, in the order of the log; of a prompt and chunk that were judged more than once the last judgment.</returns>
+    public static IReadOnlyList<FeedbackPair> Replay(IEnumerable<FeedbackEntry> entries, ChunkDatabase database)
+    {
+        ArgumentNullException.ThrowIfNull(entries);
+        ArgumentNullException.ThrowIfNull(database);
+        Dictionary<string, DocumentEntry> documents = database.Documents.ToDictionary(document => document.Id, StringComparer.Ordinal);
+        OrderedDictionary<(string Prompt, long Chunk), bool> judged = [];
+        foreach (FeedbackEntry entry in entries)
+        {
+            foreach (FeedbackPassage passage in entry.Passages)
+            {
+                if (documents.TryGetValue(passage.DocumentId, out DocumentEntry? document) && document.ContentHash == passage.ContentHash
+                    && passage.ChunkInDocument >= 0 && passage.ChunkInDocument < document.ChunkCount)
+                {
+                    judged[(entry.Prompt, document.FirstChunk + passage.ChunkInDocument)] = entry.Accepted;
+                }
+            }
+        }
+
+        return [.. judged.Select(pair => new FeedbackPair(pair.Key.Prompt, pair.Key.Chunk, pair.Value))];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _file.Dispose();
+        _writing.Dispose();
+    }
+
+    private static FeedbackEntry Entry(string path, int number, string line)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<FeedbackEntry>(line) is { Prompt: not null, Passages: { } passages } entry
+                && passages.All(passage => passage is { DocumentId: not null, ContentHash: not null })
+                ? entry
+                : throw new JsonException("a part is missing");
+        }
+        catch (JsonException exception)
+        {
+            throw new RetroException(
+                $"Line {number} of the feedback log {path} is no entry ({exception.Message}); take it out, or go back to a copy.", exception);
+        }
+    }
+
+    /// <summary>Bytes up to the end of the last whole line.</summary>
+    private static long WholeLines(FileStream file)
+    {
+        byte[] tail = new byte[Math.Min(file.Length, 2L * LongestLine)];
+        file.Seek(-tail.Length, SeekOrigin.End);
+        file.ReadExactly(tail);
+        return file.Length - tail.Length + (tail.AsSpan().LastIndexOf((byte)'\n') + 1);
+    }
+}

@@ -1,0 +1,124 @@
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Search;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+using F = TorchSharp.torch.nn.functional;
+
+namespace Retro.Retrievers;
+
+/// <summary>
+/// Trains the query side of a dense retriever on feedback: each accepted chunk is to score above those that were rejected for its prompt, and above those of
+/// the other prompts of the batch (the softmax of Karpukhin and others, arXiv 2004.04906, section 3.2). Documents keep their keys, so that no index goes stale.
+/// </summary>
+public static class FeedbackTrainer
+{
+    private const int OrderPurpose = 41, ChoicePurpose = 42;
+
+    /// <summary>Trains a query tower.</summary>
+    /// <param name="embedder">The embedder that the source's keys were made with; it stays as it is.</param>
+    /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
+    /// <param name="source">The source over the documents' keys.</param>
+    /// <param name="pairs">Pairs of its database (<see cref="FeedbackLog.Replay"/>).</param>
+    /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate and seed; null takes the
+    /// defaults.</param>
+    /// <param name="progress">Told the steps done.</param>
+    /// <param name="cancellationToken">Ends it between two steps.</param>
+    /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
+    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="TrainingException">No chunk was accepted, or the loss is no longer finite.</exception>
+    /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
+    /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key.</exception>
+    public static TextEmbedder Train(
+        TextEmbedder embedder,
+        RetroTokenizer tokenizer,
+        DenseNeighborSource source,
+        IReadOnlyList<FeedbackPair> pairs,
+        RetrieverTrainingOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(embedder);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(pairs);
+        options = (options ?? new()).Validate();
+        FeedbackPair[] accepted = [.. pairs.Where(pair => pair.Accepted)];
+        if (accepted.Length == 0)
+        {
+            throw new TrainingException($"None of {pairs.Count} pairs was accepted, so that there is nothing to find; collect more feedback.");
+        }
+
+        if (pairs.FirstOrDefault(pair => pair.Chunk < 0 || pair.Chunk >= source.Database.ChunkCount) is { } strange)
+        {
+            throw new ArgumentException(
+                $"The database has the chunks 0 to {source.Database.ChunkCount - 1}, and a pair names chunk {strange.Chunk}; replay the log over it.",
+                nameof(pairs));
+        }
+
+        ILookup<string, long> rejected = pairs.Where(pair => !pair.Accepted).ToLookup(pair => pair.Prompt, pair => pair.Chunk);
+        ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
+        using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false);
+        using RetrieverTower tower = new(embedder, tokenizer);
+        using RetroOptimizer optimizer = new(
+            ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
+        LearningRateSchedule schedule = new(options.LearningRate, options.LearningRate / 10, options.Steps / 20, options.Steps);
+        for (long step = 0; step < options.Steps; step++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using DisposeScope scope = NewDisposeScope();
+            FeedbackPair[] batch = Draw(accepted, options, step);
+            SeededRandom random = new(options.Seed, ChoicePurpose, step);
+
+            // Each row: the accepted chunk, one that was rejected for the prompt where there is one, and those of the other prompts.
+            long[] hard = [.. batch.Select(pair => rejected[pair.Prompt].ToArray() is { Length: > 0 } some ? some[random.Below(some.Length)] : -1)];
+            long[] columns = [.. batch.Select(pair => pair.Chunk), .. hard.Where(chunk => chunk >= 0)];
+            bool[] barred = new bool[batch.Length * columns.Length];
+            for (int row = 0; row < batch.Length; row++)
+            {
+                for (int column = 0; column < columns.Length; column++)
+                {
+                    // What was accepted for the same prompt is no negative.
+                    barred[(row * columns.Length) + column] = column != row && wanted[batch[row].Prompt].Contains(columns[column]);
+                }
+            }
+
+            Tensor queries = tower.Vectors([.. batch.Select(pair => embedder.Tokens(pair.Prompt))]); // [B, D]
+            Tensor keys = documents.Vectors([columns], queries.device).Vectors.squeeze(0); // [N, D]
+            Tensor scores = Scores(queries, keys, source.Metric).Over(options.Temperature)
+                .FilledWhere(tensor(barred, [batch.Length, columns.Length], device: queries.device), double.NegativeInfinity);
+            Tensor loss = F.cross_entropy(scores, KeptScalars.Range(batch.Length, ScalarType.Int64, queries.device));
+            loss.backward();
+            double norm = optimizer.Step(schedule.Rate(step)), value = loss.Value();
+            if (!double.IsFinite(norm) || !double.IsFinite(value))
+            {
+                throw new TrainingException($"The loss of step {step + 1} is {value}; lower the learning rate ({options.LearningRate}).");
+            }
+
+            progress?.Report(new StageProgress("train on feedback", step + 1, options.Steps));
+        }
+
+        return tower.Export();
+    }
+
+    private static FeedbackPair[] Draw(FeedbackPair[] accepted, RetrieverTrainingOptions options, long step)
+        => [.. Enumerable.Range(0, options.BatchSize).Select(row =>
+        {
+            (long epoch, long place) = Math.DivRem(checked((step * options.BatchSize) + row), accepted.Length);
+            return accepted[new SeededPermutation(accepted.Length, options.Seed, OrderPurpose, epoch).At(place)];
+        })];
+
+    private static Tensor Scores(Tensor queries, Tensor keys, VectorMetric metric)
+    {
+        if (metric == VectorMetric.InnerProduct)
+        {
+            return queries.matmul(keys.transpose(0, 1));
+        }
+
+        Tensor apart = queries.unsqueeze(1) - keys.unsqueeze(0); // [B, N, D]
+        return (apart * apart).sum(2).Times(-0.5);
+    }
+}

@@ -1,0 +1,66 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+
+namespace Retro;
+
+/// <summary>
+/// What can be watched of a running program: the meter and the activity source named <see cref="Name"/>, for OpenTelemetry (<c>AddMeter("Retro")</c>,
+/// <c>AddSource("Retro")</c>), dotnet-counters or a listener of one's own. Names and units follow OpenTelemetry's conventions. Where nobody listens nothing is
+/// measured.
+/// </summary>
+/// <remarks>
+/// <para>Of generation: histogram retro.generation.duration (s) of each stage, which retro.stage names: retrieve, prefill, step. Activities retro.generate,
+/// and retro.retrieve below it.</para>
+/// <para>Of a <see cref="Search.MeteredNeighborSource"/>, with retro.source: histogram retro.retrieval.duration (s) of each search; counters
+/// retro.retrieval.queries and, of those for which nothing was found, retro.retrieval.empty ({query}); histogram retro.retrieval.best_score of each query's
+/// best neighbor, of dense sources a distance or a cosine; counter retro.retrieval.short ({neighbor}) of what is missing where some were found.</para>
+/// <para>Counter retro.retrieval.rejected ({neighbor}): neighbors of tables that the rule of same documents refused.</para>
+/// <para>Of a <see cref="Readers.MeteredReader"/>, with retro.reader: histogram retro.reader.duration (s) of each batch, counter retro.reader.tokens ({token})
+/// of targets, and histogram retro.retrieval.utility (nat): how much more likely a batch's targets are, each on average, with what was retrieved than without
+/// (REALM's retrieval utility). A retriever's training reports its own, with retro.objective.</para>
+/// </remarks>
+public static class RetroTelemetry
+{
+    /// <summary>The name of meter and activity source.</summary>
+    public const string Name = "Retro";
+
+    private static readonly Meter s_meter = new(Name);
+
+    internal static ActivitySource Activities { get; } = new(Name);
+
+    internal static Histogram<double> GenerationDuration { get; } = s_meter.CreateHistogram<double>("retro.generation.duration", "s", "Time of a stage.");
+
+    internal static Histogram<double> RetrievalDuration { get; } = s_meter.CreateHistogram<double>("retro.retrieval.duration", "s", "Time of a search.");
+
+    internal static Counter<long> Queries { get; } = s_meter.CreateCounter<long>("retro.retrieval.queries", "{query}", "Queries asked.");
+
+    internal static Counter<long> Empty { get; } = s_meter.CreateCounter<long>("retro.retrieval.empty", "{query}", "Queries for which nothing was found.");
+
+    internal static Histogram<double> BestScore { get; } = s_meter.CreateHistogram<double>("retro.retrieval.best_score", null, "Score of the best neighbor.");
+
+    internal static Counter<long> Short { get; } = s_meter.CreateCounter<long>("retro.retrieval.short", "{neighbor}", "Neighbors missing beside others.");
+
+    internal static Counter<long> Rejected { get; } = s_meter.CreateCounter<long>(
+        "retro.retrieval.rejected", "{neighbor}", "Neighbors refused as of the same document.");
+
+    internal static Histogram<double> ReaderDuration { get; } = s_meter.CreateHistogram<double>("retro.reader.duration", "s", "Time of reading a batch.");
+
+    internal static Counter<long> ReaderTokens { get; } = s_meter.CreateCounter<long>("retro.reader.tokens", "{token}", "Targets read.");
+
+    internal static Histogram<double> Utility { get; } = s_meter.CreateHistogram<double>(
+        "retro.retrieval.utility", "nat", "Log-likelihood of a target with what was retrieved less that without.");
+
+    /// <summary>Does work, and records the time that it took where somebody listens; work that throws is not recorded.</summary>
+    internal static T Timed<T>(Histogram<double> duration, string tag, string value, Func<T> work)
+    {
+        if (!duration.Enabled)
+        {
+            return work();
+        }
+
+        long started = Stopwatch.GetTimestamp();
+        T result = work();
+        duration.Record(Stopwatch.GetElapsedTime(started).TotalSeconds, new KeyValuePair<string, object?>(tag, value));
+        return result;
+    }
+}

@@ -1,0 +1,55 @@
+using Retro.Answering;
+using Retro.Evaluation;
+
+namespace Retro.Tests.Answering;
+
+/// <summary>Values computed by hand after SQuAD's evaluate-v1.1.py.</summary>
+public sealed class AnswerMatchTests
+{
+    [Theory]
+    [InlineData("The Eiffel-Tower!", "eiffeltower")]
+    [InlineData("  a  cat, an apple,\tand the (other) one ", "cat apple and other one")]
+    [InlineData("2,381,740 sq km", "2381740 sq km")]
+    [InlineData("$5 + 3 = 8 ~ `x`", "5 3 8 x")]
+    [InlineData("Theology of Anne", "theology of anne")]
+    [InlineData("São Tomé — the", "são tomé —")]
+    [InlineData("The, a. an!", "")]
+    public void An_answer_is_normalized_as_the_script_does(string answer, string expected) => Assert.Equal(expected, AnswerMatch.Normalize(answer));
+
+    [Theory]
+    [InlineData("the red roof", "Red roof.", 1, 1)]
+    [InlineData("red", "red roof", 0, 2.0 / 3)]
+    [InlineData("red red roof", "red roof roof", 0, 2.0 / 3)]
+    [InlineData("blue", "red roof", 0, 0)]
+    [InlineData("", "red", 0, 0)]
+    [InlineData("the", "a", 1, 1)]
+    public void Exact_match_and_f1_count_words(string answer, string right, double exact, double f1)
+    {
+        Assert.Equal(exact, AnswerMatch.Exact(answer, [right]));
+        Assert.Equal(f1, AnswerMatch.F1(answer, [right]), 1e-12);
+    }
+
+    [Fact]
+    public void Of_several_right_answers_the_best_counts_and_of_none_nothing()
+    {
+        Assert.Equal(1, AnswerMatch.Exact("4 km", ["four kilometers", "4 km"]));
+        Assert.Equal(2.0 / 3, AnswerMatch.F1("4 km", ["four kilometers", "4"]), 1e-12);
+        Assert.Equal((0, 0), (AnswerMatch.Exact("4", []), AnswerMatch.F1("4", [])));
+    }
+
+    [Fact]
+    public void A_mean_has_an_interval_over_documents_where_there_are_enough()
+    {
+        MeanInterval none = MeanInterval.Of([]), few = MeanInterval.Of([("a", 1), ("a", 0), ("b", 0)]);
+        Assert.Equal(("-", false), (none.ToString(), none.HasInterval));
+        Assert.Equal((1 / 3.0, false, "0.33", 2), (few.Value, few.HasInterval, few.ToString(), few.Documents));
+
+        // All of a document is drawn together: twenty documents of five equal values are no hundred independent ones.
+        MeanInterval many = MeanInterval.Of(Enumerable.Range(0, 100).Select(i => ($"{i / 5}", i / 5 % 2 == 0 ? 1.0 : 0)));
+        MeanInterval independent = MeanInterval.Of(Enumerable.Range(0, 100).Select(i => ($"{i}", i / 5 % 2 == 0 ? 1.0 : 0)));
+        Assert.Equal(0.5, many.Value);
+        Assert.InRange(many.High - many.Low, 0.35, 0.5); // 2 · 1.96 · 0.5 / √20 is 0.44
+        Assert.InRange(independent.High - independent.Low, 0.15, 0.25); // and over √100 0.20
+        Assert.StartsWith("0.50 [0.", many.ToString(), StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,64 @@
+using Retro.Answering;
+
+namespace Retro.Tests.Answering;
+
+public sealed class FourAbilitiesTests : IDisposable
+{
+    private readonly Towns _towns = new(40);
+
+    public void Dispose() => _towns.Dispose();
+
+    [Fact]
+    public void A_reader_that_holds_to_its_passages_is_right_with_right_ones_and_wrong_with_wrong_ones()
+    {
+        AbilityResult found = FourAbilities.Measure(new HoldingReader(5), _towns.Set.Questions, _towns.Passages);
+        Assert.Equal([0, 1, 2, 4], found.NoiseRobustness.Select(one => one.Noise));
+        double alone = found.NoiseRobustness[0].Accuracy.Value, noisy = found.NoiseRobustness[^1].Accuracy.Value;
+        Assert.InRange(alone, 0.4, 1); // some wrong answers have the same tokens in another order
+        Assert.InRange(noisy, 0, alone - 0.1);
+        Assert.InRange(found.NegativeRejection.Value, 0.4, 1); // what the noise says of other towns is among the wrong answers, and as likely to it
+        Dictionary<string, CounterfactualResult> wrong = found.Counterfactual.ToDictionary(one => one.Passages);
+        Assert.Equal(["none", "right", "wrong", "right and wrong"], wrong.Keys);
+        Assert.InRange(wrong["right"].Right.Value, 0.8, 1);
+        Assert.InRange(wrong["wrong"].Right.Value, 0, 0.1);
+        Assert.True(wrong["right"].Margin.Value > 1 && wrong["wrong"].Margin.Value < -1);
+
+        // It knows no order, so that it takes the two answers the wrong way round as readily.
+        Assert.Equal(0, found.InformationIntegration.Value);
+        Assert.True(found.NegativeRejection.HasInterval);
+    }
+
+    [Fact]
+    public void A_reader_that_reads_nothing_is_the_same_with_any_passages()
+    {
+        AbilityResult found = FourAbilities.Measure(new Readers.ToyReader(_towns.Tokenizer.VocabularySize), _towns.Set.Questions, _towns.Passages);
+        Assert.Single(found.NoiseRobustness.Select(one => one.Accuracy.Value).Distinct());
+        Assert.Equal(0.5, found.NegativeRejection.Value, 0.01);
+        Assert.Single(found.Counterfactual.Select(one => one.Margin.Value).Distinct());
+    }
+
+    [Fact]
+    public void A_reader_of_one_passage_integrates_nothing_and_has_no_noise_beside_it()
+    {
+        AbilityResult found = FourAbilities.Measure(new HoldingReader(1), _towns.Set.Questions, _towns.Passages, new() { WrongAnswers = 1 });
+        Assert.Equal([0], found.NoiseRobustness.Select(one => one.Noise));
+        Assert.InRange(found.NegativeRejection.Value, 0.6, 1);
+        Assert.True(double.IsNaN(found.InformationIntegration.Value));
+        Assert.Equal(["none", "right", "wrong"], found.Counterfactual.Select(one => one.Passages));
+        Assert.Equal(1, found.WrongAnswers);
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_and_what_cannot_be_is_refused()
+    {
+        AbilityResult one = FourAbilities.Measure(new HoldingReader(3), _towns.Set.Questions, _towns.Passages, new() { Seed = 5 });
+        AbilityResult same = FourAbilities.Measure(new HoldingReader(3), _towns.Set.Questions, _towns.Passages, new() { Seed = 5 });
+        Assert.Equal(one.NoiseRobustness, same.NoiseRobustness);
+        Assert.Equal(one.Counterfactual, same.Counterfactual);
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(
+            () => new AbilityOptions { Passages = 0, WrongAnswers = 0, HardShare = 2 }.Validate());
+        Assert.All(
+            ["Passages is 0", "WrongAnswers is 0", "HardShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+        Assert.Throws<ArgumentException>(() => FourAbilities.Measure(new HoldingReader(3), [_towns.Set.Questions[0]], _towns.Passages));
+    }
+}

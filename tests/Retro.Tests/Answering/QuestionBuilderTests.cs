@@ -1,0 +1,128 @@
+using Retro.Answering;
+using Retro.Corpora;
+using Retro.Tests.Embedders;
+
+namespace Retro.Tests.Answering;
+
+public sealed class QuestionBuilderTests
+{
+    private static readonly QuestionOptions s_any = new() { LeastOfAKind = 1 };
+
+    [Fact]
+    public void Fields_titles_headings_and_definitions_ask_for_what_stands_in_a_passage()
+    {
+        Document document = new(
+            "x",
+            "Atland",
+            """
+            Atland
+
+            Land
+            The country lies far out in the northern sea.
+            Area: total: 12 sq km
+            Color: red
+
+            # Law
+            Its council is a body of nine elders. It meets.
+            Color: blue
+            """,
+            "x.txt");
+        QuestionSet set = QuestionBuilder.Build([document], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = 200 });
+        Assert.Equal(
+            [
+                ("section", "Atland\nThe country lies far out in the northern sea.\nSection:", "Land", "x#0"),
+                ("title", "The country lies far out in the northern sea.\nTitle:", "Atland", "x#0"),
+                ("Area: total", "Atland\nArea: total:", "12 sq km", "x#0"),
+                ("section", "Atland\nIts council is a body of nine elders. It meets.\nSection:", "Law", "x#1"),
+                ("definition", "Atland\nIts council is", "a body of nine elders", "x#1"),
+            ],
+            set.Questions.Select(one => (one.Kind, one.Prompt, one.Answers[0], one.PassageId)));
+        Assert.Equal(
+            [
+                "Atland\nLand\nThe country lies far out in the northern sea.\nArea: total: 12 sq km\nColor: red",
+                "Atland\nLaw\nIts council is a body of nine elders. It meets.\nColor: blue",
+            ],
+            set.Passages.Select(passage => passage.Text));
+        QuestionSet fields = QuestionBuilder.Build([document], EmbeddingInputs.Tokenizer, s_any with { Templates = QuestionTemplates.Fields });
+        Assert.Equal(["Area: total"], fields.Questions.Select(one => one.Kind));
+    }
+
+    [Fact]
+    public void Passages_hold_everything_in_the_budget_and_every_answer_is_in_its_own()
+    {
+        Random random = new(3);
+        List<Document> documents =
+        [
+            .. Enumerable.Range(0, 12).Select(i => new Document(
+                $"d{i}",
+                $"Title {i}",
+                string.Join('\n', Enumerable.Range(0, 30).Select(line => random.Next(5) switch
+                {
+                    0 => "",
+                    1 => $"Part {random.Next(100)}",
+                    2 => string.Join(' ', Enumerable.Range(0, 60).Select(_ => $"word{random.Next(100)}")),
+                    _ => $"Field {random.Next(60)}: {random.Next(10_000)} m",
+                })),
+                "")),
+        ];
+        const int Most = 40;
+        QuestionSet set = QuestionBuilder.Build(documents, EmbeddingInputs.Tokenizer, s_any with { PassageTokens = Most });
+        Assert.All(set.Passages, passage => Assert.InRange(EmbeddingInputs.Tokenizer.Encode(passage.Text + "\n").Length, 1, Most));
+        Dictionary<string, string> texts = set.Passages.ToDictionary(passage => passage.Id, passage => passage.Text);
+        Assert.All(set.Questions, one => Assert.Contains(one.Answers[0], texts[one.PassageId], StringComparison.Ordinal));
+        Assert.Equal(set.Questions.Count, set.Questions.Select(one => one.Id).Distinct().Count());
+        Assert.True(set.Questions.Count > 50);
+
+        // Not a word of the documents is lost.
+        foreach (Document document in documents)
+        {
+            IEnumerable<Document> own = set.Passages.Where(passage => passage.Id.StartsWith(document.Id + "#", StringComparison.Ordinal));
+            string all = string.Join(' ', own.Select(passage => passage.Text));
+            Assert.All(document.Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries), word => Assert.Contains(word, all, StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void Only_what_has_one_answer_is_asked()
+    {
+        Document Of(string id, string title, string text) => new(id, title, text, "");
+        QuestionSet set = QuestionBuilder.Build(
+            [
+                Of("a", "One", "Size: 4 m\nColor: red\nColor: blue"), // two colors
+                Of("b", "Two", "Size: 5 m\nNote: only here"),
+                Of("c", "none", "Size: 6 m"), Of("d", "none", "Size: 7 m"), // two of one title
+                Of("e", "", "Size: 8 m"),
+                Of("f", "Three", "Size: the"), // nothing is left of it
+            ],
+            EmbeddingInputs.Tokenizer,
+            new() { LeastOfAKind = 2, Templates = QuestionTemplates.Fields });
+        Assert.Equal([("a", "4 m"), ("b", "5 m")], set.Questions.Select(one => (one.DocumentId, one.Answers[0])));
+        Assert.Equal(6, set.Passages.Count);
+        Assert.Equal("Size: 8 m", set.Passages[4].Text);
+    }
+
+    [Fact]
+    public void A_title_that_leaves_no_room_is_left_out_and_so_is_a_word_that_no_passage_holds()
+    {
+        string word = string.Concat(Enumerable.Range(0, 40).Select(i => (char)('A' + (i % 26))));
+        QuestionSet set = QuestionBuilder.Build([new("a", word, $"{word} b c\nSize: 4 m", "")], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = 20 });
+        Assert.Equal("b c\nSize: 4 m", Assert.Single(set.Passages).Text);
+        Assert.Equal("4 m", Assert.Single(set.Questions).Answers[0]);
+    }
+
+    [Fact]
+    public void Settings_and_measured_documents_that_were_trained_on_are_refused()
+    {
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(
+            () => new QuestionOptions { Templates = QuestionTemplates.None, PassageTokens = 7, LongestAnswer = 0, LeastOfAKind = 0 }.Validate());
+        Assert.All(
+            ["Templates is None", "PassageTokens is 7", "LongestAnswer is 0", "LeastOfAKind is 0"],
+            part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
+        Question question = new("q", "p", ["a"], "k", "doc", "doc#0");
+        QuestionSet.RequireHeldOut([question], new HashSet<string> { "other" });
+        Assert.Contains(
+            "such as \"doc\"",
+            Assert.Throws<ArgumentException>(() => QuestionSet.RequireHeldOut([question], new HashSet<string> { "doc" })).Message,
+            StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,142 @@
+using Retro.Answering;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Readers;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Answering;
+
+public sealed class QuestionReaderTests(ITestOutputHelper output)
+{
+    private const int M = Towns.M;
+
+    /// <summary>Trained on towns that know nothing of the measured ones, a RETRO answers about these from their passages, and without cannot.</summary>
+    [Fact]
+    public async Task A_retro_that_is_trained_among_distractors_answers_about_documents_that_are_new()
+    {
+        using Towns all = new(120, search: true);
+        HashSet<string> trained = [.. all.Documents.Take(96).Select(document => document.Id)];
+        Question[] training = [.. all.Set.Questions.Where(one => trained.Contains(one.DocumentId))];
+        Question[] measured = [.. all.Set.Questions.Where(one => !trained.Contains(one.DocumentId))];
+        QuestionSet.RequireHeldOut(measured, trained);
+        RetroConfig decoder = new()
+        {
+            VocabularySize = all.Tokenizer.VocabularySize, Width = 64, Layers = 2, Heads = 4, HeadSize = 16, FeedForwardSize = 128, TieEmbeddings = true,
+        };
+        using TemporaryFolder folder = new();
+        using ChunkDatabase known = ChunkDatabaseBuilder.Build(
+            folder["known"],
+            all.Set.Passages.Where(passage => trained.Contains(passage.Id.Split('#')[0])),
+            all.Tokenizer,
+            new() { ChunkLength = M });
+        manual_seed(1);
+        using RetroModel model = new(decoder with
+        {
+            Retrieval = RetrievalConfig.Matching(decoder) with { ChunkLength = M, RetrievedLength = 2 * M, Neighbors = 2 },
+        });
+        using (Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 150, WarmupSteps = 10, Accumulation = 2 }))
+        {
+            trainer.Run(new QuestionSampler(training, new(known, all.Tokenizer), new() { Neighbors = 2, BatchSize = 8, WithoutOracle = 0.2 }));
+        }
+
+        RetroReader reader = new(model, 2);
+        AnswerResult oracle = await QuestionReader.MeasureAsync(reader, measured, all.Passages, one => [all.Passages.Oracle(one)], "oracle");
+        AnswerResult found = await QuestionReader.MeasureAsync(reader, measured, all.Passages);
+        AnswerResult wrong = await QuestionReader.MeasureAsync(reader, measured, all.Passages, one => all.Passages.Distractors(one, 2), "distractors");
+        AnswerResult closed = await QuestionReader.MeasureAsync(new DecoderReader(model), measured, all.Passages);
+        foreach (AnswerResult one in new[] { oracle, found, wrong, closed })
+        {
+            output.WriteLine($"{one.Reader}, {one.Passages}: found {one.Found}, EM {one.ExactMatch}, F1 {one.F1}, bits {one.Bits}");
+        }
+
+        Assert.Equal(("oracle", "bm25", 1, 0), (oracle.Passages, found.Passages, oracle.Found.Value, wrong.Found.Value));
+        Assert.InRange(oracle.ExactMatch.Value, 0.5, 1);
+        Assert.True(oracle.ExactMatch.Value > wrong.ExactMatch.Value + 0.2);
+        Assert.True(oracle.Bits.Value < closed.Bits.Value - 2);
+        Assert.True(oracle.F1.Value >= oracle.ExactMatch.Value);
+    }
+
+    [Fact]
+    public async Task Every_reader_answers_or_says_that_it_cannot()
+    {
+        using Towns towns = new(12, search: true);
+        RetroConfig config = TinyRetro.Config with
+        {
+            VocabularySize = towns.Tokenizer.VocabularySize,
+            Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = M, RetrievedLength = 2 * M },
+        };
+        manual_seed(1);
+        using RetroModel model = new(config);
+        InContextOptions context = new() { Neighbors = 2, PrefixLength = 100, WindowLength = 300 };
+        using CopyReader copying = CopyReader.Fit(
+            model, towns.Database, towns.Keyword!, new() { Steps = 1, Neighbors = 3, Stride = 8, WindowLength = M, RetrievedLength = 2 * M });
+        using DecoupledReader own = DecoupledReader.Fit(model, towns.Database, towns.Keyword!, new() { Steps = 1, WindowLength = M });
+        PointerRule rule = new(2, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)]);
+        IReader[] readers =
+        [
+            new DecoderReader(model), new RetroReader(model), new InContextReader(model, towns.Tokenizer, context),
+            new EnsembleReader(model, towns.Tokenizer, context), new RetroInContextReader(model, towns.Tokenizer, context), copying, own,
+            new PointerReader(new DecoderReader(model), rule),
+        ];
+        Question[] questions = [.. towns.Set.Questions.Take(3)];
+        foreach (IReader reader in readers)
+        {
+            AnswerResult result = await QuestionReader.MeasureAsync(reader, questions, towns.Passages);
+            Assert.Equal(reader is PointerReader, result.Answers.All(one => one.Answer is null));
+            Assert.All(result.Answers, one => Assert.InRange(one.Bits, 0.01, 1000));
+            AbilityResult abilities = FourAbilities.Measure(reader, towns.Set.Questions, towns.Passages, new() { Passages = 2, WrongAnswers = 2 });
+            Assert.All(abilities.NoiseRobustness, one => Assert.InRange(one.Accuracy.Value, 0, 1));
+        }
+
+        Assert.Contains(
+            "no question", (await Assert.ThrowsAsync<ArgumentException>(() => QuestionReader.MeasureAsync(readers[0], [], towns.Passages))).Message);
+        using RetroModel shorter = new(config with { MaximumLength = M });
+        Question longer = questions[0] with { Prompt = string.Concat(Enumerable.Repeat(questions[0].Prompt, 10)) };
+        Assert.Contains(
+            $"longer than the {M} that",
+            Assert.Throws<ArgumentException>(() => new QuestionReader(new DecoderReader(shorter), towns.Passages).LogLikelihoods(longer, [], ["a"])).Message);
+    }
+
+    /// <summary>What it writes first is the token that it takes for the likeliest with these passages, laid out as in training.</summary>
+    [Fact]
+    public async Task An_answer_begins_with_the_likeliest_token_given_the_passages()
+    {
+        using Towns towns = new(12);
+        manual_seed(2);
+        RetroConfig config = TinyRetro.Config with
+        {
+            VocabularySize = towns.Tokenizer.VocabularySize,
+            Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = M, RetrievedLength = 2 * M },
+        };
+        using RetroModel model = new(config, ScalarType.Float64);
+        RetroReader retro = new(model);
+        QuestionReader reader = new(retro, towns.Passages);
+        Question question = towns.Set.Questions[4];
+        long[] passages = [towns.Passages.Oracle(question), towns.Passages.Oracle(towns.Set.Questions[9])];
+        int[] prompt = QuestionText.Prompt(towns.Tokenizer, question.Prompt, M);
+        int vocabulary = towns.Tokenizer.VocabularySize;
+        ReadingBatch batch = new(vocabulary, prompt.Length, M) { Retrieved = new(vocabulary, prompt.Length / M, 2, 2 * M) };
+        for (int token = 0; token < vocabulary; token++)
+        {
+            Array.ConvertAll(prompt, one => (long)one).CopyTo(batch.Tokens, token * prompt.Length);
+            batch.Targets[((token + 1) * prompt.Length) - 1] = token;
+            for (int chunk = 0; chunk < prompt.Length / M; chunk++)
+            {
+                batch.Retrieved.Take(token, chunk, towns.Database, passages);
+            }
+        }
+
+        double[] likelihoods = retro.LogLikelihoods(batch);
+        int likeliest = Enumerable.Range(0, vocabulary).MaxBy(token => likelihoods[((token + 1) * prompt.Length) - 1]);
+        Assert.Equal(towns.Tokenizer.DecodeWithin([likeliest]).Trim(), await reader.AnswerAsync(question, passages, longest: 1));
+
+        // What is read makes the difference.
+        double Of(params long[] read) => reader.LogLikelihoods(question, read, ["red"])[0];
+        Assert.NotEqual(Of(passages), Of(), 1e-9);
+        Assert.NotEqual(Of(passages), Of(passages[0]), 1e-9);
+    }
+}

@@ -1,0 +1,112 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Readers;
+
+/// <summary>Inputs at the edge, for every reader: one neighbor, none at all, equal scores, a text longer than the model takes.</summary>
+public sealed class ReaderEdgeTests : IDisposable
+{
+    private const int M = TinyRetro.M, Longest = 7 * M;
+
+    private readonly TestDatabases _databases = new();
+    private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _source;
+    private readonly RetroModel _model;
+    private readonly List<IDisposable> _owned = [];
+
+    public ReaderEdgeTests()
+    {
+        List<Document> twins = CopyReaderTests.Twins(6, 40, seed: 2);
+        _database = _databases.Build(twins, M);
+        _source = KeywordNeighborSource.Build(_database);
+        manual_seed(3);
+        _model = new(TinyRetro.Config with { MaximumLength = Longest }, ScalarType.Float64);
+    }
+
+    public static TheoryData<string> Names => ["decoder", "RETRO", "in context", "ensemble", "copying", "own attention", "pointer rule", "nearest states"];
+
+    public void Dispose()
+    {
+        _owned.ForEach(one => one.Dispose());
+        _model.Dispose();
+        _source.Dispose();
+        _database.Dispose();
+        _databases.Dispose();
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void With_one_neighbor_or_none_it_is_a_distribution_and_what_is_missing_is_as_what_was_never_asked_for(string name)
+    {
+        IReader reader = Reader(name);
+        ReadingBatch batch = ReaderContract.Batch(TestDatabases.Bytes.VocabularySize, 2, 3 * M, M, 1, 2 * M, seed: 6);
+        Array.Fill(batch.Retrieved!.Valid, true);
+        Array.Fill(batch.Retrieved.Scores, 2); // all equal
+        for (int i = 0; i < batch.Retrieved.Tokens.Length; i++)
+        {
+            // The text's own chunk, so that there is something to copy.
+            (int chunk, int within) = Math.DivRem(i, 2 * M);
+            batch.Retrieved.Tokens[i] = batch.Tokens[(chunk / 3 * batch.Length) + Math.Min((chunk % 3 * M) + within, batch.Length - 1)];
+        }
+
+        double[] one = reader.LogLikelihoods(batch);
+        Assert.All(one, likelihood => Assert.InRange(likelihood, -50, 1e-9));
+
+        Array.Fill(batch.Retrieved.Valid, false);
+        Array.Fill(batch.Retrieved.Scores, float.NaN);
+        double[] missing = reader.LogLikelihoods(batch);
+        batch.Retrieved = null;
+        Assert.Equal(reader.LogLikelihoods(batch), missing);
+        bool reads = reader.Neighbors > 0;
+        Assert.Equal(reads, !missing.SequenceEqual(one));
+    }
+
+    /// <summary>Readers that write passages in front of the text leave out its oldest tokens; the others say what the model takes.</summary>
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_text_longer_than_the_model_takes_is_cut_at_its_beginning_or_refused_in_one_sentence(string name)
+    {
+        IReader reader = Reader(name);
+        ReadingBatch batch = ReaderContract.Batch(TestDatabases.Bytes.VocabularySize, 1, Longest + M, M, 1, 2 * M, seed: 6);
+        Array.Fill(batch.Retrieved!.Valid, true);
+        Array.Fill(batch.Retrieved.Scores, 1);
+        if (reader is PromptReader)
+        {
+            Assert.All(reader.LogLikelihoods(batch), likelihood => Assert.InRange(likelihood, -50, 1e-9));
+            return;
+        }
+
+        ArgumentException fault = Assert.ThrowsAny<ArgumentException>(() => reader.LogLikelihoods(batch));
+        Assert.Contains($"A sequence of {Longest + M} tokens is longer than the {Longest} that", fault.Message, StringComparison.Ordinal);
+    }
+
+    private IReader Reader(string name)
+    {
+        InContextOptions context = new() { Neighbors = 1, PrefixLength = 2 + (2 * M), WindowLength = Longest };
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], Longest);
+        return name switch
+        {
+            "decoder" => new DecoderReader(_model),
+            "RETRO" => new RetroReader(_model, 1),
+            "in context" => new InContextReader(_model, prompt, context),
+            "ensemble" => new EnsembleReader(_model, prompt, context, 1),
+            "copying" => Own(CopyReader.Fit(_model, _database, _source, new() { Neighbors = 1, Stride = M, QueryLength = M, WindowLength = 2 * M, Steps = 1 })),
+            "own attention" => Own(DecoupledReader.Fit(
+                _model, _database, _source, new() { Neighbors = 1, WindowLength = 2 * M, Steps = 1, LearningRate = 0.1 })),
+            "pointer rule" => new PointerReader(new DecoderReader(_model), new PointerRule(1, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)])),
+            _ => new NearestNeighborReader(_model, Own(TokenStore.Build(_model, _database, options: new() { WindowLength = 4 * M })), 0.5, 1, 1),
+        };
+
+        T Own<T>(T owned)
+            where T : IDisposable
+        {
+            _owned.Add(owned);
+            return owned;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Retrievers;
+using Retro.Search;
+
+namespace Retro.Tests.Retrievers;
+
+/// <summary>Feedback from its log to a retriever that heeds it.</summary>
+public sealed class FeedbackTests : IDisposable
+{
+    private readonly RetrieverWorld _world = new();
+
+    public void Dispose() => _world.Dispose();
+
+    [Fact]
+    public void What_was_said_is_read_in_its_order_and_replayed_over_the_database_of_today()
+    {
+        string path = _world["feedback.jsonl"];
+        ChunkDatabase database = _world.Passages;
+        DocumentEntry first = database.Documents[0], last = database.Documents[^1];
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("what\nis \"it\"?", database, [first.FirstChunk, last.FirstChunk], accepted: true);
+            Assert.Throws<RetroException>(() => FeedbackLog.Open(path));
+            Assert.Single(FeedbackLog.Read(path)); // while it is added to
+        }
+
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("what\nis \"it\"?", database, [first.FirstChunk], accepted: false);
+            log.Append("other", database, [], accepted: true);
+        }
+
+        IReadOnlyList<FeedbackEntry> entries = FeedbackLog.Read(path);
+        Assert.Equal(3, File.ReadAllLines(path).Length);
+        Assert.Equal([true, false, true], entries.Select(entry => entry.Accepted));
+        Assert.Equal("what\nis \"it\"?", entries[0].Prompt);
+        Assert.InRange(entries[1].Time - entries[0].Time, TimeSpan.Zero, TimeSpan.FromHours(1));
+        Assert.Equal(
+            [("what\nis \"it\"?", first.FirstChunk, false), ("what\nis \"it\"?", last.FirstChunk, true)],
+            FeedbackLog.Replay(entries, database).Select(pair => (pair.Prompt, pair.Chunk, pair.Accepted)));
+
+        // Another database of the same documents in another order, one of them changed and one gone.
+        Document[] now = [.. database.Documents.Reverse().Where(entry => entry.Id != "p3").Select(entry => new Document(
+            entry.Id, "", entry.Id == first.Id ? "something else" : Text(database, entry), ""))];
+        using ChunkDatabase today = _world.Build("today", now);
+        FeedbackPair pair = Assert.Single(FeedbackLog.Replay(entries, today));
+        Assert.Equal((last.Id, true), (today.Documents[today.DocumentOf(pair.Chunk)].Id, pair.Accepted));
+    }
+
+    [Fact]
+    public void A_line_that_a_kill_cut_off_is_no_entry_and_is_overwritten_and_damage_is_told()
+    {
+        string path = _world["feedback.jsonl"];
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("a", _world.Passages, [0], accepted: true);
+        }
+
+        byte[] whole = File.ReadAllBytes(path);
+        for (int cut = 0; cut < whole.Length; cut++)
+        {
+            File.WriteAllBytes(path, [.. whole, .. whole.AsSpan(0, cut)]);
+            Assert.Single(FeedbackLog.Read(path));
+        }
+
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("b", _world.Passages, [1], accepted: false);
+        }
+
+        Assert.Equal(["a", "b"], FeedbackLog.Read(path).Select(entry => entry.Prompt));
+        File.WriteAllText(path, "{}\n");
+        Assert.Contains("Line 1 of the feedback log", Assert.Throws<RetroException>(() => FeedbackLog.Read(path)).Message, StringComparison.Ordinal);
+        File.WriteAllText(path, "{\"Prompt\":\"a\",\"Passages\":[null]}\n");
+        Assert.Throws<RetroException>(() => FeedbackLog.Read(path));
+        Assert.Throws<RetroException>(() => FeedbackLog.Read(_world["nowhere"]));
+        Assert.Throws<RetroException>(() => FeedbackLog.Open(Path.Combine(_world["nowhere"], "log")));
+    }
+
+    [Fact]
+    public void A_query_tower_that_is_trained_on_feedback_finds_what_was_accepted()
+    {
+        // Prompts are the first words of a topic, and the passages have others: an embedder that knows words finds nothing.
+        Random random = new(5);
+        List<FeedbackPair> pairs = [];
+        for (int i = 0; i < RetrieverWorld.Topics * 6; i++)
+        {
+            string prompt = RetrieverWorld.Words(i, false, random);
+            long helpful = _world.Passages.Documents[i % _world.Passages.Documents.Count].FirstChunk;
+            long useless = _world.Passages.Documents[(i + 3) % _world.Passages.Documents.Count].FirstChunk;
+            pairs.Add(new(prompt, helpful, true));
+            pairs.Add(new(prompt, useless, false));
+        }
+
+        RetrieverTrainingOptions options = new() { Steps = 80, BatchSize = 8, LearningRate = 3e-3 };
+        using TextEmbedder tower = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
+        using TextEmbedder same = FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options);
+        TowerNeighborSource learned = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, tower)),
+            again = new(_world.Source, new ChunkKeyer(RetrieverWorld.Tokenizer, same));
+        (double before, double after) = (Right(_world.Source), Right(learned));
+        Assert.True(after > before + 0.2, $"{before} -> {after}");
+        Assert.Equal(after, Right(again));
+
+        // New prompts of the topics, the share of whose best passages are of the topic.
+        double Right(INeighborSource source)
+        {
+            Random fresh = new(77);
+            int right = 0, count = 0;
+            for (int topic = 0; topic < RetrieverWorld.Topics * 4; topic++)
+            {
+                int[] tokens = RetrieverWorld.Tokenizer.Encode(RetrieverWorld.Words(topic, false, fresh));
+                long[] chunks = new long[3];
+                source.Find([new NeighborQuery(tokens, [])], 3, chunks, new float[3]);
+                right += chunks.Count(chunk => chunk >= 0 && _world.Passages.DocumentOf(chunk) % RetrieverWorld.Topics == topic % RetrieverWorld.Topics);
+                count += 3;
+            }
+
+            return (double)right / count;
+        }
+    }
+
+    [Fact]
+    public void Feedback_without_anything_accepted_or_of_another_database_is_refused()
+    {
+        TextEmbedder Train(params FeedbackPair[] pairs) => FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs);
+        Assert.Contains("None of 1 pairs", Assert.Throws<TrainingException>(() => Train(new FeedbackPair("a", 0, false))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "names chunk", Assert.Throws<ArgumentException>(() => Train(new FeedbackPair("a", long.MaxValue, true))).Message, StringComparison.Ordinal);
+    }
+
+    private static string Text(ChunkDatabase database, DocumentEntry entry)
+        => RetrieverWorld.Tokenizer.Decode(Database.TestDatabases.Text(database, entry));
+}

@@ -1,0 +1,186 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Answering;
+using Retro.Tests.Readers;
+using static TorchSharp.torch;
+
+namespace Retro.Tests;
+
+/// <summary>What a listener hears. Other tests run beside and are heard too, so that what is counted bears a name of its own.</summary>
+public sealed class RetroTelemetryTests
+{
+    [Fact]
+    public void A_metered_source_tells_queries_times_scores_and_what_is_missing_and_gives_what_the_other_gives()
+    {
+        using Towns towns = new(6);
+        NamedSource inner = new(towns.Database, Guid.NewGuid().ToString());
+        MeteredNeighborSource source = new(inner);
+        Assert.Equal((inner.Name, inner.Identity, inner.KeyIdentity, inner.Database), (source.Name, source.Identity, source.KeyIdentity, source.Database));
+        using Heard heard = new("retro.source", inner.Name);
+        NeighborQuery[] queries = [new(new[] { 1, 2 }, []), new(new[] { 3 }, []), new(Array.Empty<int>(), [])];
+        long[] chunks = new long[6];
+        float[] scores = new float[6];
+        source.Find(queries, 2, chunks, scores);
+        Assert.Equal([0, 1, 0, -1, -1, -1], chunks);
+        Assert.Equal([3], heard.Of("retro.retrieval.queries"));
+        Assert.Equal([1], heard.Of("retro.retrieval.empty"));
+        Assert.Equal([1], heard.Of("retro.retrieval.short"));
+        Assert.Equal([-7, -7], heard.Of("retro.retrieval.best_score"));
+        Assert.InRange(Assert.Single(heard.Of("retro.retrieval.duration")), 0, 60);
+        Assert.Equal("s", heard.Units["retro.retrieval.duration"]);
+        Assert.Throws<ArgumentNullException>(() => new MeteredNeighborSource(null!));
+    }
+
+    [Fact]
+    public void A_metered_reader_tells_the_utility_of_what_was_retrieved()
+    {
+        manual_seed(1);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = 11 }, ScalarType.Float64);
+        IReader inner = new RetroReader(model, name: Guid.NewGuid().ToString());
+        DecoderReader without = new(model);
+        MeteredReader reader = new(inner, without);
+        Assert.Equal(
+            (inner.Name, inner.Neighbors, inner.ChunkLength, inner.RetrievedLength, inner.Database),
+            (reader.Name, reader.Neighbors, reader.ChunkLength, reader.RetrievedLength, reader.Database));
+        ReadingBatch batch = ReaderContract.Batch(11, 2, 13, TinyRetro.M, 2, 2 * TinyRetro.M, seed: 3);
+        double[] on = inner.LogLikelihoods(batch), off = without.LogLikelihoods(batch);
+        using Heard heard = new("retro.reader", inner.Name);
+        Assert.Equal(on, reader.LogLikelihoods(batch));
+        Assert.Equal([26], heard.Of("retro.reader.tokens"));
+        Assert.Equal((on.Sum() - off.Sum()) / 26, Assert.Single(heard.Of("retro.retrieval.utility")), 1e-12);
+        Assert.Single(heard.Of("retro.reader.duration"));
+
+        // Without neighbors there is nothing whose use could be told.
+        batch.Retrieved = null;
+        reader.LogLikelihoods(batch);
+        Assert.Single(heard.Of("retro.retrieval.utility"));
+    }
+
+    [Fact]
+    public async Task Generation_tells_its_stages_and_its_searches_belong_to_it()
+    {
+        using Towns towns = new(6, search: true);
+        RetroConfig config = TinyRetro.Config with
+        {
+            VocabularySize = towns.Tokenizer.VocabularySize,
+            Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = Towns.M, RetrievedLength = 2 * Towns.M },
+        };
+        using RetroModel model = new(config);
+        ConcurrentBag<Activity> ended = [];
+        using ActivityListener listener = new()
+        {
+            ShouldListenTo = source => source.Name == RetroTelemetry.Name,
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData,
+            ActivityStopped = ended.Add,
+        };
+        ActivitySource.AddActivityListener(listener);
+        using Heard heard = new("retro.stage", null);
+        using Activity mine = new Activity("mine").Start();
+        GenerationOptions options = new() { MaximumNewTokens = Towns.M + 3, Temperature = 0.5, TopP = 1 };
+        int tokens = 0;
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, towns.Tokenizer, towns.Database, towns.Keyword).GenerateAsync(
+            string.Concat(Enumerable.Repeat("Roof color: red\n", 8)), options, TestContext.Current.CancellationToken))
+        {
+            tokens += piece.Token is null ? 0 : 1;
+        }
+
+        Activity[] own = [.. ended.Where(activity => activity.TraceId == mine.TraceId)];
+        Activity generate = Assert.Single(own, activity => activity.OperationName == "retro.generate");
+        Activity[] searches = [.. own.Where(activity => activity.OperationName == "retro.retrieve")];
+        Assert.NotEmpty(searches);
+        Assert.All(searches, search => Assert.Equal(generate.SpanId, search.ParentSpanId));
+        Assert.Contains("retrieve", heard.Values);
+        Assert.Contains("prefill", heard.Values);
+        Assert.Equal(tokens > 1, heard.Values.Contains("step"));
+    }
+
+    [Fact]
+    public void Neighbors_of_the_windows_own_documents_are_counted()
+    {
+        using Towns towns = new(6);
+        SameDocuments same = new(towns.Database, towns.Database);
+        using Heard heard = new(null, null);
+        long[] kept = new long[2];
+        long own = towns.Database.Documents[2].FirstChunk, other = towns.Database.Documents[3].FirstChunk;
+        Assert.Equal(1, same.Keep(towns.Database, [own, -1, other], new HashSet<int> { same.Group(2) }, kept));
+        Assert.True(heard.Of("retro.retrieval.rejected").Sum() >= 1);
+    }
+
+    /// <summary>Finds one chunk fewer for each query than for the one before.</summary>
+    private sealed class NamedSource(ChunkDatabase database, string name) : INeighborSource
+    {
+        public string Name => name;
+
+        public ChunkDatabase Database => database;
+
+        public string Identity => $"identity of {name}";
+
+        public string KeyIdentity => "keys";
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            chunks.Fill(-1);
+            scores.Fill(float.NaN);
+            for (int q = 0; q < queries.Count; q++)
+            {
+                for (int k = 0; k < count - q; k++)
+                {
+                    (chunks[(q * count) + k], scores[(q * count) + k]) = (k, -7 - k);
+                }
+            }
+        }
+    }
+
+    /// <summary>Measurements whose tag has a value.</summary>
+    private sealed class Heard : IDisposable
+    {
+        private readonly MeterListener _listener = new();
+        private readonly ConcurrentQueue<(string Name, double Value)> _heard = [];
+
+        public Heard(string? tag, string? value)
+        {
+            _listener.InstrumentPublished = (instrument, listener) =>
+            {
+                if (instrument.Meter.Name == RetroTelemetry.Name)
+                {
+                    Units[instrument.Name] = instrument.Unit;
+                    listener.EnableMeasurementEvents(instrument);
+                }
+            };
+            _listener.SetMeasurementEventCallback<double>((instrument, measured, tags, _) => Hear(instrument, measured, tags));
+            _listener.SetMeasurementEventCallback<long>((instrument, measured, tags, _) => Hear(instrument, measured, tags));
+            _listener.Start();
+
+            void Hear(Instrument instrument, double measured, ReadOnlySpan<KeyValuePair<string, object?>> tags)
+            {
+                foreach (KeyValuePair<string, object?> one in tags)
+                {
+                    if (one.Key == tag && (value is null || value.Equals(one.Value)))
+                    {
+                        _heard.Enqueue((instrument.Name, measured));
+                        Values.Add((string)one.Value!);
+                    }
+                }
+
+                if (tag is null)
+                {
+                    _heard.Enqueue((instrument.Name, measured));
+                }
+            }
+        }
+
+        public ConcurrentDictionary<string, string?> Units { get; } = [];
+
+        public ConcurrentBag<string> Values { get; } = [];
+
+        public IEnumerable<double> Of(string name) => _heard.Where(one => one.Name == name).Select(one => one.Value);
+
+        public void Dispose() => _listener.Dispose();
+    }
+}
