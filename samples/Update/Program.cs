@@ -26,14 +26,10 @@ RootCommand root = new(
 {
     corpus, subject, output, megabytes, steps, seed,
 };
-return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
-{
-    new UpdateRun(new UpdateOptions(
-        parsed.GetValue(corpus),
-        parsed.GetValue(subject),
-        parsed.GetValue(output)!,
-        (long)(parsed.GetValue(megabytes) * 1e6),
-        (int)parsed.GetValue(steps),
-        parsed.GetValue(seed))).Run(cancellationToken);
-    return Task.CompletedTask;
-}).ConfigureAwait(false);
+return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new UpdateRun(new UpdateOptions(
+    parsed.GetValue(corpus),
+    parsed.GetValue(subject),
+    parsed.GetValue(output)!,
+    (long)(parsed.GetValue(megabytes) * 1e6),
+    (int)parsed.GetValue(steps),
+    parsed.GetValue(seed))).RunAsync(cancellationToken)).ConfigureAwait(false);

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Retro;
+using Retro.Answering;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -23,12 +25,19 @@ internal sealed class UpdateRun(UpdateOptions options)
     private const int RuleNeighbors = 8;
     private const int LeastSubject = 4;
 
+    /// <summary>Documents about other things that are held out to see what is forgotten.</summary>
+    private const int OldHeldOut = 24;
+
+    /// <summary>Facts that are asked for, wrong answers beside each right one, and passages of a fact.</summary>
+    private const int MostFacts = 60, WrongAnswers = 4, FactPassages = 5;
+
     private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
 
     private readonly List<EvaluationEntry> _entries = [];
+    private readonly List<(string Reader, string State, MeanInterval Right, MeanInterval Written)> _facts = [];
 
     /// <summary>Runs everything and prints what came out.</summary>
-    public void Run(CancellationToken cancellationToken)
+    public async Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text: what is known, what is added, and what is measured, of which only the added documents know the subject ---
         Corpus corpus = options.Corpus is null ? Corpus.DotNetReferencePacks() : Corpus.Open(options.Corpus);
@@ -45,15 +54,24 @@ internal sealed class UpdateRun(UpdateOptions options)
 
         HeldOutSplit split = HeldOutSplit.Create(about, new() { Count = about.Count / 2, Seed = options.Seed }, cancellationToken: cancellationToken);
         Document[] added = [.. split.Training(about)], measured = [.. split.HeldOut(about)];
-        Document[] known = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
+        Document[] others = [.. documents.Where(document => !document.Id.StartsWith(subject, StringComparison.Ordinal))];
+        HeldOutSplit oldSplit = HeldOutSplit.Create(
+            others, new() { Count = Math.Clamp(others.Length / 4, 1, OldHeldOut), Seed = options.Seed }, cancellationToken: cancellationToken);
+        Document[] known = [.. oldSplit.Training(others)], oldMeasured = [.. oldSplit.HeldOut(others)];
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured.");
         RetroTokenizer tokenizer = Stages.Run(
             "train the tokenizer",
             progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
-        using ChunkDatabase heldOut = Cut("held-out", measured);
-        using ChunkDatabase subjectAlone = Cut("subject", added);
+        using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
+
+        // Facts are asked for by title and label; the alternative to reading them is trained on the same passages, too.
+        QuestionOptions asking = new() { LeastOfAKind = 2, Templates = QuestionTemplates.Fields };
+        QuestionSet oldFacts = QuestionBuilder.Build(known, tokenizer, asking, cancellationToken: cancellationToken),
+            newFacts = QuestionBuilder.Build(added, tokenizer, asking, cancellationToken: cancellationToken);
+        Question[] facts = AnsweringData.Choose(newFacts.Questions, MostFacts, options.Seed);
+        using ChunkDatabase subjectAlone = Cut("subject", [.. added, .. newFacts.Passages]);
 
         // --- training, without a word about the subject ---
         (RetroConfig config, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -93,9 +111,9 @@ internal sealed class UpdateRun(UpdateOptions options)
         Add(ClosedBook, "measure closed book", progress => BitsPerByte.Measure(alone, heldOut, null, null, measure, progress, cancellationToken));
 
         // --- the same readers, with another database ---
-        Read("before", known);
-        TimeSpan update = Read("added", [.. known, .. added]);
-        Read("removed", known);
+        await ReadAsync("before", known).ConfigureAwait(false);
+        TimeSpan update = await ReadAsync("added", [.. known, .. added]).ConfigureAwait(false);
+        await ReadAsync("removed", known).ConfigureAwait(false);
 
         // --- the alternative: the decoder is trained on what was added ---
         Stopwatch clock = Stopwatch.StartNew();
@@ -112,6 +130,13 @@ internal sealed class UpdateRun(UpdateOptions options)
             $"measure {Trained}",
             progress => BitsPerByte.Measure(new DecoderReader(trained, Trained), heldOut, null, null, measure, progress, cancellationToken));
 
+        // Its answers are what they are, whichever documents are removed afterwards.
+        using (AnsweringData without = Facts("removed"))
+        {
+            await AskAsync(Trained, "removed", new DecoderReader(trained), without).ConfigureAwait(false);
+        }
+
+        BitsPerByteResult oldBefore = Old("closed book", alone), oldAfter = Old(Trained, new DecoderReader(trained));
         // --- what came out ---
         string report = string.Create(CultureInfo.InvariantCulture, $"""
             # Documents added to the database, against training on them
@@ -122,18 +147,60 @@ internal sealed class UpdateRun(UpdateOptions options)
             {EvaluationTable.Of(_entries, [ClosedBook, "copying, before", "RETRO, before", Trained]).ToMarkdown()}
             Removed, every reader is {(Same("rule") && Same("copying") && Same("RETRO") ? "what it was before, to the bit" : "NOT what it was before")}.
 
+            ## What is forgotten
+
+            Bits per byte of {oldMeasured.Length:#,0} held-out documents about other things: {oldBefore.Value:0.0000} before, {oldAfter.Value:0.0000} after training on the subject,
+            {PairedDifference.Of([oldAfter.DocumentSums], [oldBefore.DocumentSums])}. Where documents are added to the database the decoder stays what it is, to the bit.
+
+            ## Facts of the added documents
+
+            {FactTable(facts)}
             """);
         AnsiConsole.Write(new Text(report));
         string file = Folder("update.md");
         File.WriteAllText(file, report);
         AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
 
+        BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
+            $"measure {name} on other things", progress => BitsPerByte.Measure(reader, oldHeldOut, null, null, measure, progress, cancellationToken));
+
+        // The passages that are there in a state.
+        AnsweringData Facts(string state) => AnsweringData.Open(
+            Folder("facts"),
+            new([.. oldFacts.Passages, .. state == "added" ? newFacts.Passages : []], facts),
+            tokenizer,
+            retrieval.ChunkLength,
+            cancellationToken);
+
+        async Task AskAsync(string name, string state, IReader reader, AnsweringData data)
+        {
+            if (facts.Length == 0)
+            {
+                return;
+            }
+
+            QuestionReader asked = new(reader, data.Passages);
+            List<(string, double)> right = [], written = [];
+            foreach (Question fact in facts)
+            {
+                IReadOnlyList<long> found = reader.Neighbors == 0 ? [] : data.Passages.Found(fact, Math.Min(FactPassages, reader.Neighbors));
+                string[] wrong = [.. newFacts.Questions.Where(one => one.Kind == fact.Kind).Select(one => one.Answers[0]).Distinct()
+                    .Where(answer => AnswerMatch.Exact(answer, fact.Answers) == 0).Take(WrongAnswers)];
+                double[] likelihoods = asked.LogLikelihoods(fact, found, [fact.Answers[0], .. wrong]);
+                string? answer = await asked.AnswerAsync(fact, found, cancellationToken: cancellationToken).ConfigureAwait(false);
+                right.Add((fact.DocumentId, wrong.Length > 0 && likelihoods[0] > likelihoods[1..].Max() ? 1 : 0));
+                written.Add((fact.DocumentId, AnswerMatch.Exact(answer!, fact.Answers)));
+            }
+
+            _facts.Add((name, state, MeanInterval.Of(right), MeanInterval.Of(written)));
+        }
+
         bool Same(string reader) => Result($"{reader}, before").ChunkBits.SequenceEqual(Result($"{reader}, removed").ChunkBits);
 
         BitsPerByteResult Result(string name) => _entries.Single(entry => entry.Reader == name).Results[0];
 
         // Gives the time until the database could be asked.
-        TimeSpan Read(string state, IReadOnlyList<Document> content)
+        async Task<TimeSpan> ReadAsync(string state, IReadOnlyList<Document> content)
         {
             Stopwatch clock = Stopwatch.StartNew();
             using ChunkDatabase database = Cut("database", content);
@@ -150,6 +217,10 @@ internal sealed class UpdateRun(UpdateOptions options)
                 $"measure copying, {state}",
                 progress => BitsPerByte.Measure(copying, heldOut, keyword, measure, progress, cancellationToken));
             ByTable($"RETRO, {state}", new RetroReader(reading));
+            using AnsweringData data = Facts(state);
+            await AskAsync(ClosedBook, state, alone, data).ConfigureAwait(false);
+            await AskAsync("copying", state, copying, data).ConfigureAwait(false);
+            await AskAsync("RETRO", state, new RetroReader(reading), data).ConfigureAwait(false);
             return ready;
 
             void ByTable(string name, IReader reader) => Add(
@@ -159,6 +230,29 @@ internal sealed class UpdateRun(UpdateOptions options)
         ChunkDatabase Cut(string name, IReadOnlyList<Document> content) => Stages.Run(
             $"cut chunks, {name}",
             progress => ChunkDatabaseBuilder.Build(Folder(name), content, tokenizer, new() { StartOver = true }, progress, cancellationToken));
+    }
+
+    /// <summary>Which facts are answered, before their documents are added, with them, and when they are removed.</summary>
+    private string FactTable(Question[] facts)
+    {
+        if (facts.Length == 0)
+        {
+            return "No two of the added documents have lines \"label: value\" of one label, so that there is no fact to ask for.\n";
+        }
+
+        StringBuilder text = new();
+        text.AppendLine("| reader | documents | likelier than wrong answers | written |").AppendLine("|---|---|---|---|");
+        foreach ((string reader, string state, MeanInterval right, MeanInterval written) in _facts)
+        {
+            text.AppendLine($"| {reader} | {state} | {right} | {written} |");
+        }
+
+        text.AppendLine().Append(CultureInfo.InvariantCulture, $"""
+            {facts.Length:#,0} facts, asked for by title and label, with the {FactPassages} passages that BM25 finds; share of them whose value is likelier than up to
+            {WrongAnswers} other values of its label, and of those whose value is what is written. What was trained on stays in the weights when its documents are removed.
+
+            """);
+        return text.ToString();
     }
 
     private int FittingSteps => Math.Max(1, options.Steps / 2);

@@ -56,6 +56,16 @@ internal static class CommonOptions
         return Choice("--source", said, byDefault, values);
     }
 
+    /// <summary>The task that is question answering.</summary>
+    public const string Answering = "qa";
+
+    /// <summary>What is learned or measured.</summary>
+    /// <param name="meaning">What each of the two is here.</param>
+    public static Option<string> Task(string meaning) => Choice("--task", meaning, "text", "text", Answering);
+
+    /// <summary>Questions that are measured.</summary>
+    public static Option<int> Questions() => Whole("--questions", "Of --task qa: questions that are measured.", 100, 1, 1_000_000);
+
     /// <summary>Seed of every random choice.</summary>
     public static Option<long> Seed() => new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1, HelpName = "NUMBER" };
 

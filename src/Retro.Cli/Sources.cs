@@ -10,7 +10,6 @@ namespace Retro.Cli;
 /// <summary>The database that a command line names, with its tokenizer, and the sources of neighbors over it.</summary>
 internal sealed class Sources : IDisposable
 {
-    private readonly Workspace _workspace;
     private readonly string? _embedderFolder;
     private readonly int _threads;
     private readonly Device? _device;
@@ -29,16 +28,16 @@ internal sealed class Sources : IDisposable
     /// <exception cref="RetroException">A part is missing, damaged, or does not belong to the others.</exception>
     public Sources(string database, string? tokenizer, string? embedder, int threads, Device? device, CancellationToken cancellationToken)
     {
-        _workspace = Workspace.OfDatabase(database);
+        Workspace = Workspace.OfDatabase(database);
         _embedderFolder = embedder;
         _threads = threads > 0 ? threads : Environment.ProcessorCount;
         _device = device;
         _cancellationToken = cancellationToken;
-        string folder = tokenizer ?? _workspace.Tokenizer;
+        string folder = tokenizer ?? Workspace.Tokenizer;
         Tokenizer = Directory.Exists(folder) || File.Exists(folder)
             ? RetroTokenizer.Load(folder, cancellationToken: cancellationToken)
             : throw new RetroException($"There is no tokenizer in {folder}; name the one that the database was made with (--tokenizer).");
-        Database = ChunkDatabase.Open(_workspace.Database, cancellationToken: cancellationToken);
+        Database = ChunkDatabase.Open(Workspace.Database, cancellationToken: cancellationToken);
         try
         {
             Database.RequireTokenizer(Tokenizer);
@@ -50,6 +49,9 @@ internal sealed class Sources : IDisposable
         }
     }
 
+    /// <summary>The folder that the database lies in.</summary>
+    public Workspace Workspace { get; }
+
     /// <summary>The database.</summary>
     public ChunkDatabase Database { get; }
 
@@ -59,7 +61,7 @@ internal sealed class Sources : IDisposable
     /// <summary>The held-out documents beside the database.</summary>
     /// <returns>The database, which is the caller's; null: there are none.</returns>
     public ChunkDatabase? HeldOut()
-        => File.Exists(Path.Combine(_workspace.HeldOut, DatabaseManifest.FileName)) ? ChunkDatabase.Open(_workspace.HeldOut) : null;
+        => File.Exists(Path.Combine(Workspace.HeldOut, DatabaseManifest.FileName)) ? ChunkDatabase.Open(Workspace.HeldOut) : null;
 
     /// <summary>Opens a source, and builds the indexes that it needs and that are not there yet.</summary>
     /// <param name="name">Its name.</param>
@@ -92,12 +94,12 @@ internal sealed class Sources : IDisposable
     {
         if (_dense is null)
         {
-            string folder = _embedderFolder ?? _workspace.Embedder;
+            string folder = _embedderFolder ?? Workspace.Embedder;
             if (!Directory.Exists(folder))
             {
                 throw new RetroException(
                     $"dense neighbors need an embedder, and {folder} is not there; name a BERT or sentence-transformers folder (--embedder), or train one: "
-                        + $"{Tool.Name} embed-train --database {_workspace.Folder} --out {_workspace.Folder}");
+                        + $"{Tool.Name} embed-train --database {Workspace.Folder} --out {Workspace.Folder}");
             }
 
             _embedder = Stages.Run("load the embedder", progress => TextEmbedder.Load(folder, _device, progress, _cancellationToken));

@@ -78,6 +78,7 @@ internal static class Tool
             new AskCommand(),
             new InspectCommand(),
             new EmbedTrainCommand(),
+            new CompareCommand(),
             new QuickstartCommand(),
             new InfoCommand(),
             new VerifyCommand(),

@@ -17,6 +17,9 @@ internal sealed class TrainingRun
     /// <summary>Neighbors of a table: more than a model reads, so that enough remain where those of a window's documents are dropped.</summary>
     private const int LeastTableNeighbors = 8;
 
+    /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
+    private const long SmallModel = 50_000_000;
+
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
@@ -55,6 +58,9 @@ internal sealed class TrainingRun
 
     /// <summary>Options that say what to do this time alone.</summary>
     public Option[] NotKept => [_resume, _startOver];
+
+    /// <summary>Whether a model is so small that it takes the recipe with which such models learn within minutes.</summary>
+    public static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
 
     /// <summary>Where no database is named and the folder that is written into has one, that is it.</summary>
     public IEnumerable<string> DatabaseThere(ParseResult parsed, Workspace workspace, IEnumerable<string> remembered)
@@ -163,8 +169,6 @@ internal sealed class TrainingRun
         PlantingSchedule? planting,
         CancellationToken cancellationToken)
     {
-        int batch = parsed.GetValue(_batch);
-        bool isProcessor = Device(parsed) is null, resume = parsed.GetValue(_resume);
         RetrievalConfig? retrieval = model.Config.Retrieval;
         using NeighborTable? neighbors = retrieval is null ? null : FindNeighbors(parsed, sources, retrieval.Neighbors, cancellationToken);
         WindowSampler windows = new(
@@ -172,7 +176,7 @@ internal sealed class TrainingRun
             new WindowSamplerOptions
             {
                 WindowLength = window,
-                BatchSize = isProcessor ? 1 : batch, // each core of a processor takes a window, an accelerator all of a step
+                BatchSize = Together(parsed),
                 Neighbors = retrieval?.Neighbors ?? 0,
                 RetrievedLength = retrieval?.RetrievedLength ?? 1,
                 RetrievalDropout = retrieval is null ? 0 : dropout,
@@ -180,6 +184,33 @@ internal sealed class TrainingRun
                 Seed = Seed(parsed),
             },
             neighbors);
+        return Train(parsed, workspace, name, model, sources, windows, recipe, cancellationToken);
+    }
+
+    /// <summary>Rows of a batch: each core of a processor takes one, an accelerator all of a step.</summary>
+    public int Together(ParseResult parsed) => Device(parsed) is null ? 1 : parsed.GetValue(_batch);
+
+    /// <summary>Trains a model on any data, of which a batch is <see cref="Together"/>; leaves its checkpoint, its tokenizer and what it took.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">Where it goes.</param>
+    /// <param name="name">What is shown meanwhile.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="sources">The database.</param>
+    /// <param name="data">What it is trained on.</param>
+    /// <param name="recipe">Settings of a model that is trained from nothing, or of one that is fitted.</param>
+    /// <param name="cancellationToken">Ends it after a step.</param>
+    /// <returns>What is worth telling.</returns>
+    public JsonObject Train(
+        ParseResult parsed,
+        Workspace workspace,
+        string name,
+        RetroModel model,
+        Sources sources,
+        ITrainingData data,
+        TrainingOptions recipe,
+        CancellationToken cancellationToken)
+    {
+        bool resume = parsed.GetValue(_resume);
         int steps = parsed.GetValue(_steps);
         TimeSpan? time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
         TrainingOptions options = recipe with
@@ -188,7 +219,7 @@ internal sealed class TrainingRun
             Steps = steps,
             WarmupSteps = Math.Max(1, steps / 20),
             TimeBudget = time,
-            Accumulation = isProcessor ? batch : 1,
+            Accumulation = parsed.GetValue(_batch) / Together(parsed),
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
             Dtype = Dtype(parsed),
@@ -202,7 +233,7 @@ internal sealed class TrainingRun
         }
 
         long before = trainer.StepsDone;
-        List<TrainingProgress> reports = Stages.Train(name, time, progress => trainer.Run(windows, progress, cancellationToken));
+        List<TrainingProgress> reports = Stages.Train(name, time, progress => trainer.Run(data, progress, cancellationToken));
         sources.Tokenizer.Save(workspace.Model);
         JsonObject result = new()
         {

@@ -38,6 +38,12 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the database of held-out documents.</summary>
     public string HeldOut => Path.Combine(Folder, "held-out");
 
+    /// <summary>The folder of the database of passages that questions are answered from.</summary>
+    public string Passages => Path.Combine(Folder, "passages");
+
+    /// <summary>The same with those of held-out documents.</summary>
+    public string HeldOutPassages => Path.Combine(Folder, "held-out-passages");
+
     /// <summary>The folder of the embedder.</summary>
     public string Embedder => Path.Combine(Folder, "embedder");
 

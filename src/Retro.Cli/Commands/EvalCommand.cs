@@ -26,6 +26,10 @@ internal sealed class EvalCommand : Verb
         AllowMultipleArgumentsPerToken = true,
     };
 
+    private readonly Option<string> _task = CommonOptions.Task(
+        "text: bits per byte of held-out text; qa: answers to questions that are made of held-out documents, whose passages are searched with all others.");
+
+    private readonly Option<int> _questions = CommonOptions.Questions();
     private readonly PathOption _database = CommonOptions.Database(required: false);
     private readonly PathOption _heldOut = new("--held-out", "FOLDER")
     {
@@ -47,8 +51,9 @@ internal sealed class EvalCommand : Verb
             "Measures models on held-out documents, in bits per byte: retrieval on, off and with random neighbors, beside a decoder alone (closed book) and a "
                 + "rule that copies from the neighbors without any training, with 95 % intervals.",
             "retro eval --model work",
+            "retro eval --task qa --model answering decoder",
             "retro eval --model work --model decoder --json results.json")
-        => AddOptions(_models, _database, _heldOut, _tokenizer, _embedder, _source, _window, _seed, _threads, _device, _dtype);
+        => AddOptions(_models, _task, _questions, _database, _heldOut, _tokenizer, _embedder, _source, _window, _seed, _threads, _device, _dtype);
 
     public override IReadOnlyList<string> Remembered(ParseResult parsed)
     {
@@ -61,7 +66,7 @@ internal sealed class EvalCommand : Verb
         return [.. ArgumentsOf(parsed, workspace, section, all: false)];
     }
 
-    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         TorchSharp.torch.Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
         string[] paths = parsed.GetValue(_models)!;
@@ -96,6 +101,13 @@ internal sealed class EvalCommand : Verb
                 models.Add(ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype)), device, cancellationToken));
             }
 
+            if (parsed.GetValue(_task) == CommonOptions.Answering)
+            {
+                WriteJson(parsed, await AnswerEvaluation.MeasureAsync(
+                    sources, heldOut, [.. paths.Zip(models)], parsed.GetValue(_questions), parsed.GetValue(_seed), cancellationToken).ConfigureAwait(false));
+                return;
+            }
+
             int window = Window(parsed, database.ChunkLength, models), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
             Measure(parsed, sources, heldOut, source, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), cancellationToken);
         }
@@ -103,8 +115,6 @@ internal sealed class EvalCommand : Verb
         {
             models.ForEach(one => one.Model.Dispose());
         }
-
-        return Task.CompletedTask;
     }
 
     private int Window(ParseResult parsed, int chunk, List<TrainedModel> models)

@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Retro.Answering;
 using Retro.Modeling;
 using Retro.Pretrained;
+using Retro.Readers;
 using Retro.Training;
 using Samples;
 using Spectre.Console;
@@ -12,7 +14,10 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro fit`: retrieval onto a pretrained decoder.</summary>
 internal sealed class FitCommand : Verb
 {
-    private const string Copying = "copying";
+    private const string Copying = "copying", InContext = "in-context";
+
+    /// <summary>Passages of a question that is trained on: one with the answer, four that distract.</summary>
+    private const int Passages = 5;
 
     private readonly TrainingRun _run = new();
     private readonly PathOption _base = new("--base", "FOLDER")
@@ -23,10 +28,16 @@ internal sealed class FitCommand : Verb
 
     private readonly Option<string> _reader = CommonOptions.Choice(
         "--reader",
-        "What is fitted: retro adds cross-attention and an encoder; copying adds what copies from many neighbors, and takes a few hundred steps.",
+        "What is fitted: retro adds cross-attention and an encoder; copying adds what copies from many neighbors, and takes a few hundred steps; in-context, "
+            + "with --task qa, trains the decoder itself to answer from passages in front of the question (RAFT).",
         "retro",
         "retro",
-        Copying);
+        Copying,
+        InContext);
+
+    private readonly Option<string> _task = CommonOptions.Task(
+        "text: the database's text is gone on with; qa: questions that are made of its documents are answered, from the passage with the answer among others "
+            + "that distract, in a fifth of the examples without it.");
 
     private readonly Option<string> _attention = CommonOptions.Choice(
         "--attention",
@@ -51,8 +62,9 @@ internal sealed class FitCommand : Verb
             "retro build --corpus docs --tokenizer llama --out work",
             "retro fit --base llama --database work --out fitted --attention paper --minutes 30",
             "retro fit --base decoder --reader copying --database work --out copied",
+            "retro fit --task qa --base decoder --database work --out answering",
             "retro fit --out fitted --resume")
-        => AddOptions([_base, _reader, _attention, .. _run.Options, _unfreeze, _rank]);
+        => AddOptions([_base, _task, _reader, _attention, .. _run.Options, _unfreeze, _rank]);
 
     protected override PathOption Home => _run.Out;
 
@@ -66,7 +78,14 @@ internal sealed class FitCommand : Verb
             throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
-        bool copies = parsed.GetValue(_reader) == Copying;
+        bool copies = parsed.GetValue(_reader) == Copying, answers = parsed.GetValue(_task) == CommonOptions.Answering;
+        if (answers ? copies : parsed.GetValue(_reader) == InContext)
+        {
+            throw new UsageException(answers
+                ? $"{_task.Name} qa trains what reads passages, and copying is learned of text alone; leave out one of the two, or take {_reader.Name} retro."
+                : $"{_reader.Name} {InContext} is trained to answer questions: it takes {_task.Name} qa.");
+        }
+
         if (copies)
         {
             _run.RequireCopying(parsed);
@@ -84,15 +103,46 @@ internal sealed class FitCommand : Verb
         workspace.Write("train", null); // the folder's model is of one verb
         WriteJson(parsed, copies
             ? _run.FitCopying(parsed, workspace, decoder.Model, sources, window, cancellationToken)
-            : FitRetro(parsed, workspace, decoder, sources, window, cancellationToken));
+            : parsed.GetValue(_reader) == InContext
+                ? FitInContext(parsed, workspace, decoder.Model, sources, window, cancellationToken)
+                : FitRetro(parsed, workspace, decoder, sources, window, answers, cancellationToken));
         return Task.CompletedTask;
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
 
+    /// <summary>Trains the decoder to answer from passages in front of the question.</summary>
+    private JsonObject FitInContext(
+        ParseResult parsed, Workspace workspace, RetroModel decoder, Sources sources, int window, CancellationToken cancellationToken)
+    {
+        using AnsweringData data = Questions(workspace, sources, cancellationToken);
+        int passages = _run.K(parsed) ?? Passages;
+        InContextOptions context = AnsweringData.InContext(passages, sources.Database.ChunkLength, window);
+        QuestionSampler sampler = Sampler(parsed, data, passages, window, context);
+        TrainingOptions recipe = TrainingRun.IsSmall(decoder.Config) ? TrainingOptions.SmallModel : new();
+        return _run.Train(parsed, workspace, "train to answer", decoder, sources, sampler, recipe, cancellationToken);
+    }
+
+    private static AnsweringData Questions(Workspace workspace, Sources sources, CancellationToken cancellationToken) => AnsweringData.Build(
+        workspace.Passages,
+        [.. AnsweringData.Documents(sources.Database, sources.Tokenizer)],
+        sources.Tokenizer,
+        sources.Database.ChunkLength,
+        cancellationToken);
+
+    private QuestionSampler Sampler(ParseResult parsed, AnsweringData data, int passages, int window, InContextOptions? context)
+    {
+        QuestionSampler sampler = new(data.Set.Questions, data.Passages, new()
+        {
+            Neighbors = passages, InContext = context, BatchSize = _run.Together(parsed), WindowLength = window, Seed = _run.Seed(parsed),
+        });
+        Screen.Note($"{sampler.Count:#,0} questions made of {data.Database.Documents.Count:#,0} passages; {sampler.LeftOut:#,0} longer than the window");
+        return sampler;
+    }
+
     private JsonObject FitRetro(
-        ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, int window, CancellationToken cancellationToken)
+        ParseResult parsed, Workspace workspace, PretrainedDecoder decoder, Sources sources, int window, bool answers, CancellationToken cancellationToken)
     {
         RetroConfig config = decoder.Model.Config;
         RetrievalConfig retrieval = parsed.GetValue(_attention) == "matching" ? RetrievalConfig.Matching(config) : RetrievalConfig.For(config);
@@ -104,7 +154,7 @@ internal sealed class FitCommand : Verb
             {
                 ChunkLength = chunk,
                 RetrievedLength = 2 * chunk,
-                Neighbors = _run.K(parsed) ?? retrieval.Neighbors,
+                Neighbors = _run.K(parsed) ?? (answers ? Passages : retrieval.Neighbors),
                 CrossAttentionRank = parsed.GetValue(_rank),
                 ShiftedKeys = true,
             },
@@ -113,9 +163,19 @@ internal sealed class FitCommand : Verb
         long total = model.Config.CountParameters().Total, own = config.CountParameters().Total;
         Screen.Note($"{decoder.Origin.Family} of {own:#,0} parameters; {total - own:#,0} are added");
 
-        // Windows without neighbors would teach a frozen decoder nothing.
-        JsonObject result = _run.Train(
-            parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken);
+        JsonObject result;
+        if (answers)
+        {
+            using AnsweringData data = Questions(workspace, sources, cancellationToken);
+            QuestionSampler sampler = Sampler(parsed, data, model.Config.Retrieval!.Neighbors, window, null);
+            result = _run.Train(parsed, workspace, "fit retrieval to answer", model, sources, sampler, TrainingOptions.SmallModel, cancellationToken);
+        }
+        else
+        {
+            // Windows without neighbors would teach a frozen decoder nothing.
+            result = _run.Train(parsed, workspace, "fit retrieval", model, sources, window, TrainingOptions.SmallModel, 0, null, cancellationToken);
+        }
+
         Stages.Run("save the additions", progress => retrofit.Save(workspace.Model, progress, cancellationToken));
         result["added"] = total - own;
         return result;

@@ -9,9 +9,6 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro train`: a model from nothing.</summary>
 internal sealed class TrainCommand : Verb
 {
-    /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
-    private const long SmallModel = 50_000_000;
-
     /// <summary>Share of the training of a small RETRO in which its decoder learns alone, before it reads.</summary>
     private const double ClosedBookShare = 0.5;
 
@@ -45,7 +42,7 @@ internal sealed class TrainCommand : Verb
         using RetroModel model = new(config, device: _run.Device(parsed));
         ParameterCounts counts = config.CountParameters();
         Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
-        bool small = IsSmall(config);
+        bool small = TrainingRun.IsSmall(config);
         TrainingOptions recipe = small ? TrainingOptions.SmallModel with { ClosedBook = config.HasRetrieval ? ClosedBookShare : 0 } : new();
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
         WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
@@ -54,8 +51,6 @@ internal sealed class TrainCommand : Verb
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
-
-    private static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
 
     private RetroConfig Config(ParseResult parsed, Sources sources)
     {
@@ -67,7 +62,7 @@ internal sealed class TrainCommand : Verb
 
         // What a small model learns to read with in its time; keys that also see the token before let any model find what to copy.
         int chunk = sources.Database.ChunkLength;
-        RetrievalConfig retrieval = IsSmall(preset) ? RetrievalConfig.Matching(preset) : preset.Retrieval!;
+        RetrievalConfig retrieval = TrainingRun.IsSmall(preset) ? RetrievalConfig.Matching(preset) : preset.Retrieval!;
         return preset with
         {
             Retrieval = retrieval with

@@ -38,7 +38,14 @@ public sealed partial class CompareTests : IDisposable
         string[] readers =
         [
             "closed book", "longest run", "in context", "ensemble (REPLUG)", "nearest states (kNN-LM)", "copying", "own attention (DecoupledRAG)",
-            "RETRO", "RETRO, best in context (RETRO++)", "closed book, the longest training's time",
+            "RETRO", "RETRO, best in context (RETRO++)",
+            .. new[]
+            {
+                "random", "inverse cloze", "BM25 and inverse cloze", "inverse cloze in BM25's order", "tower by sequence marginal", "tower by token marginal",
+                "tower by REALM", "tower by EMDR2", "tower by perplexity distillation, temperature 0.01", "tower by LSR, temperature 1",
+                "tower by leave one out, temperature 0.01", "tower by VRAG, weight 1", "tower by JSA, 50 steps",
+            }.Select(neighbors => $"RETRO, neighbors by {neighbors}"),
+            "closed book, the longest training's time",
         ];
         Match[] rows = Row().Matches(report).ToArray();
         Assert.Equal(readers, rows.Select(row => row.Groups["reader"].Value));

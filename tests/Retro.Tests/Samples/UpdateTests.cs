@@ -25,7 +25,8 @@ public sealed partial class UpdateTests : IDisposable
 
         for (int i = 0; i < 8; i++)
         {
-            _folder.File(Path.Combine("corpus", "river", $"{i}.md"), string.Join('\n', random.GetItems(phrases, 20)));
+            string[] facts = [$"# River {i}", "", $"Length: {random.Next(100, 1000)} km", $"Bridges: {random.Next(100, 1000)}", ""];
+            _folder.File(Path.Combine("corpus", "river", $"{i}.md"), string.Join('\n', facts.Concat(random.GetItems(phrases, 20))));
         }
 
         (int code, string output) = Tool.Run(
@@ -42,7 +43,7 @@ public sealed partial class UpdateTests : IDisposable
             "4");
         Assert.True(code == 0, output);
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
-        Assert.Contains("60 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
+        Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
         Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
         Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
             row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
@@ -50,7 +51,19 @@ public sealed partial class UpdateTests : IDisposable
         Assert.True(bits["rule, added"] < bits["rule, before"], report);
         Assert.True(bits["copying, added"] < 0.9 * bits["copying, before"], report);
         Assert.True(bits["RETRO, added"] < bits["RETRO, before"], report);
+        Assert.Contains("of 15 held-out documents about other things", report, StringComparison.Ordinal);
+        Assert.Equal(
+            [
+                "closed book, before", "copying, before", "RETRO, before", "closed book, added", "copying, added", "RETRO, added", "closed book, removed",
+                "copying, removed", "RETRO, removed", "closed book, trained on the subject, removed",
+            ],
+            Fact().Matches(report).Select(row => $"{row.Groups[1].Value}, {row.Groups[2].Value}"));
+        string[] copied = [.. Fact().Matches(report).Where(row => row.Groups[1].Value == "copying").Select(row => row.Groups[3].Value)];
+        Assert.Equal(copied[0], copied[2]); // what is removed is gone at once
     }
+
+    [GeneratedRegex(@"^\| ([^|]+) \| (before|added|removed) \| ([^|]+) \| [^|]+ \|", RegexOptions.Multiline)]
+    private static partial Regex Fact();
 
     [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|(?:[^|]*\|)*? (\d+\.\d{4}) \|", RegexOptions.Multiline)]
     private static partial Regex Row();

@@ -3,9 +3,8 @@ using System.Globalization;
 using System.Text;
 using Retro;
 using Retro.Evaluation;
-using Samples;
 
-namespace Compare;
+namespace Samples;
 
 /// <summary>What was measured, reader by reader and seed by seed, and the table of it.</summary>
 internal sealed class CompareTable

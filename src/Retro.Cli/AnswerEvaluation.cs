@@ -1,0 +1,85 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Retro.Answering;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Readers;
+using Samples;
+
+namespace Retro.Cli;
+
+/// <summary>What eval --task qa measures: answers of models to questions about held-out documents.</summary>
+internal static class AnswerEvaluation
+{
+    /// <summary>Passages of a question.</summary>
+    private const int Passages = 5;
+
+    /// <summary>Measures, prints, and gives the results.</summary>
+    /// <param name="sources">The database that was trained on.</param>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="models">The models, with the folders that were named.</param>
+    /// <param name="count">Questions.</param>
+    /// <param name="seed">Decides which.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static async Task<JsonObject> MeasureAsync(
+        Sources sources, ChunkDatabase heldOut, (string Path, TrainedModel Trained)[] models, int count, long seed, CancellationToken cancellationToken)
+    {
+        HashSet<string> trained = [.. sources.Database.Documents.Select(document => document.Id)];
+        using AnsweringData data = AnsweringData.Build(
+            sources.Workspace.HeldOutPassages,
+            [.. AnsweringData.Documents(sources.Database, sources.Tokenizer), .. AnsweringData.Documents(heldOut, sources.Tokenizer)],
+            sources.Tokenizer,
+            sources.Database.ChunkLength,
+            cancellationToken);
+        Question[] questions = AnsweringData.Choose(data.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), count, (int)seed);
+        QuestionSet.RequireHeldOut(questions, trained);
+        AnswerTables tables = new(data, questions);
+        foreach ((string path, TrainedModel model) in models)
+        {
+            string of = models.Length > 1 ? $" of {path}" : "";
+            if (ModelFolder.Copying(path, model) is { } copying)
+            {
+                using (copying)
+                {
+                    await Row($"copying{of}", copying).ConfigureAwait(false);
+                }
+            }
+
+            bool reads = model.Model.Config.HasRetrieval;
+            await Row($"{(reads ? "RETRO off" : "closed book")}{of}", new DecoderReader(model.Model)).ConfigureAwait(false);
+            int window = Math.Min(512, model.Model.Config.MaximumLength ?? 512);
+            await Row(
+                reads ? $"RETRO{of}" : $"in context{of}",
+                reads ? new RetroReader(model.Model, Passages) : new InContextReader(
+                    model.Model, sources.Tokenizer, AnsweringData.InContext(Passages, sources.Database.ChunkLength, window))).ConfigureAwait(false);
+
+            Task Row(string name, IReader reader) => tables.MeasureAsync(name, reader, model.Time, cancellationToken);
+        }
+
+        Screen.Table("answers to questions about held-out documents", AnswerTables.AnswerHeader, tables.Answers);
+        Screen.Line($"{questions.Length:#,0} questions; the passage that {data.Keyword.Name} finds holds the answer of {tables.Found}.");
+        Screen.Table("RGB's four abilities, by likelihood", tables.AbilityHeader, tables.Abilities);
+        return new()
+        {
+            ["questions"] = questions.Length,
+            ["readers"] = new JsonArray([.. tables.Rows.Select(row => new JsonObject
+            {
+                ["reader"] = row.Name,
+                ["found"] = Json(row.Found),
+                ["oracle"] = Json(row.Oracle),
+                ["noise"] = new JsonObject(row.Abilities.NoiseRobustness.Select(one =>
+                    KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
+                ["rejection"] = Number(row.Abilities.NegativeRejection),
+                ["integration"] = Number(row.Abilities.InformationIntegration),
+                ["counterfactual"] = new JsonObject(row.Abilities.Counterfactual.Select(one => KeyValuePair.Create(one.Passages, Number(one.Right)))),
+            })]),
+        };
+
+        static JsonObject Json(AnswerResult result) => new()
+        {
+            ["exactMatch"] = Number(result.ExactMatch), ["f1"] = Number(result.F1), ["bits"] = Number(result.Bits), ["found"] = Number(result.Found),
+        };
+
+        static JsonNode? Number(MeanInterval mean) => double.IsNaN(mean.Value) ? null : mean.Value;
+    }
+}

@@ -1,0 +1,70 @@
+using System.CommandLine;
+using Samples;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro compare`: every reader and every retriever in one table.</summary>
+internal sealed class CompareCommand : Verb
+{
+    private readonly Option<string> _task = CommonOptions.Task(
+        "text: bits per byte of held-out text; qa: answers to questions about held-out documents, and RGB's four abilities.");
+
+    private readonly PathOption _corpus = CommonOptions.Corpus();
+    private readonly PathOption _out = new("--out", "FOLDER")
+    {
+        Description = "Folder for the databases, the models and the table; what is made of a corpus has a folder of its own in it.",
+        DefaultValueFactory = _ => Path.Combine("artifacts", "compare"),
+    };
+
+    private readonly Option<double> _megabytes = CommonOptions.Number(
+        "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", 6, 0.001, 100_000);
+
+    private readonly Option<double> _kilobytes = CommonOptions.Number(
+        "--measured-kilobytes", "Thousands of characters of held-out text to measure on; the longest documents are cut.", 200, 1, 1e6);
+
+    private readonly Option<int> _questions = CommonOptions.Questions();
+    private readonly Option<int> _seeds = CommonOptions.Whole("--seeds", "How many times everything is trained, each time with another seed.", 1, 1, 100);
+    private readonly Option<int> _steps = CommonOptions.Whole(
+        "--steps", "Steps of the decoder; what is learned on top of it takes half as many, a retriever a sixth.", 600, 2, int.MaxValue);
+
+    private readonly Option<int> _threads = CommonOptions.Threads();
+    private readonly Option<string> _device = CommonOptions.Device();
+    private readonly Option<bool> _skipBroken = new("--skip-broken")
+    {
+        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
+    };
+
+    public CompareCommand()
+        : base(
+            "compare",
+            "Trains every reader of what is retrieved, and every retriever, on one corpus under one budget, and measures them on the same held-out documents: "
+                + "bits per byte, or answers, with what each costs.",
+            "retro compare --corpus docs",
+            "retro compare --task qa --corpus docs --steps 1000")
+    {
+        _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
+        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _skipBroken);
+    }
+
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        CompareOptions options = new(
+            parsed.GetValue(_corpus),
+            parsed.GetValue(_out)!,
+            (long)(parsed.GetValue(_megabytes) * 1e6),
+            (long)(parsed.GetValue(_kilobytes) * 1e3),
+            parsed.GetValue(_questions),
+            parsed.GetValue(_seeds),
+            parsed.GetValue(_steps),
+            CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads)),
+            parsed.GetValue(_skipBroken));
+        if (parsed.GetValue(_task) == CommonOptions.Answering)
+        {
+            await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false);
+        }
+        else
+        {
+            new CompareRun(options).Run(cancellationToken);
+        }
+    }
+}

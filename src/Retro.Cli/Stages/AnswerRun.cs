@@ -1,0 +1,201 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro;
+using Retro.Answering;
+using Retro.Checkpoints;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Pretrained;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+using Retro.Training;
+using Spectre.Console;
+
+namespace Samples;
+
+/// <summary>
+/// From text to the tables: every reader answers the same questions about documents that nothing was trained on. A decoder learns the text; on top of it are
+/// learned answering without passages, from passages in front of the question among distractors (RAFT), and from neighbors among distractors (RETRO).
+/// </summary>
+internal sealed class AnswerRun(CompareOptions options)
+{
+    private const int Vocabulary = 2048;
+    private const int WindowTokens = 512;
+    private const int WindowsPerStep = 2;
+    private const int ExamplesPerStep = 8;
+
+    /// <summary>Passages of a question: one with the answer, four that distract.</summary>
+    private const int Passages = 5;
+
+    private const int LeastHeldOut = 30;
+
+    /// <summary>Runs everything, prints the tables and writes them.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        // --- text and questions ---
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
+        if (Directory.Exists(models))
+        {
+            Directory.Delete(models, recursive: true);
+        }
+
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer",
+            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
+        (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);
+        RetrievalConfig retrieval = matching with { Neighbors = Passages };
+        using AnsweringData all = AnsweringData.Build(
+            Path.Combine(folder, "passages"), [.. corpus.Training, .. corpus.HeldOut], tokenizer, retrieval.ChunkLength, cancellationToken);
+
+        // What is trained on: passages of other documents alone, and questions about them.
+        QuestionSet seen = new(
+            [.. all.Set.Passages.Where(passage => trained.Contains(DocumentOf(passage)))],
+            [.. all.Set.Questions.Where(question => trained.Contains(question.DocumentId))]);
+        using AnsweringData known = AnsweringData.Open(Path.Combine(folder, "known-passages"), seen, tokenizer, retrieval.ChunkLength, cancellationToken);
+        Question[] measured = AnsweringData.Choose(all.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), options.Questions, seed: 1);
+        if (measured.Length == 0)
+        {
+            throw new CorpusException("The held-out documents give no question; raise --megabytes, or take another corpus.");
+        }
+
+        QuestionSet.RequireHeldOut(measured, trained);
+        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(
+            Path.Combine(folder, "database"), corpus.Training, tokenizer, new() { StartOver = true }, progress, cancellationToken));
+
+        // --- training ---
+        string closedBook = Path.Combine(models, "closed-book");
+        WindowSampler windows = new(database, new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = 0, Seed = 1 });
+        TrainedModel text = TrainedModel.Train(
+            "train the decoder", decoder, windows, Training(options.Steps, WindowsPerStep, closedBook), cancellationToken, options.Device);
+        AnswerTables tables = new(all, measured);
+        using (RetroModel model = text.Model)
+        {
+            await OnTextAsync(tables, text, all, known, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
+        }
+
+        InContextOptions context = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
+        QuestionSamplerOptions examples = new() { Neighbors = Passages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
+        (RetroModel Model, TimeSpan Time) alone = Tune("answering without passages", examples with { Neighbors = 0 }, false);
+        using (alone.Model)
+        {
+            await tables.MeasureAsync("closed book, trained to answer", new DecoderReader(alone.Model), alone.Time, cancellationToken).ConfigureAwait(false);
+        }
+
+        (RetroModel Model, TimeSpan Time) raft = Tune("answering among distractors (RAFT)", examples with { InContext = context }, false);
+        using (raft.Model)
+        {
+            await tables.MeasureAsync(
+                "in context, trained among distractors (RAFT)", new InContextReader(raft.Model, tokenizer, context), raft.Time, cancellationToken)
+                .ConfigureAwait(false);
+            await tables.MeasureAsync(
+                "ensemble (REPLUG) of the same", new EnsembleReader(raft.Model, tokenizer, context), raft.Time, cancellationToken).ConfigureAwait(false);
+        }
+
+        (RetroModel Model, TimeSpan Time) retro = Tune("answering with neighbors among distractors", examples, true);
+        using (retro.Model)
+        {
+            await tables.MeasureAsync("RETRO, trained among distractors", new RetroReader(retro.Model, Passages), retro.Time, cancellationToken)
+                .ConfigureAwait(false);
+            InContextOptions best = context with { PrefixLength = 80 };
+            await tables.MeasureAsync(
+                "RETRO, best in context (RETRO++), of the same", new RetroInContextReader(retro.Model, tokenizer, best), retro.Time, cancellationToken)
+                .ConfigureAwait(false);
+        }
+
+        // --- what came out ---
+        string report = string.Create(CultureInfo.InvariantCulture, $"""
+            # Every reader answers
+
+            {corpus.Kind}: {corpus.Training.Count:#,0} documents to train on, {seen.Questions.Count:#,0} questions about them;
+            {all.Set.Passages.Count:#,0} passages of all documents;
+            {options.Steps:#,0} steps of the decoder on the text, {options.FittingSteps:#,0} of {ExamplesPerStep} questions of what is learned on top of it.
+
+            {tables.ToMarkdown()}
+            """);
+        string file = Path.Combine(folder, "answers.md");
+        await File.WriteAllTextAsync(file, report, cancellationToken).ConfigureAwait(false);
+        AnsiConsole.Write(new Text(report));
+        AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
+
+        (RetroModel Model, TimeSpan Time) Tune(string what, QuestionSamplerOptions sampling, bool reads)
+        {
+            QuestionSampler sampler = new(seen.Questions, known.Passages, sampling);
+            using PretrainedDecoder begun = PretrainedDecoder.Load(closedBook, device: options.Device, cancellationToken: cancellationToken);
+            TorchSharp.torch.manual_seed(1);
+            // As in the paper's question answering (section 4.3), all weights are trained, of the RETRO as of the others.
+            RetroModel model = reads
+                ? Retrofit.From(begun, retrieval, RetrofitUnfreeze.All).Model
+                : Checkpoint.Load(closedBook, new() { Device = options.Device }, cancellationToken: cancellationToken);
+            Stopwatch clock = Stopwatch.StartNew();
+            using Trainer trainer = new(model, Training(options.FittingSteps, ExamplesPerStep, null));
+            Stages.Train($"train {what}", null, progress => trainer.Run(sampler, progress, cancellationToken));
+            return (model, text.Time + clock.Elapsed);
+        }
+    }
+
+    /// <summary>The readers on top of the decoder that has learned the text alone.</summary>
+    private async Task OnTextAsync(
+        AnswerTables tables, TrainedModel text, AnsweringData all, AnsweringData known, string states, CancellationToken cancellationToken)
+    {
+        RetroModel model = text.Model;
+        DecoderReader alone = new(model);
+        RetroTokenizer tokenizer = all.Tokenizer;
+        InContextOptions context = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
+        await Row("closed book", alone, text.Time).ConfigureAwait(false);
+        await Row("in context", new InContextReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
+        await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
+        using (NeighborTable table = Stages.Run("find neighbors", progress =>
+            NeighborTable.Build(known.Database, known.Keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
+        {
+            PointerRule rule = Stages.Run("count the copying rule", progress => PointerRule.Count(
+                known.Database, table, new() { Neighbors = Passages }, progress, cancellationToken));
+            await Row("copying rule", new PointerReader(alone, rule), text.Time).ConfigureAwait(false);
+        }
+
+        TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(all.Database, progress, cancellationToken));
+        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
+        await Row("longest run in all passages", new RunReader(alone, runs, precisions), text.Time).ConfigureAwait(false);
+        Stopwatch clock = Stopwatch.StartNew();
+        using (TokenStore store = Stages.Run("store states", progress =>
+            TokenStore.Build(model, all.Database, states, new() { WindowLength = WindowTokens }, progress, cancellationToken)))
+        {
+            NearestNeighborReader nearest = Stages.Run("fit the share of nearest states", progress =>
+                NearestNeighborReader.Fit(model, store, known.Database, progress: progress, cancellationToken: cancellationToken));
+            await Row("nearest states (kNN-LM) of all passages", nearest, text.Time + clock.Elapsed).ConfigureAwait(false);
+        }
+
+        clock.Restart();
+        CopyReaderOptions copying = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        using (CopyReader copies = Stages.Run("train copying", progress => CopyReader.Fit(
+            model, known.Database, known.Keyword, copying, progress: progress, cancellationToken: cancellationToken)))
+        {
+            await Row("copying", copies, text.Time + clock.Elapsed).ConfigureAwait(false);
+        }
+
+        clock.Restart();
+        DecoupledReaderOptions own = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
+        using (DecoupledReader attends = Stages.Run("train own attention", progress => DecoupledReader.Fit(
+            model, known.Database, known.Keyword, own, progress: progress, cancellationToken: cancellationToken)))
+        {
+            await Row("own attention (DecoupledRAG)", attends, text.Time + clock.Elapsed).ConfigureAwait(false);
+        }
+
+        Task Row(string name, IReader reader, TimeSpan time) => tables.MeasureAsync(name, reader, time, cancellationToken);
+    }
+
+    private static TrainingOptions Training(int steps, int together, string? folder) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        Accumulation = together,
+        CheckpointFolder = folder,
+        Seed = 1,
+    };
+
+    /// <summary>The document that a passage was cut from.</summary>
+    private static string DocumentOf(Document passage) => passage.Id[..passage.Id.LastIndexOf('#')];
+}

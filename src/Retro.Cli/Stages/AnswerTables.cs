@@ -1,0 +1,104 @@
+using System.Globalization;
+using System.Text;
+using Retro;
+using Retro.Answering;
+using Retro.Readers;
+
+namespace Samples;
+
+/// <summary>How readers answer questions, row by row: what they write, and RGB's four abilities.</summary>
+/// <param name="data">The passages, and the questions whose answers are taken for wrong ones.</param>
+/// <param name="questions">The questions that are asked.</param>
+internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> questions)
+{
+    private readonly List<(string Name, TimeSpan Training, AnswerResult Found, AnswerResult Oracle, AbilityResult Abilities)> _rows = [];
+
+    /// <summary>The columns of what is written.</summary>
+    public static string[] AnswerHeader { get; } =
+        ["reader", "exact match", "F1", "bits of the answer", "exact match, given the passage", "F1, given it", "bits, given it", "seconds of training"];
+
+    /// <summary>What is written, by rows.</summary>
+    public IEnumerable<string[]> Answers => _rows.Select(row => (string[])
+    [
+        row.Name, $"{row.Found.ExactMatch}", $"{row.Found.F1}", $"{row.Found.Bits}", $"{row.Oracle.ExactMatch}", $"{row.Oracle.F1}", $"{row.Oracle.Bits}",
+        row.Training.TotalSeconds.ToString("0", CultureInfo.InvariantCulture),
+    ]);
+
+    /// <summary>The columns of the abilities.</summary>
+    public string[] AbilityHeader =>
+    [
+        "reader", .. Noises.Select(noise => $"right, {noise} of noise"), "rejection (AUROC)", "integration",
+        .. s_given.Select(given => $"right against a wrong answer, given {given}"),
+    ];
+
+    /// <summary>The abilities, by rows.</summary>
+    public IEnumerable<string[]> Abilities => _rows.Select(row => (string[])
+    [
+        row.Name,
+        .. Noises.Select(noise => row.Abilities.NoiseRobustness.Where(one => one.Noise == noise).Select(one => $"{one.Accuracy}").FirstOrDefault("-")),
+        $"{row.Abilities.NegativeRejection}",
+        $"{row.Abilities.InformationIntegration}",
+        .. s_given.Select(given => row.Abilities.Counterfactual.Where(one => one.Passages == given).Select(one => $"{one.Right}").FirstOrDefault("-")),
+    ]);
+
+    private static readonly string[] s_given = ["none", "right", "wrong", "right and wrong"];
+
+    private int[] Noises => [.. _rows.SelectMany(row => row.Abilities.NoiseRobustness.Select(one => one.Noise)).Distinct().Order()];
+
+    /// <summary>Share of the questions whose answer the source finds, among as many passages as the reader of most reads.</summary>
+    public string Found => $"{_rows.MaxBy(row => row.Found.Found.Value).Found.Found}";
+
+    /// <summary>The results as data.</summary>
+    public IReadOnlyList<(string Name, AnswerResult Found, AnswerResult Oracle, AbilityResult Abilities)> Rows
+        => [.. _rows.Select(row => (row.Name, row.Found, row.Oracle, row.Abilities))];
+
+    /// <summary>Measures a reader.</summary>
+    /// <param name="name">The row's name.</param>
+    /// <param name="reader">The reader.</param>
+    /// <param name="training">Time of its training, its decoder's included.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public async Task MeasureAsync(string name, IReader reader, TimeSpan training, CancellationToken cancellationToken)
+    {
+        AnswerResult found = await Stages.Run($"answer, {name}", progress => QuestionReader.MeasureAsync(
+            reader, questions, data.Passages, progress: progress, cancellationToken: cancellationToken)).ConfigureAwait(false);
+        AnswerResult oracle = await Stages.Run($"answer from the passage, {name}", progress => QuestionReader.MeasureAsync(
+            reader, questions, data.Passages, question => [data.Passages.Oracle(question)], "oracle", progress, cancellationToken)).ConfigureAwait(false);
+        AbilityResult abilities = Stages.Run($"measure the abilities, {name}", progress => FourAbilities.Measure(
+            reader, questions, data.Passages, others: data.Set.Questions, progress: progress, cancellationToken: cancellationToken));
+        _rows.Add((name, training, found, oracle, abilities));
+    }
+
+    /// <summary>Both tables as Markdown, with what they say.</summary>
+    public string ToMarkdown()
+    {
+        StringBuilder text = new();
+        Add(AnswerHeader, Answers);
+        int documents = questions.DistinctBy(question => question.DocumentId).Count();
+        text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
+            {questions.Count:#,0} questions about {documents:#,0} documents that nothing was trained on; their passages stand, among all others, in
+            the database that is searched. The first three columns are with what {data.Keyword.Name} finds, among which the answer is for
+            {Found} of the questions; the next three with the one passage that holds it. Exact match and F1 as SQuAD has them; - where a reader
+            cannot write. In brackets the 95 % interval of a bootstrap over documents.
+
+            """));
+        Add(AbilityHeader, Abilities);
+        int wrong = _rows[0].Abilities.WrongAnswers;
+        text.AppendLine(string.Create(CultureInfo.InvariantCulture, $"""
+            RGB's four abilities by likelihood: how often the right answer is likelier than up to {wrong} wrong ones beside noise (chance {1.0 / (1 + wrong):0.00});
+            how well the likelihood tells that no passage holds it (chance 0.50); how often a pair of answers from two passages is likelier than
+            three wrong pairs (chance 0.25); and how often the right answer is likelier than the one that a passage was changed to.
+            """));
+        return text.ToString();
+
+        void Add(string[] header, IEnumerable<string[]> rows)
+        {
+            text.AppendLine($"| {string.Join(" | ", header)} |").AppendLine($"|{string.Concat(header.Select(_ => "---|"))}");
+            foreach (string[] row in rows)
+            {
+                text.AppendLine($"| {string.Join(" | ", row)} |");
+            }
+
+            text.AppendLine();
+        }
+    }
+}

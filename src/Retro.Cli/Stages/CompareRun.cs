@@ -1,0 +1,286 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Evaluation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Retrievers;
+using Retro.Search;
+using Retro.Tokenizers;
+using Retro.Training;
+using Spectre.Console;
+
+namespace Samples;
+
+/// <summary>From text to the table: every way to use what was retrieved, and every way to retrieve, on the same text and the same held-out documents.</summary>
+internal sealed class CompareRun(CompareOptions options)
+{
+    private const int Vocabulary = 2048;
+    private const int WindowTokens = 512;
+    private const int WindowsPerStep = 2;
+
+    /// <summary>Documents held out at least: enough of them for an interval, and a quarter beside for what has to be fitted.</summary>
+    private const int LeastHeldOut = 60;
+
+    /// <summary>Neighbors of every chunk of the training text.</summary>
+    private const int TableNeighbors = 8;
+
+    private const int Copied = 16;
+
+    private const string ClosedBook = "closed book", LongerClosedBook = "closed book, the longest training's time", Retrieving = "RETRO";
+
+    /// <summary>What a query tower can be trained by.</summary>
+    private static readonly RetrieverObjective[] s_objectives =
+    [
+        RetrieverObjective.SequenceMarginal, RetrieverObjective.TokenMarginal, RetrieverObjective.Realm, RetrieverObjective.Emdr2,
+        RetrieverObjective.PerplexityDistillation(), RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.LeaveOneOut(),
+        RetrieverObjective.Variational(), RetrieverObjective.JointStochastic(),
+    ];
+
+    private readonly CompareTable _table = new();
+    private readonly BitsPerByteOptions _measure = new() { WindowLength = WindowTokens };
+    private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
+
+    /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
+    private int Together => options.Device is null ? 1 : WindowsPerStep;
+
+    /// <summary>Runs everything, prints the table and writes it, after every seed anew.</summary>
+    public void Run(CancellationToken cancellationToken)
+    {
+        // --- text and databases ---
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
+        if (Directory.Exists(allModels))
+        {
+            Directory.Delete(allModels, recursive: true);
+        }
+
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer",
+            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        ChunkDatabaseOptions chunks = new() { StartOver = true };
+        var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;
+
+        // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
+        using ChunkDatabase database = Build("database", corpus.Training);
+        using ChunkDatabase heldOut = Build("held-out", heldOutDocuments.Where((_, i) => i % 4 != 0));
+        using ChunkDatabase validation = Build("validation", heldOutDocuments.Where((_, i) => i % 4 == 0));
+        Stages.Run("look for held-out documents in the database", progress =>
+            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+
+        // --- what is read from ---
+        using KeywordNeighborSource keyword = Stages.Run(
+            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using NeighborTable neighbors = Stages.Run(
+            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
+        TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
+        double[] precisions = Stages.Run("count runs", progress => RunReader.CountPrecisions(runs, progress: progress, cancellationToken: cancellationToken));
+        Compared compared = new(database, heldOut, validation, tokenizer, keyword, runs, precisions, Bytes(database));
+
+        // --- training and measurement, seed by seed ---
+        (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
+        for (int seed = 1; seed <= options.Seeds; seed++)
+        {
+            string models = Path.Combine(allModels, $"{seed}"), closedBook = Path.Combine(models, "closed-book");
+            WindowSamplerOptions windows = new()
+            {
+                WindowLength = WindowTokens,
+                BatchSize = Together,
+                Seed = seed,
+                Neighbors = retrieval.Neighbors,
+                RetrievedLength = retrieval.RetrievedLength,
+            };
+
+            // Windows without neighbors would teach a decoder that is frozen nothing.
+            WindowSampler alone = new(database, windows with { Neighbors = 0 }), reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
+            TrainedModel byStep = Train(ClosedBook, alone, seed, null, closedBook);
+            TimeSpan longest;
+            using (RetroModel model = byStep.Model)
+            {
+                longest = OnDecoder(compared, byStep, seed, Path.Combine(models, "states", "states.bin"), cancellationToken);
+            }
+
+            TrainedModel fitted = TrainedModel.Fit(
+                $"fit {Retrieving}, seed {seed}",
+                closedBook,
+                retrieval,
+                reading,
+                Training(seed, options.FittingSteps, null, Path.Combine(models, "retro")),
+                cancellationToken,
+                options.Device);
+            using (RetroModel model = fitted.Model)
+            {
+                TimeSpan time = byStep.Time + fitted.Time;
+                Asking(Retrieving, new RetroReader(model), compared, compared.Keyword, time, 0, cancellationToken);
+                InContextOptions best = _prompt with { Neighbors = 1 + retrieval.Neighbors, PrefixLength = 160 };
+                RetroInContextReader both = new(model, tokenizer, best);
+                Asking("RETRO, best in context (RETRO++)", both, compared, compared.Keyword, time, 0, cancellationToken);
+                longest = time > longest ? time : longest;
+                Retrievers(compared, corpus, model, time, seed, cancellationToken);
+            }
+
+            TrainedModel byTime = Train(LongerClosedBook, alone, seed, longest, Path.Combine(models, "closed-book-longest"));
+            using (RetroModel model = byTime.Model)
+            {
+                Alone(LongerClosedBook, new DecoderReader(model), compared, "nothing", 0, byTime.Time, cancellationToken);
+            }
+
+            Report();
+        }
+
+        ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents) => Stages.Run(
+            $"cut chunks, {name}",
+            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, name), documents, tokenizer, chunks, progress, cancellationToken));
+
+        TrainedModel Train(string name, WindowSampler windows, int seed, TimeSpan? budget, string folderName) => TrainedModel.Train(
+            $"train {name}, seed {seed}", decoder, windows, Training(seed, options.Steps, budget, folderName), cancellationToken, options.Device);
+
+        // What all seeds so far say; the last one's stays.
+        void Report()
+        {
+            string file = Path.Combine(folder, "compare.md");
+            string report = string.Create(CultureInfo.InvariantCulture, $"""
+                # Every way to use what was retrieved, and to retrieve it
+
+                {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
+                {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
+                {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower.
+
+                {_table.ToMarkdown(ClosedBook)}
+                """);
+            File.WriteAllText(file, report);
+            AnsiConsole.Write(new Text(report));
+            AnsiConsole.WriteLine();
+            AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
+        }
+    }
+
+    /// <summary>The readers on top of a decoder that they leave as it is.</summary>
+    /// <returns>The time of the longest training, the decoder's own included.</returns>
+    private TimeSpan OnDecoder(Compared compared, TrainedModel decoder, int seed, string states, CancellationToken cancellationToken)
+    {
+        RetroModel model = decoder.Model;
+        DecoderReader alone = new(model);
+        Alone(ClosedBook, alone, compared, "nothing", 0, decoder.Time, cancellationToken);
+        RunReader runs = new(alone, compared.Runs, compared.Precisions);
+        Alone("longest run", runs, compared, "all runs of tokens", 12 * compared.Database.Manifest.TokenCount, decoder.Time, cancellationToken);
+        Asking("in context", new InContextReader(model, compared.Tokenizer, _prompt), compared, compared.Keyword, decoder.Time, 0, cancellationToken);
+        (EnsembleReader ensemble, TimeSpan mixing) = Timed("the ensemble's temperature", progress => EnsembleReader.Fit(
+            model, compared.Tokenizer, compared.Validation, compared.Keyword, _prompt, progress: progress, cancellationToken: cancellationToken));
+        Asking("ensemble (REPLUG)", ensemble, compared, compared.Keyword, decoder.Time + mixing, 0, cancellationToken);
+
+        (TokenStore store, TimeSpan storing) = Timed("nearest states", progress =>
+            TokenStore.Build(model, compared.Database, states, new() { WindowLength = WindowTokens }, progress, cancellationToken));
+        using (store)
+        {
+            (NearestNeighborReader nearest, TimeSpan mixed) = Timed("the share of nearest states", progress =>
+                NearestNeighborReader.Fit(model, store, compared.Validation, progress: progress, cancellationToken: cancellationToken));
+            string reads = string.Create(CultureInfo.InvariantCulture, $"{nearest.States} states a token, λ = {nearest.Share:0.00}");
+            long bytes = Directory.GetFiles(Path.GetDirectoryName(states)!).Sum(file => new FileInfo(file).Length);
+            Alone("nearest states (kNN-LM)", nearest, compared, reads, bytes, decoder.Time + storing + mixed, cancellationToken);
+        }
+
+        CopyReaderOptions copying = new() { Neighbors = Copied, Steps = options.FittingSteps, Seed = seed };
+        (CopyReader copies, TimeSpan learning) = Timed("copying", progress => CopyReader.Fit(
+            model, compared.Database, compared.Keyword, copying, progress: progress, cancellationToken: cancellationToken));
+        using (copies)
+        {
+            Asking("copying", copies, compared, compared.Keyword, decoder.Time + learning, 0, cancellationToken);
+        }
+
+        DecoupledReaderOptions own = new() { Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = seed };
+        (DecoupledReader attends, TimeSpan attending) = Timed("own attention", progress => DecoupledReader.Fit(
+            model, compared.Database, compared.Keyword, own, progress: progress, cancellationToken: cancellationToken));
+        using (attends)
+        {
+            Asking("own attention (DecoupledRAG)", attends, compared, compared.Keyword, decoder.Time + attending, 0, cancellationToken);
+        }
+
+        return decoder.Time + new[] { mixing, learning, attending }.Max();
+    }
+
+    /// <summary>Every way to retrieve, read by one RETRO, which was trained with the neighbors of BM25 and stays as it is.</summary>
+    private void Retrievers(Compared compared, SampleCorpus corpus, RetroModel model, TimeSpan time, int seed, CancellationToken cancellationToken)
+    {
+        RetroReader reader = new(model);
+        Row(new RandomNeighborSource(compared.Database, seed), "random", TimeSpan.Zero, 0);
+        InverseClozeOptions cloze = new() { Steps = options.FittingSteps, Seed = seed };
+        (TextEmbedder embedder, TimeSpan learning) = Timed("the embedder", progress => InverseClozeTrainer.Train(
+            corpus.Training, compared.Tokenizer, options: cloze, progress: progress, cancellationToken: cancellationToken));
+        using TextEmbedder owned = embedder;
+        using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(
+            compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken));
+        long all = Bytes(compared.Database), keys = all - compared.SearchedBytes;
+        Row(dense, "inverse cloze", learning, keys);
+        Row(new HybridNeighborSource(compared.Keyword, dense), "BM25 and inverse cloze", learning, keys);
+        Row(new RerankedNeighborSource(dense, compared.Keyword), "inverse cloze in BM25's order", learning, keys);
+        foreach (RetrieverObjective objective in s_objectives)
+        {
+            // A posterior finds as many again.
+            RetrieverTrainingOptions settings = new() { Steps = options.RetrieverSteps, BatchSize = 8, Neighbors = 4, Seed = seed };
+            RetroReader judge = new(model, 2 * settings.Neighbors);
+            Stopwatch clock = Stopwatch.StartNew();
+            using RetrieverTrainer trainer = new(
+                embedder, compared.Tokenizer, dense, judge, objective, settings, heldOut: compared.HeldOut, cancellationToken: cancellationToken);
+            Stages.Run($"train a query tower by {objective.Name}", progress => trainer.Run(
+                new Told(done => progress.Report(new StageProgress("", done.Step, done.Steps))), cancellationToken));
+            TimeSpan training = clock.Elapsed;
+            using TextEmbedder queries = trainer.QueryEmbedder();
+            Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {objective.Name}", learning + training, keys);
+        }
+
+        void Row(INeighborSource source, string name, TimeSpan own, long bytes)
+            => Asking($"{Retrieving}, neighbors by {name}", reader, compared, source, time + own, bytes, cancellationToken);
+    }
+
+    private void Alone(string name, IReader reader, Compared compared, string reads, long bytes, TimeSpan time, CancellationToken cancellationToken)
+        => _table.Measure(
+            name, reads, bytes, time, progress => BitsPerByte.Measure(reader, compared.HeldOut, null, null, _measure, progress, cancellationToken));
+
+    private void Asking(
+        string name, IReader reader, Compared compared, INeighborSource source, TimeSpan time, long bytes, CancellationToken cancellationToken)
+        => _table.Measure(
+            name,
+            string.Create(CultureInfo.InvariantCulture, $"{source.Name}, k = {reader.Neighbors}"),
+            compared.SearchedBytes + bytes,
+            time,
+            progress => BitsPerByte.Measure(reader, compared.HeldOut, source, _measure, progress, cancellationToken));
+
+    private static (T Result, TimeSpan Time) Timed<T>(string name, Func<IProgress<StageProgress>, T> work)
+    {
+        Stopwatch clock = Stopwatch.StartNew();
+        T result = Stages.Run($"train {name}", work);
+        return (result, clock.Elapsed);
+    }
+
+    private TrainingOptions Training(int seed, int steps, TimeSpan? time, string folder) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        TimeBudget = time,
+        Accumulation = WindowsPerStep / Together,
+        CheckpointFolder = folder,
+        Seed = seed,
+    };
+
+    /// <summary>Bytes of all files of a database, the indexes among them.</summary>
+    private static long Bytes(ChunkDatabase database) => DatabaseManifest.Load(database.Folder).Files.Sum(file => file.Bytes);
+
+    /// <summary>What every reader is trained and measured on.</summary>
+    private sealed record Compared(
+        ChunkDatabase Database,
+        ChunkDatabase HeldOut,
+        ChunkDatabase Validation,
+        RetroTokenizer Tokenizer,
+        KeywordNeighborSource Keyword,
+        TokenIndex Runs,
+        double[] Precisions,
+        long SearchedBytes);
+
+    private sealed class Told(Action<RetrieverTrainingProgress> told) : IProgress<RetrieverTrainingProgress>
+    {
+        public void Report(RetrieverTrainingProgress value) => told(value);
+    }
+}

@@ -1,0 +1,76 @@
+using System.Text.Json.Nodes;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>Question answering from the command line: questions made of documents, a model fitted to them, answers measured.</summary>
+public sealed class AnsweringTests : IDisposable
+{
+    private readonly CliRun _retro = new();
+
+    public AnsweringTests()
+    {
+        Random random = new(3);
+        Directory.CreateDirectory(_retro["docs"]);
+        for (int i = 0; i < 40; i++)
+        {
+            string[] lines =
+            [
+                $"# Town {(char)('A' + (i % 26))}{i}", "", $"Houses: {random.Next(100, 999)}", $"Roofs: {new[] { "red", "blue", "gray" }[random.Next(3)]}",
+                $"River: {new[] { "long", "short", "none" }[random.Next(3)]}", "", "A town is a place of many houses and few rivers.",
+            ];
+            File.WriteAllText(Path.Combine(_retro["docs"], $"{i}.md"), string.Join('\n', lines));
+        }
+    }
+
+    public void Dispose() => _retro.Dispose();
+
+    [Fact]
+    public void A_model_is_fitted_to_answer_and_measured_on_documents_that_are_held_out()
+    {
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2");
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        string fitted = _retro.Done("fit", "--task", "qa", "--base", "decoder", "--database", "work", "--out", "answers", "--steps", "2", "--window", "256");
+        Assert.Contains("questions made of", fitted, StringComparison.Ordinal);
+        _retro.Done(
+            "fit", "--task", "qa", "--reader", "in-context", "--base", "decoder", "--database", "work", "--out", "raft", "--steps", "2", "--window", "256",
+            "--k", "2");
+        _retro.Done("eval", "--task", "qa", "--model", "answers", "decoder", "--questions", "4", "--json", "answers.json");
+        JsonObject results = _retro.Json("answers.json");
+        Assert.Equal(4, (int)results["questions"]!);
+        JsonArray rows = results["readers"]!.AsArray();
+        Assert.Equal(
+            ["RETRO off of answers", "RETRO of answers", "closed book of decoder", "in context of decoder"], rows.Select(row => (string)row!["reader"]!));
+        Assert.All(rows, row => Assert.InRange((double)row!["oracle"]!["exactMatch"]!, 0, 1));
+        Assert.All(rows, row => Assert.True((double)row!["found"]!["bits"]! > 0));
+        Assert.Equal([0.0, 1, 0, 1], rows.Select(row => (double)row!["oracle"]!["found"]!));
+
+        // What reads nothing is the same with every passage.
+        Assert.Equal((double)rows[2]!["found"]!["bits"]!, (double)rows[2]!["oracle"]!["bits"]!, 1e-9);
+        Assert.NotEqual((double)rows[1]!["found"]!["bits"]!, (double)rows[0]!["found"]!["bits"]!);
+
+        ChildProcess.Outcome copying = _retro.Run("fit", "--task", "qa", "--reader", "copying", "--base", "decoder", "--database", "work", "--out", "c");
+        Assert.Equal(2, copying.ExitCode);
+        Assert.Contains("copying is learned of text alone", copying.Errors, StringComparison.Ordinal);
+        ChildProcess.Outcome text = _retro.Run("fit", "--reader", "in-context", "--base", "decoder", "--database", "work", "--out", "c");
+        Assert.Equal(2, text.ExitCode);
+        Assert.Contains("takes --task qa", text.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Every_reader_answers_in_one_run()
+    {
+        _retro.Done("compare", "--task", "qa", "--corpus", "docs", "--out", "compared", "--steps", "2", "--questions", "3", "--threads", "1");
+        string report = File.ReadAllText(Path.Combine(_retro["compared"], "docs", "answers.md"));
+        string[] readers =
+        [
+            "closed book", "in context", "ensemble (REPLUG)", "copying rule", "longest run in all passages", "nearest states (kNN-LM) of all passages",
+            "copying", "own attention (DecoupledRAG)",
+            "closed book, trained to answer", "in context, trained among distractors (RAFT)", "ensemble (REPLUG) of the same",
+            "RETRO, trained among distractors", "RETRO, best in context (RETRO++), of the same",
+        ];
+
+        // Each has its row in both tables.
+        Assert.All(readers, reader => Assert.Equal(2, report.Split('\n').Count(line => line.StartsWith($"| {reader} | ", StringComparison.Ordinal))));
+        Assert.Contains("3 questions about 3 documents that nothing was trained on", report, StringComparison.Ordinal);
+    }
+}
