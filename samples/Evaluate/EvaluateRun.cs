@@ -16,21 +16,18 @@ namespace Evaluate;
 /// <summary>From text to the table: what reading from a database is worth, against everything that it has to beat.</summary>
 internal sealed class EvaluateRun(EvaluateOptions options)
 {
+    internal const int WindowTokens = 512;
+
+    internal const string ClosedBook =
+        "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
+
     private const int Vocabulary = 2048;
-    private const int WindowTokens = 512;
-    private const int WindowsPerStep = 2;
 
     /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
     private const int LeastHeldOut = 60;
 
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
-
-    private const string ClosedBook =
-        "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
-
-    /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
-    private int Together => options.Device is null ? 1 : WindowsPerStep;
 
     /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
     public Task RunAsync(CancellationToken cancellationToken)
@@ -81,77 +78,53 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         RetroConfig retro = decoder with { Retrieval = retrieval };
         Comparison comparison = new(heldOut, database, found, random, [rule], (index, precisions));
         string file = Path.Combine(folder, "evaluation.md");
-        for (int seed = 1; seed <= options.Seeds; seed++)
+        for (int seed = options.FirstSeed; seed < options.FirstSeed + options.Seeds; seed++)
         {
-            BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == 1 };
-            string models = Path.Combine(allModels, $"{seed}");
-            WindowSamplerOptions windows = new()
+            BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
+            SeedModels models = new(
+                options, seed, Path.Combine(allModels, $"{seed}"), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
+            models.Train();
+            if (options.TrainOnly)
             {
-                WindowLength = WindowTokens, BatchSize = Together, Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength,
-            };
+                continue;
+            }
 
-            // Windows without neighbors would teach a decoder that is frozen nothing.
-            WindowSampler reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
-            WindowSampler alone = new(database, windows with { Neighbors = 0 });
-
-            // Copying and reading are learned on top of the closed book, which is then given as much time as the longer of them took together with it.
-            string closedBook = Path.Combine(models, "closed-book");
-            TrainedModel bySteps = Train(ClosedBook, decoder, alone, Training(seed, options.Steps, options.Time, closedBook), cancellationToken);
-            TimeSpan longest;
+            // Copying and reading are learned on top of the closed book, which is then given as much time as the longest of them took together with it.
+            TrainedModel bySteps = models.ClosedBook();
             using (RetroModel model = bySteps.Model)
             {
                 comparison.ClosedBook(ClosedBook, bySteps, measure, cancellationToken);
-                longest = MeasureCopying(Copying, bySteps, null, "copying");
-                MeasureCopying(Anywhere, bySteps, index, "copying-anywhere");
+                foreach ((string name, TokenIndex? from) in new[] { (Copying, null), (Anywhere, index) })
+                {
+                    (CopyReader reader, TrainedModel trained) = models.Copying(name, bySteps, from);
+                    using CopyReader copying = reader;
+                    comparison.Copying(name, copying, trained, keyword, [], measure, cancellationToken);
+                }
             }
 
             if (options.Retro)
             {
-                TrainedModel fitted = TrainedModel.Fit(
-                    $"fit {Retrieving}, seed {seed}",
-                    closedBook,
-                    retrieval,
-                    reading,
-                    Training(seed, FittingSteps, null, Path.Combine(models, "retro")),
-                    cancellationToken,
-                    options.Device,
-                    options.Resume);
+                TrainedModel fitted = models.Retro();
                 using RetroModel model = fitted.Model;
-                fitted = fitted with { Steps = bySteps.Steps, Time = bySteps.Time + fitted.Time };
                 comparison.Retro(Retrieving, fitted, keyword.Name, [], measure, cancellationToken);
-                longest = fitted.Time > longest ? fitted.Time : longest;
             }
 
-            TrainedModel byTime = Train(
-                EqualTime, decoder, alone, Training(seed, options.Steps, longest, Path.Combine(models, "closed-book-equal-time")), cancellationToken);
+            TrainedModel byTime = models.EqualTime();
             using (RetroModel model = byTime.Model)
             {
                 comparison.ClosedBook(EqualTime, byTime, measure, cancellationToken);
             }
 
-            WriteReport();
-
-            // Gives the time that the decoder and the copying took together.
-            TimeSpan MeasureCopying(string name, TrainedModel trained, TokenIndex? from, string fileName)
+            foreach (double factor in options.Ladder)
             {
-                // The time lies beside the weights: a run that goes on gives the closed book as much, not as little as the loading takes.
-                string weights = Path.Combine(models, $"{fileName}.safetensors"), time = Path.Combine(models, $"{fileName}.time");
-                bool known = File.Exists(weights);
-                Stopwatch clock = Stopwatch.StartNew();
-                CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = seed };
-                using CopyReader copying = known ? CopyReader.Load(weights, trained.Model, from) : Stages.Run(
-                    $"train {name}, seed {seed}",
-                    progress => CopyReader.Fit(trained.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
-                if (!known)
-                {
-                    File.WriteAllText(time, clock.Elapsed.ToString("c", CultureInfo.InvariantCulture));
-                    copying.Save(weights);
-                }
-
-                trained = trained with { Time = trained.Time + TimeSpan.ParseExact(File.ReadAllText(time), "c", CultureInfo.InvariantCulture) };
-                comparison.Copying(name, copying, trained, keyword, [], measure, cancellationToken);
-                return trained.Time;
+                TrainedModel larger = models.Larger(factor);
+                using RetroModel model = larger.Model;
+                double times = (double)larger.Model.Config.CountParameters().Total / decoder.CountParameters().Total;
+                string name = string.Create(CultureInfo.InvariantCulture, $"{ClosedBook}, {times:0.0} times as large");
+                comparison.ClosedBook(name, larger, measure, cancellationToken, withRules: false);
             }
+
+            WriteReport();
         }
 
         if (options.Records)
@@ -203,20 +176,20 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         }
     }
 
-    /// <summary>Steps of what is learned on top of the closed book.</summary>
-    private int FittingSteps => Math.Max(1, options.Steps / 2);
-
-    private TrainedModel Train(string name, RetroConfig config, WindowSampler windows, TrainingOptions training, CancellationToken cancellationToken)
-        => TrainedModel.Train(
-            $"train {name}, seed {training.Seed}", config, windows, training, cancellationToken, options.Device, options.Resume);
-
-    private TrainingOptions Training(int seed, int steps, TimeSpan? time, string folder) => TrainingOptions.SmallModel with
+    /// <summary>The decoder of about so many times the parameters, as many times as deep as it is wide.</summary>
+    /// <param name="decoder">The decoder.</param>
+    /// <param name="factor">The number of times.</param>
+    internal static RetroConfig Larger(RetroConfig decoder, double factor)
     {
-        Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
-        TimeBudget = time,
-        Accumulation = WindowsPerStep / Together,
-        CheckpointFolder = folder,
-        Seed = seed,
-    };
+        double target = Math.Log(factor * decoder.CountParameters().Total);
+        return Enumerable.Range(decoder.Heads, 64 * decoder.Heads)
+            .Select(heads => decoder with
+            {
+                Heads = heads,
+                Width = heads * decoder.HeadSize,
+                FeedForwardSize = heads * decoder.FeedForwardSize / decoder.Heads,
+                Layers = (int)Math.Round((double)decoder.Layers * heads / decoder.Heads),
+            })
+            .MinBy(config => Math.Abs(Math.Log(config.CountParameters().Total) - target))!;
+    }
 }

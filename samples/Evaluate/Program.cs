@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Evaluate;
 using Samples;
 
@@ -14,6 +15,7 @@ Option<string> output = new("--output")
 Option<double> megabytes = Sample.Number(
     "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", byDefault: 6, least: 0.001, most: 100_000);
 Option<double> seeds = Sample.Number("--seeds", "How many times everything is trained, each time with another seed.", byDefault: 3, least: 1, most: 100);
+Option<double> firstSeed = Sample.Number("--seed", "The first of the seeds; the others follow it.", byDefault: 1, least: 0, most: 1e9);
 Option<double> steps = Sample.Number("--steps", "Steps of each training, of two windows of 512 tokens.", byDefault: 600, least: 1, most: 1e9);
 Option<double> minutes = Sample.Number(
     "--minutes",
@@ -23,6 +25,19 @@ Option<double> minutes = Sample.Number(
     most: 1e6);
 Option<double> k = Sample.Number("--k", "Neighbors that are copied from.", byDefault: 16, least: 1, most: 1024);
 Option<bool> withoutRetro = new("--without-retro") { Description = "Leave out the RETRO, which takes most of the time." };
+Option<double[]> ladder = new("--ladder")
+{
+    Description = "Train larger decoders alone, too, each about so many times the parameters, for as many steps: such as 2 4 10 25.",
+    AllowMultipleArgumentsPerToken = true,
+};
+ladder.Validators.Add(result =>
+{
+    if (result.Tokens.Any(token => !double.TryParse(token.Value, CultureInfo.InvariantCulture, out double factor) || factor is not (> 1 and <= 10_000)))
+    {
+        result.AddError("--ladder is how many times the decoder's parameters larger decoders have: numbers above 1, up to 10,000.");
+    }
+});
+Option<bool> trainOnly = new("--train-only") { Description = "Train and measure nothing; a run with --resume measures, on another device if you like." };
 Option<string> device = new("--device") { Description = "Where everything computes: cpu or cuda.", DefaultValueFactory = _ => "cpu" };
 device.AcceptOnlyFromAmong("cpu", "cuda");
 Option<bool> resume = new("--resume")
@@ -35,17 +50,20 @@ RootCommand root = new(
     "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
     "on held-out documents beside a rule that copies from the neighbors.")
 {
-    corpus, output, megabytes, seeds, steps, minutes, k, withoutRetro, device, resume, records, skipBroken,
+    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, resume, records, skipBroken,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new EvaluateRun(new EvaluateOptions(
     parsed.GetValue(corpus),
     parsed.GetValue(output)!,
     (long)(parsed.GetValue(megabytes) * 1e6),
     (int)parsed.GetValue(seeds),
+    (int)parsed.GetValue(firstSeed),
     (int)parsed.GetValue(steps),
     parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
     (int)parsed.GetValue(k),
     !parsed.GetValue(withoutRetro),
+    parsed.GetValue(ladder) ?? [],
+    parsed.GetValue(trainOnly),
     Sample.Device(parsed.GetValue(device)!),
     parsed.GetValue(resume),
     parsed.GetValue(records),

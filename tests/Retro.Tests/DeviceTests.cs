@@ -148,16 +148,16 @@ public sealed class DeviceTests : IDisposable
         using RetroModel source = ModelCase.Model(config);
         using RetroModel whole = Copy(
             source, ScalarType.Float32, on), begun = Copy(source, ScalarType.Float32, on), resumed = Copy(source, ScalarType.Float32, on);
-        manual_seed(3);
+        Seed(3, on);
         using Tensor untouched = rand(4, device: on);
-        manual_seed(3);
+        Seed(3, on);
         double[] losses = Train(whole, options, data);
         using Tensor came = rand(4, device: on);
         using RetroModel again = Copy(source, ScalarType.Float32, on), other = Copy(source, ScalarType.Float32, on);
-        manual_seed(3);
+        Seed(3, on);
         Assert.Equal(losses, Train(again, options, data));
         using Tensor repeated = rand(4, device: on);
-        manual_seed(4);
+        Seed(4, on);
         Assert.Equal(losses, Train(other, options, data));
         using Tensor seeded = rand(4, device: on);
         Assert.True(ModelCase.BitEqual(came.cpu(), repeated.cpu()), "What follows a training depends on more than the seed.");
@@ -188,6 +188,24 @@ public sealed class DeviceTests : IDisposable
         {
             Assert.True(ModelCase.BitEqual(one.cpu(), two.cpu()));
         }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void A_fresh_model_is_the_processors_to_the_bit(string device, string name)
+    {
+        Device on = Require(device);
+        manual_seed(7);
+        using RetroModel expected = new(ModelCase.Config(name));
+        using Tensor next = rand(3);
+        manual_seed(7);
+        using RetroModel model = new(ModelCase.Config(name), device: on);
+        using Tensor after = rand(3);
+        Assert.All(
+            expected.named_parameters().Zip(model.named_parameters()),
+            pair => Assert.True(ModelCase.BitEqual(pair.First.parameter, pair.Second.parameter.cpu()), pair.First.name));
+        Assert.All(model.parameters(), parameter => Assert.Equal(on.type, parameter.device_type));
+        Assert.True(ModelCase.BitEqual(next, after));
     }
 
     [Theory]
@@ -346,6 +364,16 @@ public sealed class DeviceTests : IDisposable
             float[] keys = new float[EmbeddingInputs.Texts.Length * embedder.Dimensions];
             embedder.Embed(EmbeddingInputs.Texts, keys);
             return [.. keys.Chunk(embedder.Dimensions)];
+        }
+    }
+
+    // TorchSharp's manual_seed is of the processor's generator alone.
+    private static void Seed(long seed, Device on)
+    {
+        manual_seed(seed);
+        if (on.type == DeviceType.CUDA)
+        {
+            cuda.manual_seed_all(seed);
         }
     }
 

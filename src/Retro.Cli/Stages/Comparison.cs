@@ -48,10 +48,17 @@ internal sealed class Comparison(
     /// <param name="trained">The decoder.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public void ClosedBook(string name, TrainedModel trained, BitsPerByteOptions options, CancellationToken cancellationToken)
+    /// <param name="withRules">Whether the rules are measured, too.</param>
+    public void ClosedBook(
+        string name, TrainedModel trained, BitsPerByteOptions options, CancellationToken cancellationToken, bool withRules = true)
     {
         DecoderReader reader = new(trained.Model, name);
         Measure(reader, trained, null, null, options, cancellationToken);
+        if (!withRules)
+        {
+            return;
+        }
+
         foreach (PointerRule rule in rules)
         {
             Measure(new PointerReader(reader, rule), trained, null, table, options, cancellationToken);

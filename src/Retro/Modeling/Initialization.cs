@@ -1,3 +1,4 @@
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 using EmbeddingTable = TorchSharp.Modules.Embedding;
@@ -5,8 +6,8 @@ using EmbeddingTable = TorchSharp.Modules.Embedding;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Fresh parameters: matrices normal with 1/sqrt(fan-in), embeddings normal with 1/sqrt(width), biases zero. Drawn from TorchSharp's generator, so that
-/// manual_seed decides them.
+/// Fresh parameters: matrices normal with 1/sqrt(fan-in), embeddings normal with 1/sqrt(width), biases zero. Drawn from the processor's generator, so that
+/// manual_seed, which seeds no other in TorchSharp, decides them, and they are the same on every device.
 /// </summary>
 internal static class Initialization
 {
@@ -28,19 +29,35 @@ internal static class Initialization
     /// <summary>A table of embeddings.</summary>
     public static EmbeddingTable Embedding(int count, int width, ScalarType dtype, Device? device)
     {
-        EmbeddingTable embedding = nn.Embedding(count, width, device: device, dtype: dtype);
+        EmbeddingTable embedding = nn.Embedding(count, width, dtype: dtype);
         using (no_grad())
         {
             embedding.weight!.normal_(0, 1 / Math.Sqrt(width));
         }
 
-        return embedding;
+        if (device is null || device.type == DeviceType.CPU)
+        {
+            return embedding;
+        }
+
+        using EmbeddingTable drawn = embedding;
+        return nn.Embedding_from_pretrained(drawn.weight!.detach().to(device), freeze: false);
     }
 
     private static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)
     {
-        Tensor tensor = zeros(shape, dtype, device ?? CPU);
-        return Own(deviation == 0 ? tensor : tensor.normal_(0, deviation));
+        if (deviation == 0)
+        {
+            return Own(zeros(shape, dtype, device ?? CPU));
+        }
+
+        Tensor drawn = zeros(shape, dtype).normal_(0, deviation), moved = drawn.to(device ?? CPU);
+        if (!ReferenceEquals(moved, drawn))
+        {
+            drawn.Dispose();
+        }
+
+        return Own(moved);
     }
 
     private static Parameter Own(Tensor tensor)

@@ -5,6 +5,13 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
+    /// <summary>Refuses what a pass cannot read.</summary>
+    internal void Check(Tensor tokens, Tensor? neighbors, Tensor? valid)
+    {
+        CheckTokens(tokens);
+        CheckNeighbors(tokens, neighbors, valid);
+    }
+
     private void CheckTokens(Tensor tokens)
     {
         Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);

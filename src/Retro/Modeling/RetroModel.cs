@@ -88,11 +88,10 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// longer than the model takes.</exception>
     public override Tensor forward(Tensor tokens, Tensor? neighbors = null, Tensor? valid = null)
     {
-        CheckTokens(tokens);
-        CheckNeighbors(tokens, neighbors, valid);
+        Check(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
         (Tensor states, _) = Decode(tokens, neighbors, valid);
-        return Head(_norm.call(states)).MoveToOuterDisposeScope();
+        return Logits(states).MoveToOuterDisposeScope();
     }
 
     /// <summary>
@@ -104,7 +103,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     {
         long length = tokens.shape[1];
         Tensor? encoded = null;
-        Tensor x = Embed(tokens, _positions?.weight!.narrow(0, 0, length));
+        Tensor x = Embed(tokens);
         AttentionPlan plan = AttentionPlan.CausalPass(Config, length, pass, x.dtype, x.device);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
@@ -121,10 +120,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             {
                 if (encoded is null)
                 {
-                    encoded = Encoder!.call(neighbors, h.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
-                    scope.MoveToOuter(encoded);
-                    crossPlan = AttentionPlan.ChunkedCross(
-                        Config, length, neighbors.shape[1], neighbors.shape[2], valid, x.dtype, x.device, tokens, neighbors);
+                    encoded = EncodeNeighbors(h, neighbors, valid).MoveToOuterDisposeScope();
+                    crossPlan = CrossPlan(tokens, neighbors, valid);
                     crossPlan.MoveToOuterDisposeScope();
                 }
 
@@ -138,6 +135,23 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
         return (x, encoded);
     }
+
+    /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
+    internal IEnumerable<Parameter> Embeddings => _positions is null ? [_embedding.weight!] : [_embedding.weight!, _positions.weight!];
+
+    /// <summary>Encodes neighbors, [B, C, K, R], read with the states [B, T, D] of the first layer that cross-attends.</summary>
+    internal Tensor EncodeNeighbors(Tensor states, Tensor neighbors, Tensor? valid)
+        => Encoder!.call(neighbors, states.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
+
+    /// <summary>How the tokens' chunks attend to their neighbors.</summary>
+    internal AttentionPlan CrossPlan(Tensor tokens, Tensor neighbors, Tensor? valid) => AttentionPlan.ChunkedCross(
+        Config, tokens.shape[1], neighbors.shape[1], neighbors.shape[2], valid, Dtype, Device, tokens, neighbors);
+
+    /// <summary>What the first layer reads: [B, T, D].</summary>
+    internal Tensor Embed(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));
+
+    /// <summary>Logits [B, T, V] of the last layer's states [B, T, D].</summary>
+    internal Tensor Logits(Tensor states) => Head(_norm.call(states));
 
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {

@@ -14,8 +14,8 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>Takes over the gradients of one backward pass of several.</summary>
     void Accumulate();
 
-    /// <summary>Adds gradients, one per parameter; an invalid one adds nothing. They are taken over.</summary>
-    void AddGradients(IList<Tensor> gradients);
+    /// <summary>Adds gradients, one per parameter; null or an invalid one adds nothing. They are taken over.</summary>
+    void AddGradients(IList<Tensor?> gradients);
 
     /// <summary>Forgets the gradients.</summary>
     void ClearGradients();

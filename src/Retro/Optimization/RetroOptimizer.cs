@@ -136,26 +136,26 @@ public sealed class RetroOptimizer : ITrainingOptimizer
 
     /// <summary>Adds to each parameter's gradient, or to its float32 sum.</summary>
     /// <param name="gradients">One per parameter; an invalid one adds nothing. They are taken over.</param>
-    void ITrainingOptimizer.AddGradients(IList<Tensor> gradients)
+    void ITrainingOptimizer.AddGradients(IList<Tensor?> gradients)
     {
         using IDisposable noGradients = no_grad();
         for (int i = 0; i < _slots.Count; i++)
         {
-            if (gradients[i].IsInvalid)
+            if (gradients[i] is not { IsInvalid: false } gradient)
             {
                 continue;
             }
 
             if (_slots[i].Master is not null)
             {
-                _slots[i].Add(gradients[i]);
+                _slots[i].Add(gradient);
             }
             else
             {
-                Gradients.Add(_slots[i].Parameter, gradients[i]);
+                Gradients.Add(_slots[i].Parameter, gradient);
             }
 
-            gradients[i].Dispose();
+            gradient.Dispose();
         }
     }
 

@@ -68,15 +68,15 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     }
 
     /// <inheritdoc/>
-    public void AddGradients(IList<Tensor> gradients)
+    public void AddGradients(IList<Tensor?> gradients)
     {
         using IDisposable noGradients = no_grad();
         for (int i = 0; i < _parameters.Length; i++)
         {
-            if (!gradients[i].IsInvalid)
+            if (gradients[i] is { IsInvalid: false } gradient)
             {
-                Gradients.Add(_parameters[i].Parameter, gradients[i]);
-                gradients[i].Dispose();
+                Gradients.Add(_parameters[i].Parameter, gradient);
+                gradient.Dispose();
             }
         }
     }

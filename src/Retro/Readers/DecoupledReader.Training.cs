@@ -75,7 +75,7 @@ public sealed partial class DecoupledReader
         {
             IList<Tensor> gradients = autograd.grad([loss], taking.Parameters, allow_unused: true);
             scope.Detach(gradients.Where(gradient => !gradient.IsInvalid));
-            taking.AddGradients(gradients);
+            taking.AddGradients([.. gradients]);
             optimizer.Step(rate);
         }
 

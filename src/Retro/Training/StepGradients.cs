@@ -9,7 +9,8 @@ namespace Retro.Training;
 /// <param name="model">The model.</param>
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
 /// <param name="seed">Decides what dropout drops.</param>
-internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed)
+/// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
+internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false)
 {
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches.</param>
@@ -57,6 +58,12 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                 }
 
                 using DisposeScope scope = NewDisposeScope();
+                if (recompute)
+                {
+                    optimizer.AddGradients(Recompute(batches[i], shares[i], closedBook, step, i, out losses[i]));
+                    continue;
+                }
+
                 SeedDropout(step, i);
                 Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
                 if (loss.requires_grad)
@@ -73,7 +80,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         for (int start = 0; start < batches.Count; start += together)
         {
             int first = start, count = Math.Min(together, batches.Count - start);
-            IList<Tensor>[] gradients = new IList<Tensor>[count];
+            IList<Tensor?>[] gradients = new IList<Tensor?>[count];
             TorchThreads.Run(count, model.Device, i =>
             {
                 if (shares[first + i] == 0)
@@ -83,11 +90,17 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                 }
 
                 using DisposeScope scope = NewDisposeScope();
+                if (recompute)
+                {
+                    gradients[i] = Recompute(batches[first + i], shares[first + i], closedBook, step, first + i, out losses[first + i]);
+                    return;
+                }
+
                 Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
-                gradients[i] = loss.requires_grad ? autograd.grad([loss], optimizer.Parameters, allow_unused: true) : [];
-                scope.Detach(gradients[i].Where(gradient => !gradient.IsInvalid));
+                gradients[i] = loss.requires_grad ? [.. autograd.grad([loss], optimizer.Parameters, allow_unused: true)] : [];
+                scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
             });
-            foreach (IList<Tensor> one in gradients.Where(one => one.Count > 0))
+            foreach (IList<Tensor?> one in gradients.Where(one => one.Count > 0))
             {
                 optimizer.AddGradients(one);
             }
@@ -105,12 +118,31 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         return share == 1 ? mean : mean.Times(share);
     }
 
-    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
-    private void SeedDropout(long step, int batch)
+    private Tensor?[] Recompute(TrainingBatch batch, double share, bool closedBook, long step, int number, out double loss)
     {
-        if (model.Config.HasDropout)
+        (double mean, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
+            batch, closedBook, share);
+        loss = share * mean;
+        return gradients;
+    }
+
+    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
+    private void SeedDropout(long step, int batch, int? layer = null)
+    {
+        if (!model.Config.HasDropout)
         {
-            manual_seed((long)(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)batch) >> 1));
+            return;
+        }
+
+        ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)batch);
+        long drawn = (long)((layer is { } number ? SeededRandom.Mix(mixed + (ulong)number) : mixed) >> 1);
+        if (model.Device.type == DeviceType.CUDA)
+        {
+            cuda.manual_seed_all(drawn); // TorchSharp's manual_seed is of the processor's generator alone
+        }
+        else
+        {
+            manual_seed(drawn);
         }
     }
 

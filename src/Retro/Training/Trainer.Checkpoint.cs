@@ -18,9 +18,11 @@ public sealed partial class Trainer
     private const string MetadataKey = "training";
     private const string ModelPrefix = "model/";
     private const string OptimizerPrefix = "optimizer/";
+    private const string AveragePrefix = "average/";
 
     /// <summary>
-    /// Writes a checkpoint: the model (config.json, model.safetensors) and the state of the training (training.safetensors; training.json says it for the
+    /// Writes a checkpoint: the model (config.json, model.safetensors; with the average of its weights where there is one) and the state of the training
+    /// (training.safetensors; training.json says it for the
     /// reader).
     /// </summary>
     /// <remarks>
@@ -55,13 +57,18 @@ public sealed partial class Trainer
             Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description }, progress, cancellationToken);
         }
 
-        Checkpoint.Save(folder, Model, progress: progress, cancellationToken: cancellationToken);
+        using (Averaged())
+        {
+            Checkpoint.Save(folder, Model, progress: progress, cancellationToken: cancellationToken);
+        }
+
         AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
     }
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
-    /// Frozen parameters stay as the model has them. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
+    /// Frozen parameters stay as the model has them. An average of the weights that the checkpoint does not have begins with its weights. The schedule is that
+    /// of this trainer; a scheduler has to be new, and is taken as many steps on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
@@ -102,14 +109,14 @@ public sealed partial class Trainer
         }
 
         using DisposeScope scope = NewDisposeScope();
-        Dictionary<string, Tensor> weights = [], memory = [];
+        Dictionary<string, Tensor> weights = [], memory = [], averages = [];
         StageCounter counter = new("load weights", file.Entries.Count, progress, cancellationToken);
         foreach (SafetensorsEntry entry in file.Entries)
         {
             counter.Next();
             (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal)
                 ? (weights, ModelPrefix)
-                : (memory, OptimizerPrefix);
+                : entry.Name.StartsWith(AveragePrefix, StringComparison.Ordinal) ? (averages, AveragePrefix) : (memory, OptimizerPrefix);
             if (!entry.Name.StartsWith(prefix, StringComparison.Ordinal))
             {
                 throw new CheckpointException($"{path} holds the tensor {entry.Name}, which is no part of a training; use another checkpoint.");
@@ -146,6 +153,7 @@ public sealed partial class Trainer
             }
         }
 
+        _average?.Load(averages);
         for (long step = StepsDone; step < state.Steps && _scheduler is not null; step++)
         {
             _scheduler.step();
@@ -182,7 +190,8 @@ public sealed partial class Trainer
 
     private IEnumerable<KeyValuePair<string, Tensor>> Tensors(IReadOnlyDictionary<string, Tensor> memory)
         => Trained().Select(pair => KeyValuePair.Create(ModelPrefix + pair.Key, pair.Value.detach()))
-            .Concat(memory.Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)));
+            .Concat(memory.Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))
+            .Concat((_average?.State ?? []).Select(pair => KeyValuePair.Create(AveragePrefix + pair.Key, pair.Value)));
 
     private Dictionary<string, Parameter> Trained()
     {

@@ -19,6 +19,7 @@ public sealed partial class Trainer : IDisposable
     private readonly LearningRateSchedule _schedule;
     private readonly ITrainingOptimizer _optimizer;
     private readonly StepGradients _gradients;
+    private readonly WeightAverage? _average;
     private readonly LRScheduler? _scheduler;
     private readonly Func<long, double>? _rate;
     private TimeSpan _elapsedBefore;
@@ -72,13 +73,15 @@ public sealed partial class Trainer : IDisposable
         if (optimizer is null)
         {
             _optimizer = TrainingOptimizers.Own(model, options);
-            _gradients = new(model, _optimizer, options.Seed);
+            _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations);
+            _average = Average();
             return;
         }
 
         TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
-        _gradients = new(model, own, options.Seed);
+        _gradients = new(model, own, options.Seed, options.RecomputeActivations);
+        _average = Average();
         try
         {
             _scheduler = scheduler?.Invoke(own.Optimizer);
@@ -91,7 +94,7 @@ public sealed partial class Trainer : IDisposable
         }
         catch
         {
-            own.Dispose();
+            Dispose();
             throw;
         }
     }
@@ -150,6 +153,11 @@ public sealed partial class Trainer : IDisposable
         (double loss, bool hasTargets) = _gradients.Add(batches, StepsDone, closedBook);
         _tokens += batches.Sum(batch => batch.Tokens.numel());
         double norm = !hasTargets ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        if (double.IsFinite(norm))
+        {
+            _average?.Add(StepsDone);
+        }
+
         StepsDone++;
         _scheduler?.step();
         if (_started is null)
@@ -171,7 +179,7 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>
     /// Trains until the steps or the time are used up, or the patience with a measure that gets no better; the next batches are prepared on another thread in
-    /// the meantime. A training that is finished is left as it is, its time and its checkpoint too.
+    /// the meantime. A training that is finished is left as it is, its time and its checkpoint too, whatever the data.
     /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
     /// <param name="progress">Told of each step; null: nobody.</param>
@@ -182,6 +190,11 @@ public sealed partial class Trainer : IDisposable
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(data);
+        if (IsFinished)
+        {
+            return;
+        }
+
         if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
         {
             throw new CheckpointException(
@@ -189,11 +202,6 @@ public sealed partial class Trainer : IDisposable
         }
 
         _dataIdentity = data.Identity;
-        if (IsFinished)
-        {
-            return;
-        }
-
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
         bool finished = false, canceled = false;
@@ -237,11 +245,25 @@ public sealed partial class Trainer : IDisposable
         }
     }
 
+    /// <summary>
+    /// Gives the model the average of its trained weights (<see cref="TrainingOptions.AverageDecay"/>) until what is returned is disposed; without an average
+    /// the weights stay what they are. No step may be done meanwhile.
+    /// </summary>
+    /// <returns>Gives the trained weights back when it is disposed.</returns>
+    public IDisposable? Averaged() => _average?.Put();
+
     /// <inheritdoc/>
-    public void Dispose() => _optimizer.Dispose();
+    public void Dispose()
+    {
+        _average?.Dispose();
+        _optimizer.Dispose();
+    }
+
+    private WeightAverage? Average() => Options.AverageDecay is { } decay ? new(Trained(), decay) : null;
 
     private double TakeMeasure(Func<RetroModel, double> of)
     {
+        using IDisposable? averaged = Averaged();
         Model.eval();
         double measure = of(Model);
         Model.train();

@@ -55,6 +55,18 @@ public sealed record TrainingOptions
     /// <summary>Batches whose gradients are averaged in a step. Default 1.</summary>
     public int Accumulation { get; init; } = 1;
 
+    /// <summary>
+    /// Whether a step keeps no activations but what each decoder layer reads, and computes the rest again in backward, layer by layer: one more forward pass
+    /// for the memory of all layers but one. The gradient is the same, but for what dropout draws. Default no.
+    /// </summary>
+    public bool RecomputeActivations { get; init; }
+
+    /// <summary>
+    /// d: the trainer keeps an exponential moving average of the trained weights, a ← d·a + (1 − d)·w after each step, beside them, in float32 at least. What
+    /// is measured, the best model and the checkpoint's model are then the average; see <see cref="Trainer.Averaged"/>. Null: none. Default null.
+    /// </summary>
+    public double? AverageDecay { get; init; }
+
     /// <summary>Folder of the checkpoint; null: none is written. Default none.</summary>
     public string? CheckpointFolder { get; init; }
 
@@ -105,6 +117,7 @@ public sealed record TrainingOptions
         faults.Share(ClosedBook);
         faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
         faults.Between(Accumulation, 1);
+        faults.Require(AverageDecay is null or (> 0 and < 1), AverageDecay, "more than 0 and less than 1");
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
         faults.Between(MeasureEvery, 0);

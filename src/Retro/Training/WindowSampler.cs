@@ -25,6 +25,7 @@ public sealed class WindowSampler : ITrainingData
     private readonly NeighborTable? _table;
     private readonly ChunkDatabase _retrieval;
     private readonly SameDocuments _same;
+    private readonly IReadOnlySet<int>? _targets;
     private readonly int _chunks;
 
     /// <summary>Creates the sampler. It reads the database and the table and owns neither.</summary>
@@ -33,10 +34,12 @@ public sealed class WindowSampler : ITrainingData
     /// <param name="table">Neighbors of every chunk of <paramref name="database"/>, with some to spare for the filter; null: retrieval off, or planted
     /// neighbors alone.</param>
     /// <param name="retrieval">The database that the table points into; null: <paramref name="database"/> itself.</param>
+    /// <param name="targets">Numbers of the documents whose tokens are to be predicted; the others are read alone, as what stands before. Null: all.</param>
     /// <param name="progress">Told of the documents that have been compared for copies, which takes seconds where there are millions; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">The database is smaller than a window.</exception>
+    /// <exception cref="ArgumentException">No document has targets, or one that the database does not have.</exception>
     /// <exception cref="DatabaseException">The table does not belong to the databases.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public WindowSampler(
@@ -44,6 +47,7 @@ public sealed class WindowSampler : ITrainingData
         WindowSamplerOptions options,
         NeighborTable? table = null,
         ChunkDatabase? retrieval = null,
+        IReadOnlySet<int>? targets = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -61,7 +65,15 @@ public sealed class WindowSampler : ITrainingData
                     + $"with {_retrieval.Manifest.TokenizerHash}; build both with the same one.");
         }
 
+        if (targets is not null && (targets.Count == 0 || targets.Any(document => document < 0 || document >= database.Documents.Count)))
+        {
+            throw new ArgumentException(
+                $"Expected numbers of documents of {database.Folder}, 0 to {database.Documents.Count - 1}, got {(targets.Count == 0 ? "none" : "others")}.",
+                nameof(targets));
+        }
+
         Options = options;
+        _targets = targets;
         _chunks = options.WindowLength / database.ChunkLength;
         WindowsPerEpoch = database.ChunkCount / _chunks;
         if (WindowsPerEpoch == 0)
@@ -74,7 +86,8 @@ public sealed class WindowSampler : ITrainingData
         _same = new(database, _retrieval, progress, cancellationToken);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {Describe(options)}");
+            $"database {database.Manifest.TokensHash}, retrieval {_retrieval.Manifest.TokensHash}, neighbors {table?.Identity ?? "none"}, {Describe(options)}")
+            + (targets is null ? "" : $", targets of documents {IdentityHash.Of(IdentityHash.SourceEnd, [.. targets.Order().Cast<object?>()])}");
     }
 
     /// <summary>The settings.</summary>
@@ -157,8 +170,9 @@ public sealed class WindowSampler : ITrainingData
                 batch.Tokens[start + position] = tokens[position];
             }
 
-            batch.LossMask.AsSpan(start + _database.TokenCount(chunk), length - _database.TokenCount(chunk)).Clear();
-            if (_database.Documents[_database.DocumentOf(chunk)].FirstChunk == chunk)
+            int document = _database.DocumentOf(chunk), predicted = _targets?.Contains(document) == false ? 0 : _database.TokenCount(chunk);
+            batch.LossMask.AsSpan(start + predicted, length - predicted).Clear();
+            if (_database.Documents[document].FirstChunk == chunk)
             {
                 batch.LossMask[start] = false;
             }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FsCheck;
 using FsCheck.Fluent;
 using Retro.Modeling;
@@ -40,9 +39,7 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     [InlineData(PositionKind.TransformerXl)]
     public void Activation_memory_is_linear_in_the_sequence(PositionKind positions)
     {
-        Assert.SkipUnless(
-            OperatingSystem.IsLinux() && NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "mallinfo2", out _),
-            "The memory that a process has in use is asked of glibc.");
+        MemoryInUse.Require();
         RetroConfig config = RetroConfig.Mini with
         {
             Width = 64,
@@ -77,27 +74,9 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             [1, chunks, 2, config.Retrieval!.RetrievedLength, config.Retrieval!.Encoder.Width], requires_grad: true);
         AttentionPlan plan = AttentionPlan.ChunkedCross(config, tokens, chunks, 2, null, ScalarType.Float32, CPU);
         LiveTensors.Settled();
-        long before = InUse();
+        long before = MemoryInUse.Now();
         layer.call(x, encoded, plan);
-        return InUse() - before;
-    }
-
-    // What the C library has given out, in its heaps and mapped: tensors are in there, the runtime's own heap is not.
-    private static long InUse()
-    {
-        MemoryInUse memory = Memory();
-        return (long)(memory.Allocated + memory.Mapped);
-    }
-
-    [DllImport("libc", EntryPoint = "mallinfo2")]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern MemoryInUse Memory();
-
-    // struct mallinfo2 of malloc.h: ten numbers of the size of a pointer.
-    [StructLayout(LayoutKind.Sequential, Size = 80)]
-    private struct MemoryInUse
-    {
-        public nuint Arena, FreeBlocks, SmallBlocks, MappedBlocks, Mapped, Unused, SmallFree, Allocated, Free, Releasable;
+        return MemoryInUse.Now() - before;
     }
 
     private static bool Agrees(Sizes sizes)

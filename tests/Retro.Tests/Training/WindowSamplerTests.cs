@@ -314,6 +314,34 @@ public sealed class WindowSamplerTests : IDisposable
     }
 
     [Fact]
+    public void Only_the_tokens_of_the_documents_that_are_asked_for_are_targets_and_all_are_read()
+    {
+        using ChunkDatabase database = Database(40, out _);
+        WindowSamplerOptions options = new() { WindowLength = 4 * M, Seed = 2 };
+        HashSet<int> chosen = [.. Enumerable.Range(0, database.Documents.Count).Where(document => document % 3 == 1)];
+        WindowSampler all = new(database, options), some = new(database, options, targets: chosen);
+        int targets = 0;
+        for (long index = 0; index < 20; index++)
+        {
+            TokenBatch expected = all.Batch(index, 0), came = some.Batch(index, 0);
+            Assert.Equal(expected.Tokens, came.Tokens);
+            for (int place = 0; place < came.LossMask.Length; place++)
+            {
+                long window = (index * options.BatchSize) + (place / options.WindowLength);
+                int document = database.DocumentOf((some.FirstChunk(window) + (place % options.WindowLength / M)) % database.ChunkCount);
+                Assert.Equal(expected.LossMask[place] && chosen.Contains(document), came.LossMask[place]);
+                targets += came.LossMask[place] ? 1 : 0;
+            }
+        }
+
+        Assert.True(targets > 100);
+        Assert.StartsWith(all.Identity, some.Identity, StringComparison.Ordinal);
+        Assert.NotEqual(some.Identity, new WindowSampler(database, options, targets: new HashSet<int> { 1 }).Identity);
+        Assert.Throws<ArgumentException>(() => new WindowSampler(database, options, targets: new HashSet<int>()));
+        Assert.Throws<ArgumentException>(() => new WindowSampler(database, options, targets: new HashSet<int> { database.Documents.Count }));
+    }
+
+    [Fact]
     public void Its_construction_tells_how_far_it_is_and_can_be_canceled()
     {
         using ChunkDatabase database = Database(40, out _);

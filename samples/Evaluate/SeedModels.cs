@@ -1,0 +1,154 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Training;
+using Samples;
+
+namespace Evaluate;
+
+/// <summary>
+/// What is trained with one seed, each in files of its own: what lies there is taken, what does not is trained. Who asks for a model disposes it.
+/// </summary>
+/// <param name="options">What the command line said.</param>
+/// <param name="seed">The seed.</param>
+/// <param name="folder">Where the files are.</param>
+/// <param name="decoder">The decoder.</param>
+/// <param name="retrieval">What a RETRO has beside it.</param>
+/// <param name="database">The documents that are trained on and retrieved from.</param>
+/// <param name="neighbors">The neighbors of their chunks.</param>
+/// <param name="keyword">Finds neighbors for the last tokens of a text.</param>
+/// <param name="index">The runs of the database.</param>
+/// <param name="cancellationToken">Ends it.</param>
+internal sealed class SeedModels(
+    EvaluateOptions options,
+    int seed,
+    string folder,
+    RetroConfig decoder,
+    RetrievalConfig retrieval,
+    ChunkDatabase database,
+    NeighborTable neighbors,
+    KeywordNeighborSource keyword,
+    TokenIndex index,
+    CancellationToken cancellationToken)
+{
+    private const int WindowsPerStep = 2;
+
+    private readonly WindowSamplerOptions _windows = new()
+    {
+        WindowLength = EvaluateRun.WindowTokens,
+        BatchSize = options.Device is null ? 1 : WindowsPerStep, // each core of a processor takes one window, an accelerator all of a step
+        Seed = seed,
+        Neighbors = retrieval.Neighbors,
+        RetrievedLength = retrieval.RetrievedLength,
+        RetrievalDropout = 0, // windows without neighbors would teach a decoder that is frozen nothing
+    };
+
+    private TimeSpan _longest;
+
+    /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
+    public void Train()
+    {
+        TrainedModel closedBook = ClosedBook();
+        using (RetroModel model = closedBook.Model)
+        {
+            Copying(EvaluateRun.Copying, closedBook, null).Reader.Dispose();
+            Copying(EvaluateRun.Anywhere, closedBook, index).Reader.Dispose();
+        }
+
+        if (options.Retro)
+        {
+            Retro().Model.Dispose();
+        }
+
+        EqualTime().Model.Dispose();
+        foreach (double factor in options.Ladder)
+        {
+            Larger(factor).Model.Dispose();
+        }
+    }
+
+    /// <summary>The decoder alone.</summary>
+    public TrainedModel ClosedBook() => Longest(Decoder(EvaluateRun.ClosedBook, decoder, options.Time, "closed-book"));
+
+    /// <summary>The reader that copies on top of the closed book; the time is what both took.</summary>
+    /// <param name="name">The reader's name.</param>
+    /// <param name="closedBook">The closed book.</param>
+    /// <param name="from">Where it looks besides the neighbors; null: nowhere.</param>
+    public (CopyReader Reader, TrainedModel Trained) Copying(string name, TrainedModel closedBook, TokenIndex? from)
+    {
+        // The time lies beside the weights: whoever takes them gives the closed book as much, not as little as the loading takes.
+        string file = Path.Combine(folder, name.Replace(' ', '-')), weights = $"{file}.safetensors", time = $"{file}.time";
+        bool known = File.Exists(weights);
+        Stopwatch clock = Stopwatch.StartNew();
+        CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = seed };
+        CopyReader reader = known ? CopyReader.Load(weights, closedBook.Model, from) : Stages.Run(
+            $"train {name}, seed {seed}",
+            progress => CopyReader.Fit(closedBook.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
+        if (!known)
+        {
+            File.WriteAllText(time, clock.Elapsed.ToString("c", CultureInfo.InvariantCulture));
+            reader.Save(weights);
+        }
+
+        TimeSpan taken = TimeSpan.ParseExact(File.ReadAllText(time), "c", CultureInfo.InvariantCulture);
+        return (reader, Longest(closedBook with { Time = closedBook.Time + taken }));
+    }
+
+    /// <summary>The RETRO that is fitted onto the closed book; its steps are the closed book's, its time is what both took.</summary>
+    public TrainedModel Retro()
+    {
+        TrainedModel closedBook = ClosedBook();
+        closedBook.Model.Dispose();
+        TrainedModel fitted = TrainedModel.Fit(
+            $"fit {EvaluateRun.Retrieving}, seed {seed}",
+            Path.Combine(folder, "closed-book"),
+            retrieval,
+            new WindowSampler(database, _windows, neighbors),
+            Training(FittingSteps, null, "retro"),
+            cancellationToken,
+            options.Device,
+            resume: true);
+        return Longest(fitted with { Steps = closedBook.Steps, Time = closedBook.Time + fitted.Time });
+    }
+
+    /// <summary>The decoder alone, trained for as long as the longest of those that were asked for before.</summary>
+    public TrainedModel EqualTime() => Decoder(EvaluateRun.EqualTime, decoder, _longest, "closed-book-equal-time");
+
+    /// <summary>A larger decoder alone, trained for as many steps.</summary>
+    /// <param name="factor">How many times the parameters it has, about.</param>
+    public TrainedModel Larger(double factor)
+    {
+        RetroConfig larger = EvaluateRun.Larger(decoder, factor);
+        return Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, null, $"closed-book-{larger.Width}");
+    }
+
+    private int FittingSteps => Math.Max(1, options.Steps / 2);
+
+    private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
+        $"train {name}, seed {seed}",
+        config,
+        new WindowSampler(database, _windows with { Neighbors = 0 }),
+        Training(options.Steps, time, file),
+        cancellationToken,
+        options.Device,
+        resume: true);
+
+    private TrainedModel Longest(TrainedModel trained)
+    {
+        _longest = trained.Time > _longest ? trained.Time : _longest;
+        return trained;
+    }
+
+    private TrainingOptions Training(int steps, TimeSpan? time, string file) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        TimeBudget = time,
+        Accumulation = WindowsPerStep / _windows.BatchSize,
+        CheckpointFolder = Path.Combine(folder, file),
+        Seed = seed,
+    };
+}

@@ -1,0 +1,72 @@
+using System.Globalization;
+
+namespace Retro.Training;
+
+/// <summary>
+/// Batches of several data, each in proportion to a weight: which one gives a batch is drawn by its number, and each gives its own in their order.
+/// </summary>
+public sealed class MixedData : ITrainingData
+{
+    private const int ChoicePurpose = 21;
+
+    private readonly (ITrainingData Data, double Share)[] _parts;
+    private readonly long _seed;
+    private readonly long[] _given;
+    private long _next;
+
+    /// <summary>Mixes data.</summary>
+    /// <param name="parts">The data and their weights, of which the ratios count.</param>
+    /// <param name="seed">Decides which of them gives which batch.</param>
+    /// <exception cref="ArgumentException">There are none, or a weight is not a finite number above 0.</exception>
+    public MixedData(IReadOnlyList<(ITrainingData Data, double Weight)> parts, long seed = 0)
+    {
+        ArgumentNullException.ThrowIfNull(parts);
+        if (parts.Count == 0 || parts.Any(part => part.Data is null || !double.IsFinite(part.Weight) || part.Weight <= 0))
+        {
+            throw new ArgumentException(
+                $"Expected data, each with a finite weight above 0, got the weights [{string.Join(", ", parts.Select(part => part.Weight))}].", nameof(parts));
+        }
+
+        double sum = parts.Sum(part => part.Weight);
+        _parts = [.. parts.Select(part => (part.Data, part.Weight / sum))];
+        _seed = seed;
+        _given = new long[parts.Count];
+        IEnumerable<string> shares = _parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Share:R} of ({part.Data.Identity})"));
+        Identity = string.Create(CultureInfo.InvariantCulture, $"mixed with seed {seed}: {string.Join("; ", shares)}");
+    }
+
+    /// <inheritdoc/>
+    public string Identity { get; }
+
+    /// <inheritdoc/>
+    public TokenBatch Batch(long index, double progress)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(index);
+        if (index < _next)
+        {
+            Array.Clear(_given);
+            _next = 0;
+        }
+
+        // How many each has given before follows from the numbers before; trainings ask for one after the other.
+        for (; _next < index; _next++)
+        {
+            _given[Choose(_next)]++;
+        }
+
+        int chosen = Choose(index);
+        return _parts[chosen].Data.Batch(_given[chosen], progress);
+    }
+
+    private int Choose(long index)
+    {
+        double drawn = new SeededRandom(_seed, ChoicePurpose, index).NextDouble();
+        int part = 0;
+        while (part < _parts.Length - 1 && drawn >= _parts[part].Share)
+        {
+            drawn -= _parts[part++].Share;
+        }
+
+        return part;
+    }
+}

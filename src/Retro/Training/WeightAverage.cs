@@ -1,0 +1,101 @@
+using Retro.Modeling;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>
+/// The exponential moving average of trained weights, in float32 at least: a ← d·a + (1 − d)·w after each step, with d no more than (1 + n) / (10 + n) after n
+/// steps, so that the first weights are soon forgotten.
+/// </summary>
+internal sealed class WeightAverage : IDisposable
+{
+    private readonly double _decay;
+    private readonly Dictionary<string, (Parameter Parameter, Tensor Average)> _weights;
+
+    /// <summary>Begins with the weights as they are.</summary>
+    /// <param name="parameters">The weights by their names.</param>
+    /// <param name="decay">d.</param>
+    public WeightAverage(IEnumerable<KeyValuePair<string, Parameter>> parameters, double decay)
+    {
+        _decay = decay;
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        _weights = parameters.ToDictionary(pair => pair.Key, pair =>
+        {
+            ScalarType dtype = pair.Value.dtype == ScalarType.BFloat16 ? ScalarType.Float32 : pair.Value.dtype;
+            return (pair.Value, pair.Value.detach().to(dtype, copy: true).DetachFromDisposeScope());
+        });
+    }
+
+    /// <summary>The averages by the weights' names; they stay this object's.</summary>
+    public IEnumerable<KeyValuePair<string, Tensor>> State => _weights.Select(pair => KeyValuePair.Create(pair.Key, pair.Value.Average));
+
+    /// <summary>Takes the weights of a step in.</summary>
+    /// <param name="steps">n: steps done before it.</param>
+    public void Add(long steps)
+    {
+        using IDisposable noGradients = no_grad();
+        using DisposeScope scope = NewDisposeScope();
+        double share = 1 - Math.Min(_decay, (1.0 + steps) / (10.0 + steps));
+        foreach ((Parameter parameter, Tensor average) in _weights.Values)
+        {
+            average.AddInPlace(parameter.to(average.dtype).Plus(average.neg()).Times(share));
+        }
+    }
+
+    /// <summary>Goes on with averages of another run; of weights that have none it begins with the weights as they are.</summary>
+    public void Load(IReadOnlyDictionary<string, Tensor> state)
+    {
+        using IDisposable noGradients = no_grad();
+        foreach ((string name, (Parameter parameter, Tensor average)) in _weights)
+        {
+            average.copy_(state.GetValueOrDefault(name) ?? parameter);
+        }
+    }
+
+    /// <summary>Puts the averages in the weights' places, until what is given back is disposed.</summary>
+    public IDisposable Put() => new Exchange(this);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach ((_, Tensor average) in _weights.Values)
+        {
+            average.Dispose();
+        }
+    }
+
+    private sealed class Exchange : IDisposable
+    {
+        private readonly (Parameter Parameter, Tensor Own)[] _own;
+        private bool _isDisposed;
+
+        public Exchange(WeightAverage averages)
+        {
+            using IDisposable noGradients = no_grad();
+            _own = [.. averages._weights.Values.Select(pair => (pair.Parameter, pair.Parameter.detach().clone().DetachFromDisposeScope()))];
+            foreach ((Parameter parameter, Tensor average) in averages._weights.Values)
+            {
+                parameter.copy_(average);
+            }
+        }
+
+        public void Dispose()
+        {
+            if (_isDisposed)
+            {
+                return;
+            }
+
+            _isDisposed = true;
+            using IDisposable noGradients = no_grad();
+            foreach ((Parameter parameter, Tensor own) in _own)
+            {
+                parameter.copy_(own);
+                own.Dispose();
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+using Retro.Checkpoints;
+using Retro.Modeling;
+using Retro.Tests.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>The average of the weights that a training keeps beside them.</summary>
+public sealed class WeightAverageTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    private TrainingOptions Options => new() { Steps = 12, WarmupSteps = 0, LearningRate = 0.01, AverageDecay = 0.7, CheckpointFolder = _folder.Path };
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void It_is_the_moving_average_it_is_what_is_measured_and_saved_and_the_training_goes_on_from_the_weights(ScalarType dtype)
+    {
+        using RetroModel model = Model(), plain = Model();
+        CopyingData data = new(SmallModel.Config, 2, 3, seed: 1);
+        double[] average = Embedding(model), measured = [];
+        using (Trainer trainer = new(model, Options with { Dtype = dtype }) { Measure = one => (measured = Embedding(one)).Sum() })
+        {
+            trainer.Run(data, new Reports<TrainingProgress>(done =>
+            {
+                double decay = Math.Min(0.7, (double)done.Step / (done.Step + 9));
+                average = [.. average.Zip(Embedding(model), (a, w) => (decay * a) + ((1 - decay) * w))];
+            }));
+            double rounding = dtype == ScalarType.BFloat16 ? 1e-2 : 1e-5;
+            Close(average, measured, rounding);
+            using (trainer.Averaged())
+            {
+                Assert.Equal(measured, Embedding(model));
+            }
+
+            Assert.True(Distance(measured, Embedding(model)) > 1e-3);
+            using RetroModel saved = Checkpoint.Load(_folder.Path), best = Checkpoint.Load(Path.Combine(_folder.Path, Trainer.BestFolder));
+            Assert.Equal(measured, Embedding(saved));
+            Assert.Equal(measured, Embedding(best));
+        }
+
+        using Trainer other = new(plain, Options with { Dtype = dtype, AverageDecay = null, CheckpointFolder = null });
+        other.Run(data);
+        Assert.Equal(Embedding(plain), Embedding(model));
+        Assert.Null(other.Averaged());
+    }
+
+    [Fact]
+    public void It_goes_on_with_the_same_bits_and_begins_where_a_checkpoint_has_none()
+    {
+        CopyingData data = new(SmallModel.Config, 2, 3, seed: 2);
+        double[] whole = Run(Options with { CheckpointFolder = Path.Combine(_folder.Path, "whole") }, null, out _);
+        TrainingOptions halves = Options with { CheckpointFolder = Path.Combine(_folder.Path, "halves") };
+        Run(halves, 5, out _);
+        Assert.Equal(whole, Run(halves, null, out _));
+
+        TrainingOptions without = Options with { CheckpointFolder = Path.Combine(_folder.Path, "without"), AverageDecay = null };
+        Run(without, 12, out double[] weights);
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, without with { AverageDecay = 0.9 });
+        trainer.Load(without.CheckpointFolder!);
+        using IDisposable? averaged = trainer.Averaged();
+        Assert.Equal(weights, Embedding(model));
+
+        double[] Run(TrainingOptions options, int? stopAfter, out double[] own)
+        {
+            using RetroModel one = Model();
+            using Trainer trains = new(one, options);
+            if (File.Exists(Path.Combine(options.CheckpointFolder!, Trainer.StateFile)))
+            {
+                trains.Load(options.CheckpointFolder!);
+            }
+
+            using CancellationTokenSource cancel = new();
+            try
+            {
+                trains.Run(data, new Reports<TrainingProgress>(done =>
+                {
+                    if (done.Step == stopAfter)
+                    {
+                        cancel.Cancel();
+                    }
+                }), cancel.Token);
+            }
+            catch (OperationCanceledException) when (stopAfter is not null)
+            {
+            }
+
+            own = Embedding(one);
+            using IDisposable? put = trains.Averaged();
+            return Embedding(one);
+        }
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void A_decay_that_forgets_nothing_or_everything_is_refused(double decay)
+    {
+        using RetroModel model = Model();
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new Trainer(model, Options with { AverageDecay = decay }));
+        Assert.Contains("AverageDecay", fault.Message, StringComparison.Ordinal);
+    }
+
+    private static RetroModel Model()
+    {
+        manual_seed(4);
+        return new RetroModel(SmallModel.Config);
+    }
+
+    private static double[] Embedding(RetroModel model)
+        => model.get_parameter("embedding.weight")!.detach().to(ScalarType.Float64).data<double>().ToArray();
+
+    private static double Distance(double[] a, double[] b) => a.Zip(b, (x, y) => Math.Abs(x - y)).Max();
+
+    private static void Close(double[] expected, double[] came, double bound) => Assert.InRange(Distance(expected, came), 0, bound);
+}
