@@ -62,7 +62,7 @@ public sealed partial class EvaluateTests : IDisposable
         // What copying took is remembered, here as nine seconds, and not the time that it takes to load it.
         foreach (int seed in new[] { 1, 2 })
         {
-            string time = Path.Combine(made, "models", $"{seed}", "copying-anywhere.time");
+            string time = Path.Combine(made, "models", $"{seed}", "copying-from-anywhere.time");
             Assert.True(TimeSpan.Parse(File.ReadAllText(time), CultureInfo.InvariantCulture) > TimeSpan.Zero);
             File.WriteAllText(time, "00:00:09");
         }
