@@ -71,7 +71,12 @@ public sealed partial class EvaluateTests : IDisposable
         Assert.True(code == 0, output);
         string resumed = File.ReadAllText(Path.Combine(made, "evaluation.md"));
         Assert.Contains("| copying from anywhere | bm25, k = 16 | bm25 | 3 | 0.2 |", resumed, StringComparison.Ordinal);
-        Assert.Equal(Minutes().Replace(report, "$1"), Minutes().Replace(resumed, "$1"));
+
+        // The closed book is given more time now; what else was trained is as it was.
+        Assert.Equal(Bits(report), Bits(resumed));
+        static string[] Bits(string text) => [.. Value().Matches(text)
+            .Select(row => row.Groups["row"].Value + row.Groups["bits"].Value)
+            .Where(row => !row.Contains("equal time", StringComparison.Ordinal))];
     }
 
     [Fact]
@@ -86,7 +91,7 @@ public sealed partial class EvaluateTests : IDisposable
     [GeneratedRegex(@"^\| ((?!reader)[a-zA-Z][^|]*) \|", RegexOptions.Multiline)]
     private static partial Regex Row();
 
-    // The fifth column.
-    [GeneratedRegex(@"^((?:\|[^|\n]*){4})\| \d+\.\d ", RegexOptions.Multiline)]
-    private static partial Regex Minutes();
+    // Up to the sixth column, without the fifth, the minutes.
+    [GeneratedRegex(@"^(?<row>(?:\|[^|\n]*){4})\| \d+\.\d (?<bits>\| \d+\.\d+) ", RegexOptions.Multiline)]
+    private static partial Regex Value();
 }
