@@ -26,6 +26,7 @@ public sealed class QuestionSampler : ITrainingData
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or the template does not fit.</exception>
     /// <exception cref="TrainingException">There is no question, or all are longer than the window.</exception>
+    /// <exception cref="ArgumentException">The passage of a question is not among the passages.</exception>
     public QuestionSampler(IReadOnlyList<Question> questions, QuestionPassages passages, QuestionSamplerOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(questions);
@@ -46,6 +47,8 @@ public sealed class QuestionSampler : ITrainingData
                     + "take longer windows or shorter questions.");
         }
 
+        // A passage that is not there is told before any training.
+        Array.ForEach(Options.Neighbors > 0 ? _questions : [], question => passages.Oracle(question));
         string asked = IdentityHash.Of(IdentityHash.SourceEnd, [.. _questions.SelectMany(one => new[] { one.Id, one.Prompt, one.Answers[0] })]);
         Identity = string.Create(
             CultureInfo.InvariantCulture,

@@ -150,6 +150,8 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.Contains("no question", Assert.Throws<TrainingException>(() => new QuestionSampler([], _towns.Passages)).Message, StringComparison.Ordinal);
         Question strange = _towns.Set.Questions[0] with { PassageId = "nowhere#0" };
         Assert.Contains("\"nowhere#0\"", Assert.Throws<ArgumentException>(() => _towns.Passages.Oracle(strange)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => new QuestionSampler([strange], _towns.Passages));
+        Assert.Equal(1, new QuestionSampler([strange], _towns.Passages, new() { Neighbors = 0 }).Count);
         QuestionPassages without = new(_towns.Database, _towns.Tokenizer);
         Assert.Throws<InvalidOperationException>(() => without.Found(strange, 1));
         using Towns others = new(4, seed: 2);
