@@ -74,7 +74,7 @@ internal sealed class AnswerRun(CompareOptions options)
         AnswerTables tables = new(all, measured);
         using (RetroModel model = text.Model)
         {
-            await OnTextAsync(tables, text, all, known, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
+            await OnTextAsync(tables, text, all, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
         }
 
         InContextOptions context = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
@@ -139,8 +139,11 @@ internal sealed class AnswerRun(CompareOptions options)
 
     /// <summary>The readers on top of the decoder that has learned the text alone.</summary>
     private async Task OnTextAsync(
-        AnswerTables tables, TrainedModel text, AnsweringData all, AnsweringData known, string states, CancellationToken cancellationToken)
+        AnswerTables tables, TrainedModel text, AnsweringData all, ChunkDatabase database, string states, CancellationToken cancellationToken)
     {
+        // What reads neighbors is trained on whole documents: most passages end before anything could have been retrieved for them.
+        using KeywordNeighborSource keyword = Stages.Run(
+            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         RetroModel model = text.Model;
         DecoderReader alone = new(model);
         RetroTokenizer tokenizer = all.Tokenizer;
@@ -149,10 +152,10 @@ internal sealed class AnswerRun(CompareOptions options)
         await Row("in context", new InContextReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
         await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
         using (NeighborTable table = Stages.Run("find neighbors", progress =>
-            NeighborTable.Build(known.Database, known.Keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
+            NeighborTable.Build(database, keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
         {
             PointerRule rule = Stages.Run("count the copying rule", progress => PointerRule.Count(
-                known.Database, table, new() { Neighbors = Passages }, progress, cancellationToken));
+                database, table, new() { Neighbors = Passages }, progress, cancellationToken));
             await Row("copying rule", new PointerReader(alone, rule), text.Time).ConfigureAwait(false);
         }
 
@@ -164,14 +167,14 @@ internal sealed class AnswerRun(CompareOptions options)
             TokenStore.Build(model, all.Database, states, new() { WindowLength = WindowTokens }, progress, cancellationToken)))
         {
             NearestNeighborReader nearest = Stages.Run("fit the share of nearest states", progress =>
-                NearestNeighborReader.Fit(model, store, known.Database, progress: progress, cancellationToken: cancellationToken));
+                NearestNeighborReader.Fit(model, store, all.Database, progress: progress, cancellationToken: cancellationToken));
             await Row("nearest states (kNN-LM) of all passages", nearest, text.Time + clock.Elapsed).ConfigureAwait(false);
         }
 
         clock.Restart();
         CopyReaderOptions copying = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
         using (CopyReader copies = Stages.Run("train copying", progress => CopyReader.Fit(
-            model, known.Database, known.Keyword, copying, progress: progress, cancellationToken: cancellationToken)))
+            model, database, keyword, copying, progress: progress, cancellationToken: cancellationToken)))
         {
             await Row("copying", copies, text.Time + clock.Elapsed).ConfigureAwait(false);
         }
@@ -179,7 +182,7 @@ internal sealed class AnswerRun(CompareOptions options)
         clock.Restart();
         DecoupledReaderOptions own = new() { Neighbors = Passages, Steps = options.FittingSteps, WindowLength = WindowTokens, Seed = 1 };
         using (DecoupledReader attends = Stages.Run("train own attention", progress => DecoupledReader.Fit(
-            model, known.Database, known.Keyword, own, progress: progress, cancellationToken: cancellationToken)))
+            model, database, keyword, own, progress: progress, cancellationToken: cancellationToken)))
         {
             await Row("own attention (DecoupledRAG)", attends, text.Time + clock.Elapsed).ConfigureAwait(false);
         }

@@ -25,7 +25,10 @@ public static class FourAbilities
     /// </param>
     /// <param name="passages">The passages, those of the questions among them.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
-    /// <param name="others">Questions whose answers are taken for wrong ones of the same kind; null: those that are measured.</param>
+    /// <param name="others">
+    /// Questions whose answers are taken for wrong ones of the same kind, and which are asked together with one, their passages among the others; null: those
+    /// that are measured.
+    /// </param>
     /// <param name="progress">Told the parts done.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <returns>What was measured.</returns>
@@ -79,9 +82,11 @@ public static class FourAbilities
 
         return new(reader.Name, robustness, rejection, integration, counterfactual, options.WrongAnswers);
 
-        double[][] Likelihoods(Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null)
+        double[][] Likelihoods(
+            Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
-            double[][] found = asked.LogLikelihoods([.. (of ?? items).Select(item => (item.Question, read(item), answers(item)))], cancellationToken);
+            double[][] found = asked.LogLikelihoods(
+                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, read(item), answers(item)))], cancellationToken);
             progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + 6));
             return found;
         }
@@ -92,30 +97,9 @@ public static class FourAbilities
         // Two questions of a kind in one: both answers are right, in their order, or only one of them, or they stand the wrong way round.
         MeanInterval Integration()
         {
-            (Item One, Item Other)[] pairs =
-            [
-                .. items.GroupBy(item => item.Question.Kind).SelectMany(kind => kind.Chunk(2)).Where(pair => pair.Length == 2)
-                    .Where(pair => pair[0].Title.Length > 0 && pair[0].Title != pair[1].Title && pair[0].Answers[0] != pair[1].Answers[0])
-                    .Select(pair => (pair[0], pair[1])),
-            ];
-            double[][] found = asked.LogLikelihoods(
-                [
-                    .. pairs.Select(pair =>
-                    {
-                        (string one, string other) = (pair.One.Answers[0], pair.Other.Answers[0]);
-                        string? wrong = pair.One.Answers.Concat(pair.Other.Answers).FirstOrDefault(answer => answer != one && answer != other);
-                        Question both = pair.One.Question with
-                        {
-                            Prompt = pair.One.Question.Prompt.Replace(pair.One.Title, $"{pair.One.Title} and {pair.Other.Title}", StringComparison.Ordinal),
-                        };
-                        string[] answers =
-                            [$"{one} and {other}", $"{other} and {one}", .. wrong is null ? [] : new[] { $"{one} and {wrong}", $"{wrong} and {other}" }];
-                        return (both, (IReadOnlyList<long[]>)pair.One.Both(pair.Other, most), (IReadOnlyList<string>)answers);
-                    }),
-                ],
-                cancellationToken);
-            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + 6));
-            return MeanInterval.Of(pairs.Zip(found, (pair, one) => (pair.One.Question.DocumentId, one[0] > one[1..].Max() + Tie ? 1.0 : 0)));
+            Item[] pairs = [.. items.Where(item => item.Partner is not null)];
+            double[][] found = Likelihoods(item => item.Both(most), item => item.Pairs, pairs, item => item.Partner!.Both);
+            return Mean(found.Select(one => one[0] > one[1..].Max() + Tie ? 1.0 : 0), pairs);
         }
 
         CounterfactualResult Wrong(string name, Func<Item, IReadOnlyList<long[]>> read)
@@ -133,15 +117,26 @@ public static class FourAbilities
         private readonly long[][] _noise;
         private readonly int _place;
 
-        private Item(Question question, int number, string title, long[] right, long[]? wrong, long[][] noise, string[] answers, int place)
-            => (Question, Number, Title, Right, Wrong, _noise, Answers, _place) = (question, number, title, right, wrong, noise, answers, place);
+        private Item(Question question, int number, long[] right, long[]? wrong, long[][] noise, string[] answers, int place, Pair? partner)
+            => (Question, Number, Right, Wrong, _noise, Answers, _place, Partner) = (question, number, right, wrong, noise, answers, place, partner);
 
         public Question Question { get; }
 
         public int Number { get; }
 
-        /// <summary>The title that stands in the prompt; empty where none does.</summary>
-        public string Title { get; }
+        /// <summary>Another question of its kind, to be asked with it in one; null: there is none.</summary>
+        public Pair? Partner { get; }
+
+        /// <summary>Both answers in their order, the other way round, and with a wrong one in the place of either.</summary>
+        public IReadOnlyList<string> Pairs
+        {
+            get
+            {
+                (string one, string other) = (Answers[0], Partner!.Answer);
+                string? wrong = Answers.FirstOrDefault(answer => !Same(answer, one) && !Same(answer, other));
+                return [$"{one} and {other}", $"{other} and {one}", .. wrong is null ? [] : new[] { $"{one} and {wrong}", $"{wrong} and {other}" }];
+            }
+        }
 
         /// <summary>The right answer, and behind it wrong ones.</summary>
         public string[] Answers { get; }
@@ -177,16 +172,26 @@ public static class FourAbilities
             }
 
             int length = 2 * passages.Database.ChunkLength;
-            string title = passages.Database.Documents[passages.Database.DocumentOf(oracle)].Title;
+            string title = TitleOf(question, passages);
             return new(
                 question,
                 number,
-                title.Length > 0 && question.Prompt.StartsWith(title, StringComparison.Ordinal) ? title : "",
                 passages.Tokens(oracle, length),
                 passages.Changed(oracle, question, answers[1], length),
                 [.. noise.Select(chunk => passages.Tokens(chunk, length))],
                 [.. answers],
-                random.Below(options.Passages));
+                random.Below(options.Passages),
+                PartnerOf());
+
+            Pair? PartnerOf()
+            {
+                Question? partner = title.Length == 0 ? null
+                    : Shuffled(others).FirstOrDefault(one => TitleOf(one, passages) is { Length: > 0 } theirs && theirs != title);
+                return partner is null ? null : new(
+                    question with { Prompt = $"{title} and {TitleOf(partner, passages)}{question.Prompt[title.Length..]}" },
+                    partner.Answers[0],
+                    passages.Tokens(passages.Oracle(partner), length));
+            }
 
             IEnumerable<Question> Shuffled(Question[] some)
             {
@@ -213,9 +218,22 @@ public static class FourAbilities
             return all;
         }
 
-        /// <summary>The passages of two questions, and noise up to so many.</summary>
-        public long[][] Both(Item other, int most) => [Right, other.Right, .. _noise.Take(Math.Max(0, most - 2))];
+        /// <summary>The passages of both questions, and noise up to so many.</summary>
+        public long[][] Both(int most) => [Right, Partner!.Passage, .. _noise.Take(Math.Max(0, most - 2))];
+
+        /// <summary>The title that a prompt begins with; empty where it begins with none.</summary>
+        private static string TitleOf(Question question, QuestionPassages passages)
+        {
+            string title = passages.Database.Documents[passages.Database.DocumentOf(passages.Oracle(question))].Title;
+            return title.Length > 0 && question.Prompt.StartsWith(title, StringComparison.Ordinal) ? title : "";
+        }
 
         private static bool Same(string one, string other) => AnswerMatch.Normalize(one) == AnswerMatch.Normalize(other);
     }
+
+    /// <summary>Two questions in one.</summary>
+    /// <param name="Both">What is asked.</param>
+    /// <param name="Answer">The other question's answer.</param>
+    /// <param name="Passage">The other question's passage.</param>
+    private sealed record Pair(Question Both, string Answer, long[] Passage);
 }
