@@ -12,6 +12,18 @@
 #include <faiss/c_api/impl/AuxIndexStructures_c.h>
 #include <faiss/c_api/index_factory_c.h>
 #include <faiss/c_api/index_io_c.h>
+
+// Of the names that upstream's C API has since 1.7.4, those that search among some ids alone.
+typedef struct FaissSearchParameters_H FaissSearchParameters;
+typedef struct FaissIDSelectorBitmap_H FaissIDSelectorBitmap;
+extern "C" {
+int faiss_IDSelectorBitmap_new(FaissIDSelectorBitmap** p_sel, size_t n, const uint8_t* bitmap);
+int faiss_SearchParameters_new(FaissSearchParameters** p_sp, FaissIDSelector* sel);
+int faiss_SearchParametersIVF_new_with(FaissSearchParameters** p_sp, FaissIDSelector* sel, size_t nprobe, size_t max_codes);
+void faiss_SearchParameters_free(FaissSearchParameters* sp);
+int faiss_Index_search_with_params(
+    const FaissIndex* index, idx_t n, const float* x, idx_t k, const FaissSearchParameters* params, float* distances, idx_t* labels);
+}
 #pragma GCC visibility pop
 
 #include <faiss/AutoTune.h>
@@ -98,6 +110,11 @@ int faiss_Index_add_with_ids(FaissIndex* index, idx_t n, const float* x, const i
 
 int faiss_Index_search(const FaissIndex* index, idx_t n, const float* x, idx_t k, float* distances, idx_t* labels) {
     return guarded([&] { index_of(index)->search(n, x, k, distances, labels); });
+}
+
+int faiss_Index_search_with_params(
+    const FaissIndex* index, idx_t n, const float* x, idx_t k, const FaissSearchParameters* params, float* distances, idx_t* labels) {
+    return guarded([&] { index_of(index)->search(n, x, k, distances, labels, reinterpret_cast<const faiss::SearchParameters*>(params)); });
 }
 
 int faiss_Index_range_search(const FaissIndex* index, idx_t n, const float* x, float radius, FaissRangeSearchResult* result) {
@@ -221,6 +238,30 @@ void faiss_IDSelectorRange_free(FaissIDSelectorRange* sel) { delete reinterpret_
 int faiss_IDSelectorBatch_new(FaissIDSelectorBatch** p_sel, size_t n, const idx_t* indices) {
     return guarded([&] { *p_sel = reinterpret_cast<FaissIDSelectorBatch*>(new faiss::IDSelectorBatch(n, indices)); });
 }
+
+int faiss_IDSelectorBitmap_new(FaissIDSelectorBitmap** p_sel, size_t n, const uint8_t* bitmap) {
+    return guarded([&] { *p_sel = reinterpret_cast<FaissIDSelectorBitmap*>(new faiss::IDSelectorBitmap(n, bitmap)); });
+}
+
+int faiss_SearchParameters_new(FaissSearchParameters** p_sp, FaissIDSelector* sel) {
+    return guarded([&] {
+        auto* params = new faiss::SearchParameters;
+        params->sel = reinterpret_cast<faiss::IDSelector*>(sel);
+        *p_sp = reinterpret_cast<FaissSearchParameters*>(params);
+    });
+}
+
+int faiss_SearchParametersIVF_new_with(FaissSearchParameters** p_sp, FaissIDSelector* sel, size_t nprobe, size_t max_codes) {
+    return guarded([&] {
+        auto* params = new faiss::SearchParametersIVF;
+        params->sel = reinterpret_cast<faiss::IDSelector*>(sel);
+        params->nprobe = nprobe;
+        params->max_codes = max_codes;
+        *p_sp = reinterpret_cast<FaissSearchParameters*>(static_cast<faiss::SearchParameters*>(params));
+    });
+}
+
+void faiss_SearchParameters_free(FaissSearchParameters* sp) { delete reinterpret_cast<faiss::SearchParameters*>(sp); }
 
 void faiss_IDSelectorBatch_free(FaissIDSelectorBatch* sel) { delete reinterpret_cast<faiss::IDSelectorBatch*>(sel); }
 

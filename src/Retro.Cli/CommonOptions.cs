@@ -66,6 +66,18 @@ internal static class CommonOptions
     /// <summary>Questions that are measured.</summary>
     public static Option<int> Questions() => Whole("--questions", "Of --task qa: questions that are measured.", 100, 1, 1_000_000);
 
+    /// <summary>The labels that may be seen.</summary>
+    public static Option<string[]> Labels() => new("--labels")
+    {
+        Description = "Read from documents alone that have none but this label; may be given several times, \"\" for documents without labels alone. "
+            + "Default: from all.",
+        HelpName = "LABEL",
+    };
+
+    /// <summary>What was said with <see cref="Labels"/>; null: nothing.</summary>
+    public static IReadOnlyList<string>? Seen(ParseResult parsed, Option<string[]> labels)
+        => parsed.GetResult(labels) is { Implicit: false } ? parsed.GetValue(labels) : null;
+
     /// <summary>Seed of every random choice.</summary>
     public static Option<long> Seed() => new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1, HelpName = "NUMBER" };
 

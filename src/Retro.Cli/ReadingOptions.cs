@@ -27,6 +27,7 @@ internal sealed class ReadingOptions
         HelpName = "ID",
     };
 
+    private readonly Option<string[]> _labels = CommonOptions.Labels();
     private readonly Option<int> _tokens;
     private readonly PathOption _database = CommonOptions.Database(required: false);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -56,7 +57,10 @@ internal sealed class ReadingOptions
 
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
-        [Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _exclude, _seed, _threads, _device, _dtype];
+    [
+        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _exclude, _labels, _seed, _threads, _device,
+        _dtype
+    ];
 
     /// <summary>Seed of every random choice.</summary>
     public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
@@ -71,6 +75,7 @@ internal sealed class ReadingOptions
         RepetitionPenalty = parsed.GetValue(_penalty),
         Stop = [.. stop, .. parsed.GetValue(_stop) ?? []],
         ExcludedDocuments = parsed.GetValue(_exclude) ?? [],
+        Labels = CommonOptions.Seen(parsed, _labels),
         Neighbors = parsed.GetValue(K),
         Retrieval = parsed.GetValue(Source) != "none",
         Seed = Seed(parsed),

@@ -53,7 +53,7 @@ internal sealed class AskCommand : Verb
         }
 
         GenerationOptions options = _reading.Generation(parsed, "\nQuestion:", "\n\n");
-        List<Passage> passages = Found(opened, question, parsed.GetValue(_inPrompt), options.ExcludedDocuments, cancellationToken);
+        List<Passage> passages = Found(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken);
         string prompt = Prompt(passages, question);
         StringBuilder answer = new();
         List<int> tokens = [];
@@ -118,19 +118,20 @@ internal sealed class AskCommand : Verb
 
     /// <summary>The passages that the source finds for the question.</summary>
     private static List<Passage> Found(
-        ReadingOptions.Opened opened, string question, int count, IReadOnlyList<string> excludedIds, CancellationToken cancellationToken)
+        ReadingOptions.Opened opened, string question, int count, GenerationOptions options, CancellationToken cancellationToken)
     {
         if (count == 0 || opened.Source?.Database is not { } database)
         {
             return [];
         }
 
-        int[] excluded = excludedIds.Count == 0
+        int[] excluded = options.ExcludedDocuments.Count == 0
             ? []
-            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => excludedIds.Contains(database.Documents[document].Id))];
+            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => options.ExcludedDocuments.Contains(database.Documents[document].Id))];
         long[] chunks = new long[count];
         float[] scores = new float[count];
-        opened.Source.Find([new NeighborQuery(opened.Tokenizer.Encode(question), excluded)], count, chunks, scores, cancellationToken);
+        NeighborQuery query = new(opened.Tokenizer.Encode(question), excluded) { Labels = options.Labels };
+        opened.Source.Find([query], count, chunks, scores, cancellationToken);
         return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
         {
             DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];

@@ -36,6 +36,13 @@ internal sealed class BuildCommand : Verb
         Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
     };
 
+    private readonly Option<string[]> _labels = new("--labels")
+    {
+        Description = "Give every document this label, beside those that JSON lines name; may be given several times. Whoever reads a document has to see all "
+            + "of its labels.",
+        HelpName = "LABEL",
+    };
+
     private readonly Option<bool> _startOver = CommonOptions.StartOver("database");
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
@@ -48,7 +55,7 @@ internal sealed class BuildCommand : Verb
             "retro build --corpus docs --tokenizer llama --out work")
     {
         _corpus.Required = true;
-        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _startOver, _seed, _threads);
+        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _labels, _startOver, _seed, _threads);
     }
 
     protected override PathOption Home => _out;
@@ -77,7 +84,10 @@ internal sealed class BuildCommand : Verb
                     + $"none out ({_heldOutShare.Name} 0).");
         }
 
-        IEnumerable<Document> documents = corpus.Documents().Where(document => taken.Contains(document.Id));
+        string[] labels = parsed.GetValue(_labels) ?? [];
+        IEnumerable<Document> documents = corpus.Documents()
+            .Where(document => taken.Contains(document.Id))
+            .Select(document => document with { Labels = [.. document.Labels, .. labels] });
         HeldOutOptions holding = new() { Count = Math.Max(1, (int)Math.Round(share * taken.Count)), Seed = seed };
         HeldOutSplit? split = share > 0
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))

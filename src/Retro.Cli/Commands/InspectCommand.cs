@@ -19,6 +19,7 @@ internal sealed class InspectCommand : Verb
 
     private readonly Option<string?> _text = new("--text") { Description = "Show the neighbors of this text.", HelpName = "TEXT" };
     private readonly Option<bool> _ofHeldOut = new("--of-held-out") { Description = "Look at the held-out documents; their neighbors are in the database." };
+    private readonly Option<string[]> _labels = CommonOptions.Labels();
     private readonly Option<int> _most = CommonOptions.Whole("--most", "Documents or chunks listed at most.", 20, 1, int.MaxValue);
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
@@ -31,7 +32,7 @@ internal sealed class InspectCommand : Verb
             "retro inspect --database work",
             "retro inspect --database work --document river.md --chunk 3 --source bm25",
             "retro inspect --database work --text \"a bridge over the river\"")
-        => AddOptions(_database, _document, _chunk, _text, _ofHeldOut, _source, _k, _embedder, _tokenizer, _most, _seed, _threads);
+        => AddOptions(_database, _document, _chunk, _text, _ofHeldOut, _source, _k, _labels, _embedder, _tokenizer, _most, _seed, _threads);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -63,11 +64,15 @@ internal sealed class InspectCommand : Verb
         DocumentEntry[] listed = [.. database.Documents.Take(parsed.GetValue(_most))];
         Screen.Table(
             null,
-            ["document", "title", "chunks", "bytes", "location"],
+            ["document", "title", "chunks", "bytes", "location", "labels"],
             listed.Select(document => (string[])
-                [document.Id, Passages.Shorten(document.Title, 60), $"{document.ChunkCount:#,0}", $"{document.ByteCount:#,0}", document.Location]),
+            [
+                document.Id, Passages.Shorten(document.Title, 60), $"{document.ChunkCount:#,0}", $"{document.ByteCount:#,0}", document.Location,
+                string.Join(", ", document.Labels)
+            ]),
             1,
-            4);
+            4,
+            5);
         More(listed.Length, database.Documents.Count, "documents");
         return new() { ["documents"] = new JsonArray([.. listed.Select(Describe)]) };
     }
@@ -126,7 +131,7 @@ internal sealed class InspectCommand : Verb
         int k = parsed.GetValue(_k);
         long[] found = new long[k];
         float[] scores = new float[k];
-        source.Find([new NeighborQuery(tokens, excluded)], k, found, scores, cancellationToken);
+        source.Find([new NeighborQuery(tokens, excluded) { Labels = CommonOptions.Seen(parsed, _labels) }], k, found, scores, cancellationToken);
         JsonArray neighbors = [];
         Screen.Table(
             $"neighbors by {source.Name}",
@@ -176,5 +181,6 @@ internal sealed class InspectCommand : Verb
         ["location"] = document.Location,
         ["chunks"] = document.ChunkCount,
         ["bytes"] = document.ByteCount,
+        ["labels"] = new JsonArray([.. document.Labels.Select(label => JsonValue.Create(label))]),
     };
 }

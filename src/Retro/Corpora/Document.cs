@@ -5,4 +5,11 @@ namespace Retro.Corpora;
 /// <param name="Title">What people call it.</param>
 /// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Never empty.</param>
 /// <param name="Location">Where it was read from: a file, and the line where one file holds many.</param>
-public sealed record Document(string Id, string Title, string Text, string Location);
+public sealed record Document(string Id, string Title, string Text, string Location)
+{
+    /// <summary>
+    /// What whoever is to see it has to be allowed to see: every one of these labels (see <see cref="Search.NeighborQuery.Labels"/>). None by default, and then
+    /// everybody may.
+    /// </summary>
+    public IReadOnlyList<string> Labels { get; init; } = [];
+}

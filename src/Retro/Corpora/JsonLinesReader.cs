@@ -2,7 +2,9 @@ using System.Text.Json;
 
 namespace Retro.Corpora;
 
-/// <summary>One document per line: an object with <c>text</c>, and <c>id</c> and <c>title</c> where there are any. The files may be packed.</summary>
+/// <summary>
+/// One document per line: an object with <c>text</c>, and <c>id</c>, <c>title</c> and <c>labels</c> where there are any. The files may be packed.
+/// </summary>
 internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
     public override IEnumerable<Document> Documents(string file)
@@ -104,7 +106,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
             string? given = Scalar(row, "id");
             string id = given is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{given}" : given;
-            return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}");
+            return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}") { Labels = Labels(row) };
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
@@ -114,6 +116,14 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         CorpusException Broken(string fault, Exception? inner)
             => new($"{where} is broken: {fault}. Correct the line, or skip what is broken (CorpusOptions.SkipBroken).", inner);
     }
+
+    // Labels say who may not see a document: what is no list of them must not be read as none.
+    private static IReadOnlyList<string> Labels(JsonElement row)
+        => !row.TryGetProperty("labels", out JsonElement value) || value.ValueKind == JsonValueKind.Null ? []
+            : value.ValueKind == JsonValueKind.String ? [value.GetString()!]
+            : value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(label => label.ValueKind == JsonValueKind.String)
+                ? [.. value.EnumerateArray().Select(label => label.GetString()!)]
+                : throw new InvalidOperationException("its \"labels\" are no string and no array of strings");
 
     private static string? Scalar(JsonElement row, string name)
         => !row.TryGetProperty(name, out JsonElement value) ? null

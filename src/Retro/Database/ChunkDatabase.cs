@@ -22,6 +22,7 @@ public sealed class ChunkDatabase : IDisposable
 
     // What verifying found to be changed, by name and the checksum it should have.
     private HashSet<(string Name, string Sha256)> _changed = [];
+    private readonly Lazy<DocumentLabels> _labels;
     private bool _disposed;
 
     private ChunkDatabase(string folder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
@@ -32,6 +33,7 @@ public sealed class ChunkDatabase : IDisposable
         ChunkCount = manifest.ChunkCount;
         _tokens = tokens;
         _documents = documents;
+        _labels = new(() => new DocumentLabels(this));
     }
 
     /// <summary>
@@ -59,6 +61,9 @@ public sealed class ChunkDatabase : IDisposable
             return _documents;
         }
     }
+
+    /// <summary>The documents' labels, and which chunks are seen with some; read when first asked for.</summary>
+    internal DocumentLabels Labels => _labels.Value;
 
     /// <summary>
     /// Opens a database. The manifest and the size of every file are always checked. What later stages made never keeps a database from opening: of their

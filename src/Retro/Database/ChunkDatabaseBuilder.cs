@@ -272,7 +272,7 @@ public static class ChunkDatabaseBuilder
     {
         PreparedDocument[] prepared = new PreparedDocument[documents.Count];
         ParallelLoop.For(
-            documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, earlier, options), options.Threads, cancellationToken);
+            documents.Count, index => prepared[index] = PreparedDocument.Of(documents[index], tokenizer, earlier), options.Threads, cancellationToken);
         return prepared;
     }
 
@@ -302,8 +302,8 @@ public static class ChunkDatabaseBuilder
             WriteTokens(document.Ids);
             WriteTokens(endOfText);
             WriteTokens(padding.AsSpan(0, (int)((long)rows * chunkLength - count)));
-            byte[] record = DocumentRecord.Write(
-                document.Document.Id, document.Document.Title, document.Document.Location, document.Labels, count, document.Bytes, document.ContentHash);
+            Document of = document.Document;
+            byte[] record = DocumentRecord.Write(of.Id, of.Title, of.Location, of.Labels, count, document.Bytes, document.ContentHash);
             work.Records.Write(record);
             recordsHash.AppendData(record);
             chunks += rows;

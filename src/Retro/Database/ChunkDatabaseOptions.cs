@@ -1,5 +1,3 @@
-using Retro.Corpora;
-
 namespace Retro.Database;
 
 /// <summary>How a database is built.</summary>
@@ -19,9 +17,6 @@ public sealed record ChunkDatabaseOptions
 
     /// <summary>The name of the cleaning the documents went through before they came here, kept in the manifest; "none" by default.</summary>
     public string Cleaning { get; init; } = "none";
-
-    /// <summary>Gives a document its labels; none by default. Must give the same labels on every run.</summary>
-    public Func<Document, IReadOnlyList<string>>? Labels { get; init; }
 
     /// <summary>Characters of text after which a block is written and can be resumed from; 4 million by default. It does not change the result.</summary>
     public int BlockCharacters { get; init; } = 4_000_000;

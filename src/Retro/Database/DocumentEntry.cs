@@ -4,7 +4,7 @@ namespace Retro.Database;
 /// <param name="Id">The document's id, unique in the database.</param>
 /// <param name="Title">Its title; may be empty.</param>
 /// <param name="Location">Where it came from, such as a file and line.</param>
-/// <param name="Labels">Labels given when the database was built.</param>
+/// <param name="Labels">The labels that whoever sees it has to be allowed to see, every one; none: everybody sees it.</param>
 /// <param name="FirstChunk">The number of its first chunk.</param>
 /// <param name="ChunkCount">How many chunks it has; they follow one another.</param>
 /// <param name="TokenCount">Its tokens, with the end-of-text token before and after the text.</param>

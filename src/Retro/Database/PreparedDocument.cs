@@ -5,16 +5,14 @@ using Retro.Corpora;
 namespace Retro.Database;
 
 /// <summary>A document with what is made of it.</summary>
-internal sealed record PreparedDocument(Document Document, IReadOnlyList<string> Labels, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
+internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] ContentHash, long Bytes, int[] Ids)
 {
-    public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, EarlierTokens? earlier, ChunkDatabaseOptions options)
+    public static PreparedDocument Of(Document document, TokenizerFacts? tokenizer, EarlierTokens? earlier)
     {
         byte[] text = Encoding.UTF8.GetBytes(document.Text);
         byte[] contentHash = SHA256.HashData(text);
-        IReadOnlyList<string> labels = options.Labels?.Invoke(document) ?? [];
-
         // The record's bytes bound each field by its length, so that no two documents have the same.
-        byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, labels, 0, text.Length, contentHash));
+        byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, document.Labels, 0, text.Length, contentHash));
         int[] ids = tokenizer is null ? [] : earlier?.Find(contentHash) ?? tokenizer.Encode(document.Text);
         if (tokenizer is not null)
         {
@@ -29,6 +27,6 @@ internal sealed record PreparedDocument(Document Document, IReadOnlyList<string>
             }
         }
 
-        return new PreparedDocument(document, labels, hash, contentHash, text.Length, ids);
+        return new PreparedDocument(document, hash, contentHash, text.Length, ids);
     }
 }

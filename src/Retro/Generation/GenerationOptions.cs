@@ -55,6 +55,13 @@ public sealed record GenerationOptions
     /// <value>The default is none: whatever the database holds may be read.</value>
     public IReadOnlyList<string> ExcludedDocuments { get; init; } = [];
 
+    /// <summary>
+    /// The labels that whoever the text is for may see: no document is read, found for the prompt or copied from that has another one
+    /// (<see cref="Search.NeighborQuery.Labels"/>). They come from the caller, whatever the prompt says.
+    /// </summary>
+    /// <value>The default is null: everything in the database may be seen.</value>
+    public IReadOnlyList<string>? Labels { get; init; }
+
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
@@ -79,6 +86,7 @@ public sealed record GenerationOptions
         Check(
             ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null),
             $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
+        Check(Labels is null || Labels.All(label => label is not null), $"Labels must not hold null: leave them out to see everything.");
         return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 }

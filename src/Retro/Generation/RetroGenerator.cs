@@ -197,10 +197,15 @@ public sealed class RetroGenerator
         bool reads = options.Retrieval && _database is not null && (_plan is not null || _reader is not null);
         int[] excluded = reads ? await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false) : [];
         StretchRetriever? retriever = reads && _plan is not null
-            ? new StretchRetriever(_tokenizer, _database!, _source!, _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors }, excluded)
+            ? new StretchRetriever(_tokenizer, _database!, _source!, _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors }, excluded, options.Labels)
+            : null;
+
+        // What looks up by itself, and in no source, passes over all that may not be seen.
+        HashSet<int>? unread = reads && _reader is CopyReader or NearestNeighborReader
+            ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
             : null;
         using GenerationSequence sequence = new(
-            _model, capacity => Decoding(capacity, retriever, reads ? excluded : null), _tokenizer, retriever, options, prompt)
+            _model, capacity => Decoding(capacity, retriever, unread), _tokenizer, retriever, options, prompt)
         {
             Activity = activity,
         };
@@ -221,13 +226,13 @@ public sealed class RetroGenerator
 
     /// <param name="capacity">Tokens to reserve memory for.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>
-    /// <param name="excluded">Documents that nothing is read of; null: nothing is read at all.</param>
-    private IDecoding Decoding(int capacity, StretchRetriever? retriever, int[]? excluded) => _reader switch
+    /// <param name="unread">Documents that a reader passes over which looks up by itself; null: it looks up nothing at all.</param>
+    private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread) => _reader switch
     {
-        CopyReader copying => new CopyDecoding(copying, capacity, retriever?.Excluded),
+        CopyReader copying => new CopyDecoding(copying, capacity, retriever is null ? null : unread),
         PromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
-        NearestNeighborReader nearest when excluded is not null => new NearestNeighborDecoding(nearest, capacity, excluded.ToHashSet()),
+        NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),
         _ => new ModelDecoding(_model, capacity),
     };
 

@@ -10,13 +10,12 @@ namespace Retro.Generation;
 /// <param name="source">Finds its chunks.</param>
 /// <param name="plan">What is asked for, and when.</param>
 /// <param name="excluded">Numbers of the documents that nothing is read of.</param>
-internal sealed class StretchRetriever(RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, StretchPlan plan, int[] excluded)
+/// <param name="labels">The labels that may be seen; null: all.</param>
+internal sealed class StretchRetriever(
+    RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, StretchPlan plan, int[] excluded, IReadOnlyList<string>? labels)
 {
     /// <summary>Tokens of a stretch.</summary>
     public int Stride => plan.Stride;
-
-    /// <summary>Numbers of the documents that nothing is read of.</summary>
-    public IReadOnlySet<int> Excluded { get; } = excluded.ToHashSet();
 
     /// <summary>What was found for C stretches.</summary>
     /// <param name="Tokens">One row of C stretches.</param>
@@ -35,7 +34,7 @@ internal sealed class StretchRetriever(RetroTokenizer tokenizer, ChunkDatabase d
         int[][] queries = places.Select(place => tokens.Take(place).ToArray()).ToArray();
         long[] found = new long[count * neighbors];
         float[] scores = new float[count * neighbors];
-        source.Find(queries.Select(query => new NeighborQuery(query, excluded)).ToArray(), neighbors, found, scores, cancellationToken);
+        source.Find(queries.Select(query => new NeighborQuery(query, excluded) { Labels = labels }).ToArray(), neighbors, found, scores, cancellationToken);
         RetrievedTokens retrieved = new(1, count, neighbors, plan.RetrievedLength);
         for (int c = 0; c < count; c++)
         {

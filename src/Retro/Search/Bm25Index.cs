@@ -187,9 +187,11 @@ internal sealed class Bm25Index : IDisposable
     /// the query.</param>
     /// <param name="scores">Room for their scores, as long; NaN beside -1.</param>
     /// <param name="excluded">Documents that must not come, in ranges, in any order; they may overlap.</param>
+    /// <param name="among">The documents that may come; null: all.</param>
     /// <returns>How many were found.</returns>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
-    public int Search(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> excluded = default)
+    public int Search(
+        ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> excluded = default, ChunkSet? among = null)
     {
         if (documents.Length != scores.Length)
         {
@@ -197,7 +199,7 @@ internal sealed class Bm25Index : IDisposable
         }
 
         Bm25Search search = Rent();
-        int found = search.Find(query, documents, scores, excluded);
+        int found = search.Find(query, documents, scores, excluded, among);
 
         // A search that threw is not given back: its buffers are in no known state.
         _searches.Add(search);

@@ -1,3 +1,5 @@
+using Retro.Database;
+
 namespace Retro.Search;
 
 /// <summary>One thread's buffers for searching a <see cref="Bm25Image"/>.</summary>
@@ -11,6 +13,7 @@ internal sealed class Bm25Search(Bm25Image image)
     private (int Rank, float Most, int Length)[] _lists = [];
     private ChunkRange[] _excluded = [];
     private int _excludedCount;
+    private ChunkSet? _among;
 
     public double Score(ReadOnlySpan<int> query, int document)
     {
@@ -20,8 +23,9 @@ internal sealed class Bm25Search(Bm25Image image)
         return score;
     }
 
-    public int Find(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> without)
+    public int Find(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> without, ChunkSet? among)
     {
+        _among = among;
         Exclude(without);
         int count = Weigh(query, out float rest);
         int found = count == 0 || documents.Length == 0 ? 0 : Best(count, rest, documents, scores);
@@ -235,5 +239,6 @@ internal sealed class Bm25Search(Bm25Image image)
         _excludedCount = ChunkRanges.Normalize(_excluded.AsSpan(0, ranges.Length));
     }
 
-    private bool IsExcluded(int document) => ChunkRanges.Contains(_excluded.AsSpan(0, _excludedCount), document);
+    private bool IsExcluded(int document)
+        => _among?.Contains(document) == false || ChunkRanges.Contains(_excluded.AsSpan(0, _excludedCount), document);
 }

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Embedders;
 
@@ -6,9 +7,10 @@ namespace Retro.Search;
 
 /// <summary>
 /// The chunks with the nearest keys, which is the retrieval of RETRO (section 2.3). The score is minus the squared distance, or the inner product.
-/// It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or the index has
-/// no more; an index with inverted lists is then looked into more of them. Chunks without a key (zero: they hold no word) are never found, and a query without
-/// one finds nothing. What a query finds does not depend on those asked at once with it.
+/// What a query's labels hide is passed over by the index while it compares, where its kind can (FAISS's exact one and those with inverted lists, and the
+/// managed one). It asks the index for more than are wanted, since the excluded documents fall out afterwards, and for more and more until there are enough or
+/// the index has no more; an index with inverted lists is then looked into more of them. Chunks without a key (zero: they hold no word) are never found, and a
+/// query without one finds nothing. What a query finds does not depend on those asked at once with it.
 /// </summary>
 /// <remarks>
 /// It owns the index that <see cref="Build"/> or <see cref="Open"/> opened, which is closed with the database at the latest; database and keyer stay the
@@ -33,6 +35,9 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     private readonly KeyFile? _keys;
     private readonly int _together;
     private readonly bool _ownsIndex;
+
+    // The rows of the index that stand for some chunks.
+    private readonly ConditionalWeakTable<ChunkSet, ChunkSet> _rows = [];
 
     /// <summary>Creates the source.</summary>
     /// <param name="database">The database.</param>
@@ -249,12 +254,13 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     private void FindBlock(NeighborQuery[] queries, float[] vectors, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken)
     {
         int dimensions = _index.Dimensions;
-        long total = Math.Min(_index.Count, 1 << 28); // a row of more could not be held
+        bool inside = _index.SearchesAmong;
         long lists = _index.ListCount;
         ChunkRange[][] excluded = new ChunkRange[queries.Length][];
 
         // What a query gets does not depend on the others: each widens its search by itself, and those that look equally far are searched together.
-        (long Width, long Probed)[] efforts = new (long, long)[queries.Length];
+        (long Width, long Probed, ChunkSet? Among)[] efforts = new (long, long, ChunkSet?)[queries.Length];
+        ChunkSet?[] visible = new ChunkSet?[queries.Length];
         List<int> open = [];
         chunks.Fill(-1);
         scores.Fill(float.NaN);
@@ -263,26 +269,34 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             if (!KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
             {
                 excluded[q] = NeighborQueries.Excluded(Database, queries[q]);
+                visible[q] = NeighborQueries.Visible(Database, queries[q]);
+                ChunkSet? among = inside && visible[q] is { } set ? _rows.GetValue(set, RowsOf) : null;
+                if (TotalOf(among) == 0)
+                {
+                    continue;
+                }
 
                 // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
                 long more = Math.Min(excluded[q].Sum(range => range.Count), count + 16) + (_keys is null ? 0 : 8);
-                efforts[q] = (Math.Min(total, (long)BitOperations.RoundUpToPowerOf2((ulong)(count + more))), _index.ProbedLists);
+                long width = (long)BitOperations.RoundUpToPowerOf2((ulong)(count + more));
+                efforts[q] = (Math.Min(TotalOf(among), width), _index.ProbedLists, among);
                 open.Add(q);
             }
         }
 
-        while (open.Count > 0 && total > 0)
+        while (open.Count > 0)
         {
             List<int> unmet = [];
-            foreach (IGrouping<(long Width, long Probed), int> alike in open.GroupBy(q => efforts[q]))
+            foreach (IGrouping<(long Width, long Probed, ChunkSet? Among), int> alike in open.GroupBy(q => efforts[q]))
             {
-                (long width, long probed) = alike.Key;
+                (long width, long probed, ChunkSet? among) = alike.Key;
+                long total = TotalOf(among);
 
                 // Rows grow as a search widens; the number searched at once shrinks, so that the room stays about the same.
                 foreach (int[] some in alike.Chunk((int)Math.Clamp((1 << 20) / width, 1, _together)))
                 {
                     cancellationToken.ThrowIfCancellationRequested();
-                    (long[] ids, float[] distances) = Search(some, (int)width, probed);
+                    (long[] ids, float[] distances) = Search(some, (int)width, probed, among);
                     for (int i = 0; i < some.Length; i++)
                     {
                         int q = some[i];
@@ -294,14 +308,15 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
                             vectors.AsSpan(q * dimensions, dimensions),
                             ended || width == total,
                             excluded[q],
+                            visible[q],
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
                         if (!met && (width < total || probed < lists))
                         {
                             unmet.Add(q);
                             efforts[q] = probed < lists && (ended || width == total)
-                                ? (width, Math.Min(lists, 2 * probed))
-                                : (Math.Min(total, 4 * width), probed);
+                                ? (width, Math.Min(lists, 2 * probed), among)
+                                : (Math.Min(total, 4 * width), probed, among);
                         }
                     }
                 }
@@ -310,7 +325,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             open = unmet;
         }
 
-        (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed)
+        (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed, ChunkSet? among)
         {
             float[] asked = new float[some.Length * dimensions];
             for (int i = 0; i < some.Length; i++)
@@ -320,13 +335,29 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
             long[] ids = new long[some.Length * wide];
             float[] distances = new float[ids.Length];
-            _index.Search(asked, wide, ids, distances, lists > 0 ? probed : null);
+            _index.Search(asked, wide, ids, distances, lists > 0 ? probed : null, among);
             return (ids, distances);
+        }
+
+        long TotalOf(ChunkSet? among) => Math.Min(among?.Count ?? _index.Count, 1 << 28); // a row of more could not be held
+    }
+
+    /// <summary>The rows of the index that stand for some chunks.</summary>
+    private ChunkSet RowsOf(ChunkSet chunks)
+        => _keyed.Missing == 0
+            ? chunks
+            : new(_index.Count, Rows(_index.Count).Where(row => chunks.Contains(_keyed.ChunkOf(row))).Select(row => (row, 1L)));
+
+    private static IEnumerable<long> Rows(long count)
+    {
+        for (long row = 0; row < count; row++)
+        {
+            yield return row;
         }
     }
 
     /// <summary>
-    /// Takes the best that are not excluded, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
+    /// Takes the best that may come, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
     /// whatever was asked beside them; then there have to be so many that what the index left out, by its own rounding, cannot belong to them.
     /// </summary>
     private bool Take(
@@ -335,6 +366,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ReadOnlySpan<float> query,
         bool all,
         ReadOnlySpan<ChunkRange> excluded,
+        ChunkSet? visible,
         Span<long> chunks,
         Span<float> scores)
     {
@@ -358,7 +390,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);
-            if (!ChunkRanges.Contains(excluded, chunk))
+            if (visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk))
             {
                 best.Offer(chunk, _keys is null ? score : Score(query, _keys.Row(chunk)));
             }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Retro.Database;
 
 namespace Retro.Search;
 
@@ -52,6 +53,8 @@ internal sealed unsafe class ExactIndex : VectorIndex
     public override long ListCount => 0;
 
     public override long ProbedLists => 0;
+
+    public override bool SearchesAmong => true;
 
     private protected override bool IsDisposed => _disposed;
 
@@ -151,13 +154,14 @@ internal sealed unsafe class ExactIndex : VectorIndex
         _count += n;
     }
 
-    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
+    private protected override void Find(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
     {
         fixed (float* x = queries)
         fixed (long* found = ids)
         fixed (float* values = distances)
         {
-            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads).Find(x, (int)n, count, found, values);
+            new ExactSearch(Vectors, _count, Dimensions, Metric, Threads, among).Find(x, (int)n, count, found, values);
         }
     }
 

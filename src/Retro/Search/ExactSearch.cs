@@ -1,4 +1,5 @@
 using System.Numerics;
+using Retro.Database;
 
 namespace Retro.Search;
 
@@ -7,11 +8,17 @@ namespace Retro.Search;
 /// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends
 /// neither on the other queries nor on the number of threads, and equal vectors are equally far.
 /// </summary>
+/// <param name="vectors"><c>[total, dimensions]</c>.</param>
+/// <param name="total">How many vectors there are.</param>
+/// <param name="dimensions">Numbers in a vector.</param>
+/// <param name="metric">How vectors are compared.</param>
+/// <param name="threads">Threads that search.</param>
+/// <param name="among">The vectors that may come; null: all.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
 /// digits. Some more than are wanted are ranked, so that rounding in the former does not decide who is in the answer.
 /// </remarks>
-internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads)
+internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among)
 {
     private const int QueryTile = 4;
     private const int VectorTile = 3;
@@ -78,7 +85,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     /// <summary>Ranks a range of vectors for a block of queries.</summary>
     private Part Scan(float* queries, int count, long start, long end, int wanted)
     {
-        Part part = new(count, (int)Math.Min(end - start, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)));
+        Part part = new(count, (int)Math.Min(end - start, (long)wanted + (metric == VectorMetric.SquaredL2 ? Slack : 0)), among);
         float[] half = new float[_block];
         float[] products = new float[QueryTile * _block];
         fixed (float* product = products)
@@ -141,7 +148,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     }
 
     /// <summary>The best of a range of vectors for every query of a block, as heaps.</summary>
-    private sealed class Part(int queries, int room)
+    private sealed class Part(int queries, int room, ChunkSet? among)
     {
         public int Room { get; } = room;
 
@@ -170,11 +177,11 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
             Counts[query] = best.Count;
         }
 
-        private static float OfferSome(ref Ranking best, int from, int to, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
+        private float OfferSome(ref Ranking best, int from, int to, long first, ReadOnlySpan<float> products, ReadOnlySpan<float> half)
         {
             for (int i = from; i < to; i++)
             {
-                if (products[i] - half[i] is var score && score >= best.Least)
+                if (products[i] - half[i] is var score && score >= best.Least && among?.Contains(first + i) != false)
                 {
                     best.Offer(first + i, score);
                 }

@@ -1,3 +1,5 @@
+using Retro.Database;
+
 namespace Retro.Search;
 
 /// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
@@ -5,12 +7,17 @@ internal sealed class FaissIndex : VectorIndex
 {
     private readonly FaissIndexHandle _handle;
 
+    private readonly Lazy<bool> _searchesAmong;
+
     // The number of probed lists belongs to the native index, so searches among lists take turns; each of them uses all threads.
     private readonly Lock _gate = new();
 
     private FaissIndex(FaissIndexHandle handle, int threads)
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
-        => _handle = handle;
+    {
+        _handle = handle;
+        _searchesAmong = new(TrySearchAmong);
+    }
 
     public override VectorEngine Engine => VectorEngine.Faiss;
 
@@ -66,6 +73,8 @@ internal sealed class FaissIndex : VectorIndex
 
     public override void Dispose() => _handle.Dispose();
 
+    public override bool SearchesAmong => _searchesAmong.Value;
+
     private protected override bool IsDisposed => _handle.IsClosed;
 
     private protected override unsafe void TrainOn(long n, ReadOnlySpan<float> vectors)
@@ -107,8 +116,15 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    private protected override void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists)
+    private protected override void Find(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
     {
+        if (among is not null)
+        {
+            FindAmong(n, queries, count, ids, distances, probedLists, among);
+            return;
+        }
+
         if (ListCount == 0)
         {
             Find(n, queries, count, ids, distances);
@@ -171,6 +187,46 @@ internal sealed class FaissIndex : VectorIndex
             }
         }
 
+        Clean(ids, distances);
+    }
+
+    /// <summary>FAISS passes over the ids whose bits are not set while it compares.</summary>
+    private unsafe void FindAmong(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet among)
+    {
+        FaissIndexHandle index = Handle();
+        long lists = probedLists ?? ProbedLists;
+        nint selector = 0, parameters = 0;
+        fixed (float* x = queries)
+        fixed (long* labels = ids)
+        fixed (float* found = distances)
+        fixed (byte* bits = among.Bytes)
+        {
+            int former = FaissNative.ExchangeThreads(Threads);
+            try
+            {
+                string action = $"The index cannot be searched for {count} neighbors of {n} queries among {among.Count} vectors";
+                FaissNative.Check(FaissNative.BitmapNew(out selector, (nuint)among.Bytes.Length, bits), action);
+                FaissNative.Check(
+                    lists > 0
+                        ? FaissNative.SearchParametersNewForLists(out parameters, selector, (nuint)lists, 0)
+                        : FaissNative.SearchParametersNew(out parameters, selector),
+                    action);
+                FaissNative.Check(FaissNative.SearchWith(index, n, x, count, parameters, found, labels), action);
+            }
+            finally
+            {
+                FaissNative.SearchParametersFree(parameters);
+                FaissNative.SelectorFree(selector);
+                _ = FaissNative.ExchangeThreads(former);
+            }
+        }
+
+        Clean(ids, distances);
+    }
+
+    private static void Clean(Span<long> ids, Span<float> distances)
+    {
         for (int i = 0; i < ids.Length; i++)
         {
             if (ids[i] < 0)
@@ -178,6 +234,28 @@ internal sealed class FaissIndex : VectorIndex
                 ids[i] = -1;
                 distances[i] = float.NaN;
             }
+        }
+    }
+
+    /// <summary>Exact indexes and those with inverted lists can; graphs refuse in FAISS 1.7.3.</summary>
+    private bool TrySearchAmong()
+    {
+        if (!FaissNative.SearchesAmong)
+        {
+            return false;
+        }
+
+        try
+        {
+            // Kinds that would pass the selection over without a word find something among nothing. (Where one neighbor is wanted, FAISS's exact index finds
+            // the first among nothing, too.)
+            long[] found = [-1, -1];
+            FindAmong(1, new float[Dimensions], 2, found, new float[2], null, new ChunkSet(Count, []));
+            return found[0] < 0;
+        }
+        catch (FaissException)
+        {
+            return false;
         }
     }
 

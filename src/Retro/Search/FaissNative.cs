@@ -31,11 +31,17 @@ internal static unsafe partial class FaissNative
             s_getThreads = (delegate* unmanaged<int>)get;
         }
 
+        SearchesAmong = Array.TrueForAll(
+            ["faiss_Index_search_with_params", "faiss_IDSelectorBitmap_new", "faiss_SearchParameters_new", "faiss_SearchParametersIVF_new_with"],
+            name => NativeLibrary.TryGetExport(library, name, out _));
         IsLoaded = true;
     }
 
     /// <summary>What brings FAISS where it is missing, to end a sentence with.</summary>
     public static string Remedy => "put a libfaiss_c of FAISS, and the OpenMP runtime libgomp that it needs, beside the application";
+
+    /// <summary>Whether it can search among some ids alone, as the C API can since FAISS 1.7.4, and our own library.</summary>
+    public static bool SearchesAmong { get; }
 
     /// <summary>Whether libfaiss_c was found.</summary>
     public static bool IsLoaded { get; }
@@ -104,6 +110,24 @@ internal static unsafe partial class FaissNative
 
     [LibraryImport(Library, EntryPoint = "faiss_Index_search")]
     public static partial int Search(FaissIndexHandle index, long n, float* x, long k, float* distances, long* labels);
+
+    [LibraryImport(Library, EntryPoint = "faiss_Index_search_with_params")]
+    public static partial int SearchWith(FaissIndexHandle index, long n, float* x, long k, nint parameters, float* distances, long* labels);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IDSelectorBitmap_new")]
+    public static partial int BitmapNew(out nint selector, nuint bytes, byte* bitmap);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IDSelector_free")]
+    public static partial void SelectorFree(nint selector);
+
+    [LibraryImport(Library, EntryPoint = "faiss_SearchParameters_new")]
+    public static partial int SearchParametersNew(out nint parameters, nint selector);
+
+    [LibraryImport(Library, EntryPoint = "faiss_SearchParametersIVF_new_with")]
+    public static partial int SearchParametersNewForLists(out nint parameters, nint selector, nuint probedLists, nuint mostCodes);
+
+    [LibraryImport(Library, EntryPoint = "faiss_SearchParameters_free")]
+    public static partial void SearchParametersFree(nint parameters);
 
     [LibraryImport(Library, EntryPoint = "faiss_index_factory", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Factory(out FaissIndexHandle index, int dimensions, string description, int metric);

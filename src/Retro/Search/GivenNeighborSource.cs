@@ -2,7 +2,9 @@ using Retro.Database;
 
 namespace Retro.Search;
 
-/// <summary>Neighbors that the caller names: the same for every chunk, or chosen by a function. The rule of excluded documents holds here as well.</summary>
+/// <summary>
+/// Neighbors that the caller names: the same for every chunk, or chosen by a function. Excluded documents and those that labels hide do not come here either.
+/// </summary>
 public sealed class GivenNeighborSource : INeighborSource
 {
     private readonly ChunkDatabase _database;
@@ -60,11 +62,12 @@ public sealed class GivenNeighborSource : INeighborSource
         {
             cancellationToken.ThrowIfCancellationRequested();
             ChunkRange[] excluded = NeighborQueries.Excluded(_database, queries[q]);
+            ChunkSet? visible = NeighborQueries.Visible(_database, queries[q]);
             int found = 0;
             foreach (long chunk in _choose(queries[q]))
             {
                 Check(chunk);
-                if (found < count && !ChunkRanges.Contains(excluded, chunk))
+                if (found < count && !ChunkRanges.Contains(excluded, chunk) && visible?.Contains(chunk) != false)
                 {
                     // The order is all that is known, and the score says it.
                     chunks[q * count + found] = chunk;

@@ -23,7 +23,7 @@ public interface INeighborSource
     /// <summary>The identity of the function that makes the keys of <see cref="NeighborQuery.Key"/>; null where the source needs no keys.</summary>
     string? KeyIdentity => null;
 
-    /// <summary>Finds the neighbors of every query.</summary>
+    /// <summary>Finds the neighbors of every query, in no document that it excludes or that its labels do not show.</summary>
     /// <param name="queries">The chunks; n of them.</param>
     /// <param name="count">K, neighbors wanted for each.</param>
     /// <param name="chunks"><c>[n, K]</c>: chunk numbers of the database, best first, ties by number; -1 where there are no more.</param>

@@ -162,7 +162,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
     {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
-        _index.Search(Terms(query), chunks, exact, NeighborQueries.Excluded(Database, query));
+        _index.Search(Terms(query), chunks, exact, NeighborQueries.Excluded(Database, query), NeighborQueries.Visible(Database, query));
         for (int i = 0; i < exact.Length; i++)
         {
             scores[i] = (float)exact[i];

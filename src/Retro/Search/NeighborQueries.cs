@@ -44,6 +44,12 @@ internal static class NeighborQueries
         return ranges.AsSpan(0, ChunkRanges.Normalize(ranges)).ToArray();
     }
 
+    /// <summary>The chunks that a query's labels show; null: every one.</summary>
+    public static ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
+        => query.Labels is { } labels && labels.Contains(null!)
+            ? throw new ArgumentException("Labels must not hold null; leave them out to see everything.", nameof(query))
+            : query.Labels is null ? null : database.Labels.Visible(query.Labels);
+
     /// <summary>One text for everything that an answer depends on.</summary>
     public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 }

@@ -12,4 +12,11 @@ public readonly record struct NeighborQuery(ReadOnlyMemory<int> Tokens, IReadOnl
     /// The chunk's key where it is known already, made by the function of <see cref="INeighborSource.KeyIdentity"/>; empty by default, and the source makes it.
     /// </summary>
     public ReadOnlyMemory<float> Key { get; init; }
+
+    /// <summary>
+    /// The labels that whoever asks may see: a document comes only where every one of its own (<see cref="Database.DocumentEntry.Labels"/>) is among them, and
+    /// one without labels always; an empty list finds those alone. Null by default, and all documents come, as in training. A source looks for as many
+    /// neighbors among what may be seen as it does otherwise among all.
+    /// </summary>
+    public IReadOnlyList<string>? Labels { get; init; }
 }

@@ -45,7 +45,8 @@ public sealed class RandomNeighborSource : INeighborSource
         {
             cancellationToken.ThrowIfCancellationRequested();
             ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]);
-            long allowed = Database.ChunkCount - excluded.Sum(range => range.Count);
+            ChunkSet? visible = NeighborQueries.Visible(Database, queries[q]);
+            long allowed = (visible?.Count ?? Database.ChunkCount) - excluded.Sum(range => Visible(range, visible));
             SHA256.HashData(MemoryMarshal.AsBytes(queries[q].Tokens.Span), hash);
             Random random = new(BinaryPrimitives.ReadInt32LittleEndian(hash) ^ (SeededRandom.Fold(_seed) * 0x2545f491));
             taken.Clear();
@@ -57,7 +58,7 @@ public sealed class RandomNeighborSource : INeighborSource
                 long drawn = random.NextInt64(top + 1);
                 drawn = taken.Add(drawn) ? drawn : top;
                 taken.Add(drawn);
-                chunks[q * count + found] = Skip(excluded, drawn);
+                chunks[q * count + found] = Skip(excluded, visible, drawn);
                 found++;
             }
 
@@ -66,19 +67,21 @@ public sealed class RandomNeighborSource : INeighborSource
         }
     }
 
-    /// <summary>The chunk at a place among those that are not excluded.</summary>
-    private static long Skip(ReadOnlySpan<ChunkRange> excluded, long place)
+    /// <summary>The chunk at a place among those that are visible and not excluded.</summary>
+    private static long Skip(ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible, long place)
     {
         foreach (ChunkRange range in excluded)
         {
-            if (place < range.First)
+            if (place < (visible?.Rank(range.First) ?? range.First))
             {
                 break;
             }
 
-            place += range.Count;
+            place += Visible(range, visible);
         }
 
-        return place;
+        return visible?.Select(place) ?? place;
     }
+
+    private static long Visible(ChunkRange range, ChunkSet? visible) => visible is null ? range.Count : visible.Rank(range.End) - visible.Rank(range.First);
 }

@@ -1,3 +1,5 @@
+using Retro.Database;
+
 namespace Retro.Search;
 
 /// <summary>
@@ -42,6 +44,9 @@ internal abstract class VectorIndex : IDisposable
 
     /// <summary>How many of the inverted lists a search looks into where it does not say otherwise; 0 where the index has none.</summary>
     public abstract long ProbedLists { get; }
+
+    /// <summary>Whether a search can be limited to some of the vectors.</summary>
+    public abstract bool SearchesAmong { get; }
 
     /// <summary>Makes an empty index.</summary>
     /// <param name="dimensions">Numbers in a vector.</param>
@@ -149,10 +154,12 @@ internal abstract class VectorIndex : IDisposable
     /// <param name="ids"><c>[n, count]</c>: their numbers, nearest first; -1 where the index finds no more.</param>
     /// <param name="distances"><c>[n, count]</c>: squared distances or inner products, NaN beside -1.</param>
     /// <param name="probedLists">How many of the inverted lists this search looks into; null for <see cref="ProbedLists"/>.</param>
+    /// <param name="among">The vectors that may come, where <see cref="SearchesAmong"/>; null: all.</param>
     /// <exception cref="ArgumentException">A length does not fit or a number is not finite.</exception>
     /// <exception cref="InvalidOperationException">A number of lists was given, and the index has none.</exception>
     /// <exception cref="FaissException">FAISS refuses.</exception>
-    public void Search(ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists = null)
+    public void Search(
+        ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists = null, ChunkSet? among = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         if (probedLists is { } lists)
@@ -177,7 +184,7 @@ internal abstract class VectorIndex : IDisposable
         }
         else if (n > 0)
         {
-            Find(n, queries, count, ids, distances, probedLists);
+            Find(n, queries, count, ids, distances, probedLists, among);
         }
     }
 
@@ -238,7 +245,8 @@ internal abstract class VectorIndex : IDisposable
 
     private protected abstract void Take(long n, ReadOnlySpan<float> vectors);
 
-    private protected abstract void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists);
+    private protected abstract void Find(
+        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among);
 
     private protected abstract void Write(string path);
 

@@ -30,6 +30,9 @@ internal sealed class CliRun : IDisposable
         }
     }
 
+    /// <summary>Writes a file.</summary>
+    public void WriteFile(string name, string text) => _folder.File(name, text);
+
     /// <summary>Writes the documents, and builds "work" of them, in chunks of 16 tokens.</summary>
     public void Build()
     {

@@ -11,6 +11,28 @@ public sealed class VerbTests : IDisposable
     public void Dispose() => _retro.Dispose();
 
     [Fact]
+    public void What_labels_hide_is_not_found()
+    {
+        _retro.WriteFile("docs/river.jsonl", """
+            {"id": "open", "text": "The river runs to the harbor, past the old bridge."}
+            {"id": "secret", "text": "The river runs to the harbor, past the new bridge.", "labels": ["secret"]}
+            """);
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0", "--labels", "staff");
+        Assert.Contains("secret, staff", _retro.Done("inspect", "--database", "work"), StringComparison.Ordinal);
+        Assert.Equal(["open", "secret"], Found());
+        Assert.Equal(["open"], Found("--labels", "staff"));
+        Assert.Equal(["open", "secret"], Found("--labels", "staff", "--labels", "secret"));
+        Assert.Empty(Found("--labels", "secret"));
+        Assert.Empty(Found("--labels", ""));
+
+        IEnumerable<string> Found(params string[] labels)
+        {
+            _retro.Done(["inspect", "--database", "work", "--text", "the river runs", "--k", "9", "--json", "found.json", .. labels]);
+            return _retro.Json("found.json")["neighbors"]!.AsArray().Select(neighbor => (string)neighbor!["document"]!).Distinct().Order();
+        }
+    }
+
+    [Fact]
     public void From_text_to_answers_with_what_they_were_made_of()
     {
         _retro.WriteCorpus();

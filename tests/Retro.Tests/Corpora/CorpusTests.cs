@@ -69,11 +69,26 @@ public class CorpusTests
         Assert.Equal(1, corpus.Empty);
     }
 
+    [Fact]
+    public void Json_lines_name_the_labels_of_a_document()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("c.jsonl", """
+            {"text": "a", "labels": ["x", "y"]}
+            {"text": "b", "labels": "z"}
+            {"text": "c", "labels": null}
+            {"text": "d"}
+            """);
+        Assert.Equal([["x", "y"], ["z"], [], []], Corpus.Open(file).Documents().Select(document => document.Labels));
+    }
+
     [Theory]
     [InlineData("{\"text\": \"a\"", 2)]
     [InlineData("[1]", 2)]
     [InlineData("{\"id\": \"a\"}", 2)]
     [InlineData("{\"text\": 5}", 2)]
+    [InlineData("{\"text\": \"a\", \"labels\": [\"b\", 7]}", 2)]
+    [InlineData("{\"text\": \"a\", \"labels\": {}}", 2)]
     [InlineData("{\"text\": \"\\ud800\"}", 2)]
     public void A_broken_line_is_named_or_skipped_with_a_count(string broken, int line)
     {

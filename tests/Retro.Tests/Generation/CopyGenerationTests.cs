@@ -193,7 +193,8 @@ public sealed class CopyGenerationTests : IDisposable
         Document text = _heldOut[0];
         Document[] documents =
         [
-            new("original", "", text.Text, ""), .. CopyReaderTests.Twins(20, 120, seed: 5), new("copy", "", text.Text, ""),
+            new("original", "", text.Text, "") { Labels = ["secret"] }, .. CopyReaderTests.Twins(20, 120, seed: 5),
+            new("copy", "", text.Text, "") { Labels = ["secret"] },
         ];
         using ChunkDatabase database = Build("copies", documents);
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
@@ -212,6 +213,10 @@ public sealed class CopyGenerationTests : IDisposable
         Assert.Equal(rest[..Text(all).Length], Text(all));
         Assert.InRange(Text(all).Length, 40, rest.Length);
         Assert.False(rest.StartsWith(Text(others)[..4], StringComparison.Ordinal));
+
+        // To whom they are hidden they are as good as not there.
+        Assert.Equal(Text(others), Text(await Collect(generator, prompt, options with { Labels = [] })));
+        Assert.Equal(Text(all), Text(await Collect(generator, prompt, options with { Labels = ["secret"] })));
 
         static HashSet<string> Ids(List<GeneratedPiece> pieces)
             => [.. pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.DocumentId)];

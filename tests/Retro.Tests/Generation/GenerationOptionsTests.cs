@@ -11,6 +11,7 @@ public class GenerationOptionsTests
         {
             MaximumNewTokens =
                 -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
+            Labels = [null!],
         }.Validate());
 
         Assert.Equal(
@@ -23,6 +24,7 @@ public class GenerationOptionsTests
                 "Neighbors 0 has to be positive; set Retrieval to false to read none.",
                 "Stop must not hold an empty string: every text would end at once.",
                 "ExcludedDocuments must not hold null: leave it empty to exclude nothing.",
+                "Labels must not hold null: leave them out to see everything.",
             ],
             exception.Faults);
     }

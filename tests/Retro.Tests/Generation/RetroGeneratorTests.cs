@@ -221,6 +221,33 @@ public sealed class RetroGeneratorTests : IDisposable
     }
 
     [Fact]
+    public async Task What_the_callers_labels_hide_is_not_read_whatever_the_prompt_says()
+    {
+        string text = s_texts[0];
+        Document[] documents =
+        [
+            new("secret", "Secret", text, "") { Labels = ["secret"] }, new("internal", "Internal", text, "") { Labels = ["internal", "secret"] },
+            .. s_texts[1..].Select((other, i) => new Document($"other{i}", "Other", other, "")),
+        ];
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "labels"), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = ChunkLength });
+        RetroGenerator generator = new(_model, s_tokenizer, database, KeywordNeighborSource.Build(database));
+        GenerationOptions options = new() { MaximumNewTokens = 3 * ChunkLength, Neighbors = 6 };
+
+        Assert.Equal(["Internal", "Other", "Secret"], await Titles(null));
+        Assert.Equal(["Other", "Secret"], await Titles(["secret"]));
+        Assert.Equal(["Other"], await Titles(["internal"]));
+        Assert.Equal(["Other"], await Titles([]));
+
+        async Task<IEnumerable<string>> Titles(string[]? labels)
+        {
+            List<GeneratedPiece> pieces = await Collect(generator, text, options with { Labels = labels });
+            Assert.Contains(pieces, piece => piece is { Token: not null, Retrieved: not null });
+            return pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Title).Distinct().Order();
+        }
+    }
+
+    [Fact]
     public void A_piece_prints_as_its_text_and_the_names_of_what_was_read()
     {
         RetrievedNeighbor Neighbor(string id, string title) => new(0, id, title, "", 0, "", "", 0);

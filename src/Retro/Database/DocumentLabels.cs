@@ -1,0 +1,94 @@
+namespace Retro.Database;
+
+/// <summary>
+/// The labels of a database's documents, and which chunks somebody may see who may see some labels: those of the documents all of whose labels are among them,
+/// so that another label of a document never shows it to more. A document without labels is seen by everybody.
+/// </summary>
+internal sealed class DocumentLabels
+{
+    // Sets that are kept, of a bit for each chunk: as many as there are groups of readers that take turns.
+    private const int Kept = 64;
+
+    private readonly ChunkDatabase _database;
+
+    // Which of the combinations that occur each document has; null where no document has a label.
+    private readonly int[]? _documents;
+    private readonly List<IReadOnlyList<string>> _combinations = [];
+    private readonly Dictionary<string, ChunkSet?> _sets = new(StringComparer.Ordinal);
+
+    /// <summary>Reads the entries of all documents.</summary>
+    public DocumentLabels(ChunkDatabase database)
+    {
+        _database = database;
+        int[] documents = new int[database.Documents.Count];
+        Dictionary<string, int> known = new(StringComparer.Ordinal);
+        for (int document = 0; document < documents.Length; document++)
+        {
+            string[] labels = [.. database.Documents[document].Labels.Distinct().Order(StringComparer.Ordinal)];
+            string key = string.Concat(labels.Select(label => $"{label.Length}:{label}"));
+            if (!known.TryGetValue(key, out documents[document]))
+            {
+                documents[document] = known[key] = _combinations.Count;
+                _combinations.Add(labels);
+            }
+        }
+
+        _documents = _combinations.Exists(labels => labels.Count > 0) ? documents : null;
+    }
+
+    /// <summary>The chunks that may be seen.</summary>
+    /// <param name="labels">The labels that may be seen; null: all of them.</param>
+    /// <returns>The chunks; null: every one.</returns>
+    public ChunkSet? Visible(IReadOnlyList<string>? labels)
+    {
+        if (labels is null || _documents is null)
+        {
+            return null;
+        }
+
+        bool[] seen = Seen(labels);
+        string key = string.Concat(seen.Select(visible => visible ? '1' : '0'));
+        lock (_sets)
+        {
+            if (!_sets.TryGetValue(key, out ChunkSet? set))
+            {
+                if (_sets.Count >= Kept)
+                {
+                    _sets.Clear();
+                }
+
+                set = Array.TrueForAll(seen, visible => visible) ? null : new ChunkSet(_database.ChunkCount, Chunks(seen));
+                _sets.Add(key, set);
+            }
+
+            return set;
+        }
+    }
+
+    /// <summary>The documents that may not be seen.</summary>
+    /// <param name="labels">The labels that may be seen; null: all of them.</param>
+    public IEnumerable<int> Hidden(IReadOnlyList<string>? labels)
+    {
+        if (labels is null || _documents is null)
+        {
+            return [];
+        }
+
+        bool[] seen = Seen(labels);
+        return Enumerable.Range(0, _documents.Length).Where(document => !seen[_documents[document]]);
+    }
+
+    private bool[] Seen(IReadOnlyList<string> labels) => [.. _combinations.Select(combination => combination.All(labels.Contains))];
+
+    private IEnumerable<(long First, long Count)> Chunks(bool[] seen)
+    {
+        for (int document = 0; document < _documents!.Length; document++)
+        {
+            if (seen[_documents[document]])
+            {
+                DocumentEntry entry = _database.Documents[document];
+                yield return (entry.FirstChunk, entry.ChunkCount);
+            }
+        }
+    }
+}
