@@ -145,7 +145,7 @@ internal static class WordGrams
         or (>= 0x20000 and <= 0x3FFFF);
 
     // The finalizer of splitmix64: spreads every bit over all.
-    private static ulong Mix(ulong value)
+    internal static ulong Mix(ulong value)
     {
         value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
         value = (value ^ (value >> 27)) * 0x94d049bb133111eb;

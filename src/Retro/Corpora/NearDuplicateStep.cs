@@ -1,0 +1,133 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// Of documents that are nearly the same the first stays. MinHash (Broder, "On the resemblance and containment of documents", 1997) finds pairs that may be, by
+/// bands of equal minima (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4); their grams say whether they are. A first pass finds
+/// which documents share a band with any other, so that the second holds the grams of no others.
+/// </summary>
+internal sealed class NearDuplicateStep : CleaningStep
+{
+    private const int Minima = 128;
+    private const double MostMissed = 1e-3;
+
+    private readonly double _similarity;
+    private readonly int _gramWords;
+    private readonly int _rows;
+
+    public NearDuplicateStep(double similarity, int gramWords)
+    {
+        if (similarity is not (>= 0.3 and <= 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(similarity), similarity, "Documents are nearly the same from a similarity between 0.3 and 1 on.");
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(gramWords);
+        (_similarity, _gramWords, _rows) = (similarity, gramWords, 1);
+
+        // The longest bands, which lead to the fewest comparisons, by which hardly a pair of that similarity is missed.
+        while (Minima / (_rows + 1) is var bands and > 0 && Math.Pow(1 - Math.Pow(similarity, _rows + 1), bands) <= MostMissed)
+        {
+            _rows++;
+        }
+    }
+
+    public override string Name => string.Create(CultureInfo.InvariantCulture, $"near duplicates {_similarity} of {_gramWords}");
+
+    public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
+    {
+        HashSet<int> involved = Involved(documents);
+        Dictionary<ulong, List<int>> bands = [];
+        Dictionary<int, (string Id, ulong[] Grams)> kept = [];
+        int number = -1;
+        foreach (Document document in documents)
+        {
+            if (!involved.Contains(++number))
+            {
+                yield return document;
+                continue;
+            }
+
+            ulong[] grams = WordGrams.Of(document.Text, _gramWords), own = Bands(grams);
+            (double Similarity, string Id)? like = null;
+            foreach (int other in own.SelectMany(band => bands.GetValueOrDefault(band) ?? []).Distinct())
+            {
+                int common = WordGrams.Common(grams, kept[other].Grams);
+                double similarity = (double)common / (grams.Length + kept[other].Grams.Length - common);
+                if (similarity >= _similarity && (like is null || similarity > like.Value.Similarity))
+                {
+                    like = (similarity, kept[other].Id);
+                }
+            }
+
+            if (like is { } found)
+            {
+                report.Remove(document, string.Create(CultureInfo.InvariantCulture, $"{found.Similarity:0.00} of it is {found.Id}"));
+                continue;
+            }
+
+            kept.Add(number, (document.Id, grams));
+            foreach (ulong band in own)
+            {
+                (CollectionsMarshal.GetValueRefOrAddDefault(bands, band, out _) ??= []).Add(number);
+            }
+
+            yield return document;
+        }
+    }
+
+    private HashSet<int> Involved(IEnumerable<Document> documents)
+    {
+        HashSet<int> involved = [];
+        Dictionary<ulong, int> first = [];
+        int number = 0;
+        foreach (Document document in documents)
+        {
+            foreach (ulong band in Bands(WordGrams.Of(document.Text, _gramWords)))
+            {
+                if (!first.TryAdd(band, number) && first[band] != number)
+                {
+                    involved.Add(first[band]);
+                    involved.Add(number);
+                }
+            }
+
+            number++;
+        }
+
+        return involved;
+    }
+
+    /// <summary>A number for each band of minima; none for a text without words.</summary>
+    private ulong[] Bands(ulong[] grams)
+    {
+        if (grams.Length == 0)
+        {
+            return [];
+        }
+
+        ulong[] minima = new ulong[Minima];
+        Array.Fill(minima, ulong.MaxValue);
+        foreach (ulong gram in grams)
+        {
+            for (int i = 0; i < minima.Length; i++)
+            {
+                minima[i] = Math.Min(minima[i], WordGrams.Mix(gram + (ulong)(i + 1) * 0x9e3779b97f4a7c15));
+            }
+        }
+
+        ulong[] bands = new ulong[Minima / _rows];
+        for (int band = 0; band < bands.Length; band++)
+        {
+            bands[band] = (ulong)band;
+            for (int row = band * _rows; row < (band + 1) * _rows; row++)
+            {
+                bands[band] = WordGrams.Mix(bands[band] ^ minima[row]);
+            }
+        }
+
+        return bands;
+    }
+}

@@ -1,0 +1,27 @@
+namespace Retro.Corpora;
+
+/// <summary>What names a person, or leads to one.</summary>
+[Flags]
+public enum PersonalDataKinds
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+
+    /// <summary>Addresses of e-mail.</summary>
+    Email = 1,
+
+    /// <summary>Numbers of telephones, with the country's or in the form (555) 123-4567.</summary>
+    Phone = 2,
+
+    /// <summary>Numbers of bank accounts (ISO 13616), of their country's length and with the right check digits.</summary>
+    Iban = 4,
+
+    /// <summary>Numbers of cards, 13 to 19 digits of a known issuer's beginning and with the right check digit (Luhn's).</summary>
+    Card = 8,
+
+    /// <summary>Addresses of the Internet protocol, of both versions.</summary>
+    IpAddress = 16,
+
+    /// <summary>All of them.</summary>
+    All = Email | Phone | Iban | Card | IpAddress,
+}

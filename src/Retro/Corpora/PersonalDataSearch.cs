@@ -1,0 +1,268 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Retro.Corpora;
+
+/// <summary>
+/// Finds what names a person in a text, in one pass that looks a bounded number of characters ahead. Numbers are taken where their check digits are right, and
+/// only whole: what goes on with a letter or a digit before or behind is something else.
+/// </summary>
+internal static class PersonalDataSearch
+{
+    private const int LongestAddress = 254; // of e-mail, RFC 5321
+    private const int LongestNumber = 48;
+
+    // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
+    private static readonly Dictionary<string, int> s_ibanLengths =
+        ("AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
+            + "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 "
+            + "LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 "
+            + "QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20")
+        .Split(' ').ToDictionary(entry => entry[..2], entry => int.Parse(entry.AsSpan(2), System.Globalization.CultureInfo.InvariantCulture));
+
+    /// <summary>A place that was found.</summary>
+    public readonly record struct Found(int Start, int End, PersonalDataKinds Kind);
+
+    /// <summary>What is in a text, in its order, without overlaps.</summary>
+    public static List<Found> In(string text, PersonalDataKinds kinds)
+    {
+        List<Found> found = [];
+        int done = 0;
+        for (int i = 0; i < text.Length; i++)
+        {
+            if (At(text, i, done, kinds) is { } one)
+            {
+                found.Add(one);
+                done = one.End;
+                i = one.End - 1;
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>What begins at a place or, of an address of e-mail, has its @ there.</summary>
+    private static Found? At(string text, int at, int done, PersonalDataKinds kinds)
+    {
+        char character = text[at];
+        if (character == '@')
+        {
+            return kinds.HasFlag(PersonalDataKinds.Email) && Email(text, done, at, out int start) is var last and > 0
+                ? new(start, last, PersonalDataKinds.Email)
+                : null;
+        }
+
+        bool digit = char.IsAsciiDigit(character);
+        if (!(digit || char.IsAsciiLetter(character) || character is ':' or '+' or '(') || !IsBefore(text, at))
+        {
+            return null;
+        }
+
+        return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
+                ? new(at, iban, PersonalDataKinds.Iban)
+            : kinds.HasFlag(PersonalDataKinds.Card) && digit && Card(text, at) is var card and > 0
+                ? new(at, card, PersonalDataKinds.Card)
+            : kinds.HasFlag(PersonalDataKinds.IpAddress) && Address(text, at) is var address and > 0
+                ? new(at, address, PersonalDataKinds.IpAddress)
+            : kinds.HasFlag(PersonalDataKinds.Phone) && (digit || character is '+' or '(') && Phone(text, at) is var phone and > 0
+                ? new(at, phone, PersonalDataKinds.Phone)
+            : null;
+    }
+
+    // Nothing that the place could be the middle of comes before it.
+    private static bool IsBefore(string text, int at)
+        => at == 0
+            || (!char.IsLetterOrDigit(text[at - 1])
+                && !((text[at - 1] is '.' or ':' or '-' or '_' or '/') && at > 1 && char.IsLetterOrDigit(text[at - 2])));
+
+    private static bool IsBehind(string text, int end) => end == text.Length || !(char.IsLetterOrDigit(text[end]) || text[end] == '_');
+
+    private static int Email(string text, int least, int at, out int start)
+    {
+        start = at;
+        while (start > least && at - start < LongestAddress && (char.IsLetterOrDigit(text[start - 1]) || ".!#$%&'*+-/=?^_`{|}~".Contains(text[start - 1])))
+        {
+            start--;
+        }
+
+        while (start < at && !char.IsLetterOrDigit(text[start]) && text[start] != '_')
+        {
+            start++;
+        }
+
+        int end = at + 1, last = -1, dot = -1, before = -1;
+        for (; end < text.Length && end - at < LongestAddress && (char.IsLetterOrDigit(text[end]) || text[end] is '-' or '.'); end++)
+        {
+            if (text[end] == '.')
+            {
+                if (end == at + 1 || text[end - 1] == '.')
+                {
+                    break;
+                }
+
+                dot = end;
+            }
+            else if (dot > 0 && text[end] != '-')
+            {
+                (last, before) = (end + 1, dot);
+            }
+        }
+
+        // The last part of the domain is of two letters or more.
+        return start < at && last - before > 2 && char.IsLetter(text[last - 1]) ? last : -1;
+    }
+
+    private static int Iban(string text, int start)
+    {
+        if (start + 4 > text.Length || !s_ibanLengths.TryGetValue(text.Substring(start, 2), out int length))
+        {
+            return -1;
+        }
+
+        int taken = 0, rest = 0;
+        Span<char> code = stackalloc char[length];
+        int end = start;
+        for (; end < text.Length && taken < length; end++)
+        {
+            if (char.IsAsciiDigit(text[end]) || char.IsAsciiLetterUpper(text[end]))
+            {
+                code[taken++] = text[end];
+            }
+            else if (text[end] is not (' ' or '\u00A0' or '-') || !char.IsAsciiLetterOrDigit(text[end - 1]))
+            {
+                return -1;
+            }
+        }
+
+        if (taken < length || !IsBehind(text, end) || !char.IsAsciiDigit(code[2]) || !char.IsAsciiDigit(code[3]))
+        {
+            return -1;
+        }
+
+        // ISO 7064, MOD 97-10: the first four behind the others, letters as 10 to 35.
+        for (int i = 4; i < length + 4; i++)
+        {
+            char character = code[i % length];
+            rest = char.IsAsciiDigit(character) ? ((rest * 10) + character - '0') % 97 : ((rest * 100) + character - 'A' + 10) % 97;
+        }
+
+        return rest == 1 ? end : -1;
+    }
+
+    private static int Card(string text, int start)
+    {
+        Span<char> number = stackalloc char[LongestNumber];
+        int digits = Digits(text, start, number, " -", out int end);
+        if (digits is < 13 or > 19 || number[0] is < '2' or > '6' || !IsBehind(text, end))
+        {
+            return -1;
+        }
+
+        // Luhn (US patent 2950048): every second digit from the right doubled, the digits of the products added.
+        int sum = 0;
+        for (int i = 0; i < digits; i++)
+        {
+            int digit = number[digits - 1 - i] - '0';
+            sum += i % 2 == 0 ? digit : digit > 4 ? (2 * digit) - 9 : 2 * digit;
+        }
+
+        return sum % 10 == 0 ? end : -1;
+    }
+
+    private static int Address(string text, int start)
+    {
+        int end = start, colons = 0, dots = 0, groups = 0, digits = 0;
+        for (; end < text.Length && end - start < LongestNumber && (char.IsAsciiHexDigit(text[end]) || text[end] is ':' or '.'); end++)
+        {
+            colons += text[end] == ':' ? 1 : 0;
+            dots += text[end] == '.' ? 1 : 0;
+            digits += char.IsAsciiDigit(text[end]) ? 1 : 0;
+            groups += char.IsAsciiHexDigit(text[end]) && (end == start || !char.IsAsciiHexDigit(text[end - 1])) ? 1 : 0;
+        }
+
+        // What ends a sentence is no part of it.
+        while (end > start && (text[end - 1] is '.' or ':') && !(text[end - 1] == ':' && end - start > 1 && text[end - 2] == ':'))
+        {
+            dots -= text[end - 1] == '.' ? 1 : 0;
+            colons -= text[end - 1] == ':' ? 1 : 0;
+            end--;
+        }
+
+        if (!IsBehind(text, end) || !IPAddress.TryParse(text.AsSpan(start, end - start), out IPAddress? address))
+        {
+            return -1;
+        }
+
+        // The double colon of programs stands between names of hexadecimal letters, too.
+        return address.AddressFamily == AddressFamily.InterNetwork
+            ? dots == 3 && colons == 0 && IsDecimal(text.AsSpan(start, end - start)) ? end : -1
+            : colons >= 2 && groups >= 3 && digits > 0 ? end : -1;
+    }
+
+    private static bool IsDecimal(ReadOnlySpan<char> text)
+    {
+        foreach (char character in text)
+        {
+            if (!char.IsAsciiDigit(character) && character != '.')
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static int Phone(string text, int start)
+    {
+        int from = text[start] == '+' ? start + 1 : start;
+        Span<char> number = stackalloc char[LongestNumber];
+        int digits = Digits(text, from, number, " -./()", out int end);
+        if (!IsBehind(text, end))
+        {
+            return -1;
+        }
+
+        if (from > start)
+        {
+            // With the country's number, E.164: at most 15 digits, the first of them not 0.
+            return digits is >= 8 and <= 15 && number[0] != '0' ? end : -1;
+        }
+
+        // As in North America: (555) 123-4567, 555-123-4567 or 555.123.4567.
+        ReadOnlySpan<char> written = text.AsSpan(start, end - start);
+        return digits == 10 && (Fits(written, "(ddd) ddd-dddd") || Fits(written, "ddd-ddd-dddd") || Fits(written, "ddd.ddd.dddd")) ? end : -1;
+
+        static bool Fits(ReadOnlySpan<char> written, string form)
+        {
+            bool fits = written.Length == form.Length;
+            for (int i = 0; fits && i < form.Length; i++)
+            {
+                fits = form[i] == 'd' ? char.IsAsciiDigit(written[i]) : written[i] == form[i];
+            }
+
+            return fits;
+        }
+    }
+
+    /// <summary>The digits from a place on, and where they end: between two stands one of the characters that part them, beside a bracket another.</summary>
+    private static int Digits(string text, int start, Span<char> digits, string between, out int end)
+    {
+        int count = 0, parted = 0;
+        end = start;
+        for (int i = start; i < text.Length && count < digits.Length; i++)
+        {
+            if (char.IsAsciiDigit(text[i]))
+            {
+                digits[count++] = text[i];
+                end = i + 1;
+                parted = 0;
+            }
+            else if (!between.Contains(text[i]) || (++parted > 1 && text[i - 1] is not (')' or '(') && text[i] is not ('(' or ')')) || parted > 3)
+            {
+                break;
+            }
+        }
+
+        return count;
+    }
+}

@@ -1,0 +1,179 @@
+using Retro.Corpora;
+
+namespace Retro.Tests.Corpora;
+
+public class CorpusCleaningTests
+{
+    [Fact]
+    public void By_default_characters_are_in_one_form_and_no_text_comes_twice()
+    {
+        CorpusCleaning cleaning = new();
+        Document[] documents =
+        [
+            new("a", "Caf\u0065\u0301", "re\u0301sume\u0301\u0000\tof\nlines", ""), new("b", "", "r\u00e9sum\u00e9\tof\nlines", ""),
+            new("c", "", "\u0001\u0007", ""), new("d", "", "plain", "") { Labels = ["x"] },
+        ];
+        Document[] clean = [.. cleaning.Clean(documents)];
+        Assert.Equal(["a", "d"], clean.Select(document => document.Id));
+        Assert.Equal(("Caf\u00e9", "r\u00e9sum\u00e9\tof\nlines"), (clean[0].Title, clean[0].Text));
+        Assert.Same(documents[3], clean[1]);
+        Assert.Equal("unicode, exact duplicates", cleaning.Name);
+        CleaningReport report = cleaning.Report!;
+        Assert.Equal((4, 2), (report.Documents, report.Kept));
+        Assert.Equal([(1L, 2L), (1L, 0L)], report.Steps.Select(step => (step.Removed, step.Changed)));
+        Assert.Contains("c: nothing is left of it", report.Steps[0].Examples);
+        Assert.Contains("2 of 4 documents kept", report.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Without_steps_nothing_is_done_and_every_pass_gives_the_same()
+    {
+        Document[] documents = [new("a", "", "x", ""), new("b", "", "x", "")];
+        CorpusCleaning none = new([]);
+        Assert.Equal(documents, none.Clean(documents));
+        Assert.Equal(("none", 2L), (none.Name, none.Report!.Kept));
+
+        IEnumerable<Document> twice = new CorpusCleaning().Clean(documents);
+        Assert.Equal(["a"], twice.Select(document => document.Id));
+        Assert.Equal(["a"], twice.Select(document => document.Id));
+        Assert.Throws<ArgumentException>(() => new CorpusCleaning(CleaningStep.Unicode(), null!));
+    }
+
+    /// <summary>Steps that look at everything first see what the steps before them leave, and nobody counts it twice.</summary>
+    [Fact]
+    public void Steps_compose_and_count_what_they_did_once()
+    {
+        string footer = "All rights of this page are reserved.";
+        Document[] documents =
+        [
+            .. Enumerable.Range(0, 12).Select(i => new Document($"d{i}", "", $"Text number {i} says {i * 7} things.\n{footer}", "")),
+            new("copy", "", $"Text number 3 says 21 things.\n{footer}", ""), new("short", "", "ab", ""),
+        ];
+        CorpusCleaning cleaning = new(
+            CleaningStep.Unicode(), CleaningStep.ExactDuplicates(), CleaningStep.RepeatedLines(), CleaningStep.NearDuplicates(), CleaningStep.Length(3));
+        Document[] clean = [.. cleaning.Clean(documents)];
+        Assert.Equal(Enumerable.Range(0, 12).Select(i => $"Text number {i} says {i * 7} things."), clean.Select(document => document.Text));
+        Assert.Equal(
+            [(0L, 0L), (1L, 0L), (0L, 12L), (0L, 0L), (1L, 0L)], cleaning.Report!.Steps.Select(step => (step.Removed, step.Changed)));
+        Assert.Equal((14, 12), (cleaning.Report.Documents, cleaning.Report.Kept));
+        Assert.Contains($"'{footer}'", cleaning.Report.Steps[2].Examples[0], StringComparison.Ordinal);
+        Assert.Equal(
+            "unicode, exact duplicates, lines in 10 documents, of 20 characters, near duplicates 0.8 of 13, length 3 to 2147483647, 0 words", cleaning.Name);
+    }
+
+    /// <summary>Against comparing all with all: nothing stays that the exact similarity takes out, nothing goes that it leaves.</summary>
+    [Theory]
+    [InlineData(0.8, 13)]
+    [InlineData(0.5, 3)]
+    [InlineData(1, 2)]
+    public void Near_duplicates_are_those_that_comparing_all_with_all_finds(double similarity, int words)
+    {
+        Random random = new(4);
+        List<Document> documents = [];
+        for (int i = 0; i < 120; i++)
+        {
+            // Some are new, some a changed copy of one before.
+            double changed = 0.01 * random.Next(3);
+            string[] text = i == 0 || random.Next(2) == 0
+                ? [.. Enumerable.Range(0, random.Next(20, 300)).Select(_ => $"w{random.Next(2000)}")]
+                : [.. documents[random.Next(i)].Text.Split(' ').Select(word => random.NextDouble() < changed ? $"v{random.Next(2000)}" : word)];
+            documents.Add(new($"d{i}", "", string.Join(' ', text), ""));
+        }
+
+        List<(string Id, ulong[] Grams)> kept = [];
+        foreach (Document document in documents)
+        {
+            ulong[] grams = WordGrams.Of(document.Text, words);
+            if (!kept.Exists(other =>
+            {
+                int common = WordGrams.Common(grams, other.Grams);
+                return (double)common / (grams.Length + other.Grams.Length - common) >= similarity;
+            }))
+            {
+                kept.Add((document.Id, grams));
+            }
+        }
+
+        CorpusCleaning cleaning = new(CleaningStep.NearDuplicates(similarity, words));
+        Assert.Equal(kept.Select(document => document.Id), cleaning.Clean(documents).Select(document => document.Id));
+        Assert.InRange(cleaning.Report!.Steps[0].Removed, 5, 100);
+        Assert.Matches(@"^d\d+: [01]\.\d\d of it is d\d+$", cleaning.Report.Steps[0].Examples[0]);
+    }
+
+    [Theory]
+    [InlineData("Write to anna.b+c@mail.example.org, please.", "Write to <email>, please.")]
+    [InlineData("Ask a@b.org. Or c@d.example...", "Ask <email>. Or <email>...")]
+    [InlineData("<mailto:a_b@x-y.de>", "<mailto:<email>>")]
+    [InlineData("not @home, a@b, a@b.c or x@.org", null)]
+    [InlineData("IBAN DE89 3704 0044 0532 0130 00.", "IBAN <iban>.")]
+    [InlineData("GB82WEST12345698765432 and FR14 2004 1010 0505 0001 3M02 606", "<iban> and <iban>")]
+    [InlineData("DE88 3704 0044 0532 0130 00", null)] // wrong check digits
+    [InlineData("XDE89370400440532013000 DE893704004405320130001", null)] // too long
+    [InlineData("Card 4111 1111 1111 1111, 5500-0000-0000-0004 or 378282246310005", "Card <card>, <card> or <card>")]
+    [InlineData("4111 1111 1111 1112 and 9111111111111115", null)] // wrong check digit; no issuer
+    [InlineData("from 192.168.0.254: port 80, 2001:db8::ff00:42:8329 and ::ffff:10.0.0.1", "from <ip>: port 80, <ip> and <ip>")]
+    [InlineData("version 1.2.3, 1.2.3.4.5, 256.1.1.1, std::vector, a::b, 12:30:45 and 1.2.3.400", null)]
+    [InlineData("Call +49 (0) 30 901820-10 or +1-212-555-0199!", "Call <phone> or <phone>!")]
+    [InlineData("(555) 123-4567, 555-123-4567 and 555.123.4567", "<phone>, <phone> and <phone>")]
+    [InlineData("In 2024-11-26 there were 1234567890 things, +5 more, 10 000 000 000", null)]
+    public void Personal_data_gives_way_to_a_tag_and_what_only_looks_like_it_stays(string text, string? tagged)
+    {
+        CorpusCleaning cleaning = new(CleaningStep.PersonalData());
+        Assert.Equal(tagged ?? text, cleaning.Clean([new("a", "", text, "")]).Single().Text);
+        Assert.Equal(tagged is null ? 0 : 1, cleaning.Report!.Steps[0].Changed);
+    }
+
+    [Fact]
+    public void Personal_data_is_taken_by_kinds_and_never_told()
+    {
+        const string Text = "a@b.org called +49 30 9018200 from 10.0.0.1";
+        Assert.Equal(
+            "a@b.org called <phone> from 10.0.0.1",
+            new CorpusCleaning(CleaningStep.PersonalData(PersonalDataKinds.Phone)).Clean([new("a", "", Text, "")]).Single().Text);
+        CorpusCleaning cleaning = new(CleaningStep.PersonalData(PersonalDataKinds.Email | PersonalDataKinds.IpAddress));
+        Document tagged = cleaning.Clean([new("a", "mail of a@b.org", Text, "")]).Single();
+        Assert.Equal(("mail of <email>", "<email> called +49 30 9018200 from <ip>"), (tagged.Title, tagged.Text));
+        Assert.Equal(["a: 2 <email>, 1 <ip>"], cleaning.Report!.Steps[0].Examples);
+    }
+
+    /// <summary>Whatever comes, in time that grows with the text alone.</summary>
+    [Fact]
+    public void Random_and_hostile_text_is_scanned_to_its_end()
+    {
+        Random random = new(6);
+        const string Alphabet = "aZ09@.:+-() \n\u00e9_/";
+        for (int round = 0; round < 300; round++)
+        {
+            string text = string.Concat(Enumerable.Range(0, 200).Select(_ => Alphabet[random.Next(Alphabet.Length)]));
+            List<PersonalDataSearch.Found> found = PersonalDataSearch.In(text, PersonalDataKinds.All);
+            int done = 0;
+            Assert.All(found, one =>
+            {
+                Assert.InRange(one.Start, done, one.End - 1);
+                done = one.End;
+            });
+            Assert.InRange(done, 0, text.Length);
+        }
+
+        foreach (string part in new[] { "1", "a@", "+1 ", "DE89", "1:", "((", "4111 " })
+        {
+            string text = string.Concat(Enumerable.Repeat(part, 200_000));
+            Assert.All(PersonalDataSearch.In(text, PersonalDataKinds.All), one => Assert.InRange(one.End - one.Start, 1, 400));
+        }
+    }
+
+    [Fact]
+    public void Lengths_are_counted_in_characters_and_words()
+    {
+        Document[] documents = [new("a", "", "one two", ""), new("b", "", "three", ""), new("c", "", "four five  six\nseven", "")];
+        Assert.Equal(["a", "c"], Left(CleaningStep.Length(6)));
+        Assert.Equal(["a", "b"], Left(CleaningStep.Length(most: 10)));
+        Assert.Equal(["c"], Left(CleaningStep.Length(leastWords: 4)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => CleaningStep.Length(5, 4));
+        Assert.Throws<ArgumentOutOfRangeException>(() => CleaningStep.RepeatedLines(1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => CleaningStep.NearDuplicates(0.1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => CleaningStep.PersonalData(0));
+
+        IEnumerable<string> Left(CleaningStep step) => new CorpusCleaning(step).Clean(documents).Select(document => document.Id);
+    }
+}
