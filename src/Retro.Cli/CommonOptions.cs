@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Retro.Corpora;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -72,6 +73,55 @@ internal static class CommonOptions
         Description = "Read from documents alone that have none but this label; may be given several times, \"\" for documents without labels alone. "
             + "Default: from all.",
         HelpName = "LABEL",
+    };
+
+    /// <summary>The labels that documents get.</summary>
+    public static Option<string[]> GivenLabels() => new("--labels")
+    {
+        Description = "Give every document this label, beside those that JSON lines name; may be given several times. Whoever reads a document has to see all "
+            + "of its labels.",
+        HelpName = "LABEL",
+    };
+
+    /// <summary>What is done to documents before they come into a database.</summary>
+    public static Option<string[]> Clean()
+    {
+        string[] names = ["unicode", "exact", "lines", "near", "personal", "none"];
+        Option<string[]> option = new("--clean")
+        {
+            Description = "A step of cleaning; may be given several times. unicode: one form of each character, no control characters; exact: no text twice; "
+                + "lines: no lines that stand in 10 documents or more; near: nothing that nearly repeats an earlier document; personal: tags in place of "
+                + "addresses and numbers of persons; none. Default: unicode, exact.",
+            HelpName = string.Join('|', names),
+            DefaultValueFactory = _ => ["unicode", "exact"],
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.FirstOrDefault(token => !names.Contains(token.Value)) is { } wrong)
+            {
+                result.AddError($"--clean takes one of {string.Join(", ", names)}, not '{wrong.Value}'.");
+            }
+        });
+        option.CompletionSources.Add(names);
+        return option;
+    }
+
+    /// <summary>The cleaning that was asked for with <see cref="Clean"/>; its steps come in one order, however they were named.</summary>
+    public static CorpusCleaning Cleaning(ParseResult parsed, Option<string[]> clean)
+    {
+        string[] said = parsed.GetValue(clean)!;
+        (string Name, Func<CleaningStep> Step)[] steps =
+        [
+            ("unicode", CleaningStep.Unicode), ("personal", () => CleaningStep.PersonalData()), ("lines", () => CleaningStep.RepeatedLines()),
+            ("exact", CleaningStep.ExactDuplicates), ("near", () => CleaningStep.NearDuplicates()),
+        ];
+        return new([.. steps.Where(step => said.Contains(step.Name)).Select(step => step.Step())]);
+    }
+
+    /// <summary>Leaving out what cannot be read.</summary>
+    public static Option<bool> SkipBroken() => new("--skip-broken")
+    {
+        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
     };
 
     /// <summary>What was said with <see cref="Labels"/>; null: nothing.</summary>

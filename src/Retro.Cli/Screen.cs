@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json.Nodes;
+using Retro.Corpora;
 using Samples;
 using Spectre.Console;
 
@@ -83,4 +85,22 @@ internal static class Screen
 
         AnsiConsole.Write(table);
     }
+
+    /// <summary>Says what a cleaning took out and changed.</summary>
+    public static void Report(CorpusCleaning cleaning)
+    {
+        foreach (CleaningStepReport step in cleaning.Report?.Steps.Where(step => step.Removed + step.Changed > 0) ?? [])
+        {
+            Line($"{step.Name}: {step.Removed:#,0} documents taken out, {step.Changed:#,0} changed, such as {step.Examples[0]}");
+        }
+    }
+
+    /// <summary>What a cleaning took out and changed, for programs.</summary>
+    public static JsonArray Json(CorpusCleaning cleaning) => new([.. (cleaning.Report?.Steps ?? []).Select(step => new JsonObject
+    {
+        ["step"] = step.Name,
+        ["removed"] = step.Removed,
+        ["changed"] = step.Changed,
+        ["examples"] = new JsonArray([.. step.Examples.Select(example => JsonValue.Create(example))]),
+    })]);
 }

@@ -70,6 +70,7 @@ internal static class Tool
         RootCommand root = new(Description) 
         {
             new BuildCommand(),
+            new UpdateCommand(),
             new NeighborsCommand(),
             new TrainCommand(),
             new FitCommand(),
@@ -80,6 +81,7 @@ internal static class Tool
             new EmbedTrainCommand(),
             new CompareCommand(),
             new QuickstartCommand(),
+            new ExportCommand(),
             new InfoCommand(),
             new VerifyCommand(),
         };

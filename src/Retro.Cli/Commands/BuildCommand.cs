@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Search;
 using Retro.Tokenizers;
 using Samples;
 
@@ -31,16 +32,12 @@ internal sealed class BuildCommand : Verb
     private readonly Option<double?> _megabytes = CommonOptions.NumberOrNone(
         "--megabytes", "Most text to take; documents are chosen by the seed. Default: all.", 0.001, 1e9);
 
-    private readonly Option<bool> _skipBroken = new("--skip-broken")
+    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
+    private readonly Option<string[]> _clean = CommonOptions.Clean();
+    private readonly Option<bool> _plan = new("--plan")
     {
-        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
-    };
-
-    private readonly Option<string[]> _labels = new("--labels")
-    {
-        Description = "Give every document this label, beside those that JSON lines name; may be given several times. Whoever reads a document has to see all "
-            + "of its labels.",
-        HelpName = "LABEL",
+        Description = "Say what the database will be and take, once there is a tokenizer, and stop.",
     };
 
     private readonly Option<bool> _startOver = CommonOptions.StartOver("database");
@@ -55,7 +52,7 @@ internal sealed class BuildCommand : Verb
             "retro build --corpus docs --tokenizer llama --out work")
     {
         _corpus.Required = true;
-        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _labels, _startOver, _seed, _threads);
+        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _clean, _labels, _plan, _startOver, _seed, _threads);
     }
 
     protected override PathOption Home => _out;
@@ -72,8 +69,8 @@ internal sealed class BuildCommand : Verb
         workspace.Create();
 
         // A tokenizer that was trained by the same command is not trained again.
-        bool goesOn = !parsed.GetValue(_startOver) && JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver));
-        Remember(parsed, workspace, _startOver);
+        bool goesOn = !parsed.GetValue(_startOver) && JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan));
+        Remember(parsed, workspace, _startOver, _plan);
 
         double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
         HashSet<string> taken = Stages.Run("read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
@@ -85,8 +82,8 @@ internal sealed class BuildCommand : Verb
         }
 
         string[] labels = parsed.GetValue(_labels) ?? [];
-        IEnumerable<Document> documents = corpus.Documents()
-            .Where(document => taken.Contains(document.Id))
+        CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
+        IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(document => taken.Contains(document.Id)))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
         HeldOutOptions holding = new() { Count = Math.Max(1, (int)Math.Round(share * taken.Count)), Seed = seed };
         HeldOutSplit? split = share > 0
@@ -100,9 +97,26 @@ internal sealed class BuildCommand : Verb
                     known.Select(document => document.Text), parsed.GetValue(_vocabulary), workspace.Tokenizer, progress, cancellationToken)));
         named?.Save(workspace.Tokenizer);
 
+        DatabasePlan plan = Stages.Run(
+            "plan the database",
+            progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), progress, cancellationToken));
+        if (parsed.GetValue(_plan))
+        {
+            Screen.Text($"{plan}\n");
+        }
+
+        plan.Require(workspace.Database);
+        if (parsed.GetValue(_plan))
+        {
+            return Task.CompletedTask;
+        }
+
         ChunkDatabaseOptions options = new()
         {
-            ChunkLength = parsed.GetValue(_chunk), StartOver = parsed.GetValue(_startOver), Threads = parsed.GetValue(_threads),
+            ChunkLength = parsed.GetValue(_chunk),
+            Cleaning = cleaning.Name,
+            StartOver = parsed.GetValue(_startOver),
+            Threads = parsed.GetValue(_threads),
         };
         using ChunkDatabase database = Stages.Run(
             "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
@@ -120,6 +134,7 @@ internal sealed class BuildCommand : Verb
             Screen.Line($"  {split!.Removed.Count:#,0} documents nearly repeat one of them and are in neither");
         }
 
+        Screen.Report(cleaning);
         if (corpus.Skipped > 0)
         {
             Screen.Line($"{corpus.Skipped:#,0} files, lines or types could not be read and were left out");
@@ -135,6 +150,7 @@ internal sealed class BuildCommand : Verb
             ["heldOutDocuments"] = heldOut?.Documents.Count ?? 0,
             ["nearlyRepeated"] = split?.Removed.Count ?? 0,
             ["unreadable"] = corpus.Skipped,
+            ["cleaning"] = Screen.Json(cleaning),
         });
         return Task.CompletedTask;
     }

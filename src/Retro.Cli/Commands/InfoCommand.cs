@@ -66,7 +66,7 @@ internal sealed class InfoCommand : Verb
             Screen.Line($"database {folder}: {manifest.DocumentCount:#,0} documents, {manifest.ByteCount:#,0} bytes of text,");
             string kind = manifest.TokenizerKind;
             Screen.Line($"  {manifest.ChunkCount:#,0} chunks of {manifest.ChunkLength} tokens; {kind} of {manifest.VocabularySize:#,0} tokens");
-            foreach (DatabaseFile file in manifest.Files)
+            foreach (DatabaseFile file in database.Files)
             {
                 string details = string.Join(", ", file.Details.Select(detail => $"{detail.Key} {Passages.Shorten(detail.Value, 16)}"));
                 Screen.Line($"  {file.Name}: {file.Bytes:#,0} bytes{(details.Length > 0 ? $"; {details}" : "")}");
@@ -80,7 +80,8 @@ internal sealed class InfoCommand : Verb
                 ["tokens"] = manifest.TokenCount,
                 ["bytes"] = manifest.ByteCount,
                 ["vocabulary"] = manifest.VocabularySize,
-                ["files"] = new JsonArray([.. manifest.Files.Select(file => JsonValue.Create(file.Name))]),
+                ["segments"] = database.SegmentCount,
+                ["files"] = new JsonArray([.. database.Files.Select(file => JsonValue.Create(file.Name))]),
             };
         }
         else if (File.Exists(Path.Combine(folder, Checkpoint.ConfigName)) && ModelFolder.IsOurs(folder))

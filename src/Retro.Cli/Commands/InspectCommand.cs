@@ -8,6 +8,8 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro inspect`: documents, their chunks, and the neighbors of a chunk or of a text.</summary>
 internal sealed class InspectCommand : Verb
 {
+    private const int RanksShown = 100;
+
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
@@ -19,6 +21,12 @@ internal sealed class InspectCommand : Verb
 
     private readonly Option<string?> _text = new("--text") { Description = "Show the neighbors of this text.", HelpName = "TEXT" };
     private readonly Option<bool> _ofHeldOut = new("--of-held-out") { Description = "Look at the held-out documents; their neighbors are in the database." };
+    private readonly Option<string[]> _beside = new("--beside")
+    {
+        Description = "Show each neighbor's rank by this source too, among its first 100; may be given several times.",
+        HelpName = "SOURCE",
+    };
+
     private readonly Option<string[]> _labels = CommonOptions.Labels();
     private readonly Option<int> _most = CommonOptions.Whole("--most", "Documents or chunks listed at most.", 20, 1, int.MaxValue);
     private readonly Option<long> _seed = CommonOptions.Seed();
@@ -32,7 +40,7 @@ internal sealed class InspectCommand : Verb
             "retro inspect --database work",
             "retro inspect --database work --document river.md --chunk 3 --source bm25",
             "retro inspect --database work --text \"a bridge over the river\"")
-        => AddOptions(_database, _document, _chunk, _text, _ofHeldOut, _source, _k, _labels, _embedder, _tokenizer, _most, _seed, _threads);
+        => AddOptions(_database, _document, _chunk, _text, _ofHeldOut, _source, _beside, _k, _labels, _embedder, _tokenizer, _most, _seed, _threads);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -129,18 +137,20 @@ internal sealed class InspectCommand : Verb
         INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
         ChunkDatabase database = sources.Database;
         int k = parsed.GetValue(_k);
-        long[] found = new long[k];
-        float[] scores = new float[k];
-        source.Find([new NeighborQuery(tokens, excluded) { Labels = CommonOptions.Seen(parsed, _labels) }], k, found, scores, cancellationToken);
+        NeighborQuery query = new(tokens, excluded) { Labels = CommonOptions.Seen(parsed, _labels) };
+        (long[] found, float[] scores) = Found(source, k);
+        string[] names = parsed.GetValue(_beside) ?? [];
+        long[][] others = [.. names.Select(name => Found(sources.Open(name, parsed.GetValue(_seed)), Math.Max(k, RanksShown)).Chunks)];
         JsonArray neighbors = [];
         Screen.Table(
             $"neighbors by {source.Name}",
-            ["rank", "score", "overlap", "document", "chunk", "text"],
+            ["rank", "score", "overlap", "document", "chunk", "text", .. names.Select(name => $"rank by {name}")],
             found.TakeWhile(neighbor => neighbor >= 0).Select((neighbor, rank) =>
             {
                 DocumentEntry document = database.Documents[database.DocumentOf(neighbor)];
                 string text = Passages.Text(database, sources.Tokenizer, neighbor);
                 double overlap = Passages.Overlap(tokens, database, neighbor);
+                int[] ranks = [.. others.Select(other => Array.IndexOf(other, neighbor) + 1)];
                 neighbors.Add(new JsonObject
                 {
                     ["rank"] = rank + 1,
@@ -150,6 +160,7 @@ internal sealed class InspectCommand : Verb
                     ["location"] = document.Location,
                     ["chunk"] = neighbor - document.FirstChunk + 1,
                     ["text"] = text,
+                    ["ranks"] = new JsonObject(names.Zip(ranks, (name, other) => KeyValuePair.Create(name, (JsonNode?)(other == 0 ? null : other)))),
                 });
                 return (string[])
                 [
@@ -159,11 +170,19 @@ internal sealed class InspectCommand : Verb
                     Passages.Shorten(Passages.Name(document.Title, document.Id), 40),
                     $"{neighbor - document.FirstChunk + 1}",
                     Passages.Shorten(text, 100),
+                    .. ranks.Select(other => other == 0 ? "-" : $"{other}"),
                 ];
             }),
             3,
             5);
         return new() { ["source"] = source.Name, ["neighbors"] = neighbors };
+
+        (long[] Chunks, float[] Scores) Found(INeighborSource from, int count)
+        {
+            (long[] chunks, float[] values) = (new long[count], new float[count]);
+            from.Find([query], count, chunks, values, cancellationToken);
+            return (chunks, values);
+        }
     }
 
     private void More(int shown, int all, string what)

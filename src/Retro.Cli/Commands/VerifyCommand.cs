@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Search;
 using Samples;
 
 namespace Retro.Cli.Commands;
@@ -12,12 +13,24 @@ internal sealed class VerifyCommand : Verb
 {
     private readonly Argument<string> _folder = new("folder") { Description = "A folder that the tool has written, or a database or a model." };
 
+    private readonly Option<double> _recompute = CommonOptions.Number(
+        "--recompute", "Share of the chunks for which words, keys and neighbors are made once more and compared, with the recall of the index.", 0, 0, 1);
+
+    private readonly Option<string> _source = CommonOptions.Source("bm25");
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly PathOption _embedder = CommonOptions.Embedder();
+    private readonly Option<long> _seed = CommonOptions.Seed();
+    private readonly Option<int> _threads = CommonOptions.Threads();
+
     public VerifyCommand()
-        : base("verify", "Reads every byte of a folder's databases and models and says whether all is as it was written; ends with 1 where it is not.",
-            "retro verify work", "retro verify work/database")
+        : base(
+            "verify",
+            "Reads every byte of a folder's databases and models and says whether all is as it was written; ends with 1 where it is not.",
+            "retro verify work",
+            "retro verify work/database --recompute 0.01 --source hybrid")
     {
         Add(_folder);
-        AddOptions();
+        AddOptions(_recompute, _source, _embedder, _tokenizer, _seed, _threads);
     }
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -32,15 +45,11 @@ internal sealed class VerifyCommand : Verb
             {
                 Check(part, () =>
                 {
-                    string[] listed = [.. DatabaseManifest.Load(part).Files.Select(file => file.Name)];
                     using ChunkDatabase database = Stages.Run(
                         $"verify {part}", progress => ChunkDatabase.Open(part, verify: true, progress, cancellationToken));
-                    foreach (string name in listed)
-                    {
-                        database.RequireFile(name);
-                    }
-
-                    return $"{database.ChunkCount:#,0} chunks and {listed.Length} files are as they were written";
+                    return database.Faults.Count == 0
+                        ? $"{database.ChunkCount:#,0} chunks and {database.Files.Count} files are as they were written"
+                        : throw new DatabaseException(string.Join(" ", database.Faults));
                 });
             }
             else if (File.Exists(Path.Combine(part, Checkpoint.ConfigName)))
@@ -60,6 +69,11 @@ internal sealed class VerifyCommand : Verb
             throw new RetroException($"{folder} holds no database and no model; name a folder that {Tool.Name} has written.");
         }
 
+        if (parsed.GetValue(_recompute) is var share and > 0)
+        {
+            all["recomputed"] = Recompute(parsed, folder, share, faults, cancellationToken);
+        }
+
         WriteJson(parsed, all);
         return faults.Count == 0 ? Task.CompletedTask : throw new RetroException(string.Join(" ", faults));
 
@@ -77,5 +91,32 @@ internal sealed class VerifyCommand : Verb
                 all[part] = new JsonObject { ["whole"] = false, ["fault"] = fault.Message };
             }
         }
+    }
+
+    private JsonArray Recompute(ParseResult parsed, string folder, double share, List<string> faults, CancellationToken cancellationToken)
+    {
+        using Sources sources = new(
+            folder, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), null, cancellationToken);
+        string name = parsed.GetValue(_source)!;
+        string[] parts = name is "hybrid" or "rerank" ? ["bm25", "dense", name] : [name];
+        INeighborSource[] opened = [.. parts.Select(part => sources.Open(part, parsed.GetValue(_seed)))];
+        IReadOnlyList<StageCheck> checks = Stages.Run(
+            "recompute",
+            progress => DatabaseVerification.Recompute(sources.Database, opened, share, parsed.GetValue(_seed), progress, cancellationToken));
+        foreach (StageCheck check in checks)
+        {
+            Screen.Line($"{check.Stage}: {check.Checked - check.Wrong:#,0} of {check.Checked:#,0} as they are made again{Example(check)}");
+            if (check.Wrong > 0 && !check.IsRecall)
+            {
+                faults.Add($"{check.Stage} is not what its stage makes{Example(check)}; make it again.");
+            }
+        }
+
+        return new([.. checks.Select(check => new JsonObject
+        {
+            ["stage"] = check.Stage, ["checked"] = check.Checked, ["wrong"] = check.Wrong, ["example"] = check.Example, ["recall"] = check.IsRecall,
+        })]);
+
+        static string Example(StageCheck check) => check.Example is null ? "" : $" ({check.Example})";
     }
 }

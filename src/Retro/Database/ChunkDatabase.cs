@@ -8,11 +8,17 @@ namespace Retro.Database;
 /// The continuation of a chunk is the next chunk of the same document. Files are read in place; reading is safe from several threads,
 /// disposing while others read is not. No span taken from a database may be used after its disposal. What sources and neighbor tables have opened of its folder
 /// is closed with it at the latest, so that whoever disposes the database need not dispose them.
+/// <para>Documents that <see cref="ChunkDatabaseUpdate"/> adds or removes are seen by who opens the database afterwards; one that is open stays.</para>
 /// </summary>
 public sealed class ChunkDatabase : IDisposable
 {
-    private readonly MappedFile _tokens;
-    private readonly DocumentTable _documents;
+    // A segment has tokens and documents; a database of several segments has none of its own, and numbers those of the segments that were not removed.
+    private readonly MappedFile? _tokens;
+    private readonly DocumentTable? _documents;
+    private readonly LiveDocuments? _live;
+
+    // Where the right to change the database is taken: its segments are changed under the same.
+    private readonly string _lockFolder;
 
     // What was opened of the folder and is not closed yet; locked while it changes.
     private readonly HashSet<IDisposable> _opened = new(ReferenceEqualityComparer.Instance);
@@ -25,14 +31,29 @@ public sealed class ChunkDatabase : IDisposable
     private readonly Lazy<DocumentLabels> _labels;
     private bool _disposed;
 
-    private ChunkDatabase(string folder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
+    private ChunkDatabase(string folder, string lockFolder, DatabaseManifest manifest, MappedFile tokens, DocumentTable documents)
+        : this(folder, lockFolder, manifest.ChunkLength)
     {
-        Folder = folder;
-        Manifest = Usable(manifest);
-        ChunkLength = manifest.ChunkLength;
+        (_tokens, _documents) = (tokens, documents);
         ChunkCount = manifest.ChunkCount;
-        _tokens = tokens;
-        _documents = documents;
+        Segments = [this];
+        Manifest = Usable(manifest);
+    }
+
+    private ChunkDatabase(string folder, DatabaseManifest manifest, IReadOnlyList<ChunkDatabase> segments)
+        : this(folder, folder, manifest.ChunkLength)
+    {
+        _live = new LiveDocuments(segments, RemovedDocuments.Read(folder, manifest.Changes?.Removed, segments));
+        ChunkCount = _live.ChunkCount;
+        Segments = segments;
+        Manifest = Usable(manifest);
+    }
+
+    private ChunkDatabase(string folder, string lockFolder, int chunkLength)
+    {
+        (Folder, _lockFolder, ChunkLength) = (folder, lockFolder, chunkLength);
+        Manifest = null!; // set by the others
+        Segments = null!;
         _labels = new(() => new DocumentLabels(this));
     }
 
@@ -58,9 +79,43 @@ public sealed class ChunkDatabase : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            return _documents;
+            return (IReadOnlyList<DocumentEntry>?)_live ?? _documents!;
         }
     }
+
+    /// <summary>
+    /// What keeps files of later stages from being used, a sentence each; empty where all are whole as far as their sizes say, or, where that was verified,
+    /// their checksums.
+    /// </summary>
+    public IReadOnlyList<string> Faults
+        =>
+        [
+            .. _unusable.Values.Select(fault => $"{fault}; make it again with the stage that makes it."),
+            .. _live is null ? [] : Segments.SelectMany(segment => segment.Faults),
+        ];
+
+    /// <summary>The files that the database consists of, those of all segments among them, whose names begin with the segment's folder.</summary>
+    public IReadOnlyList<DatabaseFile> Files
+        => _live is null
+            ? Manifest.Files
+            :
+            [
+                .. Segments.SelectMany(segment => segment.Manifest.Files.Select(file =>
+                    file with { Name = Path.GetRelativePath(Folder, segment.PathOf(file.Name)).Replace(Path.DirectorySeparatorChar, '/') })),
+                .. Manifest.Changes?.Removed is { } removed ? [removed] : Array.Empty<DatabaseFile>(),
+                .. Manifest.Stages,
+            ];
+
+    /// <summary>
+    /// The parts that a search asks one after the other: 1, and one more for each time documents were added, until the database is compacted
+    /// (<see cref="Search.DatabaseCompaction"/>).
+    /// </summary>
+    public int SegmentCount => Segments.Count;
+
+    /// <summary>
+    /// What the files of later stages belong to, in order: the database itself, or, where documents were added or removed, the segments that it consists of.
+    /// </summary>
+    internal IReadOnlyList<ChunkDatabase> Segments { get; }
 
     /// <summary>The documents' labels, and which chunks are seen with some; read when first asked for.</summary>
     internal DocumentLabels Labels => _labels.Value;
@@ -87,9 +142,9 @@ public sealed class ChunkDatabase : IDisposable
             {
                 return Open(folder, manifest, verify, progress, cancellationToken);
             }
-            catch (DatabaseException) when (DatabaseManifest.Load(folder) is var now && now.Version != manifest.Version)
+            catch (DatabaseException) when (DatabaseManifest.Load(folder) is var now && !now.IsOf(manifest))
             {
-                // Built anew meanwhile: the files looked for were those of the version before.
+                // Built anew or changed meanwhile: the files looked for were those of the version before.
                 manifest = now;
             }
         }
@@ -98,9 +153,44 @@ public sealed class ChunkDatabase : IDisposable
     private static ChunkDatabase Open(
         string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
+        List<ChunkDatabase> segments = [];
+        try
+        {
+            segments.Add(OpenSegment(folder, folder, manifest with { Changes = null }));
+            foreach (DatabaseSegment segment in manifest.Changes?.Segments ?? [])
+            {
+                string path = Path.Combine(folder, DatabaseChanges.FolderOf(segment.Number));
+                DatabaseManifest own = DatabaseManifest.Load(path);
+                if (own.TokensHash != segment.TokensHash || own.Settings.DifferencesTo(manifest.Settings) is { Count: > 0 })
+                {
+                    throw new DatabaseException(
+                        $"The segment in '{path}' has tokens of checksum {own.TokensHash}, but the database's manifest says {segment.TokensHash}: it is "
+                            + "damaged or belongs to another database; build the database again.");
+                }
+
+                segments.Add(OpenSegment(path, folder, own));
+            }
+
+            ChunkDatabase database = manifest.Changes is null ? segments[0] : new(folder, manifest, segments);
+            if (verify)
+            {
+                database.Verify(progress, cancellationToken);
+            }
+
+            return database;
+        }
+        catch
+        {
+            segments.ForEach(segment => segment.Dispose());
+            throw;
+        }
+    }
+
+    private static ChunkDatabase OpenSegment(string folder, string lockFolder, DatabaseManifest manifest)
+    {
         foreach (DatabaseFile file in manifest.Files.Except(manifest.Stages))
         {
-            if (FaultOf(folder, file) is { } fault)
+            if (FaultOf(manifest.HomeIn(folder), file) is { } fault)
             {
                 throw new DatabaseException($"{fault}; build the database again.");
             }
@@ -111,13 +201,7 @@ public sealed class ChunkDatabase : IDisposable
         try
         {
             documents = DocumentTable.Open(folder, manifest);
-            ChunkDatabase database = new(folder, manifest, tokens, documents);
-            if (verify)
-            {
-                database.Verify(progress, cancellationToken);
-            }
-
-            return database;
+            return new(folder, lockFolder, manifest, tokens, documents);
         }
         catch
         {
@@ -135,7 +219,8 @@ public sealed class ChunkDatabase : IDisposable
     public ReadOnlySpan<int> Tokens(long chunk)
     {
         Check(chunk);
-        return Row(chunk, ChunkLength);
+        (ChunkDatabase segment, chunk) = Place(chunk);
+        return segment.Row(chunk, ChunkLength);
     }
 
     /// <summary>How many tokens of a chunk belong to its document: <c>M</c>, or fewer in a document's last chunk.</summary>
@@ -155,7 +240,7 @@ public sealed class ChunkDatabase : IDisposable
     public int DocumentOf(long chunk)
     {
         Check(chunk);
-        return _documents.DocumentOf(chunk);
+        return _live?.DocumentOf(chunk) ?? _documents!.DocumentOf(chunk);
     }
 
     /// <summary>The chunk that continues another.</summary>
@@ -193,7 +278,8 @@ public sealed class ChunkDatabase : IDisposable
         {
             Check(chunk);
             count = (int)Math.Min(tokens.Length, TokensToDocumentEnd(chunk));
-            ReadOnlySpan<int> row = Row(chunk, count);
+            (ChunkDatabase segment, chunk) = Place(chunk);
+            ReadOnlySpan<int> row = segment.Row(chunk, count);
             for (int token = 0; token < count; token++)
             {
                 tokens[token] = row[token];
@@ -235,7 +321,7 @@ public sealed class ChunkDatabase : IDisposable
     {
         if (Manifest.Find(name) is not null)
         {
-            return Path.Combine(Folder, name);
+            return PathOf(name);
         }
 
         throw new DatabaseException(_unusable.TryGetValue(name, out string? fault)
@@ -270,7 +356,7 @@ public sealed class ChunkDatabase : IDisposable
     internal WriterLock Write(string what)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        WriterLock writing = WriterLock.Take(Folder, what);
+        WriterLock writing = WriterLock.Take(_lockFolder, what);
         try
         {
             _ = Refresh();
@@ -286,12 +372,12 @@ public sealed class ChunkDatabase : IDisposable
     /// <summary>Registers a file.</summary>
     internal void Enter(
         WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
-        => Enter(writing, name, details, FileHash.Sha256(Path.Combine(Folder, name), progress, cancellationToken));
+        => Enter(writing, name, details, FileHash.Sha256(PathOf(name), progress, cancellationToken));
 
     /// <summary>Registers a file whose checksum was taken while it was written.</summary>
     internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, string sha256)
     {
-        DatabaseManifest registered = OnDisk(writing).WithFile(name, new FileInfo(Path.Combine(Folder, name)).Length, sha256, details);
+        DatabaseManifest registered = OnDisk(writing).WithFile(name, new FileInfo(PathOf(name)).Length, sha256, Manifest.TokensHash, details);
         registered.Save(Folder);
         _changed = [.. _changed.Where(file => file.Name != name)];
         Manifest = Usable(registered);
@@ -312,8 +398,16 @@ public sealed class ChunkDatabase : IDisposable
             one.Dispose();
         }
 
-        _documents.Dispose();
-        _tokens.Dispose();
+        if (_live is not null)
+        {
+            foreach (ChunkDatabase segment in Segments)
+            {
+                segment.Dispose();
+            }
+        }
+
+        _documents?.Dispose();
+        _tokens?.Dispose();
     }
 
     /// <summary>Notes what was opened of the folder, to be closed with the database where it is not before.</summary>
@@ -336,6 +430,54 @@ public sealed class ChunkDatabase : IDisposable
             _opened.Remove(one);
         }
     }
+
+    /// <summary>The path of a file of the manifest, whether it is there or not.</summary>
+    internal string PathOf(string name) => Path.Combine(Manifest.HomeIn(Folder), name);
+
+    /// <summary>The chunks of a document: the first, and how many.</summary>
+    internal (long First, long Count) ChunksOf(int document)
+    {
+        if (_live is null)
+        {
+            return (_documents!.FirstChunk(document), DocumentTable.Chunks(_documents.TokenCount(document), ChunkLength));
+        }
+
+        (int segment, int local) = _live.Place(document);
+        return (_live.FirstChunk(document), Segments[segment].ChunksOf(local).Count);
+    }
+
+    /// <summary>The tokens of a document's text, without those that bound it.</summary>
+    internal int[] TextOf(DocumentEntry document)
+    {
+        int[] tokens = new int[document.TokenCount];
+        for (int index = 0, done = 0; index < document.ChunkCount; index++)
+        {
+            ReadOnlySpan<int> row = Tokens(document.FirstChunk + index)[..TokenCount(document.FirstChunk + index)];
+            row.CopyTo(tokens.AsSpan(done));
+            done += row.Length;
+        }
+
+        return tokens[1..^1];
+    }
+
+    /// <summary>The segment of a document, and its number there.</summary>
+    internal (int Segment, int Document) SegmentOf(int document) => _live?.Place(document) ?? (0, document);
+
+    /// <summary>The segment of a chunk, and its number there.</summary>
+    internal (int Segment, long Chunk) SegmentOf(long chunk) => _live?.Place(chunk) ?? (0, chunk);
+
+    /// <summary>The number here of a segment's chunk that may come (<see cref="Among"/>).</summary>
+    internal long Number(int segment, long chunk) => _live?.Number(segment, chunk) ?? chunk;
+
+    /// <summary>A segment's chunks that may come: not removed, and shown by labels; null: all of them.</summary>
+    internal ChunkSet? Among(int segment, IReadOnlyList<string>? labels)
+    {
+        ChunkSet? visible = labels is null ? null : Labels.Visible(labels);
+        return _live is null ? visible : _live.Among(segment, visible);
+    }
+
+    /// <summary>The removed documents of each segment.</summary>
+    internal IReadOnlyList<int[]> Removed => _live?.Removed ?? [[]];
 
     /// <summary>Takes over what other stages, of this process or another, have registered since the database was opened.</summary>
     /// <exception cref="DatabaseException">The database on the disk is no longer the one opened, or its manifest is damaged.</exception>
@@ -379,18 +521,22 @@ public sealed class ChunkDatabase : IDisposable
         return info.Length == file.Bytes ? null : $"'{info.FullName}' has {info.Length} bytes, but the manifest says {file.Bytes}: it is truncated or changed";
     }
 
-    /// <summary>A manifest of this database without the files of later stages that cannot be used.</summary>
-    private DatabaseManifest Usable(DatabaseManifest manifest)
+    /// <summary>A manifest as this database sees it: without the files of later stages that cannot be used.</summary>
+    private DatabaseManifest Usable(DatabaseManifest onDisk)
     {
+        DatabaseManifest manifest = Seen(onDisk);
         Dictionary<string, string> unusable = new(StringComparer.Ordinal);
-        foreach (DatabaseFile file in manifest.Stages)
+        IEnumerable<DatabaseFile> own = onDisk.Changes is null
+            ? manifest.Stages
+            : manifest.Stages.Where(file => file.MadeFrom == manifest.TokensHash); // the others belong to the first segment alone, or to all together
+        foreach (DatabaseFile file in own)
         {
             string? fault = _changed.Contains((file.Name, file.Sha256))
-                ? $"The content of '{Path.Combine(Folder, file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
+                ? $"The content of '{Path.Combine(manifest.HomeIn(Folder), file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
                 : file.MadeFrom != manifest.TokensHash
                     ? $"'{file.Name}' in '{Folder}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have "
                         + $"{manifest.TokensHash}"
-                : FaultOf(Folder, file);
+                : FaultOf(manifest.HomeIn(Folder), file);
             if (fault is not null)
             {
                 unusable[file.Name] = fault;
@@ -398,8 +544,21 @@ public sealed class ChunkDatabase : IDisposable
         }
 
         _unusable = unusable;
-        return manifest with { Files = [.. manifest.Files.Where(file => !unusable.ContainsKey(file.Name))] };
+        return manifest with { Files = [.. manifest.Files.Except(manifest.Stages), .. own.Where(file => !unusable.ContainsKey(file.Name))] };
     }
+
+    /// <summary>A segment sees nothing of the changes; a database of several counts what was not removed from any.</summary>
+    private DatabaseManifest Seen(DatabaseManifest onDisk)
+        => _live is null
+            ? onDisk with { Changes = null }
+            : onDisk with
+            {
+                DocumentCount = _live.Count,
+                ChunkCount = _live.ChunkCount,
+                TokenCount = _live.TokenCount,
+                ByteCount = _live.ByteCount,
+                EmptyDocuments = Segments.Sum(segment => segment.Manifest.EmptyDocuments),
+            };
 
     // The manifest to be changed: nobody else changes it while the right to is held.
     private DatabaseManifest OnDisk(WriterLock writing)
@@ -412,11 +571,11 @@ public sealed class ChunkDatabase : IDisposable
     private DatabaseManifest LoadSame()
     {
         DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
-        return onDisk.TokensHash == Manifest.TokensHash
+        return onDisk.Home == Manifest.Home && Seen(onDisk).TokensHash == Manifest.TokensHash
             ? onDisk
             : throw new DatabaseException(
-                $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew since and has "
-                    + $"{onDisk.TokensHash}; open it again.");
+                $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew or changed since and "
+                    + $"has {onDisk.TokensHash}; open it again.");
     }
 
     private void Check(long chunk)
@@ -428,20 +587,45 @@ public sealed class ChunkDatabase : IDisposable
         }
     }
 
-    private ReadOnlySpan<int> Row(long chunk, int count) => _tokens.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);
+    private (ChunkDatabase Segment, long Chunk) Place(long chunk)
+    {
+        if (_live is null)
+        {
+            return (this, chunk);
+        }
+
+        (int segment, chunk) = _live.Place(chunk);
+        return (Segments[segment], chunk);
+    }
+
+    private ReadOnlySpan<int> Row(long chunk, int count) => _tokens!.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);
 
     // From the chunk's first token to the end of its document.
     private long TokensToDocumentEnd(long chunk)
     {
-        int document = _documents.DocumentOf(chunk);
+        if (_live is not null)
+        {
+            (ChunkDatabase segment, chunk) = Place(chunk);
+            return segment.TokensToDocumentEnd(chunk);
+        }
+
+        int document = _documents!.DocumentOf(chunk);
         return _documents.TokenCount(document) - (chunk - _documents.FirstChunk(document)) * ChunkLength;
     }
 
     private void Verify(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        foreach (DatabaseFile file in Manifest.Files)
+        if (_live is not null)
         {
-            string path = Path.Combine(Folder, file.Name);
+            foreach (ChunkDatabase segment in Segments)
+            {
+                segment.Verify(progress, cancellationToken);
+            }
+        }
+
+        foreach (DatabaseFile file in _live is null ? Manifest.Files : Manifest.Stages)
+        {
+            string path = PathOf(file.Name);
             string found = FileHash.Sha256(path, progress, cancellationToken);
             if (found != file.Sha256)
             {
@@ -456,6 +640,10 @@ public sealed class ChunkDatabase : IDisposable
         }
 
         Manifest = Usable(Manifest);
+        if (_live is not null)
+        {
+            return;
+        }
 
         // The checksums hold, so the database is as it was built; this finds a tokenizer that gave ids beyond its own vocabulary.
         for (long chunk = 0; chunk < ChunkCount; chunk++)
@@ -477,7 +665,7 @@ public sealed class ChunkDatabase : IDisposable
             }
         }
 
-        for (int document = 0; document < _documents.Count; document++)
+        for (int document = 0; document < _documents!.Count; document++)
         {
             // Decoding an entry checks it.
             _ = _documents[document];

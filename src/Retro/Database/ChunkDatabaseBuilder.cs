@@ -36,8 +36,7 @@ public static class ChunkDatabaseBuilder
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        TokenizerFacts facts = new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode, tokenizer.BeginOfText);
-        return Build(folder, documents, facts, options, progress, cancellationToken);
+        return Build(folder, documents, TokenizerFacts.Of(tokenizer), options, progress, cancellationToken);
     }
 
     internal static ChunkDatabase Build(
@@ -47,6 +46,17 @@ public static class ChunkDatabaseBuilder
         ChunkDatabaseOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
+        => Build(folder, documents, tokenizer, options, isSegment: false, progress, cancellationToken);
+
+    /// <summary>Builds a database, or a segment of one, which may be as short as it likes.</summary>
+    internal static ChunkDatabase Build(
+        string folder,
+        IEnumerable<Document> documents,
+        TokenizerFacts tokenizer,
+        ChunkDatabaseOptions? options,
+        bool isSegment,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(documents);
@@ -88,12 +98,49 @@ public static class ChunkDatabaseBuilder
             using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
             {
                 string corpusHash = EncodeAll(folder, work, documents, tokenizer, earlier, options, progress, cancellationToken);
-                made = Finish(folder, work, settings, version, there, corpusHash, progress, cancellationToken);
+                made = Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
             }
 
-            DeleteLeftOvers(folder, made, there);
+            DatabaseFolder.Clean(folder, made, there);
             return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         }
+    }
+
+    /// <summary>
+    /// Writes what a database holds, and nothing of what was removed from it, as a database of one segment: the same bytes as if it were built.
+    /// </summary>
+    /// <param name="folder">The folder to write it into.</param>
+    /// <param name="from">The database.</param>
+    /// <param name="progress">Told of the documents copied.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    internal static ChunkDatabase Copy(string folder, ChunkDatabase from, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        const int Block = 1024;
+        BuildSettings settings = from.Manifest.Settings;
+        TokenizerFacts tokenizer = new(
+            settings.TokenizerKind, settings.TokenizerHash, settings.VocabularySize, settings.EndOfText, _ => [], settings.BeginOfText);
+        using WriterLock writing = WriterLock.Take(folder, "copy the database");
+        DatabaseManifest made;
+        using (BuildFolder work = BuildFolder.Open(folder, 0, settings, startOver: true, progress, cancellationToken))
+        using (IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
+        {
+            AtomicFile.Guard(folder, Fault, () => work.Rewind(0)); // what another copy has left may be of another state
+            for (int first = 0; first < from.Documents.Count; first += Block)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                int count = Math.Min(Block, from.Documents.Count - first);
+                PreparedDocument[] block = [.. Enumerable.Range(first, count).Select(number => PreparedDocument.Of(from, number))];
+                Array.ForEach(block, document => corpus.AppendData(document.Hash));
+                AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, block, tokenizer, settings.ChunkLength));
+                progress?.Report(new StageProgress("copy documents", first + block.Length, from.Documents.Count));
+            }
+
+            string corpusHash = Convert.ToHexStringLower(corpus.GetHashAndReset());
+            made = Finish(folder, work, settings, 0, null, corpusHash, leastTokens: 1, progress, cancellationToken);
+        }
+
+        DatabaseFolder.Clean(folder, made, null);
+        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 
     private static byte[]? ManifestOf(string folder)
@@ -139,6 +186,11 @@ public static class ChunkDatabaseBuilder
         if (manifest is not null)
         {
             differences = string.Join("; ", manifest.Settings.DifferencesTo(settings));
+            if (differences.Length == 0 && manifest.Changes is { } changes)
+            {
+                differences = $"documents were added or removed since it was built, last by change {changes.Number}";
+            }
+
             if (differences.Length == 0 && HashAll(documents, options, progress, cancellationToken) is var corpusHash && corpusHash != manifest.CorpusHash)
             {
                 differences = $"corpus with hash {manifest.CorpusHash} there, {corpusHash} asked";
@@ -150,11 +202,11 @@ public static class ChunkDatabaseBuilder
             try
             {
                 ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-                if (HasLeftOvers(folder, manifest!) && WriterLock.TryTake(folder, "remove what a build has left") is { } writing)
+                if (DatabaseFolder.HasLeftOvers(folder, manifest!) && WriterLock.TryTake(folder, "remove what a build has left") is { } writing)
                 {
                     using (writing)
                     {
-                        DeleteLeftOvers(folder, manifest!, null);
+                        DatabaseFolder.Clean(folder, manifest!, null);
                     }
                 }
 
@@ -174,25 +226,6 @@ public static class ChunkDatabaseBuilder
         throw damage is not null
             ? new DatabaseException($"{damage.Message} To replace the whole database, start over.", damage)
             : new DatabaseException($"'{folder}' holds another database ({differences}); build with those, choose another folder, or start over.");
-    }
-
-    private static bool HasLeftOvers(string folder, DatabaseManifest manifest)
-        => Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || OwnFiles(folder).Except(manifest.Files.Select(file => file.Name)).Any();
-
-    private static IEnumerable<string> OwnFiles(string folder)
-        => Directory.EnumerateFiles(folder).Select(path => Path.GetFileName(path)).Where(DatabaseManifest.IsBaseName);
-
-    // Once the manifest stands: the folder of the build, the tokens and documents of other versions, and what later stages made of the version before and is
-    // not taken over.
-    private static void DeleteLeftOvers(string folder, DatabaseManifest manifest, DatabaseManifest? before)
-    {
-        BuildFolder.Delete(folder);
-        string[] kept = [.. manifest.Files.Select(file => file.Name)];
-        foreach (string name in OwnFiles(folder).Concat(before?.Files.Select(file => file.Name) ?? []).Except(kept, StringComparer.Ordinal))
-        {
-            // Where somebody has it open on a system that does not delete such files, the next build tries again.
-            AtomicFile.TryDelete(Path.Combine(folder, name));
-        }
     }
 
     private static string EncodeAll(
@@ -344,6 +377,7 @@ public static class ChunkDatabaseBuilder
         int version,
         DatabaseManifest? before,
         string corpusHash,
+        int leastTokens,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
@@ -351,13 +385,13 @@ public static class ChunkDatabaseBuilder
         long documents = read - work.Blocks.Sum(block => (long)block.Empty);
         long chunks = work.Blocks.Sum(block => block.Chunks);
         long tokens = work.Blocks.Sum(block => block.Tokens);
-        if (tokens < settings.ChunkLength)
+        if (tokens < leastTokens)
         {
             work.Dispose();
             BuildFolder.Delete(folder);
             throw new CorpusException(documents == 0
                 ? $"The corpus has no text: of {read} documents none has a token; give documents with text."
-                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {settings.ChunkLength}; give "
+                : $"The corpus is too short for one chunk: its {documents} documents have {tokens} tokens, but a chunk takes {leastTokens}; give "
                     + "more text, or choose a smaller chunk length.");
         }
 
@@ -415,6 +449,7 @@ public static class ChunkDatabaseBuilder
     private static IEnumerable<DatabaseFile> StagesToKeep(string folder, DatabaseManifest manifest, DatabaseManifest? before)
     {
         if (before is null
+            || before.Home != 0
             || before.TokensHash != manifest.TokensHash
             || before.DocumentCount != manifest.DocumentCount
             || before.ChunkLength != manifest.ChunkLength)

@@ -15,6 +15,7 @@ public sealed record DatabaseManifest
 
     private const string TokensName = "tokens";
     private const string DocumentsName = "documents";
+    private const string RemovedName = "removed";
 
     private static readonly JsonSerializerOptions s_json = new()
     {
@@ -78,6 +79,18 @@ public sealed record DatabaseManifest
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     internal int Version { get; init; }
 
+    /// <summary>
+    /// The number of the folder below <see cref="DatabaseChanges.SegmentsFolder"/> that the files of this manifest lie in; 0: beside the manifest. A database
+    /// that was compacted has all of them there.
+    /// </summary>
+    [JsonInclude]
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    internal int Home { get; init; }
+
+    /// <summary>What was added and removed since; null: nothing.</summary>
+    [JsonInclude]
+    internal DatabaseChanges? Changes { get; init; }
+
     /// <summary>The name of the token file.</summary>
     [JsonIgnore]
     internal string TokensFile => TokensFileOf(Version);
@@ -86,10 +99,22 @@ public sealed record DatabaseManifest
     [JsonIgnore]
     internal string DocumentsFile => DocumentsFileOf(Version);
 
-    /// <summary>SHA-256 of the token file: what files of later stages are made from.</summary>
+    /// <summary>
+    /// SHA-256 of the token file, or, where documents were added or removed since, of the checksums of all tokens and of what was removed: what files of later
+    /// stages are made from.
+    /// </summary>
     [JsonIgnore]
     public string TokensHash
-        => Find(TokensFile)?.Sha256 ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
+    {
+        get
+        {
+            string own = Find(TokensFile)?.Sha256
+                ?? throw new DatabaseException($"The manifest lists no file '{TokensFile}': it is damaged; build the database again.");
+            return Changes is null
+                ? own
+                : IdentityHash.Of(IdentityHash.SourceEnd, ["changed", own, Changes.Removed?.Sha256, .. Changes.Segments.Select(segment => segment.TokensHash)]);
+        }
+    }
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -118,14 +143,15 @@ public sealed record DatabaseManifest
     /// <returns>The file, or null where the manifest does not list it.</returns>
     public DatabaseFile? Find(string name) => Files.FirstOrDefault(file => string.Equals(file.Name, name, StringComparison.Ordinal));
 
-    /// <summary>The manifest with a file of a later stage added, or replaced where it is listed; it is noted as made from the present tokens.</summary>
+    /// <summary>The manifest with a file of a later stage added, or replaced where it is listed.</summary>
     /// <param name="name">The file's name in the database's folder, without a path.</param>
     /// <param name="bytes">Its size.</param>
     /// <param name="sha256">SHA-256 of its content, in lower-case hexadecimal digits.</param>
+    /// <param name="madeFrom">The hash of the tokens that it was made from.</param>
     /// <param name="details">What is to be known of it, such as the embedder's identity.</param>
     /// <returns>The new manifest; <see cref="Save"/> writes it.</returns>
     /// <exception cref="ArgumentException">The name is no plain file name, or is one of the database's own.</exception>
-    internal DatabaseManifest WithFile(string name, long bytes, string sha256, IReadOnlyDictionary<string, string>? details = null)
+    internal DatabaseManifest WithFile(string name, long bytes, string sha256, string madeFrom, IReadOnlyDictionary<string, string>? details = null)
     {
         if (!IsPlainName(name) || IsBaseName(name) || name is FileName or WriterLock.FileName or WriterLock.HolderName)
         {
@@ -139,7 +165,7 @@ public sealed record DatabaseManifest
             Name = name,
             Bytes = bytes,
             Sha256 = sha256,
-            MadeFrom = TokensHash,
+            MadeFrom = madeFrom,
             Details = new SortedDictionary<string, string>((details ?? new Dictionary<string, string>()).ToDictionary(), StringComparer.Ordinal),
         };
         return this with { Files = [
@@ -203,11 +229,21 @@ public sealed record DatabaseManifest
     /// <summary>The name of a version's document table.</summary>
     internal static string DocumentsFileOf(int version) => NameOf(DocumentsName, version);
 
-    /// <summary>Whether a file is the tokens or the documents of some version.</summary>
+    /// <summary>The name of the file that says what was removed, of a change.</summary>
+    internal static string RemovedFileOf(int change) => NameOf(RemovedName, change);
+
+    /// <summary>Whether two manifests are of the same documents in the same files, whatever later stages have made.</summary>
+    internal bool IsOf(DatabaseManifest other)
+        => (Version, Home, TokensHash, Changes?.Number) == (other.Version, other.Home, other.TokensHash, other.Changes?.Number);
+
+    /// <summary>The folder of a database's folder that holds the files of the manifest.</summary>
+    internal string HomeIn(string folder) => Home == 0 ? folder : Path.Combine(folder, DatabaseChanges.FolderOf(Home));
+
+    /// <summary>Whether a file is the tokens or the documents of some version, or what was removed by some change.</summary>
     internal static bool IsBaseName(string name)
     {
         string stem = name.EndsWith(".bin", StringComparison.Ordinal) ? name[..^4] : "";
-        return new[] { TokensName, DocumentsName }.Any(own =>
+        return new[] { TokensName, DocumentsName, RemovedName }.Any(own =>
             stem == own || (stem.StartsWith(own + "-", StringComparison.Ordinal) && stem[(own.Length + 1)..].All(char.IsAsciiDigit)));
     }
 
@@ -221,7 +257,7 @@ public sealed record DatabaseManifest
             && name.IndexOfAny(['/', '\\', ':', '\0']) < 0
             && !name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
 
-    private static bool IsHash(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
+    private static bool IsHash(string? text) => text is { Length: 64 } && text.All(char.IsAsciiHexDigitLower);
 
     private void Check(string path)
     {
@@ -253,6 +289,24 @@ public sealed record DatabaseManifest
             Require(names.Add(file!.Name), $"two files named '{file.Name}'");
             Require(file.Bytes >= 0, $"size {file.Bytes} of '{file.Name}'");
             Require(IsHash(file.Sha256), $"checksum '{file.Sha256}' of '{file.Name}'");
+        }
+
+        Require(Home >= 0, $"home {Home}");
+        if (Changes is not null)
+        {
+            Require(Changes.Number >= 1, $"change {Changes.Number}");
+            HashSet<int> numbers = [Home];
+            foreach (DatabaseSegment segment in Changes.Segments)
+            {
+                Require(segment is not null && segment.Number > 0 && numbers.Add(segment.Number), $"segment {segment?.Number}");
+                Require(IsHash(segment!.TokensHash), $"checksum '{segment.TokensHash}' of segment {segment.Number}");
+            }
+
+            if (Changes.Removed is { } removed)
+            {
+                Require(IsPlainName(removed.Name) && IsBaseName(removed.Name) && !names.Contains(removed.Name), $"file name '{removed.Name}'");
+                Require(removed.Bytes >= 0 && IsHash(removed.Sha256), $"size {removed.Bytes} and checksum '{removed.Sha256}' of '{removed.Name}'");
+            }
         }
 
         Require(names.Contains(TokensFile) && names.Contains(DocumentsFile), $"no file '{TokensFile}' or '{DocumentsFile}'");

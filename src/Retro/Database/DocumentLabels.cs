@@ -86,8 +86,7 @@ internal sealed class DocumentLabels
         {
             if (seen[_documents[document]])
             {
-                DocumentEntry entry = _database.Documents[document];
-                yield return (entry.FirstChunk, entry.ChunkCount);
+                yield return _database.ChunksOf(document);
             }
         }
     }

@@ -62,7 +62,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
     /// <exception cref="DatabaseException">The file is damaged or does not fit the manifest.</exception>
     public static DocumentTable Open(string folder, DatabaseManifest manifest)
     {
-        string path = Path.Combine(folder, manifest.DocumentsFile);
+        string path = Path.Combine(manifest.HomeIn(folder), manifest.DocumentsFile);
         MappedFile file = MappedFile.Open(path, HeaderBytes + manifest.DocumentCount * IndexBytes);
         try
         {

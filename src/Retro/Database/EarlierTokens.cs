@@ -37,8 +37,8 @@ internal sealed class EarlierTokens : IDisposable
         try
         {
             database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-            bool whole = database.Manifest.Files.Except(database.Manifest.Stages)
-                .All(file => FileHash.Sha256(Path.Combine(folder, file.Name), progress, cancellationToken) == file.Sha256);
+            bool whole = database.Segments.All(segment => segment.Manifest.Files.Except(segment.Manifest.Stages)
+                .All(file => FileHash.Sha256(segment.PathOf(file.Name), progress, cancellationToken) == file.Sha256));
             if (whole)
             {
                 EarlierTokens tokens = new(database);
@@ -65,16 +65,7 @@ internal sealed class EarlierTokens : IDisposable
             return null;
         }
 
-        DocumentEntry document = _database.Documents[number];
-        int[] tokens = new int[document.TokenCount];
-        for (int index = 0, done = 0; index < document.ChunkCount; index++)
-        {
-            ReadOnlySpan<int> row = _database.Tokens(document.FirstChunk + index)[.._database.TokenCount(document.FirstChunk + index)];
-            row.CopyTo(tokens.AsSpan(done));
-            done += row.Length;
-        }
-
-        return tokens[1..^1];
+        return _database.TextOf(_database.Documents[number]);
     }
 
     public void Dispose() => _database.Dispose();

@@ -11,8 +11,7 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
     {
         byte[] text = Encoding.UTF8.GetBytes(document.Text);
         byte[] contentHash = SHA256.HashData(text);
-        // The record's bytes bound each field by its length, so that no two documents have the same.
-        byte[] hash = SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, document.Labels, 0, text.Length, contentHash));
+        byte[] hash = HashOf(document, text.Length, contentHash);
         int[] ids = tokenizer is null ? [] : earlier?.Find(contentHash) ?? tokenizer.Encode(document.Text);
         if (tokenizer is not null)
         {
@@ -29,4 +28,17 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
 
         return new PreparedDocument(document, hash, contentHash, text.Length, ids);
     }
+
+    /// <summary>A document of a database, of which there is no text any more.</summary>
+    public static PreparedDocument Of(ChunkDatabase database, int number)
+    {
+        DocumentEntry entry = database.Documents[number];
+        Document document = new(entry.Id, entry.Title, "", entry.Location) { Labels = entry.Labels };
+        byte[] contentHash = Convert.FromHexString(entry.ContentHash);
+        return new PreparedDocument(document, HashOf(document, entry.ByteCount, contentHash), contentHash, entry.ByteCount, database.TextOf(entry));
+    }
+
+    // The record's bytes bound each field by its length, so that no two documents have the same.
+    private static byte[] HashOf(Document document, long bytes, byte[] contentHash)
+        => SHA256.HashData(DocumentRecord.Write(document.Id, document.Title, document.Location, document.Labels, 0, bytes, contentHash));
 }

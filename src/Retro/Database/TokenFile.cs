@@ -30,7 +30,7 @@ internal static class TokenFile
     /// <exception cref="DatabaseException">Size or header do not fit the manifest.</exception>
     public static MappedFile Open(string folder, DatabaseManifest manifest)
     {
-        string path = Path.Combine(folder, manifest.TokensFile);
+        string path = Path.Combine(manifest.HomeIn(folder), manifest.TokensFile);
         long expected = HeaderBytes + manifest.ChunkCount * manifest.ChunkLength * sizeof(int);
         MappedFile file = MappedFile.Open(path, HeaderBytes);
         try

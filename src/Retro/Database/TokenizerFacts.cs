@@ -1,3 +1,5 @@
+using Retro.Tokenizers;
+
 namespace Retro.Database;
 
 /// <summary>What the builder needs of a tokenizer.</summary>
@@ -7,4 +9,8 @@ namespace Retro.Database;
 /// <param name="EndOfText">The id that ends documents and pads chunks.</param>
 /// <param name="Encode">From text to ids; called by several threads at once.</param>
 /// <param name="BeginOfText">The id that begins documents; null: <paramref name="EndOfText"/>.</param>
-internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode, int? BeginOfText = null);
+internal sealed record TokenizerFacts(string Kind, string Hash, int VocabularySize, int EndOfText, Func<string, int[]> Encode, int? BeginOfText = null)
+{
+    public static TokenizerFacts Of(RetroTokenizer tokenizer)
+        => new(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize, tokenizer.EndOfText, tokenizer.Encode, tokenizer.BeginOfText);
+}

@@ -17,11 +17,11 @@ internal sealed class RetrieverDocuments : IDisposable
 
     private readonly DenseNeighborSource _first;
     private readonly RetroTokenizer _tokenizer;
-    private readonly KeyFile _keys;
+    private readonly ChunkKeys _keys;
     private DenseNeighborSource? _made;
     private float[]? _madeKeys;
 
-    private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, KeyFile keys, RetrieverTower? tower)
+    private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, ChunkKeys keys, RetrieverTower? tower)
         => (_first, _tokenizer, _keys, Tower) = (first, tokenizer, keys, tower);
 
     /// <summary>Opens the document side.</summary>
@@ -32,7 +32,7 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <exception cref="DatabaseException">The database has no keys, those of another function, or too many to make anew.</exception>
     public static RetrieverDocuments Open(DenseNeighborSource first, TextEmbedder embedder, RetroTokenizer tokenizer, bool trained)
     {
-        KeyFile keys = KeyFile.Open(first.Database);
+        ChunkKeys keys = ChunkKeys.Open(first.Database);
         string? fault = keys.Identity != first.KeyIdentity
             ? $"The keys in {first.Database.Folder} were made with {keys.Identity}, and the source is of {first.KeyIdentity}: build it again."
             : trained && keys.Count > Array.MaxLength / keys.Dimensions

@@ -53,7 +53,11 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public int Terms => (int)_terms;
 
-    private ReadOnlySpan<int> TermList => new(_memory.Pointer + _sections[0], Terms);
+    /// <summary>Tokens of all documents.</summary>
+    public long Tokens => _tokens;
+
+    /// <summary>The terms, ascending: a term's place is its rank.</summary>
+    public ReadOnlySpan<int> TermList => new(_memory.Pointer + _sections[0], Terms);
 
     private long* PostingsAt => (long*)(_memory.Pointer + _sections[1]);
 
@@ -91,12 +95,6 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public int DocumentFrequency(int rank) => (int)(PostingsAt[rank + 1] - PostingsAt[rank]);
 
-    public double InverseDocumentFrequency(int rank)
-    {
-        double n = DocumentFrequency(rank);
-        return Math.Log(1 + (_documents - n + 0.5) / (n + 0.5));
-    }
-
     /// <summary>The documents that hold a term, ascending.</summary>
     public ReadOnlySpan<int> PostingsOf(int rank) => new(_memory.Pointer + _sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
 
@@ -111,7 +109,33 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         => new(_memory.Pointer + _sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
     /// <summary>k1 · (1 - b + b · length / mean length).</summary>
-    public double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
+    private double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
+
+    /// <summary>What of a document's terms is not as it is here; null: all is.</summary>
+    public string? FaultOf(int document, ReadOnlySpan<int> terms)
+    {
+        int[] buffer = [];
+        ReadOnlySpan<int> sorted = Sorted(terms, ref buffer), ranks = TokensOf(document);
+        if (sorted.Length != ranks.Length)
+        {
+            return $"it has {sorted.Length} terms, and {ranks.Length} in the index";
+        }
+
+        for (int i = 0; i < ranks.Length; i++)
+        {
+            if (TermList[ranks[i]] != sorted[i])
+            {
+                return $"it has the term {sorted[i]}, and {TermList[ranks[i]]} in its place in the index";
+            }
+
+            if (PostingsOf(ranks[i]).BinarySearch(document) < 0)
+            {
+                return $"it is not in the list of its term {sorted[i]}";
+            }
+        }
+
+        return null;
+    }
 
     public void Dispose() => _memory.Dispose();
 

@@ -28,8 +28,9 @@ internal sealed class Bm25Index : IDisposable
 
     private readonly Bm25Image _image;
     private readonly ConcurrentBag<Bm25Search> _searches = [];
+    private Bm25Statistics _statistics;
 
-    internal Bm25Index(Bm25Image image) => _image = image;
+    internal Bm25Index(Bm25Image image) => (_image, _statistics) = (image, Bm25Statistics.Of(image));
 
     /// <summary>Documents in the index.</summary>
     public long Count => _image.Documents;
@@ -80,7 +81,7 @@ internal sealed class Bm25Index : IDisposable
         using (Bm25Index index = Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken))
         {
             StageFile.Forget(database, writing, FileName);
-            index.Save(Path.Combine(database.Folder, FileName));
+            index.Save(database.PathOf(FileName));
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
@@ -160,9 +161,21 @@ internal sealed class Bm25Index : IDisposable
         _image.Save(path);
     }
 
+    /// <summary>Makes indexes the parts of one collection, before any is searched.</summary>
+    /// <param name="parts">The indexes.</param>
+    /// <param name="removed">The documents of each that count no more.</param>
+    public static void Join(IReadOnlyList<Bm25Index> parts, IReadOnlyList<IEnumerable<long>> removed)
+    {
+        Bm25Statistics[] statistics = Bm25Statistics.Of([.. parts.Select(part => part._image)], removed);
+        for (int part = 0; part < parts.Count; part++)
+        {
+            parts[part]._statistics = statistics[part];
+        }
+    }
+
     /// <summary>The inverse document frequency of a term, 0 for one that no document has.</summary>
     /// <param name="term">The term.</param>
-    public double InverseDocumentFrequency(int term) => _image.Rank(term) is var rank and >= 0 ? _image.InverseDocumentFrequency(rank) : 0;
+    public double InverseDocumentFrequency(int term) => _image.Rank(term) is var rank and >= 0 ? _statistics.InverseDocumentFrequency(rank) : 0;
 
     /// <summary>The score of one document.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time.</param>
@@ -180,6 +193,11 @@ internal sealed class Bm25Index : IDisposable
         _searches.Add(search);
         return score;
     }
+
+    /// <summary>What of a document's terms is not as it is in the index; null: all is.</summary>
+    /// <param name="document">The document's number.</param>
+    /// <param name="terms">Its terms.</param>
+    public string? FaultOf(long document, ReadOnlySpan<int> terms) => _image.FaultOf((int)document, terms);
 
     /// <summary>Finds the documents of the highest scores above 0.</summary>
     /// <param name="query">The query's terms; a repeated one counts each time, one that no document has counts nothing.</param>
@@ -209,5 +227,5 @@ internal sealed class Bm25Index : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _image.Dispose();
 
-    private Bm25Search Rent() => _searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(_image);
+    private Bm25Search Rent() => _searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(_image, _statistics);
 }

@@ -2,8 +2,8 @@ using Retro.Database;
 
 namespace Retro.Search;
 
-/// <summary>One thread's buffers for searching a <see cref="Bm25Image"/>.</summary>
-internal sealed class Bm25Search(Bm25Image image)
+/// <summary>One thread's buffers for searching a <see cref="Bm25Image"/> with the statistics of the collection that it is of, or a part of.</summary>
+internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
 {
     private readonly float[] _bounds = new float[image.Documents];
     private readonly double[] _weights = new double[image.Terms];
@@ -57,8 +57,8 @@ internal sealed class Bm25Search(Bm25Image image)
 
             if (image.Rank(terms[i]) is var rank and >= 0)
             {
-                _weights[rank] = (end - i) * image.InverseDocumentFrequency(rank);
-                float most = (float)(_weights[rank] * image.PeakOf(rank) / 255);
+                _weights[rank] = (end - i) * statistics.InverseDocumentFrequency(rank);
+                float most = (float)(_weights[rank] * image.PeakOf(rank) / 255) * statistics.Slack;
                 _lists[count++] = (rank, most, image.DocumentFrequency(rank));
                 sum += most;
             }
@@ -87,7 +87,7 @@ internal sealed class Bm25Search(Bm25Image image)
     private int Best(int count, float rest, Span<long> documents, Span<double> scores)
     {
         // Bounds are added up in single precision; a little more than its rounding error is given to each of them.
-        float margin = 1 + 1e-5f + count * 2.5e-7f;
+        float margin = 1 + 1e-5f + count * 5e-7f;
         float[] remaining = new float[count + 1];
         for (int i = count - 1; i >= 0; i--)
         {
@@ -179,7 +179,7 @@ internal sealed class Bm25Search(Bm25Image image)
             Array.Resize(ref _seen, (int)Math.Min(image.Documents, 2L * (_seenCount + postings.Length)));
         }
 
-        float weight = (float)(_weights[rank] / 255);
+        float weight = (float)(_weights[rank] / 255) * statistics.Slack;
         for (int i = 0; i < postings.Length; i++)
         {
             ref float bound = ref _bounds[postings[i]];
@@ -197,7 +197,7 @@ internal sealed class Bm25Search(Bm25Image image)
     {
         ReadOnlySpan<int> postings = image.PostingsOf(rank);
         ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
-        float weight = (float)(_weights[rank] / 255);
+        float weight = (float)(_weights[rank] / 255) * statistics.Slack;
         for (int i = 0; i < postings.Length; i++)
         {
             ref float bound = ref _bounds[postings[i]];
@@ -209,7 +209,7 @@ internal sealed class Bm25Search(Bm25Image image)
     private double Exact(int document)
     {
         ReadOnlySpan<int> tokens = image.TokensOf(document);
-        double norm = image.Norm(tokens.Length);
+        double norm = statistics.Norm(tokens.Length);
         double score = 0;
         for (int i = 0, end; i < tokens.Length; i = end)
         {

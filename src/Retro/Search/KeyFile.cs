@@ -139,7 +139,7 @@ internal sealed unsafe class KeyFile : IDisposable
             [KeyerDetail] = keyer.Identity,
             [DimensionsDetail] = keyer.Dimensions.ToString(CultureInfo.InvariantCulture),
         };
-        string path = Path.Combine(database.Folder, FileName);
+        string path = database.PathOf(FileName);
         KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
         if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, bare: true, verify, progress, cancellationToken))
         {
@@ -152,7 +152,7 @@ internal sealed unsafe class KeyFile : IDisposable
         if (!IsWhole(path, layout, bare: made, verify: true, progress, cancellationToken))
         {
             StageFile.Forget(database, writing, FileName);
-            sha256 = Write(path, layout, database, keyer, progress, cancellationToken);
+            sha256 = Write(path, layout, Make, progress, cancellationToken);
         }
         else if (made)
         {
@@ -164,6 +164,50 @@ internal sealed unsafe class KeyFile : IDisposable
         }
 
         database.Enter(writing, FileName, details, sha256);
+
+        void Make(long first, float[] rows)
+        {
+            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[rows.Length / keyer.Dimensions];
+            for (int i = 0; i < chunks.Length; i++)
+            {
+                chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
+            }
+
+            keyer.Keys(chunks, rows, cancellationToken);
+        }
+    }
+
+    /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function.</summary>
+    /// <param name="from">The database.</param>
+    /// <param name="to">The one that gets the keys.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops between blocks.</param>
+    /// <exception cref="DatabaseException">The file cannot be written, or the keys are damaged.</exception>
+    public static void Copy(ChunkDatabase from, ChunkDatabase to, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using ChunkKeys? keys = ChunkKeys.TryOpen(from);
+        if (keys is null)
+        {
+            return;
+        }
+
+        KeyFileLayout layout = new(to.Manifest.TokensHash, keys.Identity, to.ChunkCount, keys.Dimensions);
+        using WriterLock writing = to.Write("copy keys");
+        string sha256 = Write(to.PathOf(FileName), layout, Take, progress, cancellationToken);
+        Dictionary<string, string> details = new()
+        {
+            [KeyerDetail] = keys.Identity,
+            [DimensionsDetail] = keys.Dimensions.ToString(CultureInfo.InvariantCulture),
+        };
+        to.Enter(writing, FileName, details, sha256);
+
+        void Take(long first, float[] rows)
+        {
+            for (int i = 0; i * keys.Dimensions < rows.Length; i++)
+            {
+                keys.Row(first + i).CopyTo(rows.AsSpan(i * keys.Dimensions));
+            }
+        }
     }
 
     /// <summary>
@@ -190,34 +234,33 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
+    /// <param name="path">The file.</param>
+    /// <param name="layout">Its layout.</param>
+    /// <param name="make">Makes the keys from a chunk on.</param>
+    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="cancellationToken">Stops between blocks.</param>
     private static string Write(
-        string path, KeyFileLayout layout, ChunkDatabase database, IChunkKeyer keyer, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string path, KeyFileLayout layout, Action<long, float[]> make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        int dimensions = keyer.Dimensions;
-        string note = NeighborQueries.Identity("keys 2", database.Manifest.TokensHash, keyer.Identity, dimensions, BlockChunks);
+        string note = NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks);
         byte[] header = layout.Header();
         using KeyFileChecksums checksums = new(header);
         using ResumableFile file = ResumableFile.Open(path, note, header, layout.RowBytes, BlockChunks);
         file.ReadBlocks(checksums.Add);
-        for (long first = file.Rows; first < database.ChunkCount; first += BlockChunks)
+        for (long first = file.Rows; first < layout.Rows; first += BlockChunks)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("embed chunks", first, database.ChunkCount));
-            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[(int)Math.Min(BlockChunks, database.ChunkCount - first)];
-            for (int i = 0; i < chunks.Length; i++)
-            {
-                chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
-            }
-
-            float[] rows = new float[chunks.Length * dimensions];
-            keyer.Keys(chunks, rows, cancellationToken);
-            file.Append(MemoryMarshal.AsBytes<float>(rows), chunks.Length);
+            progress?.Report(new("embed chunks", first, layout.Rows));
+            int count = (int)Math.Min(BlockChunks, layout.Rows - first);
+            float[] rows = new float[count * layout.Dimensions];
+            make(first, rows);
+            file.Append(MemoryMarshal.AsBytes<float>(rows), count);
             checksums.Add(MemoryMarshal.AsBytes<float>(rows));
         }
 
         (byte[] trailer, string sha256) = checksums.Finish();
         file.Complete(stream => stream.Write(trailer));
-        progress?.Report(new("embed chunks", database.ChunkCount, database.ChunkCount));
+        progress?.Report(new("embed chunks", layout.Rows, layout.Rows));
         return sha256;
     }
 }

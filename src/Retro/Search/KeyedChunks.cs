@@ -95,7 +95,7 @@ internal sealed class KeyedChunks
                 string.Create(CultureInfo.InvariantCulture, $"{unkeyed.Count} chunks have no key, more than can be listed: use another embedder."));
         }
 
-        string path = Path.Combine(database.Folder, FileName);
+        string path = database.PathOf(FileName);
         byte[] content = MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(unkeyed)).ToArray();
         AtomicFile.Write(path, stream => stream.Write(content), (message, fault) => new DatabaseException(message, fault));
         database.Enter(

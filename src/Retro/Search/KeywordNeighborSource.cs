@@ -12,7 +12,8 @@ namespace Retro.Search;
 /// </remarks>
 public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 {
-    private readonly Bm25Index _index;
+    // One for each segment of the database.
+    private readonly Bm25Index[] _indexes;
     private readonly int _threads;
     private readonly bool _ownsIndex;
 
@@ -23,18 +24,40 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of chunks.</exception>
     internal KeywordNeighborSource(ChunkDatabase database, Bm25Index index, int? threads = null, bool ownsIndex = false)
+        : this(database, [index], threads, ownsIndex)
     {
-        if (index.Count != database.ChunkCount)
+    }
+
+    private KeywordNeighborSource(ChunkDatabase database, Bm25Index[] indexes, int? threads, bool ownsIndex)
+    {
+        for (int segment = 0; segment < indexes.Length; segment++)
         {
-            throw new DatabaseException(
-                $"The keyword index holds {index.Count} chunks and the database in {database.Folder} has {database.ChunkCount}: build the index again.");
+            if (indexes[segment].Count != database.Segments[segment].ChunkCount)
+            {
+                throw new DatabaseException(
+                    $"The keyword index holds {indexes[segment].Count} chunks and the database in {database.Segments[segment].Folder} has "
+                        + $"{database.Segments[segment].ChunkCount}: build the index again.");
+            }
         }
 
         Database = database;
-        _index = index;
+        _indexes = indexes;
         _threads = threads ?? Environment.ProcessorCount;
         _ownsIndex = ownsIndex;
-        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, index.K1, index.B, "distinct"]);
+        Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, indexes[0].K1, indexes[0].B, "distinct"]);
+        if (indexes.Length > 1 || database.Removed[0].Length > 0)
+        {
+            Bm25Index.Join(indexes, [.. database.Segments.Select((segment, i) => database.Removed[i].SelectMany(document => ChunksOf(segment, document)))]);
+        }
+
+        static IEnumerable<long> ChunksOf(ChunkDatabase segment, int document)
+        {
+            (long first, long count) = segment.ChunksOf(document);
+            for (long chunk = first; chunk < first + count; chunk++)
+            {
+                yield return chunk;
+            }
+        }
     }
 
     /// <inheritdoc/>
@@ -62,7 +85,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         KeywordNeighborOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
-        => From(database, Bm25Index.Build(database, options, progress, cancellationToken), options);
+        => From(database, segment => Bm25Index.Build(segment, options, progress, cancellationToken), options);
 
     /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
     /// <param name="database">The database.</param>
@@ -77,7 +100,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         KeywordNeighborOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
-        => From(database, Bm25Index.Open(database, options, progress, cancellationToken), options);
+        => From(database, segment => Bm25Index.Open(segment, options, progress, cancellationToken), options);
 
     /// <summary>Closes the index that <see cref="Build"/> or <see cref="Open"/> opened.</summary>
     public void Dispose()
@@ -85,7 +108,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         if (_ownsIndex)
         {
             Database.Closed(this);
-            _index.Dispose();
+            Array.ForEach(_indexes, index => index.Dispose());
         }
     }
 
@@ -123,21 +146,32 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         double[] scores = new double[chunks.Length];
         for (int i = 0; i < scores.Length; i++)
         {
-            scores[i] = _index.Score(terms, chunks[i]);
+            (int segment, long chunk) = Database.SegmentOf(chunks[i]);
+            scores[i] = _indexes[segment].Score(terms, chunk);
         }
 
         return scores;
     }
 
-    private static KeywordNeighborSource From(ChunkDatabase database, Bm25Index index, KeywordNeighborOptions? options)
+    /// <summary>What of a chunk is not in the index as it is in the database; null: all is.</summary>
+    internal string? FaultOf(long chunk)
     {
+        (int segment, long local) = Database.SegmentOf(chunk);
+        return _indexes[segment].FaultOf(local, TermsOf(Database, chunk));
+    }
+
+    private static KeywordNeighborSource From(ChunkDatabase database, Func<ChunkDatabase, Bm25Index> indexOf, KeywordNeighborOptions? options)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        List<Bm25Index> indexes = [];
         try
         {
-            return database.Opened(new KeywordNeighborSource(database, index, options?.Threads, ownsIndex: true));
+            indexes.AddRange(database.Segments.Select(indexOf));
+            return database.Opened(new KeywordNeighborSource(database, [.. indexes], options?.Threads, ownsIndex: true));
         }
         catch
         {
-            index.Dispose();
+            indexes.ForEach(index => index.Dispose());
             throw;
         }
     }
@@ -161,11 +195,20 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 
     private void Find(in NeighborQuery query, Span<long> chunks, Span<float> scores)
     {
-        Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
-        _index.Search(Terms(query), chunks, exact, NeighborQueries.Excluded(Database, query), NeighborQueries.Visible(Database, query));
-        for (int i = 0; i < exact.Length; i++)
+        ReadOnlySpan<int> terms = Terms(query);
+        long[][] found = new long[_indexes.Length][];
+        double[][] exact = new double[_indexes.Length][];
+        for (int segment = 0; segment < found.Length; segment++)
         {
-            scores[i] = (float)exact[i];
+            (found[segment], exact[segment]) = (new long[chunks.Length], new double[chunks.Length]);
+            _indexes[segment].Search(
+                terms,
+                found[segment],
+                exact[segment],
+                NeighborQueries.Excluded(Database, segment, query),
+                NeighborQueries.Among(Database, segment, query));
         }
+
+        SegmentResults.Merge(Database.Number, found, exact, chunks.Length, chunks, scores);
     }
 }

@@ -18,7 +18,27 @@ internal static class NeighborQueries
     }
 
     /// <summary>The chunks of the excluded documents, as sorted ranges that do not touch.</summary>
-    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query)
+    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query) => Excluded(database, query, null);
+
+    /// <summary>Those that are in a segment of the database, numbered as there.</summary>
+    public static ChunkRange[] Excluded(ChunkDatabase database, int segment, in NeighborQuery query) => Excluded(database, query, segment);
+
+    /// <summary>The chunks that a query's labels show; null: every one.</summary>
+    public static ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
+        => LabelsOf(query) is { } labels ? database.Labels.Visible(labels) : null;
+
+    /// <summary>The chunks of a segment of the database that were not removed and that a query's labels show, numbered as there; null: every one.</summary>
+    public static ChunkSet? Among(ChunkDatabase database, int segment, in NeighborQuery query) => database.Among(segment, LabelsOf(query));
+
+    /// <summary>One text for everything that an answer depends on.</summary>
+    public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
+
+    private static IReadOnlyList<string>? LabelsOf(in NeighborQuery query)
+        => query.Labels?.Contains(null!) == true
+            ? throw new ArgumentException("Labels must not hold null; leave them out to see everything.", nameof(query))
+            : query.Labels;
+
+    private static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query, int? segment)
     {
         IReadOnlyList<int> documents = query.ExcludedDocuments ?? [];
         if (documents.Count == 0)
@@ -37,19 +57,11 @@ internal static class NeighborQueries
                     nameof(query));
             }
 
-            DocumentEntry entry = database.Documents[document];
-            ranges[i] = new(entry.FirstChunk, entry.ChunkCount);
+            (int of, int local) = segment is null ? (-1, document) : database.SegmentOf(document);
+            (long first, long count) = segment is null ? database.ChunksOf(document) : of == segment ? database.Segments[of].ChunksOf(local) : (0, 0);
+            ranges[i] = new(first, count);
         }
 
         return ranges.AsSpan(0, ChunkRanges.Normalize(ranges)).ToArray();
     }
-
-    /// <summary>The chunks that a query's labels show; null: every one.</summary>
-    public static ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
-        => query.Labels is { } labels && labels.Contains(null!)
-            ? throw new ArgumentException("Labels must not hold null; leave them out to see everything.", nameof(query))
-            : query.Labels is null ? null : database.Labels.Visible(query.Labels);
-
-    /// <summary>One text for everything that an answer depends on.</summary>
-    public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 }

@@ -41,7 +41,7 @@ public sealed unsafe partial class NeighborTable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string? made = Made(queries, source, count, excludeOwnDocument);
         if (made is not null
-            && TryOpen(Path.Combine(queries.Folder, made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
+            && TryOpen(queries.PathOf(made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
@@ -49,7 +49,7 @@ public sealed unsafe partial class NeighborTable
         string name = made ?? FileName(source, count, excludeOwnDocument);
         using WriterLock writing = queries.Write("find neighbors");
         StageFile.Forget(queries, writing, name);
-        NeighborTable table = Build(Path.Combine(queries.Folder, name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
+        NeighborTable table = Build(queries.PathOf(name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
             queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
@@ -87,7 +87,7 @@ public sealed unsafe partial class NeighborTable
 
         using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, (long)count * sizeof(long), BlockRows))
         {
-            using KeyFile? keys = KeysFor(queries, source);
+            using ChunkKeys? keys = KeysFor(queries, source);
             SameDocuments? same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
             for (long first = file.Rows; first < queries.ChunkCount; first += BlockRows)
             {
@@ -97,11 +97,7 @@ public sealed unsafe partial class NeighborTable
                 NeighborQuery[] asked = new NeighborQuery[rows];
                 for (int i = 0; i < rows; i++)
                 {
-                    long chunk = first + i;
-                    asked[i] = new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), same is null ? [] : [.. same.Of(queries.DocumentOf(chunk))])
-                    {
-                        Key = keys is null ? default : keys.Row(chunk).ToArray(),
-                    };
+                    asked[i] = QueryOf(queries, first + i, same, keys);
                 }
 
                 long[] found = new long[rows * count];
@@ -116,6 +112,46 @@ public sealed unsafe partial class NeighborTable
         progress?.Report(new("find neighbors", queries.ChunkCount, queries.ChunkCount));
         return Open(path, progress, cancellationToken);
     }
+
+    /// <summary>Finds some rows of the tables that a source has made for its own database's chunks once more.</summary>
+    internal static IEnumerable<StageCheck> Check(ChunkDatabase database, INeighborSource source, long[] chunks, CancellationToken cancellationToken)
+    {
+        foreach (DatabaseFile file in database.Manifest.Stages.Where(file => file.Details.GetValueOrDefault("source") == source.Identity).ToArray())
+        {
+            using NeighborTable table = Open(database.RequireFile(file.Name), cancellationToken: cancellationToken);
+            using ChunkKeys? keys = KeysFor(database, source);
+            SameDocuments? same = table.ExcludesOwnDocument && source.Database is not null ? new(database, source.Database, null, cancellationToken) : null;
+            long wrong = 0;
+            string? example = null;
+            long[] found = new long[table.Count];
+            float[] scores = new float[table.Count];
+            foreach (long chunk in chunks)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                source.Find([QueryOf(database, chunk, same, keys)], table.Count, found, scores, cancellationToken);
+                ReadOnlySpan<long> row = table.Row(chunk);
+
+                // Among equals another order is as good: the same chunks have to be there, but for those that are as good as the last.
+                long[] missing = [.. row.ToArray().Except(found)];
+                if (missing.Length > 0 && !found.Except(row.ToArray()).All(other => Near(scores[Array.IndexOf(found, other)], scores[^1])))
+                {
+                    wrong++;
+                    example ??= $"chunk {chunk}: its neighbors are {string.Join(' ', found)}, and {string.Join(' ', row.ToArray())} in the table";
+                }
+            }
+
+            yield return new(file.Name, chunks.Length, wrong, example);
+        }
+
+        static bool Near(float score, float other) => Math.Abs(score - other) <= 1e-4f * Math.Max(1, Math.Abs(other));
+    }
+
+    /// <summary>The query of a chunk of a database.</summary>
+    private static NeighborQuery QueryOf(ChunkDatabase queries, long chunk, SameDocuments? same, ChunkKeys? keys)
+        => new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), same is null ? [] : [.. same.Of(queries.DocumentOf(chunk))])
+        {
+            Key = keys is null ? default : keys.Row(chunk).ToArray(),
+        };
 
     /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
     private static void Check(long[] found, INeighborSource source)
@@ -185,9 +221,10 @@ public sealed unsafe partial class NeighborTable
     }
 
     /// <summary>The stored keys of the query database where the source would make the very same ones.</summary>
-    private static KeyFile? KeysFor(ChunkDatabase queries, INeighborSource source)
-        => source.KeyIdentity is { } identity && queries.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity
-            ? KeyFile.Open(queries)
+    private static ChunkKeys? KeysFor(ChunkDatabase queries, INeighborSource source)
+        => source.KeyIdentity is { } identity
+            && queries.Segments.All(segment => segment.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity)
+            ? ChunkKeys.Open(queries)
             : null;
 
     private static void Finish(Stream stream, byte[] header)

@@ -73,7 +73,7 @@ public sealed unsafe partial class NeighborTable : IDisposable
             ?? throw new DatabaseException(
                 $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings "
                     + $"({FileName(source, count, excludeOwnDocument)}): build it first.");
-        NeighborTable table = Open(Path.Combine(queries.Folder, file), progress, cancellationToken);
+        NeighborTable table = Open(queries.PathOf(file), progress, cancellationToken);
         try
         {
             table.RequireMatch(queries, source.Database ?? queries);

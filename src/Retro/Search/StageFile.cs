@@ -11,7 +11,7 @@ internal static class StageFile
     /// <summary>Whether the manifest lists a file that was made in this way and that is still there.</summary>
     public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details)
     {
-        FileInfo file = new(Path.Combine(database.Folder, name));
+        FileInfo file = new(database.PathOf(name));
         return database.Refresh().Find(name) is { } entry
             && file.Exists && file.Length == entry.Bytes
             && entry.Details.Count == details.Count

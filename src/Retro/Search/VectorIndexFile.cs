@@ -69,7 +69,7 @@ internal static class VectorIndexFile
             List<long> unkeyed = Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
             StageFile.Forget(database, writing, FileName);
             KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
-            index.Save(Path.Combine(database.Folder, FileName));
+            index.Save(database.PathOf(FileName));
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 

@@ -33,10 +33,76 @@ public sealed class VerbTests : IDisposable
     }
 
     [Fact]
+    public void Documents_are_added_replaced_and_removed()
+    {
+        _retro.Build();
+        _retro.WriteFile("news/ferry.md", "The ferry crosses the river where the old bridge was, every morning.\n");
+        _retro.WriteFile("news/river-0.md", "The river number 0 has dried up, and nobody counts its stones.\n");
+        Assert.Equal("bm25", Best("the ferry crosses").Source);
+        Assert.NotEqual("ferry.md", Best("the ferry crosses").Document);
+        (int documents, string gone) = (Count(), Ids().First(id => id.StartsWith("bridge", StringComparison.Ordinal)));
+        string done = _retro.Done("update", "--database", "work", "--add", "news", "--remove", gone, "--json", "update.json");
+        Assert.Contains("in 2 piece(s)", done, StringComparison.Ordinal);
+        Assert.Equal(("ferry.md", "river-0.md"), (Best("the ferry crosses").Document, Best("has dried up and nobody counts").Document));
+        Assert.DoesNotContain(gone, Ids());
+        Assert.Contains("are as they were written", _retro.Done("verify", "work"), StringComparison.Ordinal);
+        Assert.Equal((int)_retro.Json("update.json")["documents"]!, Count());
+        Assert.InRange(Count() - documents, 0, 1); // river-0 may have been held out
+
+        Assert.Contains("in 1 piece(s)", _retro.Done("update", "--database", "work", "--compact"), StringComparison.Ordinal);
+        Assert.Equal("ferry.md", Best("the ferry crosses").Document);
+        Assert.Contains("nothing to do", _retro.Run("update", "--database", "work").Errors, StringComparison.Ordinal);
+        string errors = _retro.Run("update", "--database", "work", "--remove", "nowhere").Errors;
+        Assert.Contains("no document with the id 'nowhere'", errors, StringComparison.Ordinal);
+
+        int Count() => Ids().Length;
+
+        string[] Ids()
+        {
+            using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
+            return [.. database.Documents.Select(document => document.Id)];
+        }
+
+        (string Source, string Document) Best(string text)
+        {
+            _retro.Done("inspect", "--database", "work", "--text", text, "--k", "1", "--json", "best.json");
+            JsonObject found = _retro.Json("best.json");
+            return ((string)found["source"]!, (string)found["neighbors"]![0]!["document"]!);
+        }
+    }
+
+    [Fact]
+    public void What_cleaning_does_is_told_and_kept_to()
+    {
+        _retro.WriteFile("docs/a.jsonl", """
+            {"id": "a", "text": "The keeper of the bridge answers at keeper@bridge.example, and sleeps at night."}
+            {"id": "b", "text": "The keeper of the bridge answers at keeper@bridge.example, and sleeps at night."}
+            {"id": "c", "text": "Nobody answers at the harbor, whoever calls there by day or by night."}
+            """);
+        string[] build =
+        [
+            "build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "48", "--held-out-share", "0", "--json", "build.json",
+        ];
+        string built = _retro.Done([.. build, "--clean", "unicode", "--clean", "exact", "--clean", "personal"]);
+        Assert.Contains("exact duplicates: 1 documents taken out", built, StringComparison.Ordinal);
+        Assert.Equal((2, 3), ((int)_retro.Json("build.json")["documents"]!, _retro.Json("build.json")["cleaning"]!.AsArray().Count));
+        Assert.Contains("<email>", _retro.Done("inspect", "--database", "work", "--document", "a"), StringComparison.Ordinal);
+
+        _retro.WriteFile("new/d.txt", "The ferryman answers at ferry@bridge.example.");
+        Assert.Contains("Say the same", _retro.Run("update", "--database", "work", "--add", "new").Errors, StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "new", "--clean", "personal", "--clean", "exact", "--clean", "unicode");
+        Assert.DoesNotContain("ferry@", _retro.Done("inspect", "--database", "work", "--document", "d.txt"), StringComparison.Ordinal);
+        Assert.Contains("not 'bleach'", _retro.Run([.. build, "--clean", "bleach"]).Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void From_text_to_answers_with_what_they_were_made_of()
     {
         _retro.WriteCorpus();
         string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
+        string planned = _retro.Done([.. build, "--plan"]);
+        Assert.Contains("19 documents", planned, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_retro["work"], "database")));
         string built = _retro.Done([.. build, "--json", "build.json"]);
         Assert.Contains("5 documents held out", built, StringComparison.Ordinal);
         JsonObject counts = _retro.Json("build.json");
@@ -102,6 +168,15 @@ public sealed class VerbTests : IDisposable
             Assert.Equal(name, (string)_retro.Json("text.json")["source"]!);
         }
 
+        _retro.Done("inspect", "--database", "work", "--text", "the river", "--beside", "dense", "--beside", "bm25", "--json", "text.json");
+        JsonNode best = _retro.Json("text.json")["neighbors"]![0]!;
+        Assert.Equal(1, (int)best["ranks"]!["bm25"]!);
+        Assert.True(best["ranks"]!.AsObject().ContainsKey("dense"));
+
+        string verified = _retro.Done("verify", "work", "--recompute", "0.5", "--source", "hybrid");
+        Assert.All(new[] { "bm25.bin", "keys.bin", "recall@10" }, stage => Assert.Contains(stage, verified, StringComparison.Ordinal));
+        _retro.Done("export", "--database", "work", "--out", "all.jsonl");
+        Assert.Equal(19, File.ReadLines(_retro["all.jsonl"]).Count());
         Assert.Contains("remembered for retro train: --database . --steps 3", _retro.Done("info", "work"), StringComparison.Ordinal);
         Assert.Contains("are there and finite", _retro.Done("verify", "work"), StringComparison.Ordinal);
     }

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Text;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
@@ -31,7 +33,7 @@ public sealed class KilledWriterTests : IDisposable
         int[] seen = new int[2];
         for (int kill = 0; kill < 200; kill++)
         {
-            Kill(folder, _ => Thread.Sleep(random.Next(400)));
+            Kill(folder, nameof(Writes_until_it_is_killed), _ => Thread.Sleep(random.Next(400)));
             DatabaseManifest manifest = DatabaseManifest.Load(folder);
             using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
             {
@@ -63,7 +65,7 @@ public sealed class KilledWriterTests : IDisposable
     {
         string folder = _databases.Folder();
         Make(folder, 0);
-        Kill(folder, writer =>
+        Kill(folder, nameof(Writes_until_it_is_killed), writer =>
         {
             // Between two stages the folder is free for a moment.
             string told = "";
@@ -76,6 +78,82 @@ public sealed class KilledWriterTests : IDisposable
         });
         Make(folder, 0);
     }
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void Killed_at_200_random_moments_who_changes_and_compacts_leaves_a_state_before_or_after_a_change()
+    {
+        string folder = _databases.Folder();
+        ChunkDatabaseBuilder.Build(folder, State(0), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose();
+        Random random = new(8);
+        HashSet<int> seen = [];
+        for (int kill = 0; kill < 200; kill++)
+        {
+            Kill(folder, nameof(Changes_until_it_is_killed), _ => Thread.Sleep(random.Next(400)));
+            using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
+            int state = StateOf(database);
+            ChunkDatabaseUpdateTests.AssertReadsAs(State(state), database);
+            seen.Add(state);
+        }
+
+        // It went on, and was caught in more than the few first changes.
+        Assert.InRange(seen.Count, 20, 200);
+        DatabaseCompaction.Compact(folder).Dispose();
+        using ChunkDatabase compacted = ChunkDatabase.Open(folder, verify: true);
+        using ChunkDatabase built = _databases.Build(State(StateOf(compacted)), name: "built");
+        Assert.Equal(built.Manifest.TokensHash, compacted.Manifest.TokensHash);
+        Assert.Equal(built.Manifest.CorpusHash, compacted.Manifest.CorpusHash);
+    }
+
+    /// <summary>What the process does that is killed.</summary>
+    [Fact(Explicit = true)]
+    public void Changes_until_it_is_killed()
+    {
+        string folder = Environment.GetEnvironmentVariable(Folder) ?? throw new InvalidOperationException("This is run by another test.");
+        File.WriteAllText(Path.Combine(folder, "..", Started), "");
+        while (true)
+        {
+            using ChunkDatabase database = ChunkDatabase.Open(folder);
+            int state = StateOf(database);
+            (_, Document[] add, string[] remove) = Step(State(state), state);
+            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes))
+            using (DenseNeighborSource dense = DenseNeighborSource.Build(changed, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }))
+            {
+                KeywordNeighborSource.Build(changed).Dispose();
+            }
+
+            if (state % 4 == 3)
+            {
+                DatabaseCompaction.Compact(folder).Dispose();
+            }
+        }
+    }
+
+    /// <summary>The documents after so many changes; one of them says how many.</summary>
+    private static List<Document> State(int changes)
+    {
+        List<Document> documents = [.. SearchDatabase.Documents(20, seed: 90), Counter(0)];
+        for (int change = 0; change < changes; change++)
+        {
+            documents = Step(documents, change).There;
+        }
+
+        return documents;
+    }
+
+    private static (List<Document> There, Document[] Add, string[] Remove) Step(List<Document> documents, int change)
+    {
+        List<Document> others = [.. documents.Where(document => document.Id != "counter")];
+        (List<Document> there, Document[] add, string[] remove) = ChunkDatabaseUpdateTests.Changed(others, new Random(change), change);
+        return ([.. there, Counter(change + 1)], [.. add, Counter(change + 1)], remove);
+    }
+
+    private static Document Counter(int changes) => new("counter", "", changes.ToString(CultureInfo.InvariantCulture), "");
+
+    private static int StateOf(ChunkDatabase database)
+        => int.Parse(
+            Encoding.UTF8.GetString(Array.ConvertAll(database.TextOf(database.Documents.Single(document => document.Id == "counter")), token => (byte)token)),
+            CultureInfo.InvariantCulture);
 
     /// <summary>What the process does that is killed.</summary>
     [Fact(Explicit = true)]
@@ -90,14 +168,14 @@ public sealed class KilledWriterTests : IDisposable
     }
 
     /// <summary>Starts the writer, and kills it after something else was done while it writes.</summary>
-    private static void Kill(string folder, Action<Process> before)
+    private static void Kill(string folder, string method, Action<Process> before)
     {
         string started = Path.Combine(folder, "..", Started);
         File.Delete(started);
         ProcessStartInfo start = new(
             "dotnet",
             [
-                typeof(KilledWriterTests).Assembly.Location, "-method", $"{typeof(KilledWriterTests).FullName}.{nameof(Writes_until_it_is_killed)}",
+                typeof(KilledWriterTests).Assembly.Location, "-method", $"{typeof(KilledWriterTests).FullName}.{method}",
                 "-explicit", "only"
             ])
         {
@@ -124,17 +202,7 @@ public sealed class KilledWriterTests : IDisposable
         List<Document> documents = SearchDatabase.Documents(60, seed: 70 + corpus);
         ChunkDatabaseOptions options = new() { ChunkLength = 8, BlockCharacters = 200, StartOver = true };
         using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder, documents, TestDatabases.Bytes, options);
-        TestKeyer keyer = new(
-            (chunks, keys, _) =>
-            {
-                for (int i = 0; i < chunks.Count; i++)
-                {
-                    SearchDatabase.KeyOf(chunks[i].ToArray()).CopyTo(keys[(i * SearchDatabase.Dimensions)..]);
-                }
-            },
-            SearchDatabase.Dimensions,
-            SearchDatabase.KeyIdentity);
-        using DenseNeighborSource dense = DenseNeighborSource.Build(database, keyer, new() { Engine = VectorEngine.Exact });
+        using DenseNeighborSource dense = DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact });
         using KeywordNeighborSource keywords = KeywordNeighborSource.Build(database);
         NeighborTable.Build(database, keywords, 3).Dispose();
     }

@@ -64,6 +64,20 @@ internal sealed class SearchDatabase : IDisposable
         }
     }
 
+    /// <summary>The function that makes the keys of any database of byte tokens.</summary>
+    /// <param name="told">Told how many are made.</param>
+    public static TestKeyer AnyKeyer(Action<int>? told = null) => new(
+        (chunks, keys, _) =>
+        {
+            told?.Invoke(chunks.Count);
+            for (int i = 0; i < chunks.Count; i++)
+            {
+                KeyOf(chunks[i].ToArray()).CopyTo(keys[(i * Dimensions)..]);
+            }
+        },
+        Dimensions,
+        KeyIdentity);
+
     /// <summary>The function that made the keys, known by a name.</summary>
     public TestKeyer Keyer(string identity = KeyIdentity) => new(Keys, Dimensions, identity);
 

@@ -1,0 +1,99 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Samples;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro update`: documents into a database and out of it, without building it anew.</summary>
+internal sealed class UpdateCommand : Verb
+{
+    private readonly PathOption _database = CommonOptions.Database(required: true);
+    private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
+    private readonly Option<string[]> _add = new("--add")
+    {
+        Description = "Add the documents of this file or folder; those whose ids are there take their places. May be given several times.",
+        HelpName = "PATH",
+    };
+
+    private readonly Option<string[]> _remove = new("--remove")
+    {
+        Description = "Remove the document with this id; may be given several times.",
+        HelpName = "ID",
+    };
+
+    private readonly Option<bool> _compact = new("--compact")
+    {
+        Description = "Then write what is left as one piece, without the bytes of what was removed. Until then these stay on the disk, though nothing finds "
+            + "them.",
+    };
+
+    private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
+    private readonly Option<string[]> _clean = CommonOptions.Clean();
+    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+
+    public UpdateCommand()
+        : base(
+            "update",
+            "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
+            "retro update --database work --add news",
+            "retro update --database work --add bridge.md --remove old-bridge.md --compact")
+        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _skipBroken, _tokenizer);
+
+    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        string[] add = parsed.GetValue(_add) ?? [], remove = parsed.GetValue(_remove) ?? [], labels = parsed.GetValue(_labels) ?? [];
+        bool compact = parsed.GetValue(_compact);
+        if (add.Length == 0 && remove.Length == 0 && !compact)
+        {
+            throw new UsageException($"There is nothing to do; name what to add ({_add.Name}) or to remove ({_remove.Name}), or {_compact.Name}.");
+        }
+
+        CorpusOptions reading = new() { SkipBroken = parsed.GetValue(_skipBroken) };
+        CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
+        Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
+        string folder;
+        int before;
+        using (Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken))
+        {
+            (folder, before) = (sources.Database.Folder, sources.Database.Documents.Count);
+            if (add.Length > 0 || remove.Length > 0)
+            {
+                if (add.Length > 0 && sources.Database.Manifest.Cleaning != cleaning.Name)
+                {
+                    throw new UsageException(
+                        $"The database was cleaned by: {sources.Database.Manifest.Cleaning}; what is added would be by: {cleaning.Name}. Say the same "
+                            + $"({_clean.Name}).");
+                }
+
+                IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()))
+                    .Select(document => document with { Labels = [.. document.Labels, .. labels] });
+                Stages.Run(
+                    "add and remove documents",
+                    progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken)).Dispose();
+            }
+        }
+
+        if (compact)
+        {
+            Stages.Run("compact the database", progress => DatabaseCompaction.Compact(folder, progress, cancellationToken)).Dispose();
+        }
+
+        using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+        Screen.Line($"{folder}: {now.Documents.Count:#,0} documents ({before:#,0} before), {now.ChunkCount:#,0} chunks, in {now.SegmentCount:#,0} piece(s)");
+        Screen.Report(cleaning);
+        long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
+        if (skipped > 0)
+        {
+            Screen.Line($"{skipped:#,0} files, lines or types could not be read and were left out");
+        }
+
+        WriteJson(parsed, new JsonObject
+        {
+            ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["unreadable"] = skipped,
+        });
+        return Task.CompletedTask;
+    }
+}

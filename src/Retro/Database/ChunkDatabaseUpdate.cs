@@ -1,0 +1,217 @@
+using System.Security.Cryptography;
+using System.Text;
+using Retro.Corpora;
+using Retro.Tokenizers;
+
+namespace Retro.Database;
+
+/// <summary>
+/// Adds documents to a database, replaces and removes some, without building it anew: what is new becomes a segment of its own beside what is there, and what
+/// is removed is listed. One manifest switches from the state before to the one after, so that a process that ends in between leaves the one or the other.
+/// Whoever has the database open keeps seeing it as it was; whoever opens it afterwards sees what it is now, and nothing of what was removed. Keys and indexes
+/// are made for the new segment alone, when a source is next built.
+/// </summary>
+public static class ChunkDatabaseUpdate
+{
+    /// <summary>Changes a database.</summary>
+    /// <param name="folder">Its folder.</param>
+    /// <param name="add">
+    /// The documents to add; one whose id is there takes the place of that document, and one that is there as it is (id, title, text, location and labels)
+    /// costs nothing. Enumerated more than once, and the same each time.
+    /// </param>
+    /// <param name="remove">Ids of the documents to remove.</param>
+    /// <param name="tokenizer">The tokenizer that the database was made with.</param>
+    /// <param name="progress">Told of the documents compared and encoded.</param>
+    /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
+    /// <returns>The changed database, open; dispose it.</returns>
+    /// <exception cref="DatabaseException">
+    /// There is no such database or no document to remove, nothing would be left, the tokenizer is another, two documents have one id, or the folder cannot be
+    /// written.
+    /// </exception>
+    /// <exception cref="CorpusException">The documents to add have no text.</exception>
+    public static ChunkDatabase Apply(
+        string folder,
+        IEnumerable<Document> add,
+        IEnumerable<string> remove,
+        RetroTokenizer tokenizer,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return Apply(folder, add, remove, TokenizerFacts.Of(tokenizer), progress, cancellationToken);
+    }
+
+    internal static ChunkDatabase Apply(
+        string folder,
+        IEnumerable<Document> add,
+        IEnumerable<string> remove,
+        TokenizerFacts tokenizer,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(add);
+        ArgumentNullException.ThrowIfNull(remove);
+        DatabaseManifest.Load(folder); // before a lock is left where there is no database
+        using WriterLock writing = WriterLock.Take(folder, "add and remove documents");
+        DatabaseManifest manifest = DatabaseManifest.Load(folder);
+        using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
+        {
+            database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
+            Dictionary<string, int> numbers = new(database.Documents.Count, StringComparer.Ordinal);
+            for (int number = 0; number < database.Documents.Count; number++)
+            {
+                numbers.Add(database.Documents[number].Id, number);
+            }
+
+            SortedSet<int> gone = [];
+            foreach (string id in remove)
+            {
+                gone.Add(numbers.TryGetValue(id, out int number)
+                    ? number
+                    : throw new DatabaseException($"The database in '{folder}' has no document with the id '{id}' to remove; name one that it has."));
+            }
+
+            HashSet<string> asked = new(StringComparer.Ordinal), unchanged = new(StringComparer.Ordinal);
+            long seen = 0, added = 0;
+            foreach (Document document in add)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new StageProgress("compare documents", ++seen, 0));
+                if (!asked.Add(document.Id))
+                {
+                    throw new DatabaseException(
+                        $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
+                }
+
+                if (!numbers.TryGetValue(document.Id, out int number) || gone.Contains(number) || !IsSame(document, database.Documents[number]))
+                {
+                    added++;
+                }
+                else
+                {
+                    unchanged.Add(document.Id);
+                }
+            }
+
+            foreach (Document document in add.Where(document => !unchanged.Contains(document.Id)))
+            {
+                if (numbers.TryGetValue(document.Id, out int number))
+                {
+                    gone.Add(number);
+                }
+            }
+
+            if (added > 0 || gone.Count > 0)
+            {
+                if (added == 0 && gone.Count == database.Documents.Count)
+                {
+                    throw new DatabaseException($"Nothing would be left of the database in '{folder}'; leave a document in it, or delete the folder.");
+                }
+
+                DatabaseFolder.Clean(folder, manifest, null);
+                manifest = Change(folder, manifest, database, gone, added == 0 ? null : add.Where(document => !unchanged.Contains(document.Id)));
+            }
+        }
+
+        DatabaseFolder.Clean(folder, manifest, null);
+        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+
+        DatabaseManifest Change(string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents)
+        {
+            int number = NextNumber(before);
+            List<DatabaseSegment> segments = [.. before.Changes?.Segments ?? []];
+            SortedSet<int>[] removed = [.. database.Removed.Select(local => new SortedSet<int>(local))];
+            foreach (int document in gone)
+            {
+                (int segment, int local) = database.SegmentOf(document);
+                removed[segment].Add(local);
+            }
+
+            // A segment of which nothing is left is left out; the first has the manifest's own files and stays until the database is compacted.
+            bool[] stays = [.. removed.Select((local, segment) => segment == 0 || local.Count < database.Segments[segment].Documents.Count)];
+            List<int[]> left = [.. removed.Where((_, segment) => stays[segment]).Select(local => local.ToArray())];
+            segments = [.. segments.Where((_, i) => stays[i + 1])];
+            if (documents is not null)
+            {
+                string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
+                ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
+                using ChunkDatabase made = ChunkDatabaseBuilder.Build(path, documents, tokenizer, options, isSegment: true, progress, cancellationToken);
+                AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
+                AtomicFile.FlushFolder(root);
+                segments.Add(new(number, made.Manifest.TokensHash));
+                left.Add([]);
+            }
+
+            // Tables of neighbors of a changed database are of no use to the next.
+            string own = (before with { Changes = null }).TokensHash;
+            DatabaseManifest after = before with
+            {
+                Files = [.. before.Files.Where(file => file.MadeFrom is null || file.MadeFrom == own)],
+                Changes = new()
+                {
+                    Number = number,
+                    Segments = segments,
+                    Removed = left.Exists(documents => documents.Length > 0) ? RemovedDocuments.Write(root, number, left) : null,
+                },
+            };
+            cancellationToken.ThrowIfCancellationRequested();
+            after.Save(root);
+            foreach (DatabaseFile file in before.Files.Except(after.Files))
+            {
+                AtomicFile.TryDelete(Path.Combine(before.HomeIn(root), file.Name));
+            }
+
+            return after;
+        }
+    }
+
+    /// <summary>
+    /// Writes what a database holds as one segment, without the bytes of what was removed, and switches to it when it is whole; then deletes what was there
+    /// before. A database that was not changed stays as it is.
+    /// </summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="carry">Takes over what later stages have made, from the database to the copy that is to take its place.</param>
+    /// <param name="progress">Told of the documents copied.</param>
+    /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
+    /// <returns>The database, open; dispose it.</returns>
+    /// <exception cref="DatabaseException">There is none, or its folder cannot be written.</exception>
+    internal static ChunkDatabase Compact(
+        string folder, Action<ChunkDatabase, ChunkDatabase> carry, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        DatabaseManifest.Load(folder);
+        using WriterLock writing = WriterLock.Take(folder, "compact the database");
+        DatabaseManifest before = DatabaseManifest.Load(folder), after = before;
+        DatabaseFolder.Clean(folder, before, null);
+        if (before.Changes is not null)
+        {
+            int number = NextNumber(before);
+            string path = Path.Combine(folder, DatabaseChanges.FolderOf(number));
+            using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
+            using (ChunkDatabase copy = ChunkDatabaseBuilder.Copy(path, database, progress, cancellationToken))
+            {
+                carry(database, copy);
+            }
+
+            AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
+            AtomicFile.FlushFolder(folder);
+            cancellationToken.ThrowIfCancellationRequested();
+            after = DatabaseManifest.Load(path) with { Home = number };
+            after.Save(folder);
+            AtomicFile.TryDelete(Path.Combine(path, DatabaseManifest.FileName)); // the one beside the folder counts
+        }
+
+        DatabaseFolder.Clean(folder, after, before);
+        return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+    }
+
+    private static int NextNumber(DatabaseManifest manifest)
+        => 1 + Math.Max(manifest.Home, Math.Max(manifest.Changes?.Number ?? 0, manifest.Changes?.Segments.Max(segment => (int?)segment.Number) ?? 0));
+
+    private static bool IsSame(Document document, DocumentEntry there)
+        => document.Title == there.Title
+            && document.Location == there.Location
+            && document.Labels.SequenceEqual(there.Labels)
+            && Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))) == there.ContentHash;
+}

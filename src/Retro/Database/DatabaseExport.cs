@@ -1,0 +1,104 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Retro.Corpora;
+using Retro.Tokenizers;
+
+namespace Retro.Database;
+
+/// <summary>What a database holds, as text.</summary>
+public static class DatabaseExport
+{
+    private static readonly JsonWriterOptions s_json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>The documents of a database with the texts that their tokens stand for, in their order, decoded while they are enumerated.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="tokenizer">The tokenizer that it was made with.</param>
+    /// <exception cref="DatabaseException">It was made with another.</exception>
+    public static IEnumerable<Document> Documents(ChunkDatabase database, RetroTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        database.RequireTokenizer(tokenizer);
+        return database.Documents.Select(entry =>
+            new Document(entry.Id, entry.Title, tokenizer.Decode(database.TextOf(entry)), entry.Location) { Labels = entry.Labels });
+    }
+
+    /// <summary>
+    /// Writes a database as JSON lines, which <see cref="Corpus"/> reads: an object for each document with id, title, location, labels and text; with its
+    /// chunks on demand. A file that is there is replaced when the new one is whole.
+    /// </summary>
+    /// <param name="database">The database.</param>
+    /// <param name="tokenizer">The tokenizer that it was made with.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="withChunks">Whether each document lists its chunks: number in the database, tokens, and text.</param>
+    /// <param name="progress">Told of the documents written.</param>
+    /// <param name="cancellationToken">Stops it; the file is then not written.</param>
+    /// <exception cref="DatabaseException">The tokenizer is another, or the file cannot be written.</exception>
+    public static void WriteJsonLines(
+        ChunkDatabase database,
+        RetroTokenizer tokenizer,
+        string path,
+        bool withChunks = false,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        IEnumerable<Document> documents = Documents(database, tokenizer);
+        AtomicFile.Write(path, Write, (message, inner) => new DatabaseException(message, inner));
+
+        void Write(Stream stream)
+        {
+            int number = 0;
+            foreach (Document document in documents)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                using (Utf8JsonWriter json = new(stream, s_json))
+                {
+                    json.WriteStartObject();
+                    json.WriteString("id", document.Id);
+                    json.WriteString("title", document.Title);
+                    json.WriteString("location", document.Location);
+                    json.WriteStartArray("labels");
+                    foreach (string label in document.Labels)
+                    {
+                        json.WriteStringValue(label);
+                    }
+
+                    json.WriteEndArray();
+                    json.WriteString("text", document.Text);
+                    if (withChunks)
+                    {
+                        WriteChunks(json, number);
+                    }
+
+                    json.WriteEndObject();
+                }
+
+                stream.Write("\n"u8);
+                progress?.Report(new StageProgress("write documents", ++number, database.Documents.Count));
+            }
+        }
+
+        void WriteChunks(Utf8JsonWriter json, int document)
+        {
+            (long first, long count) = database.ChunksOf(document);
+            json.WriteStartArray("chunks");
+            for (long chunk = first; chunk < first + count; chunk++)
+            {
+                ReadOnlySpan<int> tokens = database.Tokens(chunk)[..database.TokenCount(chunk)];
+                json.WriteStartObject();
+                json.WriteNumber("chunk", chunk);
+                json.WriteStartArray("tokens");
+                foreach (int token in tokens)
+                {
+                    json.WriteNumberValue(token);
+                }
+
+                json.WriteEndArray();
+                json.WriteString("text", chunk == first ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens));
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+using System.Globalization;
+
+namespace Retro.Database;
+
+/// <summary>What belongs to a database in its folder, and what builds and changes that were stopped, or done, have left beside it.</summary>
+internal static class DatabaseFolder
+{
+    /// <summary>Whether something lies there that no manifest names.</summary>
+    public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
+        => Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || Files(folder, manifest).Any() || Segments(folder, manifest).Any();
+
+    /// <summary>
+    /// Removes it, once the manifest stands: the folder of a build, tokens and documents of other versions, segments and lists of what was removed of other
+    /// changes, and the files of later stages of the manifest before that are not taken over.
+    /// </summary>
+    public static void Clean(string folder, DatabaseManifest manifest, DatabaseManifest? before)
+    {
+        BuildFolder.Delete(folder);
+        IEnumerable<string> earlier = before?.Home == 0 ? before.Files.Select(file => file.Name).Except(Kept(manifest), StringComparer.Ordinal) : [];
+        foreach (string name in Files(folder, manifest).Concat(earlier).ToArray())
+        {
+            // Where somebody has it open on a system that does not delete such files, the next change tries again.
+            AtomicFile.TryDelete(Path.Combine(folder, name));
+        }
+
+        foreach (string segment in Segments(folder, manifest).ToArray())
+        {
+            AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Directory.Delete(segment, recursive: true));
+        }
+    }
+
+    private static IEnumerable<string> Kept(DatabaseManifest manifest)
+        => (manifest.Home == 0 ? manifest.Files.Select(file => file.Name) : []).Concat(manifest.Changes?.Removed is { } removed ? [removed.Name] : []);
+
+    private static IEnumerable<string> Files(string folder, DatabaseManifest manifest)
+        => Directory.EnumerateFiles(folder)
+            .Select(path => Path.GetFileName(path))
+            .Where(DatabaseManifest.IsBaseName)
+            .Except(Kept(manifest), StringComparer.Ordinal);
+
+    private static IEnumerable<string> Segments(string folder, DatabaseManifest manifest)
+    {
+        string path = Path.Combine(folder, DatabaseChanges.SegmentsFolder);
+        string[] kept = [.. (manifest.Changes?.Segments.Select(segment => segment.Number) ?? []).Append(manifest.Home).Select(
+            number => number.ToString(CultureInfo.InvariantCulture))];
+        return Directory.Exists(path) ? Directory.EnumerateDirectories(path).Where(segment => !kept.Contains(Path.GetFileName(segment))) : [];
+    }
+}

@@ -1,0 +1,188 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Tokenizers;
+
+namespace Retro.Search;
+
+/// <summary>
+/// What a database of some documents will be, before the work is begun: counts, the index and why, room on the disk and in memory, and about how long it takes
+/// here. All documents are read once; tokens and times are those of some of them, and so estimates.
+/// </summary>
+public sealed record DatabasePlan
+{
+    // Of each token that is no padding: its id in the keyword index, its posting and the posting's impact.
+    private const int KeywordBytesOfToken = sizeof(int) + sizeof(int) + sizeof(byte);
+    private const int RecordBytes = 24 + 48 + 16;
+    private const int SampleBytes = 1 << 20;
+    private const int SampleChunks = 64;
+
+    /// <summary>How many documents there are.</summary>
+    public required long Documents { get; init; }
+
+    /// <summary>Bytes of their texts in UTF-8.</summary>
+    public required long TextBytes { get; init; }
+
+    /// <summary>About how many tokens they have.</summary>
+    public required long Tokens { get; init; }
+
+    /// <summary>About how many chunks.</summary>
+    public required long Chunks { get; init; }
+
+    /// <summary>Bytes on the disk of tokens, documents and the keyword index, and of keys and vector index where there are any.</summary>
+    public required long DiskBytes { get; init; }
+
+    /// <summary>Bytes of memory that the largest stage holds beside what is mapped from files.</summary>
+    public required long MemoryBytes { get; init; }
+
+    /// <summary>The vector index that the keys will have, FAISS's factory text; null where there are no keys.</summary>
+    public string? Index { get; init; }
+
+    /// <summary>Why it is that index; null where there is none.</summary>
+    public string? Why { get; init; }
+
+    /// <summary>About how long encoding the text takes on this machine's processors, and embedding the chunks where there are keys.</summary>
+    public required TimeSpan Time { get; init; }
+
+    /// <summary>Plans a database.</summary>
+    /// <param name="documents">The documents; enumerated once.</param>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="keyer">Makes the keys of dense neighbors; null: there are none.</param>
+    /// <param name="chunkLength">Tokens of a chunk.</param>
+    /// <param name="progress">Told of the documents read.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <exception cref="CorpusException">There is no text.</exception>
+    public static DatabasePlan For(
+        IEnumerable<Document> documents,
+        RetroTokenizer tokenizer,
+        IChunkKeyer? keyer = null,
+        int chunkLength = 64,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(documents);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunkLength);
+        long count = 0, bytes = 0, names = 0, sampledBytes = 0, sampledTokens = 0, due = 0;
+        Stopwatch encoding = new();
+        List<ReadOnlyMemory<int>> chunks = [];
+        foreach (Document document in documents)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            int size = Encoding.UTF8.GetByteCount(document.Text);
+            count++;
+            bytes += size;
+            names += Encoding.UTF8.GetByteCount(document.Id) + Encoding.UTF8.GetByteCount(document.Title) + Encoding.UTF8.GetByteCount(document.Location)
+                + document.Labels.Sum(label => 4 + Encoding.UTF8.GetByteCount(label));
+
+            // Every document at first, then ever fewer, so that what comes late in the corpus is among the sample too.
+            if (bytes >= due && sampledBytes < 2L * SampleBytes)
+            {
+                encoding.Start();
+                int[] ids = tokenizer.Encode(document.Text);
+                encoding.Stop();
+                sampledBytes += size;
+                sampledTokens += ids.Length;
+                due = bytes < SampleBytes ? 0 : bytes + (bytes / 16);
+                if (chunks.Count < SampleChunks && ids.Length > 0)
+                {
+                    chunks.Add(ids.AsMemory(0, Math.Min(chunkLength, ids.Length)));
+                }
+            }
+
+            progress?.Report(new StageProgress("plan the database", count, 0));
+        }
+
+        if (sampledTokens == 0)
+        {
+            throw new CorpusException($"The corpus has no text: of {count} documents none has a token; give documents with text.");
+        }
+
+        long tokens = (long)((double)sampledTokens / sampledBytes * bytes) + (2 * count);
+
+        // A document's last chunk is on average half full.
+        long total = Math.Max(count, (tokens + (count * (chunkLength - 1) / 2)) / chunkLength);
+        double seconds = encoding.Elapsed.TotalSeconds / sampledBytes * bytes / Environment.ProcessorCount;
+        long disk = (total * chunkLength * sizeof(int)) + names + (count * RecordBytes) + (tokens * KeywordBytesOfToken) + (total * sizeof(long));
+        long memory = (tokens * KeywordBytesOfToken) + (total * 12); // the keyword index is made in memory
+        DatabasePlan plan = new()
+        {
+            Documents = count,
+            TextBytes = bytes,
+            Tokens = tokens,
+            Chunks = total,
+            DiskBytes = disk,
+            MemoryBytes = memory,
+            Time = TimeSpan.FromSeconds(seconds),
+        };
+        if (keyer is null)
+        {
+            return plan;
+        }
+
+        Stopwatch embedding = Stopwatch.StartNew();
+        keyer.Keys(chunks, new float[chunks.Count * keyer.Dimensions], cancellationToken);
+        VectorIndexPlan index = VectorIndexPlan.For(total, keyer.Dimensions);
+        bool codes = index.Factory.EndsWith("SQ8", StringComparison.Ordinal);
+        long keys = total * keyer.Dimensions * sizeof(float), indexed = codes ? keys / sizeof(float) : keys;
+        return plan with
+        {
+            Index = index.Factory,
+            Why = total <= VectorIndexPlan.ExactLimit
+                ? "up to 100,000 chunks every key is compared"
+                : "above 100,000 chunks one in sixteen of the lists is looked into" + (codes ? ", one byte a number" : ""),
+            DiskBytes = disk + keys + indexed,
+            MemoryBytes = Math.Max(memory, indexed + ((long)index.TrainingVectors * keyer.Dimensions * sizeof(float))),
+            Time = plan.Time + (embedding.Elapsed / chunks.Count * total),
+        };
+    }
+
+    /// <summary>Makes sure that the machine can do it.</summary>
+    /// <param name="folder">Where the database is to be; it need not be there.</param>
+    /// <exception cref="DatabaseException">There is too little room on its disk, or too little memory: the numbers are named.</exception>
+    public void Require(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string there = Path.GetFullPath(folder);
+        while (!Directory.Exists(there) && Path.GetDirectoryName(there) is { Length: > 0 } parent)
+        {
+            there = parent;
+        }
+
+        Require(folder, new DriveInfo(there).AvailableFreeSpace, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+    }
+
+    /// <summary>Makes sure that so much room is enough.</summary>
+    internal void Require(string folder, long disk, long memory)
+    {
+        if (DiskBytes > disk)
+        {
+            throw new DatabaseException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The database takes about {Giga(DiskBytes)} GB, and {Giga(disk)} GB are free for '{folder}': make room, or take less text."));
+        }
+
+        if (MemoryBytes > memory)
+        {
+            throw new DatabaseException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"Making the indexes of {Chunks:#,0} chunks takes about {Giga(MemoryBytes)} GB of memory, and this machine has {Giga(memory)} GB: take "
+                + $"less text, longer chunks, or several databases."));
+        }
+    }
+
+    /// <summary>The plan in a few lines.</summary>
+    public override string ToString()
+    {
+        string index = Index is null ? "" : $"\nvector index {Index}: {Why}";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"{Documents:#,0} documents, {TextBytes / 1e6:0.0} MB of text; about {Tokens:#,0} tokens, {Chunks:#,0} chunks{index}\n"
+            + $"about {Giga(DiskBytes)} GB on the disk, {Giga(MemoryBytes)} GB of memory, {Time.TotalMinutes:0.0} minutes");
+    }
+
+    private static string Giga(long bytes) => (bytes / 1e9).ToString("0.00", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,314 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using Retro.Database;
+using Retro.Embedders;
+
+namespace Retro.Search;
+
+/// <summary>A vector index of the keys of a database's chunks, or a segment's, searched for these chunks.</summary>
+internal sealed class DenseIndex : IDisposable
+{
+    /// <summary>Queries searched in one go: enough for matrix products, few enough for the wide rows of a widened search.</summary>
+    public const int Block = 512;
+
+    /// <summary>
+    /// Queries that go to FAISS at once where its scores are taken as they are: below 20 it compares each query by itself, and above all by one product of
+    /// matrices, whose rounding depends on their number.
+    /// </summary>
+    private const int EachByItself = 16;
+
+    private readonly VectorIndex _index;
+    private readonly KeyedChunks _keyed;
+    private readonly long _chunks;
+
+    // The keys that FAISS's exact index was made of, to score anew what it finds; null for other indexes, or where they are not there any more.
+    private readonly KeyFile? _keys;
+    private readonly int _together;
+
+    // The rows of the index that stand for some chunks.
+    private readonly ConditionalWeakTable<ChunkSet, ChunkSet> _rows = [];
+
+    /// <summary>Takes an index.</summary>
+    /// <param name="segment">The database, or the segment.</param>
+    /// <param name="index">The index of its chunks' keys, numbered as the chunks; disposed with this.</param>
+    /// <param name="keyer">The function that made those keys.</param>
+    /// <param name="keyed">Which chunks are in the index; all where null.</param>
+    /// <param name="keys">The keys of the chunks, to score anew what FAISS's exact index finds; null to take its scores. Disposed with this.</param>
+    /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
+    public DenseIndex(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer, KeyedChunks? keyed = null, KeyFile? keys = null)
+    {
+        _keyed = keyed ?? KeyedChunks.All;
+        if (index.Count != segment.ChunkCount - _keyed.Missing)
+        {
+            throw new DatabaseException(
+                $"The vector index holds {index.Count} keys and the database in {segment.Folder} has {segment.ChunkCount} chunks: build the index again.");
+        }
+
+        if (index.Dimensions != keyer.Dimensions)
+        {
+            throw new DatabaseException(
+                $"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {keyer.Dimensions}: use the embedder the database was "
+                    + "made with, or build keys and index again.");
+        }
+
+        _index = index;
+        _keys = keys;
+        _chunks = segment.ChunkCount;
+        _together = index.Engine == VectorEngine.Faiss && keys is null ? EachByItself : Block;
+        Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, segment.Manifest.Find(VectorIndexFile.FileName)?.Sha256];
+    }
+
+    /// <summary>Numbers in a key.</summary>
+    public int Dimensions => _index.Dimensions;
+
+    /// <summary>How keys are compared.</summary>
+    public VectorMetric Metric => _index.Metric;
+
+    /// <summary>What its answers depend on beside the chunks and their keys.</summary>
+    public object?[] Identity { get; }
+
+    /// <summary>Opens the index of a segment with the keys of an exact one, where they are there.</summary>
+    public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer)
+    {
+        KeyFile? keys = null;
+        try
+        {
+            keys = KeysOf(segment, index, keyer);
+            return new DenseIndex(segment, index, keyer, KeyedChunks.Open(segment), keys);
+        }
+        catch
+        {
+            keys?.Dispose();
+            index.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _index.Dispose();
+        _keys?.Dispose();
+    }
+
+    /// <summary>Finds the nearest chunks of some queries.</summary>
+    /// <param name="vectors"><c>[n, D]</c>: their keys.</param>
+    /// <param name="excluded">Of each, the chunks that must not come.</param>
+    /// <param name="visible">Of each, the chunks that may come; null: all.</param>
+    /// <param name="count">K, neighbors wanted for each.</param>
+    /// <param name="chunks"><c>[n, K]</c>: chunk numbers of the segment, best first, ties by number; -1 where there are no more.</param>
+    /// <param name="scores"><c>[n, K]</c>: NaN beside -1.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    public void Find(
+        float[] vectors,
+        ChunkRange[][] excluded,
+        ChunkSet?[] visible,
+        int count,
+        Span<long> chunks,
+        Span<float> scores,
+        CancellationToken cancellationToken)
+    {
+        int dimensions = _index.Dimensions;
+        bool inside = _index.SearchesAmong;
+        long lists = _index.ListCount;
+
+        // What a query gets does not depend on the others: each widens its search by itself, and those that look equally far are searched together.
+        (long Width, long Probed, ChunkSet? Among)[] efforts = new (long, long, ChunkSet?)[excluded.Length];
+        List<int> open = [];
+        chunks.Fill(-1);
+        scores.Fill(float.NaN);
+        for (int q = 0; q < excluded.Length; q++)
+        {
+            if (!KeyedChunks.IsNone(vectors.AsSpan(q * dimensions, dimensions)))
+            {
+                ChunkSet? among = inside && visible[q] is { } set ? _rows.GetValue(set, RowsOf) : null;
+                if (TotalOf(among) == 0)
+                {
+                    continue;
+                }
+
+                // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
+                long more = Math.Min(excluded[q].Sum(range => range.Count), count + 16) + (_keys is null ? 0 : 8);
+                long width = (long)BitOperations.RoundUpToPowerOf2((ulong)(count + more));
+                efforts[q] = (Math.Min(TotalOf(among), width), _index.ProbedLists, among);
+                open.Add(q);
+            }
+        }
+
+        while (open.Count > 0)
+        {
+            List<int> unmet = [];
+            foreach (IGrouping<(long Width, long Probed, ChunkSet? Among), int> alike in open.GroupBy(q => efforts[q]))
+            {
+                (long width, long probed, ChunkSet? among) = alike.Key;
+                long total = TotalOf(among);
+
+                // Rows grow as a search widens; the number searched at once shrinks, so that the room stays about the same.
+                foreach (int[] some in alike.Chunk((int)Math.Clamp((1 << 20) / width, 1, _together)))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    (long[] ids, float[] distances) = Search(some, (int)width, probed, among);
+                    for (int i = 0; i < some.Length; i++)
+                    {
+                        int q = some[i];
+                        ReadOnlySpan<long> row = ids.AsSpan(i * (int)width, (int)width);
+                        bool ended = row.Contains(-1L);
+                        bool met = Take(
+                            row,
+                            distances.AsSpan(i * (int)width, (int)width),
+                            vectors.AsSpan(q * dimensions, dimensions),
+                            ended || width == total,
+                            excluded[q],
+                            visible[q],
+                            chunks.Slice(q * count, count),
+                            scores.Slice(q * count, count));
+                        if (!met && (width < total || probed < lists))
+                        {
+                            unmet.Add(q);
+                            efforts[q] = probed < lists && (ended || width == total)
+                                ? (width, Math.Min(lists, 2 * probed), among)
+                                : (Math.Min(total, 4 * width), probed, among);
+                        }
+                    }
+                }
+            }
+
+            open = unmet;
+        }
+
+        (long[] Ids, float[] Distances) Search(int[] some, int wide, long probed, ChunkSet? among)
+        {
+            float[] asked = new float[some.Length * dimensions];
+            for (int i = 0; i < some.Length; i++)
+            {
+                vectors.AsSpan(some[i] * dimensions, dimensions).CopyTo(asked.AsSpan(i * dimensions));
+            }
+
+            long[] ids = new long[some.Length * wide];
+            float[] distances = new float[ids.Length];
+            _index.Search(asked, wide, ids, distances, lists > 0 ? probed : null, among);
+            return (ids, distances);
+        }
+
+        long TotalOf(ChunkSet? among) => Math.Min(among?.Count ?? _index.Count, 1 << 28); // a row of more could not be held
+    }
+
+    /// <summary>The rows of the index that stand for some chunks.</summary>
+    private ChunkSet RowsOf(ChunkSet chunks)
+        => _keyed.Missing == 0
+            ? chunks
+            : new(_index.Count, Rows(_index.Count).Where(row => chunks.Contains(_keyed.ChunkOf(row))).Select(row => (row, 1L)));
+
+    private static IEnumerable<long> Rows(long count)
+    {
+        for (long row = 0; row < count; row++)
+        {
+            yield return row;
+        }
+    }
+
+    /// <summary>
+    /// Takes the best that may come, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
+    /// whatever was asked beside them; then there have to be so many that what the index left out, by its own rounding, cannot belong to them.
+    /// </summary>
+    private bool Take(
+        ReadOnlySpan<long> rows,
+        ReadOnlySpan<float> distances,
+        ReadOnlySpan<float> query,
+        bool all,
+        ReadOnlySpan<ChunkRange> excluded,
+        ChunkSet? visible,
+        Span<long> chunks,
+        Span<float> scores)
+    {
+        Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
+        Ranking best = new(chunks, exact);
+        double last = double.PositiveInfinity;
+        for (int i = 0; i < rows.Length; i++)
+        {
+            if (rows[i] < 0)
+            {
+                continue;
+            }
+
+            long chunk = _keyed.ChunkOf(rows[i]);
+            if (chunk >= _chunks)
+            {
+                throw new DatabaseException(
+                    $"The vector index names chunk {chunk} of a database of {_chunks}: it is damaged or belongs to another database; "
+                        + "build it again.");
+            }
+
+            double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
+            last = Math.Min(last, score);
+            if (visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk))
+            {
+                best.Offer(chunk, _keys is null ? score : Score(_index.Metric, query, _keys.Row(chunk)));
+            }
+        }
+
+        int found = best.Sort();
+        chunks[found..].Fill(-1);
+        for (int i = 0; i < scores.Length; i++)
+        {
+            scores[i] = i < found ? (float)exact[i] : float.NaN;
+        }
+
+        return found == chunks.Length && (all || _keys is null || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+    }
+
+    /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>
+    public static double Score(VectorMetric metric, ReadOnlySpan<float> query, ReadOnlySpan<float> key)
+    {
+        double sum = 0;
+        if (metric == VectorMetric.InnerProduct)
+        {
+            for (int j = 0; j < query.Length; j++)
+            {
+                sum += (double)query[j] * key[j];
+            }
+
+            return sum;
+        }
+
+        for (int j = 0; j < query.Length; j++)
+        {
+            double difference = (double)query[j] - key[j];
+            sum -= difference * difference;
+        }
+
+        return sum;
+    }
+
+    /// <summary>How far the index's score of a key may be off: it computes in single precision, squares of lengths and products apart.</summary>
+    private static double Tolerance(ReadOnlySpan<float> query, ReadOnlySpan<float> key)
+    {
+        double squares = 0;
+        for (int j = 0; j < query.Length; j++)
+        {
+            squares += (double)query[j] * query[j] + (double)key[j] * key[j];
+        }
+
+        return 1e-5 * squares;
+    }
+
+    /// <summary>The keys of FAISS's exact index, where they are there.</summary>
+    private static KeyFile? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
+    {
+        if (index.Engine != VectorEngine.Faiss
+            || database.Manifest.Find(VectorIndexFile.FileName)?.Details.GetValueOrDefault(VectorIndexFile.FactoryDetail) != VectorIndexPlan.Exact
+            || database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) != keyer.Identity)
+        {
+            return null;
+        }
+
+        try
+        {
+            return KeyFile.Open(database);
+        }
+        catch (DatabaseException)
+        {
+            return null; // the index alone answers as well, more slowly
+        }
+    }
+}

@@ -1,0 +1,337 @@
+using System.Text;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Search;
+
+namespace Retro.Tests.Database;
+
+/// <summary>Documents are added, replaced and removed; whatever is done, the database reads as one that was built of what is there now.</summary>
+public sealed class ChunkDatabaseUpdateTests : IDisposable
+{
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Fact]
+    public void A_changed_database_reads_as_one_that_was_built_of_what_is_there_now()
+    {
+        Random random = new(1);
+        List<Document> there = SearchDatabase.Documents(30, seed: 1);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        for (int change = 0; change < 25; change++)
+        {
+            (there, Document[] add, string[] remove) = Changed(there, random, change);
+            using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes))
+            {
+                AssertReadsAs(there, changed);
+            }
+
+            using (ChunkDatabase opened = ChunkDatabase.Open(folder, verify: true))
+            {
+                AssertReadsAs(there, opened);
+            }
+
+            if (change % 7 == 6)
+            {
+                using ChunkDatabase compacted = DatabaseCompaction.Compact(folder);
+                AssertReadsAs(there, compacted);
+                AssertSameFiles(there, compacted);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_removed_document_is_gone_from_the_bytes_once_the_database_is_compacted()
+    {
+        // Bytes are the tokens, so that a text that no other holds is found in the files as it stands.
+        const string Secret = "the combination of the safe is 7351";
+        List<Document> there = SearchDatabase.Documents(30, seed: 2);
+        using (ChunkDatabase built = _databases.Build([.. there, new("secret", "Secret title", Secret, "safe.txt")]))
+        {
+            KeywordNeighborSource.Build(built).Dispose();
+        }
+
+        string folder = _databases.Folder();
+        Assert.True(Holds(folder, Secret, "Secret title"));
+        using (ChunkDatabase removed = ChunkDatabaseUpdate.Apply(folder, [], ["secret"], TestDatabases.Bytes))
+        {
+            Assert.DoesNotContain("secret", removed.Documents.Select(document => document.Id));
+        }
+
+        Assert.True(Holds(folder, Secret, "Secret title"));
+        DatabaseCompaction.Compact(folder).Dispose();
+        Assert.False(Holds(folder, Secret) || Holds(folder, "Secret title"));
+
+        // So it is where it was added and removed later, and where it was replaced.
+        ChunkDatabaseUpdate.Apply(folder, [new("again", "Secret title", Secret, "safe.txt")], [], TestDatabases.Bytes).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("again", "Title", "nothing is said here", "safe.txt")], [], TestDatabases.Bytes).Dispose();
+        DatabaseCompaction.Compact(folder).Dispose();
+        Assert.False(Holds(folder, Secret) || Holds(folder, "Secret title"));
+        using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
+        AssertReadsAs([.. there, new("again", "Title", "nothing is said here", "safe.txt")], database);
+    }
+
+    [Fact]
+    public void Who_has_the_database_open_keeps_seeing_it_as_it_was()
+    {
+        List<Document> there = SearchDatabase.Documents(30, seed: 3), first = there;
+        string folder = _databases.Folder();
+        using ChunkDatabase before = _databases.Build(there);
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(before);
+        NeighborQuery[] queries = [new(TestDatabases.Text(before, 3), [])];
+        long[] answer = source.Ask(queries, 9).Chunks;
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id, there[5].Id], TestDatabases.Bytes).Dispose();
+        AssertReadsAs(first, before);
+        Assert.Equal(answer, source.Ask(queries, 9).Chunks);
+
+        using ChunkDatabase changed = ChunkDatabase.Open(folder);
+        List<Document> second = [.. first.Where((_, i) => i is not (0 or 5)), new("new", "", "a text that is new here", "")];
+        DatabaseCompaction.Compact(folder).Dispose();
+        AssertReadsAs(first, before);
+        AssertReadsAs(second, changed);
+        Assert.Equal(answer, source.Ask(queries, 9).Chunks);
+
+        // What it would still have to make is told to belong to another state.
+        Assert.Throws<DatabaseException>(() => KeywordNeighborSource.Build(changed));
+    }
+
+    [Fact]
+    public void Only_what_is_new_is_cut_and_what_is_there_as_it_is_costs_nothing()
+    {
+        List<Document> there = SearchDatabase.Documents(20, seed: 4);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        int encoded = 0;
+        TokenizerFacts counting = TestDatabases.Bytes with { Encode = text => Counted(text) };
+        ChunkDatabaseUpdate.Apply(folder, there, [], counting).Dispose();
+        Assert.Equal(0, encoded);
+        Assert.Equal(before, TestDatabases.Contents(folder));
+
+        Document[] relabeled = [there[3] with { Labels = ["a"] }, there[4] with { Title = "other" }, new("new", "", "new", "")];
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [.. there.Take(3), .. relabeled], [], counting);
+        Assert.Equal(3, encoded);
+        AssertReadsAs([.. there.Where((_, i) => i is not (3 or 4)), .. relabeled], changed);
+        Assert.All(before, file => Assert.True(file.Key == DatabaseManifest.FileName || TestDatabases.Contents(folder)[file.Key] == file.Value));
+
+        int[] Counted(string text)
+        {
+            Interlocked.Increment(ref encoded);
+            return TestDatabases.Bytes.Encode(text);
+        }
+    }
+
+    [Fact]
+    public void What_cannot_be_done_is_said_and_changes_nothing()
+    {
+        List<Document> there = SearchDatabase.Documents(5, seed: 5);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        Refused("no document with the id 'nowhere'", () => ChunkDatabaseUpdate.Apply(folder, [], ["nowhere"], TestDatabases.Bytes));
+        Refused("Nothing would be left", () => ChunkDatabaseUpdate.Apply(folder, [], there.Select(document => document.Id), TestDatabases.Bytes));
+        Refused("have the id 'x'", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", ""), new("x", "", "b", "")], [], TestDatabases.Bytes));
+        Refused("the one in use is", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes with { VocabularySize = 300 }));
+        Refused("There is no database", () => ChunkDatabaseUpdate.Apply(_databases.Folder("none"), [new("x", "", "a", "")], [], TestDatabases.Bytes));
+        Refused("There is no database", () => DatabaseCompaction.Compact(_databases.Folder("none")));
+        using (WriterLock.Take(folder, "test"))
+        {
+            Refused("is being changed by", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes));
+            Refused("is being changed by", () => DatabaseCompaction.Compact(folder));
+        }
+
+        DatabaseCompaction.Compact(folder).Dispose();
+        Assert.Equal(before, TestDatabases.Contents(folder));
+        Assert.False(Directory.Exists(_databases.Folder("none")));
+
+        // A database that was changed is not what its documents build: it is opened or replaced, not mistaken.
+        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Dispose();
+        Refused("documents were added or removed since", () => _databases.Build(there));
+        ChunkDatabaseOptions options = new() { ChunkLength = 8, StartOver = true };
+        using ChunkDatabase rebuilt = ChunkDatabaseBuilder.Build(folder, there, TestDatabases.Bytes, options);
+        AssertReadsAs(there, rebuilt);
+        Assert.False(Directory.Exists(Path.Combine(folder, "segments", "1")));
+
+        static void Refused(string why, Func<ChunkDatabase> change)
+            => Assert.Contains(why, Assert.Throws<DatabaseException>(() => change().Dispose()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Everything_can_be_replaced_and_what_was_replaced_wholly_leaves_no_segment()
+    {
+        List<Document> there = SearchDatabase.Documents(12, seed: 6);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        for (int round = 0; round < 4; round++)
+        {
+            there = [.. there.Select(document => document with { Text = $"{round} {document.Text}" })];
+            using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, there, [], TestDatabases.Bytes);
+            AssertReadsAs(there, changed);
+            Assert.Equal(2, changed.SegmentCount);
+            Assert.Single(Directory.EnumerateDirectories(Path.Combine(folder, "segments")));
+        }
+
+        using ChunkDatabase compacted = DatabaseCompaction.Compact(folder);
+        AssertSameFiles(there, compacted);
+        Assert.Equal(1, compacted.SegmentCount);
+    }
+
+    /// <summary>Whatever moment of a change or a compaction a kill leaves, the database is as it was before or as it is after, and goes on.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_copy_of_any_moment_is_the_state_before_or_the_one_after(bool compacts)
+    {
+        List<Document> there = SearchDatabase.Documents(12, seed: 7);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        Document added = new("new", "", "a text that is new here", "");
+        List<Document> after = [.. there.Skip(1), added];
+        if (compacts)
+        {
+            ChunkDatabaseUpdate.Apply(folder, [added], [there[0].Id], TestDatabases.Bytes).Dispose();
+            there = after;
+        }
+
+        int moment = 0;
+        Reports<StageProgress> copies = new(_ => TestDatabases.Copy(folder, _databases.Folder($"moment{moment++}")));
+        Run(folder, copies).Dispose();
+        Assert.InRange(moment, 5, 200);
+        for (int copy = 0; copy < moment; copy++)
+        {
+            string killed = _databases.Folder($"moment{copy}");
+            using (ChunkDatabase opened = ChunkDatabase.Open(killed, verify: true))
+            {
+                AssertReadsAs(opened.Documents.Any(document => document.Id == "new") ? after : there, opened);
+            }
+
+            using ChunkDatabase finished = Run(killed, null);
+            AssertReadsAs(after, finished);
+            Assert.Equal(TestDatabases.Contents(folder).Keys.Order(), TestDatabases.Contents(killed).Keys.Order());
+        }
+
+        ChunkDatabase Run(string where, IProgress<StageProgress>? progress)
+        {
+            if (compacts)
+            {
+                return DatabaseCompaction.Compact(where, progress);
+            }
+
+            using ChunkDatabase now = ChunkDatabase.Open(where);
+            string[] remove = [.. now.Documents.Select(document => document.Id).Where(id => id == there[0].Id)];
+            return ChunkDatabaseUpdate.Apply(where, [added], remove, TestDatabases.Bytes, progress);
+        }
+    }
+
+    [Fact]
+    public void A_damaged_part_of_a_change_is_reported()
+    {
+        List<Document> there = SearchDatabase.Documents(12, seed: 8);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [there[0].Id], TestDatabases.Bytes).Dispose();
+        Random random = new(9);
+        foreach (string name in new[] { "removed-1.bin", "segments/1/tokens.bin", "segments/1/documents.bin", "segments/1/manifest.json", "manifest.json" })
+        {
+            string path = Path.Combine(folder, name);
+            byte[] whole = File.ReadAllBytes(path);
+            for (int round = 0; round < 30; round++)
+            {
+                byte[] damaged = round % 3 == 0 ? whole[..random.Next(whole.Length)] : [.. whole];
+                if (round % 3 != 0)
+                {
+                    damaged[random.Next(damaged.Length)] ^= (byte)random.Next(1, 256);
+                }
+
+                File.WriteAllBytes(path, damaged);
+                Exception? fault = Record.Exception(() => ChunkDatabase.Open(folder, verify: true).Dispose());
+
+                // In a manifest, some bytes mean nothing, such as the spaces.
+                Assert.True(fault is DatabaseException || (fault is null && name.EndsWith(".json", StringComparison.Ordinal)), $"{name}, {round}: {fault}");
+            }
+
+            File.Delete(path);
+            Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(folder));
+            File.WriteAllBytes(path, whole);
+        }
+
+        using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
+        Assert.Equal(there.Count, database.Documents.Count);
+        Assert.Equal(
+            ["documents.bin", "removed-1.bin", "segments/1/documents.bin", "segments/1/tokens.bin", "tokens.bin"],
+            database.Files.Select(file => file.Name).Order(StringComparer.Ordinal));
+        Assert.All(database.Files, file => Assert.Equal(file.Bytes, new FileInfo(Path.Combine(folder, file.Name)).Length));
+    }
+
+    /// <summary>Some documents to add, some that replace others, and some to remove; and what is there then.</summary>
+    internal static (List<Document> There, Document[] Add, string[] Remove) Changed(List<Document> there, Random random, int change)
+    {
+        string[] remove = [.. there.Where(_ => random.Next(6) == 0).Skip(1).Select(document => document.Id)];
+        Document[] replace =
+        [
+            .. there.Where(document => random.Next(8) == 0 && !remove.Contains(document.Id))
+                .Select(document => document with { Text = $"{change}{document.Text}" }),
+        ];
+        Document[] add =
+        [
+            .. replace,
+            .. SearchDatabase.Documents(random.Next(5), seed: 100 + change)
+                .Select(document => document with { Id = $"{change}-{document.Id}", Labels = ["new"] }),
+        ];
+        return ([.. there.Where(document => !remove.Contains(document.Id) && !replace.Any(other => other.Id == document.Id)), .. add], add, remove);
+    }
+
+    /// <summary>Checks everything that a database says against one that was built.</summary>
+    internal static void AssertReadsAs(List<Document> documents, ChunkDatabase database)
+    {
+        using TestDatabases folders = new();
+        using ChunkDatabase built = folders.Build(documents, database.ChunkLength);
+        Assert.Equal(built.Documents.Select(Text), database.Documents.Select(Text));
+        Assert.Equal(
+            (built.ChunkCount, built.Manifest.ChunkCount, built.Manifest.DocumentCount, built.Manifest.TokenCount, built.Manifest.ByteCount),
+            (database.ChunkCount, database.Manifest.ChunkCount, database.Manifest.DocumentCount, database.Manifest.TokenCount, database.Manifest.ByteCount));
+        for (long chunk = 0; chunk < built.ChunkCount; chunk++)
+        {
+            Assert.Equal(built.Tokens(chunk), database.Tokens(chunk));
+            Assert.Equal(
+                (built.TokenCount(chunk), built.DocumentOf(chunk), built.Continuation(chunk)),
+                (database.TokenCount(chunk), database.DocumentOf(chunk), database.Continuation(chunk)));
+            Assert.Equal(Retrieved(built, chunk), Retrieved(database, chunk));
+        }
+
+        static string Text(DocumentEntry entry) => (entry with { Labels = [] }) + string.Join(',', entry.Labels);
+
+        static IEnumerable<(long, bool)> Retrieved(ChunkDatabase from, long chunk)
+        {
+            long[] tokens = new long[20];
+            bool[] valid = new bool[20];
+            from.CopyRetrieved(chunk, tokens, valid);
+            return tokens.Zip(valid);
+        }
+    }
+
+    /// <summary>Checks that the bytes are those of a database that was built.</summary>
+    private static void AssertSameFiles(List<Document> documents, ChunkDatabase database)
+    {
+        using TestDatabases folders = new();
+        using ChunkDatabase built = folders.Build(documents, database.ChunkLength);
+        Assert.Equal(built.Manifest.TokensHash, database.Manifest.TokensHash);
+        Assert.Equal(built.Manifest.CorpusHash, database.Manifest.CorpusHash);
+        Assert.Equal(built.Manifest.Files.Select(file => file.Sha256), database.Manifest.Files.Select(file => file.Sha256));
+        Assert.Equal(
+            new[] { DatabaseManifest.FileName, "segments" }.Order(),
+            Directory.EnumerateFileSystemEntries(database.Folder).Select(path => Path.GetFileName(path))
+                .Where(name => name is not (WriterLock.FileName or WriterLock.HolderName))
+                .Order());
+    }
+
+    // As text, or as the tokens that are its bytes.
+    private static bool Holds(string folder, params string[] texts)
+        => texts.All(text => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Any(file =>
+        {
+            byte[] content = File.ReadAllBytes(file), bytes = Encoding.UTF8.GetBytes(text), tokens = [.. bytes.SelectMany(b => new byte[] { b, 0, 0, 0 })];
+            return content.AsSpan().IndexOf(bytes) >= 0 || content.AsSpan().IndexOf(tokens) >= 0;
+        }));
+}

@@ -1,0 +1,57 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Search;
+
+public sealed class DatabasePlanTests : IDisposable
+{
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Fact]
+    public void A_plan_comes_near_to_what_is_then_made()
+    {
+        List<Document> documents = [.. SearchDatabase.Documents(400, seed: 1, maximumLength: 400).Select(document => document with { Labels = ["a"] })];
+        RetroTokenizer tokenizer = BpeTrainer.Train(documents.Select(document => document.Text), 300, _databases.Folder("tokenizer"));
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(_databases.Folder(), documents, tokenizer, new ChunkDatabaseOptions { ChunkLength = 16 });
+        KeywordNeighborSource.Build(database).Dispose();
+        DatabasePlan plan = DatabasePlan.For(documents, tokenizer, chunkLength: 16);
+        Assert.Equal((documents.Count, database.Manifest.ByteCount), (plan.Documents, plan.TextBytes));
+        Near(database.Manifest.TokenCount, plan.Tokens);
+        Near(database.ChunkCount, plan.Chunks);
+        Near(database.Files.Sum(file => file.Bytes), plan.DiskBytes);
+        Assert.Null(plan.Index);
+
+        TestKeyer keyer = new((_, keys, _) => keys.Fill(1), 32, "ones");
+        DenseNeighborSource.Build(database, keyer, new() { Engine = VectorEngine.Exact }).Dispose();
+        plan = DatabasePlan.For(documents, tokenizer, keyer, chunkLength: 16);
+        Near(database.Files.Sum(file => file.Bytes), plan.DiskBytes);
+        Assert.Equal("Flat", plan.Index);
+        Assert.Contains("every key is compared", plan.ToString(), StringComparison.Ordinal);
+        Assert.True(plan.Time > TimeSpan.Zero);
+
+        static void Near(long made, long planned) => Assert.InRange((double)planned / made, 0.9, 1.1);
+    }
+
+    [Fact]
+    public void What_the_machine_cannot_do_is_refused_with_the_numbers()
+    {
+        DatabasePlan plan = new()
+        {
+            Documents = 1, TextBytes = 1, Tokens = 1, Chunks = 1000, DiskBytes = 3_000_000_000, MemoryBytes = 2_000_000_000, Time = default,
+        };
+        plan.Require("work", 3_000_000_000, 2_000_000_000);
+        Refused("takes about 3.00 GB, and 2.99 GB are free for 'work'", 2_990_000_000, long.MaxValue);
+        Refused("takes about 2.00 GB of memory, and this machine has 1.50 GB", long.MaxValue, 1_500_000_000);
+        (plan with { DiskBytes = 1, MemoryBytes = 1 }).Require(_databases.Folder("not/there/yet"));
+        Assert.Throws<DatabaseException>(() => (plan with { DiskBytes = long.MaxValue }).Require(_databases.Folder()));
+        Assert.Throws<CorpusException>(() => DatabasePlan.For([], BpeTrainer.Train(["abc abc"], 260, _databases.Folder("tokenizer"))));
+
+        void Refused(string why, long disk, long memory)
+            => Assert.Contains(why, Assert.Throws<DatabaseException>(() => plan.Require("work", disk, memory)).Message, StringComparison.Ordinal);
+    }
+}

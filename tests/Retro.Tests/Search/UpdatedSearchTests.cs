@@ -1,0 +1,113 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests.Database;
+
+namespace Retro.Tests.Search;
+
+/// <summary>What is found in a database that was changed is what is found in one that was built of what is there now.</summary>
+public sealed class UpdatedSearchTests : IDisposable
+{
+    private const int K = 7;
+
+    private readonly TestDatabases _databases = new();
+
+    public static TheoryData<string> Sources => [.. SourcesOver(null!).Keys];
+
+    public void Dispose() => _databases.Dispose();
+
+    [Theory]
+    [MemberData(nameof(Sources))]
+    public void Neighbors_are_those_of_a_database_that_was_built_of_what_is_there_now(string name)
+    {
+        Random random = new(3);
+        List<Document> there = [.. SearchDatabase.Documents(40, seed: 3).Select(document => document with { Labels = random.Next(3) == 0 ? ["old"] : [] })];
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            using IDisposable? made = SourcesOver(built)[name]() as IDisposable;
+        }
+
+        for (int change = 0; change < 8; change++)
+        {
+            (there, Document[] add, string[] remove) = ChunkDatabaseUpdateTests.Changed(there, random, change);
+            ChunkDatabaseUpdate.Apply(folder, add, remove, TestDatabases.Bytes).Dispose();
+            if (change == 5)
+            {
+                DatabaseCompaction.Compact(folder).Dispose();
+            }
+
+            using ChunkDatabase changed = ChunkDatabase.Open(folder);
+            using SearchDatabase built = new(there);
+            INeighborSource source = SourcesOver(changed)[name](), expected = SourcesOver(built.Database)[name]();
+            NeighborQuery[] queries =
+            [
+                .. built.OwnQueries().Select((query, i) => query with { Labels = (i % 4) switch { 0 => null, 1 => [], 2 => ["new"], _ => ["new", "old"] } }),
+            ];
+            (long[] Chunks, float[] Scores) came = source.Ask(queries, K);
+            if (name == "random")
+            {
+                Assert.Equal(expected.Ask(queries, K).Chunks, came.Chunks);
+            }
+            else
+            {
+                NeighborResults.AssertSame(expected.Ask(queries, K), came, K);
+            }
+
+            // Tables stand by the same numbers, and belong to this state alone.
+            using NeighborTable table = NeighborTable.Build(changed, source, K), again = NeighborTable.Build(built.Database, expected, K);
+            Assert.Equal(built.Database.ChunkCount, table.Rows);
+            if (name is "bm25" or "exact")
+            {
+                Assert.All(Enumerable.Range(0, (int)table.Rows), chunk => Assert.Equal(again.Row(chunk), table.Row(chunk)));
+            }
+        }
+    }
+
+    [Fact]
+    public void Keys_are_made_for_what_is_new_and_taken_over_when_the_database_is_compacted()
+    {
+        int made = 0;
+        TestKeyer keyer = SearchDatabase.AnyKeyer(count => made += count);
+        List<Document> there = SearchDatabase.Documents(40, seed: 5);
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            DenseNeighborSource.Build(built, keyer).Dispose();
+            Assert.Equal(built.ChunkCount, made);
+        }
+
+        Document[] add = [new("new", "", "a text of more than one chunk that is new here", "")];
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, add, [there[0].Id, there[20].Id], TestDatabases.Bytes))
+        {
+            made = 0;
+            DenseNeighborSource.Build(changed, keyer).Dispose();
+            Assert.Equal(changed.Documents[^1].ChunkCount, made);
+        }
+
+        using (ChunkDatabase compacted = DatabaseCompaction.Compact(folder))
+        {
+            made = 0;
+            using DenseNeighborSource source = DenseNeighborSource.Build(compacted, keyer);
+            Assert.Equal(0, made);
+            using ChunkKeys keys = ChunkKeys.Open(compacted);
+            Assert.All(
+                Enumerable.Range(0, (int)compacted.ChunkCount),
+                chunk => Assert.Equal(SearchDatabase.KeyOf(TestDatabases.Text(compacted, chunk)), keys.Row(chunk).ToArray()));
+        }
+    }
+
+    private static Dictionary<string, Func<INeighborSource>> SourcesOver(ChunkDatabase database) => new()
+    {
+        ["bm25"] = () => KeywordNeighborSource.Build(database),
+        ["dense"] = () => Dense(database, VectorEngine.Auto),
+        ["exact"] = () => Dense(database, VectorEngine.Exact),
+        ["hybrid"] = () => new HybridNeighborSource(KeywordNeighborSource.Build(database), Dense(database, VectorEngine.Exact)),
+        ["reranked"] = () => new RerankedNeighborSource(
+            Dense(database, VectorEngine.Exact), KeywordNeighborSource.Build(database), new RerankedNeighborOptions { Depth = 1000 }),
+        ["random"] = () => new RandomNeighborSource(database, 3),
+    };
+
+    private static DenseNeighborSource Dense(ChunkDatabase database, VectorEngine engine)
+        => DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = engine });
+}
