@@ -52,7 +52,7 @@ public class LabelTests
                 {
                     Assert.Equal(expected.Take(K).Select(pair => pair.Chunk), came);
                 }
-                else if (name is not ("inverted lists" or "hybrid" or "random"))
+                else if (name is not ("inverted lists" or "graph" or "hybrid" or "random"))
                 {
                     NeighborResults.AssertSame(
                         (Padded(expected.Select(pair => pair.Chunk), -1), Padded(expected.Select(pair => pair.Score), float.NaN)),
