@@ -12,8 +12,22 @@ namespace Retro.Generation;
 public sealed record GeneratedPiece(string Text, int? Token = null, RetrievedNeighbors? Retrieved = null, GenerationEnd? End = null)
 {
     /// <summary>
+    /// Log-probability of the token, in nats, as the model has it: before temperature, penalty, bans and cuts. Null where there is no token.
+    /// </summary>
+    public double? LogProbability { get; init; }
+
+    /// <summary>The most probable tokens in its place, the most probable first (<see cref="GenerationOptions.Alternatives"/>).</summary>
+    public IReadOnlyList<TokenAlternative> Alternatives { get; init; } = [];
+
+    /// <summary>
     /// The text, and behind it the titles of the documents that were retrieved in this step, or their ids where they have none: " [Title]" for each.
     /// </summary>
     public override string ToString()
         => Text + string.Concat(Retrieved?.Neighbors.Select(neighbor => $" [{(neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId)}]") ?? []);
 }
+
+/// <summary>A token that could have come.</summary>
+/// <param name="Token">Its id.</param>
+/// <param name="Text">Its text by itself; U+FFFD where it is a part of a character, nothing where it stands for no text.</param>
+/// <param name="LogProbability">Its log-probability in nats, as the model has it.</param>
+public readonly record struct TokenAlternative(int Token, string Text, double LogProbability);

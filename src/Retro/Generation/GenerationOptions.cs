@@ -32,6 +32,28 @@ public sealed record GenerationOptions
     /// <value>The default is 1.</value>
     public double RepetitionPenalty { get; init; } = 1;
 
+    /// <summary>Tokens generated at least: before, the model cannot end the text. A stop string still ends it.</summary>
+    /// <value>The default is 0.</value>
+    public int MinimumNewTokens { get; init; }
+
+    /// <summary>Ids of tokens that are never generated.</summary>
+    /// <value>The default is none.</value>
+    public IReadOnlyList<int> BannedTokens { get; init; } = [];
+
+    /// <summary>Strings that the generated text never holds: a token that would complete one is not drawn.</summary>
+    /// <value>The default is none.</value>
+    public IReadOnlyList<string> BannedStrings { get; init; } = [];
+
+    /// <summary>
+    /// Whether tokens that stand for no text, such as padding, are never generated; the end-of-text token, which ends the text, is not among them.
+    /// </summary>
+    /// <value>The default is true.</value>
+    public bool SuppressSpecialTokens { get; init; } = true;
+
+    /// <summary>How many of the most probable tokens each piece names beside its own.</summary>
+    /// <value>The default is 0.</value>
+    public int Alternatives { get; init; }
+
     /// <summary>Seeds the drawing of tokens: the same seed, weights, database, machine and number of threads give the same text.</summary>
     /// <value>The default is 0.</value>
     public long Seed { get; init; }
@@ -47,6 +69,21 @@ public sealed record GenerationOptions
     /// <summary>Whether the text reads from the database; if not, the model runs without its cross-attention altogether, and nothing is copied.</summary>
     /// <value>The default is true.</value>
     public bool Retrieval { get; init; } = true;
+
+    /// <summary>
+    /// Passages that are read in place of what would be found: after each chunk the same, best first, each as far as the model reads a neighbor. They need no
+    /// database.
+    /// </summary>
+    /// <value>The default is none: neighbors are found.</value>
+    public IReadOnlyList<string> Passages { get; init; } = [];
+
+    /// <summary>
+    /// s: neighbors are found anew after every s tokens of the text, by its last chunk's length of tokens; a RETRO takes a divisor of its chunk length, and
+    /// counts its chunks from the last such place, so that it reads its text anew each time, filled up at its beginning with begin-of-text tokens. Null: after
+    /// each chunk, as in training, or as often as the reader asks.
+    /// </summary>
+    /// <value>The default is null.</value>
+    public int? RetrievalStride { get; init; }
 
     /// <summary>
     /// Ids of documents that are not read from, such as the one that the prompt was taken from: neither they nor their copies, documents of the same text, come
@@ -87,6 +124,18 @@ public sealed record GenerationOptions
             ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null),
             $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
         Check(Labels is null || Labels.All(label => label is not null), $"Labels must not hold null: leave them out to see everything.");
+        Check(
+            MinimumNewTokens >= 0 && MinimumNewTokens <= Math.Max(0, MaximumNewTokens),
+            $"MinimumNewTokens {MinimumNewTokens} has to lie between 0 and MaximumNewTokens, {MaximumNewTokens}.");
+        Check(BannedTokens is not null && BannedTokens.All(token => token >= 0), $"BannedTokens must hold no negative id.");
+        Check(
+            BannedStrings is not null && BannedStrings.All(banned => !string.IsNullOrEmpty(banned)),
+            $"BannedStrings must not hold an empty string: every text holds it.");
+        Check(Alternatives >= 0, $"Alternatives {Alternatives} must not be negative.");
+        Check(
+            Passages is not null && Passages.All(passage => !string.IsNullOrEmpty(passage)),
+            $"Passages must not hold an empty passage: leave it empty to have neighbors found.");
+        Check(RetrievalStride is null or > 0, $"RetrievalStride {RetrievalStride} has to be positive; null asks after each chunk.");
         return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 }

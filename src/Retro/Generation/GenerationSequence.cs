@@ -1,16 +1,12 @@
 using System.Diagnostics;
 using Retro.Modeling;
 using Retro.Tokenizers;
-using TorchSharp;
-using TorchSharp.Utils;
-using static TorchSharp.torch;
 
 namespace Retro.Generation;
 
-/// <summary>One text while it is generated: its tokens, the reading of them, and what is held back of the output.</summary>
-internal sealed class GenerationSequence : IDisposable
+/// <summary>One text while it is generated: its tokens, what was found for it, and what is held back of the output. Whoever computes gives it logits.</summary>
+internal sealed class GenerationSequence
 {
-    private readonly RetroModel _model;
     private readonly RetroTokenizer _tokenizer;
     private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
@@ -19,20 +15,14 @@ internal sealed class GenerationSequence : IDisposable
     private readonly TokenSampler _sampler;
     private readonly TokenTextStream _text;
     private readonly StopStrings _stops;
-    private readonly IDecoding _decoding;
-    private readonly bool _gated;
+    private readonly BannedStrings _banned;
+    private readonly HashSet<int> _bannedTokens;
+    private readonly int _longest;
     private float[] _logits = [];
     private GenerationEnd? _end;
 
-    public GenerationSequence(
-        RetroModel model,
-        Func<int, IDecoding> decoding,
-        RetroTokenizer tokenizer,
-        StretchRetriever? retriever,
-        GenerationOptions options,
-        int[] prompt)
+    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
     {
-        _model = model;
         _tokenizer = tokenizer;
         _retriever = retriever;
         _options = options;
@@ -42,41 +32,61 @@ internal sealed class GenerationSequence : IDisposable
         _sampler.See(prompt.AsSpan(1)); // the document's beginning is no repetition
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
+        _banned = new BannedStrings(options.BannedStrings, tokenizer);
+        _bannedTokens = [.. options.BannedTokens];
+        _longest = Longest(model, options);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
-        _decoding = decoding(Math.Max(64, prompt.Length));
-        _gated = FinalizerGate.IsNeededFor(model);
     }
 
     /// <summary>The activity that this is part of, which is not the current one between two tokens; null: nobody listens.</summary>
     public Activity? Activity { get; init; }
 
-    /// <summary>Reads the prompt.</summary>
-    /// <returns>What was retrieved for its stretches.</returns>
-    public IReadOnlyList<GeneratedPiece> Read(CancellationToken cancellationToken)
-    {
-        int stretches = _retriever is null ? 0 : _tokens.Count / _retriever.Stride, first = _decoding.ReadsWholePrompt ? 0 : stretches - 1;
-        StretchRetriever.Found? found = stretches == 0 ? null : Retrieve(first, stretches - first, cancellationToken);
-        if (_end is null)
-        {
-            Decode("prefill", found);
-        }
+    /// <summary>The text so far, prompt included.</summary>
+    public IReadOnlyList<int> Tokens => _tokens;
 
-        return found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
+    /// <summary>What was found for the stretches that the last tokens completed; null: none was, or retrieval is off.</summary>
+    public StretchRetriever.Found? Found { get; private set; }
+
+    /// <summary>Whether the logits of the next token are wanted before it can be chosen.</summary>
+    public bool WantsLogits => _end is null;
+
+    /// <summary>Tokens that the text may have, where it may be filled up to whole chunks at its beginning.</summary>
+    public static int Longest(RetroModel model, GenerationOptions options)
+        => model.Config.MaximumLength is { } longest
+            ? options.RetrievalStride is null ? longest : longest - (model.Config.Retrieval?.ChunkLength ?? 1) + 1
+            : int.MaxValue;
+
+    /// <summary>Retrieves for the prompt.</summary>
+    /// <param name="whole">Whether for each of its stretches, or for the last alone.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <returns>What was retrieved for its stretches.</returns>
+    public IReadOnlyList<GeneratedPiece> Begin(bool whole, CancellationToken cancellationToken)
+    {
+        int stretches = _retriever is null ? 0 : _tokens.Count / _retriever.Stride, first = whole ? 0 : stretches - 1;
+        Found = stretches == 0 ? null : Retrieve(first, stretches - first, cancellationToken);
+        return Found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
     }
 
-    /// <summary>Generates the next token, or ends the text.</summary>
+    /// <summary>Takes what the model says of the next token.</summary>
+    public void Take(float[] logits) => _logits = logits;
+
+    /// <summary>Chooses the next token, or ends the text.</summary>
     public GeneratedPiece Next(CancellationToken cancellationToken)
     {
+        Found = null;
         if (_end is null)
         {
-            int token = _sampler.Next(_logits.AsSpan(0, _tokenizer.VocabularySize));
+            Span<float> logits = _logits.AsSpan(0, _tokenizer.VocabularySize);
+            (double total, TokenAlternative[] alternatives) = (LogSum(logits), Alternatives(logits));
+            float[] before = [.. logits];
+            int token = _sampler.Next(logits, IsRefused);
             if (token == _tokenizer.EndOfText)
             {
                 _end = GenerationEnd.EndOfText;
             }
             else
             {
-                return Add(token, cancellationToken);
+                return Add(token, cancellationToken) with { LogProbability = before[token] - total, Alternatives = alternatives };
             }
         }
 
@@ -84,16 +94,21 @@ internal sealed class GenerationSequence : IDisposable
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end);
     }
 
-    public void Dispose() => _decoding.Dispose();
+    private bool IsRefused(int token)
+        => _bannedTokens.Contains(token)
+            || (token == _tokenizer.EndOfText
+                ? _tokens.Count - _promptLength < _options.MinimumNewTokens
+                : (_options.SuppressSpecialTokens && _tokenizer.IsSpecial(token)) || _banned.Completes(token));
 
     private GeneratedPiece Add(int token, CancellationToken cancellationToken)
     {
         _tokens.Add(token);
         _sampler.See([token]);
+        _banned.Add(token);
         string text = _stops.Add(_text.Add(token));
         _end = _stops.Found ? GenerationEnd.StopString
             : _tokens.Count - _promptLength == _options.MaximumNewTokens ? GenerationEnd.MaximumNewTokens
-            : _tokens.Count > _model.Config.MaximumLength ? GenerationEnd.MaximumLength
+            : _tokens.Count > _longest ? GenerationEnd.MaximumLength
             : null;
         if (_end is not null)
         {
@@ -101,11 +116,10 @@ internal sealed class GenerationSequence : IDisposable
         }
 
         // The token that completes a stretch is the first to read the stretch's neighbors, so they are found before it is computed.
-        StretchRetriever.Found? found = _retriever is not null && _tokens.Count % _retriever.Stride == 0
+        Found = _retriever is not null && _tokens.Count % _retriever.Stride == 0
             ? Retrieve(_tokens.Count / _retriever.Stride - 1, 1, cancellationToken)
             : null;
-        Decode("step", found);
-        return new GeneratedPiece(text, token, found?.PerStretch[0]);
+        return new GeneratedPiece(text, token, Found?.PerStretch[0]);
     }
 
     private StretchRetriever.Found Retrieve(int first, int count, CancellationToken cancellationToken)
@@ -116,14 +130,38 @@ internal sealed class GenerationSequence : IDisposable
             RetroTelemetry.GenerationDuration, "retro.stage", "retrieve", () => _retriever!.Find(_tokens, first, count, cancellationToken));
     }
 
-    private void Decode(string stage, StretchRetriever.Found? found)
-        => _logits = RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", stage, () => Logits(found));
-
-    private float[] Logits(StretchRetriever.Found? found)
+    private static double LogSum(ReadOnlySpan<float> logits)
     {
-        using DisposeScope scope = NewDisposeScope();
-        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
-        using TensorAccessor<float> data = _decoding.Read(_tokens, found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
-        return data.ToArray();
+        double most = double.NegativeInfinity, sum = 0;
+        foreach (float logit in logits)
+        {
+            most = Math.Max(most, logit);
+        }
+
+        foreach (float logit in logits)
+        {
+            sum += Math.Exp(logit - most);
+        }
+
+        return most + Math.Log(sum);
+    }
+
+    private TokenAlternative[] Alternatives(ReadOnlySpan<float> logits)
+    {
+        if (_options.Alternatives == 0)
+        {
+            return [];
+        }
+
+        double total = LogSum(logits);
+        float[] all = [.. logits];
+        return
+        [
+            .. Enumerable.Range(0, all.Length)
+                .OrderByDescending(token => all[token])
+                .ThenBy(token => token)
+                .Take(_options.Alternatives)
+                .Select(token => new TokenAlternative(token, _tokenizer.DecodeWithin([token]), all[token] - total)),
+        ];
     }
 }

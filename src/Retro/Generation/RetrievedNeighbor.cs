@@ -1,11 +1,11 @@
 namespace Retro.Generation;
 
 /// <summary>A neighbor that the model read: a chunk of the database and what follows it in its document.</summary>
-/// <param name="Chunk">The chunk's number in the database.</param>
+/// <param name="Chunk">The chunk's number in the database; -1 for a passage that was given, which has no document.</param>
 /// <param name="DocumentId">The document's id.</param>
 /// <param name="Title">The document's title; may be empty.</param>
 /// <param name="Location">Where the document came from, such as a file and line.</param>
-/// <param name="ChunkInDocument">The chunk's place in its document, in chunks from 0.</param>
+/// <param name="ChunkInDocument">The chunk's place in its document, in chunks from 0; of a passage that was given, its place among them.</param>
 /// <param name="Text">The chunk's text. Where its first or last character is cut by the chunk's border, U+FFFD stands for it.</param>
 /// <param name="Continuation">The text that follows in the same document, as far as the model reads it; empty where the document ends.</param>
 /// <param name="Score">The neighbor source's score; greater is better.</param>

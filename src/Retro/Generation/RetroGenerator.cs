@@ -1,9 +1,13 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
+using TorchSharp;
+using TorchSharp.Utils;
+using static TorchSharp.torch;
 
 namespace Retro.Generation;
 
@@ -154,21 +158,104 @@ public sealed class RetroGenerator
     public IAsyncEnumerable<GeneratedPiece> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        options = (options ?? new GenerationOptions()).Validate();
+        options = Check(options);
+        return ContinueAsync(Tokens(prompt, options), options, cancellationToken);
+    }
+
+    /// <summary>
+    /// Continues several prompts. A model computes a token of each at once, which costs little more than a token of one; where another reader generates, or
+    /// neighbors are found anew within a chunk, the texts are generated one after the other.
+    /// </summary>
+    /// <param name="prompts">The beginnings of the texts. None is part of what is generated.</param>
+    /// <param name="options">How to continue each, with the same seed.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    /// <returns>The pieces of all texts, each with the number of its prompt, from 0; those of one prompt come in order.</returns>
+    /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
+    public IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateAsync(
+        IReadOnlyList<string> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompts);
+        options = Check(options);
+        if (prompts.Contains(null!))
+        {
+            throw new ArgumentException("A prompt is null; it may be empty.", nameof(prompts));
+        }
+
+        int[][] tokens = [.. prompts.Select(prompt => Tokens(prompt, options))];
+        return _reader is null && options.RetrievalStride is null
+            ? GenerateAtOnce(tokens, options, cancellationToken)
+            : GenerateInTurn(tokens, options, cancellationToken);
+    }
+
+    /// <summary>How many tokens a prompt has, the begin-of-text token before it included.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <returns>At least 1.</returns>
+    public int CountTokens(string prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return 1 + _tokenizer.Encode(prompt).Length;
+    }
+
+    private GenerationOptions Check(GenerationOptions? given)
+    {
+        GenerationOptions options = (given ?? new GenerationOptions()).Validate();
+        List<string> faults = [];
         if (_reader is { Neighbors: > 0 } && options.Neighbors > _reader.Neighbors)
         {
-            throw new RetroOptionsException(
-                nameof(GenerationOptions),
-                [$"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the reader reads."]);
+            faults.Add($"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the reader reads.");
         }
 
-        int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
-        if (_model.Config.MaximumLength is int longest && tokens.Length > longest)
+        if (options.RetrievalStride is { } stride)
         {
-            throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
+            if (_reader is not null ? _reader is not PromptReader { CrossAttended: 0 } : _plan is null || _plan.QueryLength % stride != 0)
+            {
+                faults.Add(
+                    _reader is not null ? $"RetrievalStride {stride} has to be null: {_reader.Name} asks as often as it was made to."
+                    : _plan is null ? $"RetrievalStride {stride} has to be null: the model does not retrieve."
+                    : $"RetrievalStride {stride} has to be a divisor of the chunk length, {_plan.QueryLength}.");
+            }
         }
 
-        return ContinueAsync(tokens, options, cancellationToken);
+        if (options.Passages.Count > 0 && _plan is null)
+        {
+            faults.Add("Passages has to be empty: the model reads no neighbors.");
+        }
+
+        if (options.BannedTokens.FirstOrDefault(token => token >= _tokenizer.VocabularySize, -1) is >= 0 and int unknown)
+        {
+            faults.Add($"BannedTokens holds {unknown}, and the tokenizer has {_tokenizer.VocabularySize} tokens.");
+        }
+
+        return faults.Count == 0 ? options : throw new RetroOptionsException(nameof(GenerationOptions), faults);
+    }
+
+    private int[] Tokens(string prompt, GenerationOptions options)
+    {
+        int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
+        int longest = GenerationSequence.Longest(_model, options);
+        return tokens.Length <= longest
+            ? tokens
+            : throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
+    }
+
+    /// <summary>Finds neighbors as the options want them, and says which documents a reader passes over that looks up by itself; null: nothing is read.</summary>
+    private async ValueTask<(StretchRetriever? Retriever, HashSet<int>? Unread)> Retriever(GenerationOptions options, CancellationToken cancellationToken)
+    {
+        bool given = options.Passages.Count > 0;
+        if (!options.Retrieval || (!given && _database is null) || (_plan is null && _reader is null))
+        {
+            return (null, null);
+        }
+
+        int[] excluded = _database is null ? [] : await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false);
+        StretchPlan? plan = _plan is null ? null
+            : _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors, Stride = options.RetrievalStride ?? _plan.Stride };
+
+        // What looks up by itself, and in no source, passes over all that may not be seen.
+        HashSet<int>? unread = _reader is CopyReader or NearestNeighborReader
+            ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
+            : null;
+        return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options), unread);
     }
 
     /// <summary>The model that a reader goes on token by token with; null: it cannot.</summary>
@@ -188,28 +275,25 @@ public sealed class RetroGenerator
     /// <param name="options">How to continue it.</param>
     /// <param name="cancellationToken">Ends the work before the next token.</param>
     internal async IAsyncEnumerable<GeneratedPiece> ContinueAsync(
-        int[] prompt, GenerationOptions options, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken)
+        int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         using Activity? activity = RetroTelemetry.Activities.StartActivity("retro.generate");
         activity?.SetTag("retro.prompt_tokens", prompt.Length);
 
-        // All tensors live inside of one call of Read or Next, or in the cache; none is open while the caller has the thread.
-        bool reads = options.Retrieval && _database is not null && (_plan is not null || _reader is not null);
-        int[] excluded = reads ? await Excluded(options.ExcludedDocuments, cancellationToken).ConfigureAwait(false) : [];
-        StretchRetriever? retriever = reads && _plan is not null
-            ? new StretchRetriever(_tokenizer, _database!, _source!, _plan with { Neighbors = options.Neighbors ?? _plan.Neighbors }, excluded, options.Labels)
-            : null;
-
-        // What looks up by itself, and in no source, passes over all that may not be seen.
-        HashSet<int>? unread = reads && _reader is CopyReader or NearestNeighborReader
-            ? await Task.Run<HashSet<int>>(() => [.. excluded, .. _database!.Labels.Hidden(options.Labels)], cancellationToken).ConfigureAwait(false)
-            : null;
-        using GenerationSequence sequence = new(
-            _model, capacity => Decoding(capacity, retriever, unread), _tokenizer, retriever, options, prompt)
-        {
-            Activity = activity,
-        };
-        foreach (GeneratedPiece piece in await Task.Run(() => sequence.Read(cancellationToken), cancellationToken).ConfigureAwait(false))
+        // All tensors live inside of one call of Decode, or in the cache; none is open while the caller has the thread.
+        (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
+        GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt) { Activity = activity };
+        using IDecoding decoding = Decoding(Math.Max(64, prompt.Length), retriever, unread, options);
+        bool gated = FinalizerGate.IsNeededFor(_model);
+        IReadOnlyList<GeneratedPiece> first = await Task.Run(
+            () =>
+            {
+                IReadOnlyList<GeneratedPiece> found = sequence.Begin(decoding.ReadsWholePrompt, cancellationToken);
+                Decode("prefill");
+                return found;
+            },
+            cancellationToken).ConfigureAwait(false);
+        foreach (GeneratedPiece piece in first)
         {
             yield return piece;
         }
@@ -218,21 +302,118 @@ public sealed class RetroGenerator
         do
         {
             cancellationToken.ThrowIfCancellationRequested();
-            next = await Task.Run(() => sequence.Next(cancellationToken), cancellationToken).ConfigureAwait(false);
+            next = await Task.Run(
+                () =>
+                {
+                    GeneratedPiece piece = sequence.Next(cancellationToken);
+                    Decode("step");
+                    return piece;
+                },
+                cancellationToken).ConfigureAwait(false);
             yield return next;
         }
         while (next.End is null);
+
+        void Decode(string stage)
+        {
+            if (sequence.WantsLogits)
+            {
+                sequence.Take(RetroTelemetry.Timed(RetroTelemetry.GenerationDuration, "retro.stage", stage, Logits));
+            }
+        }
+
+        float[] Logits()
+        {
+            using DisposeScope scope = NewDisposeScope();
+            using FinalizerGate.Hold gate = FinalizerGate.Close(gated);
+            using TensorAccessor<float> data =
+                decoding.Read(sequence.Tokens, sequence.Found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
+            return data.ToArray();
+        }
+    }
+
+    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateAtOnce(
+        int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        if (prompts.Length == 0)
+        {
+            yield break;
+        }
+
+        (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
+        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_model, _tokenizer, retriever, options, prompt))];
+        using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
+        List<(int Prompt, GeneratedPiece Piece)> pieces = await Task.Run(
+            () =>
+            {
+                List<(int, GeneratedPiece)> found = [.. texts.SelectMany((text, i) => text.Begin(whole: true, cancellationToken).Select(piece => (i, piece)))];
+                Decode();
+                return found;
+            },
+            cancellationToken).ConfigureAwait(false);
+        HashSet<int> running = [.. Enumerable.Range(0, texts.Length)];
+        while (true)
+        {
+            foreach ((int prompt, GeneratedPiece piece) in pieces)
+            {
+                if (piece.End is not null)
+                {
+                    running.Remove(prompt);
+                }
+
+                yield return (prompt, piece);
+            }
+
+            if (running.Count == 0)
+            {
+                yield break;
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            pieces = await Task.Run(
+                () =>
+                {
+                    List<(int, GeneratedPiece)> next = [.. running.Order().Select(i => (i, texts[i].Next(cancellationToken)))];
+                    Decode();
+                    return next;
+                },
+                cancellationToken).ConfigureAwait(false);
+        }
+
+        void Decode()
+        {
+            List<GenerationSequence> wanting = [.. texts.Where(text => text.WantsLogits)];
+            if (wanting.Count > 0)
+            {
+                decoding.Read(wanting);
+            }
+        }
+    }
+
+    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> GenerateInTurn(
+        int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            await foreach (GeneratedPiece piece in ContinueAsync(prompts[i], options, cancellationToken).ConfigureAwait(false))
+            {
+                yield return (i, piece);
+            }
+        }
     }
 
     /// <param name="capacity">Tokens to reserve memory for.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>
     /// <param name="unread">Documents that a reader passes over which looks up by itself; null: it looks up nothing at all.</param>
-    private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread) => _reader switch
+    /// <param name="options">How often neighbors are asked for.</param>
+    private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread, GenerationOptions options) => _reader switch
     {
         CopyReader copying => new CopyDecoding(copying, capacity, retriever is null ? null : unread),
         PromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),
+        null when retriever is not null && options.RetrievalStride is { } stride && stride < _plan!.Stride
+            => new RefreshedDecoding(_model, _tokenizer.BeginOfText, capacity, stride),
         _ => new ModelDecoding(_model, capacity),
     };
 

@@ -6,14 +6,16 @@ namespace Retro.Generation;
 
 /// <summary>Finds the neighbors of stretches that a text has completed, as plain numbers for the model and as sources for the user.</summary>
 /// <param name="tokenizer">The tokenizer of text and database.</param>
-/// <param name="database">The database to read from.</param>
-/// <param name="source">Finds its chunks.</param>
+/// <param name="database">The database to read from; null where passages are given.</param>
+/// <param name="source">Finds its chunks; null where passages are given.</param>
 /// <param name="plan">What is asked for, and when.</param>
 /// <param name="excluded">Numbers of the documents that nothing is read of.</param>
-/// <param name="labels">The labels that may be seen; null: all.</param>
+/// <param name="options">Which labels may be seen, and what is read after each stretch in place of what would be found.</param>
 internal sealed class StretchRetriever(
-    RetroTokenizer tokenizer, ChunkDatabase database, INeighborSource source, StretchPlan plan, int[] excluded, IReadOnlyList<string>? labels)
+    RetroTokenizer tokenizer, ChunkDatabase? database, INeighborSource? source, StretchPlan plan, int[] excluded, GenerationOptions options)
 {
+    private readonly int[][] _given = [.. options.Passages.Take(plan.Neighbors).Select(passage => tokenizer.Encode(passage))];
+
     /// <summary>Tokens of a stretch.</summary>
     public int Stride => plan.Stride;
 
@@ -32,25 +34,53 @@ internal sealed class StretchRetriever(
         int neighbors = plan.Neighbors;
         Range[] places = Enumerable.Range(first + 1, count).Select(stretch => Math.Max(0, (stretch * Stride) - plan.QueryLength)..(stretch * Stride)).ToArray();
         int[][] queries = places.Select(place => tokens.Take(place).ToArray()).ToArray();
+        if (_given.Length > 0)
+        {
+            return Give(queries, first, places);
+        }
+
         long[] found = new long[count * neighbors];
         float[] scores = new float[count * neighbors];
-        source.Find(queries.Select(query => new NeighborQuery(query, excluded) { Labels = labels }).ToArray(), neighbors, found, scores, cancellationToken);
+        NeighborQuery[] asked = [.. queries.Select(query => new NeighborQuery(query, excluded) { Labels = options.Labels })];
+        source!.Find(asked, neighbors, found, scores, cancellationToken);
         RetrievedTokens retrieved = new(1, count, neighbors, plan.RetrievedLength);
         for (int c = 0; c < count; c++)
         {
-            retrieved.Take(0, c, database, found.AsSpan(c * neighbors, neighbors), scores.AsSpan(c * neighbors, neighbors));
+            retrieved.Take(0, c, database!, found.AsSpan(c * neighbors, neighbors), scores.AsSpan(c * neighbors, neighbors));
         }
 
         RetrievedNeighbors[] perStretch = Enumerable.Range(0, count).Select(c => new RetrievedNeighbors(
             first + c,
-            places[c].Start.Value == 0 ? tokenizer.Decode(queries[c]) : tokenizer.DecodeWithin(queries[c]),
+            Text(queries[c], places[c]),
             Enumerable.Range(c * neighbors, neighbors).Where(i => found[i] >= 0).Select(i => Describe(found[i], scores[i])).ToArray())).ToArray();
         return new Found(retrieved, perStretch);
     }
 
+    private Found Give(int[][] queries, int first, Range[] places)
+    {
+        RetrievedTokens retrieved = new(1, queries.Length, plan.Neighbors, plan.RetrievedLength);
+        RetrievedNeighbor[] read = [.. _given.Select((tokens, i) => new RetrievedNeighbor(
+            -1, "", "", "", i, tokenizer.Decode(tokens.AsSpan(0, Math.Min(tokens.Length, plan.RetrievedLength))), "", float.NaN))];
+        for (int c = 0; c < queries.Length; c++)
+        {
+            for (int k = 0; k < _given.Length; k++)
+            {
+                int start = retrieved.Offset(0, c, k);
+                for (int i = 0; i < _given[k].Length && i < plan.RetrievedLength; i++)
+                {
+                    (retrieved.Tokens[start + i], retrieved.Valid[start + i]) = (_given[k][i], true);
+                }
+            }
+        }
+
+        return new Found(retrieved, [.. queries.Select((query, c) => new RetrievedNeighbors(first + c, Text(query, places[c]), read))]);
+    }
+
+    private string Text(int[] query, Range place) => place.Start.Value == 0 ? tokenizer.Decode(query) : tokenizer.DecodeWithin(query);
+
     private RetrievedNeighbor Describe(long chunk, float score)
     {
-        DocumentEntry document = database.Documents[database.DocumentOf(chunk)];
+        DocumentEntry document = database!.Documents[database.DocumentOf(chunk)];
         long[] tokens = new long[Math.Max(plan.RetrievedLength, database.ChunkLength)];
         bool[] valid = new bool[tokens.Length];
         database.CopyRetrieved(chunk, tokens, valid);

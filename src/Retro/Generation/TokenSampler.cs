@@ -30,16 +30,34 @@ internal sealed class TokenSampler
     }
 
     /// <summary>Draws the next token.</summary>
-    /// <param name="logits">One number per token of the vocabulary; changed by the repetition penalty.</param>
+    /// <param name="logits">One number per token of the vocabulary; changed by the repetition penalty and by what is refused.</param>
+    /// <param name="refused">Whether a token must not come; asked of those that are drawn, until one may. Null: any may.</param>
     /// <returns>The token's id.</returns>
-    /// <exception cref="RetroException">A logit is not a number.</exception>
-    public int Next(Span<float> logits)
+    /// <exception cref="RetroException">A logit is not a number, or no token may come.</exception>
+    public int Next(Span<float> logits, Func<int, bool>? refused = null)
     {
         foreach (int token in _seen)
         {
             logits[token] = logits[token] > 0 ? (float)(logits[token] / _options.RepetitionPenalty) : (float)(logits[token] * _options.RepetitionPenalty);
         }
 
+        int next = Draw(logits);
+        while (refused?.Invoke(next) == true)
+        {
+            logits[next] = float.NegativeInfinity;
+            if (logits.IndexOfAnyExcept(float.NegativeInfinity) < 0)
+            {
+                throw new RetroException("No token may follow: what is banned leaves none. Ban less, or let the text end.");
+            }
+
+            next = Draw(logits);
+        }
+
+        return next;
+    }
+
+    private int Draw(ReadOnlySpan<float> logits)
+    {
         IReadOnlyList<Candidate> candidates = Candidates(logits, _options.Temperature, _options.TopK, _options.TopP);
         double drawn = candidates.Count == 1 ? 0 : _random.NextDouble();
         foreach (Candidate candidate in candidates)

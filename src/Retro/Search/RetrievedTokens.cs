@@ -85,6 +85,20 @@ public sealed class RetrievedTokens
         }
     }
 
+    /// <summary>Takes what another one holds for a chunk.</summary>
+    /// <param name="row">Row.</param>
+    /// <param name="chunk">Chunk of the row.</param>
+    /// <param name="from">The other one, of the same neighbors and lengths.</param>
+    /// <param name="fromRow">Its row.</param>
+    /// <param name="fromChunk">The chunk of that row.</param>
+    internal void Take(int row, int chunk, RetrievedTokens from, int fromRow, int fromChunk)
+    {
+        int count = Neighbors * Length, start = from.Offset(fromRow, fromChunk, 0), to = Offset(row, chunk, 0);
+        from.Tokens.AsSpan(start, count).CopyTo(Tokens.AsSpan(to));
+        from.Valid.AsSpan(start, count).CopyTo(Valid.AsSpan(to));
+        from.Scores.AsSpan(start / Length, Neighbors).CopyTo(Scores.AsSpan(to / Length));
+    }
+
     /// <summary>As tensors; nothing at all where no token holds something, which computes the same for less work.</summary>
     /// <param name="device">Where they go; null: the default device.</param>
     /// <returns>int64 and bool [B, C, K, R], or null twice.</returns>

@@ -112,6 +112,12 @@ public sealed partial class Trainer : IDisposable
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
+    /// <summary>
+    /// Looks at the model on text that it is not trained on, with retrieval on and off; it finds the model in evaluation mode. Asked as often as
+    /// <see cref="Measure"/>, it decides nothing. Null: nobody looks.
+    /// </summary>
+    public Func<RetroModel, TrainingWatch>? Watch { get; init; }
+
     /// <summary>The lowest measure, over every run that was resumed; null before the first one.</summary>
     public double? BestMeasure { get; private set; }
 
@@ -217,10 +223,20 @@ public sealed partial class Trainer : IDisposable
 
                 // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;
-                if (Measure is not null && (finished || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)))
+                if (finished || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0))
                 {
-                    done = done with { Measure = TakeMeasure(Measure) };
-                    finished = IsFinished;
+                    if (Watch is not null)
+                    {
+                        Model.eval();
+                        done = done with { Watched = Watch(Model) };
+                        Model.train();
+                    }
+
+                    if (Measure is not null)
+                    {
+                        done = done with { Measure = TakeMeasure(Measure) };
+                        finished = IsFinished;
+                    }
                 }
 
                 progress?.Report(done);

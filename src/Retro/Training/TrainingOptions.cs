@@ -73,7 +73,7 @@ public sealed record TrainingOptions
     /// <summary>Steps between two checkpoints; 0: only at the end, and when the training is canceled. Default 0.</summary>
     public long CheckpointEvery { get; init; }
 
-    /// <summary>Steps between two calls of <see cref="Trainer.Measure"/>; 0: at the end alone. Default 0.</summary>
+    /// <summary>Steps between two calls of <see cref="Trainer.Measure"/> and <see cref="Trainer.Watch"/>; 0: at the end alone. Default 0.</summary>
     public long MeasureEvery { get; init; }
 
     /// <summary>Measures in a row that are no better than the best one, after which the training ends early; null: it never does. Default null.</summary>

@@ -22,6 +22,9 @@ public readonly record struct TrainingProgress(
     /// <summary>What <see cref="Trainer.Measure"/> gave after this step; null: it was not asked.</summary>
     public double? Measure { get; init; }
 
+    /// <summary>What <see cref="Trainer.Watch"/> gave after this step; null: it was not asked.</summary>
+    public TrainingWatch? Watched { get; init; }
+
     /// <summary>Whether the gradient was not finite, so that the step was left out.</summary>
     public bool Skipped => !double.IsFinite(GradientNorm);
 }

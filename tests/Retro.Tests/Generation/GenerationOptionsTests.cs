@@ -12,6 +12,7 @@ public class GenerationOptionsTests
             MaximumNewTokens =
                 -1, Temperature = double.NaN, TopK = -2, TopP = 0, RepetitionPenalty = 0, Neighbors = 0, Stop = ["x", ""], ExcludedDocuments = ["a", null!],
             Labels = [null!],
+            MinimumNewTokens = 5, BannedTokens = [-1], BannedStrings = [""], Alternatives = -1, Passages = [""], RetrievalStride = 0,
         }.Validate());
 
         Assert.Equal(
@@ -25,6 +26,12 @@ public class GenerationOptionsTests
                 "Stop must not hold an empty string: every text would end at once.",
                 "ExcludedDocuments must not hold null: leave it empty to exclude nothing.",
                 "Labels must not hold null: leave them out to see everything.",
+                "MinimumNewTokens 5 has to lie between 0 and MaximumNewTokens, -1.",
+                "BannedTokens must hold no negative id.",
+                "BannedStrings must not hold an empty string: every text holds it.",
+                "Alternatives -1 must not be negative.",
+                "Passages must not hold an empty passage: leave it empty to have neighbors found.",
+                "RetrievalStride 0 has to be positive; null asks after each chunk.",
             ],
             exception.Faults);
     }

@@ -1,0 +1,33 @@
+using System.Text;
+using Retro.Tokenizers;
+
+namespace Retro.Generation;
+
+/// <summary>Tells which token would complete a string that the text must not hold, by the bytes of both.</summary>
+internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer)
+{
+    private readonly byte[][] _banned = [.. strings.Select(Encoding.UTF8.GetBytes)];
+    private readonly List<byte> _end = [];
+
+    /// <summary>Whether the text would hold one of the strings with this token behind it.</summary>
+    public bool Completes(int token)
+    {
+        if (_banned.Length == 0)
+        {
+            return false;
+        }
+
+        byte[] with = [.. _end, .. tokenizer.TokenBytes(token)];
+        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0);
+    }
+
+    /// <summary>Takes the next token of the text.</summary>
+    public void Add(int token)
+    {
+        if (_banned.Length > 0)
+        {
+            _end.AddRange(tokenizer.TokenBytes(token));
+            _end.RemoveRange(0, Math.Max(0, _end.Count - _banned.Max(banned => banned.Length) + 1)); // what may be the beginning of one
+        }
+    }
+}

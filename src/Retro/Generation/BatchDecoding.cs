@@ -1,0 +1,82 @@
+using Retro.Modeling;
+using Retro.Search;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Generation;
+
+/// <summary>A model that reads several texts at once, each at its own place; a text that has ended takes no more time.</summary>
+/// <param name="model">The model.</param>
+/// <param name="rows">How many texts.</param>
+/// <param name="capacity">Tokens of each to reserve memory for.</param>
+internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : IDisposable
+{
+    private readonly DecodingCache _cache = model.NewCache(rows, capacity);
+    private readonly bool _gated = FinalizerGate.IsNeededFor(model);
+    private List<GenerationSequence> _rows = [];
+
+    /// <summary>Reads what is new of the texts, and gives each its logits.</summary>
+    /// <param name="texts">Those that have not ended; at first all that will be read.</param>
+    public void Read(List<GenerationSequence> texts)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
+        Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts); // [B, V]
+        _rows = texts;
+        float[] all = logits.to(ScalarType.Float32).cpu().data<float>().ToArray();
+        int vocabulary = all.Length / texts.Count;
+        for (int row = 0; row < texts.Count; row++)
+        {
+            texts[row].Take(all[(row * vocabulary)..((row + 1) * vocabulary)]);
+        }
+    }
+
+    public void Dispose() => _cache.Dispose();
+
+    private Tensor Begin(List<GenerationSequence> texts)
+    {
+        if (texts.Count < _cache.Rows)
+        {
+            _cache.SelectRows([.. Enumerable.Range(0, texts.Count)]);
+        }
+
+        int longest = texts.Max(text => text.Tokens.Count);
+        long[] tokens = [.. texts.SelectMany(text => text.Tokens.Select(token => (long)token).Concat(Enumerable.Repeat(0L, longest - text.Tokens.Count)))];
+        (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
+        return model.Prefill(
+            _cache, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count)], neighbors, valid);
+    }
+
+    private Tensor Go(List<GenerationSequence> texts)
+    {
+        if (texts.Count < _rows.Count)
+        {
+            _cache.SelectRows([.. texts.Select(text => _rows.IndexOf(text))]);
+        }
+
+        (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;
+        long[] tokens = [.. texts.Select(text => (long)text.Tokens[^1])];
+        return model.Step(_cache, tensor(tokens, device: model.Device), neighbors?.squeeze(1), valid?.squeeze(1));
+    }
+
+    /// <summary>What was found for all of them; null: nothing for any.</summary>
+    private static RetrievedTokens? Found(List<GenerationSequence> texts)
+    {
+        RetrievedTokens[] any = [.. texts.Select(text => text.Found?.Tokens).OfType<RetrievedTokens>()];
+        if (any.Length == 0)
+        {
+            return null;
+        }
+
+        RetrievedTokens all = new(texts.Count, any.Max(found => found.Chunks), any[0].Neighbors, any[0].Length);
+        for (int row = 0; row < texts.Count; row++)
+        {
+            for (int chunk = 0; chunk < (texts[row].Found?.Tokens.Chunks ?? 0); chunk++)
+            {
+                all.Take(row, chunk, texts[row].Found!.Tokens, 0, chunk);
+            }
+        }
+
+        return all;
+    }
+}

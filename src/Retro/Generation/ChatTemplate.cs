@@ -1,0 +1,109 @@
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace Retro.Generation;
+
+/// <summary>
+/// How a pretrained decoder wants a conversation written: the <c>chat_template</c> of its <c>tokenizer_config.json</c>, or its <c>chat_template.jinja</c>, a
+/// template in the part of Jinja that such templates use, rendered as transformers does (trim_blocks and lstrip_blocks).
+/// </summary>
+/// <remarks>Safe for concurrent use.</remarks>
+public sealed class ChatTemplate
+{
+    private const string TokenizerConfig = "tokenizer_config.json", TemplateFile = "chat_template.jinja";
+
+    private readonly JinjaTemplate _template;
+    private readonly Dictionary<string, string> _tokens;
+
+    /// <summary>Reads a template.</summary>
+    /// <param name="template">The template.</param>
+    /// <param name="tokens">Special tokens by the names that it has for them, such as bos_token; null: none.</param>
+    /// <exception cref="RetroException">It is no template, or has what is not supported.</exception>
+    public ChatTemplate(string template, IReadOnlyDictionary<string, string>? tokens = null)
+    {
+        ArgumentNullException.ThrowIfNull(template);
+        _template = JinjaTemplate.Parse(template);
+        _tokens = new(tokens ?? new Dictionary<string, string>(), StringComparer.Ordinal);
+    }
+
+    /// <summary>Reads the template of a model.</summary>
+    /// <param name="folder">The model's folder.</param>
+    /// <returns>The template; null where it has none.</returns>
+    /// <exception cref="RetroException">A file is damaged, or the template has what is not supported.</exception>
+    public static ChatTemplate? Load(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string config = Path.Combine(folder, TokenizerConfig), file = Path.Combine(folder, TemplateFile);
+        Dictionary<string, string> tokens = [];
+        string? template = null;
+        try
+        {
+            if (File.Exists(config))
+            {
+                using JsonDocument json = Utf8Json.Parse(File.ReadAllBytes(config));
+                foreach (JsonProperty property in json.RootElement.EnumerateObject())
+                {
+                    if (property.Name.EndsWith("_token", StringComparison.Ordinal) && TokenText(property.Value) is { } text)
+                    {
+                        tokens[property.Name] = text;
+                    }
+                }
+
+                template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
+            }
+
+            template = File.Exists(file) ? File.ReadAllText(file) : template;
+        }
+        catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
+        {
+            throw new RetroException($"The chat template of {folder} cannot be read ({fault.Message}); mend {TokenizerConfig}.", fault);
+        }
+
+        return template is null ? null : new(template, tokens);
+    }
+
+    /// <summary>Writes a conversation, up to where the assistant begins to speak.</summary>
+    /// <param name="messages">The messages.</param>
+    /// <returns>The prompt. A begin-of-text token that the template puts first is left out: generation begins with one.</returns>
+    /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
+    public string Render(IReadOnlyList<ChatMessage> messages)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        Dictionary<string, object?> values = new(StringComparer.Ordinal)
+        {
+            ["messages"] = messages.Select(message => (object?)new Dictionary<string, object?>(StringComparer.Ordinal)
+            {
+                ["role"] = message.Role.Value, ["content"] = message.Text,
+            }).ToList(),
+            ["add_generation_prompt"] = true,
+        };
+        foreach ((string name, string token) in _tokens)
+        {
+            values[name] = token;
+        }
+
+        string prompt = _template.Render(values);
+        return _tokens.TryGetValue("bos_token", out string? begin) && begin.Length > 0 && prompt.StartsWith(begin, StringComparison.Ordinal)
+            ? prompt[begin.Length..]
+            : prompt;
+    }
+
+    private static string? TokenText(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => value.GetString(),
+        JsonValueKind.Object when value.TryGetProperty("content", out JsonElement content) => content.GetString(),
+        _ => null,
+    };
+
+    /// <summary>One template, or that of several which is called "default".</summary>
+    private static string? TemplateText(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => value.GetString(),
+        JsonValueKind.Array => value.EnumerateArray()
+            .Where(one => one.GetProperty("name").GetString() == "default")
+            .Select(one => one.GetProperty("template").GetString())
+            .FirstOrDefault(),
+        _ => null,
+    };
+}

@@ -1,0 +1,181 @@
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace Retro.Generation;
+
+/// <summary>Cuts a template into text, expressions and statements, and these into words.</summary>
+internal static partial class JinjaLexer
+{
+    /// <summary>What a word is.</summary>
+    public enum Kind
+    {
+        /// <summary>Text between the tags.</summary>
+        Text,
+
+        /// <summary>The beginning of an expression that is written out.</summary>
+        Output,
+
+        /// <summary>The beginning of a statement.</summary>
+        Statement,
+
+        /// <summary>The end of either.</summary>
+        End,
+
+        /// <summary>A name.</summary>
+        Name,
+
+        /// <summary>A text in quotation marks.</summary>
+        String,
+
+        /// <summary>A number.</summary>
+        Number,
+
+        /// <summary>An operator or a bracket.</summary>
+        Sign,
+    }
+
+    /// <summary>A word.</summary>
+    public readonly record struct Word(Kind Kind, string Text)
+    {
+        /// <summary>As it is named in messages.</summary>
+        public override string ToString() => Kind == Kind.End ? "the end of the tag" : $"'{Text}'";
+    }
+
+    /// <summary>Cuts a template up.</summary>
+    /// <exception cref="RetroException">A tag does not end, or holds what is no word.</exception>
+    public static List<Word> Cut(string template)
+    {
+        List<Word> words = [];
+        template = template.ReplaceLineEndings("\n");
+        int at = 0;
+        bool trims = false, afterBlock = false; // what the tag before says of the text behind it
+        while (at < template.Length)
+        {
+            int open = Next(template, at);
+            string text = template[at..open];
+            if (trims)
+            {
+                text = text.TrimStart();
+            }
+            else if (afterBlock && text.StartsWith('\n'))
+            {
+                text = text[1..]; // trim_blocks
+            }
+
+            if (open == template.Length)
+            {
+                Add(words, text);
+                break;
+            }
+
+            char kind = template[open + 1];
+            string closing = kind == '{' ? "}}" : kind == '%' ? "%}" : "#}";
+            int begin = open + 2;
+            char mark = begin < template.Length ? template[begin] : ' ';
+            if (mark == '-')
+            {
+                text = text.TrimEnd();
+            }
+            else if (kind != '{' && mark != '+' && (text.LastIndexOf('\n') is var line && text.AsSpan(line + 1).Trim(" \t").IsEmpty)
+                && (line >= 0 || words.Count == 0 || afterBlock))
+            {
+                text = text[..(line + 1)]; // lstrip_blocks
+            }
+
+            Add(words, text);
+            begin += mark is '-' or '+' ? 1 : 0;
+            int end;
+            if (kind == '#')
+            {
+                end = template.IndexOf(closing, begin, StringComparison.Ordinal);
+                end = end >= 0 ? end : throw new RetroException("A comment of the chat template does not end (#}).");
+                trims = template[end - 1] == '-';
+            }
+            else
+            {
+                words.Add(new(kind == '{' ? Kind.Output : Kind.Statement, template[open..(open + 2)]));
+                (end, trims) = Words(words, template, begin, closing);
+                words.Add(new(Kind.End, closing));
+            }
+
+            at = end + 2;
+            afterBlock = kind != '{';
+        }
+
+        return words;
+    }
+
+    private static void Add(List<Word> words, string text)
+    {
+        if (text.Length > 0)
+        {
+            words.Add(new(Kind.Text, text));
+        }
+    }
+
+    private static int Next(string template, int from)
+    {
+        for (int i = template.IndexOf('{', from); i >= 0 && i + 1 < template.Length; i = template.IndexOf('{', i + 1))
+        {
+            if (template[i + 1] is '{' or '%' or '#')
+            {
+                return i;
+            }
+        }
+
+        return template.Length;
+    }
+
+    /// <summary>The words of a tag.</summary>
+    /// <returns>Where it ends, and whether it trims what follows.</returns>
+    private static (int End, bool Trims) Words(List<Word> words, string template, int at, string closing)
+    {
+        int depth = 0; // a dictionary may end like an expression
+        while (true)
+        {
+            while (at < template.Length && char.IsWhiteSpace(template[at]))
+            {
+                at++;
+            }
+
+            if (depth == 0 && string.CompareOrdinal(template, at, "-" + closing, 0, 3) == 0)
+            {
+                return (at + 1, true);
+            }
+
+            if (depth == 0 && string.CompareOrdinal(template, at, closing, 0, 2) == 0)
+            {
+                return (at, false);
+            }
+
+            Match match = Pattern().Match(template, at);
+            if (at >= template.Length || !match.Success || match.Index != at)
+            {
+                string here = template[at..Math.Min(template.Length, at + 20)];
+                throw new RetroException($"A tag of the chat template does not end, or holds what cannot be read: {here}");
+            }
+
+            depth += match.Value is "{" or "[" or "(" ? 1 : match.Value is "}" or "]" or ")" ? -1 : 0;
+            words.Add(match.Groups["name"].Success ? new(Kind.Name, match.Value)
+                : match.Groups["number"].Success ? new(Kind.Number, match.Value)
+                : match.Groups["text"].Success ? new(Kind.String, Unescape(match.Value[1..^1]))
+                : new(Kind.Sign, match.Value));
+            at += match.Length;
+        }
+    }
+
+    private static string Unescape(string text)
+    {
+        StringBuilder plain = new();
+        for (int i = 0; i < text.Length; i++)
+        {
+            plain.Append(text[i] != '\\' || i + 1 == text.Length ? text[i] : text[++i] switch { 'n' => '\n', 't' => '\t', 'r' => '\r', var other => other });
+        }
+
+        return plain.ToString();
+    }
+
+    [GeneratedRegex(
+        """(?s)\G(?:(?<name>[A-Za-z_]\w*)|(?<number>\d+(?:\.\d+)?)|(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|==|!=|<=|>=|//|[-+*/%~<>=|.,:()\[\]{}])""")]
+    private static partial Regex Pattern();
+}

@@ -1,0 +1,727 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text;
+using static Retro.Generation.JinjaLexer;
+using static Retro.Generation.JinjaValues;
+
+namespace Retro.Generation;
+
+/// <summary>A template in the part of Jinja that chat templates use. It comes with a model, from strangers: what it may do is bounded.</summary>
+internal sealed class JinjaTemplate
+{
+    /// <summary>Statements that are run, characters that are written, and levels that a template has, at most.</summary>
+    private const int MostStatements = 1_000_000, MostCharacters = 10_000_000, MostLevels = 100;
+
+    private static readonly string[][] s_comparisons = [["=="], ["!="], ["<="], [">="], ["<"], [">"]];
+
+    private readonly List<Word> _words;
+    private int _at;
+    private int _level;
+    private Action<Run> _body = _ => { };
+
+    private JinjaTemplate(List<Word> words) => _words = words;
+
+    private Word Now => _at < _words.Count ? _words[_at] : new(Kind.End, "");
+
+    /// <summary>Reads a template.</summary>
+    /// <exception cref="RetroException">It is none, or has what is not supported.</exception>
+    public static JinjaTemplate Parse(string template)
+    {
+        JinjaTemplate parsed = new(Cut(template));
+        parsed._body = parsed.Body();
+        return parsed._at == parsed._words.Count ? parsed : throw parsed.Unexpected("the end of the template");
+    }
+
+    /// <summary>Writes it.</summary>
+    /// <param name="values">Values by name.</param>
+    /// <exception cref="RetroException">It raises an exception, or does what is not supported.</exception>
+    public string Render(IReadOnlyDictionary<string, object?> values)
+    {
+        Run run = new();
+        foreach ((string name, object? value) in values)
+        {
+            run.Set(name, value);
+        }
+
+        try
+        {
+            _body(run);
+        }
+        catch (Exception fault) when (fault is IndexOutOfRangeException or ArgumentException or InvalidCastException or NullReferenceException)
+        {
+            throw new RetroException($"The chat template uses a function in a way that is not supported ({fault.Message}).", fault);
+        }
+
+        return run.Output.ToString();
+    }
+
+    /// <summary>Statements up to one that ends them, which is not read.</summary>
+    private Action<Run> Body(params string[] ends)
+    {
+        if (++_level > MostLevels)
+        {
+            throw new RetroException($"The chat template has more than {MostLevels} levels.");
+        }
+
+        List<Action<Run>> all = [];
+        while (_at < _words.Count)
+        {
+            Word word = _words[_at];
+            if (word.Kind == Kind.Text)
+            {
+                _at++;
+                all.Add(run => run.Write(word.Text));
+            }
+            else if (word.Kind == Kind.Output)
+            {
+                _at++;
+                Func<Run, object?> value = Expression();
+                Take(Kind.End);
+                all.Add(run => run.Write(Text(value(run))));
+            }
+            else if (_at + 1 < _words.Count && ends.Contains(_words[_at + 1].Text))
+            {
+                break;
+            }
+            else
+            {
+                _at++;
+                all.Add(Statement());
+            }
+        }
+
+        _level--;
+        return run =>
+        {
+            foreach (Action<Run> one in all)
+            {
+                run.Count();
+                one(run);
+                if (run.Jump != 0)
+                {
+                    return;
+                }
+            }
+        };
+    }
+
+    private Action<Run> Statement()
+    {
+        string name = Take(Kind.Name);
+        switch (name)
+        {
+            case "if":
+                return If();
+            case "for":
+                return For();
+            case "set":
+                return Set();
+            case "macro":
+                return Macro();
+            case "break" or "continue":
+                Take(Kind.End);
+                int jump = name == "break" ? 1 : 2;
+                return run => run.Jump = jump;
+            case "generation":
+                Take(Kind.End);
+                Action<Run> inner = Body("endgeneration");
+                EndOf("endgeneration");
+                return inner;
+            default:
+                throw new RetroException($"The chat template has the statement '{name}', which is not supported.");
+        }
+    }
+
+    private Action<Run> If()
+    {
+        List<(Func<Run, object?> When, Action<Run> Then)> branches = [];
+        string word = "if";
+        while (word != "endif")
+        {
+            Func<Run, object?> when = word == "else" ? _ => true : Expression();
+            Take(Kind.End);
+            Action<Run> then = Body("elif", "else", "endif");
+            branches.Add((when, then));
+            Take(Kind.Statement);
+            word = Take(Kind.Name);
+        }
+
+        Take(Kind.End);
+        return run =>
+        {
+            foreach ((Func<Run, object?> when, Action<Run> then) in branches)
+            {
+                if (IsTrue(when(run)))
+                {
+                    then(run);
+                    return;
+                }
+            }
+        };
+    }
+
+    private Action<Run> For()
+    {
+        List<string> names = [Take(Kind.Name)];
+        while (Is(","))
+        {
+            names.Add(Take(Kind.Name));
+        }
+
+        Take("in");
+        Func<Run, object?> of = Or(); // "if" behind it is the loop's own
+        Func<Run, object?>? when = Is("if") ? Expression() : null;
+        Take(Kind.End);
+        Action<Run> body = Body("else", "endfor"), otherwise = _ => { };
+        if (_words.ElementAtOrDefault(_at + 1).Text == "else")
+        {
+            EndOf("else");
+            otherwise = Body("endfor");
+        }
+
+        EndOf("endfor");
+        return run =>
+        {
+            List<object?> items = [.. Items(of(run))];
+            run.Enter();
+            if (when is not null)
+            {
+                items = [.. items.Where(item =>
+                {
+                    Bind(run, names, item);
+                    return IsTrue(when(run));
+                })];
+            }
+
+            Dictionary<string, object?> loop = new(StringComparer.Ordinal) { ["length"] = (long)items.Count };
+            for (int i = 0; i < items.Count; i++)
+            {
+                run.Count();
+                Bind(run, names, items[i]);
+                (loop["index"], loop["index0"], loop["first"], loop["last"]) = (i + 1L, (long)i, i == 0, i == items.Count - 1);
+                (loop["revindex"], loop["revindex0"]) = ((long)items.Count - i, (long)items.Count - i - 1);
+                loop["previtem"] = i > 0 ? items[i - 1] : Undefined;
+                loop["nextitem"] = i + 1 < items.Count ? items[i + 1] : Undefined;
+                run.Set("loop", loop);
+                body(run);
+                int jump = run.Jump;
+                run.Jump = 0;
+                if (jump == 1)
+                {
+                    break;
+                }
+            }
+
+            run.Leave();
+            if (items.Count == 0)
+            {
+                otherwise(run);
+            }
+        };
+    }
+
+    private static void Bind(Run run, List<string> names, object? item)
+    {
+        if (names.Count == 1)
+        {
+            run.Set(names[0], item);
+            return;
+        }
+
+        List<object?> parts = Items(item);
+        for (int i = 0; i < names.Count; i++)
+        {
+            run.Set(names[i], parts[i]);
+        }
+    }
+
+    private Action<Run> Set()
+    {
+        string name = Take(Kind.Name);
+        string? member = Is(".") ? Take(Kind.Name) : null;
+        if (!Is("="))
+        {
+            Take(Kind.End);
+            Action<Run> body = Body("endset");
+            EndOf("endset");
+            return run => run.Set(name, run.Written(body));
+        }
+
+        Func<Run, object?> value = Expression();
+        Take(Kind.End);
+        return member is null
+            ? run => run.Set(name, value(run))
+            : run => (run.Get(name) as Dictionary<string, object?>
+                ?? throw new RetroException($"The chat template sets '{member}' of '{name}', which is no namespace."))[member] = value(run);
+    }
+
+    private Action<Run> Macro()
+    {
+        string name = Take(Kind.Name);
+        List<(string Name, Func<Run, object?>? Default)> parameters = [];
+        Take("(");
+        while (!Is(")"))
+        {
+            string parameter = Take(Kind.Name);
+            parameters.Add((parameter, Is("=") ? Expression() : null));
+            Is(",");
+        }
+
+        Take(Kind.End);
+        Action<Run> body = Body("endmacro");
+        EndOf("endmacro");
+        return run => run.Set(name, (Function)((arguments, named) =>
+        {
+            run.Enter();
+            for (int i = 0; i < parameters.Count; i++)
+            {
+                (string parameter, Func<Run, object?>? otherwise) = parameters[i];
+                object? argument = i < arguments.Length ? arguments[i]
+                    : named.TryGetValue(parameter, out object? given) ? given
+                    : otherwise is null ? Undefined : otherwise(run);
+                run.Set(parameter, argument);
+            }
+
+            string written = run.Written(body);
+            run.Leave();
+            return written;
+        }));
+    }
+
+    private Func<Run, object?> Expression()
+    {
+        if (++_level > MostLevels)
+        {
+            throw new RetroException($"The chat template has more than {MostLevels} levels.");
+        }
+
+        Func<Run, object?> value = Or();
+        if (Is("if"))
+        {
+            Func<Run, object?> when = Or(), otherwise = Is("else") ? Expression() : _ => Undefined, then = value;
+            value = run => IsTrue(when(run)) ? then(run) : otherwise(run);
+        }
+
+        _level--;
+        return value;
+    }
+
+    private Func<Run, object?> Or()
+    {
+        Func<Run, object?> value = And();
+        while (Is("or"))
+        {
+            Func<Run, object?> one = value, other = And();
+            value = run => one(run) is var first && IsTrue(first) ? first : other(run);
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> And()
+    {
+        Func<Run, object?> value = Not();
+        while (Is("and"))
+        {
+            Func<Run, object?> one = value, other = Not();
+            value = run => one(run) is var first && !IsTrue(first) ? first : other(run);
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> Not()
+    {
+        int count = 0;
+        while (Is("not"))
+        {
+            count++;
+        }
+
+        Func<Run, object?> value = Comparison();
+        return count == 0 ? value : run => IsTrue(value(run)) == (count % 2 == 0);
+    }
+
+    private Func<Run, object?> Comparison()
+    {
+        Func<Run, object?> value = Sum();
+        while (true)
+        {
+            bool negates = Now.Text == "not" && _words.ElementAtOrDefault(_at + 1).Text == "in";
+            _at += negates ? 1 : 0;
+            string sign = Now.Kind is Kind.Sign or Kind.Name ? Now.Text : "";
+            if (sign != "in" && !s_comparisons.Any(one => one[0] == sign))
+            {
+                return value;
+            }
+
+            _at++;
+            Func<Run, object?> one = value, other = Sum();
+            value = sign switch
+            {
+                "in" => run => Contains(other(run), one(run)) != negates,
+                "==" => run => AreEqual(one(run), other(run)),
+                "!=" => run => !AreEqual(one(run), other(run)),
+                "<" => run => Compare(one(run), other(run)) < 0,
+                ">" => run => Compare(one(run), other(run)) > 0,
+                "<=" => run => Compare(one(run), other(run)) <= 0,
+                _ => run => Compare(one(run), other(run)) >= 0,
+            };
+        }
+    }
+
+    private Func<Run, object?> Sum()
+    {
+        Func<Run, object?> value = Product();
+        while (Now.Kind == Kind.Sign && Now.Text is "+" or "-" or "~")
+        {
+            string sign = _words[_at++].Text;
+            Func<Run, object?> one = value, other = Product();
+            value = sign switch
+            {
+                "~" => run => Text(one(run)) + Text(other(run)),
+                "+" => run => Plus(one(run), other(run)),
+                _ => run => Arithmetic(one(run), other(run), (a, b) => a - b),
+            };
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> Product()
+    {
+        Func<Run, object?> value = Unary();
+        while (Now.Kind == Kind.Sign && Now.Text is "*" or "/" or "//" or "%")
+        {
+            string sign = _words[_at++].Text;
+            Func<Run, object?> one = value, other = Unary();
+            value = sign switch
+            {
+                "*" => run => Arithmetic(one(run), other(run), (a, b) => a * b),
+                "/" => run => Number(one(run)) / Number(other(run)),
+                "//" => run => Arithmetic(one(run), other(run), (a, b) => Math.Floor(a / b)),
+                _ => run => Arithmetic(one(run), other(run), (a, b) => a - (b * Math.Floor(a / b))),
+            };
+        }
+
+        return value;
+    }
+
+    private static object? Plus(object? one, object? other) => (one, other) switch
+    {
+        (string text, string more) => text + more,
+        (List<object?> list, List<object?> more) => (List<object?>)[.. list, .. more],
+        _ => Arithmetic(one, other, (a, b) => a + b),
+    };
+
+    [SuppressMessage("Performance", "CA1859", Justification = "It returns whole numbers too, which the rule does not see.")]
+    private static object? Arithmetic(object? one, object? other, Func<double, double, double> compute)
+    {
+        double result = compute(Number(one), Number(other));
+        if (one is double || other is double || !double.IsFinite(result))
+        {
+            return result;
+        }
+
+        return (long)result;
+    }
+
+    private Func<Run, object?> Unary()
+    {
+        int count = 0;
+        while (Is("-"))
+        {
+            count++;
+        }
+
+        Func<Run, object?> value = Postfix();
+        return count % 2 == 0 ? value : run => Arithmetic(0L, value(run), (a, b) => a - b);
+    }
+
+    /// <summary>A value with what is asked of it: members, calls, filters, tests.</summary>
+    private Func<Run, object?> Postfix()
+    {
+        Func<Run, object?> value = Primary();
+        while (true)
+        {
+            Func<Run, object?> of = value;
+            if (Is("."))
+            {
+                string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
+                value = run => Member(of(run), long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out long place) ? place : name);
+            }
+            else if (Is("["))
+            {
+                value = Subscript(of);
+            }
+            else if (Now is { Kind: Kind.Sign, Text: "(" })
+            {
+                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Arguments();
+                value = run =>
+                {
+                    run.Count();
+                    (object?[] arguments, Dictionary<string, object?> named) = given(run);
+                    return of(run) is Function function ? function(arguments, named)
+                        : throw new RetroException("The chat template calls what is no function, or one that is not supported.");
+                };
+            }
+            else if (Is("|"))
+            {
+                string name = Take(Kind.Name);
+                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
+                    Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
+                value = run => given(run) is var (arguments, named) ? JinjaFilters.Apply(name, of(run), arguments, named) : null;
+            }
+            else if (Now is { Kind: Kind.Name, Text: "is" })
+            {
+                _at++;
+                bool negates = Is("not");
+                string name = Take(Kind.Name);
+                Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var given ? run => given(run).Arguments[0] : null)
+                    : name is "equalto" or "eq" or "in" ? Primary() : null;
+                value = run => JinjaFilters.Test(name, of(run), argument?.Invoke(run)) != negates;
+            }
+            else
+            {
+                return value;
+            }
+        }
+    }
+
+    private Func<Run, object?> Subscript(Func<Run, object?> of)
+    {
+        Func<Run, object?>? first = Now.Text == ":" ? null : Expression(), to = null, step = null;
+        if (Is("]"))
+        {
+            return run => Member(of(run), first!(run));
+        }
+
+        Take(":");
+        to = Now.Text is "]" or ":" ? null : Expression();
+        step = Is(":") && Now.Text != "]" ? Expression() : null;
+        Take("]");
+        return run => Slice(of(run), first?.Invoke(run), to?.Invoke(run), step?.Invoke(run));
+    }
+
+    private Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> Arguments()
+    {
+        Take("(");
+        List<Func<Run, object?>> arguments = [];
+        List<(string Name, Func<Run, object?> Value)> named = [];
+        while (!Is(")"))
+        {
+            if (Now.Kind == Kind.Name && _words.ElementAtOrDefault(_at + 1) is { Kind: Kind.Sign, Text: "=" })
+            {
+                string name = Take(Kind.Name);
+                Take("=");
+                named.Add((name, Expression()));
+            }
+            else
+            {
+                arguments.Add(Expression());
+            }
+
+            if (Now.Text != ")")
+            {
+                Take(",");
+            }
+        }
+
+        return run => ([.. arguments.Select(one => one(run))], named.ToDictionary(one => one.Name, one => one.Value(run), StringComparer.Ordinal));
+    }
+
+    private Func<Run, object?> Primary()
+    {
+        Word word = Now;
+        _at++;
+        switch (word.Kind)
+        {
+            case Kind.String:
+                string text = word.Text;
+                while (Now.Kind == Kind.String)
+                {
+                    text += _words[_at++].Text;
+                }
+
+                return _ => text;
+            case Kind.Number:
+                if (long.TryParse(word.Text, NumberStyles.None, CultureInfo.InvariantCulture, out long whole))
+                {
+                    return _ => whole;
+                }
+
+                double number = double.Parse(word.Text, CultureInfo.InvariantCulture);
+                return _ => number;
+            case Kind.Name:
+                return word.Text switch
+                {
+                    "true" or "True" => _ => true,
+                    "false" or "False" => _ => false,
+                    "none" or "None" => _ => null,
+                    _ => run => run.Get(word.Text),
+                };
+            case Kind.Sign when word.Text == "[":
+                List<Func<Run, object?>> items = List("]");
+                return run => items.Select(item => item(run)).ToList();
+            case Kind.Sign when word.Text == "(":
+                List<Func<Run, object?>> inner = List(")");
+                return inner.Count == 1 && _words[_at - 2].Text != "," ? inner[0] : run => inner.Select(item => item(run)).ToList();
+            case Kind.Sign when word.Text == "{":
+                List<(Func<Run, object?> Key, Func<Run, object?> Value)> pairs = [];
+                while (!Is("}"))
+                {
+                    Func<Run, object?> key = Expression();
+                    Take(":");
+                    pairs.Add((key, Expression()));
+                    if (Now.Text != "}")
+                    {
+                        Take(",");
+                    }
+                }
+
+                return run =>
+                {
+                    Dictionary<string, object?> map = new(StringComparer.Ordinal);
+                    foreach ((Func<Run, object?> key, Func<Run, object?> value) in pairs)
+                    {
+                        map[Text(key(run))] = value(run);
+                    }
+
+                    return map;
+                };
+            default:
+                _at--;
+                throw Unexpected("a value");
+        }
+    }
+
+    private List<Func<Run, object?>> List(string end)
+    {
+        List<Func<Run, object?>> items = [];
+        while (!Is(end))
+        {
+            items.Add(Expression());
+            if (Now.Text != end)
+            {
+                Take(",");
+            }
+        }
+
+        return items;
+    }
+
+    private bool Is(string sign)
+    {
+        bool isIt = Now.Kind is Kind.Sign or Kind.Name && Now.Text == sign;
+        _at += isIt ? 1 : 0;
+        return isIt;
+    }
+
+    private void Take(string sign)
+    {
+        if (!Is(sign))
+        {
+            throw Unexpected($"'{sign}'");
+        }
+    }
+
+    private string Take(Kind kind)
+        => _at < _words.Count && _words[_at].Kind == kind ? _words[_at++].Text : throw Unexpected(kind == Kind.End ? "the end of the tag" : $"a {kind}");
+
+    private void EndOf(string name)
+    {
+        Take(Kind.Statement);
+        Take(name);
+        Take(Kind.End);
+    }
+
+    private RetroException Unexpected(string expected)
+        => new($"The chat template has {(_at < _words.Count ? _words[_at].ToString() : "its end")} where {expected} was expected.");
+
+    /// <summary>A writing of a template: its names, and what is written so far.</summary>
+    private sealed class Run
+    {
+        private readonly List<Dictionary<string, object?>> _scopes = [new(StringComparer.Ordinal)];
+        private int _statements;
+
+        public Run()
+        {
+            Set("raise_exception", (Function)((arguments, _) => throw new RetroException($"The chat template refuses the conversation: {Text(arguments[0])}")));
+            Set("namespace", (Function)((_, named) => new Dictionary<string, object?>(named, StringComparer.Ordinal)));
+            Set("dict", (Function)((_, named) => new Dictionary<string, object?>(named, StringComparer.Ordinal)));
+            Set("range", (Function)((arguments, _) =>
+            {
+                (int from, int to) = arguments.Length > 1 ? (Whole(arguments[0]), Whole(arguments[1])) : (0, Whole(arguments[0]));
+                int step = arguments.Length > 2 ? Whole(arguments[2]) : 1;
+                List<object?> numbers = [];
+                for (long i = from; step > 0 ? i < to : step < 0 && i > to; i += step)
+                {
+                    Count();
+                    numbers.Add(i);
+                }
+
+                return numbers;
+            }));
+            Set("strftime_now", (Function)((arguments, _) => JinjaFilters.Time(Text(arguments[0]))));
+        }
+
+        public StringBuilder Output { get; private set; } = new();
+
+        /// <summary>1: the loop ends, 2: its next round begins; 0: neither.</summary>
+        public int Jump { get; set; }
+
+        public object? Get(string name)
+        {
+            for (int i = _scopes.Count - 1; i >= 0; i--)
+            {
+                if (_scopes[i].TryGetValue(name, out object? value))
+                {
+                    return value;
+                }
+            }
+
+            return Undefined;
+        }
+
+        public void Set(string name, object? value) => _scopes[^1][name] = value;
+
+        public void Enter()
+        {
+            if (_scopes.Count >= MostLevels)
+            {
+                throw new RetroException($"The chat template has more than {MostLevels} levels.");
+            }
+
+            _scopes.Add(new(StringComparer.Ordinal));
+        }
+
+        public void Leave() => _scopes.RemoveAt(_scopes.Count - 1);
+
+        public void Count()
+        {
+            if (++_statements > MostStatements)
+            {
+                throw new RetroException($"The chat template runs more than {MostStatements:#,0} statements.");
+            }
+        }
+
+        public void Write(string text)
+        {
+            Output.Append(text);
+            if (Output.Length > MostCharacters)
+            {
+                throw new RetroException($"The chat template writes more than {MostCharacters:#,0} characters.");
+            }
+        }
+
+        public string Written(Action<Run> body)
+        {
+            StringBuilder outer = Output;
+            Output = new();
+            body(this);
+            string text = Output.ToString();
+            Output = outer;
+            return text;
+        }
+    }
+}

@@ -1,0 +1,166 @@
+using System.Runtime.CompilerServices;
+using System.Text;
+using Microsoft.Extensions.AI;
+
+namespace Retro.Generation;
+
+/// <summary>
+/// A generator as a chat client, with streaming, usage, and what was read: <see cref="SourcesKey"/> among the additional properties of a response is an
+/// <see cref="IReadOnlyList{T}"/> of <see cref="RetrievedNeighbor"/>, and so it is of each update in which something was read.
+/// </summary>
+/// <remarks>
+/// Of the options, those count that a generator has: MaxOutputTokens, Temperature, TopP, TopK, Seed, StopSequences, Instructions, which stand as a system
+/// message before the others, and a number "repetition_penalty" among the additional properties. Safe for concurrent use where the generator is.
+/// </remarks>
+public sealed class RetroChatClient : IChatClient
+{
+    /// <summary>The additional property that holds what was read.</summary>
+    public const string SourcesKey = "sources";
+
+    private static readonly string[] s_plainStops = ["\nUser:", "\nSystem:"];
+
+    private readonly RetroGenerator _generator;
+    private readonly Func<IReadOnlyList<ChatMessage>, string>? _template;
+    private readonly GenerationOptions _defaults;
+    private readonly string? _modelId;
+
+    /// <summary>Creates a client.</summary>
+    /// <param name="generator">Writes the answers; it stays the caller's.</param>
+    /// <param name="template">
+    /// Makes a prompt of the messages, such as <see cref="ChatTemplate.Render"/> of the model's own; null: a plain transcript, "User: ...", which ends with
+    /// "Assistant:".
+    /// </param>
+    /// <param name="defaults">What holds where the options of a request say nothing; null: the defaults of <see cref="GenerationOptions"/>.</param>
+    /// <param name="modelId">What the model is called in responses; null: nothing.</param>
+    /// <exception cref="RetroOptionsException">The defaults contradict themselves.</exception>
+    public RetroChatClient(
+        RetroGenerator generator, Func<IReadOnlyList<ChatMessage>, string>? template = null, GenerationOptions? defaults = null, string? modelId = null)
+    {
+        ArgumentNullException.ThrowIfNull(generator);
+        _generator = generator;
+        _template = template;
+        _defaults = (defaults ?? new()).Validate();
+        _modelId = modelId;
+    }
+
+    /// <summary>A plain transcript of messages, which a model without a template goes on with.</summary>
+    /// <param name="messages">The messages.</param>
+    /// <returns>A line for each, and "Assistant:".</returns>
+    public static string Transcript(IReadOnlyList<ChatMessage> messages)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        StringBuilder text = new();
+        foreach (ChatMessage message in messages)
+        {
+            string role = message.Role.Value;
+            text.Append(char.ToUpperInvariant(role[0])).Append(role.AsSpan(1)).Append(": ").Append(message.Text.Trim()).Append('\n');
+        }
+
+        return text.Append("Assistant:").ToString();
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="NotSupportedException">Tools are asked for, or an answer in JSON.</exception>
+    public async Task<ChatResponse> GetResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        List<ChatResponseUpdate> updates = [];
+        List<RetrievedNeighbor> sources = [];
+        await foreach (ChatResponseUpdate update in GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false))
+        {
+            updates.Add(update);
+            if (update.AdditionalProperties?[SourcesKey] is IReadOnlyList<RetrievedNeighbor> read)
+            {
+                sources.AddRange(read);
+            }
+        }
+
+        ChatResponse response = updates.ToChatResponse();
+        response.AdditionalProperties = new() { [SourcesKey] = (IReadOnlyList<RetrievedNeighbor>)[.. sources.DistinctBy(Place)] };
+        return response;
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="NotSupportedException">Tools are asked for, or an answer in JSON.</exception>
+    public IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
+        IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        if (options?.Tools is { Count: > 0 } || options?.ResponseFormat is ChatResponseFormatJson)
+        {
+            throw new NotSupportedException("The model writes text: leave out Tools, and ResponseFormat or set it to text.");
+        }
+
+        List<ChatMessage> all = [.. messages];
+        if (options?.Instructions is { Length: > 0 } instructions)
+        {
+            all.Insert(0, new ChatMessage(ChatRole.System, instructions));
+        }
+
+        return all.Count > 0
+            ? Stream(_template is null ? Transcript(all) : _template(all), Generation(options), options?.ModelId ?? _modelId, cancellationToken)
+            : throw new ArgumentException("There is no message to answer.", nameof(messages));
+    }
+
+    /// <inheritdoc/>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(ChatClientMetadata) ? new ChatClientMetadata("retro", defaultModelId: _modelId)
+            : serviceType.IsInstanceOfType(this) ? this
+            : serviceType.IsInstanceOfType(_generator) ? _generator
+            : null;
+    }
+
+    /// <summary>Nothing: the generator is the caller's.</summary>
+    public void Dispose()
+    {
+    }
+
+    private GenerationOptions Generation(ChatOptions? options) => _defaults with
+    {
+        MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
+        Temperature = options?.Temperature ?? _defaults.Temperature,
+        TopP = options?.TopP ?? _defaults.TopP,
+        TopK = options?.TopK ?? _defaults.TopK,
+        Seed = options?.Seed ?? _defaults.Seed,
+        RepetitionPenalty = options?.AdditionalProperties?.TryGetValue("repetition_penalty", out double penalty) == true
+            ? penalty : _defaults.RepetitionPenalty,
+        Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
+    };
+
+    private async IAsyncEnumerable<ChatResponseUpdate> Stream(
+        string prompt, GenerationOptions options, string? modelId, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        string id = Guid.NewGuid().ToString("N");
+        int tokens = 0;
+        bool begun = false;
+        await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
+        {
+            tokens += piece.Token is null ? 0 : 1;
+            string text = begun ? piece.Text : piece.Text.TrimStart(); // what a template ends with wants a space
+            begun |= text.Length > 0;
+            if (text.Length > 0 || piece.Retrieved is { Neighbors.Count: > 0 } || piece.End is not null)
+            {
+                ChatResponseUpdate update = new(ChatRole.Assistant, text) { ResponseId = id, MessageId = id, ModelId = modelId };
+                if (piece.Retrieved is { Neighbors.Count: > 0 } read)
+                {
+                    update.AdditionalProperties = new() { [SourcesKey] = read.Neighbors };
+                }
+
+                if (piece.End is { } end)
+                {
+                    update.FinishReason = end is GenerationEnd.EndOfText or GenerationEnd.StopString ? ChatFinishReason.Stop : ChatFinishReason.Length;
+                    int asked = _generator.CountTokens(prompt);
+                    UsageDetails usage = new() { InputTokenCount = asked, OutputTokenCount = tokens, TotalTokenCount = asked + tokens };
+                    update.Contents.Add(new UsageContent(usage));
+                }
+
+                yield return update;
+            }
+        }
+    }
+
+    private static (long, string) Place(RetrievedNeighbor neighbor) => (neighbor.Chunk, neighbor.Chunk < 0 ? neighbor.Text : "");
+}

@@ -1,0 +1,39 @@
+using System.Text;
+
+namespace Retro.Training;
+
+/// <summary>
+/// A text file with a line for each step of a training. Where the training goes on from a checkpoint, the lines of the steps that are done again go first, and
+/// a last line that was cut off.
+/// </summary>
+/// <param name="path">The file.</param>
+/// <param name="header">Its first line; null: none.</param>
+/// <param name="stepOf">The step of a line; null: it is none.</param>
+internal sealed class StepLines(string path, string? header, Func<string, long?> stepOf) : IDisposable
+{
+    private StreamWriter? _writer;
+
+    /// <summary>Adds a line.</summary>
+    /// <exception cref="TrainingException">The file cannot be written.</exception>
+    public void Add(long step, string line)
+        => AtomicFile.Guard(path, (sentence, fault) => new TrainingException(sentence, fault), () =>
+        {
+            _writer ??= Begin(step);
+            _writer.WriteLine(line);
+            _writer.Flush();
+        });
+
+    public void Dispose() => _writer?.Dispose();
+
+    private StreamWriter Begin(long step)
+    {
+        List<string> kept = header is null ? [] : [header];
+        if (File.Exists(path))
+        {
+            kept.AddRange(File.ReadLines(path).Where(line => stepOf(line) < step));
+        }
+
+        AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")), (sentence, fault) => new TrainingException(sentence, fault));
+        return new StreamWriter(path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
+    }
+}

@@ -1,0 +1,131 @@
+using System.Buffers.Binary;
+using System.Numerics;
+using System.Text;
+
+namespace Retro.Training;
+
+/// <summary>
+/// Writes scalars as an event file, which TensorBoard draws. Each record is its length, a checksum of that, an Event message in protocol buffers, and a
+/// checksum of it (TensorFlow's record_writer.h and event.proto).
+/// </summary>
+/// <remarks>What was written is there for readers after each scalar. Not safe for concurrent use.</remarks>
+public sealed class TensorBoardFile : IDisposable
+{
+    private const int VersionField = 3, SummaryField = 5;
+
+    private readonly FileStream _stream;
+
+    /// <summary>Begins a file.</summary>
+    /// <param name="path">The file; TensorBoard reads those whose name has "tfevents" in it. Its folder is made where it is missing.</param>
+    /// <param name="time">When the run began.</param>
+    /// <exception cref="TrainingException">It is there already, or cannot be written.</exception>
+    public TensorBoardFile(string path, DateTimeOffset time)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        try
+        {
+            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
+            _stream = new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw Unwritable(path, fault);
+        }
+
+        Path = path;
+        Write(time, 0, VersionField, Encoding.ASCII.GetBytes("brain.Event:2"));
+    }
+
+    /// <summary>The file.</summary>
+    public string Path { get; }
+
+    /// <summary>The name that TensorBoard's own writer gives a file.</summary>
+    /// <param name="time">When the run begins.</param>
+    /// <returns>"events.out.tfevents." with the time in seconds and this computer's name.</returns>
+    public static string NameFor(DateTimeOffset time)
+        => FormattableString.Invariant($"events.out.tfevents.{time.ToUnixTimeSeconds()}.{Environment.MachineName}");
+
+    /// <summary>Writes a scalar.</summary>
+    /// <param name="time">When it was measured.</param>
+    /// <param name="step">The step, from 0.</param>
+    /// <param name="tag">Its name; what stands before a slash is its group.</param>
+    /// <param name="value">The value, which is rounded to float32.</param>
+    /// <exception cref="TrainingException">The file cannot be written.</exception>
+    public void Write(DateTimeOffset time, long step, string tag, double value)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(tag);
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        byte[] name = Encoding.UTF8.GetBytes(tag);
+
+        // Summary { repeated Value value = 1 }, Value { string tag = 1; float simple_value = 2 }.
+        List<byte> scalar = [];
+        Bytes(scalar, 1, name);
+        scalar.Add((2 << 3) | 5);
+        byte[] number = new byte[sizeof(float)];
+        BinaryPrimitives.WriteSingleLittleEndian(number, (float)value);
+        scalar.AddRange(number);
+        List<byte> summary = [];
+        Bytes(summary, 1, [.. scalar]);
+        Write(time, step, SummaryField, [.. summary]);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _stream.Dispose();
+
+    /// <summary>Event { double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5 }.</summary>
+    private void Write(DateTimeOffset time, long step, int field, byte[] content)
+    {
+        List<byte> message = [(1 << 3) | 1];
+        byte[] seconds = new byte[sizeof(double)];
+        BinaryPrimitives.WriteDoubleLittleEndian(seconds, (time - DateTimeOffset.UnixEpoch).TotalSeconds);
+        message.AddRange(seconds);
+        if (step > 0)
+        {
+            message.Add(2 << 3);
+            Varint(message, (ulong)step);
+        }
+
+        Bytes(message, field, content);
+        byte[] length = new byte[sizeof(ulong)], body = [.. message];
+        BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)body.Length);
+        try
+        {
+            // In one piece, so that a reader never finds half a record's head.
+            _stream.Write([.. length, .. Checksum(length), .. body, .. Checksum(body)]);
+            _stream.Flush();
+        }
+        catch (IOException fault)
+        {
+            throw Unwritable(Path, fault);
+        }
+    }
+
+    private static void Bytes(List<byte> message, int field, byte[] content)
+    {
+        message.Add((byte)((field << 3) | 2));
+        Varint(message, (ulong)content.Length);
+        message.AddRange(content);
+    }
+
+    private static void Varint(List<byte> message, ulong number)
+    {
+        for (; number >= 0x80; number >>= 7)
+        {
+            message.Add((byte)(number | 0x80));
+        }
+
+        message.Add((byte)number);
+    }
+
+    /// <summary>CRC-32C, turned and moved as TensorFlow masks it (lib/hash/crc32c.h).</summary>
+    private static byte[] Checksum(byte[] of)
+    {
+        uint checksum = ~of.Aggregate(uint.MaxValue, BitOperations.Crc32C);
+        byte[] masked = new byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32LittleEndian(masked, BitOperations.RotateRight(checksum, 15) + 0xa282ead8);
+        return masked;
+    }
+
+    private static TrainingException Unwritable(string path, Exception fault)
+        => new($"The event file {path} cannot be written ({fault.Message}); name one in a folder that this user may write.", fault);
+}

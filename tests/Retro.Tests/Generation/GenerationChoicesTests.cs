@@ -1,0 +1,305 @@
+using Microsoft.Extensions.AI;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Generation;
+
+/// <summary>What a text may hold, what it reads and how often, what is told of its tokens, many at once, and as a chat.</summary>
+public sealed class GenerationChoicesTests : IDisposable
+{
+    private const int ChunkLength = 8;
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with
+    {
+        VocabularySize = s_tokenizer.VocabularySize,
+        InitialOutputScale = 1,
+        Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Neighbors = 2 },
+    };
+
+    private static readonly string[] s_texts =
+    [
+        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
+        "Ships that pass the cape at night look out for the light on the rock, and find it.",
+    ];
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _source;
+    private readonly RetroModel _model;
+    private readonly RetroGenerator _generator;
+
+    public GenerationChoicesTests()
+    {
+        _database = ChunkDatabaseBuilder.Build(
+            _folder["db"], s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, "")), s_tokenizer, new() { ChunkLength = ChunkLength });
+        _source = KeywordNeighborSource.Build(_database);
+        torch.manual_seed(11);
+        _model = new RetroModel(s_config, ScalarType.Float64);
+        _generator = new(_model, s_tokenizer, _database, _source);
+    }
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    [Fact]
+    public async Task Log_probabilities_are_the_models_own_and_alternatives_stand_in_their_order()
+    {
+        GenerationOptions options = new() { Temperature = 1.5, TopK = 5, RepetitionPenalty = 1.3, MaximumNewTokens = 20, Alternatives = 3, Seed = 2 };
+        GeneratedPiece[] pieces = [.. (await Collect(_generator, s_texts[0], options)).Where(piece => piece.Token is not null)];
+
+        int[] tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(s_texts[0]), .. pieces.Select(piece => piece.Token!.Value)];
+        ReadingBatch batch = new(1, tokens.Length - 1, ChunkLength);
+        for (int i = 1; i < tokens.Length; i++)
+        {
+            (batch.Tokens[i - 1], batch.Targets[i - 1]) = (tokens[i - 1], tokens[i]);
+        }
+
+        IEnumerable<int[]> whole = tokens[..^1].Chunk(ChunkLength).Where(chunk => chunk.Length == ChunkLength);
+        NeighborQuery[] queries = [.. whole.Select(chunk => new NeighborQuery(chunk, []))];
+        long[] found = new long[queries.Length * 2];
+        _source.Find(queries, 2, found, new float[found.Length]);
+        RetrievedTokens retrieved = new(1, queries.Length, 2, 2 * ChunkLength);
+        for (int c = 0; c < queries.Length; c++)
+        {
+            retrieved.Take(0, c, _database, found.AsSpan(c * 2, 2));
+        }
+
+        batch.Retrieved = retrieved;
+        double[] expected = new RetroReader(_model).LogLikelihoods(batch)[^pieces.Length..];
+        for (int i = 0; i < pieces.Length; i++)
+        {
+            Assert.Equal(expected[i], pieces[i].LogProbability!.Value, 1e-4);
+            Assert.Equal(3, pieces[i].Alternatives.Count);
+            Assert.Equal(pieces[i].Alternatives.OrderByDescending(other => other.LogProbability), pieces[i].Alternatives);
+        }
+
+        Assert.Contains(pieces, piece => piece.Alternatives[0].Token != piece.Token);
+    }
+
+    [Fact]
+    public async Task What_is_banned_does_not_come()
+    {
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = 120, Seed = 3 };
+        List<GeneratedPiece> free = await Collect(_generator, "", options);
+        int banned = free.First(piece => piece.Token is not null).Token!.Value;
+        string text = Text(free), word = text.Where(char.IsAsciiLetter).GroupBy(letter => letter).MaxBy(letters => letters.Count())!.Key.ToString();
+
+        List<GeneratedPiece> pieces = await Collect(_generator, "", options with { BannedTokens = [banned], BannedStrings = [word, "ab"] });
+
+        Assert.Contains(word, text, StringComparison.Ordinal);
+        Assert.DoesNotContain(word, Text(pieces), StringComparison.Ordinal);
+        Assert.DoesNotContain(pieces, piece => piece.Token == banned);
+        Assert.Equal(120, pieces.Count(piece => piece.Token is not null));
+    }
+
+    [Fact]
+    public async Task A_string_is_banned_over_the_borders_of_tokens_too()
+    {
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = 60, Seed = 5 };
+        List<GeneratedPiece> free = await Collect(_generator, "", options);
+        GeneratedPiece[] tokens = [.. free.Where(piece => piece.Token is not null && piece.Text.Length > 0 && piece.Text.All(char.IsAscii))];
+        (GeneratedPiece first, GeneratedPiece second) = tokens.Zip(tokens.Skip(1)).First(pair =>
+            Text(free).Contains(pair.First.Text + pair.Second.Text, StringComparison.Ordinal));
+        string both = $"{first.Text[^1]}{second.Text[0]}";
+
+        Assert.Contains(both, Text(free), StringComparison.Ordinal);
+        Assert.DoesNotContain(both, Text(await Collect(_generator, "", options with { BannedStrings = [both] })), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_text_is_as_long_as_asked_at_least_unless_nothing_may_follow()
+    {
+        int[] all = [.. Enumerable.Range(0, s_tokenizer.VocabularySize)];
+        int letter = s_tokenizer.Encode("a")[0];
+        int[] others = [.. all.Where(token => token != s_tokenizer.EndOfText && token != letter)];
+        GenerationOptions endsAtOnce = new() { MaximumNewTokens = 9, BannedTokens = others };
+        Assert.Equal(9, (await Collect(_generator, "", endsAtOnce with { MinimumNewTokens = 9 })).Count(piece => piece.Token == letter));
+
+        RetroException fault = await Assert.ThrowsAsync<RetroException>(() => Collect(_generator, "", new() { BannedTokens = all }));
+        Assert.Contains("what is banned leaves none", fault.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "BannedTokens holds 100000",
+            Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { BannedTokens = [100_000] })).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Given_passages_are_read_like_neighbors_that_were_found()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 20 };
+        long[] chunks = [_database.Documents[1].FirstChunk, _database.Documents[2].FirstChunk];
+        RetroGenerator found = new(_model, s_tokenizer, _database, new GivenNeighborSource(_database, chunks));
+        int[][] tokens = [.. chunks.Select(chunk =>
+        {
+            long[] read = new long[2 * ChunkLength];
+            bool[] valid = new bool[read.Length];
+            _database.CopyRetrieved(chunk, read, valid);
+            return read.Skip(1).Select(token => (int)token).ToArray(); // without the document's begin-of-text token
+        })];
+        string[] passages = [.. tokens.Select(one => s_tokenizer.Decode(one))];
+        RetroGenerator alone = new(_model, s_tokenizer);
+
+        List<GeneratedPiece> given = await Collect(alone, s_texts[0], options with { Passages = passages });
+
+        Assert.Equal(passages, given.First(piece => piece.Retrieved is not null).Retrieved!.Neighbors.Select(neighbor => neighbor.Text));
+        Assert.NotEqual(Text(await Collect(alone, s_texts[0], options)), Text(given));
+        Assert.Equal(Text(given), Text(await Collect(_generator, s_texts[0], options with { Passages = passages })));
+        Assert.Equal(
+            (await Collect(found, s_texts[0], options)).Count(piece => piece.Retrieved is not null), given.Count(piece => piece.Retrieved is not null));
+        RetroConfig decoder = s_config with { Retrieval = null };
+        using RetroModel reads = new(decoder);
+        Assert.Throws<RetroOptionsException>(() => new RetroGenerator(reads, s_tokenizer).GenerateAsync("", options with { Passages = passages }));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    public async Task Neighbors_found_anew_within_a_chunk_are_those_of_a_text_whose_chunks_end_there(int stride)
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 21, RetrievalStride = stride };
+        foreach (string prompt in new[] { "", "tea", s_texts[0] })
+        {
+            List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
+            GeneratedPiece[] pieces = [.. (await Collect(_generator, prompt, options)).Where(piece => piece.Token is not null)];
+            foreach (GeneratedPiece piece in pieces)
+            {
+                // Filled up so that the last place where neighbors are asked for is a chunk's end, the whole text is read at once.
+                int last = tokens.Count / stride * stride, missing = (ChunkLength - (last % ChunkLength)) % ChunkLength;
+                int[] text = [.. Enumerable.Repeat(s_tokenizer.BeginOfText, last == 0 ? 0 : missing), .. tokens];
+                Assert.Equal(Best(text, last == 0 ? 0 : missing), piece.Token);
+                tokens.Add(piece.Token!.Value);
+            }
+        }
+
+        Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", options with { RetrievalStride = 3 }));
+    }
+
+    [Fact]
+    public async Task Found_anew_after_each_chunk_is_what_is_done_anyway()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30 };
+        Assert.Equal(
+            Text(await Collect(_generator, s_texts[0], options)), Text(await Collect(_generator, s_texts[0], options with { RetrievalStride = ChunkLength })));
+    }
+
+    [Fact]
+    public async Task The_best_passage_can_stand_in_the_prompt_and_the_others_be_read_by_cross_attention()
+    {
+        RetroGenerator generator = new(new RetroInContextReader(_model, s_tokenizer), s_tokenizer, _source);
+        List<GeneratedPiece> pieces = await Collect(generator, s_texts[0], new() { Temperature = 0, MaximumNewTokens = 20 });
+        Assert.NotEqual(Text(await Collect(_generator, s_texts[0], new() { Temperature = 0, MaximumNewTokens = 20 })), Text(pieces));
+        Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", new() { RetrievalStride = 4 }));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Prompts_at_once_give_what_each_gives_alone(bool retrieval)
+    {
+        GenerationOptions options = new() { Temperature = 1, TopP = 1, MaximumNewTokens = 25, Seed = 5, Retrieval = retrieval, Stop = ["e"] };
+        string[] prompts = ["", .. s_texts, "tea"];
+        List<GeneratedPiece>[] came = [.. prompts.Select(_ => new List<GeneratedPiece>())];
+        await foreach ((int prompt, GeneratedPiece piece) in _generator.GenerateAsync(prompts, options, TestContext.Current.CancellationToken))
+        {
+            came[prompt].Add(piece);
+        }
+
+        for (int i = 0; i < prompts.Length; i++)
+        {
+            List<GeneratedPiece> alone = await Collect(_generator, prompts[i], options);
+            Assert.Equal(alone.Select(piece => (piece.Token, piece.Text, piece.End)), came[i].Select(piece => (piece.Token, piece.Text, piece.End)));
+            Assert.Equal(
+                alone.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk),
+                came[i].SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk));
+        }
+
+        Assert.True(came.Select(pieces => pieces.Count).Distinct().Count() > 1, "they end at different times");
+        await foreach ((int Prompt, GeneratedPiece Piece) any in _generator.GenerateAsync((string[])[], options, TestContext.Current.CancellationToken))
+        {
+            Assert.Fail($"There is no prompt, and {any} came.");
+        }
+    }
+
+    [Fact]
+    public async Task A_chat_client_streams_counts_and_names_its_sources()
+    {
+        RetroChatClient client = new(_generator, defaults: new() { Temperature = 0, MaximumNewTokens = 12 }, modelId: "tiny");
+        ChatMessage[] messages = [new(ChatRole.System, "Be brief."), new(ChatRole.User, "Where is the lighthouse? ")];
+        string prompt = "System: Be brief.\nUser: Where is the lighthouse?\nAssistant:";
+        GenerationOptions same = new() { Temperature = 0, MaximumNewTokens = 12, Stop = ["\nUser:", "\nSystem:"] };
+        List<GeneratedPiece> pieces = await Collect(_generator, prompt, same);
+
+        List<ChatResponseUpdate> updates = [];
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(messages, null, TestContext.Current.CancellationToken))
+        {
+            updates.Add(update);
+        }
+
+        ChatResponse response = await client.GetResponseAsync(messages, null, TestContext.Current.CancellationToken);
+        Assert.Equal(Text(pieces).TrimStart(), response.Text);
+        Assert.Equal(response.Text, string.Concat(updates.Select(update => update.Text)));
+        Assert.Equal(("tiny", ChatFinishReason.Length), (response.ModelId, response.FinishReason));
+        Assert.Equal(
+            (1 + s_tokenizer.Encode(prompt).Length, 12, 13 + s_tokenizer.Encode(prompt).Length),
+            ((int)response.Usage!.InputTokenCount!, (int)response.Usage.OutputTokenCount!, (int)response.Usage.TotalTokenCount!));
+        IReadOnlyList<RetrievedNeighbor> sources = (IReadOnlyList<RetrievedNeighbor>)response.AdditionalProperties![RetroChatClient.SourcesKey]!;
+        Assert.Equal(
+            pieces.SelectMany(piece => piece.Retrieved?.Neighbors ?? []).Select(neighbor => neighbor.Chunk).Distinct(), sources.Select(source => source.Chunk));
+        Assert.Contains(updates, update => update.AdditionalProperties?[RetroChatClient.SourcesKey] is not null);
+
+        ChatOptions options = new() { MaxOutputTokens = 3, StopSequences = ["never"], Instructions = "Be brief." };
+        ChatResponse shorter = await client.GetResponseAsync(messages[1..], options, TestContext.Current.CancellationToken);
+        Assert.StartsWith(shorter.Text, response.Text, StringComparison.Ordinal);
+        Assert.Equal(3, shorter.Usage!.OutputTokenCount);
+        Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, new() { ResponseFormat = ChatResponseFormat.Json }));
+        Assert.Same(_generator, client.GetService(typeof(RetroGenerator)));
+        Assert.Equal("tiny", ((ChatClientMetadata)client.GetService(typeof(ChatClientMetadata))!).DefaultModelId);
+    }
+
+    /// <summary>The most probable token after a text of which the chunks from the first on are read with their neighbors.</summary>
+    private int Best(int[] text, int missing)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        _model.eval();
+        int chunks = text.Length / ChunkLength;
+        RetrievedTokens retrieved = new(1, Math.Max(1, chunks), 2, 2 * ChunkLength);
+        for (int c = 0; c < chunks; c++)
+        {
+            int[] query = text[Math.Max(missing, c * ChunkLength)..((c + 1) * ChunkLength)];
+            long[] found = new long[2];
+            _source.Find([new NeighborQuery(query, [])], 2, found, new float[2]);
+            retrieved.Take(0, c, _database, found);
+        }
+
+        (Tensor? neighbors, Tensor? valid) = chunks == 0 ? default : retrieved.ToTensors();
+        Tensor logits = _model.call(tensor(text.Select(token => (long)token).ToArray(), [1, text.Length]), neighbors, valid);
+        return (int)logits[0, -1].argmax().item<long>();
+    }
+
+    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
+    {
+        List<GeneratedPiece> pieces = [];
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
+        {
+            pieces.Add(piece);
+        }
+
+        return pieces;
+    }
+
+    private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
+}

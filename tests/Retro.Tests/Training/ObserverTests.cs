@@ -1,0 +1,111 @@
+using System.Text.Json.Nodes;
+using Retro.Modeling;
+using Retro.Tests.Modeling;
+using Retro.Training;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Training;
+
+/// <summary>Files of a training's steps: what they hold, and what they hold after an interruption.</summary>
+public sealed class ObserverTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void An_event_file_has_the_bytes_of_TensorBoards_own_writer()
+    {
+        string reference = Fixtures.SharedPath(Path.Combine("fixtures", "tensorboard")), path = _folder["events"];
+        using (TensorBoardFile file = new(path, At(1_700_000_000)))
+        {
+            foreach (JsonNode? scalar in JsonNode.Parse(File.ReadAllText(Path.Combine(reference, "expected.json")))!.AsArray())
+            {
+                file.Write(At((double)scalar!["wall_time"]!), (long)scalar["step"]!, (string)scalar["tag"]!, (double)scalar["value"]!);
+            }
+        }
+
+        Assert.Equal(File.ReadAllBytes(Path.Combine(reference, "events.out.tfevents.1700000000.host")), File.ReadAllBytes(path));
+
+        static DateTimeOffset At(double seconds) => DateTimeOffset.UnixEpoch.AddSeconds(seconds);
+    }
+
+    [Fact]
+    public void The_event_files_of_a_run_that_goes_on_lie_side_by_side()
+    {
+        foreach (long step in new[] { 1, 300 })
+        {
+            using TensorBoardObserver observer = new(_folder["run"], new StandingClock());
+            observer.Report(Step(step));
+        }
+
+        string[] files = Directory.GetFiles(_folder["run"]);
+        Assert.Equal(2, files.Length);
+        byte[][] bytes = [.. files.Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
+        Assert.True(bytes[0].AsSpan().IndexOf("loss/off"u8) > 0 && bytes[0].AsSpan().IndexOf("measure"u8) < 0, "what a step has is written, and no more");
+
+        // The steps differ alone: 300 takes a byte more in each of the eight scalars.
+        Assert.Equal(bytes[0].Length + 8, bytes[1].Length);
+        Assert.Throws<TrainingException>(() => new TensorBoardFile(files[0], DateTimeOffset.UnixEpoch));
+    }
+
+    [Fact]
+    public void Lines_say_what_the_steps_said_and_steps_done_again_replace_theirs()
+    {
+        string csv = _folder["steps.csv"], json = _folder["steps.jsonl"];
+        TrainingProgress[] first = [Step(1), Step(2) with { GradientNorm = double.NaN }, Step(3)], again = [Step(3) with { Loss = 9 }, Step(4)];
+        Write(first);
+        File.AppendAllText(csv, "4,0.5"); // a process was killed while it wrote
+        File.AppendAllText(json, "{\"step\":4,\"lo");
+        Write(again);
+
+        TrainingProgress[] expected = [first[0], first[1], .. again];
+        Assert.Equal(expected, JsonLinesObserver.Read(json));
+        string[] lines = File.ReadAllLines(csv);
+        Assert.Equal("step,loss/train,gradient_norm,learning_rate,tokens,tokens_per_second,seconds,measure,loss/off,loss/on", lines[0]);
+        Assert.Equal(
+            ["1,2.5,1,0.001,100,50,2,,4,3.5", "2,2.5,NaN,0.001,200,50,4,,4,3.5", "3,9,1,0.001,300,50,6,,4,3.5", "4,2.5,1,0.001,400,50,8,,4,3.5"], lines[1..]);
+
+        void Write(TrainingProgress[] steps)
+        {
+            using CsvObserver table = new(csv);
+            using JsonLinesObserver rows = new(json);
+            Array.ForEach(steps, table.Report);
+            Array.ForEach(steps, rows.Report);
+        }
+    }
+
+    [Fact]
+    public void A_training_is_looked_at_as_often_as_asked_and_nothing_is_decided_by_it()
+    {
+        manual_seed(3);
+        using RetroModel model = new(SmallModel.Config);
+        TrainingOptions options = new() { Steps = 5, WarmupSteps = 0, MeasureEvery = 2, CheckpointFolder = _folder["model"] };
+        List<(long, TrainingWatch?)> told = [];
+        using (Trainer trainer = new(model, options)
+        {
+            Watch = watched =>
+            {
+                Assert.False(watched.training);
+                return new(told.Count, 1);
+            },
+        })
+        {
+            trainer.Run(new CopyingData(SmallModel.Config, 2, 3, seed: 1), new Reports<TrainingProgress>(done => told.Add((done.Step, done.Watched))));
+            Assert.Null(trainer.BestMeasure);
+        }
+
+        Assert.Equal([(1, null), (2, new(1, 1)), (3, null), (4, new(3, 1)), (5, new(4, 1))], told);
+        Assert.False(Directory.Exists(Path.Combine(_folder["model"], Trainer.BestFolder)));
+    }
+
+    private static TrainingProgress Step(long step) => new(step, 0.1 * step, 2.5, 1, 0.001, 100 * step, 50, TimeSpan.FromSeconds(2 * step))
+    {
+        Watched = new(4, 3.5),
+    };
+
+    private sealed class StandingClock : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => DateTimeOffset.UnixEpoch.AddDays(20_000);
+    }
+}
