@@ -64,17 +64,6 @@ internal sealed class AnswerScores
     private int[] Tokens(string prompt) => [_opened.Tokenizer.BeginOfText, .. _opened.Tokenizer.Encode(prompt)];
 
     private double Bits(IReader reader, int[] prompt, RetrievedTokens? retrieved)
-    {
-        if (_answer.Count == 0)
-        {
-            return 0;
-        }
-
-        long[] text = [.. prompt.Concat(_answer).Select(token => (long)token)];
-        ReadingBatch batch = new(1, text.Length - 1, reader.ChunkLength ?? _opened.Sources!.Database.ChunkLength);
-        text.AsSpan(..^1).CopyTo(batch.Tokens);
-        text.AsSpan(prompt.Length..).CopyTo(batch.Targets.AsSpan(prompt.Length - 1));
-        batch.Retrieved = retrieved;
-        return reader.LogLikelihoods(batch).Sum() / Math.Log(2);
-    }
+        => _answer.Count == 0 ? 0
+            : -TextReading.Bits(reader, [.. prompt, .. _answer], prompt.Length, retrieved, _opened.Sources!.Database.ChunkLength)[prompt.Length..].Sum();
 }

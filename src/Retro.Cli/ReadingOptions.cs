@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
+using Retro.Cli.Reports;
 using Retro.Generation;
 using Retro.Readers;
 using Retro.Search;
@@ -21,6 +22,7 @@ internal sealed class ReadingOptions
         "--repetition-penalty", "Above 1: makes tokens that the text holds already less probable.", 1, 0.1, 10);
 
     private readonly Option<string[]> _stop = new("--stop") { Description = "End before this text; may be given several times.", HelpName = "TEXT" };
+    private readonly Option<string[]> _ban = new("--ban") { Description = "Never write this text; may be given several times.", HelpName = "TEXT" };
     private readonly Option<string[]> _exclude = new("--exclude")
     {
         Description = "Id of a document that is not read from; may be given several times.",
@@ -58,8 +60,8 @@ internal sealed class ReadingOptions
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _exclude, _labels, _seed, _threads, _device,
-        _dtype
+        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _ban, _exclude, _labels, _seed, _threads,
+        _device, _dtype,
     ];
 
     /// <summary>Seed of every random choice.</summary>
@@ -74,6 +76,7 @@ internal sealed class ReadingOptions
         TopP = parsed.GetValue(_topP),
         RepetitionPenalty = parsed.GetValue(_penalty),
         Stop = [.. stop, .. parsed.GetValue(_stop) ?? []],
+        BannedStrings = parsed.GetValue(_ban) ?? [],
         ExcludedDocuments = parsed.GetValue(_exclude) ?? [],
         Labels = CommonOptions.Seen(parsed, _labels),
         Neighbors = parsed.GetValue(K),
@@ -130,11 +133,34 @@ internal sealed class ReadingOptions
     public sealed record Opened(TrainedModel Trained, CopyReader? Copying, RetroTokenizer Tokenizer, Sources? Sources, INeighborSource? Source) : IDisposable
     {
         /// <summary>Writes with the model.</summary>
-        public RetroGenerator Generator() => Copying is not null && Source?.Database is not null
+        /// <param name="bestInPrompt">Whether the best neighbor stands in front of the text, which a RETRO alone can have.</param>
+        public RetroGenerator Generator(bool bestInPrompt = false) => bestInPrompt
+            ? new(InContext(), Tokenizer, Source)
+            : Copying is not null && Source?.Database is not null
             ? new(Copying, Tokenizer, Source)
             : Trained.Model.Config.HasRetrieval && Source is not null and not NoNeighborSource
                 ? new(Trained.Model, Tokenizer, Sources!.Database, Source)
                 : new(Trained.Model, Tokenizer);
+
+        private RetroInContextReader InContext()
+        {
+            if (Trained.Model.Config.Retrieval is not { } retrieval || Source?.Database is null)
+            {
+                throw new UsageException("--best-in-prompt needs a RETRO that reads from a database.");
+            }
+
+            int room = retrieval.RetrievedLength + 8;
+            InContextOptions options = new() { Neighbors = Math.Max(2, retrieval.Neighbors), PrefixLength = room, WindowLength = Math.Max(512, 4 * room) };
+            return new(Trained.Model, Tokenizer, options);
+        }
+
+        /// <summary>Shows texts as the model reads them; null: it reads nothing.</summary>
+        /// <param name="labels">The labels that may be seen; null: all.</param>
+        public Inspection? Inspection(IReadOnlyList<string>? labels)
+        {
+            IReader? reader = Copying is not null ? Copying : Trained.Model.Config.HasRetrieval ? new RetroReader(Trained.Model) : null;
+            return reader is null || Source?.Database is not { } database ? null : new(database, Tokenizer, reader, Source, Sources!.Ready(), labels);
+        }
 
         /// <inheritdoc/>
         public void Dispose()

@@ -10,10 +10,14 @@ namespace Retro.Cli;
 /// <summary>The database that a command line names, with its tokenizer, and the sources of neighbors over it.</summary>
 internal sealed class Sources : IDisposable
 {
+    /// <summary>The database's file of dense keys.</summary>
+    private const string KeyFile = "keys.bin";
+
     private readonly string? _embedderFolder;
     private readonly int _threads;
     private readonly Device? _device;
     private readonly CancellationToken _cancellationToken;
+    private readonly Lock _lock = new();
     private TextEmbedder? _embedder;
     private KeywordNeighborSource? _keyword;
     private DenseNeighborSource? _dense;
@@ -79,6 +83,36 @@ internal sealed class Sources : IDisposable
         _ => throw new UsageException($"There is no source '{name}'."),
     };
 
+    /// <summary>Whether there is an embedder.</summary>
+    public bool HasEmbedder => Directory.Exists(EmbedderFolder);
+
+    private string EmbedderFolder => _embedderFolder ?? Workspace.Embedder;
+
+    /// <summary>The embedder, which is loaded once and closed with the database.</summary>
+    /// <exception cref="RetroException">It is not there, or damaged.</exception>
+    public TextEmbedder Embedder()
+    {
+        lock (_lock)
+        {
+            return _embedder ??= HasEmbedder
+                ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
+                : throw new RetroException(
+                    $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
+                        + $"{Tool.Name} embed-train --database {Workspace.Folder} --out {Workspace.Folder}");
+        }
+    }
+
+    /// <summary>The sources that can rank without anything being built: those that were opened, and what else has its index.</summary>
+    public IReadOnlyList<INeighborSource> Ready()
+    {
+        if (_dense is null && HasEmbedder && Database.Manifest.Find(KeyFile) is not null)
+        {
+            Dense();
+        }
+
+        return [.. new INeighborSource?[] { _keyword, _dense }.OfType<INeighborSource>()];
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -94,16 +128,7 @@ internal sealed class Sources : IDisposable
     {
         if (_dense is null)
         {
-            string folder = _embedderFolder ?? Workspace.Embedder;
-            if (!Directory.Exists(folder))
-            {
-                throw new RetroException(
-                    $"dense neighbors need an embedder, and {folder} is not there; name a BERT or sentence-transformers folder (--embedder), or train one: "
-                        + $"{Tool.Name} embed-train --database {Workspace.Folder} --out {Workspace.Folder}");
-            }
-
-            _embedder = Stages.Run("load the embedder", progress => TextEmbedder.Load(folder, _device, progress, _cancellationToken));
-            ChunkKeyer keyer = new(Tokenizer, _embedder);
+            ChunkKeyer keyer = new(Tokenizer, Embedder());
             _dense = Stages.Run("embed chunks", progress =>
                 DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken));
         }

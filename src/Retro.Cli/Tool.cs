@@ -77,6 +77,7 @@ internal static class Tool
             new EvalCommand(),
             new GenerateCommand(),
             new AskCommand(),
+            new ServeCommand(),
             new InspectCommand(),
             new EmbedTrainCommand(),
             new CompareCommand(),

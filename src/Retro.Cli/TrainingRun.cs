@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
+using Retro.Cli.Reports;
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
@@ -20,6 +22,9 @@ internal sealed class TrainingRun
     /// <summary>Below so many parameters, the recipe that lets a small model learn within minutes.</summary>
     private const long SmallModel = 50_000_000;
 
+    /// <summary>How often a training is looked at on held-out text.</summary>
+    private const int Looks = 20;
+
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
@@ -35,6 +40,12 @@ internal sealed class TrainingRun
 
     private readonly Option<int> _every = CommonOptions.Whole(
         "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
+
+    private readonly PathOption _csv = new("--csv", "FILE") { Description = "Write each step into this file too, as comma-separated values." };
+    private readonly PathOption _tensorBoard = new("--tensorboard", "FOLDER")
+    {
+        Description = "Write each step into an event file in this folder too, which TensorBoard draws.",
+    };
 
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
@@ -52,8 +63,8 @@ internal sealed class TrainingRun
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        _database, Out, _tokenizer, Source, _k, _embedder, _steps, _minutes, _window, _batch, _rate, _every, _seed, _threads, _device, _dtype, _resume,
-        _startOver,
+        _database, Out, _tokenizer, Source, _k, _embedder, _steps, _minutes, _window, _batch, _rate, _every, _csv, _tensorBoard, _seed, _threads, _device,
+        _dtype, _resume, _startOver,
     ];
 
     /// <summary>Options that say what to do this time alone.</summary>
@@ -222,10 +233,19 @@ internal sealed class TrainingRun
             Accumulation = parsed.GetValue(_batch) / Together(parsed),
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
+            MeasureEvery = Math.Max(1, steps / Looks),
             Dtype = Dtype(parsed),
             Seed = Seed(parsed),
         };
-        using Trainer trainer = new(model, options);
+        using ChunkDatabase? heldOut = sources.HeldOut();
+        HeldOutSample? sample = heldOut is null ? null
+            : new(
+                heldOut,
+                model,
+                model.Config.HasRetrieval ? sources.Open(parsed.GetValue(Source)!, Seed(parsed)) : null,
+                Math.Min(parsed.GetValue(_window), model.Config.MaximumLength ?? int.MaxValue),
+                cancellationToken);
+        using Trainer trainer = new(model, options) { Watch = sample is { IsEmpty: false } ? sample.Watch : null };
         if (resume)
         {
             Stages.Run("load the checkpoint", progress => trainer.Load(workspace.Model, progress, cancellationToken));
@@ -233,8 +253,23 @@ internal sealed class TrainingRun
         }
 
         long before = trainer.StepsDone;
-        List<TrainingProgress> reports = Stages.Train(name, time, progress => trainer.Run(data, progress, cancellationToken));
+        string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
+        List<TrainingProgress> reports;
+        using (JsonLinesObserver lines = new(stepsFile))
+        using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
+        using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)
+        {
+            reports = Stages.Train(name, time, progress => trainer.Run(data, new Observers(progress, lines, table, events), cancellationToken));
+        }
+
         sources.Tokenizer.Save(workspace.Model);
+        string page = Path.Combine(workspace.Folder, RunReport.FileName);
+        RunReport report = new($"{Tool.Name}: {name}, {workspace.Model}");
+        report.Corpus(sources.Database, heldOut);
+        string trained = model.Config.HasRetrieval ? "RETRO" : "decoder";
+        report.Training(trained, File.Exists(stepsFile) ? JsonLinesObserver.Read(stepsFile) : []);
+        report.Configuration(trained, workspace.Model, model.Config, File.ReadAllText(workspace.SettingsPath));
+        report.Write(page);
         JsonObject result = new()
         {
             ["steps"] = trainer.StepsDone,
@@ -255,6 +290,7 @@ internal sealed class TrainingRun
             Screen.Line($"{workspace.Model}: its training was finished before, after {trainer.StepsDone:#,0} steps");
         }
 
+        Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
         return result;
     }
@@ -298,5 +334,17 @@ internal sealed class TrainingRun
         int kept = Math.Max(LeastTableNeighbors, 2 * read);
         return Stages.Run(
             "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
+    }
+
+    /// <summary>Tells several observers of each step.</summary>
+    private sealed class Observers(params IProgress<TrainingProgress>?[] all) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value)
+        {
+            foreach (IProgress<TrainingProgress>? one in all)
+            {
+                one?.Report(value);
+            }
+        }
     }
 }

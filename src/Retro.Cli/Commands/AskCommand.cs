@@ -1,11 +1,7 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.Json.Nodes;
-using Retro.Database;
 using Retro.Generation;
-using Retro.Modeling;
-using Retro.Readers;
-using Retro.Search;
 using Samples;
 using Spectre.Console;
 
@@ -52,8 +48,12 @@ internal sealed class AskCommand : Verb
             throw new UsageException("The question is empty; ask something.");
         }
 
-        GenerationOptions options = _reading.Generation(parsed, "\nQuestion:", "\n\n");
-        List<Passage> passages = Found(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken);
+        GenerationOptions options = _reading.Generation(parsed, Asking.Stops);
+        List<Passage> passages =
+        [
+            .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
+                .Select(found => new Passage(InPrompt, found)),
+        ];
         string prompt = Prompt(passages, question);
         StringBuilder answer = new();
         List<int> tokens = [];
@@ -81,7 +81,7 @@ internal sealed class AskCommand : Verb
         foreach (Passage passage in passages)
         {
             // Without it, the prompt is another one.
-            passage.Bits = off - scores.Off(Prompt([.. passages.Where(other => other != passage)], question));
+            passage.Bits = off - scores.Off(Prompt(passages.Where(other => other != passage), question));
         }
 
         if (scores.ReadsWhileWriting)
@@ -116,39 +116,7 @@ internal sealed class AskCommand : Verb
         return ArgumentsOf(parsed, made, section, all: false);
     }
 
-    /// <summary>The passages that the source finds for the question.</summary>
-    private static List<Passage> Found(
-        ReadingOptions.Opened opened, string question, int count, GenerationOptions options, CancellationToken cancellationToken)
-    {
-        if (count == 0 || opened.Source?.Database is not { } database)
-        {
-            return [];
-        }
-
-        int[] excluded = options.ExcludedDocuments.Count == 0
-            ? []
-            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => options.ExcludedDocuments.Contains(database.Documents[document].Id))];
-        long[] chunks = new long[count];
-        float[] scores = new float[count];
-        NeighborQuery query = new(opened.Tokenizer.Encode(question), excluded) { Labels = options.Labels };
-        opened.Source.Find([query], count, chunks, scores, cancellationToken);
-        return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
-        {
-            DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
-            return new Passage(InPrompt, new RetrievedNeighbor(
-                pair.First,
-                document.Id,
-                document.Title,
-                document.Location,
-                pair.First - document.FirstChunk,
-                Passages.Text(database, opened.Tokenizer, pair.First),
-                "",
-                pair.Second));
-        })];
-    }
-
-    private static string Prompt(IReadOnlyList<Passage> passages, string question)
-        => string.Concat(passages.Select(passage => passage.Neighbor.Text.Trim() + "\n\n")) + $"Question: {question.Trim()}\nAnswer:";
+    private static string Prompt(IEnumerable<Passage> passages, string question) => Asking.Prompt(passages.Select(passage => passage.Neighbor), question);
 
     private static void Print(List<Passage> passages, int tokens, double? all, int most)
     {

@@ -1,11 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
+using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
+using Retro.Training;
 using Samples;
 
 namespace Retro.Cli.Commands;
@@ -17,6 +19,11 @@ internal sealed class EvalCommand : Verb
 
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int RuleNeighbors = 8;
+
+    /// <summary>Held-out documents that the report shows token by token, and tokens of each at most.</summary>
+    private const int MostInspected = 4, InspectedTokens = 512;
+
+    private const string LeakageTitle = "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors";
 
     private readonly Option<string[]> _models = new("--model")
     {
@@ -40,6 +47,16 @@ internal sealed class EvalCommand : Verb
     private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<string> _source = CommonOptions.Source("bm25");
     private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
+    private readonly PathOption _report = new("--report", "FILE")
+    {
+        Description = "The page of the results. Default: report.html in the first model's folder.",
+    };
+
+    private readonly PathOption _tokenRecords = new("--token-records", "FILE")
+    {
+        Description = "Write what each held-out token costs each reader into this file, as lines of JSON.",
+    };
+
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
@@ -53,7 +70,8 @@ internal sealed class EvalCommand : Verb
             "retro eval --model work",
             "retro eval --task qa --model answering decoder",
             "retro eval --model work --model decoder --json results.json")
-        => AddOptions(_models, _task, _questions, _database, _heldOut, _tokenizer, _embedder, _source, _window, _seed, _threads, _device, _dtype);
+        => AddOptions(
+            _models, _task, _questions, _database, _heldOut, _tokenizer, _embedder, _source, _window, _report, _tokenRecords, _seed, _threads, _device, _dtype);
 
     public override IReadOnlyList<string> Remembered(ParseResult parsed)
     {
@@ -150,13 +168,15 @@ internal sealed class EvalCommand : Verb
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
         Comparison comparison = new(heldOut, database, found, random, rules);
-        BitsPerByteOptions options = new() { WindowLength = window };
+        BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
+        List<(string Path, string Name, TrainedModel Trained)> measured = [];
         HashSet<string> names = [];
         string? baseline = null;
         foreach ((string path, TrainedModel trained) in models.OrderBy(one => one.Trained.Model.Config.HasRetrieval))
         {
             bool reads = trained.Model.Config.HasRetrieval;
             string kind = reads ? Retrieving : ClosedBook, name = names.Add(kind) ? kind : $"{kind} of {path}";
+            measured.Add((path, name, trained));
             if (!reads)
             {
                 using CopyReader? copying = ModelFolder.Copying(path, trained);
@@ -196,18 +216,95 @@ internal sealed class EvalCommand : Verb
         names.UnionWith([baseline!, rule]);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         Print(table, leakage);
+        if (parsed.GetValue(_tokenRecords) is { } tokens)
+        {
+            Dictionary<string, BitsPerByteResult> results = entries.ToDictionary(entry => entry.Reader, entry => entry.Results[0]);
+            Stages.Run("write token records", progress => TokenRecords.Write(
+                tokens, heldOut, results, found, database, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
+        }
+
+        string page = parsed.GetValue(_report) ?? Path.Combine(new Workspace(models[0].Path).Folder, RunReport.FileName);
+        RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
+        report.Evaluation(Header(table), Rows(table), string.Join(' ', Notes(table)), table);
+        report.Leakage(LeakageHeader(leakage), LeakageRows(leakage), LeakageTitle + ".", leakage);
+        Inspect(report, sources, heldOut, source, measured, entries, baseline!, cancellationToken);
+        report.Corpus(database, heldOut);
+        foreach ((string path, string name, TrainedModel trained) in measured)
+        {
+            Workspace workspace = Workspace.OfModel(path);
+            string steps = Path.Combine(workspace.Model, RunReport.StepsFile);
+            report.Training(name, File.Exists(steps) ? JsonLinesObserver.Read(steps) : []);
+            string? typed = File.Exists(workspace.SettingsPath) ? File.ReadAllText(workspace.SettingsPath) : null;
+            report.Configuration(name, workspace.Model, trained.Model.Config, typed);
+        }
+
+        report.Write(page);
+        Screen.Note($"Report: {page}");
         WriteJson(parsed, Results(table, leakage));
 
         NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Run(
             stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
     }
 
+    /// <summary>Shows, token by token, what the first model that reads gained on some held-out documents.</summary>
+    private static void Inspect(
+        RunReport report,
+        Sources sources,
+        ChunkDatabase heldOut,
+        INeighborSource source,
+        List<(string Path, string Name, TrainedModel Trained)> measured,
+        IReadOnlyList<EvaluationEntry> entries,
+        string baseline,
+        CancellationToken cancellationToken)
+    {
+        BitsPerByteResult? Result(string name) => entries.FirstOrDefault(entry => entry.Reader == name)?.Results[0];
+        foreach ((string path, string name, TrainedModel trained) in measured)
+        {
+            using CopyReader? copying = ModelFolder.Copying(path, trained);
+            IReader? reader = copying is not null ? copying : trained.Model.Config.HasRetrieval ? new RetroReader(trained.Model) : null;
+            string on = copying is not null ? Copying : name;
+            if (reader is null || source.Database is null || Result(on) is not { TokenBits: { } onBits })
+            {
+                continue;
+            }
+
+            IReadOnlyList<float> offBits = (Result($"{name} off") ?? Result(baseline)!).TokenBits!;
+            Inspection inspection = new(sources.Database, sources.Tokenizer, reader, source, sources.Ready());
+            report.Page.Heading($"What {on} read").Html(Inspection.Legend);
+            DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
+            int count = Math.Min(MostInspected, all.Length);
+            for (int i = 0; i < count; i++)
+            {
+                DocumentEntry document = all[(int)((long)i * all.Length / count)];
+                int[] tokens = Inspection.Tokens(heldOut, document, InspectedTokens);
+                int first = (int)document.FirstChunk * heldOut.ChunkLength;
+                double[] Bits(IReadOnlyList<float> all) => [.. Enumerable.Range(first, tokens.Length).Select(place => (double)all[place])];
+                report.Page.Heading(Passages.Name(document.Title, document.Id), 3).Paragraph(document.Location, soft: true)
+                    .Html(inspection.Show(tokens, Bits(offBits), Bits(onBits), [], cancellationToken));
+            }
+
+            return;
+        }
+    }
+
     private static void Print(EvaluationTable table, LeakageTable leakage)
     {
-        Screen.Table(
-            "held-out bits per byte (less is better)",
-            ["reader", "neighbors", "steps", "minutes", "bits per byte", .. table.Against.Select(name => $"against {name}")],
-            table.Rows.Select(row => (string[])
+        Screen.Table("held-out bits per byte (less is better)", Header(table), Rows(table), 1);
+        foreach (string note in Notes(table))
+        {
+            Screen.Line($"{note}");
+        }
+
+        Screen.Table(LeakageTitle, LeakageHeader(leakage), LeakageRows(leakage));
+    }
+
+    private static string[] Header(EvaluationTable table)
+        => ["reader", "neighbors", "steps", "minutes", "bits per byte", .. table.Against.Select(name => $"against {name}")];
+
+    private static string[][] Rows(EvaluationTable table)
+        =>
+        [
+            .. table.Rows.Select(row => (string[])
             [
                 row.Entry.Reader,
                 row.Entry.Results[0] is { Neighbors: > 0 } result ? $"{result.SourceName}, k = {result.Neighbors}" : "",
@@ -216,24 +313,36 @@ internal sealed class EvalCommand : Verb
                 Number(row.Entry.Value, "0.0000"),
                 .. row.Differences.Select(Show),
             ]),
-            1);
+        ];
+
+    private static string[] Notes(EvaluationTable table)
+    {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
-        Screen.Line($"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them trained on or retrieved from.");
-        Screen.Line(any.Documents < PairedDifference.LeastDocuments
-            ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-            : (FormattableString)$"In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.");
-        Screen.Note($"Steps and minutes are those of a model's own training; what it was fitted onto was trained before.");
-        Screen.Table(
-            "by overlap: bits per byte of chunks of which at most so much stands in one of their neighbors",
-            ["overlap at most", "of the tokens", .. leakage.Readers],
-            leakage.Rows.Select(row => (string[])
+        return
+        [
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them trained on or retrieved from."),
+            any.Documents < PairedDifference.LeastDocuments
+                ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
+                : "In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.",
+            "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
+        ];
+    }
+
+    private static string[] LeakageHeader(LeakageTable leakage) => ["overlap at most", "of the tokens", .. leakage.Readers];
+
+    private static string[][] LeakageRows(LeakageTable leakage)
+        =>
+        [
+            .. leakage.Rows.Select(row => (string[])
             [
                 Number(row.Bound, "0.# %"),
                 Number(row.TokenShare, "0.0 %"),
                 .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
                     : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {Show(difference)}" : "")}"),
-            ]));
-    }
+            ]),
+        ];
 
     private static JsonObject Results(EvaluationTable table, LeakageTable leakage)
     {

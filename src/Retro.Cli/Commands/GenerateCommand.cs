@@ -17,16 +17,31 @@ internal sealed class GenerateCommand : Verb
         Arity = ArgumentArity.ZeroOrOne,
     };
 
+    private readonly Option<string[]> _passages = new("--passage")
+    {
+        Description = "Read this text in place of what would be found; may be given several times.",
+        HelpName = "TEXT",
+    };
+
+    private readonly Option<int?> _every = CommonOptions.WholeOrNone(
+        "--retrieve-every", "Tokens after which neighbors are found anew, a divisor of the chunk length. Default: a chunk.", 1, 4096);
+
+    private readonly Option<bool> _best = new("--best-in-prompt")
+    {
+        Description = "The best neighbor stands in front of the text, and the model's cross-attention reads the others (RETRO++).",
+    };
+
     public GenerateCommand()
         : base(
             "generate",
             "Goes on with a text, and names what the model read while it wrote.",
             "retro generate --model work \"The capital of\"",
             "retro generate --model work --source none --seed 2 \"The capital of\"",
+            "retro generate --model work --passage \"Paris is the capital of France.\" \"The capital of\"",
             "cat beginning.txt | retro generate --model work --tokens 100 -")
     {
         Add(_prompt);
-        AddOptions(_reading.Options);
+        AddOptions([.. _reading.Options, _passages, _every, _best]);
     }
 
     public override bool PrintsText => true;
@@ -44,10 +59,15 @@ internal sealed class GenerateCommand : Verb
             prompt = await Console.In.ReadToEndAsync(cancellationToken).ConfigureAwait(false);
         }
 
+        GenerationOptions options = _reading.Generation(parsed) with
+        {
+            Passages = parsed.GetValue(_passages) ?? [], RetrievalStride = parsed.GetValue(_every),
+        };
+        RetroGenerator generator = opened.Generator(parsed.GetValue(_best));
         StringBuilder text = new();
         List<RetrievedNeighbors> read = [];
         GenerationEnd? end = null;
-        await foreach (GeneratedPiece piece in opened.Generator().GenerateAsync(prompt, _reading.Generation(parsed), cancellationToken).ConfigureAwait(false))
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
             await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);

@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Generation;
@@ -38,9 +38,6 @@ internal sealed class Report(
 {
     private static readonly string[] s_header =
         ["reader", "neighbors", "steps", "minutes", "bits per byte", "against closed book", "against the rule, k = 8", "against the rule, fresh"];
-
-    /// <summary>The readers of the leakage table, in its order, short enough to stand under bars.</summary>
-    private static readonly string[] s_bars = ["closed book", "rule, k = 8", "rule, fresh", "copying", "RETRO"];
 
     private BitsPerByteResult ClosedBook => table.Rows[0].Entry.Results[0];
 
@@ -102,55 +99,41 @@ internal sealed class Report(
     /// <returns>The path of report.html.</returns>
     public string Write(string folder)
     {
-        StringBuilder html = new();
-        html.AppendLine(
-            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Retro quickstart</title><style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}table{border-collapse:collapse}td,th{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}pre{white-space:pre-wrap;background:#f6f6f6;padding:.8rem}pre b{background:#e3edff}small{color:#555}</style></head><body>");
-        html.AppendLine("<h1>Retro quickstart</h1>");
-        string name = SvgPlot.Escape(options.Corpus ?? "documentation of the .NET reference packs");
+        RunReport report = new("Retro quickstart");
+        string name = options.Corpus ?? "documentation of the .NET reference packs";
         long parameters = config.CountParameters().Total, decoder = (config with { Retrieval = null }).CountParameters().Total;
-        html.AppendLine(
+        report.Page.Paragraph(string.Create(
             CultureInfo.InvariantCulture,
-            $"<p>{name} ({SvgPlot.Escape(corpus.Kind)}): {database.Documents.Count:#,0} documents, {database.ChunkCount:#,0} chunks of {database.ChunkLength} tokens.");
-        html.AppendLine(
-            CultureInfo.InvariantCulture,
-            $"{parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; {elapsed.TotalMinutes:0.0} minutes in all.</p>");
-        Append(html, "Held-out bits per byte", s_header, Rows(), Notes);
-        List<(string, double)> bars =
-            [.. leakage.Readers.Zip(s_bars, (reader, bar) => (bar, table.Rows.Single(row => row.Entry.Reader == reader).Entry.Value))];
-        html.AppendLine(SvgPlot.Bars("Held-out bits per byte", "bits per byte", bars));
-        Append(html, "By overlap with the neighbors", LeakageHeader(), LeakageRows(), LeakageNotes);
-        if (steps.Any(training => training.Steps.Any(step => double.IsFinite(step.Loss))))
-        {
-            PlotSeries[] losses = [.. steps.Select(training => new PlotSeries(training.Name, Smooth(training.Steps)))];
-            html.AppendLine(SvgPlot.Lines("Training loss", "step", "nats per token", losses));
-        }
-
-        html.AppendLine("<h2>Text with sources</h2>");
+            $"{name} ({corpus.Kind}); {parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; "
+                + $"{elapsed.TotalMinutes:0.0} minutes in all."));
+        report.Evaluation(s_header, Rows(), Notes, table);
+        report.Leakage(LeakageHeader(), LeakageRows(), LeakageNotes, leakage);
+        report.Page.Heading("Text with sources");
         foreach (Continuation continuation in continuations)
         {
-            html.AppendLine(CultureInfo.InvariantCulture, $"<pre>{SvgPlot.Escape(continuation.Prompt)}<b>{SvgPlot.Escape(continuation.Text)}</b></pre><ul>");
+            report.Page.Html($"<pre>{Page.Escape(continuation.Prompt)}<mark>{Page.Escape(continuation.Text)}</mark></pre><ul>");
             foreach (RetrievedNeighbors retrieved in continuation.Sources)
             {
                 foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    html.AppendLine(
-                        CultureInfo.InvariantCulture,
-                        $"<li>after chunk {retrieved.Chunk + 1}: <b>{SvgPlot.Escape(Name(neighbor))}</b>, chunk {neighbor.ChunkInDocument + 1}: <small>{SvgPlot.Escape(Shorten(neighbor.Text))}</small></li>");
+                    string document = Page.Escape(Name(neighbor)), read = Page.Escape(Shorten(neighbor.Text));
+                    string place = string.Create(CultureInfo.InvariantCulture, $"chunk {neighbor.ChunkInDocument + 1}");
+                    report.Page.Html($"<li>after chunk {retrieved.Chunk + 1}: <b>{document}</b>, {place}: <small>{read}</small></li>");
                 }
             }
 
-            html.AppendLine("</ul>");
+            report.Page.Html("</ul>");
         }
 
-        html.AppendLine("</body></html>");
-        Write(Path.Combine(folder, "report.md"), $"{table.ToMarkdown()}\n{Notes}\n\n{leakage.ToMarkdown()}\n{LeakageNotes}\n");
-        return Write(Path.Combine(folder, "report.html"), html.ToString());
-    }
+        report.Corpus(database, null);
+        foreach ((string training, List<TrainingProgress> done) in steps)
+        {
+            report.Training(training, done);
+        }
 
-    private static string Write(string path, string text)
-    {
-        File.WriteAllText(path + ".new", text);
-        File.Move(path + ".new", path, overwrite: true);
+        Workspace.WriteText(Path.Combine(folder, "report.md"), $"{table.ToMarkdown()}\n{Notes}\n\n{leakage.ToMarkdown()}\n{LeakageNotes}\n");
+        string path = Path.Combine(folder, RunReport.FileName);
+        report.Write(path);
         return path;
     }
 
@@ -166,15 +149,6 @@ internal sealed class Report(
         AnsiConsole.Write(shown);
         AnsiConsole.WriteLine(notes);
         AnsiConsole.WriteLine();
-    }
-
-    private static void Append(StringBuilder html, string title, string[] header, IEnumerable<string[]> rows, string notes)
-    {
-        string body = string.Concat(rows.Select(row => Row("td", row)));
-        html.AppendLine(CultureInfo.InvariantCulture, $"<h2>{title}</h2><table>{Row("th", header)}{body}</table>");
-        html.AppendLine(CultureInfo.InvariantCulture, $"<p><small>{SvgPlot.Escape(notes)}</small></p>");
-
-        static string Row(string kind, string[] cells) => $"<tr>{string.Concat(cells.Select(cell => $"<{kind}>{SvgPlot.Escape(cell)}</{kind}>"))}</tr>";
     }
 
     private IEnumerable<string[]> Rows() => table.Rows.Select(row => (string[])
@@ -196,13 +170,6 @@ internal sealed class Report(
         .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
             : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {difference}" : "")}"),
     ]);
-
-    /// <summary>Running means, a hundred points at most, so that the trend is visible behind the noise of single steps.</summary>
-    private static List<(double X, double Y)> Smooth(List<TrainingProgress> steps)
-    {
-        int bucket = Math.Max(1, steps.Count / 100);
-        return steps.Where(s => double.IsFinite(s.Loss)).Chunk(bucket).Select(b => (b.Average(s => (double)s.Step), b.Average(s => s.Loss))).ToList();
-    }
 
     private static string Name(RetrievedNeighbor neighbor) => neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId;
 

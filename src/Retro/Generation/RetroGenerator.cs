@@ -238,7 +238,9 @@ public sealed class RetroGenerator
             : throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
     }
 
-    /// <summary>Finds neighbors as the options want them, and says which documents a reader passes over that looks up by itself; null: nothing is read.</summary>
+    /// <summary>
+    /// Finds neighbors as the options want them, and says which documents a reader passes over that looks up by itself; null: nothing is read.
+    /// </summary>
     private async ValueTask<(StretchRetriever? Retriever, HashSet<int>? Unread)> Retriever(GenerationOptions options, CancellationToken cancellationToken)
     {
         bool given = options.Passages.Count > 0;

@@ -227,6 +227,7 @@ public sealed partial class Trainer : IDisposable
                 {
                     if (Watch is not null)
                     {
+                        using IDisposable? averaged = Averaged();
                         Model.eval();
                         done = done with { Watched = Watch(Model) };
                         Model.train();

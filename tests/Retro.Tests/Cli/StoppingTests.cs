@@ -46,6 +46,30 @@ public sealed partial class StoppingTests : IDisposable
         Assert.Equal(before, Weights("work"));
     }
 
+    [Fact]
+    public void A_server_answers_until_it_is_stopped()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--out", "work", "--steps", "2", "--quiet", .. CliRun.Tiny]);
+        string answer = "";
+        ChildProcess.Outcome run = _retro.Run(
+            (process, line) =>
+            {
+                if (line.StartsWith("work is served at ", StringComparison.Ordinal))
+                {
+                    using HttpClient http = new() { BaseAddress = new(line.Split(' ')[4]) };
+                    using StringContent question = new("""{"text":"How many stones has bridge 5?","ask":true}""", null, "application/json");
+                    answer = http.PostAsync("/api/write", question).GetAwaiter().GetResult().Content.ReadAsStringAsync().GetAwaiter().GetResult();
+                    Assert.Equal(0, Signal(process.Id, Interrupt));
+                }
+            },
+            "serve", "--model", "work", "--port", "0", "--tokens", "4");
+        Assert.Equal(130, run.ExitCode);
+        Assert.EndsWith("Stopped. Nobody is served any more.\n", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("\"read\":\"in the prompt\"", answer, StringComparison.Ordinal);
+        Assert.Contains("\"end\":", answer, StringComparison.Ordinal);
+    }
+
     [LibraryImport("libc", EntryPoint = "kill")]
     private static partial int Signal(int process, int signal);
 

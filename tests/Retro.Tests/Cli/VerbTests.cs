@@ -117,14 +117,21 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(["random", "3"], new[] { "source", "k" }.Select(name => _retro.Json("neighbors.json")[name]!.ToString()));
         Assert.Equal(2, _retro.Json("neighbors.json")["tables"]!.AsArray().Count);
 
-        Assert.Contains("RETRO of", _retro.Done(["train", "--out", "work", "--steps", "3", "--json", "train.json", .. CliRun.Tiny]), StringComparison.Ordinal);
+        string[] train = ["train", "--out", "work", "--steps", "3", "--json", "train.json", "--csv", "steps.csv", "--tensorboard", "events", .. CliRun.Tiny];
+        Assert.Contains("RETRO of", _retro.Done(train), StringComparison.Ordinal);
         Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
+        Assert.Equal(4, File.ReadAllLines(_retro["steps.csv"]).Length);
+        Assert.Single(Directory.GetFiles(_retro["events"]));
+        RequireReport("work", "Training loss", "Loss on a sample of held-out text", "retrieval off", "held out", "config.json");
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
 
         _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
 
-        _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json");
+        _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
+        Assert.Contains("\"copying\":", File.ReadLines(_retro["tokens.jsonl"]).First(), StringComparison.Ordinal);
+        RequireReport(
+            "fitted", "Held-out bits per byte", "Against closed book", "By overlap with the neighbors", "What copying read", "bm25: rank 1", "Training: RETRO");
         string[] readers =
         [
             "closed book", "closed book + pointer rule, k = 2", "closed book + pointer rule, k = 8", "copying, random", "copying",
@@ -144,6 +151,14 @@ public sealed class VerbTests : IDisposable
         Assert.StartsWith(((string)written["text"]!).Split('\n')[0], text, StringComparison.Ordinal);
         Assert.Contains("read after part 1:", text, StringComparison.Ordinal);
         Assert.DoesNotContain("read after", _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "20", "The"), StringComparison.Ordinal);
+
+        const string Begun = "The river number 2 has 7 stones";
+        _retro.Done("generate", "--model", "work", "--tokens", "20", "--passage", "The river has 9 stones.", "--json", "text.json", Begun);
+        Assert.Equal("The river has 9 stones.", (string)_retro.Json("text.json")["read"]![0]!["neighbors"]![0]!["text"]!);
+        _retro.Done("generate", "--model", "work", "--tokens", "9", "--best-in-prompt", "--ban", "e", "--json", "text.json", Begun);
+        Assert.DoesNotContain("e", (string)_retro.Json("text.json")["text"]!, StringComparison.Ordinal);
+        _retro.Done("generate", "--model", "work", "--tokens", "9", "--retrieve-every", "4", "--json", "text.json", Begun);
+        Assert.True(_retro.Json("text.json")["read"]!.AsArray().Count > 3);
 
         string answered = _retro.Done("ask", "--model", "work", "--tokens", "24", "--json", "ask.json", "How many stones has bridge 5?");
         Assert.Contains("ON - OFF", answered, StringComparison.Ordinal);
@@ -207,6 +222,14 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("tokens.bin' has checksum", run.Errors, StringComparison.Ordinal);
         Assert.False((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("database", StringComparison.Ordinal)).Value!["whole"]!);
         Assert.True((bool)_retro.Json("verify.json").Single(part => part.Key.EndsWith("held-out", StringComparison.Ordinal)).Value!["whole"]!);
+    }
+
+    /// <summary>The page of a folder's last run shows something, and asks for nothing from elsewhere.</summary>
+    private void RequireReport(string folder, params string[] shown)
+    {
+        string page = File.ReadAllText(Path.Combine(_retro[folder], "report.html"));
+        Assert.All([.. shown, "<svg"], text => Assert.Contains(text, page, StringComparison.Ordinal));
+        Assert.DoesNotMatch("(src|href)=|url\\(|@import|<script", page);
     }
 
     private ChunkDatabase Open()

@@ -1,0 +1,61 @@
+using Retro.Database;
+using Retro.Generation;
+using Retro.Search;
+
+namespace Retro.Cli;
+
+/// <summary>How a question is asked of a model that goes on with text: below passages that were found with it.</summary>
+internal static class Asking
+{
+    /// <summary>What ends an answer: the next question, or an empty line.</summary>
+    public static readonly string[] Stops = ["\nQuestion:", "\n\n"];
+
+    /// <summary>The passages that a source finds for a question.</summary>
+    /// <param name="opened">The model, and what it reads from.</param>
+    /// <param name="question">The question.</param>
+    /// <param name="count">Passages at most.</param>
+    /// <param name="options">Which documents nothing is read of, and which labels may be seen.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    public static List<RetrievedNeighbor> Find(
+        ReadingOptions.Opened opened, string question, int count, GenerationOptions options, CancellationToken cancellationToken)
+    {
+        int[] asked = opened.Tokenizer.Encode(question);
+        if (count == 0 || asked.Length == 0 || opened.Source?.Database is not { } database)
+        {
+            return [];
+        }
+
+        long[] chunks = new long[count];
+        float[] scores = new float[count];
+        opened.Source.Find([new NeighborQuery(asked, Excluded(database, options)) { Labels = options.Labels }], count, chunks, scores, cancellationToken);
+        return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
+        {
+            DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
+            return new RetrievedNeighbor(
+                pair.First,
+                document.Id,
+                document.Title,
+                document.Location,
+                pair.First - document.FirstChunk,
+                Passages.Text(database, opened.Tokenizer, pair.First),
+                "",
+                pair.Second);
+        })];
+    }
+
+    /// <summary>The numbers of the documents that nothing is read of.</summary>
+    public static int[] Excluded(ChunkDatabase database, GenerationOptions options)
+        => options.ExcludedDocuments.Count == 0
+            ? []
+            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => options.ExcludedDocuments.Contains(database.Documents[document].Id))];
+
+    /// <summary>The prompt: passages, earlier questions with their answers, and the question.</summary>
+    /// <param name="passages">The passages.</param>
+    /// <param name="question">The question.</param>
+    /// <param name="earlier">What was asked and answered before.</param>
+    public static string Prompt(
+        IEnumerable<RetrievedNeighbor> passages, string question, IEnumerable<(string Question, string Answer)>? earlier = null)
+        => string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n"))
+            + string.Concat((earlier ?? []).Select(turn => $"Question: {turn.Question.Trim()}\nAnswer: {turn.Answer.Trim()}\n\n"))
+            + $"Question: {question.Trim()}\nAnswer:";
+}

@@ -1,0 +1,98 @@
+using System.CommandLine;
+using System.Net;
+using Retro.Cli.Serving;
+using Retro.Generation;
+
+namespace Retro.Cli.Commands;
+
+/// <summary>`retro serve`: a model behind a web server.</summary>
+internal sealed class ServeCommand : Verb
+{
+    private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
+    private readonly Option<string> _address = new("--address")
+    {
+        Description = "Where to listen: 127.0.0.1, which this machine alone can reach; another address needs --token.",
+        HelpName = "ADDRESS",
+        DefaultValueFactory = _ => "127.0.0.1",
+    };
+
+    private readonly Option<int> _port = CommonOptions.Whole("--port", "Port to listen at; 0: any that is free.", 5110, 0, 65535);
+    private readonly Option<string?> _token = new("--token")
+    {
+        Description = "What requests have to bring, as Authorization: Bearer TOKEN. Default: the environment's RETRO_TOKEN, else nothing.",
+        HelpName = "TOKEN",
+    };
+
+    private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
+    private readonly Option<int> _running = CommonOptions.Whole("--running", "Texts that are written at once; others wait.", 2, 1, 1024);
+    private readonly Option<int> _waiting = CommonOptions.Whole("--waiting", "Requests that may wait; others are told to come again.", 256, 0, 1 << 20);
+    private readonly Option<int> _mostTokens = CommonOptions.Whole("--most-tokens", "Tokens that a request may ask for.", 1024, 1, 1 << 20);
+    private readonly Option<int> _mostPrompt = CommonOptions.Whole("--most-prompt", "Tokens that a prompt may have, passages included.", 4096, 1, 1 << 20);
+    private readonly Option<int> _mostKilobytes = CommonOptions.Whole("--most-kilobytes", "Kilobytes that a request may have.", 1024, 1, 1 << 20);
+    private readonly Option<int> _inPrompt = CommonOptions.Whole(
+        "--in-prompt", "Passages found with the question that stand before it in the prompt.", 1, 0, 16);
+
+    public ServeCommand()
+        : base(
+            "serve",
+            "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions and /v1/embeddings for "
+                + "the clients of OpenAI's interface. Ctrl-C ends it.",
+            "retro serve --model work",
+            "retro serve --model work --address 0.0.0.0 --port 8080 --token SECRET")
+    {
+        AddOptions([.. _reading.Options, _address, _port, _token, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
+        Validators.Add(result =>
+        {
+            if (result.GetResult(_address) is not { Implicit: false } || result.GetValue(_address) is not { } said)
+            {
+                return; // the default, which needs nothing
+            }
+
+            if (!IPAddress.TryParse(said, out IPAddress? address))
+            {
+                result.AddError($"{_address.Name} takes an address in numbers, such as 127.0.0.1, not '{said}'.");
+            }
+            else if (!IPAddress.IsLoopback(address) && Token(result.GetValue(_token)) is null)
+            {
+                result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_token.Name}).");
+            }
+        });
+    }
+
+    protected override PathOption Home => _reading.Model;
+
+    public override string HowToGoOn(ParseResult parsed) => "Nobody is served any more.";
+
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    {
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken);
+        string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
+        ServingOptions options = new(
+            IPAddress.Parse(parsed.GetValue(_address)!),
+            parsed.GetValue(_port),
+            Token(parsed.GetValue(_token)),
+            parsed.GetValue(_name) ?? Path.GetFileName(folder),
+            parsed.GetValue(_running),
+            parsed.GetValue(_waiting),
+            parsed.GetValue(_mostTokens),
+            parsed.GetValue(_mostPrompt),
+            1024L * parsed.GetValue(_mostKilobytes),
+            parsed.GetValue(_inPrompt))
+        {
+            Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
+        };
+        await using Server server = new(opened, _reading.Generation(parsed), options);
+        await server.StartAsync(cancellationToken).ConfigureAwait(false);
+        Screen.Line($"{options.Name} is served at {server.Url} (Ctrl-C ends it)");
+        await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static string? Token(string? said)
+        => (said ?? Environment.GetEnvironmentVariable("RETRO_TOKEN")) is { Length: > 0 } token ? token : null;
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+    {
+        (Workspace made, System.Text.Json.Nodes.JsonObject section) = ModelFolder.Made(workspace.Folder);
+        return ArgumentsOf(parsed, made, section, all: false);
+    }
+}

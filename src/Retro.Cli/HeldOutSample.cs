@@ -1,0 +1,52 @@
+using Retro.Cli.Reports;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Training;
+
+namespace Retro.Cli;
+
+/// <summary>A few beginnings of held-out documents, which a training is watched on; what they read is found once.</summary>
+internal sealed class HeldOutSample
+{
+    private const int MostDocuments = 8;
+
+    private readonly List<(int[] Tokens, RetrievedTokens? Retrieved)> _texts = [];
+    private readonly int _chunkLength;
+
+    /// <summary>Chooses the documents, evenly among all that have two chunks, and finds their neighbors.</summary>
+    /// <param name="heldOut">The held-out documents.</param>
+    /// <param name="model">The model that will read them.</param>
+    /// <param name="source">Finds neighbors; null: the model reads none.</param>
+    /// <param name="window">Tokens of each at most.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public HeldOutSample(ChunkDatabase heldOut, RetroModel model, INeighborSource? source, int window, CancellationToken cancellationToken)
+    {
+        _chunkLength = heldOut.ChunkLength;
+        DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
+        int count = Math.Min(MostDocuments, all.Length);
+        for (int i = 0; i < count; i++)
+        {
+            int[] tokens = Inspection.Tokens(heldOut, all[(int)((long)i * all.Length / count)], window);
+            _texts.Add((tokens, model.Config.HasRetrieval && source?.Database is not null
+                ? TextReading.Retrieve(new RetroReader(model), source, tokens, [], null, cancellationToken)?.Retrieved
+                : null));
+        }
+    }
+
+    /// <summary>Whether there is anything to look at.</summary>
+    public bool IsEmpty => _texts.Count == 0;
+
+    /// <summary>Looks at a model.</summary>
+    public TrainingWatch Watch(RetroModel model)
+    {
+        DecoderReader off = new(model);
+        RetroReader? on = model.Config.HasRetrieval ? new(model) : null;
+        return new(Mean(off, reads: false), on is null ? null : Mean(on, reads: true));
+    }
+
+    private double Mean(IReader reader, bool reads)
+        => _texts.Sum(text => TextReading.Bits(reader, text.Tokens, 1, reads ? text.Retrieved : null, _chunkLength)[1..].Sum()) * Math.Log(2)
+            / _texts.Sum(text => text.Tokens.Length - 1);
+}

@@ -1,0 +1,114 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Http;
+
+namespace Retro.Cli.Serving;
+
+/// <summary>The JSON object of a request, whose members are asked for by kind and range.</summary>
+internal sealed class RequestBody
+{
+    private readonly JsonObject _json;
+
+    private RequestBody(JsonObject json) => _json = json;
+
+    /// <summary>Reads a request's body.</summary>
+    /// <exception cref="Fault">It is no JSON object, of another type, or too large.</exception>
+    public static async Task<RequestBody> ReadAsync(HttpContext context, long mostBytes)
+    {
+        // Asked for even where it could be guessed: a page of another site cannot send JSON without being asked first.
+        if (!context.Request.HasJsonContentType())
+        {
+            throw new Fault(415, $"Send application/json, not {context.Request.ContentType ?? "a body of no type"}.");
+        }
+
+        try
+        {
+            JsonNode? json = await JsonNode.ParseAsync(
+                context.Request.Body, documentOptions: new() { MaxDepth = 32 }, cancellationToken: context.RequestAborted).ConfigureAwait(false);
+            return new(json as JsonObject ?? throw new Fault(400, "The body has to be a JSON object.", "invalid_json"));
+        }
+        catch (JsonException fault)
+        {
+            throw new Fault(400, $"The body is no JSON: {fault.Message}", "invalid_json");
+        }
+        catch (ArgumentException fault)
+        {
+            throw new Fault(400, $"The body names a member twice: {fault.Message}", "invalid_json");
+        }
+        catch (BadHttpRequestException fault) when (fault.StatusCode == StatusCodes.Status413PayloadTooLarge)
+        {
+            throw new Fault(413, $"The body is larger than {mostBytes:#,0} bytes; send less.", "too_large");
+        }
+        catch (BadHttpRequestException fault)
+        {
+            throw new Fault(fault.StatusCode, fault.Message);
+        }
+    }
+
+    /// <summary>A member as it is; null where it is missing or null.</summary>
+    public JsonNode? this[string name]
+    {
+        get
+        {
+            try
+            {
+                return _json[name];
+            }
+            catch (ArgumentException)
+            {
+                throw new Fault(400, "The body names a member twice.", "invalid_json", name); // which is found when it is first asked for one
+            }
+        }
+    }
+
+    /// <summary>A text.</summary>
+    /// <returns>The text; null where it is missing.</returns>
+    public string? Text(string name) => this[name] switch
+    {
+        null => null,
+        JsonValue value when value.TryGetValue(out string? text) => text,
+        _ => throw new Fault(400, $"{name} has to be a text.", "invalid_type", name),
+    };
+
+    /// <summary>A text that has to be there.</summary>
+    public string Required(string name) => Text(name) ?? throw new Fault(400, $"{name} is missing; it has to be a text.", "missing", name);
+
+    /// <summary>Yes or no; no where it is missing.</summary>
+    public bool Flag(string name) => this[name] switch
+    {
+        null => false,
+        JsonValue value when value.TryGetValue(out bool flag) => flag,
+        _ => throw new Fault(400, $"{name} has to be true or false.", "invalid_type", name),
+    };
+
+    /// <summary>A number within bounds; null where it is missing.</summary>
+    public double? Number(string name, double least, double most) => this[name] switch
+    {
+        null => null,
+        JsonValue value when value.TryGetValue(out double number) && number >= least && number <= most => number,
+        _ => throw new Fault(400, FormattableString.Invariant($"{name} has to be a number from {least} to {most}."), "out_of_range", name),
+    };
+
+    /// <summary>A whole number within bounds; null where it is missing.</summary>
+    public long? Whole(string name, long least, long most) => this[name] switch
+    {
+        null => null,
+        JsonValue value when value.TryGetValue(out long number) && number >= least && number <= most => number,
+        _ => throw new Fault(400, FormattableString.Invariant($"{name} has to be a whole number from {least} to {most}."), "out_of_range", name),
+    };
+
+    /// <summary>One text or several; none where it is missing.</summary>
+    public string[] Texts(string name, int most)
+    {
+        string[]? texts = this[name] switch
+        {
+            null => [],
+            JsonValue value when value.TryGetValue(out string? one) => [one],
+            JsonArray many when many.All(one => one is JsonValue value && value.TryGetValue<string>(out _)) => [.. many.Select(one => (string)one!)],
+            _ => null,
+        };
+        return texts is not null && texts.Length <= most && texts.All(text => text.Length > 0)
+            ? texts
+            : throw new Fault(400, $"{name} has to be a text or up to {most} texts, none of them empty.", "invalid_type", name);
+    }
+}

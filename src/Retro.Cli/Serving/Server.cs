@@ -1,0 +1,198 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Retro.Generation;
+using Retro.Readers;
+
+namespace Retro.Cli.Serving;
+
+/// <summary>
+/// A model behind a web server: a page to ask and generate with, and the part of OpenAI's interface that a model of text has, so that existing clients work.
+/// </summary>
+internal sealed class Server : IAsyncDisposable
+{
+    private readonly ReadingOptions.Opened _opened;
+    private readonly GenerationOptions _defaults;
+    private readonly ServingOptions _options;
+    private readonly WebApplication _app;
+    private readonly Turns _turns;
+
+    /// <summary>Makes a server; it listens after <see cref="StartAsync"/>.</summary>
+    /// <param name="opened">The model, and what it reads from; they stay the caller's.</param>
+    /// <param name="defaults">How text is written where a request says nothing.</param>
+    /// <param name="options">How it serves.</param>
+    public Server(ReadingOptions.Opened opened, GenerationOptions defaults, ServingOptions options)
+    {
+        _opened = opened;
+        _defaults = defaults;
+        _options = options;
+        _turns = new(options.Running, options.Waiting);
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.Listen(options.Address, options.Port);
+            kestrel.Limits.MaxRequestBodySize = options.MostBytes;
+            kestrel.AddServerHeader = false;
+        });
+        _app = builder.Build();
+        Writer writer = new(opened, opened.Generator(), defaults, options, _turns);
+        _app.Use(GuardAsync);
+        _app.MapGet("/", (HttpContext context) => Asset(context, "text/html; charset=utf-8", ServedPage.Html(options.Name)));
+        _app.MapGet("/app.js", (HttpContext context) => Asset(context, "text/javascript; charset=utf-8", ServedPage.Script));
+        _app.MapGet("/v1/models", (HttpContext context) => context.Response.WriteAsJsonAsync(Models()));
+        _app.MapGet("/api/state", (HttpContext context) => context.Response.WriteAsJsonAsync(new JsonObject
+        {
+            ["running"] = _turns.Computing, ["waiting"] = _turns.Inside - _turns.Computing, ["served"] = _turns.Served,
+        }));
+        _app.MapPost("/v1/chat/completions", (HttpContext context) => new ChatCompletions(writer, options.Template).AnswerAsync(context));
+        _app.MapPost("/v1/embeddings", (HttpContext context) => Embeddings.AnswerAsync(context, opened, options, _turns));
+        _app.MapPost("/api/write", (HttpContext context) => writer.WriteAsync(context));
+        _app.MapPost("/api/inspect", InspectAsync);
+        _app.MapFallback((HttpContext context) =>
+            throw new Fault(404, $"There is nothing to {context.Request.Method} at {context.Request.Path}.", "not_found"));
+    }
+
+    /// <summary>Where it listens; known after <see cref="StartAsync"/>.</summary>
+    public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
+
+    /// <summary>Begins to listen.</summary>
+    /// <exception cref="RetroException">The port is taken.</exception>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _app.StartAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException fault)
+        {
+            throw new RetroException($"{_options.Address}:{_options.Port} cannot be listened at ({fault.Message}); name another port (--port).", fault);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        using CancellationTokenSource soon = new(TimeSpan.FromSeconds(5)); // streams that run are cut off then
+        await _app.StopAsync(soon.Token).ConfigureAwait(false);
+        await _app.DisposeAsync().ConfigureAwait(false);
+        _turns.Dispose();
+    }
+
+    /// <summary>Lets in who may come in, and says in JSON what went wrong.</summary>
+    private async Task GuardAsync(HttpContext context, RequestDelegate next)
+    {
+        try
+        {
+            context.Response.Headers.XContentTypeOptions = "nosniff";
+            RequireAllowed(context);
+            await next(context).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // Whoever asked has gone, and nobody is to be told.
+        }
+        catch (Exception exception) when (exception is not OutOfMemoryException)
+        {
+            Fault fault = exception switch
+            {
+                Fault one => one,
+                RetroOptionsException or ArgumentException => new(400, exception.Message, "invalid_value"),
+                RetroException => new(500, exception.Message),
+                _ => new(500, $"The server failed: {exception.Message}"),
+            };
+            if (context.Response.HasStarted)
+            {
+                // In the middle of a stream; the client reads an error event in place of the rest.
+                await new EventStream(context).SendAsync(fault.Json(), context.RequestAborted).ConfigureAwait(false);
+                return;
+            }
+
+            context.Response.StatusCode = fault.Status;
+            if (fault.Status == StatusCodes.Status429TooManyRequests)
+            {
+                context.Response.Headers.RetryAfter = "1";
+            }
+
+            await context.Response.WriteAsJsonAsync(fault.Json(), context.RequestAborted).ConfigureAwait(false);
+        }
+    }
+
+    private void RequireAllowed(HttpContext context)
+    {
+        if (_options.Token is not { } token)
+        {
+            // A name of another site that leads to this machine must not make its pages this server's.
+            string host = context.Request.Host.Host;
+            if (host is not "localhost" && !(IPAddress.TryParse(host, out IPAddress? address) && IPAddress.IsLoopback(address)))
+            {
+                throw new Fault(403, $"The server is for this machine alone, and was asked for by the name '{host}'.", "forbidden");
+            }
+
+            return;
+        }
+
+        // The page holds nothing; it asks for the token.
+        string said = context.Request.Headers.Authorization.ToString(), path = context.Request.Path;
+        if (path is not ("/" or "/app.js")
+            && !CryptographicOperations.FixedTimeEquals(
+                SHA256.HashData(Encoding.UTF8.GetBytes(said)), SHA256.HashData(Encoding.UTF8.GetBytes($"Bearer {token}"))))
+        {
+            throw new Fault(401, "Send the server's token: Authorization: Bearer TOKEN.", "invalid_api_key");
+        }
+    }
+
+    private static Task Asset(HttpContext context, string type, string content)
+    {
+        context.Response.ContentType = type;
+        context.Response.Headers.ContentSecurityPolicy =
+            "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+        return context.Response.WriteAsync(content);
+    }
+
+    private JsonObject Models()
+    {
+        string?[] names = [_options.Name, _opened.Sources?.HasEmbedder == true ? Embeddings.NameFor(_options) : null];
+        return new()
+        {
+            ["object"] = "list",
+            ["data"] = new JsonArray([.. names.OfType<string>().Select(name => new JsonObject
+            {
+                ["id"] = name, ["object"] = "model", ["created"] = 0, ["owned_by"] = Tool.Name,
+            })]),
+        };
+    }
+
+    private async Task InspectAsync(HttpContext context)
+    {
+        RequestBody body = await RequestBody.ReadAsync(context, _options.MostBytes).ConfigureAwait(false);
+        string text = body.Required("text");
+        if (_opened.Inspection(_defaults.Labels) is not { } inspection)
+        {
+            throw new Fault(400, "The model reads nothing, so that there is nothing to inspect; serve a RETRO, or what retro fit made.", "reads_nothing");
+        }
+
+        int most = Math.Min(_options.MostPrompt, _opened.Trained.Model.Config.MaximumLength ?? int.MaxValue);
+        int[] tokens = [_opened.Tokenizer.BeginOfText, .. _opened.Tokenizer.Encode(text)];
+        if (tokens.Length < 2 || tokens.Length > most)
+        {
+            throw new Fault(400, $"The text has {tokens.Length} tokens with the one before it; inspect 2 to {most}.", "out_of_range", "text");
+        }
+
+        using IDisposable turn = await _turns.TakeAsync(context.RequestAborted).ConfigureAwait(false);
+        CancellationToken aborted = context.RequestAborted;
+        DecoderReader off = new(_opened.Trained.Model);
+        int[] excluded = Asking.Excluded(_opened.Sources!.Database, _defaults);
+        string html = await Task.Run(() => inspection.Show(tokens, off, excluded, aborted), aborted).ConfigureAwait(false);
+        context.Response.ContentType = "text/html; charset=utf-8";
+        await context.Response.WriteAsync(Reports.Inspection.Legend + html, aborted).ConfigureAwait(false);
+    }
+}

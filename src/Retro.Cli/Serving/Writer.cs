@@ -1,0 +1,105 @@
+using System.Text.Json.Nodes;
+using Microsoft.AspNetCore.Http;
+using Retro.Generation;
+
+namespace Retro.Cli.Serving;
+
+/// <summary>Writes text for requests, each in its turn.</summary>
+/// <param name="opened">The model, and what it reads from.</param>
+/// <param name="generator">Writes with it.</param>
+/// <param name="defaults">How text is written where a request says nothing.</param>
+/// <param name="options">How it is served.</param>
+/// <param name="turns">How many write at once.</param>
+internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator generator, GenerationOptions defaults, ServingOptions options, Turns turns)
+{
+    /// <summary>How it is served.</summary>
+    public ServingOptions Options => options;
+
+    /// <summary>Tokens of a prompt.</summary>
+    public int CountTokens(string prompt) => generator.CountTokens(prompt);
+
+    /// <summary>The settings of a request, by the names that OpenAI gave them.</summary>
+    public GenerationOptions Settings(RequestBody body, params string[] stops) => defaults with
+    {
+        MaximumNewTokens = (int)(body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
+            ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens)),
+        Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
+        TopP = body.Number("top_p", 1e-6, 1) ?? defaults.TopP,
+        RepetitionPenalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty,
+        Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? defaults.Seed,
+        Stop = [.. defaults.Stop, .. stops, .. body.Texts("stop", 16)],
+    };
+
+    /// <summary>Passages for a question, in the turn of whoever asks.</summary>
+    public List<RetrievedNeighbor> Find(string question, CancellationToken cancellationToken)
+        => Asking.Find(opened, question, options.InPrompt, defaults, cancellationToken);
+
+    /// <summary>Waits for the turn.</summary>
+    public Task<IDisposable> TakeTurnAsync(CancellationToken cancellationToken) => turns.TakeAsync(cancellationToken);
+
+    /// <summary>Goes on with a prompt.</summary>
+    /// <exception cref="Fault">It is too long.</exception>
+    public IAsyncEnumerable<GeneratedPiece> Write(string prompt, GenerationOptions settings, CancellationToken cancellationToken)
+    {
+        int tokens = CountTokens(prompt);
+        return tokens <= options.MostPrompt
+            ? generator.GenerateAsync(prompt, settings, cancellationToken)
+            : throw new Fault(
+                400, $"The prompt has {tokens} tokens, passages included, and {options.MostPrompt} are allowed; shorten it.", "context_length_exceeded");
+    }
+
+    /// <summary>What was read, for programs.</summary>
+    public static JsonObject Source(RetrievedNeighbor neighbor, string how)
+    {
+        JsonObject json = ReadingOptions.Json(neighbor);
+        json["read"] = how;
+        return json;
+    }
+
+    /// <summary>The page's own way to write: events with text, with what was read, and at last with the whole text.</summary>
+    public async Task WriteAsync(HttpContext context)
+    {
+        RequestBody body = await RequestBody.ReadAsync(context, options.MostBytes).ConfigureAwait(false);
+        string text = body.Required("text");
+        bool asks = body.Flag("ask");
+        if (asks && string.IsNullOrWhiteSpace(text))
+        {
+            throw new Fault(400, "The question is empty; ask something.", "empty", "text");
+        }
+
+        GenerationOptions settings = Settings(body, asks ? Asking.Stops : []);
+        CancellationToken aborted = context.RequestAborted;
+        EventStream events = new(context);
+        using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
+        List<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, aborted), aborted).ConfigureAwait(false) : [];
+        string prompt = asks ? Asking.Prompt(passages, text) : text;
+        IAsyncEnumerable<GeneratedPiece> pieces = Write(prompt, settings, aborted); // what is wrong with it is told before anything is sent
+        foreach (RetrievedNeighbor passage in passages)
+        {
+            await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);
+        }
+
+        bool begun = !asks;
+        int tokens = 0;
+        await foreach (GeneratedPiece piece in pieces.ConfigureAwait(false))
+        {
+            tokens += piece.Token is null ? 0 : 1;
+            foreach (RetrievedNeighbor neighbor in piece.Retrieved?.Neighbors ?? [])
+            {
+                await events.SendAsync(new() { ["source"] = Source(neighbor, $"after part {piece.Retrieved!.Chunk + 1}") }, aborted).ConfigureAwait(false);
+            }
+
+            string written = begun ? piece.Text : piece.Text.TrimStart();
+            begun |= written.Length > 0;
+            if (written.Length > 0)
+            {
+                await events.SendAsync(new() { ["text"] = Samples.Printable.Of(written) }, aborted).ConfigureAwait(false);
+            }
+
+            if (piece.End is { } end)
+            {
+                await events.SendAsync(new() { ["end"] = end.ToString(), ["tokens"] = tokens, ["prompt"] = prompt }, aborted).ConfigureAwait(false);
+            }
+        }
+    }
+}

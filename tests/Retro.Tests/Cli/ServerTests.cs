@@ -1,0 +1,296 @@
+using System.ClientModel;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using OpenAI;
+using OpenAI.Chat;
+using OpenAI.Embeddings;
+using OpenAI.Models;
+using Retro.Generation;
+
+namespace Retro.Tests.Cli;
+
+/// <summary>What a server answers: to OpenAI's own client, to requests that are wrong, to clients that go away, and to many at once.</summary>
+public sealed class ServerTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task OpenAIs_client_chats_streams_counts_and_finds_the_models()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        OpenAIClient client = Client(served);
+        ClientResult<OpenAIModelCollection> models = await client.GetOpenAIModelClient().GetModelsAsync(Cancel);
+        Assert.Equal([ServedModel.Name, $"{ServedModel.Name}-embedder"], models.Value.Select(model => model.Id));
+
+        ChatClient chat = client.GetChatClient(ServedModel.Name);
+        ChatMessage[] messages =
+        [
+            new SystemChatMessage("Be brief."), new UserChatMessage("What is a river?"), new AssistantChatMessage("Water."),
+            new UserChatMessage("And a bridge?"),
+        ];
+        ChatCompletionOptions options = new() { MaxOutputTokenCount = 12, Temperature = 0.5f, IncludeLogProbabilities = true, TopLogProbabilityCount = 2 };
+        ChatCompletion whole = await chat.CompleteChatAsync(messages, options, Cancel);
+        Assert.Equal(ChatFinishReason.Length, whole.FinishReason);
+        Assert.Equal(12, whole.Usage.OutputTokenCount);
+        Assert.InRange(whole.Usage.InputTokenCount, 20, 400);
+        Assert.Equal(12, whole.ContentTokenLogProbabilities.Count);
+        Assert.All(whole.ContentTokenLogProbabilities, token => Assert.True(token.LogProbability <= 0 && token.TopLogProbabilities.Count == 2));
+        string text = string.Concat(whole.Content.Select(part => part.Text));
+
+        StringBuilder streamed = new();
+        ChatTokenUsage? usage = null;
+        ChatFinishReason? reason = null;
+        await foreach (StreamingChatCompletionUpdate update in chat.CompleteChatStreamingAsync(messages, options, Cancel))
+        {
+            streamed.Append(string.Concat(update.ContentUpdate.Select(part => part.Text)));
+            usage = update.Usage ?? usage;
+            reason = update.FinishReason ?? reason;
+        }
+
+        Assert.Equal(text, streamed.ToString());
+        Assert.Equal((12, ChatFinishReason.Length), (usage!.OutputTokenCount, reason));
+        ClientResultException fault = await Assert.ThrowsAsync<ClientResultException>(
+            () => client.GetChatClient("gpt").CompleteChatAsync(messages, options, Cancel));
+        Assert.Equal(404, fault.Status);
+        Assert.Contains("There is no model 'gpt' here; ask for 'tiny'.", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task OpenAIs_client_gets_the_embedders_vectors()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        EmbeddingClient embeddings = Client(served).GetEmbeddingClient($"{ServedModel.Name}-embedder");
+        OpenAIEmbeddingCollection two = await embeddings.GenerateEmbeddingsAsync(["a river", "a bridge over it"], null, Cancel);
+        using Retro.Embedders.TextEmbedder embedder = Retro.Embedders.TextEmbedder.Load(Fixtures.Pretrained("bert"));
+        float[] expected = new float[2 * embedder.Dimensions];
+        embedder.Embed(["a river", "a bridge over it"], expected, Cancel);
+        Assert.Equal(expected, two.SelectMany(one => one.ToFloats().ToArray()));
+        Assert.InRange(two.Usage.InputTokenCount, 4, 40);
+
+        JsonNode numbers = await Json(await served.Http.PostAsync(
+            "/v1/embeddings", Body("""{"model":"tiny-embedder","input":["a river"],"encoding_format":"float"}"""), Cancel));
+        Assert.Equal(expected[..embedder.Dimensions], numbers["data"]![0]!["embedding"]!.AsArray().Select(number => (float)number!));
+    }
+
+    [Fact]
+    public async Task What_was_read_stands_beside_the_answer_and_comes_with_the_stream()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 40);
+        const string Request = """{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":"How many stones has bridge 5?"}]}]""";
+        JsonNode whole = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request + "}"), Cancel));
+        JsonArray sources = whole["sources"]!.AsArray();
+        Assert.Equal("in the prompt", (string)sources[0]!["read"]!);
+        Assert.Contains("bridge", (string)sources[0]!["document"]!, StringComparison.Ordinal);
+        Assert.Contains(sources, source => ((string)source!["read"]!).StartsWith("after part", StringComparison.Ordinal));
+        Assert.All(sources, source => Assert.StartsWith("docs/", (string)source!["location"]!, StringComparison.Ordinal));
+
+        HttpResponseMessage streamed = await served.Http.PostAsync("/v1/chat/completions", Body(Request + ",\"stream\":true}"), Cancel);
+        string stream = await streamed.Content.ReadAsStringAsync(Cancel);
+        JsonNode[] events = Events(stream);
+        Assert.EndsWith("data: [DONE]\n\n", stream, StringComparison.Ordinal);
+        Assert.Equal(sources.Count, events.Sum(one => one["sources"]?.AsArray().Count ?? 0));
+        Assert.Equal(
+            (string)whole["choices"]![0]!["message"]!["content"]!, string.Concat(events.Select(one => (string?)one["choices"]![0]!["delta"]!["content"])));
+
+        JsonNode[] page = Events(await (await served.Http.PostAsync(
+            "/api/write", Body("""{"text":"How many stones has bridge 5?","ask":true}"""), Cancel)).Content.ReadAsStringAsync(Cancel));
+        Assert.Equal(sources.Count, page.Count(one => one["source"] is not null));
+        Assert.Contains("Question: How many stones has bridge 5?\nAnswer:", (string)page[^1]["prompt"]!, StringComparison.Ordinal);
+
+        string inspected = await (await served.Http.PostAsync(
+            "/api/inspect", Body("""{"text":"The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones."}"""), Cancel))
+            .Content.ReadAsStringAsync(Cancel);
+        Assert.Contains("<mark>", inspected, StringComparison.Ordinal);
+        Assert.Contains("bm25: rank 1", inspected, StringComparison.Ordinal);
+        Assert.DoesNotContain("The bridge <", inspected, StringComparison.Ordinal); // titles are text
+    }
+
+    [Fact]
+    public async Task Nothing_comes_of_a_document_whose_label_may_not_be_seen_whatever_a_request_says()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(tokens: 40, labels: ["river"]);
+        const string Asked = "How many stones has bridge 5?";
+        string chat = await Answer("/v1/chat/completions", $$"""{"model":"tiny","labels":["bridge"],"messages":[{"role":"user","content":"{{Asked}}"}]}""");
+        string page = await Answer("/api/write", $$"""{"text":"{{Asked}}","ask":true,"labels":["bridge"]}""");
+        string inspected = await Answer("/api/inspect", """{"text":"The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones."}""");
+        Assert.All(new[] { chat, page, inspected }, text =>
+        {
+            Assert.Contains("docs/river-", text, StringComparison.Ordinal);
+            Assert.DoesNotContain("docs/bridge-", text, StringComparison.Ordinal);
+            Assert.DoesNotContain("docs/harbor-", text, StringComparison.Ordinal);
+        });
+
+        async Task<string> Answer(string path, string body)
+            => await (await served.Http.PostAsync(path, Body(body), Cancel)).Content.ReadAsStringAsync(Cancel);
+    }
+
+    [Fact]
+    public async Task A_models_own_template_writes_the_conversation()
+    {
+        ChatTemplate template = new("{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>");
+        await using ServedModel plain = await ServedModel.StartAsync(), served = await ServedModel.StartAsync(options => options with { Template = template });
+        const string Request =
+            """{"model":"tiny","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"How many stones has bridge 5?"}]}""";
+        JsonNode one = await Json(await plain.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+        JsonNode other = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
+        Assert.NotEqual((int)one["usage"]!["prompt_tokens"]!, (int)other["usage"]!["prompt_tokens"]!);
+        Assert.Equal((string)one["sources"]![0]!["text"]!, (string)other["sources"]![0]!["text"]!);
+    }
+
+    [Theory]
+    [InlineData(400, "The body is no JSON", "/v1/chat/completions", "{\"model\":")]
+    [InlineData(400, "has to be a JSON object", "/v1/chat/completions", "[1]")]
+    [InlineData(400, "model is missing", "/v1/chat/completions", "{}")]
+    [InlineData(400, "model has to be a text", "/v1/chat/completions", """{"model":1}""")]
+    [InlineData(400, "twice", "/v1/chat/completions", """{"model":"tiny","model":"tiny"}""")]
+    [InlineData(404, "There is no model 'x'", "/v1/chat/completions", """{"model":"x"}""")]
+    [InlineData(400, "at least one message", "/v1/chat/completions", """{"model":"tiny","messages":[]}""")]
+    [InlineData(400, "whose content is a text", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":3}]}""")]
+    [InlineData(400, "whose content is a text", "/v1/chat/completions", """{"model":"tiny","messages":[7]}""")]
+    [InlineData(400, "the role 'king'", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"king","content":"a"}]}""")]
+    [InlineData(400, "has to be the user's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
+    [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":0}""")]
+    [InlineData(400, "n has to be a whole number from 1 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
+    [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":[{}]}""")]
+    [InlineData(400, "response_format is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}""")]
+    [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
+    [InlineData(400, "input is missing", "/v1/embeddings", """{"model":"tiny-embedder"}""")]
+    [InlineData(400, "none of them empty", "/v1/embeddings", """{"model":"tiny-embedder","input":[""]}""")]
+    [InlineData(400, "dimensions has to be", "/v1/embeddings", """{"model":"tiny-embedder","input":"a","dimensions":7}""")]
+    [InlineData(400, "The question is empty", "/api/write", """{"text":" ","ask":true}""")]
+    [InlineData(400, "inspect 2 to", "/api/inspect", """{"text":""}""")]
+    [InlineData(404, "There is nothing to POST at /v1/nothing", "/v1/nothing", "{}")]
+    [InlineData(404, "There is nothing to POST at /v1/models", "/v1/models", "{}")]
+    public async Task A_request_that_is_wrong_is_told_what_is(int status, string message, string path, string body)
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        HttpResponseMessage response = await served.Http.PostAsync(path, Body(body), Cancel);
+        JsonNode fault = await Json(response);
+        Assert.Contains(message, (string)fault["error"]!["message"]!, StringComparison.Ordinal);
+        Assert.Equal(status, (int)response.StatusCode);
+    }
+
+    [Fact]
+    public async Task Bodies_and_prompts_that_are_too_large_and_of_another_type_are_refused()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { MostBytes = 2000, MostPrompt = 60 });
+        string Chat(int words)
+            => $$"""{"model":"tiny","messages":[{"role":"user","content":"{{string.Concat(Enumerable.Repeat("stone ", words))}}"}],"stream":true}""";
+        await Refused(413, "larger than 2,000 bytes", Body(Chat(2000)));
+        await Refused(400, "and 60 are allowed", Body(Chat(200)));
+        await Refused(415, "Send application/json", new StringContent(Chat(1), Encoding.UTF8, "text/plain"));
+
+        async Task Refused(int status, string message, HttpContent content)
+        {
+            HttpResponseMessage response = await served.Http.PostAsync("/v1/chat/completions", content, Cancel);
+            Assert.Equal(status, (int)response.StatusCode);
+            Assert.Contains(message, (string)(await Json(response))["error"]!["message"]!, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task A_token_opens_the_server_and_another_sites_name_does_not()
+    {
+        await using (ServedModel open = await ServedModel.StartAsync())
+        {
+            using HttpRequestMessage strange = new(HttpMethod.Get, "/v1/models");
+            strange.Headers.Host = "evil.example";
+            Assert.Equal(HttpStatusCode.Forbidden, (await open.Http.SendAsync(strange, Cancel)).StatusCode);
+        }
+
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Token = "secret" });
+        Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/", Cancel)).StatusCode);
+        Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
+        served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secre");
+        Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.PostAsync("/api/write", Body("{}"), Cancel)).StatusCode);
+        served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secret");
+        Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
+    }
+
+    [Fact]
+    public async Task A_client_that_goes_away_frees_its_turn_and_one_too_many_is_told_to_come_again()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Running = 1, Waiting = 0 }, tokens: 2048);
+        const string Long = """{"text":"The river","max_tokens":2048}""";
+        using TcpClient tcp = new();
+        await tcp.ConnectAsync(IPAddress.Loopback, new Uri(served.Url).Port, Cancel);
+        NetworkStream stream = tcp.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(
+            $"POST /api/write HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {Long.Length}\r\n\r\n{Long}"), Cancel);
+        byte[] some = new byte[200];
+        await stream.ReadExactlyAsync(some, Cancel);
+        Assert.StartsWith("HTTP/1.1 200", Encoding.ASCII.GetString(some), StringComparison.Ordinal);
+
+        HttpResponseMessage refused = await served.Http.PostAsync("/api/write", Body(Long), Cancel);
+        Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
+        Assert.Equal(TimeSpan.FromSeconds(1), refused.Headers.RetryAfter!.Delta);
+        tcp.Client.LingerState = new(true, 0);
+        tcp.Close();
+
+        // Between two tokens it is noticed.
+        while ((int)(await Json(await served.Http.GetAsync("/api/state", Cancel)))["running"]! > 0)
+        {
+            await Task.Delay(20, Cancel);
+        }
+
+        HttpResponseMessage next = await served.Http.PostAsync("/api/write", Body("""{"text":"The river","max_tokens":2}"""), Cancel);
+        Assert.Equal(HttpStatusCode.OK, next.StatusCode);
+    }
+
+    [Fact]
+    public Task Streams_at_once_lose_nothing() => LoseNothing(24, 1);
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public async Task Two_hundred_streams_at_once_lose_nothing_and_memory_stays_flat()
+    {
+        long first = await LoseNothing(200, 1), later = await LoseNothing(200, 3);
+        Assert.InRange(later, 0, first + (64L << 20));
+    }
+
+    /// <summary>Streams of the same question at once, some rounds of them.</summary>
+    /// <returns>Bytes of managed memory and tensors' memory of the process afterwards.</returns>
+    private static async Task<long> LoseNothing(int streams, int rounds)
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        using SocketsHttpHandler handler = new() { MaxConnectionsPerServer = streams };
+        using HttpClient http = new(handler) { BaseAddress = new(served.Url), Timeout = TimeSpan.FromMinutes(20) };
+        HashSet<string> answers = [];
+        for (int round = 0; round < rounds; round++)
+        {
+            string[] all = await Task.WhenAll(Enumerable.Range(0, streams).Select(async _ =>
+            {
+                HttpResponseMessage response = await http.PostAsync(
+                    "/v1/chat/completions",
+                    Body("""{"model":"tiny","messages":[{"role":"user","content":"How many stones has bridge 5?"}],"stream":true,"max_tokens":12}"""),
+                    Cancel);
+                string text = await response.Content.ReadAsStringAsync(Cancel);
+                Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+                Assert.EndsWith("data: [DONE]\n\n", text, StringComparison.Ordinal);
+                return string.Concat(Events(text).Select(one => (string?)one["choices"]![0]!["delta"]!["content"]));
+            }));
+            answers.UnionWith(all);
+        }
+
+        Assert.Single(answers);
+        JsonNode state = await Json(await http.GetAsync("/api/state", Cancel));
+        Assert.Equal((0, 0, streams * rounds), ((int)state["running"]!, (int)state["waiting"]!, (int)state["served"]!));
+        LiveTensors.Settled();
+        return Environment.WorkingSet;
+    }
+
+    private static OpenAIClient Client(ServedModel served) => new(new ApiKeyCredential("none"), new() { Endpoint = new($"{served.Url}/v1") });
+
+    private static StringContent Body(string json) => new(json, Encoding.UTF8, "application/json");
+
+    private static async Task<JsonNode> Json(HttpResponseMessage response) => JsonNode.Parse(await response.Content.ReadAsStringAsync(Cancel))!;
+
+    private static JsonNode[] Events(string stream)
+        =>
+        [
+            .. stream.Split("\n\n", StringSplitOptions.RemoveEmptyEntries).Select(one => one[6..]).Where(one => one != "[DONE]")
+                .Select(one => JsonNode.Parse(one)!),
+        ];
+}
