@@ -93,28 +93,11 @@ internal static class DecodingBenchmark
             }
         }
 
-        double cached = all
-            / CachedTokens, full = Median(recomputed), one = Median(plain), needed = BytesRead(config, context + (CachedTokens / 2)) / bandwidth * 1000;
+        double cached = all / CachedTokens, full = Median(recomputed), one = Median(plain);
+        double needed = new ModelWork(config).DecodedBytes(context + (CachedTokens / 2)) / bandwidth * 1000;
         return string.Create(
             CultureInfo.InvariantCulture,
             $"| {context} | {cached:F2} | {full:F0} | {full / cached:F0} | {one:F2} | {100 * needed / one:F0} % | {cache.ByteLength / 1024} |");
-    }
-
-    /// <summary>
-    /// What a step reads: every weight of the decoder but keys and values of cross-attention, which are cached, and a row of an embedding that is no head; and
-    /// the cached keys and values.
-    /// </summary>
-    private static double BytesRead(RetroConfig config, int context)
-    {
-        long weights = config.Parameters()
-            .Where(parameter => !parameter.Name.StartsWith("encoder.", StringComparison.Ordinal)
-                && !parameter.Name.Contains(".cca.k.", StringComparison.Ordinal) && !parameter.Name.Contains(".cca.v.", StringComparison.Ordinal)
-                && !(parameter.Name == "embedding.weight" && !config.TieEmbeddings))
-            .Sum(parameter => parameter.Count);
-        long self = 2L * config.Layers * (config.KeyValueHeads ?? config.Heads) * config.HeadSize * context;
-        long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval!.Neighbors
-            * config.Retrieval!.RetrievedLength;
-        return sizeof(float) * (double)(weights + self + cross);
     }
 
     private static double Bandwidth()

@@ -8,6 +8,8 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["operators"] = OperatorBenchmark.Run,
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,
+    ["report"] = ReportBenchmark.Run,
+    ["start"] = ReportBenchmark.Start,
     ["throughput"] = ThroughputBenchmark.Run,
 };
 

@@ -1,5 +1,4 @@
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -18,7 +17,6 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     private readonly AttentionParts _parts;
     private readonly RetroConfig _config;
     private readonly RetrievalConfig _retrieval;
-    private readonly Parameter? _gate, _match, _away;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -50,13 +48,13 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
             device);
         if (_retrieval.MatchBias)
         {
-            register_parameter("match", _match = Initialization.Rows(config.Heads, MatchFeatures.InitialWeights, dtype, device));
-            register_parameter("away", _away = Initialization.Constant(InitialAway, [config.Heads], dtype, device));
+            register_parameter("match", Initialization.Rows(config.Heads, MatchFeatures.InitialWeights, dtype, device));
+            register_parameter("away", Initialization.Constant(InitialAway, [config.Heads], dtype, device));
         }
 
         if (_retrieval.Gate)
         {
-            register_parameter("gate", _gate = Initialization.Constant(0, [1], dtype, device));
+            register_parameter("gate", Initialization.Constant(0, [1], dtype, device));
         }
     }
 
@@ -134,7 +132,8 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
 
     internal CrossAttentionCache NewCache() => new(_config);
 
-    private Tensor Gated(Tensor output) => _gate is null ? output : output * _gate.tanh();
+    // Parameters are asked for by their names: casting a model makes new ones.
+    private Tensor Gated(Tensor output) => _retrieval.Gate ? output * get_parameter("gate")!.tanh() : output;
 
     private Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? distances, long neighbors)
     {
@@ -154,16 +153,16 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
             shape = positions is null ? null : [positions.shape[0], queries, neighbors, length];
         }
 
-        if (_match is null)
+        if (!_retrieval.MatchBias)
         {
             return _parts.Attend(rotated, k, v, plan.Mask, positions, shape);
         }
 
         // One more key, of zeros, whose logit is the query's wish to look away.
         long heads = q.shape[0], rows = q.shape[1], keys = k.shape[2];
-        Tensor bias = _match.mm(plan.Matches!.view(MatchFeatures.Count, -1)).view(heads, rows, queries, keys);
+        Tensor bias = get_parameter("match")!.mm(plan.Matches!.view(MatchFeatures.Count, -1)).view(heads, rows, queries, keys);
         bias = positions is null ? bias : bias.Plus(positions.expand(shape!).reshape(heads, rows, queries, keys));
-        bias = cat([bias, _away!.view(heads, 1, 1, 1).expand(heads, rows, queries, 1)], -1);
+        bias = cat([bias, get_parameter("away")!.view(heads, 1, 1, 1).expand(heads, rows, queries, 1)], -1);
         Tensor? mask = plan.Mask is null ? null : nn.functional.pad(plan.Mask, [0L, 1]);
         return _parts.Attend(rotated, nn.functional.pad(k, [0L, 0, 0, 1]), nn.functional.pad(v, [0L, 0, 0, 1]), mask, bias, bias.shape);
     }

@@ -126,22 +126,34 @@ public class RetroModelTests
         }
     }
 
-    [Fact]
-    public void A_model_can_be_cast_and_goes_on_working()
+    [Theory]
+    [MemberData(nameof(ModelCase.Names), MemberType = typeof(ModelCase))]
+    public void A_model_that_was_cast_computes_with_its_new_parameters(string name)
     {
-        RetroConfig config = ModelCase.Config("transformer-xl");
+        RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
-        using RetroModel model = ModelCase.Model(config);
-        Tensor tokens = ModelCase.Tokens(config, 1, 9);
+        using RetroModel expected = ModelCase.Model(config), model = ModelCase.Model(config);
+        long length = Math.Max(14, (2 * config.Retrieval!.ChunkLength) + 2);
+        Tensor tokens = ModelCase.Tokens(config, 2, length);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, length, 2);
 
-        model.to(ScalarType.Float32);
-        Tensor logits = model.call(tokens, null, null);
-        logits.sum().backward();
+        model.to(ScalarType.BFloat16).to(ScalarType.Float32);
+        using (no_grad())
+        {
+            foreach ((string parameter, TorchSharp.Modules.Parameter value) in expected.named_parameters())
+            {
+                model.get_parameter(parameter)!.copy_(value);
+            }
+        }
 
+        Tensor logits = model.call(tokens, neighbors, valid), wanted = expected.call(tokens, neighbors, valid);
         Assert.Equal(ScalarType.Float32, logits.dtype);
+        Assert.InRange(ModelCase.Distance(wanted, logits.to_type(ScalarType.Float64)), 0, 2e-4 * wanted.abs().max().ToDouble());
+        logits.sum().backward();
+        wanted.sum().backward();
         Assert.All(
-            model.named_parameters().Where(item => item.name.StartsWith("decoder.1", StringComparison.Ordinal)),
-            item => Assert.Equal(ScalarType.Float32, item.parameter.grad!.dtype));
+            expected.named_parameters(),
+            item => Assert.Equal(item.parameter.grad is not null, model.get_parameter(item.name)!.grad is { dtype: ScalarType.Float32 }));
     }
 
     [Fact]

@@ -1,0 +1,60 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Retro.Benchmarks;
+
+/// <summary>How the benchmarks take times and print tables.</summary>
+internal static class Measuring
+{
+    /// <summary>The median of some runs after one that warms up, in seconds of the clock.</summary>
+    public static double Median(int times, Action work)
+    {
+        work();
+        double[] seconds = new double[times];
+        for (int i = 0; i < times; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            work();
+            seconds[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        return seconds.Order().ElementAt(times / 2);
+    }
+
+    /// <summary>Prints the head of a table.</summary>
+    public static void Head(string title, params string[] columns)
+    {
+        Console.WriteLine();
+        Console.WriteLine($"## {title}");
+        Console.WriteLine();
+        Console.WriteLine($"| {string.Join(" | ", columns)} |");
+        Console.WriteLine($"|{string.Concat(columns.Select(_ => "---|"))}");
+    }
+
+    /// <summary>Prints a row of a table.</summary>
+    public static void Row(params FormattableString[] cells)
+        => Console.WriteLine($"| {string.Join(" | ", cells.Select(cell => cell.ToString(CultureInfo.InvariantCulture)))} |");
+
+    /// <summary>The most memory that the process had since the last call, in bytes; 0 where the system does not tell.</summary>
+    public static long PeakMemory()
+    {
+        const string Status = "/proc/self/status", Reset = "/proc/self/clear_refs";
+        if (!File.Exists(Status))
+        {
+            return 0;
+        }
+
+        string line = File.ReadLines(Status).First(one => one.StartsWith("VmHWM:", StringComparison.Ordinal));
+        long peak = 1024 * long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture);
+        try
+        {
+            File.WriteAllText(Reset, "5");
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return 0; // it would be that of everything before
+        }
+
+        return peak;
+    }
+}

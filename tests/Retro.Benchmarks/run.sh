@@ -1,0 +1,8 @@
+#!/bin/bash
+# One Markdown report of what everything costs, each path as a share of the machine's limit that bounds it; some minutes on an otherwise idle machine.
+# RETRO_DEVICE=cuda computes the models there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+eng/setup.sh > /dev/null
+dotnet build tests/Retro.Benchmarks -c Release -v q --nologo > /dev/null
+exec dotnet run -c Release --no-build --project tests/Retro.Benchmarks -- report
