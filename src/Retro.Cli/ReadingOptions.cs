@@ -156,9 +156,15 @@ internal sealed class ReadingOptions
 
         /// <summary>Shows texts as the model reads them; null: it reads nothing.</summary>
         /// <param name="labels">The labels that may be seen; null: all.</param>
+        /// <exception cref="UsageException">It looks up by itself, and labels are given.</exception>
         public Inspection? Inspection(IReadOnlyList<string>? labels)
         {
             IReader? reader = Copying is not null ? Copying : Trained.Model.Config.HasRetrieval ? new RetroReader(Trained.Model) : null;
+            if (labels is not null && Copying?.Database is not null)
+            {
+                throw new UsageException("What copies from anywhere in the database cannot be limited to labels while a text is inspected; leave them out.");
+            }
+
             return reader is null || Source?.Database is not { } database ? null : new(database, Tokenizer, reader, Source, Sources!.Ready(), labels);
         }
 

@@ -105,7 +105,7 @@ internal sealed class Server : IAsyncDisposable
             Fault fault = exception switch
             {
                 Fault one => one,
-                RetroOptionsException or ArgumentException => new(400, exception.Message, "invalid_value"),
+                RetroOptionsException or UsageException or ArgumentException => new(400, exception.Message, "invalid_value"),
                 RetroException => new(500, exception.Message),
                 _ => new(500, $"The server failed: {exception.Message}"),
             };
