@@ -9,6 +9,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,
     ["report"] = ReportBenchmark.Run,
+    ["sampling"] = ReportBenchmark.Sampling,
     ["start"] = ReportBenchmark.Start,
     ["throughput"] = ThroughputBenchmark.Run,
 };

@@ -183,7 +183,7 @@ internal static class ReportBenchmark
         }
     }
 
-    private static void Sampling()
+    public static void Sampling()
     {
         Measuring.Head("Choosing a token", "vocabulary", "settings", "µs");
         foreach (int vocabulary in new[] { 2048, 32_000, 152_000 })

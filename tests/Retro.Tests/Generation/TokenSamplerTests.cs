@@ -70,6 +70,47 @@ public class TokenSamplerTests
         Assert.True(distance < 16.3, $"chi-squared {distance}");
     }
 
+    [Theory]
+    [InlineData(0, 1, 1)]
+    [InlineData(0, 0.9, 1)]
+    [InlineData(40, 1, 1)]
+    [InlineData(40, 0.9, 1)]
+    [InlineData(3, 0.5, 3)]
+    [InlineData(0, 0.9, 0.05)]
+    [InlineData(900, 0.999, 2)]
+    public void A_large_vocabulary_gives_what_sorting_all_of_it_gives(int topK, double topP, double temperature)
+    {
+        Random random = new(5);
+        float[] logits = [.. Enumerable.Range(0, 3000).Select(_ => (float)Math.Round(30 * Math.Pow(random.NextDouble(), 4), 1))];
+        double best = logits.Max();
+        (int Token, double Weight)[] sorted = [.. logits.Select((logit, token) => (token, Math.Exp((logit - best) / temperature)))
+            .OrderByDescending(pair => pair.Item2)
+            .ThenBy(pair => pair.token)
+            .Take(topK == 0 ? logits.Length : topK)];
+        double whole = sorted.Sum(pair => pair.Weight), reached = 0;
+        List<(int Token, double Weight)> kept = [];
+        foreach ((int token, double weight) in sorted.TakeWhile(pair => topP == 1 || kept.Count == 0 || reached < topP * whole))
+        {
+            kept.Add((token, weight));
+            reached += weight;
+        }
+
+        Assert.Equal(
+            kept.Where(pair => pair.Weight > 0).Select(pair => pair.Token),
+            TokenSampler.Candidates(logits, temperature, topK, topP).Select(candidate => candidate.Token));
+
+        // And whoever draws of it draws what the order says.
+        GenerationOptions options = new() { Temperature = temperature, TopK = topK, TopP = topP, Seed = 7 };
+        TokenSampler sampler = new(options);
+        Random same = new(SeededRandom.Fold(options.Seed));
+        for (int i = 0; i < 50; i++)
+        {
+            double left = kept.Count == 1 ? 0 : same.NextDouble() * reached;
+            int expected = kept.First(pair => (left -= pair.Weight) < 0).Token;
+            Assert.Equal(expected, sampler.Next([.. logits]));
+        }
+    }
+
     [Fact]
     public void The_same_seed_draws_the_same_tokens()
     {
