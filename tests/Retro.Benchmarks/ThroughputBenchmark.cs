@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Embedders;
@@ -47,7 +46,7 @@ internal static class ThroughputBenchmark
         const int N = 1024;
         using DisposeScope scope = NewDisposeScope();
         Tensor a = randn(N, N), b = randn(N, N);
-        double seconds = Median(9, () => a.mm(b).Dispose());
+        double seconds = Measuring.Median(9, () => a.mm(b).Dispose());
         Print("1024 x 1024 x 1024 matrix product", 1 / seconds, "products/s", (double)N * N * N / seconds);
     }
 
@@ -68,7 +67,7 @@ internal static class ThroughputBenchmark
             using TextEmbedder embedder = new(new TextEncoder(config), tokenizer);
             ChunkKeyer keyer = new(tokenizer, embedder);
             float[] keys = new float[chunks.Length * keyer.Dimensions];
-            double seconds = Median(5, () => keyer.Keys(chunks, keys));
+            double seconds = Measuring.Median(5, () => keyer.Keys(chunks, keys));
             long tokens = chunks.Sum(chunk => (long)chunk.Length + 2);
             long perToken = config.Layers
                 * ((4L * config.Width * config.Width) + (2L * config.Width * config.FeedForwardSize) + (2L * ChunkLength * config.Width));
@@ -93,7 +92,7 @@ internal static class ThroughputBenchmark
         using TrainingBatch batch = new(
             randint(config.VocabularySize, [rows, Length], ScalarType.Int64),
             randint(config.VocabularySize, [rows, chunks, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength], ScalarType.Int64));
-        double seconds = Median(7, () => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
+        double seconds = Measuring.Median(7, () => trainer.Step([.. Enumerable.Repeat(batch, batches)]));
 
         // Forward passes of every matrix over the tokens it sees, three times for forward and backward; attention products and the optimizer are left out.
         long decoder = (config.Layers * ((4L * config.Width * config.Heads * config.HeadSize) + (2L * config.Width * config.FeedForwardSize)))
@@ -112,20 +111,6 @@ internal static class ThroughputBenchmark
             tokens / seconds,
             "tokens/s",
             3 * (((decoder + crossing) * tokens) + ((encoder + keysAndValues) * retrieved)) / seconds);
-    }
-
-    private static double Median(int times, Action work)
-    {
-        work();
-        double[] seconds = new double[times];
-        for (int i = 0; i < times; i++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            work();
-            seconds[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        }
-
-        return seconds.Order().ElementAt(times / 2);
     }
 
     private static void Print(string what, double rate, string unit, double multiplyAdds)
