@@ -89,15 +89,16 @@ public sealed class KilledWriterTests : IDisposable
         HashSet<int> seen = [];
         for (int kill = 0; kill < 200; kill++)
         {
-            Kill(folder, nameof(Changes_until_it_is_killed), _ => Thread.Sleep(random.Next(400)));
+            // Long enough for a change, its keys and its words now and then, also on a machine that is busy.
+            Kill(folder, nameof(Changes_until_it_is_killed), _ => Thread.Sleep(random.Next(1200)));
             using ChunkDatabase database = ChunkDatabase.Open(folder, verify: true);
             int state = StateOf(database);
             ChunkDatabaseUpdateTests.AssertReadsAs(State(state), database);
             seen.Add(state);
         }
 
-        // It went on after kills; how far depends on the machine.
-        Assert.InRange(seen.Count, 3, 200);
+        // It went on, and was caught in more than the few first changes.
+        Assert.InRange(seen.Count, 20, 200);
         DatabaseCompaction.Compact(folder).Dispose();
         using ChunkDatabase compacted = ChunkDatabase.Open(folder, verify: true);
         using ChunkDatabase built = _databases.Build(State(StateOf(compacted)), name: "built");
