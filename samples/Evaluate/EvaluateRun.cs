@@ -21,19 +21,13 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     internal const string ClosedBook =
         "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
-    private const int Vocabulary = 2048;
-
-    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
-    private const int LeastHeldOut = 60;
-
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
     /// <summary>Runs everything, prints the tables and writes them, after every seed anew.</summary>
     public Task RunAsync(CancellationToken cancellationToken)
     {
-        // --- text and databases; the split is the same for every seed, so that trainings differ and not what they are measured on ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
+        // --- text, databases and neighbors ---
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         if (!options.Resume && Directory.Exists(allModels))
         {
@@ -41,29 +35,11 @@ internal sealed class EvaluateRun(EvaluateOptions options)
             Directory.Delete(allModels, recursive: true);
         }
 
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
-        ChunkDatabaseOptions chunks = new() { StartOver = !options.Resume };
-        using ChunkDatabase database = Stages.Run("cut chunks", progress =>
-            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress =>
-            ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
-        Stages.Run("look for held-out documents in the database", progress =>
-            HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
-
-        // --- neighbors ---
-        using KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable found = Stages.Run(
-            "find held-out neighbors",
-            progress => NeighborTable.Build(heldOut, keyword, TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
-        using NeighborTable random = Stages.Run(
-            "draw random neighbors",
-            progress =>
-                NeighborTable.Build(heldOut, new RandomNeighborSource(database, 1), TableNeighbors, excludeOwnDocument: false, progress, cancellationToken));
+        using EvaluationData data = EvaluationData.Make(
+            options.Corpus, options.MostBytes, options.SkipBroken, folder, !options.Resume, TableNeighbors, cancellationToken);
+        (ChunkDatabase database, ChunkDatabase heldOut, KeywordNeighborSource keyword) = (data.Database, data.HeldOut, data.Keyword);
+        (SampleCorpus corpus, RetroTokenizer tokenizer) = (data.Corpus, data.Tokenizer);
+        (NeighborTable neighbors, NeighborTable found, NeighborTable random) = (data.Neighbors, data.Found, data.Random);
         PointerRule rule = Stages.Run(
             "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
         TokenIndex index = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));

@@ -42,7 +42,8 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     internal RetroOptimizer(
         IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
         RetroOptimizerOptions? options = null,
-        IReadOnlyDictionary<string, Tensor>? masters = null)
+        IReadOnlyDictionary<string, Tensor>? masters = null,
+        Func<Parameter, OptimizerKind>? kinds = null)
     {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
@@ -52,7 +53,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             if (parameter.requires_grad && seen.Add(parameter.Handle))
             {
                 // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
-                bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
+                bool muon = (kinds?.Invoke(parameter) ?? Options.Kind) == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
                 _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name)));
             }
         }

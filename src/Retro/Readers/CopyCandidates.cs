@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Retro.Search;
 using static TorchSharp.torch;
 
@@ -18,6 +19,9 @@ internal sealed class CopyCandidates
     /// </summary>
     public const int MostCandidates = 256;
 
+    /// <summary>Tokens before a candidate that its content is made of.</summary>
+    public const int ContentTokens = 8;
+
     private const int MostPlaces = 64, PlacesOfShorter = 16;
 
     private CopyCandidates(int places, int width)
@@ -25,6 +29,7 @@ internal sealed class CopyCandidates
         (Places, Width) = (places, width);
         int size = places * width;
         (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
+        Before = new int[size * ContentTokens];
     }
 
     /// <summary>P.</summary>
@@ -47,6 +52,9 @@ internal sealed class CopyCandidates
 
     /// <summary>Which are candidates at all.</summary>
     public bool[] Exists { get; }
+
+    /// <summary>[P, N, <see cref="ContentTokens"/>]: the tokens before a candidate, the nearest first; -1 where there is none.</summary>
+    public int[] Before { get; }
 
     /// <summary>Finds the candidates of places.</summary>
     /// <param name="batch">Texts and what was retrieved; the neighbors of the stretch before a place's next token are looked into.</param>
@@ -114,6 +122,10 @@ internal sealed class CopyCandidates
                 Candidate one = found[place]![i];
                 (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at]) = (one.Token, one.Run, one.Equal);
                 (candidates.Ranks[at], candidates.Exists[at]) = (one.Rank, true);
+                for (int back = 0; back < ContentTokens; back++)
+                {
+                    candidates.Before[(at * ContentTokens) + back] = one.Before[back];
+                }
             }
         }
 
@@ -184,6 +196,14 @@ internal sealed class CopyCandidates
                     continue;
                 }
 
+                TokensBefore before = default;
+                for (int back = 0; back < ContentTokens; back++)
+                {
+                    // Where a document ends, so does what stands before the beginning of the next.
+                    int earlier = position - 1 - back < 0 ? -1 : (int)index.Token(position - 1 - back);
+                    before[back] = earlier < 0 || (back > 0 && before[back - 1] < 0) ? -1 : earlier;
+                }
+
                 int run = 0, equal = 0, compared = Math.Min(ComparedTokens, text.Length);
                 for (int back = 0; back < compared; back++)
                 {
@@ -194,11 +214,18 @@ internal sealed class CopyCandidates
                     }
                 }
 
-                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank));
+                found.Add(new(token, Math.Min(run, PointerRule.LongestRun), equal, rank, before));
             }
         }
     }
 
     /// <summary>A token that may be copied.</summary>
-    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank);
+    internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, TokensBefore Before);
+
+    /// <summary>The tokens before a candidate, the nearest first; -1 where there is none.</summary>
+    [InlineArray(ContentTokens)]
+    internal struct TokensBefore
+    {
+        private int _nearest;
+    }
 }

@@ -39,6 +39,8 @@ public sealed partial class CopyReader
                     + $"{file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
         }
 
+        // Files from before there was content do not tell its width.
+        int content = file.Metadata?.ContainsKey("content_width") == true ? Setting("content_width") : 0;
         int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
             ? value
             : throw new CheckpointException($"{path} does not tell its {key}; it holds {file.Metadata?.GetValueOrDefault(key) ?? "nothing"} there.");
@@ -58,7 +60,8 @@ public sealed partial class CopyReader
                 Neighbors = Setting("neighbors"),
                 Stride = Setting("stride"),
                 QueryLength = Setting("query_length"),
-                RetrievedLength = length
+                RetrievedLength = length,
+                ContentWidth = content,
             }.Validate();
         }
         catch (RetroOptionsException fault)
@@ -74,7 +77,8 @@ public sealed partial class CopyReader
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
         }
 
-        CopyReader reader = new(model, new CopyMixture(width, Ranks(options, index), device: model.Device), options, length, index, name);
+        CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);
+        CopyReader reader = new(model, mixture, options, length, index, name);
         try
         {
             using DisposeScope scope = NewDisposeScope();
@@ -110,6 +114,7 @@ public sealed partial class CopyReader
                 ("stride", Options.Stride),
                 ("query_length", Options.QueryLength),
                 ("retrieved_length", _retrievedLength),
+                ("content_width", Options.ContentWidth),
                 ("anywhere", _index is null ? 0 : 1),
             }.Select(pair => (pair.Key, pair.Value.ToString(CultureInfo.InvariantCulture))),
         ];

@@ -92,7 +92,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "copy");
         CopyReader fresh = new(
             model,
-            new CopyMixture(model.Config.Width, Ranks(options, index), options.Seed, model.Device),
+            new CopyMixture(model.Config.Width, Ranks(options, index), options.Seed, model.Device, options.ContentWidth),
             options,
             options.RetrievedLength ?? 2 * retrieval.ChunkLength,
             index,
@@ -101,7 +101,8 @@ public sealed partial class CopyReader : IReader, IDisposable
     }
 
     /// <inheritdoc/>
-    public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * 64);
+    public long RowBytes(int length)
+        => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * (Options.ContentWidth > 0 ? 512 : 96));
 
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)
@@ -147,7 +148,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        return _mixture.LogDistribution(_model.Head(states), states, candidates, 0).MoveToOuterDisposeScope();
+        return _mixture.LogDistribution(_model.Head(states), states, candidates, 0, _model.Embeddings.First()).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -201,6 +202,6 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
 
         Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: Device);
-        return _mixture.LogLikelihoods(logits, states, candidates, start, targets).MoveToOuterDisposeScope();
+        return _mixture.LogLikelihoods(logits, states, candidates, start, targets, _model.Embeddings.First()).MoveToOuterDisposeScope();
     }
 }

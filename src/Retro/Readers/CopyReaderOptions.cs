@@ -18,6 +18,12 @@ public sealed record CopyReaderOptions
     /// <summary>R: tokens per neighbor, its continuation among them; null: twice the database's chunk length. Default null.</summary>
     public int? RetrievedLength { get; init; }
 
+    /// <summary>
+    /// Numbers of a candidate's key, which is made of the embeddings of the tokens before it and compared with the model's state: what is alike in content, not
+    /// in letter, counts too. 0: candidates are told apart by what runs alike alone. Default 0.
+    /// </summary>
+    public int ContentWidth { get; init; }
+
     /// <summary>Steps of the training. Default 300.</summary>
     public int Steps { get; init; } = 300;
 
@@ -52,6 +58,7 @@ public sealed record CopyReaderOptions
             Stride > 0 && (chunkLength ?? Stride) % Stride == 0, Stride, chunkLength is { } length ? $"a divisor of the chunk length, {length}" : "at least 1");
         faults.Between(QueryLength, 1);
         faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2");
+        faults.Between(ContentWidth, 0, 65_536);
         faults.Between(Steps, 1);
         faults.Require(
             WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0,

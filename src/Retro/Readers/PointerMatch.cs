@@ -102,7 +102,13 @@ internal sealed class PointerMatch
                         equal += _tokens[i - back] == text[^(back + 1)] ? 1 : 0;
                     }
 
-                    found.Add(new(_tokens[i + 1], _runs[i], equal, start / _length));
+                    CopyCandidates.TokensBefore before = default;
+                    for (int back = 0; back < CopyCandidates.ContentTokens; back++)
+                    {
+                        before[back] = i - back < start ? -1 : (int)_tokens[i - back];
+                    }
+
+                    found.Add(new(_tokens[i + 1], _runs[i], equal, start / _length, before));
                 }
             }
         }

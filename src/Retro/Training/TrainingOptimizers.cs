@@ -24,11 +24,16 @@ internal static class TrainingOptimizers
             model.to(dtype);
         }
 
-        RetroOptimizer optimizer = new(model, options.Optimizer, exact);
         IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
         HashSet<nint> retrieval = [.. branches.SelectMany(branch => branch.parameters()).Select(parameter => parameter.Handle)];
+        OptimizerKind ofRetrieval = options.RetrievalOptimizer ?? options.Optimizer.Kind;
+        RetroOptimizer optimizer = new(
+            ParameterKinds.Of(model),
+            options.Optimizer,
+            exact,
+            parameter => retrieval.Contains(parameter.Handle) ? ofRetrieval : options.Optimizer.Kind);
         optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
         return optimizer;
     }
@@ -44,10 +49,11 @@ internal static class TrainingOptimizers
         Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer> make,
         bool scheduled)
     {
-        if (options.RetrievalRate != 1)
+        if (options.RetrievalRate != 1 || options.RetrievalOptimizer is not null)
         {
             throw new ArgumentException(
-                $"{nameof(options.RetrievalRate)} is for Retro's optimizer; make one of TorchSharp over groups of parameters that have rates of their own.",
+                $"{nameof(options.RetrievalRate)} and {nameof(options.RetrievalOptimizer)} are for Retro's optimizer; make one of TorchSharp over groups of "
+                    + "parameters that have rates of their own.",
                 nameof(options));
         }
 

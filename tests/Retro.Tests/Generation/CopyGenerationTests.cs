@@ -70,7 +70,8 @@ public sealed class CopyGenerationTests : IDisposable
     [InlineData(true)]
     public async Task Cached_generation_equals_reading_everything_anew_for_every_token(bool anywhere)
     {
-        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, _database, _source, s_settings, TokenIndex.Build(_database)) : null;
+        CopyReaderOptions settings = s_settings with { ContentWidth = 8 };
+        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, _database, _source, settings, TokenIndex.Build(_database)) : null;
         CopyReader reader = indexed ?? _reader;
         RetroGenerator generator = new(reader, s_tokenizer, _source);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };

@@ -29,12 +29,15 @@ public sealed class CopyReaderTests : IDisposable
         _folder.Dispose();
     }
 
-    [Fact]
-    public void The_mixture_is_its_definition_in_float64_and_sums_to_one()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4)]
+    public void The_mixture_is_its_definition_in_float64_and_sums_to_one(int content)
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(1);
-        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1);
+        using CopyMixture mixture = new(width: 3, neighbors: K, seed: 1, content: content);
+        Tensor embeddings = randn(V, 3);
         using (no_grad())
         {
             // Nothing at its initial value, so that every term counts.
@@ -51,17 +54,17 @@ public sealed class CopyReaderTests : IDisposable
             long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
             CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
             Tensor logits = randn(places.Length, V), states = randn(places.Length, 3);
-            double[] whole = mixture.LogDistribution(logits, states, candidates, 0).to(ScalarType.Float64).data<double>().ToArray();
-            double[,] weights = Table(logits), h = Table(states);
+            double[] whole = mixture.LogDistribution(logits, states, candidates, 0, embeddings).to(ScalarType.Float64).data<double>().ToArray();
+            double[,] weights = Table(logits), h = Table(states), e = Table(embeddings);
             double[][] targets = [.. Enumerable.Range(0, V).Select(target
-                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64))
+                => mixture.LogLikelihoods(logits, states, candidates, 0, full(places.Length, (long)target, ScalarType.Int64), embeddings)
                     .to(ScalarType.Float64)
                     .data<double>()
                     .ToArray())];
             for (int place = 0; place < places.Length; place++)
             {
                 double[] expected = Definition(
-                    mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])]);
+                    mixture, batch, place, [.. Enumerable.Range(0, V).Select(v => weights[place, v])], [.. Enumerable.Range(0, 3).Select(d => h[place, d])], e);
                 Assert.Equal(1, Enumerable.Range(0, V).Sum(target => Math.Exp(whole[(place * V) + target])), 1e-5);
                 for (int target = 0; target < V; target++)
                 {
@@ -133,19 +136,23 @@ public sealed class CopyReaderTests : IDisposable
         }
     }
 
-    [Fact]
-    public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(4)]
+    public void Saved_and_loaded_it_reads_the_same_and_another_models_is_refused(int content)
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
         using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         manual_seed(1);
         using RetroModel model = new(s_config), other = new(s_config with { Width = 8, Heads = 1 });
-        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 });
+        CopyReaderOptions options = new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20, ContentWidth = content };
+        using CopyReader reader = CopyReader.Fit(model, database, source, options);
         string path = Path.Combine(_folder.Path, "copy.safetensors");
         reader.Save(path);
         using CopyReader loaded = CopyReader.Load(path, model);
 
-        Assert.Equal((2, 2, 2 * S, reader.Name), (loaded.Neighbors, loaded.ChunkLength, loaded.RetrievedLength, loaded.Name));
+        Assert.Equal(
+            (2, 2, 2 * S, content, reader.Name), (loaded.Neighbors, loaded.ChunkLength, loaded.RetrievedLength, loaded.Options.ContentWidth, loaded.Name));
         ReadingBatch batch = Batch(new Random(4), 1, stride: 2, length: 2 * S);
         Array.Copy(batch.Tokens, 1, batch.Targets, 0, batch.Tokens.Length - 1);
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
@@ -270,7 +277,7 @@ public sealed class CopyReaderTests : IDisposable
     }
 
     /// <summary>The mixture's distribution at a place, written out from its definition.</summary>
-    private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h)
+    private static double[] Definition(CopyMixture mixture, ReadingBatch batch, int place, double[] logits, double[] h, double[,] e)
     {
         Dictionary<string, double[]> w = mixture.named_parameters()
             .ToDictionary(pair => pair.name, pair => pair.parameter.detach().to(ScalarType.Float64).contiguous().data<double>().ToArray());
@@ -282,7 +289,7 @@ public sealed class CopyReaderTests : IDisposable
             return p;
         }
 
-        List<(long Token, int M, int F, int Rank)> candidates = [];
+        List<(long Token, int M, int F, int Rank, double Content)> candidates = [];
         for (int k = 0; k < K; k++)
         {
             int offset = batch.Retrieved.Offset(row, stretch, k);
@@ -294,9 +301,28 @@ public sealed class CopyReaderTests : IDisposable
                 int m = Enumerable.Range(0, 12).TakeWhile(back => Match(back) == 1).Count();
                 if (m > 0 && passage[j] is { } token)
                 {
-                    candidates.Add((token, m, Enumerable.Range(0, 16).Sum(Match), k));
+                    candidates.Add((token, m, Enumerable.Range(0, 16).Sum(Match), k, Content([.. passage.Take(j)])));
                 }
             }
+        }
+
+        // Query and key, the key a sum over the last eight tokens before the candidate.
+        double Content(long?[] before)
+        {
+            int width = w.TryGetValue("query", out double[]? query) ? query.Length / h.Length : 0;
+            double sum = 0;
+            for (int i = 0; i < width; i++)
+            {
+                double q = Enumerable.Range(0, h.Length).Sum(d => h[d] * query![(d * width) + i]);
+                for (int back = 0; back < Math.Min(8, before.Length); back++)
+                {
+                    double[] token = [.. Enumerable.Range(0, h.Length).Select(d => e[before[^(back + 1)]!.Value, d])];
+                    double scale = Math.Sqrt((token.Sum(x => x * x) / h.Length) + 1e-6);
+                    sum += q * Enumerable.Range(0, h.Length).Sum(d => token[d] / scale * w["taps"][(((back * h.Length) + d) * width) + i]);
+                }
+            }
+
+            return width == 0 ? 0 : sum / Math.Sqrt(width);
         }
 
         if (candidates.Count == 0)
@@ -304,11 +330,13 @@ public sealed class CopyReaderTests : IDisposable
             return p;
         }
 
-        double[] scores = [.. candidates.Select(c => w["run"][c.M] + (w["plausibility"][c.M] * logP[c.Token]) + w["equal"][c.F] + w["rank"][c.Rank])];
+        double[] scores = [
+            .. candidates.Select(c => w["run"][c.M] + (w["plausibility"][c.M] * logP[c.Token]) + w["equal"][c.F] + w["rank"][c.Rank] + c.Content)
+        ];
         double all = Math.Log(scores.Sum(Math.Exp));
         double[] shares = [.. scores.Select(score => Math.Exp(score - all))];
         int longest = candidates.Max(c => c.M), best = Array.IndexOf(scores, scores.Max());
-        (long bestToken, int bestRun, int bestEqual, _) = candidates[best];
+        (long bestToken, int bestRun, int bestEqual, _, _) = candidates[best];
         double share = candidates.Zip(shares).Where(pair => pair.First.Token == bestToken).Sum(pair => pair.Second);
         List<double> features = [
             .. Enumerable.Range(0, 13).Select(i => i == bestRun ? 1.0 : 0), .. Enumerable.Range(0, 13).Select(i => i == longest ? 1.0 : 0)

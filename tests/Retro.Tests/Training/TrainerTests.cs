@@ -559,6 +559,30 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void The_retrieval_branches_are_moved_by_an_optimizer_of_their_own()
+    {
+        TrainingOptions muon = s_options with { Optimizer = new() { Kind = OptimizerKind.Muon } };
+        TrainingOptions adam = s_options with { Optimizer = new() { Kind = OptimizerKind.AdamW } };
+        using RetroModel model = Model(s_config);
+        string[] all = Moved(muon), decoder = Moved(muon with { RetrievalOptimizer = OptimizerKind.AdamW });
+        string[] branches = Moved(adam with { RetrievalOptimizer = OptimizerKind.Muon });
+        Assert.Equal(all.Order(StringComparer.Ordinal), decoder.Concat(branches).Order(StringComparer.Ordinal));
+        Assert.Equal(branches, all.Where(name => name.Contains(".cca.", StringComparison.Ordinal) || name.StartsWith("encoder.", StringComparison.Ordinal)));
+        Assert.NotEmpty(branches);
+        Assert.NotEmpty(decoder);
+        Assert.Throws<ArgumentException>(() => new Trainer(
+            model,
+            s_options with { RetrievalOptimizer = OptimizerKind.AdamW },
+            optimizer: parameters => optim.SGD(parameters.Select(pair => pair.parameter), 0.1)));
+
+        string[] Moved(TrainingOptions options)
+        {
+            using RetroOptimizer optimizer = TrainingOptimizers.Own(model, options);
+            return [.. optimizer.MuonNames];
+        }
+    }
+
+    [Fact]
     public void The_decoder_can_learn_alone_first_and_retrieval_be_fitted_onto_it_then()
     {
         TrainingOptions options = s_options with { Steps = 8, ClosedBook = 0.5 };
@@ -622,13 +646,15 @@ public sealed class TrainerTests : IDisposable
             Optimizer = new() { Beta2 = 2 },
             Dtype = ScalarType.Float16,
             RetrievalRate = 0,
+            RetrievalOptimizer = (OptimizerKind)9,
             ClosedBook = 2,
             MeasureEvery = -1,
             Patience = 0,
         }).Validate());
         Assert.All(
             [
-                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate", "ClosedBook",
+                "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate",
+                "RetrievalOptimizer", "ClosedBook",
                 "MeasureEvery", "Patience"
             ],
             part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));

@@ -1,0 +1,13 @@
+namespace Ablations;
+
+/// <summary>What the command line said.</summary>
+/// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>
+/// <param name="Output">Folder for everything that is written.</param>
+/// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
+/// <param name="Steps">Steps of each training; what is fitted takes half as many.</param>
+/// <param name="Seed">The seed.</param>
+/// <param name="Only">The variants to train; empty: all.</param>
+/// <param name="Resume">Whether what a former run has measured in the same folder is taken.</param>
+/// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+internal sealed record AblationsOptions(
+    string? Corpus, string Output, long MostBytes, int Steps, int Seed, IReadOnlyList<string> Only, bool Resume, bool SkipBroken);

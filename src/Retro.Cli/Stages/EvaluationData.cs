@@ -1,0 +1,93 @@
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Samples;
+
+/// <summary>What is trained on, read from and measured on: a corpus cut into two databases, and the neighbors of both by their words.</summary>
+/// <param name="corpus">The documents.</param>
+/// <param name="tokenizer">Trained on those to train on.</param>
+/// <param name="database">The documents to train on and to retrieve from.</param>
+/// <param name="heldOut">The documents to measure on.</param>
+internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokenizer, ChunkDatabase database, ChunkDatabase heldOut) : IDisposable
+{
+    private const int Vocabulary = 2048;
+
+    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
+    private const int LeastHeldOut = 60;
+
+    /// <summary>The documents.</summary>
+    public SampleCorpus Corpus { get; } = corpus;
+
+    /// <summary>Trained on the documents to train on.</summary>
+    public RetroTokenizer Tokenizer { get; } = tokenizer;
+
+    /// <summary>The documents to train on and to retrieve from.</summary>
+    public ChunkDatabase Database { get; } = database;
+
+    /// <summary>The documents to measure on; none of them, nor anything that nearly repeats or contains one, is in <see cref="Database"/>.</summary>
+    public ChunkDatabase HeldOut { get; } = heldOut;
+
+    /// <summary>Finds neighbors for the last tokens of a text.</summary>
+    public required KeywordNeighborSource Keyword { get; init; }
+
+    /// <summary>Neighbors of the database's chunks, from other documents.</summary>
+    public required NeighborTable Neighbors { get; init; }
+
+    /// <summary>Neighbors of the held-out chunks.</summary>
+    public required NeighborTable Found { get; init; }
+
+    /// <summary>As many neighbors of the held-out chunks, drawn at random.</summary>
+    public required NeighborTable Random { get; init; }
+
+    /// <summary>Makes all of it, stage by stage. The split has one seed, so that trainings differ and not what they are measured on.</summary>
+    /// <param name="path">The corpus; null: the documentation of the .NET reference packs.</param>
+    /// <param name="mostBytes">Most text to take from it.</param>
+    /// <param name="skipBroken">Whether what cannot be read is left out rather than refused.</param>
+    /// <param name="folder">Where the tokenizer and the databases are written.</param>
+    /// <param name="startOver">Whether databases that lie there are built anew.</param>
+    /// <param name="neighbors">Neighbors of each chunk.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static EvaluationData Make(
+        string? path, long mostBytes, bool skipBroken, string folder, bool startOver, int neighbors, CancellationToken cancellationToken)
+    {
+        SampleCorpus corpus = SampleCorpus.Read(path, mostBytes, 1, skipBroken, cancellationToken, LeastHeldOut);
+        RetroTokenizer tokenizer = Stages.Run(
+            "train the tokenizer",
+            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        ChunkDatabaseOptions chunks = new() { StartOver = startOver };
+        ChunkDatabase database = Stages.Run("cut chunks", progress =>
+            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
+        ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress =>
+            ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
+        Stages.Run("look for held-out documents in the database", progress =>
+            Retro.Evaluation.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+        KeywordNeighborSource keyword = Stages.Run(
+            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        return new(corpus, tokenizer, database, heldOut)
+        {
+            Keyword = keyword,
+            Neighbors = Stages.Run(
+                "find neighbors", progress => NeighborTable.Build(database, keyword, neighbors, progress: progress, cancellationToken: cancellationToken)),
+            Found = Stages.Run(
+                "find held-out neighbors",
+                progress => NeighborTable.Build(heldOut, keyword, neighbors, excludeOwnDocument: false, progress, cancellationToken)),
+            Random = Stages.Run(
+                "draw random neighbors",
+                progress => NeighborTable.Build(
+                    heldOut, new RandomNeighborSource(database, 1), neighbors, excludeOwnDocument: false, progress, cancellationToken)),
+        };
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Random.Dispose();
+        Found.Dispose();
+        Neighbors.Dispose();
+        Keyword.Dispose();
+        HeldOut.Dispose();
+        Database.Dispose();
+    }
+}

@@ -1,0 +1,50 @@
+using System.Text.RegularExpressions;
+using Retro.Tests.Build;
+
+namespace Retro.Tests.Samples;
+
+/// <summary>samples/Ablations as its users run it.</summary>
+public sealed partial class AblationsTests : IDisposable
+{
+    private static readonly string s_program = Fixtures.Sample("Ablations");
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void Variants_are_measured_beside_the_closed_book_and_what_was_measured_is_taken_again()
+    {
+        Random random = new(1);
+        string[] words = [.. Enumerable.Range(0, 300).Select(_ => new string(random.GetItems("abcdefghijklmnopqrstuvwxyz".AsSpan(), random.Next(2, 9))))];
+        for (int i = 0; i < 40; i++)
+        {
+            _folder.File(Path.Combine("corpus", $"{i}.md"), string.Join(' ', random.GetItems(words, 120)));
+        }
+
+        string output = Path.Combine(_folder.Path, "out");
+        string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", output, "--steps", "2"];
+        string[] fitted = ["matching, fitted: off", "matching, fitted: random", "matching, fitted"];
+        string[] together = ["paper, branches by AdamW: off", "paper, branches by AdamW: random", "paper, branches by AdamW"];
+        string[] copying = ["copying, 8 neighbors a chunk, content keys: random", "copying, 8 neighbors a chunk, content keys"];
+        Assert.Equal(["closed book", .. fitted], Rows("--only", fitted[^1]));
+        string closedBook = Path.Combine(output, "corpus", "variants", "closed book.json"), first = File.ReadAllText(closedBook);
+        Assert.Equal(["closed book", .. together, .. fitted, .. copying], Rows("--resume", "--only", together[^1], copying[^1]));
+        Assert.Equal(first, File.ReadAllText(closedBook));
+        Assert.Equal(["closed book"], Rows("--only", "closed book")); // a run that does not go on begins anew
+
+        (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
+        Assert.Equal(1, code);
+        Assert.Contains("there is no variant 'magic'. There are: paper; ", said, StringComparison.Ordinal);
+
+        IEnumerable<string> Rows(params string[] more)
+        {
+            (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, .. more]);
+            Assert.True(code == 0, said);
+            return [.. Row().Matches(File.ReadAllText(Path.Combine(output, "corpus", "ablations.md"))).Select(row => row.Groups[1].Value)];
+        }
+    }
+
+    [GeneratedRegex(@"^\| (?!reader |-)(.+?) \| ", RegexOptions.Multiline)]
+    private static partial Regex Row();
+}
