@@ -11,7 +11,7 @@ internal sealed class ServeCommand : Verb
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Option<string> _address = new("--address")
     {
-        Description = "Where to listen: 127.0.0.1, which this machine alone can reach; another address needs --token.",
+        Description = "Where to listen: 127.0.0.1, which this machine alone can reach; another address needs --token or --token-file.",
         HelpName = "ADDRESS",
         DefaultValueFactory = _ => "127.0.0.1",
     };
@@ -21,6 +21,12 @@ internal sealed class ServeCommand : Verb
     {
         Description = "What requests have to bring, as Authorization: Bearer TOKEN. Default: the environment's RETRO_TOKEN, else nothing.",
         HelpName = "TOKEN",
+    };
+
+    private readonly PathOption _tokens = new("--token-file", "FILE")
+    {
+        Description = "Tokens of several people, each with the labels that they may see: JSON lines {\"token\": \"...\", \"labels\": [\"...\"]}. "
+            + "--labels is for who brings --token, or none.",
     };
 
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
@@ -38,9 +44,10 @@ internal sealed class ServeCommand : Verb
             "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions and /v1/embeddings for "
                 + "the clients of OpenAI's interface. Ctrl-C ends it.",
             "retro serve --model work",
-            "retro serve --model work --address 0.0.0.0 --port 8080 --token SECRET")
+            "retro serve --model work --address 0.0.0.0 --port 8080 --token SECRET",
+            "retro serve --model work --token-file people.jsonl")
     {
-        AddOptions([.. _reading.Options, _address, _port, _token, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
+        AddOptions([.. _reading.Options, _address, _port, _token, _tokens, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
         Validators.Add(result =>
         {
             if (result.GetResult(_address) is not { Implicit: false } || result.GetValue(_address) is not { } said)
@@ -52,9 +59,9 @@ internal sealed class ServeCommand : Verb
             {
                 result.AddError($"{_address.Name} takes an address in numbers, such as 127.0.0.1, not '{said}'.");
             }
-            else if (!IPAddress.IsLoopback(address) && Token(result.GetValue(_token)) is null)
+            else if (!IPAddress.IsLoopback(address) && Token(result.GetValue(_token)) is null && result.GetValue(_tokens) is null)
             {
-                result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_token.Name}).");
+                result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_token.Name} or {_tokens.Name}).");
             }
         });
     }
@@ -67,10 +74,11 @@ internal sealed class ServeCommand : Verb
     {
         using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken);
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
+        GenerationOptions defaults = _reading.Generation(parsed);
         ServingOptions options = new(
             IPAddress.Parse(parsed.GetValue(_address)!),
             parsed.GetValue(_port),
-            Token(parsed.GetValue(_token)),
+            Access(Token(parsed.GetValue(_token)), defaults.Labels, parsed.GetValue(_tokens)),
             parsed.GetValue(_name) ?? Path.GetFileName(folder),
             parsed.GetValue(_running),
             parsed.GetValue(_waiting),
@@ -81,10 +89,23 @@ internal sealed class ServeCommand : Verb
         {
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
         };
-        await using Server server = new(opened, _reading.Generation(parsed), options);
+        await using Server server = new(opened, defaults, options);
         await server.StartAsync(cancellationToken).ConfigureAwait(false);
         Screen.Line($"{options.Name} is served at {server.Url} (Ctrl-C ends it)");
         await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
+    }
+
+    private static Access? Access(string? token, IReadOnlyList<string>? labels, string? path)
+    {
+        if (token is null && path is null)
+        {
+            return null;
+        }
+
+        Access access = path is null ? new() : Serving.Access.Read(path);
+        return token is null || access.Add(token, labels)
+            ? access
+            : throw new UsageException("--token is in --token-file too, and it has to be clear what it may see; leave it out of one of the two.");
     }
 
     private static string? Token(string? said)

@@ -28,13 +28,13 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         (string instructions, List<(string Question, string Answer)> earlier, string question) = Messages(body);
         bool streams = body.Flag("stream"), logprobs = body.Flag("logprobs");
         bool counts = body["stream_options"] is JsonObject asked && asked["include_usage"] is JsonValue flag && flag.TryGetValue(out bool include) && include;
-        GenerationOptions settings = writer.Settings(body, template is null ? Asking.Stops : []) with
+        GenerationOptions settings = writer.Settings(context, body, template is null ? Asking.Stops : []) with
         {
             Alternatives = (int)(body.Whole("top_logprobs", 0, 20) ?? 0),
         };
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
-        List<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, aborted), aborted).ConfigureAwait(false);
+        List<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
         string prompt = template is null
             ? instructions + Asking.Prompt(passages, question, earlier)
             : template.Render([.. Conversation(passages, instructions, earlier, question)]);

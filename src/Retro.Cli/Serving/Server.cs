@@ -1,6 +1,4 @@
 using System.Net;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -128,7 +126,7 @@ internal sealed class Server : IAsyncDisposable
 
     private void RequireAllowed(HttpContext context)
     {
-        if (_options.Token is not { } token)
+        if (_options.Access is not { } access)
         {
             // A name of another site that leads to this machine must not make its pages this server's.
             string host = context.Request.Host.Host;
@@ -137,17 +135,19 @@ internal sealed class Server : IAsyncDisposable
                 throw new Fault(403, $"The server is for this machine alone, and was asked for by the name '{host}'.", "forbidden");
             }
 
+            new Caller(_defaults.Labels).Sent(context);
             return;
         }
 
         // The page holds nothing; it asks for the token.
-        string said = context.Request.Headers.Authorization.ToString(), path = context.Request.Path;
-        if (path is not ("/" or "/app.js")
-            && !CryptographicOperations.FixedTimeEquals(
-                SHA256.HashData(Encoding.UTF8.GetBytes(said)), SHA256.HashData(Encoding.UTF8.GetBytes($"Bearer {token}"))))
+        if ((string?)context.Request.Path is "/" or "/app.js")
         {
-            throw new Fault(401, "Send the server's token: Authorization: Bearer TOKEN.", "invalid_api_key");
+            return;
         }
+
+        Caller caller = access.Find(context.Request.Headers.Authorization.ToString())
+            ?? throw new Fault(401, "Send a token that the server knows: Authorization: Bearer TOKEN.", "invalid_api_key");
+        caller.Sent(context);
     }
 
     private static Task Asset(HttpContext context, string type, string content)
@@ -175,7 +175,7 @@ internal sealed class Server : IAsyncDisposable
     {
         RequestBody body = await RequestBody.ReadAsync(context, _options.MostBytes).ConfigureAwait(false);
         string text = body.Required("text");
-        if (_opened.Inspection(_defaults.Labels) is not { } inspection)
+        if (_opened.Inspection(Caller.Of(context).Labels) is not { } inspection)
         {
             throw new Fault(400, "The model reads nothing, so that there is nothing to inspect; serve a RETRO, or what retro fit made.", "reads_nothing");
         }

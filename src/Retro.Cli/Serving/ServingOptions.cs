@@ -6,7 +6,7 @@ namespace Retro.Cli.Serving;
 /// <summary>How a server serves.</summary>
 /// <param name="Address">Where it listens.</param>
 /// <param name="Port">The port; 0: any that is free.</param>
-/// <param name="Token">What a request has to bring; null: nothing, which only the loopback addresses may have.</param>
+/// <param name="Access">Who may come in; null: whoever can reach it, which only the loopback addresses may have.</param>
 /// <param name="Name">What the model is called.</param>
 /// <param name="Running">Texts that are generated at once.</param>
 /// <param name="Waiting">Requests that may wait for their turn; more are refused.</param>
@@ -15,7 +15,7 @@ namespace Retro.Cli.Serving;
 /// <param name="MostBytes">Bytes that a request's body may have.</param>
 /// <param name="InPrompt">Passages found with a question that stand in the prompt.</param>
 internal sealed record ServingOptions(
-    IPAddress Address, int Port, string? Token, string Name, int Running, int Waiting, int MostTokens, int MostPrompt, long MostBytes, int InPrompt)
+    IPAddress Address, int Port, Access? Access, string Name, int Running, int Waiting, int MostTokens, int MostPrompt, long MostBytes, int InPrompt)
 {
     /// <summary>How the model wants a conversation written; null: it does not say.</summary>
     public ChatTemplate? Template { get; init; }

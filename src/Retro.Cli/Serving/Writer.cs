@@ -18,9 +18,10 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <summary>Tokens of a prompt.</summary>
     public int CountTokens(string prompt) => generator.CountTokens(prompt);
 
-    /// <summary>The settings of a request, by the names that OpenAI gave them.</summary>
-    public GenerationOptions Settings(RequestBody body, params string[] stops) => defaults with
+    /// <summary>The settings of a request, by the names that OpenAI gave them; what may be seen is by who sent it, and nothing in its body.</summary>
+    public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops) => defaults with
     {
+        Labels = Caller.Of(context).Labels,
         MaximumNewTokens = (int)(body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
             ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens)),
         Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
@@ -31,8 +32,8 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     };
 
     /// <summary>Passages for a question, in the turn of whoever asks.</summary>
-    public List<RetrievedNeighbor> Find(string question, CancellationToken cancellationToken)
-        => Asking.Find(opened, question, options.InPrompt, defaults, cancellationToken);
+    public List<RetrievedNeighbor> Find(string question, GenerationOptions settings, CancellationToken cancellationToken)
+        => Asking.Find(opened, question, options.InPrompt, settings, cancellationToken);
 
     /// <summary>Waits for the turn.</summary>
     public Task<IDisposable> TakeTurnAsync(CancellationToken cancellationToken) => turns.TakeAsync(cancellationToken);
@@ -67,11 +68,11 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             throw new Fault(400, "The question is empty; ask something.", "empty", "text");
         }
 
-        GenerationOptions settings = Settings(body, asks ? Asking.Stops : []);
+        GenerationOptions settings = Settings(context, body, asks ? Asking.Stops : []);
         CancellationToken aborted = context.RequestAborted;
         EventStream events = new(context);
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
-        List<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, aborted), aborted).ConfigureAwait(false) : [];
+        List<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;
         IAsyncEnumerable<GeneratedPiece> pieces = Write(prompt, settings, aborted); // what is wrong with it is told before anything is sent
         foreach (RetrievedNeighbor passage in passages)

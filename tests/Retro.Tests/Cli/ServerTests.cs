@@ -7,6 +7,7 @@ using OpenAI;
 using OpenAI.Chat;
 using OpenAI.Embeddings;
 using OpenAI.Models;
+using Retro.Cli.Serving;
 using Retro.Generation;
 
 namespace Retro.Tests.Cli;
@@ -127,6 +128,88 @@ public sealed class ServerTests
     }
 
     [Fact]
+    public async Task Two_tokens_see_what_each_may_and_an_unknown_one_nothing()
+    {
+        await using ServedModel served = await ServedModel.StartAsync(
+            options => options with { Access = Tokens(("one", ["river"]), ("other", ["bridge", "harbor"]), ("guest", [])) }, tokens: 40, labels: ["mountain"]);
+        const string Asked = "How many stones has bridge 5?";
+        (string Path, string Body)[] requests =
+        [
+            ("/v1/chat/completions", $$"""{"model":"tiny","labels":["mountain"],"messages":[{"role":"user","content":"{{Asked}}"}]}"""),
+            ("/api/write", $$"""{"text":"{{Asked}}","ask":true,"labels":["mountain"]}"""),
+            ("/api/inspect", """{"text":"The bridge number 5 has 5 stones & 0 steps. The bridge number 5 has 12 stones."}"""),
+        ];
+
+        // At once, so that nothing of one request is another's.
+        await Task.WhenAll(requests.SelectMany(request => Enumerable.Repeat(request, 3)).Select(async request =>
+        {
+            Assert.Equal(["docs/river-"], Read(await Answer("one", request)));
+            Assert.Equal(["docs/bridge-", "docs/harbor-"], Read(await Answer("other", request)).Union(["docs/harbor-"]).Order());
+            Assert.Empty(Read(await Answer("guest", request)));
+        }));
+        foreach (string wrong in new[] { "On", "one x", "oneother", "mountain" })
+        {
+            using HttpResponseMessage refused = await Send(wrong, requests[0]);
+            Assert.Equal(HttpStatusCode.Unauthorized, refused.StatusCode);
+            Assert.DoesNotContain("docs/", await refused.Content.ReadAsStringAsync(Cancel), StringComparison.Ordinal);
+        }
+
+        static IEnumerable<string> Read(string answer)
+            => new[] { "bridge", "harbor", "mountain", "river" }.Select(topic => $"docs/{topic}-")
+                .Where(place => answer.Contains(place, StringComparison.Ordinal));
+
+        async Task<string> Answer(string token, (string Path, string Body) request)
+        {
+            using HttpResponseMessage response = await Send(token, request);
+            Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+            return await response.Content.ReadAsStringAsync(Cancel);
+        }
+
+        async Task<HttpResponseMessage> Send(string token, (string Path, string Body) request)
+        {
+            using HttpRequestMessage message = new(HttpMethod.Post, request.Path) { Content = Body(request.Body) };
+            message.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
+            return await served.Http.SendAsync(message, Cancel);
+        }
+    }
+
+    [Fact]
+    public void A_file_of_tokens_is_read_strictly_and_no_fault_names_a_token()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder["people.jsonl"];
+        File.WriteAllText(path, """
+            {"token": "one", "labels": ["river", "bridge"]}
+
+            {"labels": [], "token": "two"}
+            """);
+        Access access = Access.Read(path);
+        Assert.Equal(["river", "bridge"], access.Find("Bearer one")!.Labels!);
+        Assert.Empty(access.Find("Bearer two")!.Labels!);
+        Assert.Null(access.Find("one"));
+        Assert.Null(access.Find("Bearer "));
+        string[] wrong =
+        [
+            "secret", "{\"token\": \"secret\"}", "{\"token\": \"secret\", \"label\": []}", "{\"token\": \"secret\", \"labels\": \"a\"}",
+            "{\"token\": \"secret\", \"labels\": [1]}", "{\"token\": \"secret\", \"labels\": [], \"more\": 1}", "{\"token\": \"\", \"labels\": []}",
+            "{\"token\": \"secret to\", \"labels\": []}", "{\"token\": \"secret\", \"token\": \"secret\"}", "[\"secret\"]",
+        ];
+        foreach (string line in wrong)
+        {
+            File.WriteAllText(path, $"{{\"token\": \"one\", \"labels\": []}}\n{line}\n");
+            RetroException fault = Assert.Throws<RetroException>(() => Access.Read(path));
+            Assert.StartsWith($"Line 2 of {path} has to be", fault.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("secret", fault.ToString(), StringComparison.Ordinal);
+        }
+
+        File.WriteAllText(path, string.Concat(Enumerable.Repeat("{\"token\": \"one\", \"labels\": []}\n", 2)));
+        Assert.Contains("that no other line has", Assert.Throws<RetroException>(() => Access.Read(path)).Message, StringComparison.Ordinal);
+        File.WriteAllText(path, "\n");
+        Assert.Contains("names no token", Assert.Throws<RetroException>(() => Access.Read(path)).Message, StringComparison.Ordinal);
+        Assert.Contains("cannot be read", Assert.Throws<RetroException>(() => Access.Read(folder["nowhere"])).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_models_own_template_writes_the_conversation()
     {
         ChatTemplate template = new("{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>");
@@ -200,7 +283,7 @@ public sealed class ServerTests
             Assert.Equal(HttpStatusCode.Forbidden, (await open.Http.SendAsync(strange, Cancel)).StatusCode);
         }
 
-        await using ServedModel served = await ServedModel.StartAsync(options => options with { Token = "secret" });
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Tokens(("secret", null)) });
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/", Cancel)).StatusCode);
         Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secre");
@@ -279,6 +362,13 @@ public sealed class ServerTests
         Assert.Equal((0, 0, streams * rounds), ((int)state["running"]!, (int)state["waiting"]!, (int)state["served"]!));
         LiveTensors.Settled();
         return Environment.WorkingSet;
+    }
+
+    internal static Access Tokens(params (string Token, string[]? Labels)[] known)
+    {
+        Access access = new();
+        Assert.All(known, one => Assert.True(access.Add(one.Token, one.Labels)));
+        return access;
     }
 
     private static OpenAIClient Client(ServedModel served) => new(new ApiKeyCredential("none"), new() { Endpoint = new($"{served.Url}/v1") });
