@@ -17,11 +17,11 @@ internal sealed class HeldOutSample
 
     /// <summary>Chooses the documents, evenly among all that have two chunks, and finds their neighbors.</summary>
     /// <param name="heldOut">The held-out documents.</param>
-    /// <param name="model">The model that will read them.</param>
-    /// <param name="source">Finds neighbors; null: the model reads none.</param>
+    /// <param name="reader">How they are read; null: without neighbors.</param>
+    /// <param name="source">Finds neighbors; null: none are read.</param>
     /// <param name="window">Tokens of each at most.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public HeldOutSample(ChunkDatabase heldOut, RetroModel model, INeighborSource? source, int window, CancellationToken cancellationToken)
+    public HeldOutSample(ChunkDatabase heldOut, IReader? reader, INeighborSource? source, int window, CancellationToken cancellationToken)
     {
         _chunkLength = heldOut.ChunkLength;
         DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
@@ -29,8 +29,8 @@ internal sealed class HeldOutSample
         for (int i = 0; i < count; i++)
         {
             int[] tokens = Inspection.Tokens(heldOut, all[(int)((long)i * all.Length / count)], window);
-            _texts.Add((tokens, model.Config.HasRetrieval && source?.Database is not null
-                ? TextReading.Retrieve(new RetroReader(model), source, tokens, [], null, cancellationToken)?.Retrieved
+            _texts.Add((tokens, reader is not null && source?.Database is not null
+                ? TextReading.Retrieve(reader, source, tokens, [], null, cancellationToken)?.Retrieved
                 : null));
         }
     }
@@ -39,12 +39,10 @@ internal sealed class HeldOutSample
     public bool IsEmpty => _texts.Count == 0;
 
     /// <summary>Looks at a model.</summary>
-    public TrainingWatch Watch(RetroModel model)
-    {
-        DecoderReader off = new(model);
-        RetroReader? on = model.Config.HasRetrieval ? new(model) : null;
-        return new(Mean(off, reads: false), on is null ? null : Mean(on, reads: true));
-    }
+    public TrainingWatch Watch(RetroModel model) => Watch(new DecoderReader(model), model.Config.HasRetrieval ? new RetroReader(model) : null);
+
+    /// <summary>Looks at what reads nothing, and at what reads.</summary>
+    public TrainingWatch Watch(IReader off, IReader? on) => new(Mean(off, reads: false), on is null ? null : Mean(on, reads: true));
 
     private double Mean(IReader reader, bool reads)
         => _texts.Sum(text => TextReading.Bits(reader, text.Tokens, 1, reads ? text.Retrieved : null, _chunkLength)[1..].Sum()) * Math.Log(2)

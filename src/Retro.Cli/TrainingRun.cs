@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
@@ -106,9 +107,10 @@ internal sealed class TrainingRun
     /// <exception cref="UsageException">It is asked for.</exception>
     public void RequireCopying(ParseResult parsed)
     {
-        if (parsed.GetValue(_resume) || parsed.GetValue(_minutes) is not null)
+        Option[] others = [_resume, _minutes, _every, _csv, _tensorBoard];
+        if (others.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } said)
         {
-            throw new UsageException($"Copying is trained by {_steps.Name}, without checkpoints; leave out {_minutes.Name} and {_resume.Name}.");
+            throw new UsageException($"Copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone; leave out {said.Name}.");
         }
     }
 
@@ -241,7 +243,7 @@ internal sealed class TrainingRun
         HeldOutSample? sample = heldOut is null ? null
             : new(
                 heldOut,
-                model,
+                model.Config.HasRetrieval ? new RetroReader(model) : null,
                 model.Config.HasRetrieval ? sources.Open(parsed.GetValue(Source)!, Seed(parsed)) : null,
                 Math.Min(parsed.GetValue(_window), model.Config.MaximumLength ?? int.MaxValue),
                 cancellationToken);
@@ -318,14 +320,34 @@ internal sealed class TrainingRun
             LearningRate = parsed.GetValue(_rate) ?? defaults.LearningRate,
             Seed = Seed(parsed),
         };
+        List<StageProgress> steps = [];
+        Stopwatch clock = Stopwatch.StartNew();
         using CopyReader reader = Stages.Run("train copying", progress =>
-            CopyReader.Fit(decoder, sources.Database, source, options, progress: progress, cancellationToken: cancellationToken));
+            CopyReader.Fit(decoder, sources.Database, source, options, progress: new Kept(steps, progress), cancellationToken: cancellationToken));
+        TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
         sources.Tokenizer.Save(workspace.Model);
-        Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens");
+        using ChunkDatabase? heldOut = sources.HeldOut();
+        RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
+        report.Corpus(sources.Database, heldOut);
+        report.Losses("copying", steps, took);
+        if (heldOut is not null && new HeldOutSample(heldOut, reader, source, window, cancellationToken) is { IsEmpty: false } sample)
+        {
+            report.Sample(Stages.Run("look at held-out text", _ => sample.Watch(new DecoderReader(decoder), reader)));
+        }
+
+        report.Configuration("decoder", workspace.Model, decoder.Config, File.ReadAllText(workspace.SettingsPath));
+        string page = Path.Combine(workspace.Folder, RunReport.FileName);
+        report.Write(page);
+        int lastSteps = Math.Max(1, steps.Count / 10);
+        double last = steps.TakeLast(lastSteps).Average(step => step.Loss!.Value);
+        Screen.Line($"{workspace.Model}: the decoder, and a reader that copies from {options.Neighbors} neighbors, found anew every {options.Stride} tokens;");
+        Screen.Line($"  {steps.Count:#,0} steps in {took.TotalMinutes:0.0} minutes;");
+        Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last:0.00} over the last {lastSteps:#,0}");
+        Screen.Note($"Report: {page}");
         Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
-        return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride };
+        return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
     }
 
     private NeighborTable FindNeighbors(ParseResult parsed, Sources sources, int read, CancellationToken cancellationToken)
@@ -334,6 +356,20 @@ internal sealed class TrainingRun
         int kept = Math.Max(LeastTableNeighbors, 2 * read);
         return Stages.Run(
             "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
+    }
+
+    /// <summary>Keeps what is told of steps that have a loss, and tells it on.</summary>
+    private sealed class Kept(List<StageProgress> steps, IProgress<StageProgress> other) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value)
+        {
+            if (value.Loss is not null)
+            {
+                steps.Add(value);
+            }
+
+            other.Report(value);
+        }
     }
 
     /// <summary>Tells several observers of each step.</summary>

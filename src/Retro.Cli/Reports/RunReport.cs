@@ -105,14 +105,32 @@ internal sealed class RunReport(string title)
         ]);
         if (watched.Length > 0)
         {
-            TrainingWatch at = watched[^1].Watched!.Value;
-            string on = at.On is { } with ? $", {Page.Number(with, "0.000")} with retrieval on" : "";
-            Page.Paragraph(
-                $"At the end the sample costs {Page.Number(at.Off, "0.000")} nats per token with retrieval off{on}. It is small, and decided nothing.",
-                soft: true);
+            Sample(watched[^1].Watched!.Value);
         }
 
         PlotSeries Series(string of, Func<TrainingProgress, double> value) => new(of, [.. steps.Select(step => ((double)step.Step, value(step)))]);
+    }
+
+    /// <summary>How a training went of which only the losses are known.</summary>
+    /// <param name="name">What was trained.</param>
+    /// <param name="steps">Its steps, each with its loss.</param>
+    /// <param name="took">How long it took.</param>
+    public void Losses(string name, IReadOnlyList<StageProgress> steps, TimeSpan took)
+    {
+        Page.Heading($"Training: {name}");
+        Page.Paragraph(string.Create(CultureInfo.InvariantCulture, $"{steps.Count:#,0} steps in {took.TotalMinutes:0.0} minutes."));
+        PlotSeries losses = new("loss", [.. steps.Select(step => ((double)step.Done, step.Loss ?? double.NaN))]);
+        Page.Plots([Plot.Lines("Training loss", "step", "nats per token", losses)]);
+    }
+
+    /// <summary>What a sample of held-out text cost at the end.</summary>
+    public void Sample(TrainingWatch at)
+    {
+        string on = at.On is { } with ? $", {Page.Number(with, "0.000")} with retrieval on" : "";
+        Page.Paragraph(
+            $"At the end a sample of held-out text costs {Page.Number(at.Off, "0.000")} nats per token with retrieval off{on}. It is small, and decided "
+                + "nothing.",
+            soft: true);
     }
 
     /// <summary>What was measured on held-out documents.</summary>

@@ -154,7 +154,7 @@ internal static class Stages
                 AnsiConsole.WriteLine(message);
             }
 
-            bar.Show(name, value.Done, value.Total);
+            bar.Show(value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $"{name}, loss {loss:0.00}") : name, value.Done, value.Total);
         }
     }
 

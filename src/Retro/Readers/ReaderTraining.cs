@@ -44,7 +44,7 @@ internal static class ReaderTraining
     /// <param name="what">What is trained, as it stands behind "train".</param>
     /// <param name="prepare">Makes the batch of a step, from 0.</param>
     /// <param name="step">Does a step, and gives its loss, in nats a token; where that is not finite it has moved nothing.</param>
-    /// <param name="progress">Told the steps done.</param>
+    /// <param name="progress">Told the steps done, each with its loss.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <exception cref="TrainingException">The loss is not finite.</exception>
     public static void Run<T>(
@@ -73,7 +73,8 @@ internal static class ReaderTraining
                     throw new TrainingException($"The loss of step {done + 1} of {what} is {loss}; lower the learning rate ({learningRate}).");
                 }
 
-                progress?.Report(new StageProgress(string.Create(CultureInfo.InvariantCulture, $"train {what}, {loss:0.00} nats a token"), done + 1, steps));
+                string told = string.Create(CultureInfo.InvariantCulture, $"train {what}, {loss:0.00} nats a token");
+                progress?.Report(new StageProgress(told, done + 1, steps) { Loss = loss });
             }
         }
         finally

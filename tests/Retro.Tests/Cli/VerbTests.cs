@@ -125,7 +125,7 @@ public sealed class VerbTests : IDisposable
         RequireReport("work", "Training loss", "Loss on a sample of held-out text", "retrieval off", "held out", "config.json");
         _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "3", "--quiet", .. CliRun.Tiny]);
         _retro.Done("fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--steps", "2", "--window", "64");
-
+        RequireReport("copied", "Training: copying", "2 steps in", "Training loss", "per token with retrieval off, ", " with retrieval on", "config.json");
         _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
 
         _retro.Done("eval", "--model", "fitted", "copied", "--window", "64", "--json", "eval.json", "--token-records", "tokens.jsonl");
