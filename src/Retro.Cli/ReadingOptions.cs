@@ -21,6 +21,9 @@ internal sealed class ReadingOptions
     private readonly Option<double> _penalty = CommonOptions.Number(
         "--repetition-penalty", "Above 1: makes tokens that the text holds already less probable.", 1, 0.1, 10);
 
+    private readonly Option<int> _beams = CommonOptions.Whole(
+        "--beams", "Follow so many texts at once and take the best; above 1 nothing is drawn.", 1, 1, 1024);
+
     private readonly Option<string[]> _stop = new("--stop") { Description = "End before this text; may be given several times.", HelpName = "TEXT" };
     private readonly Option<string[]> _ban = new("--ban") { Description = "Never write this text; may be given several times.", HelpName = "TEXT" };
     private readonly Option<string[]> _exclude = new("--exclude")
@@ -60,8 +63,8 @@ internal sealed class ReadingOptions
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _stop, _ban, _exclude, _labels, _seed, _threads,
-        _device, _dtype,
+        Model, _database, Source, K, _embedder, _tokenizer, _tokens, _temperature, _topK, _topP, _penalty, _beams, _stop, _ban, _exclude, _labels, _seed,
+        _threads, _device, _dtype,
     ];
 
     /// <summary>Seed of every random choice.</summary>
@@ -71,10 +74,11 @@ internal sealed class ReadingOptions
     public GenerationOptions Generation(ParseResult parsed, params string[] stop) => new()
     {
         MaximumNewTokens = parsed.GetValue(_tokens),
-        Temperature = parsed.GetValue(_temperature),
+        Temperature = parsed.GetValue(_beams) > 1 && parsed.GetResult(_temperature) is not { Implicit: false } ? 0 : parsed.GetValue(_temperature),
         TopK = parsed.GetValue(_topK),
         TopP = parsed.GetValue(_topP),
         RepetitionPenalty = parsed.GetValue(_penalty),
+        Beams = parsed.GetValue(_beams),
         Stop = [.. stop, .. parsed.GetValue(_stop) ?? []],
         BannedStrings = parsed.GetValue(_ban) ?? [],
         ExcludedDocuments = parsed.GetValue(_exclude) ?? [],

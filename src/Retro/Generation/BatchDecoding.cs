@@ -17,11 +17,14 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
 
     /// <summary>Reads what is new of the texts, and gives each its logits.</summary>
     /// <param name="texts">Those that have not ended; at first all that will be read.</param>
-    public void Read(List<GenerationSequence> texts)
+    /// <param name="from">
+    /// For each the place, among those read before, of the text that it goes on from by one token; null: it is that text itself. Several may go on from one.
+    /// </param>
+    public void Read(List<GenerationSequence> texts, IReadOnlyList<int>? from = null)
     {
         using DisposeScope scope = NewDisposeScope();
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
-        Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts); // [B, V]
+        Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts, from ?? [.. texts.Select(text => _rows.IndexOf(text))]); // [B, V]
         _rows = texts;
         float[] all = logits.to(ScalarType.Float32).cpu().data<float>().ToArray();
         int vocabulary = all.Length / texts.Count;
@@ -47,11 +50,11 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
             _cache, tensor(tokens, [texts.Count, longest], device: model.Device), [.. texts.Select(text => text.Tokens.Count)], neighbors, valid);
     }
 
-    private Tensor Go(List<GenerationSequence> texts)
+    private Tensor Go(List<GenerationSequence> texts, IReadOnlyList<int> from)
     {
-        if (texts.Count < _rows.Count)
+        if (!from.SequenceEqual(Enumerable.Range(0, _rows.Count)))
         {
-            _cache.SelectRows([.. texts.Select(text => _rows.IndexOf(text))]);
+            _cache.SelectRows(from);
         }
 
         (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;

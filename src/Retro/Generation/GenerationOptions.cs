@@ -50,6 +50,23 @@ public sealed record GenerationOptions
     /// <value>The default is true.</value>
     public bool SuppressSpecialTokens { get; init; } = true;
 
+    /// <summary>
+    /// Texts that are followed side by side, of which the best is taken (beam search). After each token the most probable continuations of all of them are
+    /// kept, so many at most; a text that ends is set aside with its score, its log-probability divided by its length to the power
+    /// <see cref="LengthPenalty"/>. The search ends when so many have ended, or when no text that goes on can become better than the best of them; nothing
+    /// comes before. It draws nothing, so that <see cref="Temperature"/> has to be 0; 1 is greedy then.
+    /// </summary>
+    /// <value>The default is 1.</value>
+    public int Beams { get; init; } = 1;
+
+    /// <summary>
+    /// The power of a text's length in tokens, its end included, that its log-probability is divided by where <see cref="Beams"/> are compared: 0 looks for the
+    /// most probable text, which tends to be a short one; 1 for the most probable tokens on average (Wu et al., arXiv 1609.08144, section 7, in its simplest
+    /// form).
+    /// </summary>
+    /// <value>The default is 1.</value>
+    public double LengthPenalty { get; init; } = 1;
+
     /// <summary>How many of the most probable tokens each piece names beside its own.</summary>
     /// <value>The default is 0.</value>
     public int Alternatives { get; init; }
@@ -131,6 +148,11 @@ public sealed record GenerationOptions
         Check(
             BannedStrings is not null && BannedStrings.All(banned => !string.IsNullOrEmpty(banned)),
             $"BannedStrings must not hold an empty string: every text holds it.");
+        Check(Beams >= 1, $"Beams {Beams} has to be positive; 1 follows one text.");
+        Check(
+            Beams <= 1 || (Temperature == 0 && RepetitionPenalty == 1),
+            $"Beams {Beams} takes Temperature 0 and RepetitionPenalty 1: beams look for the text that the model finds most probable, and draw nothing.");
+        Check(LengthPenalty >= 0 && double.IsFinite(LengthPenalty), $"LengthPenalty {LengthPenalty} must not be negative.");
         Check(Alternatives >= 0, $"Alternatives {Alternatives} must not be negative.");
         Check(
             Passages is not null && Passages.All(passage => !string.IsNullOrEmpty(passage)),

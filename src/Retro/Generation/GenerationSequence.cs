@@ -7,6 +7,7 @@ namespace Retro.Generation;
 /// <summary>One text while it is generated: its tokens, what was found for it, and what is held back of the output. Whoever computes gives it logits.</summary>
 internal sealed class GenerationSequence
 {
+    private readonly RetroModel _model;
     private readonly RetroTokenizer _tokenizer;
     private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
@@ -23,6 +24,7 @@ internal sealed class GenerationSequence
 
     public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
     {
+        _model = model;
         _tokenizer = tokenizer;
         _retriever = retriever;
         _options = options;
@@ -50,6 +52,9 @@ internal sealed class GenerationSequence
     /// <summary>Whether the logits of the next token are wanted before it can be chosen.</summary>
     public bool WantsLogits => _end is null;
 
+    /// <summary>Tokens that were generated.</summary>
+    public int NewTokens => _tokens.Count - _promptLength;
+
     /// <summary>Tokens that the text may have, where it may be filled up to whole chunks at its beginning.</summary>
     public static int Longest(RetroModel model, GenerationOptions options)
         => model.Config.MaximumLength is { } longest
@@ -76,23 +81,78 @@ internal sealed class GenerationSequence
         Found = null;
         if (_end is null)
         {
-            Span<float> logits = _logits.AsSpan(0, _tokenizer.VocabularySize);
-            (double total, TokenAlternative[] alternatives) = (LogSum(logits), Alternatives(logits));
-            float[] before = [.. logits];
-            int token = _sampler.Next(logits, IsRefused);
-            if (token == _tokenizer.EndOfText)
+            int token = _sampler.Next([.. Logits], IsRefused);
+            if (token != _tokenizer.EndOfText)
             {
-                _end = GenerationEnd.EndOfText;
+                return Go(token, cancellationToken);
             }
-            else
-            {
-                return Add(token, cancellationToken) with { LogProbability = before[token] - total, Alternatives = alternatives };
-            }
+
+            End();
         }
 
         string rest = _stops.Add(_text.Flush());
         return new GeneratedPiece(rest + _stops.Flush(), End: _stops.Found ? GenerationEnd.StopString : _end);
     }
+
+    /// <summary>The most probable tokens that may come, the end of the text among them, best first; of equal ones the lower id is better.</summary>
+    /// <exception cref="RetroException">A logit is not a number.</exception>
+    public List<(int Token, double LogProbability)> Likeliest(int count)
+    {
+        ReadOnlySpan<float> logits = Logits;
+        double total = LogSum(logits);
+        if (double.IsNaN(total))
+        {
+            throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.");
+        }
+
+        PriorityQueue<int, (float Logit, int Order)> best = new(count + 1);
+        for (int token = 0; token < logits.Length; token++)
+        {
+            bool isAmong = best.Count < count || (best.TryPeek(out _, out (float Logit, int Order) least) && logits[token] > least.Logit);
+            if (isAmong && !float.IsNegativeInfinity(logits[token]) && !IsRefused(token))
+            {
+                best.Enqueue(token, (logits[token], -token));
+                if (best.Count > count)
+                {
+                    best.Dequeue();
+                }
+            }
+        }
+
+        List<(int Token, double LogProbability)> all = new(best.Count);
+        while (best.TryDequeue(out int token, out _))
+        {
+            all.Add((token, logits[token] - total));
+        }
+
+        all.Reverse();
+        return all;
+    }
+
+    /// <summary>Goes on with a token.</summary>
+    public GeneratedPiece Go(int token, CancellationToken cancellationToken)
+    {
+        Found = null;
+        (double total, TokenAlternative[] alternatives, float logit) = (LogSum(Logits), Alternatives(Logits), _logits[token]);
+        return Add(token, cancellationToken) with { LogProbability = logit - total, Alternatives = alternatives };
+    }
+
+    /// <summary>Ends the text as the model does.</summary>
+    public void End() => _end = GenerationEnd.EndOfText;
+
+    /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
+    public GenerationSequence Fork()
+    {
+        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)]) { Activity = Activity, _logits = _logits };
+        foreach (int token in _tokens.Skip(_promptLength))
+        {
+            fork.Append(token);
+        }
+
+        return fork;
+    }
+
+    private Span<float> Logits => _logits.AsSpan(0, _tokenizer.VocabularySize);
 
     private bool IsRefused(int token)
         => _bannedTokens.Contains(token)
@@ -100,12 +160,17 @@ internal sealed class GenerationSequence
                 ? _tokens.Count - _promptLength < _options.MinimumNewTokens
                 : (_options.SuppressSpecialTokens && _tokenizer.IsSpecial(token)) || _banned.Completes(token));
 
-    private GeneratedPiece Add(int token, CancellationToken cancellationToken)
+    private string Append(int token)
     {
         _tokens.Add(token);
         _sampler.See([token]);
         _banned.Add(token);
-        string text = _stops.Add(_text.Add(token));
+        return _stops.Add(_text.Add(token));
+    }
+
+    private GeneratedPiece Add(int token, CancellationToken cancellationToken)
+    {
+        string text = Append(token);
         _end = _stops.Found ? GenerationEnd.StopString
             : _tokens.Count - _promptLength == _options.MaximumNewTokens ? GenerationEnd.MaximumNewTokens
             : _tokens.Count > _longest ? GenerationEnd.MaximumLength

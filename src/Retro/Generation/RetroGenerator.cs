@@ -159,12 +159,13 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = Check(options);
-        return ContinueAsync(Tokens(prompt, options), options, cancellationToken);
+        int[] tokens = Tokens(prompt, options);
+        return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
     /// <summary>
-    /// Continues several prompts. A model computes a token of each at once, which costs little more than a token of one; where another reader generates, or
-    /// neighbors are found anew within a chunk, the texts are generated one after the other.
+    /// Continues several prompts. A model computes a token of each, and of each of their beams, at once, which costs little more than a token of one; where
+    /// another reader generates, or neighbors are found anew within a chunk, the texts are generated one after the other.
     /// </summary>
     /// <param name="prompts">The beginnings of the texts. None is part of what is generated.</param>
     /// <param name="options">How to continue each, with the same seed.</param>
@@ -182,7 +183,9 @@ public sealed class RetroGenerator
         }
 
         int[][] tokens = [.. prompts.Select(prompt => Tokens(prompt, options))];
-        return _reader is null && options.RetrievalStride is null
+        return options.Beams > 1
+            ? SearchAsync(tokens, options, cancellationToken)
+            : _reader is null && options.RetrievalStride is null
             ? GenerateAtOnce(tokens, options, cancellationToken)
             : GenerateInTurn(tokens, options, cancellationToken);
     }
@@ -214,6 +217,14 @@ public sealed class RetroGenerator
                     : _plan is null ? $"RetrievalStride {stride} has to be null: the model does not retrieve."
                     : $"RetrievalStride {stride} has to be a divisor of the chunk length, {_plan.QueryLength}.");
             }
+        }
+
+        if (options.Beams > 1 && (_reader is not null || options.RetrievalStride is not null))
+        {
+            faults.Add(
+                _reader is not null
+                    ? $"Beams {options.Beams} has to be 1: {_reader.Name} goes on with one text at a time; a model alone follows several."
+                    : $"Beams {options.Beams} has to be 1 with RetrievalStride {options.RetrievalStride}, which reads one text anew each time.");
         }
 
         if (options.Passages.Count > 0 && _plan is null)
@@ -331,6 +342,30 @@ public sealed class RetroGenerator
             using TensorAccessor<float> data =
                 decoding.Read(sequence.Tokens, sequence.Found?.Tokens).view(-1).to(ScalarType.Float32).cpu().data<float>();
             return data.ToArray();
+        }
+    }
+
+    private async IAsyncEnumerable<GeneratedPiece> SearchAsync(
+        int[] prompt, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await foreach ((_, GeneratedPiece piece) in SearchAsync([prompt], options, cancellationToken).ConfigureAwait(false))
+        {
+            yield return piece;
+        }
+    }
+
+    private async IAsyncEnumerable<(int Prompt, GeneratedPiece Piece)> SearchAsync(
+        int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
+        BeamSearch search = new(_model, _tokenizer, retriever, options);
+        IReadOnlyList<GeneratedPiece>[] texts = await Task.Run(() => search.Run(prompts, cancellationToken), cancellationToken).ConfigureAwait(false);
+        for (int i = 0; i < texts.Length; i++)
+        {
+            foreach (GeneratedPiece piece in texts[i])
+            {
+                yield return (i, piece);
+            }
         }
     }
 

@@ -1,0 +1,148 @@
+using Retro.Modeling;
+using Retro.Tokenizers;
+
+namespace Retro.Generation;
+
+/// <summary>
+/// Finds the best text of each prompt by beams (<see cref="GenerationOptions.Beams"/>); the beams of all prompts are rows of one batch. Each text that is
+/// followed asks for neighbors of its own, and those of the text that is taken are its sources.
+/// </summary>
+/// <param name="model">The model.</param>
+/// <param name="tokenizer">Its tokenizer.</param>
+/// <param name="retriever">Finds neighbors; null: none are read.</param>
+/// <param name="options">How to go on.</param>
+internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options)
+{
+    /// <summary>Searches.</summary>
+    /// <param name="prompts">The prompts, as tokens.</param>
+    /// <param name="cancellationToken">Ends it between two tokens.</param>
+    /// <returns>The pieces of each prompt's text.</returns>
+    /// <exception cref="RetroException">The logits are not numbers, or what is banned leaves nothing.</exception>
+    public IReadOnlyList<GeneratedPiece>[] Run(int[][] prompts, CancellationToken cancellationToken)
+    {
+        if (prompts.Length == 0)
+        {
+            return [];
+        }
+
+        Beams[] all =
+        [
+            .. prompts.Select(prompt => new Beams(
+                options, new GenerationSequence(model, tokenizer, retriever, options, prompt), tokenizer.EndOfText, cancellationToken)),
+        ];
+        using BatchDecoding decoding = new(model, prompts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
+        Beam[] rows = [.. all.SelectMany(beams => beams.Running)];
+        while (rows.Length > 0)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            decoding.Read([.. rows.Select(beam => beam.Text)], [.. rows.Select(beam => beam.From)]);
+            int row = 0;
+            foreach (Beams beams in all)
+            {
+                int first = row;
+                row += beams.Running.Count;
+                beams.Grow(first, cancellationToken);
+            }
+
+            rows = [.. all.SelectMany(beams => beams.Running)];
+        }
+
+        return [.. all.Select(beams => beams.Best(cancellationToken))];
+    }
+
+    /// <summary>A text that is followed.</summary>
+    /// <param name="Text">The text.</param>
+    /// <param name="Pieces">Its pieces so far.</param>
+    /// <param name="LogProbability">Its log-probability after the prompt, in nats.</param>
+    /// <param name="From">The row of the batch, as it was read last, that it goes on from by one token.</param>
+    private sealed record Beam(GenerationSequence Text, IReadOnlyList<GeneratedPiece> Pieces, double LogProbability, int From);
+
+    /// <summary>The beams of one prompt.</summary>
+    private sealed class Beams
+    {
+        private readonly GenerationOptions _options;
+        private readonly int _endOfText;
+        private Beam? _best;
+        private double _bestScore = double.NegativeInfinity;
+        private int _ended;
+
+        public Beams(GenerationOptions options, GenerationSequence text, int endOfText, CancellationToken cancellationToken)
+        {
+            _options = options;
+            _endOfText = endOfText;
+            Beam first = new(text, text.Begin(whole: true, cancellationToken), 0, 0);
+            Running = text.WantsLogits ? [first] : [];
+            _best = text.WantsLogits ? null : first;
+        }
+
+        /// <summary>The texts that go on.</summary>
+        public List<Beam> Running { get; private set; }
+
+        /// <summary>Goes on with the most probable tokens of all beams, whose logits were taken.</summary>
+        /// <param name="row">The row of the first in the batch.</param>
+        /// <param name="cancellationToken">Stops a search for neighbors.</param>
+        public void Grow(int row, CancellationToken cancellationToken)
+        {
+            if (Running.Count == 0)
+            {
+                return;
+            }
+
+            // Of twice as many as there are beams, so many go on at least: each beam has one end. The order of equal ones is that of beams and ids.
+            (int Beam, int Token, double LogProbability)[] likeliest =
+            [
+                .. Running
+                    .SelectMany((beam, i) => beam.Text.Likeliest(2 * _options.Beams).Select(next => (i, next.Token, beam.LogProbability + next.LogProbability)))
+                    .OrderByDescending(next => next.Item3)
+                    .Take(2 * _options.Beams),
+            ];
+            List<Beam> going = [];
+            for (int rank = 0; rank < likeliest.Length && going.Count < _options.Beams; rank++)
+            {
+                (int of, int token, double probability) = likeliest[rank];
+                Beam parent = Running[of];
+                if (token != _endOfText)
+                {
+                    GenerationSequence text = parent.Text.Fork();
+                    going.Add(new(text, [.. parent.Pieces, text.Go(token, cancellationToken)], probability, row + of));
+                }
+                else if (rank < _options.Beams)
+                {
+                    GenerationSequence text = parent.Text.Fork();
+                    text.End();
+                    Ended(parent with { Text = text, LogProbability = probability }, text.NewTokens + 1);
+                }
+            }
+
+            foreach (Beam beam in going.Where(beam => !beam.Text.WantsLogits))
+            {
+                Ended(beam, beam.Text.NewTokens);
+            }
+
+            if (likeliest.Length == 0 && _best is null)
+            {
+                throw new RetroException("No token may follow: what is banned leaves none. Ban less, or let the text end.");
+            }
+
+            // A log-probability only falls, and no text gets longer than the longest.
+            Running = _ended >= _options.Beams
+                ? []
+                : [.. going.Where(beam => beam.Text.WantsLogits && Score(beam.LogProbability, _options.MaximumNewTokens) > _bestScore)];
+        }
+
+        /// <summary>The pieces of the best text.</summary>
+        public IReadOnlyList<GeneratedPiece> Best(CancellationToken cancellationToken) => [.. _best!.Pieces, _best.Text.Next(cancellationToken)];
+
+        private void Ended(Beam beam, int length)
+        {
+            _ended++;
+            double score = Score(beam.LogProbability, length);
+            if (_best is null || score > _bestScore)
+            {
+                (_best, _bestScore) = (beam, score);
+            }
+        }
+
+        private double Score(double logProbability, int length) => logProbability / Math.Pow(length, _options.LengthPenalty);
+    }
+}

@@ -1,0 +1,242 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Generation;
+
+/// <summary>Beams: what they find is the best there is where they are many, and greedy where there is one.</summary>
+public sealed class BeamSearchTests : IDisposable
+{
+    private const int ChunkLength = 8;
+
+    private static readonly RetroTokenizer s_tokenizer = EmbeddingInputs.Tokenizer;
+    private static readonly RetroConfig s_config = RetroConfig.Tiny with
+    {
+        VocabularySize = s_tokenizer.VocabularySize,
+        InitialOutputScale = 3,
+        Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = ChunkLength, RetrievedLength = 2 * ChunkLength, Neighbors = 2 },
+    };
+
+    private static readonly string[] s_texts =
+    [
+        "The lighthouse stands on the northern cape, the lighthouse on the rock.", "Green tea is brewed below boiling heat; black tea is not.",
+        "Ships that pass the cape at night look out for the light on the rock, and find it.",
+    ];
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly ChunkDatabase _database;
+    private readonly KeywordNeighborSource _source;
+    private readonly RetroModel _model;
+    private readonly RetroGenerator _generator;
+
+    public BeamSearchTests()
+    {
+        _database = ChunkDatabaseBuilder.Build(
+            _folder["db"], s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, "")), s_tokenizer, new() { ChunkLength = ChunkLength });
+        _source = KeywordNeighborSource.Build(_database);
+        manual_seed(12);
+        _model = new RetroModel(s_config, ScalarType.Float64);
+        _model.eval();
+        _generator = new(_model, s_tokenizer, _database, _source);
+    }
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    [Theory]
+    [InlineData(true, 0)]
+    [InlineData(false, 0)]
+    [InlineData(true, 1)]
+    [InlineData(false, 2.5)]
+    public async Task With_enough_beams_the_best_of_all_texts_is_found(bool retrieval, double penalty)
+    {
+        const int Longest = 4;
+        int[] letters = [.. new[] { " the", "a", "e" }.Select(text => s_tokenizer.Encode(text)[0])];
+        Assert.Equal(3, letters.Distinct().Count());
+        int[] others = [.. Enumerable.Range(0, s_tokenizer.VocabularySize).Where(token => token != s_tokenizer.EndOfText && !letters.Contains(token))];
+        string prompt = Prompt(ChunkLength - 3); // a chunk is completed after the second new token
+        GenerationOptions options = new()
+        {
+            Temperature = 0, MaximumNewTokens = Longest, BannedTokens = others, Beams = 200, LengthPenalty = penalty, Retrieval = retrieval,
+        };
+
+        List<GeneratedPiece> found = await Collect(_generator.GenerateAsync(prompt, options));
+
+        int[] begun = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
+        List<(int[] Tokens, double Score)> all = [];
+        Enumerate([]);
+        all.Sort((one, other) => other.Score.CompareTo(one.Score));
+        Assert.Equal(1 + 3 + 9 + 27 + 81, all.Count);
+        int[] came = [.. found.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+        bool ended = found[^1].End == GenerationEnd.EndOfText;
+        Assert.Equal(all[0].Tokens, ended ? [.. came, s_tokenizer.EndOfText] : came);
+        Assert.True(all[0].Score > all[1].Score + 1e-6, "the best is no draw");
+
+        void Enumerate(int[] tokens)
+        {
+            if (tokens.Length == Longest || (tokens.Length > 0 && tokens[^1] == s_tokenizer.EndOfText))
+            {
+                all.Add((tokens, LogProbabilities([.. begun, .. tokens], retrieval)[(begun.Length - 1)..].Sum() / Math.Pow(tokens.Length, penalty)));
+                return;
+            }
+
+            foreach (int next in letters.Append(s_tokenizer.EndOfText))
+            {
+                Enumerate([.. tokens, next]);
+            }
+        }
+    }
+
+    [Fact]
+    public void One_beam_is_greedy()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30 };
+        int[][] prompts = [.. s_texts.Append("").Select(text => (int[])[s_tokenizer.BeginOfText, .. s_tokenizer.Encode(text)])];
+        StretchRetriever retriever = new(s_tokenizer, _database, _source, new(2, 2 * ChunkLength, ChunkLength, ChunkLength), [], options);
+        IReadOnlyList<GeneratedPiece>[] beams = new BeamSearch(_model, s_tokenizer, retriever, options).Run(prompts, default);
+        Assert.All(s_texts.Append("").Zip(beams), pair =>
+            AssertSame(_generator.GenerateAsync(pair.First, options).ToBlockingEnumerable(TestContext.Current.CancellationToken), pair.Second));
+    }
+
+    [Fact]
+    public async Task Prompts_at_once_give_what_each_gives_alone_with_the_sources_of_the_text_that_was_taken()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 21, Beams = 4, Alternatives = 2 };
+        Dictionary<int, List<GeneratedPiece>> together = [];
+        await foreach ((int prompt, GeneratedPiece piece) in _generator.GenerateAsync(s_texts, options))
+        {
+            together.TryAdd(prompt, []);
+            together[prompt].Add(piece);
+        }
+
+        bool differs = false;
+        for (int i = 0; i < s_texts.Length; i++)
+        {
+            List<GeneratedPiece> alone = await Collect(_generator.GenerateAsync(s_texts[i], options));
+            AssertSame(alone, together[i]);
+            Assert.NotNull(alone[^1].End);
+            Assert.All(alone.SkipLast(1), piece => Assert.Null(piece.End));
+
+            // Every complete chunk of the whole text was asked with, and what the tokens are said to cost is what they cost after that.
+            int[] prompt = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(s_texts[i])];
+            GeneratedPiece[] tokens = [.. alone.Where(piece => piece.Token is not null)];
+            int[] text = [.. prompt, .. tokens.Select(piece => piece.Token!.Value)];
+            RetrievedNeighbors[] read = [.. alone.Select(piece => piece.Retrieved).OfType<RetrievedNeighbors>()];
+            int chunks = (text.Length - (alone[^1].End == GenerationEnd.EndOfText ? 0 : 1)) / ChunkLength;
+            Assert.Equal(Enumerable.Range(0, chunks), read.Select(one => one.Chunk));
+            Assert.True(chunks > prompt.Length / ChunkLength, "a chunk was completed while writing");
+            Assert.All(read.Skip(1), one => Assert.Equal(
+                s_tokenizer.DecodeWithin(text[(one.Chunk * ChunkLength)..((one.Chunk + 1) * ChunkLength)]), one.Query));
+            double[] expected = LogProbabilities(text, retrieval: true)[(prompt.Length - 1)..];
+            Assert.All(expected.Zip(tokens), pair => Assert.Equal(pair.First, pair.Second.LogProbability!.Value, 1e-4));
+            List<GeneratedPiece> greedy = await Collect(_generator.GenerateAsync(s_texts[i], options with { Beams = 1 }));
+            differs |= !greedy.Select(piece => piece.Token).SequenceEqual(alone.Select(piece => piece.Token));
+        }
+
+        Assert.True(differs, "beams find other texts than greedy choice");
+    }
+
+    [Fact]
+    public async Task Bans_stop_strings_and_least_lengths_hold_for_beams_and_no_tensor_stays()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 24, Beams = 3 };
+        List<(int Prompt, GeneratedPiece Piece)> free = await Collect(_generator.GenerateAsync(s_texts, options));
+        (int prompt, string word) = free.Select(piece => (piece.Prompt, piece.Piece.Text))
+            .First(piece => piece.Text.Length > 0 && !piece.Text.Contains('\uFFFD'));
+        long before = LiveTensors.Settled();
+        List<(int Prompt, GeneratedPiece Piece)> texts = await Collect(
+            _generator.GenerateAsync([s_texts[prompt], s_texts[1]], options with { BannedStrings = [word], MinimumNewTokens = 24 }));
+        Assert.Equal(before, LiveTensors.Settled());
+        Assert.Equal(48, texts.Count(piece => piece.Piece.Token is not null));
+        Assert.DoesNotContain(word, Text(texts.Select(piece => piece.Piece)), StringComparison.Ordinal);
+        List<GeneratedPiece> stopped = await Collect(_generator.GenerateAsync(s_texts[prompt], options with { Stop = [word], Beams = 2 }));
+        Assert.DoesNotContain(word, Text(stopped), StringComparison.Ordinal);
+        Assert.Equal(GenerationEnd.MaximumNewTokens, (await Collect(_generator.GenerateAsync("", options with { MaximumNewTokens = 0 }))).Single().End);
+        Assert.Empty(await Collect(_generator.GenerateAsync(Array.Empty<string>(), options)));
+        RetroException fault = await Assert.ThrowsAsync<RetroException>(() => Collect(_generator.GenerateAsync(
+            "", options with { BannedTokens = [.. Enumerable.Range(0, s_tokenizer.VocabularySize)] })));
+        Assert.Contains("what is banned leaves none", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
+    {
+        Refused("Beams 4 takes Temperature 0 and RepetitionPenalty 1: beams look for the text", _generator, new() { Beams = 4 });
+        Refused("Beams 4 takes Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, Temperature = 0, RepetitionPenalty = 1.2 });
+        Refused("Beams 0 has to be positive", _generator, new() { Beams = 0 });
+        Refused("LengthPenalty -1 must not be negative", _generator, new() { LengthPenalty = -1 });
+        Refused("which reads one text anew each time", _generator, new() { Beams = 2, Temperature = 0, RetrievalStride = 4 });
+        Refused(
+            "goes on with one text at a time", new RetroGenerator(new DecoderReader(_model), s_tokenizer), new() { Beams = 2, Temperature = 0 });
+
+        static void Refused(string message, RetroGenerator generator, GenerationOptions options)
+            => Assert.Contains(message, Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", options)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A text of so many tokens, the one before it not among them.</summary>
+    private static string Prompt(int tokens)
+    {
+        string text = s_tokenizer.Decode(s_tokenizer.Encode(s_texts[2]).AsSpan(0, tokens));
+        Assert.Equal(tokens, s_tokenizer.Encode(text).Length);
+        return text;
+    }
+
+    /// <summary>What each token of a text costs after those before it and what is found for their complete chunks, from the second on.</summary>
+    private double[] LogProbabilities(int[] tokens, bool retrieval)
+    {
+        ReadingBatch batch = new(1, tokens.Length - 1, ChunkLength);
+        for (int i = 1; i < tokens.Length; i++)
+        {
+            (batch.Tokens[i - 1], batch.Targets[i - 1]) = (tokens[i - 1], tokens[i]);
+        }
+
+        int[][] chunks = [.. tokens[..^1].Chunk(ChunkLength).Where(chunk => chunk.Length == ChunkLength)];
+        if (!retrieval || chunks.Length == 0)
+        {
+            return new DecoderReader(_model).LogLikelihoods(batch);
+        }
+
+        long[] found = new long[chunks.Length * 2];
+        _source.Find([.. chunks.Select(chunk => new NeighborQuery(chunk, []))], 2, found, new float[found.Length]);
+        batch.Retrieved = new(1, chunks.Length, 2, 2 * ChunkLength);
+        for (int c = 0; c < chunks.Length; c++)
+        {
+            batch.Retrieved.Take(0, c, _database, found.AsSpan(c * 2, 2));
+        }
+
+        return new RetroReader(_model).LogLikelihoods(batch);
+    }
+
+    private static void AssertSame(IEnumerable<GeneratedPiece> expected, IEnumerable<GeneratedPiece> came)
+    {
+        (GeneratedPiece[] one, GeneratedPiece[] other) = ([.. expected], [.. came]);
+        Assert.Equal(one.Select(piece => (piece.Text, piece.Token, piece.End)), other.Select(piece => (piece.Text, piece.Token, piece.End)));
+        Assert.Equal(
+            one.Select(piece => string.Join(',', piece.Retrieved?.Neighbors.Select(neighbor => neighbor.Chunk) ?? [])),
+            other.Select(piece => string.Join(',', piece.Retrieved?.Neighbors.Select(neighbor => neighbor.Chunk) ?? [])));
+        Assert.All(one.Zip(other), pair => Assert.Equal(pair.First.LogProbability ?? 0, pair.Second.LogProbability ?? 0, 1e-6));
+    }
+
+    private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
+
+    private static async Task<List<T>> Collect<T>(IAsyncEnumerable<T> pieces)
+    {
+        List<T> all = [];
+        await foreach (T piece in pieces)
+        {
+            all.Add(piece);
+        }
+
+        return all;
+    }
+}
