@@ -9,15 +9,16 @@ using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
+using Retro.Tests.Documentation;
 using Retro.Training;
 
 namespace Retro.Tests;
 
-/// <summary>What the README shows is compiled here, run, and compared with the README's text.</summary>
+/// <summary>What README and docs show is compiled here, run, and compared with their text.</summary>
 public class ReadmeTests
 {
     [Fact]
-    public async Task The_ten_lines_run_and_stand_in_the_readme()
+    public async Task The_ten_lines_run_and_stand_in_the_documentation()
     {
         string before = Environment.CurrentDirectory;
         using TemporaryFolder folder = new();
@@ -39,11 +40,11 @@ public class ReadmeTests
         Assert.Matches(@"^bits per byte of 1 held-out documents: \d\.\d\d without neighbors, \d\.\d\d with\n", printed.ToString());
         Assert.Matches(@" \[\d+\] \[\d+\]", printed.ToString());
         Assert.True(Snippet("readme").Split('\n') is { Length: 10 } lines && lines.Count(line => line.StartsWith("using ", StringComparison.Ordinal)) <= 3);
-        Assert.Contains(Snippet("readme"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+        Assert.Contains(Snippet("readme"), DocumentationTests.Text, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void The_lines_on_pretrained_weights_run_and_stand_in_the_readme()
+    public void The_lines_on_pretrained_weights_run_and_stand_in_the_documentation()
     {
         string bert = Path.Combine(Fixtures.Own, "pretrained", "bert"), mistral = Path.Combine(Fixtures.Own, "pretrained", "mistral-sliding-window");
         // <pretrained>
@@ -53,11 +54,11 @@ public class ReadmeTests
         // </pretrained>
         Assert.Equal(48, embedder.Dimensions);
         Assert.Contains(retrofit.Added, name => name.Contains(".cca.", StringComparison.Ordinal));
-        Assert.Contains(Snippet("pretrained"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+        Assert.Contains(Snippet("pretrained"), DocumentationTests.Text, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task The_lines_on_copying_and_on_other_readers_run_and_stand_in_the_readme()
+    public async Task The_lines_on_copying_and_on_other_readers_run_and_stand_in_the_documentation()
     {
         string before = Environment.CurrentDirectory;
         using TemporaryFolder folder = new();
@@ -91,8 +92,8 @@ public class ReadmeTests
         }
 
         Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
-        Assert.Contains(Snippet("reading"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
-        Assert.Contains(Snippet("copying"), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+        Assert.Contains(Snippet("reading"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("copying"), DocumentationTests.Text, StringComparison.Ordinal);
     }
 
     private static void Copying(ChunkDatabase database, ChunkDatabase heldOut, INeighborSource source)

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Retro.Tests.Documentation;
 
 namespace Retro.Tests;
 
@@ -41,7 +42,7 @@ public partial class SourceStyleTests
     {
         bool text = false;
         int number = 0;
-        string readme = Path.GetFileName(file) == "ReadmeTests.cs" ? File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")) : "";
+        string readme = Path.GetFileName(file) == "ReadmeTests.cs" ? DocumentationTests.Text : "";
         foreach (string line in File.ReadLines(file))
         {
             number++;

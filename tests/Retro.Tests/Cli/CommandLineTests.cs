@@ -1,11 +1,13 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Text.RegularExpressions;
 using Retro.Cli;
+using Retro.Tests.Documentation;
 
 namespace Retro.Tests.Cli;
 
 /// <summary>What can be typed: the same names for the same things, examples that parse, and one sentence for what cannot be meant.</summary>
-public sealed class CommandLineTests : IDisposable
+public sealed partial class CommandLineTests : IDisposable
 {
     private readonly CliRun _retro = new();
 
@@ -43,13 +45,14 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
-    public void The_commands_of_the_readme_parse()
+    public void The_commands_of_readme_and_docs_parse()
     {
         string[] commands =
         [
-            .. File.ReadLines(Path.Combine(Fixtures.Root, "README.md"))
+            .. DocumentationTests.Pages.SelectMany(File.ReadLines)
                 .Where(line => line.StartsWith("retro ", StringComparison.Ordinal))
                 .Select(line => line.Split('#')[0]),
+            .. InlinePattern().Matches(DocumentationTests.Text).Select(match => match.Groups[1].Value),
         ];
         Assert.NotEmpty(commands);
         Assert.All(commands, command => Assert.DoesNotContain(
@@ -150,4 +153,8 @@ public sealed class CommandLineTests : IDisposable
         string words = line[(line.IndexOf("retro ", StringComparison.Ordinal) + "retro ".Length)..];
         return [.. CommandLineParser.SplitCommandLine(words.Replace("''", "\"\"", StringComparison.Ordinal))];
     }
+
+    /// <summary>A whole command line within a sentence; where something is left open there, it is no command.</summary>
+    [GeneratedRegex("`(retro [a-z][^`<]*)`")]
+    private static partial Regex InlinePattern();
 }

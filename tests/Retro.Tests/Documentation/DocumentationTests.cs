@@ -1,0 +1,89 @@
+using System.Text.RegularExpressions;
+
+namespace Retro.Tests.Documentation;
+
+/// <summary>README and docs: no link is dead, and no line of C# stands there that is not compiled.</summary>
+public sealed partial class DocumentationTests
+{
+    /// <summary>README and the pages of docs, without the reference.</summary>
+    public static IEnumerable<string> Pages { get; } =
+        [Path.Combine(Fixtures.Root, "README.md"), .. Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "docs"), "*.md").Order(StringComparer.Ordinal)];
+
+    /// <summary>The text of all of them.</summary>
+    public static string Text { get; } = string.Join('\n', Pages.Select(File.ReadAllText));
+
+    [Fact]
+    public void No_link_is_dead()
+    {
+        IEnumerable<string> linking = Pages.Concat(Files("docs/reference")).Concat(Files("tests/Retro.Benchmarks/results"));
+        List<string> dead = [];
+        int links = 0;
+        foreach (string file in linking)
+        {
+            foreach (Match link in LinkPattern().Matches(CodePattern().Replace(File.ReadAllText(file), "")))
+            {
+                links++;
+                string to = link.Groups["file"].Length > 0 ? Path.GetFullPath(link.Groups["file"].Value, Path.GetDirectoryName(file)!) : file;
+                if (!Path.Exists(to) || (link.Groups["anchor"].Length > 0 && !Anchors(to).Contains(link.Groups["anchor"].Value)))
+                {
+                    dead.Add($"{Path.GetRelativePath(Fixtures.Root, file)}: {link.Value}");
+                }
+            }
+        }
+
+        Assert.Empty(dead);
+        Assert.InRange(links, 500, int.MaxValue);
+    }
+
+    [Fact]
+    public void Every_page_is_reached_from_the_readme()
+    {
+        HashSet<string> reached = [Pages.First()];
+        Queue<string> open = new(reached);
+        while (open.TryDequeue(out string? file))
+        {
+            foreach (Match link in LinkPattern().Matches(File.ReadAllText(file)))
+            {
+                string to = Path.GetFullPath(link.Groups["file"].Value, Path.GetDirectoryName(file)!);
+                if (to.EndsWith(".md", StringComparison.Ordinal) && reached.Add(to))
+                {
+                    open.Enqueue(to);
+                }
+            }
+        }
+
+        Assert.Empty(Pages.Concat(Files("docs/reference")).Except(reached));
+    }
+
+    [Fact]
+    public void Every_line_of_code_is_one_that_a_test_compiles()
+    {
+        string compiled = string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs")).Select(line => line.Trim()));
+        string[] blocks = [.. SnippetPattern().Matches(Text).Select(match => match.Groups[1].Value.Trim())];
+        Assert.NotEmpty(blocks);
+        Assert.All(blocks, block => Assert.Contains(block, compiled, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
+
+    private static IEnumerable<string> Files(string folder)
+        => Directory.EnumerateFiles(Path.Combine(Fixtures.Root, folder), "*.md").Order(StringComparer.Ordinal);
+
+    /// <summary>The anchors that renderers make of headings.</summary>
+    private static HashSet<string> Anchors(string file)
+        => [.. File.ReadLines(file).Where(line => line.StartsWith('#'))
+            .Select(line => OthersPattern().Replace(LinkPattern().Replace(line.TrimStart('#').Trim(), "").ToLowerInvariant(), "").Replace(' ', '-'))];
+
+    [GeneratedRegex(@"\]\((?!https?:)(?<file>[^)#\s]*)(#(?<anchor>[^)\s]*))?\)")]
+    private static partial Regex LinkPattern();
+
+    [GeneratedRegex("```.*?```|`[^`\n]*`", RegexOptions.Singleline)]
+    private static partial Regex CodePattern();
+
+    [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]
+    private static partial Regex SnippetPattern();
+
+    [GeneratedRegex("[^a-z0-9 _-]")]
+    private static partial Regex OthersPattern();
+}
