@@ -114,9 +114,24 @@ public static class ChunkDatabaseBuilder
     /// <param name="progress">Told of the documents copied.</param>
     /// <param name="cancellationToken">Stops it.</param>
     internal static ChunkDatabase Copy(string folder, ChunkDatabase from, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        => Copy(
+            folder,
+            from.Manifest.Settings,
+            Enumerable.Range(0, from.Documents.Count).Select(number => PreparedDocument.Of(from, number)),
+            from.Documents.Count,
+            progress,
+            cancellationToken);
+
+    /// <summary>Writes documents that are encoded already as a database of one segment: the same bytes as if it were built of their texts.</summary>
+    internal static ChunkDatabase Copy(
+        string folder,
+        BuildSettings settings,
+        IEnumerable<PreparedDocument> documents,
+        long total,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         const int Block = 1024;
-        BuildSettings settings = from.Manifest.Settings;
         TokenizerFacts tokenizer = new(
             settings.TokenizerKind, settings.TokenizerHash, settings.VocabularySize, settings.EndOfText, _ => [], settings.BeginOfText);
         using WriterLock writing = WriterLock.Take(folder, "copy the database");
@@ -125,14 +140,13 @@ public static class ChunkDatabaseBuilder
         using (IncrementalHash corpus = IncrementalHash.CreateHash(HashAlgorithmName.SHA256))
         {
             AtomicFile.Guard(folder, Fault, () => work.Rewind(0)); // what another copy has left may be of another state
-            for (int first = 0; first < from.Documents.Count; first += Block)
+            long done = 0;
+            foreach (PreparedDocument[] block in documents.Chunk(Block))
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                int count = Math.Min(Block, from.Documents.Count - first);
-                PreparedDocument[] block = [.. Enumerable.Range(first, count).Select(number => PreparedDocument.Of(from, number))];
                 Array.ForEach(block, document => corpus.AppendData(document.Hash));
                 AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, block, tokenizer, settings.ChunkLength));
-                progress?.Report(new StageProgress("copy documents", first + block.Length, from.Documents.Count));
+                progress?.Report(new StageProgress("copy documents", done += block.Length, total));
             }
 
             string corpusHash = Convert.ToHexStringLower(corpus.GetHashAndReset());

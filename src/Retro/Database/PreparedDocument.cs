@@ -34,9 +34,12 @@ internal sealed record PreparedDocument(Document Document, byte[] Hash, byte[] C
     {
         DocumentEntry entry = database.Documents[number];
         Document document = new(entry.Id, entry.Title, "", entry.Location) { Labels = entry.Labels };
-        byte[] contentHash = Convert.FromHexString(entry.ContentHash);
-        return new PreparedDocument(document, HashOf(document, entry.ByteCount, contentHash), contentHash, entry.ByteCount, database.TextOf(entry));
+        return Of(document, Convert.FromHexString(entry.ContentHash), entry.ByteCount, database.TextOf(entry));
     }
+
+    /// <summary>A document of which all is known but the text.</summary>
+    public static PreparedDocument Of(Document document, byte[] contentHash, long bytes, int[] ids)
+        => new(document, HashOf(document, bytes, contentHash), contentHash, bytes, ids);
 
     // The record's bytes bound each field by its length, so that no two documents have the same.
     private static byte[] HashOf(Document document, long bytes, byte[] contentHash)

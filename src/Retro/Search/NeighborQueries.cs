@@ -30,13 +30,14 @@ internal static class NeighborQueries
     /// <summary>The chunks of a segment of the database that were not removed and that a query's labels show, numbered as there; null: every one.</summary>
     public static ChunkSet? Among(ChunkDatabase database, int segment, in NeighborQuery query) => database.Among(segment, LabelsOf(query));
 
-    /// <summary>One text for everything that an answer depends on.</summary>
-    public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
-
-    private static IReadOnlyList<string>? LabelsOf(in NeighborQuery query)
+    /// <summary>The labels that a query may see; null: all of them.</summary>
+    public static IReadOnlyList<string>? LabelsOf(in NeighborQuery query)
         => query.Labels?.Contains(null!) == true
             ? throw new ArgumentException("Labels must not hold null; leave them out to see everything.", nameof(query))
             : query.Labels;
+
+    /// <summary>One text for everything that an answer depends on.</summary>
+    public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 
     private static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query, int? segment)
     {

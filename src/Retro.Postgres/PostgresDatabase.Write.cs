@@ -1,0 +1,379 @@
+using System.Globalization;
+using Npgsql;
+using NpgsqlTypes;
+using Pgvector;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Retro.Postgres;
+
+/// <content>How documents get in and out.</content>
+public sealed partial class PostgresDatabase
+{
+    // Chunks whose keys are made, and which are written, in one go; statements that are sent in one go.
+    private const int BlockChunks = 1024, BatchRows = 256;
+
+    /// <summary>
+    /// Writes the documents of a database: one whose id is there takes the place of that document, one that is there as it is costs nothing, and others stay. Its
+    /// stored keys are taken where they were made by the same function, and made otherwise. In one transaction.
+    /// </summary>
+    /// <param name="database">The database, of the same tokenizer, chunk length and cleaning.</param>
+    /// <param name="progress">Told the documents done.</param>
+    /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
+    /// <exception cref="DatabaseException">It was made with another tokenizer, chunk length or cleaning.</exception>
+    /// <exception cref="PostgresDatabaseException">
+    /// A text of a document cannot be stored, or the server does not answer or refuses; nothing is then changed. Where the connection is lost while the
+    /// transaction ends, all may be there or nothing; doing it again makes sure.
+    /// </exception>
+    public void Import(ChunkDatabase database, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        RequireSettings(database);
+        Write(database, [], progress, cancellationToken);
+    }
+
+    /// <summary>Adds documents, replaces and removes some, in one transaction.</summary>
+    /// <param name="add">
+    /// The documents to add; one whose id is there takes the place of that document, and one that is there as it is gets no new key. Enumerated more than once,
+    /// and the same each time.
+    /// </param>
+    /// <param name="remove">Ids of the documents to remove.</param>
+    /// <param name="progress">Told the documents encoded, then those done.</param>
+    /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
+    /// <exception cref="CorpusException">The documents to add have no text.</exception>
+    /// <exception cref="DatabaseException">Two documents to add have one id, or there is no room for temporary files.</exception>
+    /// <exception cref="PostgresDatabaseException">
+    /// There is no document of an id to remove, a text of a document cannot be stored, or the server does not answer or refuses; nothing is then changed.
+    /// </exception>
+    public void Update(
+        IEnumerable<Document> add, IEnumerable<string> remove, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(add);
+        ArgumentNullException.ThrowIfNull(remove);
+        string[] gone = [.. remove.Distinct(StringComparer.Ordinal)];
+        if (!add.Any())
+        {
+            Write(null, gone, progress, cancellationToken);
+            return;
+        }
+
+        // Chunks are what the library's own builder makes them.
+        string folder = Directory.CreateTempSubdirectory("retro-postgres-").FullName;
+        try
+        {
+            ChunkDatabaseOptions options = new() { ChunkLength = ChunkLength, Cleaning = _settings.Build.Cleaning };
+            using ChunkDatabase added = ChunkDatabaseBuilder.Build(
+                folder, add, TokenizerFacts.Of(_tokenizer), options, isSegment: true, progress, cancellationToken);
+            Write(added, gone, progress, cancellationToken);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    /// <summary>
+    /// Writes a copy of documents and tokens to this machine, for the sources to be read with: a database as any other, in the order of the documents' ids, and
+    /// so the same bytes wherever and whenever it is made of the same documents.
+    /// </summary>
+    /// <param name="folder">The copy's folder; a copy of the same documents that is there is opened.</param>
+    /// <param name="progress">Told the documents done.</param>
+    /// <param name="cancellationToken">Stops it.</param>
+    /// <returns>The copy, open; dispose it.</returns>
+    /// <exception cref="CorpusException">There are no documents.</exception>
+    /// <exception cref="DatabaseException">The folder holds another database, or cannot be written.</exception>
+    /// <exception cref="PostgresDatabaseException">The server does not answer or refuses.</exception>
+    public ChunkDatabase Download(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        if (File.Exists(Path.Combine(folder, DatabaseManifest.FileName)))
+        {
+            ChunkDatabase there = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+            try
+            {
+                DocumentsOf(there);
+                return there;
+            }
+            catch (PostgresDatabaseException difference)
+            {
+                there.Dispose();
+                throw new DatabaseException($"'{folder}' holds another database; choose another folder. {difference.Message}", difference);
+            }
+            catch
+            {
+                there.Dispose();
+                throw;
+            }
+        }
+
+        long total = Count().Documents;
+        return _server.Use(
+            "send the documents",
+            connection =>
+            {
+                using NpgsqlCommand command = new(
+                    $"""
+                    SELECT d.id, d.title, d.location, d.labels, d.content_hash, d.byte_count, d.token_count, d.chunk_count, c.tokens
+                    FROM {_tables.Documents} d JOIN {_tables.Chunks} c ON c.document = d.document
+                    ORDER BY d.id COLLATE "C", c.position
+                    """,
+                    connection) { CommandTimeout = 0 };
+                using CancellationTokenRegistration stop = cancellationToken.Register(command.Cancel);
+                using NpgsqlDataReader rows = command.ExecuteReader();
+                return ChunkDatabaseBuilder.Copy(folder, _settings.Build, Documents(rows), total, progress, cancellationToken);
+            },
+            cancellationToken);
+    }
+
+    private static IEnumerable<PreparedDocument> Documents(NpgsqlDataReader rows)
+    {
+        while (rows.Read())
+        {
+            Document document = new(rows.GetString(0), rows.GetString(1), "", rows.GetString(2)) { Labels = rows.GetFieldValue<string[]>(3) };
+            byte[] hash = rows.GetFieldValue<byte[]>(4);
+            long bytes = rows.GetInt64(5);
+            int[] tokens = new int[rows.GetInt32(6)];
+            int chunks = rows.GetInt32(7), done = 0;
+            for (int position = 0; position < chunks; position++)
+            {
+                if (position > 0 && !rows.Read())
+                {
+                    break;
+                }
+
+                int[] chunk = rows.GetFieldValue<int[]>(8);
+                chunk.CopyTo(tokens, done);
+                done += chunk.Length;
+            }
+
+            // Without the tokens before and after the text.
+            yield return PreparedDocument.Of(document, hash, bytes, tokens[1..^1]);
+        }
+    }
+
+    private static string Storable(string text, string what, DocumentEntry document)
+        => text.Contains('\0', StringComparison.Ordinal)
+            ? throw new PostgresDatabaseException(
+                $"PostgreSQL stores no text with the character U+0000, and {what} of the document '{document.Id}' has one: take it out.")
+            : text;
+
+    /// <summary>Makes the others wait who would change the database.</summary>
+    private void Lock(NpgsqlConnection connection) => PostgresTables.Run(connection, $"SELECT 1 FROM {_tables.Settings} FOR UPDATE");
+
+    private void Write(ChunkDatabase? database, string[] remove, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        using ChunkKeys? stored = database is not null && ChunkKeys.TryOpen(database) is { } keys ? keys : null;
+        ChunkKeys? same = stored?.Identity == _keyer.Identity ? stored : null;
+        _server.Use(
+            "write documents",
+            connection =>
+            {
+                using NpgsqlTransaction transaction = connection.BeginTransaction();
+                Lock(connection);
+                Remove(connection, remove);
+                int total = database?.Documents.Count ?? 0;
+                List<(int Number, DocumentEntry Entry)> block = [];
+                int chunks = 0;
+                for (int number = 0; number < total; number++)
+                {
+                    DocumentEntry entry = database!.Documents[number];
+                    block.Add((number, entry));
+                    chunks += entry.ChunkCount;
+                    if (chunks >= BlockChunks || number == total - 1)
+                    {
+                        cancellationToken.ThrowIfCancellationRequested();
+                        Write(connection, database, block, same, cancellationToken);
+                        progress?.Report(new("write documents", number + 1, total));
+                        block.Clear();
+                        chunks = 0;
+                    }
+                }
+
+                transaction.Commit();
+            },
+            cancellationToken);
+    }
+
+    private void Remove(NpgsqlConnection connection, string[] ids)
+    {
+        if (ids.Length > 0)
+        {
+            // No document has an id that cannot be stored.
+            string[] asked = [.. ids.Where(PostgresSearch.IsStorable)];
+            HashSet<string> gone = new(StringComparer.Ordinal);
+            using NpgsqlCommand command = new($"DELETE FROM {_tables.Documents} WHERE id = ANY($1) RETURNING id", connection)
+            {
+                CommandTimeout = 0,
+                Parameters = { new() { Value = asked } },
+            };
+            using NpgsqlDataReader rows = command.ExecuteReader();
+            while (rows.Read())
+            {
+                gone.Add(rows.GetString(0));
+            }
+
+            if (Array.Find(ids, id => !gone.Contains(id)) is { } missing)
+            {
+                throw new PostgresDatabaseException(
+                    $"{_server.Name} has no document with the id '{missing}' in the schema \"{Schema}\" to remove; name one that it has.");
+            }
+        }
+    }
+
+    private void Write(
+        NpgsqlConnection connection, ChunkDatabase database, List<(int Number, DocumentEntry Entry)> block, ChunkKeys? stored, CancellationToken cancellationToken)
+    {
+        block.ForEach(document => Storable(document.Entry.Id, "the id", document.Entry));
+        Dictionary<string, Guid> there = new(StringComparer.Ordinal);
+        using (NpgsqlCommand command = new($"SELECT id, document FROM {_tables.Documents} WHERE id = ANY($1)", connection)
+        {
+            CommandTimeout = 0,
+            Parameters = { new() { Value = block.Select(document => document.Entry.Id).ToArray() } },
+        })
+        {
+            using NpgsqlDataReader rows = command.ExecuteReader();
+            while (rows.Read())
+            {
+                there.Add(rows.GetString(0), rows.GetGuid(1));
+            }
+        }
+
+        (Guid Key, DocumentEntry Entry)[] changed =
+        [
+            .. block.Select(document => (DocumentKey.Of(document.Entry), document.Entry))
+                .Where(document => !there.TryGetValue(document.Entry.Id, out Guid key) || key != document.Item1),
+        ];
+        string[] replaced = [.. changed.Select(document => document.Entry.Id).Where(there.ContainsKey)];
+        if (replaced.Length > 0)
+        {
+            Remove(connection, replaced);
+        }
+
+        if (changed.Length > 0)
+        {
+            Insert(connection, _tables.Documents, s_documentColumns, DocumentRows(changed));
+            Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, stored, cancellationToken));
+        }
+    }
+
+    private static readonly (string Name, NpgsqlDbType? Type)[] s_documentColumns =
+    [
+        ("document", NpgsqlDbType.Uuid), ("id", NpgsqlDbType.Text), ("title", NpgsqlDbType.Text), ("location", NpgsqlDbType.Text),
+        ("labels", NpgsqlDbType.Array | NpgsqlDbType.Text), ("content_hash", NpgsqlDbType.Bytea), ("byte_count", NpgsqlDbType.Bigint),
+        ("token_count", NpgsqlDbType.Integer), ("chunk_count", NpgsqlDbType.Integer),
+    ];
+
+    // A type of an extension has a name only.
+    private static readonly (string Name, NpgsqlDbType? Type)[] s_chunkColumns =
+    [
+        ("document", NpgsqlDbType.Uuid), ("position", NpgsqlDbType.Integer), ("tokens", NpgsqlDbType.Array | NpgsqlDbType.Integer), ("text", NpgsqlDbType.Text),
+        ("labels", NpgsqlDbType.Array | NpgsqlDbType.Text), ("key", null),
+    ];
+
+    private static IEnumerable<object?[]> DocumentRows((Guid Key, DocumentEntry Entry)[] documents) => documents.Select(document => new object?[]
+    {
+        document.Key,
+        document.Entry.Id,
+        Storable(document.Entry.Title, "the title", document.Entry),
+        Storable(document.Entry.Location, "the location", document.Entry),
+        LabelsOf(document.Entry),
+        Convert.FromHexString(document.Entry.ContentHash),
+        document.Entry.ByteCount,
+        document.Entry.TokenCount,
+        document.Entry.ChunkCount,
+    });
+
+    private static string[] LabelsOf(DocumentEntry document) => [.. document.Labels.Select(label => Storable(label, "a label", document))];
+
+    private IEnumerable<object?[]> ChunkRows(
+        ChunkDatabase database, (Guid Key, DocumentEntry Entry)[] documents, ChunkKeys? stored, CancellationToken cancellationToken)
+    {
+        foreach ((Guid key, DocumentEntry entry) in documents)
+        {
+            string[] labels = LabelsOf(entry);
+            for (int first = 0; first < entry.ChunkCount; first += BlockChunks)
+            {
+                int count = Math.Min(BlockChunks, entry.ChunkCount - first);
+                int[][] tokens =
+                [
+                    .. Enumerable.Range(first, count)
+                        .Select(position => entry.FirstChunk + position)
+                        .Select(chunk => database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray()),
+                ];
+                float[] keys = new float[count * Dimensions];
+                if (stored is null)
+                {
+                    _keyer.Keys([.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], keys, cancellationToken);
+                }
+
+                for (int i = 0; i < count; i++)
+                {
+                    stored?.Row(entry.FirstChunk + first + i).CopyTo(keys.AsSpan(i * Dimensions));
+                    ReadOnlyMemory<float> row = keys.AsMemory(i * Dimensions, Dimensions);
+                    yield return
+                    [
+                        key, first + i, tokens[i], PostgresSearch.TextOf(_tokenizer, tokens[i]), labels,
+                        row.Span.ContainsAnyExcept(0f) ? new Vector(row) : null,
+                    ];
+                }
+            }
+        }
+    }
+
+    private void Insert(NpgsqlConnection connection, string table, (string Name, NpgsqlDbType? Type)[] columns, IEnumerable<object?[]> rows)
+    {
+        string names = string.Join(", ", columns.Select(column => column.Name));
+        if (_copies)
+        {
+            using NpgsqlBinaryImporter writer = connection.BeginBinaryImport($"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)");
+            writer.Timeout = TimeSpan.Zero;
+            foreach (object?[] row in rows)
+            {
+                writer.StartRow();
+                for (int i = 0; i < row.Length; i++)
+                {
+                    if (row[i] is null)
+                    {
+                        writer.WriteNull();
+                    }
+                    else if (columns[i].Type is { } type)
+                    {
+                        writer.Write(row[i], type);
+                    }
+                    else
+                    {
+                        writer.Write((Vector)row[i]!);
+                    }
+                }
+            }
+
+            writer.Complete();
+            return;
+        }
+
+        string values = string.Join(", ", columns.Select((_, i) => string.Create(CultureInfo.InvariantCulture, $"${i + 1}")));
+        foreach (object?[][] some in rows.Chunk(BatchRows))
+        {
+            using NpgsqlBatch batch = new(connection) { Timeout = 0 };
+            foreach (object?[] row in some)
+            {
+                NpgsqlBatchCommand command = new($"INSERT INTO {table} ({names}) VALUES ({values})");
+                for (int i = 0; i < row.Length; i++)
+                {
+                    NpgsqlParameter parameter = new() { Value = row[i] ?? DBNull.Value };
+                    if (columns[i].Type is { } type)
+                    {
+                        parameter.NpgsqlDbType = type;
+                    }
+
+                    command.Parameters.Add(parameter);
+                }
+
+                batch.BatchCommands.Add(command);
+            }
+
+            batch.ExecuteNonQuery();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+using Npgsql;
+using Pgvector;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Search;
+
+namespace Retro.Postgres;
+
+/// <summary>
+/// The chunks with the nearest keys, found by pgvector: through its index, or by comparing all keys that may be seen where there is none or the server thinks
+/// that quicker. The score is minus the squared distance, or the inner product. What labels hide and excluded documents are conditions of the search itself:
+/// an index is looked through until there are enough that meet them, and where it comes short all are compared, so that there never are fewer than may be
+/// seen. Chunks without a key are never found, and a query without one finds nothing.
+/// </summary>
+public sealed class PostgresDenseNeighborSource : INeighborSource
+{
+    private readonly PostgresSearch _search;
+    private readonly IChunkKeyer _keyer;
+    private readonly VectorMetric _metric;
+    private readonly bool _exact;
+    private readonly string[] _setup;
+
+    internal PostgresDenseNeighborSource(PostgresSearch search, IChunkKeyer keyer, VectorMetric metric, PostgresDenseOptions options, string? index)
+    {
+        (_search, _keyer, _metric) = (search, keyer, metric);
+        _exact = options.Exact || index is null;
+        bool graph = index?.Contains("USING hnsw", StringComparison.Ordinal) == true;
+
+        // The limits on how much is scanned are lifted as far as they go: what labels hide may be nearly all.
+        _setup = _exact
+            ? []
+            : graph
+            ?
+            [
+                $"SET LOCAL hnsw.ef_search = {options.Candidates}", "SET LOCAL hnsw.iterative_scan = strict_order", "SET LOCAL hnsw.max_scan_tuples = 2147483647",
+            ]
+            : [$"SET LOCAL ivfflat.probes = {options.Probes}", "SET LOCAL ivfflat.iterative_scan = relaxed_order"];
+        Identity = NeighborQueries.Identity(
+        [
+            Name, Database.Manifest.TokensHash, KeyIdentity, metric,
+            .. _exact ? ["exact"] : new object?[] { index, graph ? options.Candidates : options.Probes },
+        ]);
+    }
+
+    /// <inheritdoc/>
+    public string Name => "postgres-dense";
+
+    /// <summary>The copy on this machine, whose chunk numbers are found.</summary>
+    public ChunkDatabase Database => _search.Copy;
+
+    /// <inheritdoc/>
+    public string Identity { get; }
+
+    /// <inheritdoc/>
+    public string KeyIdentity => _keyer.Identity;
+
+    /// <inheritdoc/>
+    /// <exception cref="PostgresDatabaseException">The server does not answer, or refuses.</exception>
+    public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+    {
+        NeighborQueries.Check(queries, count, chunks, scores);
+        ReadOnlyMemory<float>[] keys = KeysOf(queries, cancellationToken);
+        string distance = _metric == VectorMetric.InnerProduct ? "c.key <#> $1" : "c.key <-> $1";
+        string select = $"SELECT c.document, c.position, {distance} FROM {_search.Tables.Chunks} c";
+        _search.Find(
+            queries,
+            count,
+            chunks,
+            scores,
+            _exact,
+            _setup,
+            question => keys[question.Query].Span.ContainsAnyExcept(0f)
+                // No index gives a sum, so that all are compared.
+                ? _search.Command(
+                    select,
+                    [new Vector(keys[question.Query])],
+                    "c.key IS NOT NULL",
+                    question.Exact ? $"({distance}) + 0" : distance,
+                    queries[question.Query],
+                    question.Limit)
+                : null,
+            value => _metric == VectorMetric.InnerProduct ? -value : -(value * value),
+            cancellationToken);
+    }
+
+    /// <summary>The keys of queries: those that came along, the others made in one go.</summary>
+    private ReadOnlyMemory<float>[] KeysOf(IReadOnlyList<NeighborQuery> queries, CancellationToken cancellationToken)
+    {
+        ReadOnlyMemory<float>[] keys = [.. queries.Select(query => query.Key)];
+        if (Array.Find(keys, key => !key.IsEmpty && key.Length != _keyer.Dimensions) is { IsEmpty: false } other)
+        {
+            throw new ArgumentException($"Expected keys of {_keyer.Dimensions} numbers, got one of {other.Length}.", nameof(queries));
+        }
+
+        int[] missing = [.. Enumerable.Range(0, keys.Length).Where(query => keys[query].IsEmpty)];
+        if (missing.Length > 0)
+        {
+            float[] made = new float[missing.Length * _keyer.Dimensions];
+            _keyer.Keys([.. missing.Select(query => queries[query].Tokens)], made, cancellationToken);
+            for (int i = 0; i < missing.Length; i++)
+            {
+                keys[missing[i]] = made.AsMemory(i * _keyer.Dimensions, _keyer.Dimensions);
+            }
+        }
+
+        return keys;
+    }
+}

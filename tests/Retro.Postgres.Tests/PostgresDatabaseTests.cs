@@ -1,0 +1,190 @@
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Search;
+using Retro.Tests;
+using Retro.Tests.Search;
+
+namespace Retro.Postgres.Tests;
+
+/// <summary>What is written is what was given, however it came.</summary>
+public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void The_rows_are_the_same_whatever_the_order_of_arrival()
+    {
+        List<Document> documents = TestTexts.Documents(60, seed: 2);
+        string whole = server.NewSchema();
+        using (PostgresDatabase database = Create(whole))
+        {
+            using ChunkDatabase source = TestTexts.Build(documents, _folder["whole"]);
+            database.Import(source);
+            Assert.Equal((source.Documents.Count, source.ChunkCount), database.Count());
+        }
+
+        List<string> expected = server.Rows(whole);
+        Assert.Contains(expected, row => row.EndsWith(",)", StringComparison.Ordinal)); // a chunk without a key
+        Random random = new(3);
+        for (int round = 0; round < 4; round++)
+        {
+            string schema = server.NewSchema();
+            using PostgresDatabase database = Create(schema, PostgresWriting.Insert);
+            Document[] shuffled = [.. documents];
+            random.Shuffle(shuffled);
+            while (shuffled.Length > 0)
+            {
+                // Some come as they were before, some twice, some by way of a database, and some that do not stay.
+                Document[] some = shuffled[..Math.Min(shuffled.Length, 1 + random.Next(40))];
+                shuffled = shuffled[some.Length..];
+                Document stranger = new("stranger", "", "a stranger passes", "");
+                database.Update(some.Select(document => document with { Title = "another" }).Append(stranger), []);
+                if (random.Next(2) == 0)
+                {
+                    database.Update(some, ["stranger"]);
+                }
+                else
+                {
+                    using ChunkDatabase source = TestTexts.Build(some.Append(stranger), Path.Combine(_folder.Path, Path.GetRandomFileName()));
+                    using DenseNeighborSource keys = DenseNeighborSource.Build(source, TestTexts.Keyer);
+                    database.Import(source);
+                    database.Update([], ["stranger"]);
+                }
+            }
+
+            Assert.Equal(expected, server.Rows(schema));
+            database.Update(documents, []);
+            Assert.Equal(expected, server.Rows(schema));
+        }
+    }
+
+    [Fact]
+    public void Copied_rows_are_those_that_are_inserted()
+    {
+        Assert.SkipWhen(TestServer.Given is null, "PGlite takes no COPY: set RETRO_POSTGRES to the connection string of a server.");
+        List<Document> documents = TestTexts.Documents(40, seed: 4);
+        List<string>[] rows = [.. new[] { PostgresWriting.Copy, PostgresWriting.Insert, PostgresWriting.Auto }.Select(writing =>
+        {
+            string schema = server.NewSchema();
+            using PostgresDatabase database = Create(schema, writing);
+            database.Update(documents, []);
+            return server.Rows(schema);
+        })];
+        Assert.Equal(rows[0], rows[1]);
+        Assert.Equal(rows[0], rows[2]);
+    }
+
+    [Fact]
+    public void What_is_there_costs_no_key()
+    {
+        int made = 0;
+        CountingKeyer keyer = new(TestTexts.Keyer, count => made += count);
+        using PostgresDatabase database = PostgresDatabase.Create(
+            server.ConnectionString, TestTexts.Tokenizer, keyer, TestTexts.Options(server.NewSchema()));
+        List<Document> documents = TestTexts.Documents(20, seed: 5);
+        database.Update(documents, []);
+        Assert.Equal(database.Count().Chunks, made);
+        database.Update(documents, []);
+        Assert.Equal(database.Count().Chunks, made);
+        using ChunkDatabase source = TestTexts.Build(documents.Append(new("new", "", "the river runs under the bridge", "")), _folder["db"]);
+        using DenseNeighborSource keys = DenseNeighborSource.Build(source, TestTexts.Keyer);
+        database.Import(source);
+        Assert.Equal(source.ChunkCount, database.Count().Chunks);
+        Assert.True(made < source.ChunkCount); // the stored one was taken
+    }
+
+    [Fact]
+    public void A_downloaded_copy_has_the_bytes_of_one_that_is_built()
+    {
+        List<Document> documents = TestTexts.Documents(50, seed: 6);
+        using PostgresDatabase database = Create(server.NewSchema());
+        Assert.Throws<CorpusException>(() => database.Download(_folder["empty"]));
+        database.Update(documents[25..], []);
+        database.Update(documents[..25], []);
+        using ChunkDatabase copy = database.Download(_folder["copy"]);
+        using ChunkDatabase built = TestTexts.Build(documents.OrderBy(document => document.Id, StringComparer.Ordinal), _folder["built"]);
+        Assert.Equal(built.Manifest.Files, copy.Manifest.Files);
+        Assert.Equal(built.Manifest.CorpusHash, copy.Manifest.CorpusHash);
+        Assert.Equal(built.Documents.Select(document => string.Join(' ', document.Labels)), copy.Documents.Select(document => string.Join(' ', document.Labels)));
+        using (ChunkDatabase again = database.Download(_folder["copy"]))
+        {
+            Assert.Equal(copy.Manifest.TokensHash, again.Manifest.TokensHash);
+        }
+
+        database.Update([], [documents[0].Id]);
+        Assert.Contains("copy", Assert.Throws<DatabaseException>(() => database.Download(_folder["copy"])).Message, StringComparison.Ordinal);
+        Assert.Contains("49", Assert.Throws<PostgresDatabaseException>(() => database.Dense(copy)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_was_removed_or_replaced_is_not_found_from_that_moment_and_what_is_new_not_by_an_older_copy()
+    {
+        List<Document> documents = TestTexts.Documents(40, seed: 7, labeled: 0);
+        string schema = server.NewSchema();
+        using PostgresDatabase database = Create(schema);
+        database.Update(documents, []);
+        using ChunkDatabase copy = database.Download(_folder["copy"]);
+        INeighborSource[] sources = [database.Dense(copy), database.Keywords(copy)];
+        NeighborQuery[] queries = TestTexts.Queries(copy);
+        const int K = 5;
+        (long[] Chunks, float[] Scores)[] before = [.. sources.Select(source => source.Ask(queries, (int)copy.ChunkCount))];
+
+        // Many that are as good as the best, so that those of the copy come after more than are asked for.
+        database.Update([.. documents.Take(8).SelectMany(document => Enumerable.Range(0, 5).Select(i => document with { Id = $"{document.Id} {i}" }))], []);
+        Check([]);
+        string[] gone = [documents[0].Id, documents[3].Id];
+        database.Update([documents[5] with { Labels = ["secret"] }], gone);
+        Check([.. gone, documents[5].Id]);
+
+        void Check(string[] without)
+        {
+            for (int s = 0; s < sources.Length; s++)
+            {
+                (long[] chunks, float[] scores) = sources[s].Ask(queries, K);
+                for (int q = 0; q < queries.Length; q++)
+                {
+                    int all = (int)copy.ChunkCount;
+                    (long Chunk, float Score)[] expected =
+                    [
+                        .. before[s].Chunks.Zip(before[s].Scores).Skip(q * all).Take(all)
+                            .TakeWhile(pair => pair.First >= 0)
+                            .Where(pair => !without.Contains(copy.Documents[copy.DocumentOf(pair.First)].Id))
+                            .Take(K),
+                    ];
+                    Assert.Equal(expected.Select(pair => pair.Chunk), chunks.Skip(q * K).Take(K).TakeWhile(chunk => chunk >= 0));
+                    Assert.Equal(expected.Select(pair => pair.Score), scores.Skip(q * K).Take(K).TakeWhile(score => !float.IsNaN(score)));
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void A_change_that_cannot_be_made_changes_nothing()
+    {
+        string schema = server.NewSchema();
+        using PostgresDatabase database = Create(schema);
+        List<Document> documents = TestTexts.Documents(30, seed: 8);
+        database.Update(documents, []);
+        List<string> before = server.Rows(schema);
+        Document added = new("added", "", "the harbor is quiet", "");
+        Assert.Contains(
+            "'nobody'", Assert.Throws<PostgresDatabaseException>(() => database.Update([added], [documents[2].Id, "nobody"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "U+0000", Assert.Throws<PostgresDatabaseException>(() => database.Update([added, added with { Id = "other", Title = "a\0b" }], [])).Message, StringComparison.Ordinal);
+        Assert.Throws<CorpusException>(() => database.Update([added with { Text = "" }], []));
+        Assert.Throws<DatabaseException>(() => database.Update([added, added], []));
+        using CancellationTokenSource stopped = new();
+        Assert.Throws<OperationCanceledException>(() => database.Update([added], [documents[2].Id], new Told(_ => stopped.Cancel()), stopped.Token));
+        Assert.Equal(before, server.Rows(schema));
+    }
+
+    private PostgresDatabase Create(string schema, PostgresWriting writing = PostgresWriting.Auto)
+        => PostgresDatabase.Create(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(schema, writing));
+
+    private sealed class Told(Action<StageProgress> told) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value) => told(value);
+    }
+}

@@ -1,0 +1,133 @@
+using System.Diagnostics;
+using System.Globalization;
+using Npgsql;
+using Retro.Tests;
+
+[assembly: AssemblyFixture(typeof(Retro.Postgres.Tests.TestServer))]
+
+namespace Retro.Postgres.Tests;
+
+/// <summary>
+/// The server that the tests use: the one whose connection string RETRO_POSTGRES is, else PGlite, which is PostgreSQL with pgvector as a package of Node.js. It
+/// is installed below artifacts, once. Where Node.js is missing, the tests are skipped and say so; a machine that is nobody's (CI=true) has to have it.
+/// </summary>
+public sealed class TestServer : IDisposable
+{
+    private static readonly Lazy<string?> s_missing = new(Install);
+    private readonly Lazy<PgliteServer> _started = new(() => new PgliteServer());
+    private int _schemas;
+
+    /// <summary>What RETRO_POSTGRES says; null where it is not set.</summary>
+    public static string? Given { get; } = Environment.GetEnvironmentVariable("RETRO_POSTGRES") is { Length: > 0 } given ? given : null;
+
+    /// <summary>The connection string; the test is skipped where there is no server to be had.</summary>
+    public string ConnectionString
+    {
+        get
+        {
+            if (Given is not null)
+            {
+                return Given;
+            }
+
+            RequirePglite();
+            return _started.Value.ConnectionString;
+        }
+    }
+
+    /// <summary>Skips the test where PGlite cannot be run, or fails it where it has to be.</summary>
+    public static void RequirePglite()
+    {
+        if (s_missing.Value is { } missing)
+        {
+            Assert.False(Environment.GetEnvironmentVariable("CI") == "true", missing);
+            NotCompared.Add("PostgreSQL");
+            Assert.Skip(missing);
+        }
+    }
+
+    /// <summary>The name of a schema that no other test uses.</summary>
+    public string NewSchema() => string.Create(CultureInfo.InvariantCulture, $"retro test {Environment.ProcessId} \"{Interlocked.Increment(ref _schemas)}\"");
+
+    /// <summary>Asks the server something without the library.</summary>
+    /// <returns>Each row as text.</returns>
+    public List<string> Ask(string sql) => Ask(ConnectionString, sql);
+
+    /// <inheritdoc cref="Ask(string)"/>
+    public static List<string> Ask(string connectionString, string sql)
+    {
+        using NpgsqlConnection connection = new(connectionString);
+        connection.Open();
+        using NpgsqlCommand command = new(sql, connection);
+        using NpgsqlDataReader reader = command.ExecuteReader();
+        List<string> rows = [];
+        while (reader.Read())
+        {
+            rows.Add(string.Join('|', Enumerable.Range(0, reader.FieldCount).Select(column => Convert.ToString(reader[column], CultureInfo.InvariantCulture))));
+        }
+
+        return rows;
+    }
+
+    /// <summary>Every row of a database, as text, in the order of their keys.</summary>
+    public List<string> Rows(string schema)
+    {
+        string quoted = $"\"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+        return
+        [
+            .. Ask($"SELECT s::text FROM {quoted}.settings s"),
+            .. Ask($"SELECT d::text FROM {quoted}.documents d ORDER BY document"),
+            .. Ask($"SELECT c::text FROM {quoted}.chunks c ORDER BY document, position"),
+        ];
+    }
+
+    public void Dispose()
+    {
+        if (Given is not null)
+        {
+            foreach (string schema in Ask($"SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname LIKE 'retro test {Environment.ProcessId} %'"))
+            {
+                Ask($"DROP SCHEMA {schema} CASCADE");
+            }
+        }
+
+        if (_started.IsValueCreated)
+        {
+            _started.Value.Dispose();
+        }
+    }
+
+    /// <summary>Installs PGlite where it is not; gives what is missing.</summary>
+    private static string? Install()
+    {
+        string from = Path.Combine(Fixtures.Root, "tests", "Retro.Postgres.Tests", "server"), wanted = File.ReadAllText(Path.Combine(from, "package.json"));
+        string done = Path.Combine(PgliteServer.Folder, "node_modules", ".retro-installed");
+        try
+        {
+            Directory.CreateDirectory(PgliteServer.Folder);
+            foreach (string file in Directory.GetFiles(from))
+            {
+                File.Copy(file, Path.Combine(PgliteServer.Folder, Path.GetFileName(file)), overwrite: true);
+            }
+
+            if (!File.Exists(done) || File.ReadAllText(done) != wanted)
+            {
+                ChildProcess.Outcome install = ChildProcess.Run(
+                    new("npm", ["install", "--no-package-lock", "--no-audit", "--no-fund", "--no-update-notifier"]) { WorkingDirectory = PgliteServer.Folder });
+                if (install.ExitCode != 0)
+                {
+                    return $"PGlite (PostgreSQL as a package of Node.js) could not be installed, and RETRO_POSTGRES names no server: {install.Errors.Trim()}";
+                }
+
+                File.WriteAllText(done, wanted);
+            }
+
+            return ChildProcess.Run(new("node", ["--version"])).ExitCode == 0 ? null : "Node.js does not run.";
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return "Node.js with npm is not on this machine, and RETRO_POSTGRES names no server: install nodejs and npm, or set it to the connection string of a "
+                + "PostgreSQL with pgvector.";
+        }
+    }
+}
