@@ -16,6 +16,12 @@ if [ "${CI-}" = true ] && [ "$(id -u)" -eq 0 ] && ! command -v chromium >/dev/nu
     echo "Chromium could not be installed: pages are not tested." >&2
 fi
 
+# PostgreSQL is tested with PGlite, a package of Node.js, unless RETRO_POSTGRES names a server: likewise.
+if [ "${CI-}" = true ] && [ -z "${RETRO_POSTGRES-}" ] && [ "$(id -u)" -eq 0 ] && ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs npm; } >/dev/null 2>&1 ||
+    echo "Node.js could not be installed: the tests of Retro.Postgres will fail." >&2
+fi
+
 arguments=()
 filter=
 while [ $# -gt 0 ]; do
@@ -34,7 +40,8 @@ esac
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 export RETRO_NOT_COMPARED=$results/not-compared.txt
-dotnet test Retro.sln -c Release --no-build --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" --filter "$filter" ${arguments[@]+"${arguments[@]}"}
+# One test project after the other (-m:1): each expects the processors for itself.
+dotnet test Retro.sln -c Release --no-build -m:1 --logger "trx;LogFilePrefix=tests" --logger "console;verbosity=normal" --results-directory "$results" --filter "$filter" ${arguments[@]+"${arguments[@]}"}
 status=$?
 
 # The counts are read from the result files: a runner that found no test prints none and still exits 0.

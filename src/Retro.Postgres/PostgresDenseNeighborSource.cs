@@ -18,7 +18,6 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
     private readonly IChunkKeyer _keyer;
     private readonly VectorMetric _metric;
     private readonly bool _exact;
-    private readonly string[] _setup;
 
     internal PostgresDenseNeighborSource(PostgresSearch search, IChunkKeyer keyer, VectorMetric metric, PostgresDenseOptions options, string? index)
     {
@@ -27,7 +26,7 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
         bool graph = index?.Contains("USING hnsw", StringComparison.Ordinal) == true;
 
         // The limits on how much is scanned are lifted as far as they go: what labels hide may be nearly all.
-        _setup = _exact
+        Setup = _exact
             ? []
             : graph
             ?
@@ -41,6 +40,9 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
             .. _exact ? ["exact"] : new object?[] { index, graph ? options.Candidates : options.Probes },
         ]);
     }
+
+    /// <summary>Statements before a search, in its transaction.</summary>
+    internal IReadOnlyList<string> Setup { get; }
 
     /// <inheritdoc/>
     public string Name => "postgres-dense";
@@ -60,27 +62,31 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
     {
         NeighborQueries.Check(queries, count, chunks, scores);
         ReadOnlyMemory<float>[] keys = KeysOf(queries, cancellationToken);
-        string distance = _metric == VectorMetric.InnerProduct ? "c.key <#> $1" : "c.key <-> $1";
-        string select = $"SELECT c.document, c.position, {distance} FROM {_search.Tables.Chunks} c";
         _search.Find(
             queries,
             count,
             chunks,
             scores,
             _exact,
-            _setup,
+            Setup,
             question => keys[question.Query].Span.ContainsAnyExcept(0f)
-                // No index gives a sum, so that all are compared.
-                ? _search.Command(
-                    select,
-                    [new Vector(keys[question.Query])],
-                    "c.key IS NOT NULL",
-                    question.Exact ? $"({distance}) + 0" : distance,
-                    queries[question.Query],
-                    question.Limit)
+                ? Statement(keys[question.Query], queries[question.Query], question.Limit, question.Exact)
                 : null,
             value => _metric == VectorMetric.InnerProduct ? -value : -(value * value),
             cancellationToken);
+    }
+
+    /// <summary>The statement that finds the nearest keys.</summary>
+    internal NpgsqlBatchCommand Statement(ReadOnlyMemory<float> key, in NeighborQuery query, int limit, bool exact)
+    {
+        string distance = _metric == VectorMetric.InnerProduct ? "c.key <#> $1" : "c.key <-> $1";
+        return _search.Command(
+            $"SELECT c.document, c.position, {distance} FROM {_search.Tables.Chunks} c",
+            [new Vector(key)],
+            "c.key IS NOT NULL",
+            exact ? $"({distance}) + 0" : distance, // no index gives a sum, so that all are compared
+            query,
+            limit);
     }
 
     /// <summary>The keys of queries: those that came along, the others made in one go.</summary>

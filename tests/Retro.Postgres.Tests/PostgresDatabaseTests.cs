@@ -105,7 +105,7 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         database.Update(documents[..25], []);
         using ChunkDatabase copy = database.Download(_folder["copy"]);
         using ChunkDatabase built = TestTexts.Build(documents.OrderBy(document => document.Id, StringComparer.Ordinal), _folder["built"]);
-        Assert.Equal(built.Manifest.Files, copy.Manifest.Files);
+        Assert.Equal(built.Manifest.Files.Select(file => (file.Name, file.Sha256)), copy.Manifest.Files.Select(file => (file.Name, file.Sha256)));
         Assert.Equal(built.Manifest.CorpusHash, copy.Manifest.CorpusHash);
         Assert.Equal(built.Documents.Select(document => string.Join(' ', document.Labels)), copy.Documents.Select(document => string.Join(' ', document.Labels)));
         using (ChunkDatabase again = database.Download(_folder["copy"]))

@@ -22,13 +22,14 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
     [MemberData(nameof(Sources))]
     public void Never_a_forbidden_chunk_and_never_fewer_than_there_are(string name)
     {
+        using TestServer.IndexPreference indexes = server.PreferIndexes();
         Random random = new(41);
         int wanted = 0, right = 0;
         for (int round = 0; round < 4; round++)
         {
             // From nearly everything to nearly nothing is hidden; the most similar documents are not seen alike.
             using ChunkDatabase copy = TestTexts.Build(TestTexts.Documents(60, seed: 50 + round, labeled: round / 3.0), _folder[$"copy {round}"]);
-            using PostgresDatabase database = Import(copy);
+            using PostgresDatabase database = Import(copy, connection: indexes.ConnectionString);
             INeighborSource source = Source(name, database, copy);
             NeighborQuery[] queries =
             [
@@ -100,8 +101,8 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
     public void An_index_is_searched_and_has_its_share_of_the_exact_neighbors(string name)
     {
         using ChunkDatabase copy = TestTexts.Build(TestTexts.Documents(400, seed: 10, labeled: 0.2), _folder["copy"]);
-        string schema = server.NewSchema();
-        using PostgresDatabase database = Import(copy, schema: schema);
+        using TestServer.IndexPreference indexes = server.PreferIndexes();
+        using PostgresDatabase database = Import(copy, connection: indexes.ConnectionString);
         PostgresDenseNeighborSource exact = database.Dense(copy, new() { Exact = true }), before = database.Dense(copy);
         PostgresDenseNeighborSource source = (PostgresDenseNeighborSource)Source(name, database, copy);
         Assert.Equal(exact.Identity, before.Identity);
@@ -109,6 +110,8 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         Assert.NotEqual(source.Identity, database.Dense(copy, new() { Candidates = 11, Probes = 3 }).Identity);
         Assert.Equal(exact.Identity, database.Dense(copy, new() { Exact = true }).Identity);
         NeighborQuery[] queries = [.. TestTexts.Queries(copy).Where((_, i) => i % 9 == 0).Select(query => query with { Labels = ["a"] })];
+        Assert.Contains("Index Scan using chunks_key", Plan(source, exactly: false), StringComparison.Ordinal);
+        Assert.DoesNotContain("chunks_key", Plan(source, exactly: true), StringComparison.Ordinal);
         (long[] chunks, float[] scores) = source.Ask(queries, K);
         (long[] best, float[] bestScores) = exact.Ask(queries, K);
         Assert.Equal(best.Count(chunk => chunk >= 0), chunks.Count(chunk => chunk >= 0));
@@ -116,6 +119,36 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
         Assert.InRange(asGood, 0.9 * chunks.Length, chunks.Length);
         database.BuildIndex(new() { Kind = PostgresIndexKind.None });
         Assert.Equal(exact.Identity, database.Dense(copy).Identity);
+
+        string Plan(PostgresDenseNeighborSource asked, bool exactly)
+        {
+            using NpgsqlConnection connection = NpgsqlDataSourceOf(indexes.ConnectionString).OpenConnection();
+            using NpgsqlTransaction transaction = connection.BeginTransaction();
+            foreach (string statement in asked.Setup)
+            {
+                using NpgsqlCommand setting = new(statement, connection);
+                setting.ExecuteNonQuery();
+            }
+
+            NpgsqlBatchCommand search = asked.Statement(TestTexts.Keyer.KeyOfText("the old bridge"), queries[0], K, exactly);
+            using NpgsqlCommand explain = new($"EXPLAIN {search.CommandText}", connection);
+            explain.Parameters.AddRange(search.Parameters.Select(parameter => parameter.Clone()).ToArray());
+            using NpgsqlDataReader rows = explain.ExecuteReader();
+            List<string> lines = [];
+            while (rows.Read())
+            {
+                lines.Add(rows.GetString(0));
+            }
+
+            return string.Join('\n', lines);
+        }
+    }
+
+    private static NpgsqlDataSource NpgsqlDataSourceOf(string connectionString)
+    {
+        NpgsqlDataSourceBuilder builder = new(connectionString);
+        builder.UseVector();
+        return builder.Build();
     }
 
     [Fact]
@@ -189,10 +222,10 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
             () => database.Dense(copy).Find(TestTexts.Queries(copy)[..1], 1, new long[1], new float[1], new CancellationToken(canceled: true)));
     }
 
-    private PostgresDatabase Import(ChunkDatabase copy, VectorMetric metric = VectorMetric.SquaredL2, string? schema = null)
+    private PostgresDatabase Import(ChunkDatabase copy, VectorMetric metric = VectorMetric.SquaredL2, string? connection = null)
     {
         PostgresDatabase database = PostgresDatabase.Create(
-            server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(schema ?? server.NewSchema()) with { Metric = metric });
+            connection ?? server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(server.NewSchema()) with { Metric = metric });
         database.Import(copy);
         return database;
     }
@@ -206,7 +239,7 @@ public sealed class PostgresSearchTests(TestServer server) : IDisposable
                 return database.Dense(copy, new() { Candidates = 10 });
             case "inverted lists":
                 database.BuildIndex(new() { Kind = PostgresIndexKind.IvfFlat, Lists = 8 });
-                return database.Dense(copy, new() { Probes = 2 });
+                return database.Dense(copy, new() { Probes = 5 });
             case "dense exact":
                 database.BuildIndex();
                 return database.Dense(copy, new() { Exact = true });

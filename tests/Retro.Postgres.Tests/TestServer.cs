@@ -49,6 +49,9 @@ public sealed class TestServer : IDisposable
     /// <summary>The name of a schema that no other test uses.</summary>
     public string NewSchema() => string.Create(CultureInfo.InvariantCulture, $"retro test {Environment.ProcessId} \"{Interlocked.Increment(ref _schemas)}\"");
 
+    /// <summary>A connection string with which the server takes an index wherever there is one, however few the rows, until disposed.</summary>
+    public IndexPreference PreferIndexes() => new(this);
+
     /// <summary>Asks the server something without the library.</summary>
     /// <returns>Each row as text.</returns>
     public List<string> Ask(string sql) => Ask(ConnectionString, sql);
@@ -128,6 +131,33 @@ public sealed class TestServer : IDisposable
         {
             return "Node.js with npm is not on this machine, and RETRO_POSTGRES names no server: install nodejs and npm, or set it to the connection string of a "
                 + "PostgreSQL with pgvector.";
+        }
+    }
+
+    /// <summary>See <see cref="PreferIndexes"/>.</summary>
+    public sealed class IndexPreference : IDisposable
+    {
+        private readonly TestServer _server;
+
+        public IndexPreference(TestServer server)
+        {
+            _server = server;
+            ConnectionString = Given is null ? server.ConnectionString
+                : new NpgsqlConnectionStringBuilder(Given) { Options = "-c enable_seqscan=off" }.ConnectionString;
+            Set("SET enable_seqscan = off");
+        }
+
+        public string ConnectionString { get; }
+
+        public void Dispose() => Set("RESET enable_seqscan");
+
+        // PGlite knows no options of a connection, but all of its connections are one session.
+        private void Set(string statement)
+        {
+            if (Given is null)
+            {
+                _server.Ask(statement);
+            }
         }
     }
 }

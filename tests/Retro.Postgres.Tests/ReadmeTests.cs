@@ -1,0 +1,61 @@
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Tests;
+using Retro.Tokenizers;
+
+namespace Retro.Postgres.Tests;
+
+/// <summary>What the README shows of PostgreSQL is compiled here, run, and compared with the README's text.</summary>
+public class ReadmeTests(TestServer server)
+{
+    [Fact]
+    public async Task The_lines_on_postgresql_run_and_stand_in_the_readme()
+    {
+        string connectionString = server.ConnectionString, before = Environment.CurrentDirectory;
+        using TemporaryFolder folder = new();
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["db"], TestTexts.Documents(30, seed: 41, words: 200), TestTexts.Tokenizer);
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = TestTexts.Tokenizer.VocabularySize };
+        using RetroModel model = new(config with { Retrieval = RetrievalConfig.Matching(config) });
+        TextWriter console = Console.Out;
+        StringWriter printed = new();
+        try
+        {
+            Environment.CurrentDirectory = folder.Path;
+            Console.SetOut(printed);
+            await Lines(connectionString, TestTexts.Tokenizer, database, model);
+        }
+        finally
+        {
+            Console.SetOut(console);
+            Environment.CurrentDirectory = before;
+            server.Ask("DROP SCHEMA texts CASCADE");
+        }
+
+        Assert.NotEmpty(printed.ToString());
+        Assert.Contains(Snippet(), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+    }
+
+    private static async Task Lines(string connectionString, RetroTokenizer tokenizer, ChunkDatabase database, RetroModel model)
+    {
+        // <postgres>
+        ChunkKeyer keyer = new(tokenizer, new HashingEmbedder());
+        using PostgresDatabase postgres = PostgresDatabase.Create(connectionString, tokenizer, keyer, new() { Schema = "texts" });
+        postgres.Import(database); // Update(add, remove) takes documents; each is one transaction, and what is there already costs nothing
+        postgres.BuildIndex(); // HNSW; without an index every search is exact
+        using ChunkDatabase copy = postgres.Download("run/copy"); // documents and tokens, to read from; the imported database serves as well
+        HybridNeighborSource source = new(postgres.Dense(copy), postgres.Keywords(copy)); // a source as any other
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, copy, source).GenerateAsync("The river")) Console.Write(piece);
+        // </postgres>
+    }
+
+    /// <summary>The lines between the marks above, without their indentation.</summary>
+    private static string Snippet()
+        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Postgres.Tests", "ReadmeTests.cs"))
+            .SkipWhile(line => line.Trim() != "// <postgres>")
+            .Skip(1)
+            .TakeWhile(line => line.Trim() != "// </postgres>")
+            .Select(line => line.TrimStart()));
+}
