@@ -16,8 +16,8 @@ public sealed partial class PostgresDatabase
     private const int BlockChunks = 1024, BatchRows = 256;
 
     /// <summary>
-    /// Writes the documents of a database: one whose id is there takes the place of that document, one that is there as it is costs nothing, and others stay. Its
-    /// stored keys are taken where they were made by the same function, and made otherwise. In one transaction.
+    /// Writes the documents of a database: one whose id is there takes the place of that document, one that is there as it is costs nothing, and others stay.
+    /// Its stored keys are taken where they were made by the same function, and made otherwise. In one transaction.
     /// </summary>
     /// <param name="database">The database, of the same tokenizer, chunk length and cleaning.</param>
     /// <param name="progress">Told the documents done.</param>
@@ -173,12 +173,12 @@ public sealed partial class PostgresDatabase
                 Lock(connection);
                 Remove(connection, remove);
                 int total = database?.Documents.Count ?? 0;
-                List<(int Number, DocumentEntry Entry)> block = [];
+                List<DocumentEntry> block = [];
                 int chunks = 0;
                 for (int number = 0; number < total; number++)
                 {
                     DocumentEntry entry = database!.Documents[number];
-                    block.Add((number, entry));
+                    block.Add(entry);
                     chunks += entry.ChunkCount;
                     if (chunks >= BlockChunks || number == total - 1)
                     {
@@ -222,14 +222,14 @@ public sealed partial class PostgresDatabase
     }
 
     private void Write(
-        NpgsqlConnection connection, ChunkDatabase database, List<(int Number, DocumentEntry Entry)> block, ChunkKeys? stored, CancellationToken cancellationToken)
+        NpgsqlConnection connection, ChunkDatabase database, List<DocumentEntry> block, ChunkKeys? stored, CancellationToken cancellationToken)
     {
-        block.ForEach(document => Storable(document.Entry.Id, "the id", document.Entry));
+        block.ForEach(document => Storable(document.Id, "the id", document));
         Dictionary<string, Guid> there = new(StringComparer.Ordinal);
         using (NpgsqlCommand command = new($"SELECT id, document FROM {_tables.Documents} WHERE id = ANY($1)", connection)
         {
             CommandTimeout = 0,
-            Parameters = { new() { Value = block.Select(document => document.Entry.Id).ToArray() } },
+            Parameters = { new() { Value = block.Select(document => document.Id).ToArray() } },
         })
         {
             using NpgsqlDataReader rows = command.ExecuteReader();
@@ -241,8 +241,8 @@ public sealed partial class PostgresDatabase
 
         (Guid Key, DocumentEntry Entry)[] changed =
         [
-            .. block.Select(document => (DocumentKey.Of(document.Entry), document.Entry))
-                .Where(document => !there.TryGetValue(document.Entry.Id, out Guid key) || key != document.Item1),
+            .. block.Select(document => (Key: DocumentKey.Of(document), Entry: document))
+                .Where(document => !there.TryGetValue(document.Entry.Id, out Guid key) || key != document.Key),
         ];
         string[] replaced = [.. changed.Select(document => document.Entry.Id).Where(there.ContainsKey)];
         if (replaced.Length > 0)

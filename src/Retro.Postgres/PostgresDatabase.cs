@@ -10,8 +10,8 @@ namespace Retro.Postgres;
 
 /// <summary>
 /// A retrieval database in PostgreSQL with pgvector: documents with their labels, their chunks of <c>M</c> tokens with text, words and keys, in a schema of its
-/// own (tables <c>documents</c>, <c>chunks</c>, <c>settings</c>; <c>DROP SCHEMA</c> removes it). Everything that changes it is one transaction, which others see
-/// whole or not at all, and writers wait for each other. The rows depend on the documents alone, never on the order that they came in.
+/// own (tables <c>documents</c>, <c>chunks</c>, <c>settings</c>; <c>DROP SCHEMA</c> removes it). Everything that changes it is one transaction, which others
+/// see whole or not at all, and writers wait for each other. The rows depend on the documents alone, never on the order that they came in.
 /// <para>
 /// A server finds what is to be read, and the tokens are read from a copy on this machine, which is small beside the keys: the <see cref="ChunkDatabase"/> that
 /// was imported, or one from <see cref="Download"/>. <see cref="Dense"/> and <see cref="Keywords"/> make sure that the copy holds the same documents.
@@ -56,7 +56,9 @@ public sealed partial class PostgresDatabase : IDisposable
             },
             CancellationToken.None);
 
-    /// <summary>Makes a database without documents, and the extension pgvector where the server has it; opens the one that is there with these settings.</summary>
+    /// <summary>
+    /// Makes a database without documents, and the extension pgvector where the server has it; opens the one that is there with these settings.
+    /// </summary>
     /// <param name="connectionString">Server, database, user and more, in Npgsql's form.</param>
     /// <param name="tokenizer">Makes the tokens, and text of them.</param>
     /// <param name="keyer">The function from chunk to key.</param>
@@ -98,8 +100,8 @@ public sealed partial class PostgresDatabase : IDisposable
         if (options.Kind != PostgresIndexKind.None && Dimensions > PostgresTables.MostIndexedDimensions)
         {
             throw new PostgresDatabaseException(
-                $"An index of pgvector's takes keys of at most {PostgresTables.MostIndexedDimensions} numbers, and these have {Dimensions}: search without one, or "
-                    + "use an embedder of fewer.");
+                $"An index of pgvector's takes keys of at most {PostgresTables.MostIndexedDimensions} numbers, and these have {Dimensions}: search without "
+                    + "one, or use an embedder of fewer.");
         }
 
         _server.Use(
@@ -217,8 +219,8 @@ public sealed partial class PostgresDatabase : IDisposable
 
                     return settings.DifferencesTo(asked) is { Count: > 0 } differences
                         ? throw new PostgresDatabaseException(
-                            $"{server.Name} has a database of other settings in the schema \"{options.Schema}\" ({string.Join("; ", differences)}): use those, or "
-                                + "another schema.")
+                            $"{server.Name} has a database of other settings in the schema \"{options.Schema}\" ({string.Join("; ", differences)}): use those, "
+                                + "or another schema.")
                         : new PostgresDatabase(server, tables, settings, tokenizer, keyer, TakesCopy(connection, options.Writing));
                 },
                 CancellationToken.None);
@@ -310,8 +312,8 @@ public sealed partial class PostgresDatabase : IDisposable
         return common == documents.Length && common == there.Count
             ? documents
             : throw new PostgresDatabaseException(
-                $"The copy in {copy.Folder} has {documents.Length} documents and the schema \"{Schema}\" of the server {there.Count}, of which {common} are the same "
-                    + "(id, title, location, labels and text): import the copy, or download one.");
+                $"The copy in {copy.Folder} has {documents.Length} documents and the schema \"{Schema}\" of the server {there.Count}, of which {common} are "
+                    + "the same (id, title, location, labels and text): import the copy, or download one.");
     }
 
     private void RequireSettings(ChunkDatabase database)
@@ -321,8 +323,8 @@ public sealed partial class PostgresDatabase : IDisposable
         if (database.Manifest.Settings.DifferencesTo(_settings.Build) is { Count: > 0 } differences)
         {
             throw new DatabaseException(
-                $"The database in {database.Folder} has other settings than the one in the schema \"{Schema}\" of the server ({string.Join("; ", differences)}): "
-                    + "build it with those.");
+                $"The database in {database.Folder} has other settings than the schema \"{Schema}\" of the server ({string.Join("; ", differences)}): build it "
+                    + "with the latter.");
         }
     }
 }

@@ -31,7 +31,9 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
             : graph
             ?
             [
-                $"SET LOCAL hnsw.ef_search = {options.Candidates}", "SET LOCAL hnsw.iterative_scan = strict_order", "SET LOCAL hnsw.max_scan_tuples = 2147483647",
+                $"SET LOCAL hnsw.ef_search = {options.Candidates}",
+                "SET LOCAL hnsw.iterative_scan = strict_order",
+                "SET LOCAL hnsw.max_scan_tuples = 2147483647",
             ]
             : [$"SET LOCAL ivfflat.probes = {options.Probes}", "SET LOCAL ivfflat.iterative_scan = relaxed_order"];
         Identity = NeighborQueries.Identity(

@@ -36,13 +36,14 @@ public sealed record PostgresOptions
         faults.Require(IsName(Schema), Schema, "a name of 1 to 63 bytes");
         faults.Defined(Writing);
         faults.Between(ChunkLength, 1, 1 << 20);
-        faults.Require(!string.IsNullOrWhiteSpace(Cleaning) && !Cleaning.Contains('\0', StringComparison.Ordinal), Cleaning, "the name of the cleaning, or \"none\"");
+        faults.Require(IsText(Cleaning), Cleaning, "the name of the cleaning, or \"none\"");
         faults.Defined(Metric);
         faults.Require(IsName(TextSearch), TextSearch, "the name of a text search configuration of the server, such as \"simple\"");
         faults.Throw();
         return this;
     }
 
-    private static bool IsName(string? name)
-        => !string.IsNullOrWhiteSpace(name) && !name.Contains('\0', StringComparison.Ordinal) && Encoding.UTF8.GetByteCount(name) <= 63;
+    private static bool IsName(string? name) => IsText(name) && Encoding.UTF8.GetByteCount(name!) <= 63;
+
+    private static bool IsText(string? text) => !string.IsNullOrWhiteSpace(text) && PostgresSearch.IsStorable(text);
 }

@@ -70,8 +70,8 @@ internal sealed class PostgresSearch
     /// <param name="exact">Whether the first question compares all; if not, what comes short is asked for again so.</param>
     /// <param name="setup">Statements before the questions, in the same transaction.</param>
     /// <param name="commandOf">
-    /// A question as a statement that gives document, position and a double that says how good it is, at most as many rows as its limit and the ties of the last;
-    /// null where nothing can be found.
+    /// A question as a statement that gives document, position and a double that says how good it is, at most as many rows as its limit and the ties of the
+    /// last; null where nothing can be found.
     /// </param>
     /// <param name="scoreOf">The score of that double.</param>
     /// <param name="cancellationToken">Stops it.</param>

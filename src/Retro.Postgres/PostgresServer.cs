@@ -61,12 +61,13 @@ internal sealed class PostgresServer : IDisposable
         {
             throw new PostgresDatabaseException($"{Name} refused to {what}: {refusal.MessageText} ({refusal.SqlState}). {Advice(refusal.SqlState)}", refusal);
         }
-        catch (Exception fault) when (fault is NpgsqlException or IOException or SocketException or TimeoutException or InvalidOperationException { Source: "Npgsql" })
+        catch (Exception fault) when (
+            fault is NpgsqlException or IOException or SocketException or TimeoutException or InvalidOperationException { Source: "Npgsql" })
         {
             throw new PostgresDatabaseException(
                 open
-                    ? $"{Name} was to {what}, and the connection was lost or took too long ({fault.Message}). A change is there whole or not at all; see that the "
-                        + "server runs, and do it again."
+                    ? $"{Name} was to {what}, and the connection was lost or took too long ({fault.Message}). A change is there whole or not at all; see that "
+                        + "the server runs, and do it again."
                     : $"{Name} does not answer ({fault.Message}). See that it runs and that host, port, user and password are right.",
                 fault);
         }

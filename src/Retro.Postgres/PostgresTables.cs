@@ -38,8 +38,8 @@ internal sealed record PostgresTables(string Schema)
         {
             throw new PostgresDatabaseException(
                 $"{server.Name} has {(version is null ? "no pgvector" : $"pgvector {version}")}, and version {s_leastExtension} or newer is needed: install it "
-                    + $"(https://github.com/pgvector/pgvector) and run {(version is null ? "CREATE EXTENSION vector" : "ALTER EXTENSION vector UPDATE")} in the "
-                    + "database.");
+                    + $"(https://github.com/pgvector/pgvector) and run {(version is null ? "CREATE EXTENSION vector" : "ALTER EXTENSION vector UPDATE")} in "
+                    + "the database.");
         }
     }
 

@@ -105,9 +105,9 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         database.Update(documents[..25], []);
         using ChunkDatabase copy = database.Download(_folder["copy"]);
         using ChunkDatabase built = TestTexts.Build(documents.OrderBy(document => document.Id, StringComparer.Ordinal), _folder["built"]);
-        Assert.Equal(built.Manifest.Files.Select(file => (file.Name, file.Sha256)), copy.Manifest.Files.Select(file => (file.Name, file.Sha256)));
+        Assert.Equal(Files(built), Files(copy));
         Assert.Equal(built.Manifest.CorpusHash, copy.Manifest.CorpusHash);
-        Assert.Equal(built.Documents.Select(document => string.Join(' ', document.Labels)), copy.Documents.Select(document => string.Join(' ', document.Labels)));
+        Assert.Equal(built.Documents.Select(DocumentKey.Of), copy.Documents.Select(DocumentKey.Of));
         using (ChunkDatabase again = database.Download(_folder["copy"]))
         {
             Assert.Equal(copy.Manifest.TokensHash, again.Manifest.TokensHash);
@@ -116,6 +116,8 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         database.Update([], [documents[0].Id]);
         Assert.Contains("copy", Assert.Throws<DatabaseException>(() => database.Download(_folder["copy"])).Message, StringComparison.Ordinal);
         Assert.Contains("49", Assert.Throws<PostgresDatabaseException>(() => database.Dense(copy)).Message, StringComparison.Ordinal);
+
+        static IEnumerable<(string Name, string Hash)> Files(ChunkDatabase of) => of.Manifest.Files.Select(file => (file.Name, file.Sha256));
     }
 
     [Fact]
@@ -169,10 +171,17 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         database.Update(documents, []);
         List<string> before = server.Rows(schema);
         Document added = new("added", "", "the harbor is quiet", "");
-        Assert.Contains(
-            "'nobody'", Assert.Throws<PostgresDatabaseException>(() => database.Update([added], [documents[2].Id, "nobody"])).Message, StringComparison.Ordinal);
-        Assert.Contains(
-            "U+0000", Assert.Throws<PostgresDatabaseException>(() => database.Update([added, added with { Id = "other", Title = "a\0b" }], [])).Message, StringComparison.Ordinal);
+        PostgresDatabaseException unknown = Assert.Throws<PostgresDatabaseException>(() => database.Update([added], [documents[2].Id, "nobody"]));
+        Assert.Contains("'nobody'", unknown.Message, StringComparison.Ordinal);
+        foreach (Document odd in new[]
+        {
+            added with { Id = "a\0b" }, added with { Title = "a\0b" }, added with { Location = "a\0b" }, added with { Labels = ["a\0b"] },
+        })
+        {
+            PostgresDatabaseException fault = Assert.Throws<PostgresDatabaseException>(() => database.Update([documents[1] with { Text = "new" }, odd], []));
+            Assert.Contains("U+0000", fault.Message, StringComparison.Ordinal);
+        }
+
         Assert.Throws<CorpusException>(() => database.Update([added with { Text = "" }], []));
         Assert.Throws<DatabaseException>(() => database.Update([added, added], []));
         using CancellationTokenSource stopped = new();

@@ -92,7 +92,8 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
         Assert.Equal(before, Rows(second));
 
         static List<string> Rows(PgliteServer of)
-            => TestServer.Ask(of.ConnectionString, "SELECT d::text || c::text FROM retro.documents d JOIN retro.chunks c USING (document) ORDER BY id, position");
+            => TestServer.Ask(
+                of.ConnectionString, "SELECT d::text || c::text FROM retro.documents d JOIN retro.chunks c USING (document) ORDER BY id, position");
     }
 
     [Fact]
@@ -152,13 +153,17 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
             Assert.Equal(TestTexts.ChunkLength, again.ChunkLength);
         }
 
-        Refused(() => PostgresDatabase.Create(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, options with { ChunkLength = 8 }), "length 16 there, 8 asked");
+        Refused(
+            () => PostgresDatabase.Create(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, options with { ChunkLength = 8 }),
+            "length 16 there, 8 asked");
         Refused(() => Open(server.ConnectionString, schema, new CountingKeyer(TestTexts.Keyer, identity: "others")), TestTexts.Keyer.Identity, "others asked");
         Refused(() => Open(server.ConnectionString, schema, new CountingKeyer(TestTexts.Keyer, dimensions: 25)), "24 there, 25 asked");
         Refused(() => Open(server.ConnectionString, schema, new CountingKeyer(TestTexts.Keyer, dimensions: 16_001)), "16001");
         RetroTokenizer other = BpeTrainer.Train(["another text"], vocabularySize: 260, _folder["tokenizer"]);
         Refused(
-            () => PostgresDatabase.Open(server.ConnectionString, other, new ChunkKeyer(other, new HashingEmbedder(24)), options), TestTexts.Tokenizer.Hash, other.Hash);
+            () => PostgresDatabase.Open(server.ConnectionString, other, new ChunkKeyer(other, new HashingEmbedder(24)), options),
+            TestTexts.Tokenizer.Hash,
+            other.Hash);
         using (PostgresDatabase database = Open(server.ConnectionString, schema))
         {
             using ChunkDatabase longer = ChunkDatabaseBuilder.Build(

@@ -11,7 +11,8 @@ public class PostgresOptionsTests
             Schema = new string('x', 64), Writing = (PostgresWriting)9, ChunkLength = 0, Cleaning = " ", Metric = (Search.VectorMetric)9, TextSearch = "a\0",
         };
         Named(() => options.Validate(), "Schema", "Writing", "ChunkLength", "Cleaning", "Metric", "TextSearch");
-        Named(() => new PostgresIndexOptions { Kind = (PostgresIndexKind)9, Connections = 1, Candidates = 1001, Lists = -1 }.Validate(), "Kind", "Connections", "Candidates", "Lists");
+        PostgresIndexOptions index = new() { Kind = (PostgresIndexKind)9, Connections = 1, Candidates = 1001, Lists = -1 };
+        Named(() => index.Validate(), "Kind", "Connections", "Candidates", "Lists");
         Named(() => new PostgresIndexOptions { Connections = 40 }.Validate(), "Candidates is 64; expected at least twice the 40 connections.");
         Named(() => new PostgresDenseOptions { Candidates = 0, Probes = 0 }.Validate(), "Candidates", "Probes");
     }

@@ -129,8 +129,8 @@ public sealed class TestServer : IDisposable
         }
         catch (System.ComponentModel.Win32Exception)
         {
-            return "Node.js with npm is not on this machine, and RETRO_POSTGRES names no server: install nodejs and npm, or set it to the connection string of a "
-                + "PostgreSQL with pgvector.";
+            return "Node.js with npm is not on this machine, and RETRO_POSTGRES names no server: install nodejs and npm, or set it to the connection string of "
+                + "a PostgreSQL with pgvector.";
         }
     }
 

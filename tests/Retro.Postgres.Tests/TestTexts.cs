@@ -14,7 +14,8 @@ internal static class TestTexts
 
     private static readonly string[] s_words =
     [
-        "river", "bridge", "harbor", "mountain", "stone", "step", "boat", "lantern", "the", "of", "and", "under", "quiet", "old", "market", "it's", "a\\b", "Zürich", "橋",
+        "river", "bridge", "harbor", "mountain", "stone", "step", "boat", "lantern", "the", "of", "and", "under", "quiet", "old", "market", "it's", "a\\b",
+        "Zürich", "橋",
     ];
 
     public static RetroTokenizer Tokenizer { get; } = Train();
