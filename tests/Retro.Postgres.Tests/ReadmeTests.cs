@@ -8,11 +8,11 @@ using Retro.Tokenizers;
 
 namespace Retro.Postgres.Tests;
 
-/// <summary>What the README shows of PostgreSQL is compiled here, run, and compared with the README's text.</summary>
+/// <summary>What the documentation shows of PostgreSQL is compiled here, run, and compared with its text.</summary>
 public class ReadmeTests(TestServer server)
 {
     [Fact]
-    public async Task The_lines_on_postgresql_run_and_stand_in_the_readme()
+    public async Task The_lines_on_postgresql_run_and_stand_in_the_documentation()
     {
         string connectionString = server.ConnectionString, before = Environment.CurrentDirectory;
         using TemporaryFolder folder = new();
@@ -35,7 +35,7 @@ public class ReadmeTests(TestServer server)
         }
 
         Assert.NotEmpty(printed.ToString());
-        Assert.Contains(Snippet(), File.ReadAllText(Path.Combine(Fixtures.Root, "README.md")), StringComparison.Ordinal);
+        Assert.Contains(Snippet(), File.ReadAllText(Path.Combine(Fixtures.Root, "docs", "large.md")), StringComparison.Ordinal);
     }
 
     private static async Task Lines(string connectionString, RetroTokenizer tokenizer, ChunkDatabase database, RetroModel model)

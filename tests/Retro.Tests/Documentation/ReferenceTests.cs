@@ -1,4 +1,6 @@
+using System.Reflection;
 using Retro.Modeling;
+using Retro.Postgres;
 
 namespace Retro.Tests.Documentation;
 
@@ -6,7 +8,8 @@ namespace Retro.Tests.Documentation;
 public sealed class ReferenceTests
 {
     private static readonly string s_folder = Path.Combine(Fixtures.Root, "docs", "reference");
-    private static readonly SortedDictionary<string, string> s_pages = new LibraryReference(typeof(RetroModel).Assembly).Pages();
+    private static readonly Assembly[] s_packages = [typeof(RetroModel).Assembly, typeof(PostgresDatabase).Assembly];
+    private static readonly SortedDictionary<string, string> s_pages = new LibraryReference(s_packages).Pages();
 
     [Fact]
     public void The_reference_is_up_to_date()
@@ -36,7 +39,7 @@ public sealed class ReferenceTests
     [Fact]
     public void Every_namespace_has_a_page_and_every_type_a_sentence_on_it()
     {
-        Type[] types = typeof(RetroModel).Assembly.GetExportedTypes();
+        Type[] types = [.. s_packages.SelectMany(package => package.GetExportedTypes())];
         Assert.Equal(types.Select(type => $"{type.Namespace}.md").Append("README.md").Distinct().Order(StringComparer.Ordinal), s_pages.Keys);
         Assert.All(s_pages.Where(page => page.Key != "README.md"), page =>
         {
