@@ -19,6 +19,9 @@ internal sealed class AblationsRun(AblationsOptions options)
 {
     private const int WindowTokens = 512, WindowsPerStep = 2, TableNeighbors = 16;
 
+    /// <summary>Windows that do not overlap, in half the time of those that do: rows are compared with each other alone.</summary>
+    private static readonly BitsPerByteOptions s_measure = new() { WindowLength = WindowTokens, Stride = WindowTokens };
+
     /// <summary>Runs everything, prints the table and writes it.</summary>
     public void Run(CancellationToken cancellationToken)
     {
@@ -117,10 +120,10 @@ internal sealed class AblationsRun(AblationsOptions options)
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(
-            reader, data.HeldOut, neighbors, neighbors is null ? null : data.Database, new() { WindowLength = WindowTokens }, progress, cancellationToken));
+            reader, data.HeldOut, neighbors, neighbors is null ? null : data.Database, s_measure, progress, cancellationToken));
 
         BitsPerByteResult Ask(IReader reader, INeighborSource source) => Stages.Run($"measure {reader.Name}, {source.Name}", progress => BitsPerByte.Measure(
-            reader, data.HeldOut, source, new() { WindowLength = WindowTokens }, progress, cancellationToken));
+            reader, data.HeldOut, source, s_measure, progress, cancellationToken));
 
         WindowSampler Windows(int neighbors, double dropout, PlantingSchedule? planting)
         {
