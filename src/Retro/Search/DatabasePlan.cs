@@ -126,16 +126,15 @@ public sealed record DatabasePlan
         Stopwatch embedding = Stopwatch.StartNew();
         keyer.Keys(chunks, new float[chunks.Count * keyer.Dimensions], cancellationToken);
         VectorIndexPlan index = VectorIndexPlan.For(total, keyer.Dimensions);
-        bool codes = index.Factory.EndsWith("SQ8", StringComparison.Ordinal);
-        long keys = total * keyer.Dimensions * sizeof(float), indexed = codes ? keys / sizeof(float) : keys;
+        long keys = total * keyer.Dimensions * sizeof(float), indexed = index.Bytes(total, keyer.Dimensions);
         return plan with
         {
             Index = index.Factory,
             Why = total <= VectorIndexPlan.ExactLimit
                 ? "up to 100,000 chunks every key is compared"
-                : "above 100,000 chunks one in sixteen of the lists is looked into" + (codes ? ", one byte a number" : ""),
+                : "above 100,000 chunks as many of the lists are looked into as finding 95 % takes" + (index.IsCoded ? "; codes, so that it fits 4 GiB" : ""),
             DiskBytes = disk + keys + indexed,
-            MemoryBytes = Math.Max(memory, indexed + ((long)index.TrainingVectors * keyer.Dimensions * sizeof(float))),
+            MemoryBytes = Math.Max(memory, indexed),
             Time = plan.Time + (embedding.Elapsed / chunks.Count * total),
         };
     }

@@ -17,13 +17,21 @@ internal sealed class DenseIndex : IDisposable
     /// </summary>
     private const int EachByItself = 16;
 
+    /// <summary>Candidates for each neighbor that is wanted where codes stand for the vectors.</summary>
+    private const int CandidatesOfCodes = 8;
+
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
     private readonly long _chunks;
 
-    // The keys that FAISS's exact index was made of, to score anew what it finds; null for other indexes, or where they are not there any more.
+    // The keys that FAISS's index was made of, to score anew what it finds; null for other engines, or where they are not there any more.
     private readonly KeyFile? _keys;
     private readonly int _together;
+
+    // Whether the index compares with everything, so that what it left out is known to be worse; and how many candidates are scored anew for each that is
+    // wanted: an index of codes ranks them roughly.
+    private readonly bool _exact;
+    private readonly int _candidates;
 
     // The rows of the index that stand for some chunks.
     private readonly ConditionalWeakTable<ChunkSet, ChunkSet> _rows = [];
@@ -31,11 +39,13 @@ internal sealed class DenseIndex : IDisposable
     /// <summary>Takes an index.</summary>
     /// <param name="segment">The database, or the segment.</param>
     /// <param name="index">The index of its chunks' keys, numbered as the chunks; disposed with this.</param>
-    /// <param name="keyer">The function that made those keys.</param>
+    /// <param name="dimensions">Numbers in a key.</param>
     /// <param name="keyed">Which chunks are in the index; all where null.</param>
-    /// <param name="keys">The keys of the chunks, to score anew what FAISS's exact index finds; null to take its scores. Disposed with this.</param>
+    /// <param name="keys">The keys of the chunks, to score anew what FAISS's index finds; null to take its scores. Disposed with this.</param>
+    /// <param name="factory">FAISS's factory text of the index; null where it is not known.</param>
     /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
-    public DenseIndex(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer, KeyedChunks? keyed = null, KeyFile? keys = null)
+    public DenseIndex(
+        ChunkDatabase segment, VectorIndex index, int dimensions, KeyedChunks? keyed = null, KeyFile? keys = null, string? factory = null)
     {
         _keyed = keyed ?? KeyedChunks.All;
         if (index.Count != segment.ChunkCount - _keyed.Missing)
@@ -44,17 +54,19 @@ internal sealed class DenseIndex : IDisposable
                 $"The vector index holds {index.Count} keys and the database in {segment.Folder} has {segment.ChunkCount} chunks: build the index again.");
         }
 
-        if (index.Dimensions != keyer.Dimensions)
+        if (index.Dimensions != dimensions)
         {
             throw new DatabaseException(
-                $"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {keyer.Dimensions}: use the embedder the database was "
+                $"The vector index holds keys of {index.Dimensions} numbers and the embedder makes {dimensions}: use the embedder the database was "
                     + "made with, or build keys and index again.");
         }
 
         _index = index;
         _keys = keys;
         _chunks = segment.ChunkCount;
-        _together = index.Engine == VectorEngine.Faiss && keys is null ? EachByItself : Block;
+        _exact = factory == VectorIndexPlan.Exact;
+        _candidates = keys is not null && factory is not null && VectorIndexPlan.HasCodes(factory) ? CandidatesOfCodes : 1;
+        _together = index.Engine == VectorEngine.Faiss && !(_exact && keys is not null) ? EachByItself : Block;
         Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, segment.Manifest.Find(VectorIndexFile.FileName)?.Sha256];
     }
 
@@ -74,7 +86,7 @@ internal sealed class DenseIndex : IDisposable
         try
         {
             keys = KeysOf(segment, index, keyer);
-            return new DenseIndex(segment, index, keyer, KeyedChunks.Open(segment), keys);
+            return new DenseIndex(segment, index, keyer.Dimensions, KeyedChunks.Open(segment), keys, VectorIndexFile.FactoryOf(segment));
         }
         catch
         {
@@ -129,7 +141,7 @@ internal sealed class DenseIndex : IDisposable
 
                 // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
                 long more = Math.Min(excluded[q].Sum(range => range.Count), count + 16) + (_keys is null ? 0 : 8);
-                long width = (long)BitOperations.RoundUpToPowerOf2((ulong)(count + more));
+                long width = (long)BitOperations.RoundUpToPowerOf2((ulong)((_candidates * count) + more));
                 efforts[q] = (Math.Min(TotalOf(among), width), _index.ProbedLists, among);
                 open.Add(q);
             }
@@ -209,7 +221,7 @@ internal sealed class DenseIndex : IDisposable
 
     /// <summary>
     /// Takes the best that may come, ties by number, and says whether there are enough. Where the keys are at hand they are scored anew, in one way
-    /// whatever was asked beside them; then there have to be so many that what the index left out, by its own rounding, cannot belong to them.
+    /// whatever was asked beside them; then there have to be so many that what an exact index left out, by its own rounding, cannot belong to them.
     /// </summary>
     private bool Take(
         ReadOnlySpan<long> rows,
@@ -254,7 +266,7 @@ internal sealed class DenseIndex : IDisposable
             scores[i] = i < found ? (float)exact[i] : float.NaN;
         }
 
-        return found == chunks.Length && (all || _keys is null || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+        return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
     }
 
     /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>
@@ -292,11 +304,10 @@ internal sealed class DenseIndex : IDisposable
         return 1e-5 * squares;
     }
 
-    /// <summary>The keys of FAISS's exact index, where they are there.</summary>
+    /// <summary>The keys of FAISS's index, where they are there.</summary>
     private static KeyFile? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
     {
         if (index.Engine != VectorEngine.Faiss
-            || database.Manifest.Find(VectorIndexFile.FileName)?.Details.GetValueOrDefault(VectorIndexFile.FactoryDetail) != VectorIndexPlan.Exact
             || database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) != keyer.Identity)
         {
             return null;

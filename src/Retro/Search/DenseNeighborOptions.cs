@@ -9,14 +9,30 @@ public sealed record DenseNeighborOptions
     /// </summary>
     public VectorEngine Engine { get; init; } = VectorEngine.Auto;
 
-    /// <summary>FAISS's factory text; null, the default, to choose by size: exact up to 100,000 chunks, inverted lists beyond.</summary>
+    /// <summary>
+    /// FAISS's factory text; null, the default, to choose by size: exact up to 100,000 chunks, beyond that inverted lists of vectors as whole as
+    /// <see cref="IndexMemory"/> allows.
+    /// </summary>
     public string? Factory { get; init; }
 
     /// <summary>
-    /// Search parameters, such as "nprobe=16"; null, the default, for those that were chosen with the index. They are part of the source's identity: others
-    /// find other neighbors.
+    /// Search parameters, such as "nprobe=16"; null, the default, for those that <see cref="Recall"/> was reached with when the index was made. They are part
+    /// of the source's identity: others find other neighbors.
     /// </summary>
     public string? Parameters { get; init; }
+
+    /// <summary>
+    /// Share of the true 8 nearest neighbors that an index with inverted lists has to find, measured when it is made on 256 chunks of the database (fewer
+    /// where comparing them with all would take long): as many lists are looked into as that takes. What was reached and how fast stands in the manifest.
+    /// 0.95 by default.
+    /// </summary>
+    public double Recall { get; init; } = 0.95;
+
+    /// <summary>
+    /// Bytes that an index chosen by size should not take more than: its vectors are kept whole, by a byte a number, or by product codes, whichever is the first
+    /// to fit. What such an index finds is compared anew by the stored keys, where they are there. 4 GiB by default.
+    /// </summary>
+    public long IndexMemory { get; init; } = VectorIndexPlan.DefaultMemory;
 
     /// <summary>How keys are compared; squared L2 by default.</summary>
     public VectorMetric Metric { get; init; } = VectorMetric.SquaredL2;
@@ -32,7 +48,7 @@ public sealed record DenseNeighborOptions
 
     /// <summary>
     /// Opens an index file of whatever kind. False by default: a file of FAISS's is as code from whoever made it, and one of another kind than are made by size
-    /// (exact; inverted lists of plain or 8-bit vectors) is refused, unless <see cref="Factory"/> names it.
+    /// (exact; inverted lists of plain or 8-bit vectors or product codes) is refused, unless <see cref="Factory"/> names it.
     /// </summary>
     public bool TrustIndexFile { get; init; }
 
@@ -49,6 +65,8 @@ public sealed record DenseNeighborOptions
         faults.Require(Factory is null || !string.IsNullOrWhiteSpace(Factory), Factory, "a factory text of FAISS's, or null to choose by size");
         faults.Defined(Metric);
         faults.Between(TrainingVectors, 1);
+        faults.Require(Recall is > 0 and <= 1, Recall, "more than 0 and at most 1");
+        faults.Between(IndexMemory, 1);
         faults.Between(Threads, 1);
         faults.Throw();
         return this;
@@ -58,7 +76,7 @@ public sealed record DenseNeighborOptions
     {
         VectorIndexPlan plan = Factory is not null ? new(Factory, (int)Math.Min(count, TrainingVectors), "")
             : VectorIndex.Choose(Engine) == VectorEngine.Exact ? new(VectorIndexPlan.Exact, 0, "")
-            : VectorIndexPlan.For(count, dimensions);
+            : VectorIndexPlan.For(count, dimensions, IndexMemory);
         return plan with { Parameters = Parameters ?? plan.Parameters };
     }
 }

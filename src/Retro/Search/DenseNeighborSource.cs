@@ -31,7 +31,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <param name="ownsIndex">Whether the index is disposed with the source.</param>
     /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
     internal DenseNeighborSource(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, KeyedChunks? keyed = null, bool ownsIndex = false)
-        : this(database, [new DenseIndex(database, index, keyer, keyed)], keyer, bySegment: false, ownsIndex)
+        : this(database, [new DenseIndex(database, index, keyer.Dimensions, keyed)], keyer, bySegment: false, ownsIndex)
     {
     }
 

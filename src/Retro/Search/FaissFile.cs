@@ -4,8 +4,8 @@ namespace Retro.Search;
 
 /// <summary>
 /// What an index file of FAISS (1.7) says that it is. FAISS believes its files: it allocates what they say and, for some kinds, opens other files that they
-/// name. What is not of the kinds that are written here, an exact index or inverted lists of plain or 8-bit vectors under an exact one, or does not fit its own
-/// length, is told before FAISS reads it.
+/// name. What is not of the kinds that are written here (an exact index, or inverted lists of plain or 8-bit vectors or of product codes under an exact one,
+/// rotated before or not), or does not fit its own length, is told before FAISS reads it.
 /// </summary>
 internal sealed class FaissFile : IDisposable
 {
@@ -28,7 +28,7 @@ internal sealed class FaissFile : IDisposable
         try
         {
             using FaissFile file = new(path);
-            file.Index(lists: true);
+            file.Index(lists: true, rotated: true);
             return file._reader.BaseStream.Position == file._length ? null : "something follows the index";
         }
         catch (FormatException fault)
@@ -48,7 +48,7 @@ internal sealed class FaissFile : IDisposable
     public void Dispose() => _reader.Dispose();
 
     // Field by field as impl/index_write.cpp of FAISS writes them; a size_t and an idx_t have 8 bytes.
-    private (int Dimensions, long Count) Index(bool lists)
+    private (int Dimensions, long Count) Index(bool lists, bool rotated = false)
     {
         string kind = Kind();
         int dimensions = _reader.ReadInt32();
@@ -64,7 +64,14 @@ internal sealed class FaissFile : IDisposable
             return (dimensions, count);
         }
 
-        Require(lists && kind is "IwFl" or "IwSq", $"it holds an index of the kind {kind}");
+        if (rotated && kind == "IxPT")
+        {
+            Require(_reader.ReadInt32() == 1, "it changes vectors more than once");
+            Require(Index(lists: true) == (Rotated(dimensions), count), "it says other sizes than the index inside of it");
+            return (dimensions, count);
+        }
+
+        Require(lists && kind is "IwFl" or "IwSq" or "IwPQ", $"it holds an index of the kind {kind}");
         long listCount = _reader.ReadInt64();
         Skip(8); // lists that are looked into
         Require(Index(lists: false) == (dimensions, listCount), "it says other sizes than the index over its lists");
@@ -77,8 +84,37 @@ internal sealed class FaissFile : IDisposable
             Skip(8 + 1); // size of a code, whether the codes are of residuals
         }
 
-        Lists(listCount, count, kind == "IwFl" ? sizeof(float) * (long)dimensions : dimensions);
+        long codeBytes = kind == "IwFl" ? sizeof(float) * (long)dimensions : dimensions;
+        if (kind == "IwPQ")
+        {
+            Skip(1); // whether the codes are of residuals
+            codeBytes = _reader.ReadInt64();
+            long parts = _reader.ReadInt64() == dimensions ? _reader.ReadInt64() : 0, bits = _reader.ReadInt64();
+            Require(parts > 0 && dimensions % parts == 0 && bits is > 0 and <= 16, "its codes make no sense");
+            Require(codeBytes == ((parts * bits) + 7) / 8, "its codes are of another size than they say");
+            Require(_reader.ReadInt64() is var numbers && numbers == (long)dimensions << (int)bits, "its codes' tables are of another size than they say");
+            Skip(numbers, sizeof(float));
+        }
+
+        Lists(listCount, count, codeBytes);
         return (dimensions, count);
+    }
+
+    /// <summary>A matrix that vectors are multiplied by, and how many numbers they have then.</summary>
+    private int Rotated(int dimensions)
+    {
+        string kind = Kind();
+        Require(kind == "LTra", $"it changes vectors by the kind {kind}");
+        Skip(1); // whether something is added
+        long matrix = _reader.ReadInt64();
+        Skip(matrix, sizeof(float));
+        long added = _reader.ReadInt64();
+        Skip(added, sizeof(float));
+        Require(_reader.ReadInt32() == dimensions, "its rotation is of vectors of another size");
+        int rotated = _reader.ReadInt32();
+        Require(rotated > 0 && matrix == (long)dimensions * rotated && (added == 0 || added == rotated), "its rotation is of another size than it says");
+        Skip(1); // whether it is trained
+        return rotated;
     }
 
     private void Lists(long listCount, long count, long codeBytes)

@@ -114,6 +114,27 @@ internal sealed unsafe class KeyFile : IDisposable
     }
 
     /// <inheritdoc/>
+    /// <summary>The nearest keys of some queries, by comparing with all.</summary>
+    /// <param name="queries"><c>[n, D]</c>.</param>
+    /// <param name="metric">How.</param>
+    /// <param name="threads">Threads that compare.</param>
+    /// <param name="without">Chunks that must not come, ascending.</param>
+    /// <param name="chunks"><c>[n, K]</c>: chunk numbers, best first; -1 where there are no more.</param>
+    public void Nearest(float[] queries, VectorMetric metric, int threads, IReadOnlyList<long> without, long[] chunks)
+    {
+        int n = queries.Length / Dimensions;
+        IEnumerable<(long First, long Count)> between = without.Append(Count).Zip(without.Prepend(-1), (end, before) => (before + 1, end - before - 1));
+        ChunkSet? among = without.Count == 0 ? null : new(Count, between);
+        float[] distances = new float[chunks.Length];
+        fixed (float* asked = queries, found = distances)
+        fixed (long* ids = chunks)
+        {
+            float* rows = (float*)(_memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize));
+            new ExactSearch(rows, Count, Dimensions, metric, threads, among).Find(asked, n, chunks.Length / n, ids, found);
+        }
+    }
+
+    /// <inheritdoc/>
     public void Dispose() => _memory.Dispose();
 
     /// <summary>Makes the key of every chunk, in blocks, resumable, where they are not there and whole.</summary>

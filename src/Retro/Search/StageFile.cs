@@ -9,12 +9,16 @@ namespace Retro.Search;
 internal static class StageFile
 {
     /// <summary>Whether the manifest lists a file that was made in this way and that is still there.</summary>
-    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details)
+    /// <param name="database">The database.</param>
+    /// <param name="name">The file.</param>
+    /// <param name="details">How it is made.</param>
+    /// <param name="measured">Details that say what came out, and not how it was made.</param>
+    public static bool IsMade(ChunkDatabase database, string name, IReadOnlyDictionary<string, string> details, params string[] measured)
     {
         FileInfo file = new(database.PathOf(name));
         return database.Refresh().Find(name) is { } entry
             && file.Exists && file.Length == entry.Bytes
-            && entry.Details.Count == details.Count
+            && entry.Details.Keys.Except(measured).Count() == details.Count
             && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
     }
 

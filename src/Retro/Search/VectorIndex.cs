@@ -256,6 +256,15 @@ internal abstract class VectorIndex : IDisposable
         return threads ?? Environment.ProcessorCount;
     }
 
+    /// <summary>Sets search parameters; those that are not named stay.</summary>
+    /// <param name="parameters">Such as "nprobe=16".</param>
+    internal void Use(string parameters)
+    {
+        Set(parameters);
+        IEnumerable<string> pairs = $"{Parameters},{parameters}".Split([',', ' '], StringSplitOptions.RemoveEmptyEntries);
+        Parameters = string.Join(',', pairs.GroupBy(pair => pair.Split('=')[0]).Select(group => group.Last()).Order(StringComparer.Ordinal));
+    }
+
     /// <summary>The index with its search parameters set; disposed where they are refused.</summary>
     private VectorIndex With(string parameters)
     {
@@ -263,9 +272,7 @@ internal abstract class VectorIndex : IDisposable
         {
             if (parameters.Length > 0)
             {
-                Set(parameters);
-                IEnumerable<string> pairs = parameters.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries);
-                Parameters = string.Join(',', pairs.GroupBy(pair => pair.Split('=')[0]).Select(group => group.Last()).Order(StringComparer.Ordinal));
+                Use(parameters);
             }
 
             return this;

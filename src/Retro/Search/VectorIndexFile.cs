@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -9,7 +10,7 @@ internal static class VectorIndexFile
     public const string FileName = "index.faiss";
 
     private const int AddBlock = 16_384;
-    public const string FactoryDetail = "factory";
+    private const string FactoryDetail = "factory";
     private const string ExactFactory = "exact";
     private const string MetricDetail = "metric";
     private const string ParametersDetail = "parameters";
@@ -36,17 +37,18 @@ internal static class VectorIndexFile
         {
             VectorIndexPlan plan = options.Plan(keys.Count, keys.Dimensions);
             VectorEngine engine = VectorIndex.Choose(options.Engine);
+            bool measured = engine == VectorEngine.Faiss && plan.Factory != VectorIndexPlan.Exact; // what compares with everything finds everything
             Dictionary<string, string> details = new()
             {
                 [KeyFile.KeyerDetail] = keys.Identity,
                 [FactoryDetail] = engine == VectorEngine.Exact ? ExactFactory : plan.Factory,
-                [ParametersDetail] = plan.Parameters,
+                [ParametersDetail] = options.Parameters ?? (measured ? string.Create(CultureInfo.InvariantCulture, $"recall>={options.Recall}") : ""),
                 [MetricDetail] = options.Metric.ToString(),
             };
 
             // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
             using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
-            if (StageFile.IsMade(database, FileName, details))
+            if (StageFile.IsMade(database, FileName, details, IndexRecall.Details))
             {
                 try
                 {
@@ -67,6 +69,16 @@ internal static class VectorIndexFile
 
             using WriterLock writing = database.Write("make the vector index");
             List<long> unkeyed = Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
+            if (measured)
+            {
+                double? wanted = options.Parameters is null ? options.Recall : null;
+                foreach ((string name, string value) in IndexRecall.Measure(
+                    database, index, keys, unkeyed, plan.Factory, wanted, progress, cancellationToken))
+                {
+                    details[name] = value;
+                }
+            }
+
             StageFile.Forget(database, writing, FileName);
             KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
             index.Save(database.PathOf(FileName));
@@ -123,7 +135,7 @@ internal static class VectorIndexFile
                     + $"{nameof(DenseNeighborOptions.TrustIndexFile)}; otherwise make the index again.");
         }
 
-        VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? Detail(ParametersDetail) ?? "", given.Threads);
+        VectorIndex index = VectorIndex.Open(path, given.MemoryMapped, given.Parameters ?? ParametersOf(entry), given.Threads);
         try
         {
             if (KeyedChunks.Open(database).Missing is var missing && index.Count != database.ChunkCount - missing)
@@ -147,6 +159,16 @@ internal static class VectorIndexFile
             index.Dispose();
             throw;
         }
+    }
+
+    /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
+    public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(FileName)?.Details.GetValueOrDefault(FactoryDetail);
+
+    /// <summary>How far the index looks: what was measured to be enough, or what was said.</summary>
+    private static string ParametersOf(DatabaseFile entry)
+    {
+        string said = entry.Details.GetValueOrDefault(ParametersDetail) ?? "";
+        return entry.Details.GetValueOrDefault(IndexRecall.ParametersDetail) ?? (said.StartsWith("recall", StringComparison.Ordinal) ? "" : said);
     }
 
     /// <summary>Trains and fills an index, and gives the chunks that have no key and so no row.</summary>

@@ -18,21 +18,32 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// <summary>Vectors a cell of an inverted-list index is trained on: k-means of FAISS warns below 39 and samples down above 256.</summary>
     private const int TrainingVectorsPerList = 64;
 
-    /// <summary>Above this size in bytes the vectors are kept as one byte a number.</summary>
-    private const long FullPrecisionBytes = 4L << 30;
+    /// <summary>Memory that an index may take unless it is said.</summary>
+    public const long DefaultMemory = 4L << 30;
+
+    /// <summary>Bytes of a vector beside its numbers: its id.</summary>
+    private const int IdBytes = sizeof(long);
+
+    private const int LeastDimensionsOfACode = 2, MostDimensionsOfACode = 16;
+
+    /// <summary>Whether the vectors are kept by fewer bytes than they have, so that what is found has to be compared anew.</summary>
+    public bool IsCoded => HasCodes(Factory);
 
     /// <summary>
-    /// Chooses by size: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of them (the
-    /// order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index), of which one in
-    /// sixteen is looked into; with one byte a number where the vectors would take more than 4 GiB.
+    /// Chooses by size and memory: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of
+    /// them (the order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index). The vectors in them are
+    /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers after a rotation (OPQ). Of the
+    /// lists one in sixteen is looked into, until more is known (<see cref="IndexRecall"/>).
     /// </summary>
     /// <param name="count">Vectors the index will hold.</param>
     /// <param name="dimensions">Numbers in a vector.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The count is negative or the dimension is not positive.</exception>
-    public static VectorIndexPlan For(long count, int dimensions)
+    /// <param name="memory">Bytes that it should not take more than, where it need not.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The count is negative, or the dimension or the memory is not positive.</exception>
+    public static VectorIndexPlan For(long count, int dimensions, long memory = DefaultMemory)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(dimensions);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(memory);
         if (count <= ExactLimit)
         {
             return new(Exact, 0, "");
@@ -40,10 +51,32 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
 
         int lists = (int)Math.Min(BitOperations.RoundUpToPowerOf2((uint)Math.Min(2 * Math.Sqrt(count), 1 << 17)), 1 << 17);
         int training = (int)Math.Min(count, (long)lists * TrainingVectorsPerList);
-        string storage = count * dimensions * sizeof(float) > FullPrecisionBytes ? "SQ8" : "Flat";
-        return new(
-            string.Create(CultureInfo.InvariantCulture, $"IVF{lists},{storage}"),
-            training,
-            string.Create(CultureInfo.InvariantCulture, $"nprobe={Math.Max(1, lists / 16)}"));
+        long perVector = (memory / count) - IdBytes;
+        string factory = perVector >= dimensions * sizeof(float) ? $"IVF{lists},Flat"
+            : perVector >= dimensions || CodeBytes(dimensions, perVector) is not { } code ? $"IVF{lists},SQ8"
+            : $"OPQ{code},IVF{lists},PQ{code}";
+        return new(factory, training, string.Create(CultureInfo.InvariantCulture, $"nprobe={Math.Max(1, lists / 16)}"));
+    }
+
+    /// <summary>Bytes that an index takes, with what it is trained on.</summary>
+    /// <param name="count">Vectors.</param>
+    /// <param name="dimensions">Numbers in a vector.</param>
+    public long Bytes(long count, int dimensions)
+    {
+        long vector = Factory.EndsWith("Flat", StringComparison.Ordinal) ? dimensions * sizeof(float)
+            : Factory.EndsWith("SQ8", StringComparison.Ordinal) ? dimensions
+            : int.Parse(Factory.AsSpan(Factory.LastIndexOf("PQ", StringComparison.Ordinal) + 2), CultureInfo.InvariantCulture);
+        return (count * (vector + (Factory == Exact ? 0 : IdBytes))) + ((long)TrainingVectors * dimensions * sizeof(float));
+    }
+
+    /// <summary>Whether an index of a factory text keeps vectors by fewer bytes than they have.</summary>
+    public static bool HasCodes(string factory) => factory.Contains("PQ", StringComparison.Ordinal) || factory.Contains("SQ", StringComparison.Ordinal);
+
+    /// <summary>The most bytes of a product code that fit; where none does, the fewest; null where the numbers cannot be divided so.</summary>
+    private static int? CodeBytes(int dimensions, long most)
+    {
+        int[] codes = [.. Enumerable.Range(1, dimensions)
+            .Where(code => dimensions % code == 0 && dimensions / code is >= LeastDimensionsOfACode and <= MostDimensionsOfACode)];
+        return codes.Length == 0 ? null : codes.Where(code => code <= most).DefaultIfEmpty(codes[0]).Max();
     }
 }

@@ -11,9 +11,9 @@ public class FaissFileTests(ITestOutputHelper output)
     [InlineData("flat-ip", null)]
     [InlineData("ivf-sq8-ip", null)]
     [InlineData("hnsw", "of the kind IHNf")]
-    [InlineData("ivf-pq", "of the kind IwPQ")]
+    [InlineData("ivf-pq", null)]
     [InlineData("idmap-flat", "of the kind IxM")]
-    [InlineData("opq-ivf-pq", "of the kind IxPT")]
+    [InlineData("opq-ivf-pq", null)]
     public void Files_of_kinds_that_are_not_made_by_size_are_told(string name, string? fault)
     {
         string path = Path.Combine(Fixtures.Own, "faiss", name + ".faissindex");
@@ -46,7 +46,7 @@ public class FaissFileTests(ITestOutputHelper output)
     public void What_is_made_by_size_for_many_chunks_is_of_a_kind_that_opens()
     {
         using TemporaryFolder folder = new();
-        foreach (string factory in new[] { "IVF4,Flat", "IVF4,SQ8", "Flat" })
+        foreach (string factory in new[] { "IVF4,Flat", "IVF4,SQ8", "OPQ4,IVF4,PQ4", "Flat" })
         {
             using VectorIndex index = VectorIndex.Create(8, factory, engine: VectorEngine.Faiss);
             index.Train(Vectors.Random(400, 8, seed: 1));

@@ -1,0 +1,114 @@
+using System.Globalization;
+using Retro.Database;
+using Retro.Search;
+
+namespace Retro.Tests.Search;
+
+/// <summary>An index with inverted lists looks as far as a wanted recall takes, and says what was reached.</summary>
+public class IndexRecallTests
+{
+    [Theory]
+    [InlineData("IVF32,Flat", VectorMetric.SquaredL2)]
+    [InlineData("IVF32,Flat", VectorMetric.InnerProduct)]
+    [InlineData("IVF32,SQ8", VectorMetric.SquaredL2)]
+    [InlineData("OPQ6,IVF32,PQ6", VectorMetric.SquaredL2)]
+    public void As_few_lists_as_the_recall_takes_are_looked_into_and_what_was_measured_is_true(string factory, VectorMetric metric)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(700, seed: 81));
+        Dictionary<double, long> lists = [];
+        foreach (double wanted in new[] { 0.5, 0.9 })
+        {
+            DenseNeighborOptions options = new() { Factory = factory, Recall = wanted, Metric = metric, Threads = 2 };
+            using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), options);
+            Dictionary<string, string> measured = new(data.Database.Files.Single(file => file.Name == "index.faiss").Details);
+            double said = double.Parse(measured["recall"], CultureInfo.InvariantCulture);
+            Assert.InRange(said, wanted, 1);
+            Assert.True(double.Parse(measured["queriesPerSecond"], CultureInfo.InvariantCulture) > 0);
+            lists[wanted] = long.Parse(measured["searchParameters"].Replace("nprobe=", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
+
+            // The same by hand: a sample of chunks, each without itself.
+            int count = data.Chunks.Count, probes = Math.Min(count, 256), hits = 0;
+            for (int i = 0; i < probes; i++)
+            {
+                int chunk = (int)((long)i * count / probes);
+                double[] scores = [.. Enumerable.Range(0, count).Select(other => Score(chunk, other))];
+                double worst = scores.Where((_, other) => other != chunk).OrderDescending().ElementAt(7);
+                NeighborQuery query = new(data.Chunks[chunk], []);
+                (long[] found, _) = source.Ask([query], 9);
+                hits += found.Where(other => other != chunk).Take(8).Count(other => scores[other] >= worst - 1e-5);
+            }
+
+            Assert.Equal(said, hits / (8.0 * probes), 0.02);
+
+            // Asked again for the same, nothing is made; the index is opened with what was found.
+            string before = data.Database.Files.Single(file => file.Name == "index.faiss").Sha256;
+            using DenseNeighborSource again = DenseNeighborSource.Build(data.Database, data.Keyer(), options), opened = DenseNeighborSource.Open(
+                data.Database, data.Keyer(), options);
+            Assert.Equal(source.Identity, again.Identity);
+            Assert.Equal(source.Identity, opened.Identity);
+            Assert.Equal(before, data.Database.Files.Single(file => file.Name == "index.faiss").Sha256);
+        }
+
+        Assert.True(lists[0.5] < lists[0.9], $"{lists[0.5]} and {lists[0.9]}");
+        Assert.InRange(lists[0.9], 2, 32);
+
+        double Score(int chunk, int other)
+        {
+            double sum = 0;
+            for (int j = 0; j < SearchDatabase.Dimensions; j++)
+            {
+                double a = data.AllKeys[(chunk * SearchDatabase.Dimensions) + j], b = data.AllKeys[(other * SearchDatabase.Dimensions) + j];
+                sum += metric == VectorMetric.InnerProduct ? a * b : -(a - b) * (a - b);
+            }
+
+            return sum;
+        }
+    }
+
+    [Fact]
+    public void What_codes_find_is_scored_anew_by_the_keys()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(700, seed: 82));
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "IVF16,PQ3" });
+        foreach (int chunk in new[] { 3, 200, 411 })
+        {
+            (long[] found, float[] scores) = source.Ask([new(data.Chunks[chunk], [])], 8);
+            for (int i = 0; i < found.Length; i++)
+            {
+                ReadOnlySpan<float> key = data.AllKeys.AsSpan((int)found[i] * SearchDatabase.Dimensions, SearchDatabase.Dimensions);
+                double expected = DenseIndex.Score(VectorMetric.SquaredL2, SearchDatabase.KeyOf(data.Chunks[chunk]), key);
+                Assert.Equal(expected, scores[i], 1e-6);
+            }
+
+            Assert.Equal(scores.OrderDescending(), scores);
+        }
+    }
+
+    [Fact]
+    public void Said_parameters_stay_and_are_measured_all_the_same()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(200, seed: 83));
+        List<string> messages = [];
+        using DenseNeighborSource source = DenseNeighborSource.Build(
+            data.Database, data.Keyer(), new() { Factory = "IVF16,Flat", Parameters = "nprobe=1" }, new Messages(messages));
+        IReadOnlyDictionary<string, string> details = data.Database.Files.Single(file => file.Name == "index.faiss").Details;
+        Assert.Equal("nprobe=1", details["searchParameters"]);
+        Assert.InRange(double.Parse(details["recall"], CultureInfo.InvariantCulture), 0.05, 0.999);
+        Assert.Contains(messages, message => message.StartsWith("IVF16,Flat with nprobe=1 finds", StringComparison.Ordinal));
+        Assert.Contains(
+            "Recall is 1.5; expected more than 0 and at most 1",
+            Assert.Throws<RetroOptionsException>(() => new DenseNeighborOptions { Recall = 1.5 }.Validate()).Message,
+            StringComparison.Ordinal);
+    }
+
+    private sealed class Messages(List<string> into) : IProgress<StageProgress>
+    {
+        public void Report(StageProgress value)
+        {
+            if (value.Message is { } message)
+            {
+                into.Add(message);
+            }
+        }
+    }
+}
