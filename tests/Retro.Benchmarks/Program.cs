@@ -3,8 +3,10 @@ using Retro.Benchmarks;
 // Each benchmark compares two ways in one run and prints a Markdown table; results that back a claim are kept in results/.
 Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
 {
+    ["database"] = DatabaseBenchmark.Run,
     ["decoding"] = DecodingBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
+    ["faiss"] = FaissBenchmark.Run,
     ["operators"] = OperatorBenchmark.Run,
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,

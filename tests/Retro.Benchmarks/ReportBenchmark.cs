@@ -307,7 +307,7 @@ internal static class ReportBenchmark
         Measuring.Row($"a process that loads libtorch and makes a tensor", $"{seconds * 1e3:0}");
     }
 
-    private static string Processor()
+    internal static string Processor()
     {
         const string File = "/proc/cpuinfo";
         string? line = System.IO.File.Exists(File)

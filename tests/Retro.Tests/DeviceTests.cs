@@ -208,6 +208,25 @@ public sealed class DeviceTests : IDisposable
         Assert.True(ModelCase.BitEqual(next, after));
     }
 
+    /// <summary>On the device that holds no numbers, which every machine has: every parameter lies there, and as many numbers are drawn.</summary>
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("gpt-2")]
+    [InlineData("learned in retrieval")]
+    [InlineData("match bias, no encoder layers")]
+    public void A_fresh_model_lies_on_its_device_as_a_whole(string name)
+    {
+        manual_seed(7);
+        using RetroModel expected = new(ModelCase.Config(name));
+        using Tensor next = rand(3);
+        manual_seed(7);
+        using RetroModel model = new(ModelCase.Config(name), device: META);
+        using Tensor after = rand(3);
+        Assert.Equal(expected.named_parameters().Select(pair => pair.name), model.named_parameters().Select(pair => pair.name));
+        Assert.All(model.named_parameters(), pair => Assert.Equal((pair.name, DeviceType.META), (pair.name, pair.parameter.device_type)));
+        Assert.True(ModelCase.BitEqual(next, after));
+    }
+
     [Theory]
     [MemberData(nameof(Devices))]
     public void A_checkpoint_goes_to_the_processor_and_back(string device)

@@ -35,13 +35,8 @@ internal static class Initialization
             embedding.weight!.normal_(0, 1 / Math.Sqrt(width));
         }
 
-        if (device is null || device.type == DeviceType.CPU)
-        {
-            return embedding;
-        }
-
-        using EmbeddingTable drawn = embedding;
-        return nn.Embedding_from_pretrained(drawn.weight!.detach().to(device), freeze: false);
+        // Moved as a whole: nn.Embedding_from_pretrained draws a table of its own and leaves it on the processor.
+        return device is null ? embedding : embedding.to(device);
     }
 
     private static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)

@@ -4,37 +4,52 @@ using System.Security.Cryptography;
 
 namespace Retro.Search;
 
-/// <content>How the arrays are made: one pass that counts, one that fills.</content>
+/// <content>
+/// How the arrays are made: one pass that counts, one that fills, each on all threads. A thread has documents that follow one another, and what it fills begins
+/// where the documents before leave off, so that the bytes do not depend on the number of threads.
+/// </content>
 internal sealed unsafe partial class Bm25Image
 {
-    public static Bm25Image Build(int count, TermsOf termsOf, double k1, double b, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Documents of a part, at least: fewer are not worth another count of every term.</summary>
+    private const int LeastPart = 4096;
+
+    /// <param name="count">N.</param>
+    /// <param name="termsOf">The terms of a document; asked for twice, by several threads at once.</param>
+    /// <param name="k1">The constant k1.</param>
+    /// <param name="b">The constant b.</param>
+    /// <param name="threads">Threads that work.</param>
+    /// <param name="progress">Told the documents done, 2 N in all.</param>
+    /// <param name="cancellationToken">Stops between documents.</param>
+    public static Bm25Image Build(
+        int count, TermsOf termsOf, double k1, double b, int threads, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        // First pass: which terms there are, in how many documents each, and how long the documents are.
-        Dictionary<int, int> frequency = [];
-        long tokens = 0, postings = 0;
-        int[] buffer = [];
-        for (int document = 0; document < count; document++)
+        Part[] parts = new Part[Math.Clamp(count / LeastPart, 1, threads)];
+        long done = 0;
+        void Report(int document)
         {
-            Report(document, 0);
-            ReadOnlySpan<int> sorted = Sorted(termsOf(document), ref buffer);
-            tokens += sorted.Length;
-            for (int i = 0; i < sorted.Length; i++)
+            if ((document & 0xfff) == 0xfff)
             {
-                if (i == 0 || sorted[i] != sorted[i - 1])
-                {
-                    CollectionsMarshal.GetValueRefOrAddDefault(frequency, sorted[i], out _)++;
-                    postings++;
-                }
+                cancellationToken.ThrowIfCancellationRequested();
+                progress?.Report(new("index terms", Interlocked.Add(ref done, 0x1000), 2L * count));
             }
         }
 
-        int[] list = [.. frequency.Keys];
+        cancellationToken.ThrowIfCancellationRequested();
+        progress?.Report(new("index terms", 0, 2L * count));
+        ParallelLoop.For(
+            parts.Length,
+            i => parts[i] = Part.Count((int)((long)i * count / parts.Length), (int)((i + 1L) * count / parts.Length), termsOf, Report),
+            threads,
+            cancellationToken);
+
+        int[] list = [.. parts.SelectMany(part => part.Frequency.Keys).Distinct()];
         Array.Sort(list);
+        long postings = parts.Sum(part => part.Frequency.Values.Sum(value => (long)value)), tokens = parts.Sum(part => part.Tokens);
         long[] sections = Sections(count, list.Length, postings, tokens);
         Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, k1, b);
         try
         {
-            image.Fill(list, frequency, termsOf, document => Report(document, count));
+            image.Fill(list, parts, termsOf, threads, Report, cancellationToken);
             image.WriteHeader();
             progress?.Report(new("index terms", 2L * count, 2L * count));
             return image;
@@ -43,15 +58,6 @@ internal sealed unsafe partial class Bm25Image
         {
             image.Dispose();
             throw;
-        }
-
-        void Report(int document, long before)
-        {
-            if ((document & 0xfff) == 0)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("index terms", before + document, 2L * count));
-            }
         }
     }
 
@@ -68,28 +74,55 @@ internal sealed unsafe partial class Bm25Image
         return sorted;
     }
 
-    private void Fill(int[] list, Dictionary<int, int> frequency, TermsOf termsOf, Action<int> report)
+    private void Fill(int[] list, Part[] parts, TermsOf termsOf, int threads, Action<int> report, CancellationToken cancellationToken)
     {
         list.CopyTo(new Span<int>(_memory.Pointer + _sections[0], list.Length));
         Dictionary<int, int> rankOf = new(list.Length);
-        long[] next = new long[list.Length];
-        long at = 0;
+        long[][] next = [.. parts.Select(_ => new long[list.Length])]; // where a part's next posting of a rank goes
+        long[][] end = [.. parts.Select(_ => new long[list.Length])];
+        long[] token = new long[parts.Length];
+        long at = 0, tokens = 0;
         for (int rank = 0; rank < list.Length; rank++)
         {
             rankOf[list[rank]] = rank;
-            next[rank] = at;
             PostingsAt[rank] = at;
-            at += frequency[list[rank]];
+            for (int i = 0; i < parts.Length; i++)
+            {
+                next[i][rank] = at;
+                at += parts[i].Frequency.GetValueOrDefault(list[rank]);
+                end[i][rank] = at;
+            }
         }
 
         PostingsAt[list.Length] = at;
+        for (int i = 0; i < parts.Length; i++)
+        {
+            token[i] = tokens;
+            tokens += parts[i].Tokens;
+        }
+
+        TokensAt[_documents] = tokens;
+        byte[][] peaks = [.. parts.Select(_ => new byte[list.Length])];
+        ParallelLoop.For(
+            parts.Length,
+            i => FillPart(parts[i], rankOf, next[i], end[i], token[i], peaks[i], termsOf, report),
+            threads,
+            cancellationToken);
+        byte* greatest = _memory.Pointer + _sections[6];
+        for (int rank = 0; rank < list.Length; rank++)
+        {
+            greatest[rank] = peaks.Max(part => part[rank]);
+        }
+    }
+
+    private void FillPart(Part part, Dictionary<int, int> rankOf, long[] next, long[] ends, long token, byte[] peaks, TermsOf termsOf, Action<int> report)
+    {
         int* tokenRanks = (int*)(_memory.Pointer + _sections[3]);
         int* posted = (int*)(_memory.Pointer + _sections[4]);
         byte* impacts = _memory.Pointer + _sections[5];
-        byte* peaks = _memory.Pointer + _sections[6];
-        long token = 0;
+        long last = token + part.Tokens;
         int[] buffer = [];
-        for (int document = 0; document < Documents; document++)
+        for (int document = part.First; document < part.End; document++)
         {
             report(document);
             TokensAt[document] = token;
@@ -101,7 +134,7 @@ internal sealed unsafe partial class Bm25Image
                 {
                 }
 
-                if (!rankOf.TryGetValue(sorted[i], out int rank) || next[rank] == PostingsAt[rank + 1] || token + end - i > _tokens)
+                if (!rankOf.TryGetValue(sorted[i], out int rank) || next[rank] == ends[rank] || token + end - i > last)
                 {
                     throw new InvalidOperationException($"The terms of document {document} changed while the index was being built.");
                 }
@@ -114,8 +147,6 @@ internal sealed unsafe partial class Bm25Image
                 peaks[rank] = Math.Max(peaks[rank], impact);
             }
         }
-
-        TokensAt[_documents] = token;
     }
 
     private void WriteHeader()
@@ -130,5 +161,31 @@ internal sealed unsafe partial class Bm25Image
         BinaryPrimitives.WriteDoubleLittleEndian(header[48..], K1);
         BinaryPrimitives.WriteDoubleLittleEndian(header[56..], B);
         CheckContents("", header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);
+    }
+
+    /// <summary>Documents that follow one another: in how many of them each term is, and how many tokens they have.</summary>
+    private sealed record Part(int First, int End, Dictionary<int, int> Frequency, long Tokens)
+    {
+        public static Part Count(int first, int end, TermsOf termsOf, Action<int> report)
+        {
+            Dictionary<int, int> frequency = [];
+            long tokens = 0;
+            int[] buffer = [];
+            for (int document = first; document < end; document++)
+            {
+                report(document);
+                ReadOnlySpan<int> sorted = Sorted(termsOf(document), ref buffer);
+                tokens += sorted.Length;
+                for (int i = 0; i < sorted.Length; i++)
+                {
+                    if (i == 0 || sorted[i] != sorted[i - 1])
+                    {
+                        CollectionsMarshal.GetValueRefOrAddDefault(frequency, sorted[i], out _)++;
+                    }
+                }
+            }
+
+            return new(first, end, frequency, tokens);
+        }
     }
 }

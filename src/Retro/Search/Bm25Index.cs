@@ -120,7 +120,8 @@ internal sealed class Bm25Index : IDisposable
 
     /// <summary>Builds an index in memory.</summary>
     /// <param name="count">How many documents there are; fewer than 2³¹.</param>
-    /// <param name="terms">Gives the terms of documents 0 to <paramref name="count"/> - 1; asked twice for each, with the same answer.</param>
+    /// <param name="terms">Gives the terms of documents 0 to <paramref name="count"/> - 1; asked twice for each, by several
+    /// threads at once, with the same answer.</param>
     /// <param name="options">The constants of BM25.</param>
     /// <param name="progress">Told how many documents are done.</param>
     /// <param name="cancellationToken">Stops the build.</param>
@@ -137,7 +138,7 @@ internal sealed class Bm25Index : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(count, int.MaxValue);
         options = (options ?? new()).Validate();
-        return new(Bm25Image.Build((int)count, terms, options.K1, options.B, progress, cancellationToken));
+        return new(Bm25Image.Build((int)count, terms, options.K1, options.B, options.Threads, progress, cancellationToken));
     }
 
     /// <summary>Opens an index file, memory-mapped.</summary>

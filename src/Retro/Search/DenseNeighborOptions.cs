@@ -29,8 +29,8 @@ public sealed record DenseNeighborOptions
     public double Recall { get; init; } = 0.95;
 
     /// <summary>
-    /// Bytes that an index chosen by size should not take more than: its vectors are kept whole, by a byte a number, or by product codes, whichever is the first
-    /// to fit. What such an index finds is compared anew by the stored keys, where they are there. 4 GiB by default.
+    /// Bytes that an index chosen by size should not take more than: its vectors are kept whole, by a byte a number, or by product codes, whichever is the
+    /// first to fit. What such an index finds is compared anew by the stored keys, where they are there. 4 GiB by default.
     /// </summary>
     public long IndexMemory { get; init; } = VectorIndexPlan.DefaultMemory;
 

@@ -28,7 +28,7 @@ internal sealed class FaissFile : IDisposable
         try
         {
             using FaissFile file = new(path);
-            file.Index(lists: true, rotated: true);
+            file.Index(lists: true, outermost: true);
             return file._reader.BaseStream.Position == file._length ? null : "something follows the index";
         }
         catch (FormatException fault)
@@ -48,7 +48,7 @@ internal sealed class FaissFile : IDisposable
     public void Dispose() => _reader.Dispose();
 
     // Field by field as impl/index_write.cpp of FAISS writes them; a size_t and an idx_t have 8 bytes.
-    private (int Dimensions, long Count) Index(bool lists, bool rotated = false)
+    private (int Dimensions, long Count) Index(bool lists, bool outermost = false)
     {
         string kind = Kind();
         int dimensions = _reader.ReadInt32();
@@ -64,10 +64,11 @@ internal sealed class FaissFile : IDisposable
             return (dimensions, count);
         }
 
-        if (rotated && kind == "IxPT")
+        if (outermost && kind == "IxPT")
         {
             Require(_reader.ReadInt32() == 1, "it changes vectors more than once");
-            Require(Index(lists: true) == (Rotated(dimensions), count), "it says other sizes than the index inside of it");
+            int rotated = Rotated(dimensions);
+            Require(Index(lists: true) == (rotated, count), "it says other sizes than the index inside of it");
             return (dimensions, count);
         }
 

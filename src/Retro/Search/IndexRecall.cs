@@ -130,9 +130,10 @@ internal static class IndexRecall
         Stopwatch clock = Stopwatch.StartNew();
         recall = Recall();
         double rate = probes / clock.Elapsed.TotalSeconds;
-        progress?.Report(new(Stage, probes, probes, string.Create(
-            CultureInfo.InvariantCulture,
-            $"{factory}{(index.Parameters.Length > 0 ? $" with {index.Parameters}" : "")} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second")));
+        string what = index.Parameters.Length > 0 ? $"{factory} with {index.Parameters}" : factory;
+        string message = string.Create(
+            CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second");
+        progress?.Report(new(Stage, probes, probes, message));
         return new()
         {
             [RecallDetail] = recall.ToString("0.0000", CultureInfo.InvariantCulture),

@@ -14,7 +14,7 @@ public sealed record KeywordNeighborOptions
     /// </summary>
     public bool Verify { get; init; } = true;
 
-    /// <summary>Threads that search at once; every processor by default. The neighbors do not depend on it.</summary>
+    /// <summary>Threads that index and search at once; every processor by default. Neither the index nor the neighbors depend on it.</summary>
     public int Threads { get; init; } = Environment.ProcessorCount;
 
     /// <summary>Checks the values.</summary>

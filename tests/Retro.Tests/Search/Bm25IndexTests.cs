@@ -281,6 +281,23 @@ public class Bm25IndexTests
     }
 
     [Fact]
+    public void The_bytes_do_not_depend_on_the_number_of_threads()
+    {
+        Random random = new(8);
+        int[][] documents = [.. Enumerable.Range(0, 30_000).Select(_ =>
+            Enumerable.Range(0, random.Next(12)).Select(_ => (int)(400 * Math.Pow(random.NextDouble(), 3))).ToArray())];
+        using TemporaryFolder folder = new();
+        byte[][] made = [.. new[] { 1, 2, 5 }.Select(threads =>
+        {
+            using Bm25Index index = Bm25Index.Build(documents.Length, document => documents[document], new() { Threads = threads });
+            index.Save(folder[$"{threads}"]);
+            return File.ReadAllBytes(folder[$"{threads}"]);
+        })];
+        Assert.Equal(made[0], made[1]);
+        Assert.Equal(made[0], made[2]);
+    }
+
+    [Fact]
     public void A_build_can_be_stopped_tells_its_progress_and_checks_what_it_is_given()
     {
         using CancellationTokenSource stopped = new();

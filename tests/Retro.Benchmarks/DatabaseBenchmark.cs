@@ -1,0 +1,157 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Embedders;
+using Retro.Search;
+using Retro.Tokenizers;
+
+namespace Retro.Benchmarks;
+
+/// <summary>
+/// What a database costs as it grows: made text from its documents to neighbors, each stage at ten thousand, a hundred thousand and a million chunks, with the
+/// exponent of the growth, the memory at its peak, and what opening and adding to it take.
+/// </summary>
+internal static class DatabaseBenchmark
+{
+    private const int Words = 30_000, WordsOfADocument = 1_500, Queries = 512, Dimensions = 128;
+
+    /// <summary>Runs it; RETRO_CHUNKS names other sizes, such as "1000 5000".</summary>
+    public static void Run()
+    {
+        long[] sizes = [.. (Environment.GetEnvironmentVariable("RETRO_CHUNKS") ?? "10000 100000 1000000").Split(' ').Select(long.Parse)];
+        Console.WriteLine("# What a database costs as it grows");
+        Console.WriteLine();
+        Console.WriteLine(
+            $"{DateTime.UtcNow:yyyy-MM-dd}, {ReportBenchmark.Processor()}, {Environment.ProcessorCount} threads; made text: {Words:#,0} words by Zipf's law, documents "
+            + $"of about {WordsOfADocument:#,0}; keys of {Dimensions} numbers by hashing. `dotnet run -c Release --project tests/Retro.Benchmarks -- database`.");
+        List<Dictionary<string, double>> all = [];
+        foreach (long size in sizes)
+        {
+            all.Add(Measure(size));
+        }
+
+        Measuring.Head("Stages", ["what", .. sizes.Select(size => $"{size:#,0} chunks"), "exponent of the growth"]);
+        foreach (string what in all[0].Keys)
+        {
+            double[] values = [.. all.Select(one => one[what])];
+            string growth = values.Length > 1 && values[0] > 0
+                ? (Math.Log(values[^1] / values[0]) / Math.Log(all[^1]["chunks"] / all[0]["chunks"])).ToString("0.00", CultureInfo.InvariantCulture)
+                : "";
+            Console.WriteLine($"| {what} | {string.Join(" | ", values.Select(Text))} | {growth} |");
+        }
+
+        static string Text(double value) => value.ToString(value >= 100 ? "#,0" : value >= 1 ? "0.0" : "0.####", CultureInfo.InvariantCulture);
+    }
+
+    private static Dictionary<string, double> Measure(long size)
+    {
+        Dictionary<string, double> row = [];
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("retro-benchmark");
+        string At(string name) => Path.Combine(folder.FullName, name);
+        try
+        {
+            // About 4.2 bytes a word with its space, 2.4 a token of so small a vocabulary.
+            RetroTokenizer tokenizer = BpeTrainer.Train(Documents(200, 1).Select(document => document.Text), 2048, At("tokenizer"));
+            double tokensOfADocument = Documents(20, 1).Average(document => (double)tokenizer.Encode(document.Text).Length);
+            int documents = (int)Math.Max(1, Math.Round(size * 64 / (tokensOfADocument + 32)));
+
+            Measuring.PeakMemory();
+            double Seconds(string what, Action work)
+            {
+                long start = Stopwatch.GetTimestamp();
+                work();
+                double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+                row[$"{what}, s"] = seconds;
+                row[$"{what}, peak memory, MB"] = Measuring.PeakMemory() / 1e6;
+                return seconds;
+            }
+
+            ChunkDatabase database = null!;
+            KeywordNeighborSource keyword = null!;
+            DenseNeighborSource dense = null!;
+            row["chunks"] = 0;
+            Seconds("read, tokenize and cut", () => database = ChunkDatabaseBuilder.Build(At("database"), Documents(documents, 2), tokenizer));
+            row["chunks"] = database.ChunkCount;
+            Seconds("index words", () => keyword = KeywordNeighborSource.Build(database));
+            NeighborQuery[] queries = [.. Enumerable.Range(0, Queries).Select(i =>
+            {
+                long chunk = i * database.ChunkCount / Queries;
+                return new NeighborQuery(database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray(), [database.DocumentOf(chunk)]);
+            })];
+            long[] found = new long[Queries * 8];
+            float[] scores = new float[found.Length];
+            row["BM25, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => keyword.Find(queries, 8, found, scores)) / Queries;
+            ChunkKeyer keyer = new(tokenizer, new HashingEmbedder(Dimensions));
+            Measuring.PeakMemory();
+            Seconds("make keys and the vector index chosen by size", () => dense = DenseNeighborSource.Build(database, keyer));
+            row["dense, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => dense.Find(queries, 8, found, scores)) / Queries;
+            row["its recall"] = Recall();
+            dense.Dispose();
+            string factory = $"IVF{(int)Math.Pow(2, Math.Round(Math.Log2(2 * Math.Sqrt(size))))},PQ32";
+            Seconds("an index of inverted lists with product codes", () => dense = DenseNeighborSource.Build(
+                database, keyer, new() { Factory = factory, TrainingVectors = (int)(64 * 2 * Math.Sqrt(size)) }));
+            row["with codes, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => dense.Find(queries, 8, found, scores)) / Queries;
+            row["with codes, its recall"] = Recall();
+            dense.Dispose();
+            keyword.Dispose();
+            database.Dispose();
+            GC.Collect();
+            long before = Private();
+            row["open, ms"] = 1e3 * Measuring.Median(5, () => ChunkDatabase.Open(At("database")).Dispose());
+            using (ChunkDatabase open = ChunkDatabase.Open(At("database")))
+            {
+                row["open, private memory, MB"] = Math.Max(0, Private() - before) / 1e6;
+            }
+
+            Document one = Documents(1, 3).Single() with { Id = "new" };
+            row["add a document, ms"] = 1e3 * Time(() => ChunkDatabaseUpdate.Apply(At("database"), [one], [], tokenizer).Dispose());
+            row["bytes on the disk of a chunk"] = folder.EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => (double)file.Length) / row["chunks"];
+            return row;
+
+            // What the manifest says; an exact index finds all.
+            double Recall() => database.Files.Single(file => file.Name == "index.faiss").Details.TryGetValue("recall", out string? said)
+                ? double.Parse(said, CultureInfo.InvariantCulture)
+                : 1;
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+
+        static double Time(Action work)
+        {
+            long start = Stopwatch.GetTimestamp();
+            work();
+            return Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        static long Private() => 1024 * File.ReadLines("/proc/self/status")
+            .Where(line => line.StartsWith("RssAnon:", StringComparison.Ordinal))
+            .Select(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture))
+            .Single();
+    }
+
+    private static IEnumerable<Document> Documents(int count, long seed)
+    {
+        string[] words = new string[Words];
+        for (int i = 0; i < words.Length; i++)
+        {
+            SeededRandom random = new(1, 5, i);
+            words[i] = string.Concat(Enumerable.Range(0, 2 + random.Below(7)).Select(_ => (char)('a' + random.Below(26))));
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            SeededRandom random = new(seed, 6, i);
+            StringBuilder text = new();
+            for (int word = 0; word < WordsOfADocument; word++)
+            {
+                text.Append(words[(int)(Math.Pow(Words, random.NextDouble()) - 1)]).Append(word % 12 == 11 ? ".\n" : " "); // ranks with a density of 1/rank
+            }
+
+            yield return new Document($"{seed}-{i}", "", text.ToString(), "made");
+        }
+    }
+}
