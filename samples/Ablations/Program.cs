@@ -1,6 +1,6 @@
 using System.CommandLine;
 using Ablations;
-using Samples;
+using Retro.Cli.Workflow;
 
 Option<string?> corpus = new("--corpus")
 {

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Samples;
+using Retro.Cli.Workflow;
 
 Option<string?> corpus = new("--corpus")
 {

@@ -8,7 +8,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Evaluate;
@@ -16,8 +16,6 @@ namespace Evaluate;
 /// <summary>From text to the table: what reading from a database is worth, against everything that it has to beat.</summary>
 internal sealed class EvaluateRun(EvaluateOptions options)
 {
-    internal const int WindowTokens = 512;
-
     internal const string ClosedBook =
         "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
@@ -53,10 +51,9 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig retro = decoder with { Retrieval = retrieval };
         Comparison comparison = new(heldOut, database, found, random, [rule], (index, precisions));
-        string file = Path.Combine(folder, "evaluation.md");
         for (int seed = options.FirstSeed; seed < options.FirstSeed + options.Seeds; seed++)
         {
-            BitsPerByteOptions measure = new() { WindowLength = WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
+            BitsPerByteOptions measure = new() { WindowLength = new Recipe(seed).WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
             SeedModels models = new(
                 options, seed, Path.Combine(allModels, $"{seed}"), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
             models.Train();
@@ -138,10 +135,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
                 {LeakageTable.Of(curve, Main()).ToMarkdown()}
                 """);
-            File.WriteAllText(file, report);
-            AnsiConsole.Write(new Text(report));
-            AnsiConsole.WriteLine();
-            AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
+            Stages.Report(Path.Combine(folder, "evaluation.md"), report);
         }
 
         EvaluationEntry[] Main()

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Evaluate;
-using Samples;
+using Retro.Cli.Workflow;
 
 Option<string?> corpus = new("--corpus")
 {

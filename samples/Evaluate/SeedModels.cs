@@ -5,7 +5,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Evaluate;
 
@@ -34,18 +34,7 @@ internal sealed class SeedModels(
     TokenIndex index,
     CancellationToken cancellationToken)
 {
-    private const int WindowsPerStep = 2;
-
-    private readonly WindowSamplerOptions _windows = new()
-    {
-        WindowLength = EvaluateRun.WindowTokens,
-        BatchSize = options.Device is null ? 1 : WindowsPerStep, // each core of a processor takes one window, an accelerator all of a step
-        Seed = seed,
-        Neighbors = retrieval.Neighbors,
-        RetrievedLength = retrieval.RetrievedLength,
-        RetrievalDropout = 0, // windows without neighbors would teach a decoder that is frozen nothing
-    };
-
+    private readonly Recipe _recipe = new(seed, options.Device);
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
@@ -106,8 +95,8 @@ internal sealed class SeedModels(
             $"fit {EvaluateRun.Retrieving}, seed {seed}",
             Path.Combine(folder, "closed-book"),
             retrieval,
-            new WindowSampler(database, _windows, neighbors),
-            Training(FittingSteps, null, "retro"),
+            _recipe.Windows(database, neighbors, retrieval),
+            _recipe.Training(FittingSteps, Path.Combine(folder, "retro")),
             cancellationToken,
             options.Device,
             resume: true);
@@ -130,8 +119,8 @@ internal sealed class SeedModels(
     private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
         $"train {name}, seed {seed}",
         config,
-        new WindowSampler(database, _windows with { Neighbors = 0 }),
-        Training(options.Steps, time, file),
+        _recipe.Windows(database),
+        _recipe.Training(options.Steps, Path.Combine(folder, file), time),
         cancellationToken,
         options.Device,
         resume: true);
@@ -141,14 +130,4 @@ internal sealed class SeedModels(
         _longest = trained.Time > _longest ? trained.Time : _longest;
         return trained;
     }
-
-    private TrainingOptions Training(int steps, TimeSpan? time, string file) => TrainingOptions.SmallModel with
-    {
-        Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
-        TimeBudget = time,
-        Accumulation = WindowsPerStep / _windows.BatchSize,
-        CheckpointFolder = Path.Combine(folder, file),
-        Seed = seed,
-    };
 }

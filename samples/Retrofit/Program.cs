@@ -1,7 +1,7 @@
 using System.CommandLine;
 using Retro.Pretrained;
 using RetrofitSample;
-using Samples;
+using Retro.Cli.Workflow;
 
 Option<string?> model = new("--model")
 {

@@ -9,7 +9,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace RetrofitSample;
@@ -17,10 +17,7 @@ namespace RetrofitSample;
 /// <summary>From a decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
 internal sealed class RetrofitRun(RetrofitSettings settings)
 {
-    private const int LongestWindow = 512;
-    private const int ChunkLength = 64;
     private const int Vocabulary = 2048;
-    private const int WindowsPerStep = 2;
 
     /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
     private const int LeastHeldOut = 60;
@@ -47,49 +44,46 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         tokenizer ??= Stages.Run(
             "train the tokenizer",
             progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
-        using ChunkDatabase database = Cut("database", retrieved, tokenizer, cancellationToken);
-        using ChunkDatabase heldOut = Cut("held-out", corpus.HeldOut, tokenizer, cancellationToken);
 
         // --- decoder ---
+        Recipe recipe = new(settings.Seed);
         string decoderPath = settings.Model ?? Folder("decoder");
         TrainedModel? first = null;
         if (given is null)
         {
-            using ChunkDatabase own = Cut("decoder-database", known, tokenizer, cancellationToken);
-            RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
+            ChunkDatabaseOptions fresh = new() { StartOver = true };
+            using ChunkDatabase own = Stages.Run("cut chunks, decoder-database", progress =>
+                ChunkDatabaseBuilder.Build(Folder("decoder-database"), known, tokenizer, fresh, progress, cancellationToken));
             first = TrainedModel.Train(
                 "train the decoder",
-                config,
-                Windows(own, LongestWindow, null),
-                Training(settings.DecoderSteps) with { CheckpointFolder = decoderPath },
+                TrainedModel.Config(tokenizer.VocabularySize).Decoder,
+                recipe.Windows(own),
+                recipe.Training(settings.DecoderSteps, decoderPath),
                 cancellationToken);
             first.Model.Dispose();
         }
 
         using PretrainedDecoder decoder = Load(decoderPath, cancellationToken);
-        int window = Math.Min(decoder.Origin.ContextLength ?? LongestWindow, LongestWindow) / ChunkLength * ChunkLength;
-        if (window < 2 * ChunkLength)
+        RetroConfig decoderConfig = decoder.Model.Config;
+        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { CrossAttentionRank = settings.GateRank };
+        int chunk = retrieval.ChunkLength, window = Math.Min(decoder.Origin.ContextLength ?? recipe.WindowTokens, recipe.WindowTokens) / chunk * chunk;
+        if (window < 2 * chunk)
         {
             throw new CheckpointException(
-                $"{decoderPath} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {ChunkLength}; take a decoder with a longer context.");
+                $"{decoderPath} reads {decoder.Origin.ContextLength} tokens, fewer than two chunks of {chunk}; take a decoder with a longer context.");
         }
 
-        RetroConfig decoderConfig = decoder.Model.Config;
+        recipe = recipe with { WindowTokens = window };
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
             $"{decoder.Origin.Family}, {string.Join(" and ", decoder.Origin.StoredTypes)}: {decoderConfig.CountParameters().Total:#,0} parameters, {decoderConfig.Layers} layers, windows of {window} tokens.");
 
-        // --- neighbors ---
-        RetrievalConfig retrieval = RetrievalConfig.Matching(decoderConfig) with { ChunkLength = ChunkLength, CrossAttentionRank = settings.GateRank };
+        // --- databases and neighbors ---
         int k = retrieval.Neighbors;
-        using KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable neighbors = Stages.Run(
-            "find neighbors", progress => NeighborTable.Build(database, keyword, k, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable found = FindHeldOut(keyword), random = FindHeldOut(new RandomNeighborSource(database, settings.Seed));
+        using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, settings.Output, true, k, settings.Seed, cancellationToken);
         PointerRule rule = Stages.Run(
-            "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
-        Comparison comparison = new(heldOut, database, found, random, [rule]);
+            "count the copying rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
+        Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule]);
         BitsPerByteOptions measure = new() { WindowLength = window };
         TimeSpan before = first?.Time ?? TimeSpan.Zero;
         long stepsBefore = first?.Steps ?? 0;
@@ -102,14 +96,15 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
             $"Retrieval in layers {retrieval.CrossAttentionLayers.ToString()}: {model.Config.CountParameters().Total - decoderConfig.CountParameters().Total:#,0} parameters added; the decoder is {(settings.Unfreeze == RetrofitUnfreeze.Nothing ? "frozen" : $"trained too ({settings.Unfreeze})")}.");
-        comparison.Retro(Fitted, Train("fit retrieval", model, Windows(database, window, neighbors, k)), keyword.Name, [], measure, cancellationToken);
+        TrainedModel fitted = Train("fit retrieval", model, recipe.Windows(data.Database, data.Neighbors, retrieval));
+        comparison.Retro(Fitted, fitted, data.Keyword.Name, [], measure, cancellationToken);
         string saved = Folder("model");
         retrofit.Save(saved, cancellationToken: cancellationToken);
 
         // --- what the steps would have given without retrieval, on the very text that is retrieved from ---
         using (PretrainedDecoder again = Load(decoderPath, cancellationToken))
         {
-            comparison.ClosedBook(TrainedOn, Train("train the decoder on", again.Model, Windows(database, window, null)), measure, cancellationToken);
+            comparison.ClosedBook(TrainedOn, Train("train the decoder on", again.Model, recipe.Windows(data.Database)), measure, cancellationToken);
         }
 
         // --- what came out ---
@@ -123,22 +118,14 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
             Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
 
             """;
-        AnsiConsole.Write(new Text(report));
-        string file = Folder("retrofit.md");
-        File.WriteAllText(file, report);
-        AnsiConsole.WriteLine();
-        AnsiConsole.Write(new Text(
-            $"Report: {Path.GetFullPath(file)}. The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).\n"));
+        Stages.Report(
+            Folder("retrofit.md"), report, $"The additions are in {Path.GetFullPath(saved)}; load them with Retrofit.Load(folder, decoder).");
 
         BitsPerByteResult Result(string name) => entries.Single(entry => entry.Reader == name).Results[0];
 
-        NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
-            $"find held-out neighbors, {source.Name}",
-            progress => NeighborTable.Build(heldOut, source, k, excludeOwnDocument: false, progress, cancellationToken));
-
         TrainedModel Train(string stage, RetroModel trained, WindowSampler windows)
         {
-            using Trainer trainer = new(trained, Training(settings.Steps));
+            using Trainer trainer = new(trained, recipe.Training(settings.Steps));
             List<TrainingProgress> reports = Stages.Train(stage, null, progress => trainer.Run(windows, progress, cancellationToken));
             return new(trained, stepsBefore + trainer.StepsDone, before + trainer.Elapsed, reports);
         }
@@ -148,22 +135,6 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
     private static PretrainedDecoder Load(string path, CancellationToken cancellationToken)
         => Stages.Run("load the decoder", progress => PretrainedDecoder.Load(path, progress: progress, cancellationToken: cancellationToken));
-
-    private ChunkDatabase Cut(string name, IReadOnlyList<Document> documents, RetroTokenizer tokenizer, CancellationToken cancellationToken)
-    {
-        ChunkDatabaseOptions fresh = new() { ChunkLength = ChunkLength, StartOver = true };
-        return Stages.Run(
-            $"cut chunks, {name}", progress => ChunkDatabaseBuilder.Build(Folder(name), documents, tokenizer, fresh, progress, cancellationToken));
-    }
-
-    // Windows without neighbors would teach a frozen decoder nothing.
-    private WindowSampler Windows(ChunkDatabase database, int window, NeighborTable? neighbors, int k = 0)
-        => new(database, new() { WindowLength = window, BatchSize = 1, Neighbors = k, RetrievalDropout = 0, Seed = settings.Seed }, neighbors);
-
-    private TrainingOptions Training(int steps) => TrainingOptions.SmallModel with
-    {
-        Steps = steps, WarmupSteps = Math.Max(1, steps / 20), Accumulation = WindowsPerStep, Seed = settings.Seed,
-    };
 
     private RetroTokenizer LoadTokenizer(string model)
     {

@@ -1,8 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using Retro;
-using Retro.Answering;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -11,7 +9,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Update;
@@ -20,21 +18,16 @@ namespace Update;
 internal sealed class UpdateRun(UpdateOptions options)
 {
     private const int Vocabulary = 2048;
-    private const int WindowTokens = 512;
-    private const int WindowsPerStep = 2;
     private const int RuleNeighbors = 8;
     private const int LeastSubject = 4;
 
     /// <summary>Documents about other things that are held out to see what is forgotten.</summary>
     private const int OldHeldOut = 24;
 
-    /// <summary>Facts that are asked for, wrong answers beside each right one, and passages of a fact.</summary>
-    private const int MostFacts = 60, WrongAnswers = 4, FactPassages = 5;
-
     private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
 
     private readonly List<EvaluationEntry> _entries = [];
-    private readonly List<(string Reader, string State, MeanInterval Right, MeanInterval Written)> _facts = [];
+    private readonly Recipe _recipe = new(options.Seed);
 
     /// <summary>Runs everything and prints what came out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -67,15 +60,12 @@ internal sealed class UpdateRun(UpdateOptions options)
         using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
 
         // Facts are asked for by title and label; the alternative to reading them is trained on the same passages, too.
-        QuestionOptions asking = new() { LeastOfAKind = 2, Templates = QuestionTemplates.Fields };
-        QuestionSet oldFacts = QuestionBuilder.Build(known, tokenizer, asking, cancellationToken: cancellationToken),
-            newFacts = QuestionBuilder.Build(added, tokenizer, asking, cancellationToken: cancellationToken);
-        Question[] facts = AnsweringData.Choose(newFacts.Questions, MostFacts, options.Seed);
-        using ChunkDatabase subjectAlone = Cut("subject", [.. added, .. newFacts.Passages]);
+        SubjectFacts facts = new(known, added, tokenizer, Folder("facts"), options.Seed, cancellationToken);
+        using ChunkDatabase subjectAlone = Cut("subject", [.. added, .. facts.Passages]);
 
         // --- training, without a word about the subject ---
         (RetroConfig config, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
-        BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
+        BitsPerByteOptions measure = new() { WindowLength = _recipe.WindowTokens };
         TrainedModel decoder, retro;
         CopyReader copying;
         PointerRule rule;
@@ -86,7 +76,7 @@ internal sealed class UpdateRun(UpdateOptions options)
                 "find neighbors", progress => NeighborTable.Build(database, keyword, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
             rule = PointerRule.Count(database, neighbors, new() { Neighbors = RuleNeighbors }, cancellationToken: cancellationToken);
             decoder = TrainedModel.Train(
-                $"train {ClosedBook}", config, Windows(database, null, 0), Training(options.Steps, Folder("closed-book")), cancellationToken);
+                $"train {ClosedBook}", config, _recipe.Windows(database), _recipe.Training(options.Steps, Folder("closed-book")), cancellationToken);
             copying = Stages.Run(
                 "train copying",
                 progress => CopyReader.Fit(
@@ -100,8 +90,8 @@ internal sealed class UpdateRun(UpdateOptions options)
                 "fit RETRO",
                 Folder("closed-book"),
                 retrieval,
-                Windows(database, neighbors, retrieval.Neighbors),
-                Training(FittingSteps, Folder("retro")),
+                _recipe.Windows(database, neighbors, retrieval),
+                _recipe.Training(FittingSteps, Folder("retro")),
                 cancellationToken);
         }
 
@@ -118,10 +108,9 @@ internal sealed class UpdateRun(UpdateOptions options)
         // --- the alternative: the decoder is trained on what was added ---
         Stopwatch clock = Stopwatch.StartNew();
         using RetroModel trained = Retro.Checkpoints.Checkpoint.Load(Folder("closed-book"), cancellationToken: cancellationToken);
-        TrainingOptions more = Training(FittingSteps, null);
-        using (Trainer trainer = new(trained, more))
+        using (Trainer trainer = new(trained, _recipe.Training(FittingSteps)))
         {
-            Stages.Train("train on the subject", null, progress => trainer.Run(Windows(subjectAlone, null, 0), progress, cancellationToken));
+            Stages.Train("train on the subject", null, progress => trainer.Run(_recipe.Windows(subjectAlone), progress, cancellationToken));
         }
 
         TimeSpan training = clock.Elapsed;
@@ -131,10 +120,7 @@ internal sealed class UpdateRun(UpdateOptions options)
             progress => BitsPerByte.Measure(new DecoderReader(trained, Trained), heldOut, null, null, measure, progress, cancellationToken));
 
         // Its answers are what they are, whichever documents are removed afterwards.
-        using (AnsweringData without = Facts("removed"))
-        {
-            await AskAsync(Trained, "removed", new DecoderReader(trained), without).ConfigureAwait(false);
-        }
+        await facts.AskAsync("removed", false, cancellationToken, (Trained, new DecoderReader(trained))).ConfigureAwait(false);
 
         BitsPerByteResult oldBefore = Old("closed book", alone), oldAfter = Old(Trained, new DecoderReader(trained));
         // --- what came out ---
@@ -154,46 +140,12 @@ internal sealed class UpdateRun(UpdateOptions options)
 
             ## Facts of the added documents
 
-            {FactTable(facts)}
+            {facts.ToMarkdown()}
             """);
-        AnsiConsole.Write(new Text(report));
-        string file = Folder("update.md");
-        File.WriteAllText(file, report);
-        AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
+        Stages.Report(Folder("update.md"), report);
 
         BitsPerByteResult Old(string name, IReader reader) => Stages.Run(
             $"measure {name} on other things", progress => BitsPerByte.Measure(reader, oldHeldOut, null, null, measure, progress, cancellationToken));
-
-        // The passages that are there in a state.
-        AnsweringData Facts(string state) => AnsweringData.Open(
-            Folder("facts"),
-            new([.. oldFacts.Passages, .. state == "added" ? newFacts.Passages : []], facts),
-            tokenizer,
-            retrieval.ChunkLength,
-            cancellationToken);
-
-        async Task AskAsync(string name, string state, IReader reader, AnsweringData data)
-        {
-            if (facts.Length == 0)
-            {
-                return;
-            }
-
-            QuestionReader asked = new(reader, data.Passages);
-            List<(string, double)> right = [], written = [];
-            foreach (Question fact in facts)
-            {
-                IReadOnlyList<long> found = reader.Neighbors == 0 ? [] : data.Passages.Found(fact, Math.Min(FactPassages, reader.Neighbors));
-                string[] wrong = [.. newFacts.Questions.Where(one => one.Kind == fact.Kind).Select(one => one.Answers[0]).Distinct()
-                    .Where(answer => AnswerMatch.Exact(answer, fact.Answers) == 0).Take(WrongAnswers)];
-                double[] likelihoods = asked.LogLikelihoods(fact, found, [fact.Answers[0], .. wrong]);
-                string? answer = await asked.AnswerAsync(fact, found, cancellationToken: cancellationToken).ConfigureAwait(false);
-                right.Add((fact.DocumentId, wrong.Length > 0 && likelihoods[0] > likelihoods[1..].Max() ? 1 : 0));
-                written.Add((fact.DocumentId, AnswerMatch.Exact(answer!, fact.Answers)));
-            }
-
-            _facts.Add((name, state, MeanInterval.Of(right), MeanInterval.Of(written)));
-        }
 
         bool Same(string reader) => Result($"{reader}, before").ChunkBits.SequenceEqual(Result($"{reader}, removed").ChunkBits);
 
@@ -217,10 +169,9 @@ internal sealed class UpdateRun(UpdateOptions options)
                 $"measure copying, {state}",
                 progress => BitsPerByte.Measure(copying, heldOut, keyword, measure, progress, cancellationToken));
             ByTable($"RETRO, {state}", new RetroReader(reading));
-            using AnsweringData data = Facts(state);
-            await AskAsync(ClosedBook, state, alone, data).ConfigureAwait(false);
-            await AskAsync("copying", state, copying, data).ConfigureAwait(false);
-            await AskAsync("RETRO", state, new RetroReader(reading), data).ConfigureAwait(false);
+            await facts.AskAsync(
+                state, state == "added", cancellationToken, (ClosedBook, alone), ("copying", copying), ("RETRO", new RetroReader(reading)))
+                .ConfigureAwait(false);
             return ready;
 
             void ByTable(string name, IReader reader) => Add(
@@ -232,49 +183,12 @@ internal sealed class UpdateRun(UpdateOptions options)
             progress => ChunkDatabaseBuilder.Build(Folder(name), content, tokenizer, new() { StartOver = true }, progress, cancellationToken));
     }
 
-    /// <summary>Which facts are answered, before their documents are added, with them, and when they are removed.</summary>
-    private string FactTable(Question[] facts)
-    {
-        if (facts.Length == 0)
-        {
-            return "No two of the added documents have lines \"label: value\" of one label, so that there is no fact to ask for.\n";
-        }
-
-        StringBuilder text = new();
-        text.AppendLine("| reader | documents | likelier than wrong answers | written |").AppendLine("|---|---|---|---|");
-        foreach ((string reader, string state, MeanInterval right, MeanInterval written) in _facts)
-        {
-            text.AppendLine($"| {reader} | {state} | {right} | {written} |");
-        }
-
-        text.AppendLine().Append(CultureInfo.InvariantCulture, $"""
-            {facts.Length:#,0} facts, asked for by title and label, with the {FactPassages} passages that BM25 finds; share of them whose value is likelier than up to
-            {WrongAnswers} other values of its label, and of those whose value is what is written. What was trained on stays in the weights when its documents are removed.
-
-            """);
-        return text.ToString();
-    }
-
     private int FittingSteps => Math.Max(1, options.Steps / 2);
 
     private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
         => _entries.Add(new(name, [Stages.Run(stage, measure)]));
 
     private string Folder(string name) => Path.Combine(SampleCorpus.Folder(options.Output, options.Corpus), name);
-
-    private WindowSampler Windows(ChunkDatabase database, NeighborTable? neighbors, int k) => new(
-        database,
-        new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = k, RetrievalDropout = 0, Seed = options.Seed },
-        neighbors);
-
-    private TrainingOptions Training(int steps, string? folder) => TrainingOptions.SmallModel with
-    {
-        Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
-        Accumulation = WindowsPerStep,
-        CheckpointFolder = folder,
-        Seed = options.Seed,
-    };
 
     /// <summary>The beginning, up to the last separator, that most ids have, though not more than a fifth of them.</summary>
     private static string Largest(List<Document> documents)

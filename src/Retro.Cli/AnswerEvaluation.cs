@@ -4,7 +4,7 @@ using Retro.Answering;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Readers;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli;
 

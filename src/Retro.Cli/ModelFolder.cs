@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Readers;
-using Samples;
+using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
 namespace Retro.Cli;

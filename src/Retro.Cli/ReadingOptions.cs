@@ -5,7 +5,7 @@ using Retro.Generation;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
-using Samples;
+using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
 namespace Retro.Cli;

@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli;
@@ -12,6 +12,9 @@ internal static class Screen
 {
     /// <summary>The width of what is printed where there is no terminal.</summary>
     private const int PlainWidth = 200;
+
+    /// <summary>The width of a number before an item.</summary>
+    private const int NumberWidth = 9;
 
     private static bool s_quiet;
 
@@ -45,6 +48,24 @@ internal static class Screen
 
     /// <summary>Prints a line of the results; what it holds is printed as text and nothing else.</summary>
     public static void Line(FormattableString text) => Text(text.ToString(CultureInfo.InvariantCulture) + "\n");
+
+    /// <summary>Prints an item of a list beside the results, which --quiet leaves out; in a terminal its text stays beside its number.</summary>
+    /// <param name="number">What stands before it.</param>
+    /// <param name="text">Its text.</param>
+    public static void Item(FormattableString number, FormattableString text)
+    {
+        if (s_quiet || Console.IsOutputRedirected)
+        {
+            Note($"  {number.ToString(CultureInfo.InvariantCulture)}  {text.ToString(CultureInfo.InvariantCulture)}");
+            return;
+        }
+
+        Grid grid = new();
+        grid.AddColumn(new GridColumn { NoWrap = true, Alignment = Justify.Right, Width = NumberWidth, Padding = new Padding(0, 0, 2, 0) });
+        grid.AddColumn(new GridColumn { Padding = new Padding(0, 0, 0, 0) });
+        grid.AddRow(new Text(number.ToString(CultureInfo.InvariantCulture)), new Text(Printable.Of(text.ToString(CultureInfo.InvariantCulture))));
+        AnsiConsole.Write(grid);
+    }
 
     /// <summary>Prints text as it is, with a picture for each control character.</summary>
     public static void Text(string text)

@@ -2,7 +2,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
 using Retro.Tokenizers;
-using Samples;
+using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
 namespace Retro.Cli;

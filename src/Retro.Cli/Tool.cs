@@ -3,7 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using Retro.Cli.Commands;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli;

@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli.Commands;
@@ -132,17 +132,17 @@ internal sealed class AskCommand : Verb
         {
             RetrievedNeighbor neighbor = passage.Neighbor;
             string name = Passages.Name(neighbor.Title, neighbor.DocumentId), text = Passages.Shorten(neighbor.Text);
-            Screen.Note($"  {passage.Bits:+0.00;-0.00;0.00}  {name}, chunk {neighbor.ChunkInDocument + 1} ({passage.How}; {neighbor.Location}): {text}");
+            Screen.Item($"{passage.Bits:+0.00;-0.00;0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1} ({passage.How}; {neighbor.Location}): {text}");
         }
 
         if (passages.Count > most)
         {
-            Screen.Note($"         and {passages.Count - most} that changed less");
+            Screen.Item($"", $"and {passages.Count - most} that changed less");
         }
 
         if (all is { } bits)
         {
-            Screen.Note($"  {bits:+0.00;-0.00;0.00}  all that was read while writing, together");
+            Screen.Item($"{bits:+0.00;-0.00;0.00}", $"all that was read while writing, together");
         }
     }
 

@@ -4,7 +4,7 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Retrievers;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

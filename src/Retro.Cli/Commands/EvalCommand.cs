@@ -8,7 +8,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

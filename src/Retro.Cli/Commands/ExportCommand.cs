@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Database;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

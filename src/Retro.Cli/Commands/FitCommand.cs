@@ -5,7 +5,7 @@ using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 using static TorchSharp.torch;
 

@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli.Commands;
@@ -81,11 +81,11 @@ internal sealed class GenerateCommand : Verb
         await Console.Out.WriteLineAsync().ConfigureAwait(false);
         foreach (RetrievedNeighbors retrieved in read)
         {
-            Screen.Note($"\nread after part {retrieved.Chunk + 1}:");
+            Screen.Note($"\nread after part {retrieved.Chunk + 1}, each with its score:");
             foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
             {
                 string name = Passages.Name(neighbor.Title, neighbor.DocumentId), passage = Passages.Shorten(neighbor.Text);
-                Screen.Note($"  {name}, chunk {neighbor.ChunkInDocument + 1}, score {neighbor.Score:0.00}: {passage}");
+                Screen.Item($"{neighbor.Score:0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1}: {passage}");
             }
         }
 

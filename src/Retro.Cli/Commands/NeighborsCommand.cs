@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Database;
 using Retro.Search;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

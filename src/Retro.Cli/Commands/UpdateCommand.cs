@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

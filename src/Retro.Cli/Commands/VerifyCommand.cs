@@ -4,7 +4,7 @@ using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
 

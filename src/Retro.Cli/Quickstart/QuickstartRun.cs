@@ -11,7 +11,7 @@ using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli.Quickstart;

@@ -6,7 +6,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Training;
-using Samples;
+using Retro.Cli.Workflow;
 using Spectre.Console;
 
 namespace Retro.Cli.Quickstart;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Reports;
 

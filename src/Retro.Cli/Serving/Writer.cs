@@ -94,7 +94,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
             begun |= written.Length > 0;
             if (written.Length > 0)
             {
-                await events.SendAsync(new() { ["text"] = Samples.Printable.Of(written) }, aborted).ConfigureAwait(false);
+                await events.SendAsync(new() { ["text"] = Workflow.Printable.Of(written) }, aborted).ConfigureAwait(false);
             }
 
             if (piece.End is { } end)

@@ -4,7 +4,7 @@ using Retro.Cli.Serving;
 using Retro.Generation;
 using Retro.Modeling;
 using Retro.Tests.Embedders;
-using Samples;
+using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;

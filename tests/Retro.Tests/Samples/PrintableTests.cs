@@ -1,4 +1,4 @@
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Tests.Samples;
 

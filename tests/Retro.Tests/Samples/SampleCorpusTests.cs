@@ -1,5 +1,5 @@
 using Retro.Corpora;
-using Samples;
+using Retro.Cli.Workflow;
 
 namespace Retro.Tests.Samples;
 

@@ -5,7 +5,7 @@ using Retro.Training;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>
 /// Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where the output is no terminal, with a line now
@@ -36,6 +36,18 @@ internal static class Stages
             return progress.Steps;
         });
 
+    /// <summary>Writes a report into a file, prints it and says where it is.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="markdown">The report.</param>
+    /// <param name="also">What else is to be said; null: nothing.</param>
+    public static void Report(string path, string markdown, string? also = null)
+    {
+        File.WriteAllText(path, markdown);
+        AnsiConsole.Write(new Text(markdown));
+        AnsiConsole.WriteLine();
+        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(path)}{(also is null ? "" : $". {also}")}\n"));
+    }
+
     private static T Show<T>(string name, Func<IBar, T> work)
     {
         if (Quiet)
@@ -52,8 +64,10 @@ internal static class Stages
             return result;
         }
 
-        return AnsiConsole.Progress()
-            .AutoClear(false)
+        // Where a stage is done, one line stays of it.
+        Stopwatch time = Stopwatch.StartNew();
+        T made = AnsiConsole.Progress()
+            .AutoClear(true)
             .Columns(
                 new TaskDescriptionColumn { Alignment = Justify.Left },
                 new ProgressBarColumn { Width = 28 },
@@ -70,6 +84,8 @@ internal static class Stages
                 bar.StopTask();
                 return result;
             });
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[green]✓[/] {name} [grey]{time.Elapsed.TotalSeconds:0.0} s[/]");
+        return made;
     }
 
     /// <summary>Where a stage shows how far it is; called from whichever thread does the work.</summary>
@@ -161,6 +177,9 @@ internal static class Stages
     /// <summary>Units a second, as measured over the last seconds.</summary>
     private sealed class RateColumn : ProgressColumn
     {
+        /// <inheritdoc/>
+        protected override bool NoWrap => true;
+
         public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime)
             => new Text(task.Speed is { } speed and > 0 && task.MaxValue > 1 ? $"{Shown(speed)}/s" : "-").RightJustified();
 

@@ -6,7 +6,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>The questions that documents give, and the passages that answer them, with a database and an index of their own.</summary>
 internal sealed class AnsweringData : IDisposable

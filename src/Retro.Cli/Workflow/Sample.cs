@@ -3,7 +3,7 @@ using System.Globalization;
 using Retro;
 using Spectre.Console;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>
 /// What the samples' command lines have in common: plain lines where the output is no terminal, one sentence and an exit code for every fault.

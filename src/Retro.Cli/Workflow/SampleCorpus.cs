@@ -7,7 +7,7 @@ using Retro.Corpora;
 using Retro.Tokenizers;
 using Spectre.Console;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>The text of a run: what is trained on and retrieved from, and what is held out.</summary>
 /// <param name="Kind">What kind of corpus it came from.</param>

@@ -1,9 +1,10 @@
+using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Search;
 using Retro.Tokenizers;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>What is trained on, read from and measured on: a corpus cut into two databases, and the neighbors of both by their words.</summary>
 /// <param name="corpus">The documents.</param>
@@ -56,9 +57,31 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         RetroTokenizer tokenizer = Stages.Run(
             "train the tokenizer",
             progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        return Of(corpus, corpus.Training, tokenizer, folder, startOver, neighbors, 1, cancellationToken);
+    }
+
+    /// <summary>Makes the databases and the neighbors.</summary>
+    /// <param name="corpus">The documents.</param>
+    /// <param name="retrieved">Those that are retrieved from, all or some of those to train on.</param>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="folder">Where the databases are written.</param>
+    /// <param name="startOver">Whether databases that lie there are built anew.</param>
+    /// <param name="neighbors">Neighbors of each chunk.</param>
+    /// <param name="seed">Seed of the random neighbors.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static EvaluationData Of(
+        SampleCorpus corpus,
+        IReadOnlyList<Document> retrieved,
+        RetroTokenizer tokenizer,
+        string folder,
+        bool startOver,
+        int neighbors,
+        long seed,
+        CancellationToken cancellationToken)
+    {
         ChunkDatabaseOptions chunks = new() { StartOver = startOver };
         ChunkDatabase database = Stages.Run("cut chunks", progress =>
-            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, chunks, progress, cancellationToken));
+            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), retrieved, tokenizer, chunks, progress, cancellationToken));
         ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress =>
             ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
         Stages.Run("look for held-out documents in the database", progress =>
@@ -76,7 +99,7 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
             Random = Stages.Run(
                 "draw random neighbors",
                 progress => NeighborTable.Build(
-                    heldOut, new RandomNeighborSource(database, 1), neighbors, excludeOwnDocument: false, progress, cancellationToken)),
+                    heldOut, new RandomNeighborSource(database, seed), neighbors, excludeOwnDocument: false, progress, cancellationToken)),
         };
     }
 

@@ -1,4 +1,4 @@
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>Text of models and documents as a terminal may have it.</summary>
 internal static class Printable

@@ -4,7 +4,7 @@ using System.Text;
 using Retro;
 using Retro.Evaluation;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>What was measured, reader by reader and seed by seed, and the table of it.</summary>
 internal sealed class CompareTable

@@ -12,7 +12,7 @@ using Retro.Tokenizers;
 using Retro.Training;
 using Spectre.Console;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>From text to the table: every way to use what was retrieved, and every way to retrieve, on the same text and the same held-out documents.</summary>
 internal sealed class CompareRun(CompareOptions options)

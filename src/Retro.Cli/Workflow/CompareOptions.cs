@@ -1,4 +1,4 @@
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>What is compared, and on what.</summary>
 /// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>

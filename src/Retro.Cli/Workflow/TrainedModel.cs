@@ -3,7 +3,7 @@ using Retro.Pretrained;
 using Retro.Training;
 using static TorchSharp.torch;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>A model, what its training took, and what each step reported.</summary>
 internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time, List<TrainingProgress> Reports)

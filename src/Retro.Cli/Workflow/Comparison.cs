@@ -4,7 +4,7 @@ using Retro.Evaluation;
 using Retro.Readers;
 using Retro.Search;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>
 /// Measures models as they have to be compared: a RETRO on, off and with random neighbors, beside its decoder alone ("closed book") and a rule without a

@@ -13,7 +13,7 @@ using Retro.Tokenizers;
 using Retro.Training;
 using Spectre.Console;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>
 /// From text to the tables: every reader answers the same questions about documents that nothing was trained on. A decoder learns the text; on top of it are

@@ -4,7 +4,7 @@ using Retro;
 using Retro.Answering;
 using Retro.Readers;
 
-namespace Samples;
+namespace Retro.Cli.Workflow;
 
 /// <summary>How readers answer questions, row by row: what they write, and RGB's four abilities.</summary>
 /// <param name="data">The passages, and the questions whose answers are taken for wrong ones.</param>

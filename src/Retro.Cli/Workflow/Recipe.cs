@@ -1,0 +1,49 @@
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Search;
+using Retro.Training;
+using static TorchSharp.torch;
+
+namespace Retro.Cli.Workflow;
+
+/// <summary>How the samples train: windows of a database, two a step, by the settings with which small models learn within minutes.</summary>
+/// <param name="Seed">Seed of windows and training.</param>
+/// <param name="Device">Where it is trained; null: on the processor.</param>
+internal sealed record Recipe(long Seed, Device? Device = null)
+{
+    private const int WindowsPerStep = 2;
+
+    /// <summary>Tokens of a window.</summary>
+    public int WindowTokens { get; init; } = 512;
+
+    /// <summary>Windows of a batch: each core of a processor takes one, an accelerator all of a step.</summary>
+    private int Together => Device is null ? 1 : WindowsPerStep;
+
+    /// <summary>
+    /// Windows of a database, all of them with neighbors or none: windows without would teach nothing to what is fitted onto a frozen decoder.
+    /// </summary>
+    /// <param name="database">The database.</param>
+    /// <param name="neighbors">Neighbors of its chunks; null: none are read.</param>
+    /// <param name="retrieval">How the model reads them; needed with neighbors.</param>
+    public WindowSampler Windows(ChunkDatabase database, NeighborTable? neighbors = null, RetrievalConfig? retrieval = null)
+    {
+        WindowSamplerOptions windows = new() { WindowLength = WindowTokens, BatchSize = Together, RetrievalDropout = 0, Seed = Seed, Neighbors = 0 };
+        return neighbors is null
+            ? new(database, windows)
+            : new(database, windows with { Neighbors = retrieval!.Neighbors, RetrievedLength = retrieval.RetrievedLength }, neighbors);
+    }
+
+    /// <summary>Settings of a training.</summary>
+    /// <param name="steps">Steps.</param>
+    /// <param name="folder">Where the checkpoint goes; null: nowhere.</param>
+    /// <param name="time">Train for so long instead; null: by steps.</param>
+    public TrainingOptions Training(int steps, string? folder = null, TimeSpan? time = null) => TrainingOptions.SmallModel with
+    {
+        Steps = steps,
+        WarmupSteps = Math.Max(1, steps / 20),
+        TimeBudget = time,
+        Accumulation = WindowsPerStep / Together,
+        CheckpointFolder = folder,
+        Seed = Seed,
+    };
+}
