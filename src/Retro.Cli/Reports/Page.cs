@@ -21,6 +21,7 @@ internal sealed class Page(string title)
         p{max-width:60rem}a{color:var(--link)}small,.soft{color:var(--soft)}
         .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
         td,th{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}
+        thead th{white-space:normal;vertical-align:bottom;min-width:5rem}
         .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1rem}
         figure{margin:0}figcaption{font-weight:600;margin-bottom:.2rem}svg{width:100%;height:auto;display:block}
         .key{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem;list-style:none;margin:.2rem 0;padding:0}

@@ -75,7 +75,7 @@ internal static partial class Plot
 
         PlotModel model = New(x, LeftOfNames);
         CategoryAxis names = new() { Position = AxisPosition.Left, StartPosition = 1, EndPosition = 0, GapWidth = 0 };
-        names.Labels.AddRange(drawn.Select(row => row.Name.Length > LongestName ? row.Name[..(LongestName - 1)] + "…" : row.Name));
+        names.Labels.AddRange(drawn.Select(row => Shorten(row.Name)));
         model.Axes.Add(Styled(names));
         LineSeries zero = new() { Color = s_ink, StrokeThickness = 1 };
         zero.Points.AddRange([new(0, -0.5), new(0, drawn.Length - 0.5)]);
@@ -138,6 +138,9 @@ internal static partial class Plot
         => points.Length <= MostPoints
             ? points
             : [.. points.Chunk((points.Length + MostPoints - 1) / MostPoints).Select(some => (some.Average(one => one.X), some.Average(one => one.Y)))];
+
+    /// <summary>A name without its middle where it is long: those of one decoder's readers differ at their ends.</summary>
+    private static string Shorten(string name) => name.Length > LongestName ? $"{name[..8]}…{name[^(LongestName - 9)..]}" : name;
 
     [GeneratedRegex("""width="\d+" height="\d+"(?= version)""")]
     private static partial Regex Fixed();
