@@ -11,6 +11,12 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>The parameters, in the order of their names.</summary>
     IList<Tensor> Parameters { get; }
 
+    /// <summary>The gradient of each parameter as it is summed; null where it has none. Changes of the tensors count.</summary>
+    IList<Tensor?> GradientSums { get; }
+
+    /// <summary>The process that moves each parameter, where each process moves a share of them; null: this one moves all.</summary>
+    IReadOnlyList<int>? Owners { get; }
+
     /// <summary>Takes over the gradients of one backward pass of several.</summary>
     void Accumulate();
 
@@ -26,7 +32,9 @@ internal interface ITrainingOptimizer : IDisposable
     /// <returns>The norm of all gradients before clipping; where it is not finite, nothing was moved.</returns>
     double Step(double rate, double muonRate);
 
-    /// <summary>Its memory, for a checkpoint; the tensors stay its own.</summary>
+    /// <summary>
+    /// Its memory, for a checkpoint; the tensors stay its own. Where each process has a share, all of them ask for it, and the first one gets it whole.
+    /// </summary>
     /// <exception cref="CheckpointException">It has a memory that cannot be stored.</exception>
     IReadOnlyDictionary<string, Tensor> State();
 

@@ -8,24 +8,35 @@ namespace Retro.Optimization;
 /// <summary>A parameter in the optimizer, with what the optimizer remembers of it.</summary>
 internal sealed class OptimizerSlot : IDisposable
 {
-    public OptimizerSlot(string name, Parameter parameter, ParameterKind kind, bool muon, Tensor? master)
+    private readonly Tensor? _first;
+
+    public OptimizerSlot(string name, Parameter parameter, ParameterKind kind, bool muon, Tensor? master, bool isOwn = true)
     {
         Name = name;
+        IsMuon = muon;
+        IsOwn = isOwn;
         Decays = kind is ParameterKind.Matrix or ParameterKind.Embedding;
         Parameter = parameter;
-        using IDisposable noGradients = no_grad();
-        if (parameter.dtype == ScalarType.BFloat16)
-        {
-            Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).DetachFromDisposeScope();
-        }
-
-        First = zeros_like(Target).DetachFromDisposeScope();
-        Second = muon ? null : zeros_like(Target).DetachFromDisposeScope();
+        SumsApart = parameter.dtype == ScalarType.BFloat16;
         if (muon)
         {
             Tall = parameter.shape[0] > parameter.shape[1];
             Shape = Tall ? (parameter.shape[1], parameter.shape[0]) : (parameter.shape[0], parameter.shape[1]);
         }
+
+        if (!isOwn)
+        {
+            return;
+        }
+
+        using IDisposable noGradients = no_grad();
+        if (SumsApart)
+        {
+            Master = (master ?? parameter).detach().to_type(ScalarType.Float32, copy: true).DetachFromDisposeScope();
+        }
+
+        _first = zeros_like(Target).DetachFromDisposeScope();
+        Second = muon ? null : zeros_like(Target).DetachFromDisposeScope();
     }
 
     /// <summary>Its name in the state dictionary.</summary>
@@ -39,7 +50,16 @@ internal sealed class OptimizerSlot : IDisposable
     /// <summary>The parameter.</summary>
     public Parameter Parameter { get; }
 
-    /// <summary>The float32 copy of a bfloat16 parameter; null where the parameter is exact enough itself.</summary>
+    /// <summary>Whether this process moves it; what is remembered of it is nowhere else.</summary>
+    public bool IsOwn { get; }
+
+    /// <summary>Whether Muon moves it, and not AdamW.</summary>
+    public bool IsMuon { get; }
+
+    /// <summary>Whether its gradients are summed in float32, apart from it: it is bfloat16.</summary>
+    public bool SumsApart { get; }
+
+    /// <summary>The float32 copy of a bfloat16 parameter; null where the parameter is exact enough itself, or another process moves it.</summary>
     public Tensor? Master { get; }
 
     /// <summary>What the step moves.</summary>
@@ -49,9 +69,9 @@ internal sealed class OptimizerSlot : IDisposable
     public Tensor? Sum { get; private set; }
 
     /// <summary>The averaged gradient.</summary>
-    public Tensor First { get; }
+    public Tensor First => _first ?? throw new InvalidOperationException($"Another process moves {Name}.");
 
-    /// <summary>The averaged squared gradient; null where Muon moves the parameter.</summary>
+    /// <summary>The averaged squared gradient; null where Muon or another process moves the parameter.</summary>
     public Tensor? Second { get; }
 
     /// <summary>Muon: whether it has more rows than columns.</summary>
@@ -112,7 +132,7 @@ internal sealed class OptimizerSlot : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        First.Dispose();
+        _first?.Dispose();
         Second?.Dispose();
         Master?.Dispose();
         Sum?.Dispose();

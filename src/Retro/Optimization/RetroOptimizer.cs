@@ -18,6 +18,8 @@ namespace Retro.Optimization;
 public sealed class RetroOptimizer : ITrainingOptimizer
 {
     private readonly List<OptimizerSlot> _slots = [];
+    private readonly IGradientExchange? _sharing;
+    private readonly int[]? _owners;
 
     /// <summary>Creates the optimizer over the parameters of a module.</summary>
     /// <remarks>
@@ -34,21 +36,40 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     }
 
     /// <summary>The same, with the float32 values of bfloat16 parameters where they are known; they are copied.</summary>
-    internal RetroOptimizer(nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
-        : this(ParameterKinds.Of(module), options, masters)
+    internal RetroOptimizer(
+        nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters, IGradientExchange? sharing = null)
+        : this(ParameterKinds.Of(module), options, masters, sharing)
     {
     }
+
+    /// <param name="parameters">The parameters.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="masters">The float32 values of bfloat16 parameters where they are known; they are copied.</param>
+    /// <param name="sharing">
+    /// Processes each of which remembers and moves a share of the parameters and gives them to the others (stage 1 of ZeRO; Rajbhandari et al., arXiv
+    /// 1910.02054); null: this one moves all.
+    /// </param>
 
     internal RetroOptimizer(
         IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
         RetroOptimizerOptions? options = null,
         IReadOnlyDictionary<string, Tensor>? masters = null,
+<<<<<<< HEAD
         Func<Parameter, OptimizerKind>? kinds = null)
+=======
+        IGradientExchange? sharing = null)
+>>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
     {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
-        foreach ((string name, Parameter parameter, ParameterKind kind) in parameters)
+        // Tied tensors are one parameter with two names.
+        (string Name, Parameter Parameter, ParameterKind Kind)[] trained = [.. parameters
+            .Where(one => one.Parameter.requires_grad && seen.Add(one.Parameter.Handle))];
+        _sharing = sharing;
+        _owners = sharing is null ? null : Share([.. trained.Select(one => one.Parameter.numel())], sharing.Size);
+        for (int i = 0; i < trained.Length; i++)
         {
+<<<<<<< HEAD
             // Tied tensors are one parameter with two names.
             if (parameter.requires_grad && seen.Add(parameter.Handle))
             {
@@ -56,6 +77,12 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 bool muon = (kinds?.Invoke(parameter) ?? Options.Kind) == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
                 _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name)));
             }
+=======
+            (string name, Parameter parameter, ParameterKind kind) = trained[i];
+            // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
+            bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
+            _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == sharing!.Rank));
+>>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
         }
 
         if (_slots.Count == 0)
@@ -77,7 +104,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
 
     /// <summary>The parameters that Muon moves.</summary>
-    public IEnumerable<string> MuonNames => _slots.Where(slot => slot.Second is null).Select(slot => slot.Name);
+    public IEnumerable<string> MuonNames => _slots.Where(slot => slot.IsMuon).Select(slot => slot.Name);
 
     /// <summary>
     /// Takes the gradients of bfloat16 parameters over into float32 sums, so that the next batch's are not added to them in bfloat16. To be called after each
@@ -88,7 +115,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        foreach (OptimizerSlot slot in _slots.Where(slot => slot.Master is not null))
+        foreach (OptimizerSlot slot in _slots.Where(slot => slot.SumsApart))
         {
             slot.Accumulate();
         }
@@ -105,7 +132,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         List<(OptimizerSlot Slot, Tensor Gradient)> present = [];
         foreach (OptimizerSlot slot in _slots)
         {
-            if (slot.Master is not null)
+            if (slot.SumsApart)
             {
                 slot.Accumulate();
             }
@@ -116,15 +143,23 @@ public sealed class RetroOptimizer : ITrainingOptimizer
             }
         }
 
-        double norm = Gradients.Norm([.. present.Select(pair => pair.Gradient)]);
+        double norm = Norm(present);
         if (double.IsFinite(norm))
         {
             double clip = Gradients.Clip(norm, Options.ClipNorm);
-            new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot.Second is not null), rate, clip);
-            Muon.Move([.. present.Where(pair => pair.Slot.Second is null)], Options, muonRate, clip);
+            new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: false }), rate, clip);
+            Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate, clip);
             foreach ((OptimizerSlot slot, _) in present)
             {
                 slot.Round();
+                slot.Steps += slot.IsOwn ? 0 : 1; // its owner has moved it
+            }
+
+            if (_sharing is not null)
+            {
+                new ExchangeBuckets(_sharing).Broadcast(_slots.Zip(_owners!)
+                    .Where(pair => pair.First.Gradient is not null)
+                    .Select(pair => ((Tensor)pair.First.Parameter, (int?)pair.Second)));
             }
         }
 
@@ -132,8 +167,41 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         return norm;
     }
 
+    /// <summary>The norm of all gradients. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
+    private double Norm(List<(OptimizerSlot Slot, Tensor Gradient)> present)
+    {
+        if (_sharing is null || present.Count == 0)
+        {
+            return Gradients.Norm([.. present.Select(pair => pair.Gradient)]);
+        }
+
+        Tensor norms = stack(present.Select(pair => pair.Slot.IsOwn ? pair.Gradient.norm() : zeros([], pair.Gradient.dtype, pair.Gradient.device)));
+        _sharing.Sum(norms);
+        return norms.norm().Value();
+    }
+
+    /// <summary>Shares parameters out so that each process has about as many numbers: the largest first, each to whoever has the least.</summary>
+    private static int[] Share(long[] sizes, int processes)
+    {
+        long[] held = new long[processes];
+        int[] owners = new int[sizes.Length];
+        foreach (int i in Enumerable.Range(0, sizes.Length).OrderByDescending(i => sizes[i]))
+        {
+            owners[i] = Array.IndexOf(held, held.Min());
+            held[owners[i]] += sizes[i];
+        }
+
+        return owners;
+    }
+
     /// <summary>The parameters in the optimizer, in the order of <see cref="ParameterNames"/>.</summary>
     IList<Tensor> ITrainingOptimizer.Parameters => [.. _slots.Select(slot => slot.Parameter)];
+
+    /// <inheritdoc/>
+    IList<Tensor?> ITrainingOptimizer.GradientSums => [.. _slots.Select(slot => slot.Gradient)];
+
+    /// <inheritdoc/>
+    IReadOnlyList<int>? ITrainingOptimizer.Owners => _owners;
 
     /// <summary>Adds to each parameter's gradient, or to its float32 sum.</summary>
     /// <param name="gradients">One per parameter; an invalid one adds nothing. They are taken over.</param>
@@ -147,7 +215,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 continue;
             }
 
-            if (_slots[i].Master is not null)
+            if (_slots[i].SumsApart)
             {
                 _slots[i].Add(gradient);
             }
@@ -185,22 +253,69 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     /// own.</returns>
     public IReadOnlyDictionary<string, Tensor> State()
     {
-        Dictionary<string, Tensor> state = [];
-        foreach (OptimizerSlot slot in _slots)
+        Dictionary<string, Tensor> own = Own();
+        if (_sharing is null)
         {
-            state.Add(slot.Name + "/mean", slot.First);
-            if (slot.Second is not null)
-            {
-                state.Add(slot.Name + "/square", slot.Second);
-            }
+            return own;
+        }
 
-            if (slot.Master is not null)
+        Dictionary<string, Tensor> state = [];
+        foreach ((OptimizerSlot slot, int owner) in _slots.Zip(_owners!))
+        {
+            foreach (string name in Names(slot))
             {
-                state.Add(slot.Name + "/master", slot.Master);
+                // Only the first process keeps what it gets, and no longer than its caller's scope.
+                Tensor tensor = slot.IsOwn ? own[name] : zeros(slot.Parameter.shape, StateType(slot), slot.Parameter.device);
+                _sharing.Broadcast(tensor, owner);
+                if (_sharing.Rank == 0)
+                {
+                    state.Add(name, tensor);
+                }
+                else if (!slot.IsOwn)
+                {
+                    tensor.Dispose();
+                }
             }
         }
 
         return state;
+    }
+
+    private static ScalarType StateType(OptimizerSlot slot) => slot.SumsApart ? ScalarType.Float32 : slot.Parameter.dtype;
+
+    /// <summary>What is remembered of a parameter, whoever does.</summary>
+    private static IEnumerable<string> Names(OptimizerSlot slot)
+    {
+        yield return slot.Name + "/mean";
+        if (!slot.IsMuon)
+        {
+            yield return slot.Name + "/square";
+        }
+
+        if (slot.SumsApart)
+        {
+            yield return slot.Name + "/master";
+        }
+    }
+
+    private Dictionary<string, Tensor> Own()
+    {
+        Dictionary<string, Tensor> own = [];
+        foreach (OptimizerSlot slot in _slots.Where(slot => slot.IsOwn))
+        {
+            own.Add(slot.Name + "/mean", slot.First);
+            if (slot.Second is not null)
+            {
+                own.Add(slot.Name + "/square", slot.Second);
+            }
+
+            if (slot.Master is not null)
+            {
+                own.Add(slot.Name + "/master", slot.Master);
+            }
+        }
+
+        return own;
     }
 
     /// <summary>How many times each parameter has been moved, for a checkpoint.</summary>
@@ -217,11 +332,11 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     {
         ArgumentNullException.ThrowIfNull(state);
         ArgumentNullException.ThrowIfNull(steps);
-        IReadOnlyDictionary<string, Tensor> own = State();
+        HashSet<string> expected = [.. _slots.SelectMany(Names)];
         string[] missing = [
-            .. own.Keys.Where(name => !state.ContainsKey(name)), .. StepCounts().Keys.Where(name => !steps.ContainsKey(name)).Select(name => name + " (steps)")
+            .. expected.Where(name => !state.ContainsKey(name)), .. StepCounts().Keys.Where(name => !steps.ContainsKey(name)).Select(name => name + " (steps)")
         ];
-        string[] surplus = [.. state.Keys.Where(name => !own.ContainsKey(name))];
+        string[] surplus = [.. state.Keys.Where(name => !expected.Contains(name))];
         if (missing.Length > 0 || surplus.Length > 0)
         {
             throw new CheckpointException(
@@ -229,6 +344,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                     + $"surplus ({Some(surplus)}). Resume with the options of the first run.");
         }
 
+        Dictionary<string, Tensor> own = Own();
         foreach ((string name, Tensor tensor) in own)
         {
             if (!tensor.shape.SequenceEqual(state[name].shape) || tensor.dtype != state[name].dtype)

@@ -55,6 +55,12 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     /// <inheritdoc/>
     public IList<Tensor> Parameters => [.. _parameters.Select(pair => pair.Parameter)];
 
+    /// <inheritdoc/>
+    public IList<Tensor?> GradientSums => [.. _parameters.Select(pair => pair.Parameter.grad)];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<int>? Owners => null;
+
     /// <summary>The learning rate of the first group.</summary>
     public double Rate => _optimizer.ParamGroups.First().LearningRate;
 

@@ -10,19 +10,32 @@ namespace Retro.Training;
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
 /// <param name="seed">Decides what dropout drops.</param>
 /// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
-internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false)
+/// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
+internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, IGradientExchange? exchange = null)
 {
+    private readonly Together? _together = exchange is null ? null : new(exchange);
+
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
-    /// <param name="batches">The step's batches.</param>
+    /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
     /// <param name="closedBook">Whether neighbors are left out.</param>
-    /// <returns>That loss, and whether there is any target; without, the loss is 0.</returns>
-    public (double Loss, bool HasTargets) Add(IReadOnlyList<TrainingBatch> batches, long step, bool closedBook)
+    /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
+    public (double Loss, long Targets, long Tokens) Add(IReadOnlyList<TrainingBatch> batches, long step, bool closedBook)
     {
         try
         {
-            double[] shares = Shares(batches);
-            return (Backward(batches, shares, step, closedBook), shares.Any(share => share > 0));
+            long[] targets = Targets(batches), sums = [targets.Sum(), batches.Sum(batch => batch.Tokens.numel())];
+            sums = _together?.Sum(sums) ?? sums;
+            // Which share of the step's targets each batch has; 0 throughout where there is none.
+            double all = Math.Max(1, sums[0]);
+            double loss = Backward(batches, [.. targets.Select(count => count / all)], step, closedBook);
+            if (_together is not null && sums[0] > 0)
+            {
+                optimizer.Accumulate();
+                loss = _together.SumGradients(optimizer, loss);
+            }
+
+            return (loss, sums[0], sums[1]);
         }
         catch
         {
@@ -31,15 +44,13 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
     }
 
-    /// <summary>Which share of the step's targets each batch has; 0 throughout where there is none.</summary>
-    private static double[] Shares(IReadOnlyList<TrainingBatch> batches)
+    /// <summary>The targets of each batch.</summary>
+    private static long[] Targets(IReadOnlyList<TrainingBatch> batches)
     {
         using DisposeScope scope = NewDisposeScope();
-        long[] targets = [.. batches.Select(batch => batch.LossMask is { } mask
+        return [.. batches.Select(batch => batch.LossMask is { } mask
             ? mask.narrow(1, 1, mask.shape[1] - 1).sum(ScalarType.Int64).item<long>()
             : batch.Tokens.shape[0] * (batch.Tokens.shape[1] - 1))];
-        double all = Math.Max(1, targets.Sum());
-        return [.. targets.Select(count => count / all)];
     }
 
     private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares, long step, bool closedBook)
@@ -134,8 +145,10 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
             return;
         }
 
-        ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)batch);
-        long drawn = (long)((layer is { } number ? SeededRandom.Mix(mixed + (ulong)number) : mixed) >> 1);
+        // The number that the batch has in the whole step, so that it drops the same whichever process has it.
+        long number = exchange is null ? batch : exchange.Rank + ((long)batch * exchange.Size);
+        ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)number);
+        long drawn = (long)((layer is { } of ? SeededRandom.Mix(mixed + (ulong)of) : mixed) >> 1);
         if (model.Device.type == DeviceType.CUDA)
         {
             cuda.manual_seed_all(drawn); // TorchSharp's manual_seed is of the processor's generator alone

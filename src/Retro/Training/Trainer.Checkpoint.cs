@@ -27,32 +27,69 @@ public sealed partial class Trainer
     /// </summary>
     /// <remarks>
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed
-    /// at any moment leaves the old checkpoint or the new one, never a mixture.
+    /// at any moment leaves the old checkpoint or the new one, never a mixture. Of several processes all save together, the first writes, and any number of
+    /// processes can go on from it.
     /// </remarks>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
-    /// <exception cref="CheckpointException">A file cannot be written.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written; all processes throw it.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => Alone(() =>
+        {
+            SaveTogether(folder, progress, cancellationToken);
+            return 0;
+        });
+
+    private void SaveTogether(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        using DisposeScope scope = NewDisposeScope();
+        IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
+        string? fault = null;
+        try
+        {
+            memory = _optimizer.State();
+        }
+        catch (CheckpointException exception)
+        {
+            fault = exception.Message; // the weights are kept all the same
+        }
+
+        if (_exchange is null)
+        {
+            Write(folder, memory, fault, progress, cancellationToken);
+            return;
+        }
+
+        Exception? failed = null;
+        try
+        {
+            if (IsFirst)
+            {
+                Write(folder, memory, fault, progress, cancellationToken);
+            }
+        }
+        catch (Exception exception) when (exception is RetroException or OperationCanceledException)
+        {
+            failed = exception;
+        }
+
+        if (_exchange.Gather(failed is null ? "" : $"{_exchange.Place}: {failed.Message}")[0] is { Length: > 0 } said)
+        {
+            throw Everywhere(failed ?? new CheckpointException($"The checkpoint was not written by {said}"));
+        }
+    }
+
+    private void Write(
+        string folder, IReadOnlyDictionary<string, Tensor> memory, string? fault, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
         string path = Path.Combine(folder, StateFile);
         AtomicFile.Guard(path, (message, inner) => new CheckpointException(message, inner), () => AtomicFile.CreateFolder(folder));
         string description;
         using (DisposeScope scope = NewDisposeScope())
         {
-            IReadOnlyDictionary<string, Tensor> memory = new Dictionary<string, Tensor>();
-            string? fault = null;
-            try
-            {
-                memory = _optimizer.State();
-            }
-            catch (CheckpointException exception)
-            {
-                fault = exception.Message; // the weights are kept all the same
-            }
-
             description = (State() with { OptimizerFault = fault }).ToString();
             Safetensors.Write(path, Tensors(memory), new Dictionary<string, string> { [MetadataKey] = description }, progress, cancellationToken);
         }

@@ -12,6 +12,10 @@ namespace Retro.Training;
 /// <remarks>
 /// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters
 /// that are frozen (requires_grad false) when the trainer is made stay as they are.
+/// <para>Several processes train one model together where each is given its <see cref="IGradientExchange"/>: of the batches of a step, process r of n takes
+/// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
+/// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
+/// ends the others.</para>
 /// </remarks>
 public sealed partial class Trainer : IDisposable
 {
@@ -22,6 +26,10 @@ public sealed partial class Trainer : IDisposable
     private readonly WeightAverage? _average;
     private readonly LRScheduler? _scheduler;
     private readonly Func<long, double>? _rate;
+    private readonly IGradientExchange? _exchange;
+    private readonly Together? _together;
+    private bool _compared;
+    private Exception? _everywhere;
     private TimeSpan _elapsedBefore;
     private long? _started;
     private long _batches;
@@ -46,17 +54,20 @@ public sealed partial class Trainer : IDisposable
     /// schedule of the options, or <paramref name="rate"/>.</param>
     /// <param name="rate">The learning rate of a step, from 0; Muon's, and those of an optimizer of one's own, are in proportion. Null: the schedule of the
     /// options.</param>
+    /// <param name="exchange">The processes that train the model together, whose this one is; it stays the caller's. Null, or one process: this one trains
+    /// alone.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="TrainingException">Every parameter is frozen.</exception>
     /// <exception cref="ArgumentException">A scheduler came without an optimizer or beside a rate, follows a measure instead of steps, the optimizer holds
-    /// other parameters, or retrieval is to have a rate of its own in it.</exception>
+    /// other parameters, or retrieval is to have a rate of its own in it; or processes are to train by the clock, of which each has its own.</exception>
     public Trainer(
         RetroModel model,
         TrainingOptions options,
         TimeProvider? time = null,
         Func<IReadOnlyList<(string name, Parameter parameter)>, optim.Optimizer>? optimizer = null,
         Func<optim.Optimizer, LRScheduler>? scheduler = null,
-        Func<long, double>? rate = null)
+        Func<long, double>? rate = null,
+        IGradientExchange? exchange = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
@@ -70,17 +81,30 @@ public sealed partial class Trainer : IDisposable
         _time = time ?? TimeProvider.System;
         _schedule = options.Schedule();
         _rate = rate;
+        if (exchange is { Size: > 1 })
+        {
+            if (options.TimeBudget is not null)
+            {
+                throw new ArgumentException(
+                    $"Each process has a clock of its own, so that they would not train the same number of steps; set {nameof(options.Steps)} instead of "
+                        + $"{nameof(options.TimeBudget)}.",
+                    nameof(options));
+            }
+
+            (_exchange, _together) = (exchange, new(exchange));
+        }
+
         if (optimizer is null)
         {
-            _optimizer = TrainingOptimizers.Own(model, options);
-            _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations);
+            _optimizer = TrainingOptimizers.Own(model, options, _exchange);
+            _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations, _exchange);
             _average = Average();
             return;
         }
 
         TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
-        _gradients = new(model, own, options.Seed, options.RecomputeActivations);
+        _gradients = new(model, own, options.Seed, options.RecomputeActivations, _exchange);
         _average = Average();
         try
         {
@@ -108,13 +132,13 @@ public sealed partial class Trainer : IDisposable
     /// <summary>
     /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every
     /// <see cref="TrainingOptions.MeasureEvery"/> steps and at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder,
-    /// the best model is kept in its <see cref="BestFolder"/>. Null: nothing is measured.
+    /// the best model is kept in its <see cref="BestFolder"/>. Of several processes the first measures, and tells the others. Null: nothing is measured.
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
     /// <summary>
     /// Looks at the model on text that it is not trained on, with retrieval on and off; it finds the model in evaluation mode. Asked as often as
-    /// <see cref="Measure"/>, it decides nothing. Null: nobody looks.
+    /// <see cref="Measure"/>, it decides nothing. Of several processes the first looks. Null: nobody looks.
     /// </summary>
     public Func<RetroModel, TrainingWatch>? Watch { get; init; }
 
@@ -141,13 +165,16 @@ public sealed partial class Trainer : IDisposable
     /// Does one step. Where it throws, no gradient is left behind. Outside of <see cref="Run"/>, a time budget counts the time of the steps themselves.
     /// </summary>
     /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step
-    /// moves nothing, and its loss is 0.</param>
-    /// <returns>What the step gave.</returns>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
-    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches)
+    /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
+    /// <returns>What the step gave, to every process the same but for its time.</returns>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same.</exception>
+    public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
+
+    private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches)
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
+        RequireSame(null);
         long began = _time.GetTimestamp();
         double rate = _scheduler is not null ? ((TorchOptimizer)_optimizer).Rate
             : _rate is not null ? _rate(StepsDone)
@@ -156,9 +183,9 @@ public sealed partial class Trainer : IDisposable
         Model.train();
         bool closedBook = Options.ClosedBook > 0 && Progress < Options.ClosedBook;
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
-        (double loss, bool hasTargets) = _gradients.Add(batches, StepsDone, closedBook);
-        _tokens += batches.Sum(batch => batch.Tokens.numel());
-        double norm = !hasTargets ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
+        (double loss, long targets, long tokens) = _gradients.Add(batches, StepsDone, closedBook);
+        _tokens += tokens;
+        double norm = targets == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         if (double.IsFinite(norm))
         {
             _average?.Add(StepsDone);
@@ -174,9 +201,9 @@ public sealed partial class Trainer : IDisposable
         _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
         if (_skippedInARow >= Options.MaximumSkippedSteps)
         {
-            throw new TrainingException(
+            throw Everywhere(new TrainingException(
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
-                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.");
+                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint."));
         }
 
         double seconds = (Elapsed - _elapsedBefore).TotalSeconds;
@@ -188,14 +215,24 @@ public sealed partial class Trainer : IDisposable
     /// the meantime. A training that is finished is left as it is, its time and its checkpoint too, whatever the data.
     /// </summary>
     /// <param name="data">Where the batches come from; after <see cref="Load"/>, the same as before.</param>
-    /// <param name="progress">Told of each step; null: nobody.</param>
-    /// <param name="cancellationToken">Ends the training after the step that is being done; a checkpoint is written first where a folder is set.</param>
+    /// <param name="progress">Told of each step, in every process that gives one; null: nobody.</param>
+    /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
+    /// set.</param>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row; or the processes do not train the same, or are more than the
+    /// batches of a step.</exception>
     public void Run(ITrainingData data, IProgress<TrainingProgress>? progress = null, CancellationToken cancellationToken = default)
+        => Alone(() =>
+        {
+            RunSteps(data, progress, cancellationToken);
+            return 0;
+        });
+
+    private void RunSteps(ITrainingData data, IProgress<TrainingProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(data);
+        RequireSame(data);
         if (IsFinished)
         {
             return;
@@ -203,8 +240,8 @@ public sealed partial class Trainer : IDisposable
 
         if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
         {
-            throw new CheckpointException(
-                $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew.");
+            throw Everywhere(new CheckpointException(
+                $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew."));
         }
 
         _dataIdentity = data.Identity;
@@ -214,18 +251,18 @@ public sealed partial class Trainer : IDisposable
         long lastSaved = StepsDone;
         try
         {
-            while (!finished && !(canceled = cancellationToken.IsCancellationRequested))
+            while (!finished && !(canceled = IsCanceled(cancellationToken)))
             {
                 TokenBatch[] batches = next.GetAwaiter().GetResult();
-                next = Prepare(data, _batches + batches.Length, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
+                next = Prepare(data, _batches + Options.Accumulation, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
                 TrainingProgress done = Step(batches);
-                _batches += batches.Length;
+                _batches += Options.Accumulation;
 
                 // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;
                 if (finished || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0))
                 {
-                    if (Watch is not null)
+                    if (Watch is not null && IsFirst)
                     {
                         using IDisposable? averaged = Averaged();
                         Model.eval();
@@ -258,7 +295,7 @@ public sealed partial class Trainer : IDisposable
         SaveIfAsked();
         if (canceled)
         {
-            throw new OperationCanceledException(cancellationToken);
+            throw Everywhere(new OperationCanceledException(cancellationToken));
         }
     }
 
@@ -280,14 +317,20 @@ public sealed partial class Trainer : IDisposable
 
     private double TakeMeasure(Func<RetroModel, double> of)
     {
+        double measure = double.NaN;
         using IDisposable? averaged = Averaged();
-        Model.eval();
-        double measure = of(Model);
-        Model.train();
+        if (IsFirst)
+        {
+            Model.eval();
+            measure = of(Model);
+            Model.train();
+        }
+
+        measure = _together?.First(measure) ?? measure;
         if (measure < (BestMeasure ?? double.PositiveInfinity))
         {
             (BestMeasure, _measuresSinceBest) = (measure, 0);
-            if (Options.CheckpointFolder is { } folder)
+            if (IsFirst && Options.CheckpointFolder is { } folder)
             {
                 Checkpoint.Save(Path.Combine(folder, BestFolder), Model);
             }
@@ -308,8 +351,73 @@ public sealed partial class Trainer : IDisposable
 
     private Task<TokenBatch[]> Prepare(ITrainingData data, long first, double progress)
     {
-        int count = Options.Accumulation;
-        return Task.Run(() => Enumerable.Range(0, count).Select(i => data.Batch(first + i, progress)).ToArray());
+        int count = Options.Accumulation, rank = _exchange?.Rank ?? 0, size = _exchange?.Size ?? 1;
+        return Task.Run(() => Enumerable.Range(0, count).Where(i => i % size == rank).Select(i => data.Batch(first + i, progress)).ToArray());
+    }
+
+    private bool IsFirst => _exchange is null or { Rank: 0 };
+
+    private bool IsCanceled(CancellationToken cancellationToken)
+        => _together is null ? cancellationToken.IsCancellationRequested : _together.Sum(cancellationToken.IsCancellationRequested ? 1 : 0)[0] > 0;
+
+    /// <summary>Refuses processes that do not train the same, before the first step and each run.</summary>
+    private void RequireSame(ITrainingData? data)
+    {
+        if (_exchange is null || (_compared && data is null))
+        {
+            return;
+        }
+
+        Dictionary<string, string> own = new()
+        {
+            ["data"] = data?.Identity ?? "none",
+            ["steps done"] = $"{StepsDone}",
+            ["batches read"] = $"{_batches}",
+            ["optimizer"] = OptimizerName ?? nameof(RetroOptimizer),
+            ["trained parameters"] = $"{_optimizer.ParameterNames.Count()}",
+            ["weights (SHA-256)"] = Together.WeightsHash(Model),
+        };
+        TrainingState.Flatten(TrainingState.Describe(Model.Config), "config", own);
+        TrainingState.Flatten(TrainingState.Describe(Options), "options", own);
+        try
+        {
+            _together!.RequireSame(own);
+        }
+        catch (TrainingException exception)
+        {
+            throw Everywhere(exception);
+        }
+
+        if (data is not null && _exchange.Size > Options.Accumulation)
+        {
+            throw Everywhere(new TrainingException(
+                $"There are {_exchange.Size} processes and {Options.Accumulation} batches in a step, so that some would have nothing to do; start at most as "
+                    + $"many processes as there are batches, or set {nameof(Options.Accumulation)} to {_exchange.Size} or more and make the batches smaller."));
+        }
+
+        _compared = true;
+    }
+
+    /// <summary>Notes what every process throws, so that none has to be ended.</summary>
+    private T Everywhere<T>(T exception)
+        where T : Exception
+    {
+        _everywhere = exception;
+        return exception;
+    }
+
+    /// <summary>Does what may fail in one process alone, and then ends the others, which would wait for it.</summary>
+    private T Alone<T>(Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (Exception exception) when (_exchange is not null && !ReferenceEquals(exception, _everywhere))
+        {
+            _exchange.Abort(exception.ToString());
+            throw;
+        }
     }
 
     private void SaveIfAsked()

@@ -12,7 +12,7 @@ internal static class TrainingOptimizers
     /// <summary>
     /// Retro's own; the model is cast first where the options ask for another type, and what that rounds away stays in the optimizer's copies.
     /// </summary>
-    public static RetroOptimizer Own(RetroModel model, TrainingOptions options)
+    public static RetroOptimizer Own(RetroModel model, TrainingOptions options, IGradientExchange? exchange)
     {
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor>? exact = null;
@@ -24,6 +24,10 @@ internal static class TrainingOptimizers
             model.to(dtype);
         }
 
+<<<<<<< HEAD
+=======
+        RetroOptimizer optimizer = new(model, options.Optimizer, exact, options.ShardOptimizer ? exchange : null);
+>>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
         IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
@@ -55,6 +59,12 @@ internal static class TrainingOptimizers
                 $"{nameof(options.RetrievalRate)} and {nameof(options.RetrievalOptimizer)} are for Retro's optimizer; make one of TorchSharp over groups of "
                     + "parameters that have rates of their own.",
                 nameof(options));
+        }
+
+        if (options.ShardOptimizer)
+        {
+            throw new ArgumentException(
+                $"{nameof(options.ShardOptimizer)} is for Retro's optimizer, whose memory is known parameter by parameter; leave it off.", nameof(options));
         }
 
         if (options.Dtype is { } dtype && dtype != model.Dtype)

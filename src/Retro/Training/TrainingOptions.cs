@@ -58,7 +58,7 @@ public sealed record TrainingOptions
     /// </summary>
     public ScalarType? Dtype { get; init; }
 
-    /// <summary>Batches whose gradients are averaged in a step. Default 1.</summary>
+    /// <summary>Batches whose gradients are averaged in a step; where several processes train together, of all of them. Default 1.</summary>
     public int Accumulation { get; init; } = 1;
 
     /// <summary>
@@ -66,6 +66,13 @@ public sealed record TrainingOptions
     /// for the memory of all layers but one. The gradient is the same, but for what dropout draws. Default no.
     /// </summary>
     public bool RecomputeActivations { get; init; }
+
+    /// <summary>
+    /// Whether each of the processes that train together remembers and moves a share of the parameters and gives them to the others, so that all of them need
+    /// the optimizer's memory once and not each (stage 1 of ZeRO; arXiv 1910.02054). Checkpoints are the same either way. For Retro's optimizer; one process
+    /// alone does as without. Default no.
+    /// </summary>
+    public bool ShardOptimizer { get; init; }
 
     /// <summary>
     /// d: the trainer keeps an exponential moving average of the trained weights, a ← d·a + (1 − d)·w after each step, beside them, in float32 at least. What

@@ -118,7 +118,8 @@ internal sealed record TrainingState
         };
     }
 
-    private static void Flatten(JsonNode? node, string name, Dictionary<string, string> values)
+    /// <summary>Writes every value of a tree under its path.</summary>
+    public static void Flatten(JsonNode? node, string name, Dictionary<string, string> values)
     {
         if (node is JsonObject many)
         {

@@ -1,0 +1,206 @@
+using System.Text;
+using Retro.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Distributed;
+
+/// <summary>Processes that were started by OpenMPI's mpirun and exchange gradients over it.</summary>
+/// <remarks>
+/// <code>using MpiExchange exchange = MpiExchange.Start();
+/// using Trainer trainer = new(model, options, exchange: exchange);</code>
+/// A process that an exception ends ends the others, and its rank, host and exception are told on the standard error stream; a program that catches what
+/// happens outside of the trainer calls <see cref="Abort"/> itself, since disposing waits for the others. A program that was not started by mpirun is one
+/// process alone. Tensors of GPUs are exchanged by way of the processor; see <see cref="NcclExchange"/>.
+/// </remarks>
+public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
+{
+    /// <summary>Bytes of a call: MPI counts in 32 bits.</summary>
+    private const int MostBytes = 1 << 28;
+
+    private static readonly object s_started = new();
+    private static bool s_used;
+
+    private readonly object _calls = new();
+    private bool _isDisposed;
+
+    private MpiExchange()
+    {
+        Mpi.Require(Mpi.Rank(Mpi.World, out int rank), "MPI_Comm_rank");
+        Mpi.Require(Mpi.Size(Mpi.World, out int size), "MPI_Comm_size");
+        (Rank, Size) = (rank, size);
+        Place = $"rank {rank} of {size} on {Environment.MachineName}";
+        AppDomain.CurrentDomain.UnhandledException += EndOthers;
+    }
+
+    /// <inheritdoc/>
+    public int Rank { get; }
+
+    /// <inheritdoc/>
+    public int Size { get; }
+
+    /// <summary>Number of this process among those of its machine, from 0: which of its GPUs it takes, for instance.</summary>
+    public int LocalRank { get; } = int.TryParse(Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_RANK"), out int local) ? local : 0;
+
+    /// <inheritdoc/>
+    public string Place { get; }
+
+    /// <summary>Joins the processes that mpirun has started. A process joins once.</summary>
+    /// <returns>The exchange; disposing it leaves them, once all do.</returns>
+    /// <exception cref="ExchangeException">OpenMPI is missing or cannot be used, or this process has joined before; the message says what to do.</exception>
+    public static MpiExchange Start()
+    {
+        lock (s_started)
+        {
+            Mpi.Load();
+            if (s_used)
+            {
+                throw new ExchangeException("This process has joined the others before, which MPI allows once; keep the exchange of the first time.");
+            }
+
+            Mpi.Require(Mpi.Initialized(out int initialized), "MPI_Initialized");
+            if (initialized != 0)
+            {
+                throw new ExchangeException("Something else in this process has started MPI before; let MpiExchange start it.");
+            }
+
+            s_used = true;
+            Mpi.Require(Mpi.InitThread(0, 0, Mpi.ThreadSerialized, out int provided), "MPI_Init_thread");
+            if (provided < Mpi.ThreadSerialized)
+            {
+                throw new ExchangeException(
+                    $"This OpenMPI was built without threads (level {provided}, {Mpi.ThreadSerialized} needed); use the distribution's.");
+            }
+
+            return new();
+        }
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ExchangeException">The type is none that can be summed, or the tensor is not contiguous.</exception>
+    public void Sum(Tensor values, int? onlyTo = null)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        nint type = values.dtype switch
+        {
+            ScalarType.Float32 => Mpi.Float,
+            ScalarType.Float64 => Mpi.Double,
+            ScalarType.Int64 => Mpi.Int64,
+            _ => throw new ExchangeException($"A tensor of {values.dtype} came to be summed; expected float32, float64 or int64."),
+        };
+        int size = (int)values.element_size();
+        Each(values, bytes =>
+        {
+            fixed (byte* place = bytes)
+            {
+                int count = bytes.Length / size;
+                if (onlyTo is not { } root)
+                {
+                    Mpi.Require(Mpi.Allreduce(Mpi.InPlace, place, count, type, Mpi.Sum, Mpi.World), "MPI_Allreduce");
+                    return;
+                }
+
+                void* send = Rank == root ? Mpi.InPlace : place, receive = Rank == root ? place : null;
+                Mpi.Require(Mpi.Reduce(send, receive, count, type, Mpi.Sum, root, Mpi.World), "MPI_Reduce");
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ExchangeException">The tensor is not contiguous.</exception>
+    public void Broadcast(Tensor values, int from)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        Each(values, bytes =>
+        {
+            fixed (byte* place = bytes)
+            {
+                Mpi.Require(Mpi.Broadcast(place, bytes.Length, Mpi.Byte, from, Mpi.World), "MPI_Bcast");
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Gather(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        byte[] own = Encoding.UTF8.GetBytes(text);
+        int length = own.Length;
+        int[] lengths = new int[Size], places = new int[Size];
+        lock (_calls)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            fixed (int* all = lengths)
+            {
+                Mpi.Require(Mpi.Allgather(&length, sizeof(int), Mpi.Byte, all, sizeof(int), Mpi.Byte, Mpi.World), "MPI_Allgather");
+            }
+
+            for (int i = 1; i < Size; i++)
+            {
+                places[i] = checked(places[i - 1] + lengths[i - 1]);
+            }
+
+            byte[] gathered = new byte[checked(places[^1] + lengths[^1])];
+            fixed (byte* sent = own, received = gathered)
+            fixed (int* counts = lengths, starts = places)
+            {
+                Mpi.Require(Mpi.AllgatherVarying(sent, length, Mpi.Byte, received, counts, starts, Mpi.Byte, Mpi.World), "MPI_Allgatherv");
+            }
+
+            return [.. lengths.Select((count, i) => Encoding.UTF8.GetString(gathered, places[i], count))];
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Abort(string reason)
+    {
+        Console.Error.WriteLine($"Retro: {Place} ends the training of all processes: {reason}");
+        Console.Error.Flush();
+        _ = Mpi.Abort(Mpi.World, 1); // without the lock: whoever holds it may wait for ever
+    }
+
+    /// <summary>Leaves the others; waits until they leave, too.</summary>
+    public void Dispose()
+    {
+        lock (_calls)
+        {
+            if (!_isDisposed)
+            {
+                _isDisposed = true;
+                AppDomain.CurrentDomain.UnhandledException -= EndOthers;
+                Mpi.Require(Mpi.Finish(), "MPI_Finalize");
+            }
+        }
+    }
+
+    private void EndOthers(object sender, UnhandledExceptionEventArgs arguments) => Abort(arguments.ExceptionObject.ToString() ?? "an unknown exception");
+
+    /// <summary>Exchanges a tensor piece by piece, that of a GPU through a copy.</summary>
+    private void Each(Tensor values, BytesAction exchanged)
+    {
+        if (!values.is_contiguous())
+        {
+            throw new ExchangeException("A tensor that is not contiguous came to be exchanged; give its contiguous() form.");
+        }
+
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        Tensor flat = values.detach().view(-1), here = flat.device.type == DeviceType.CPU ? flat : flat.cpu();
+        long piece = MostBytes / here.element_size();
+        lock (_calls)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            for (long start = 0; start < here.numel(); start += piece)
+            {
+                exchanged(here.narrow(0, start, Math.Min(piece, here.numel() - start)).bytes);
+            }
+        }
+
+        if (!ReferenceEquals(here, flat))
+        {
+            flat.copy_(here);
+        }
+    }
+
+    private delegate void BytesAction(Span<byte> bytes);
+}

@@ -1,0 +1,96 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using Retro.Modeling;
+using Retro.Optimization;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Retro.Training;
+
+/// <summary>What a training does with the other processes: whether all train the same, counts, and the sum of the gradients.</summary>
+/// <param name="exchange">The processes.</param>
+internal sealed class Together(IGradientExchange exchange)
+{
+    /// <summary>Sums whole numbers over the processes.</summary>
+    public long[] Sum(params long[] counts)
+    {
+        using Tensor sums = tensor(counts);
+        exchange.Sum(sums);
+        return sums.data<long>().ToArray();
+    }
+
+    /// <summary>The first process's number.</summary>
+    public double First(double value)
+    {
+        using Tensor one = tensor([value]);
+        exchange.Broadcast(one, 0);
+        return one.item<double>();
+    }
+
+    /// <summary>Sums the gradients of all processes, and the loss.</summary>
+    /// <remarks>A parameter that has a gradient in any process has one in every process then, and one that has none in any has none.</remarks>
+    /// <param name="optimizer">Holds the gradients.</param>
+    /// <param name="loss">This process's part of the loss.</param>
+    /// <returns>The loss.</returns>
+    public double SumGradients(ITrainingOptimizer optimizer, double loss)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        IList<Tensor?> own = optimizer.GradientSums;
+        Tensor counts = tensor([loss, .. own.Select(gradient => gradient is null ? 0.0 : 1)]);
+        exchange.Sum(counts);
+        double[] having = [.. counts.data<double>()];
+        IList<Tensor> parameters = optimizer.Parameters;
+        if (own.Where((gradient, i) => gradient is null && having[i + 1] > 0).Any())
+        {
+            optimizer.AddGradients([.. own.Select((gradient, i) => gradient is null && having[i + 1] > 0 ? zeros_like(parameters[i]) : null)]);
+            own = optimizer.GradientSums;
+        }
+
+        IReadOnlyList<int>? owners = optimizer.Owners;
+        new ExchangeBuckets(exchange).Sum(own.Select((gradient, i) => (gradient, owners?[i])).Where(pair => pair.gradient is not null)!);
+        return having[0];
+    }
+
+    /// <summary>Refuses, in all processes, trainings that are not the same.</summary>
+    /// <param name="own">What this process trains: values by name.</param>
+    /// <exception cref="TrainingException">They differ; the values and processes are named.</exception>
+    public void RequireSame(Dictionary<string, string> own)
+    {
+        const string Place = "process";
+        own[Place] = exchange.Place;
+        Dictionary<string, string>[] all = [.. exchange.Gather(JsonSerializer.Serialize(own))
+            .Select(text => JsonSerializer.Deserialize<Dictionary<string, string>>(text)!)];
+        string[] differences = [.. all.Skip(1)
+            .SelectMany(other => all[0].Keys.Union(other.Keys)
+                .Where(name => name != Place && all[0].GetValueOrDefault(name) != other.GetValueOrDefault(name))
+                .Select(name => $"{name}: {Value(all[0], name)}, {Value(other, name)}"))];
+        if (differences.Length > 0)
+        {
+            throw new TrainingException(
+                $"The processes do not train the same. {string.Join("; ", differences.Take(8))}{(differences.Length > 8 ? "; ..." : "")}. Start all of them "
+                    + "with the same model, options, data and checkpoint.");
+        }
+
+        static string Value(Dictionary<string, string> one, string name) => $"{one.GetValueOrDefault(name, "none")} in {one[Place]}";
+    }
+
+    /// <summary>A hash of all weights.</summary>
+    public static string WeightsHash(RetroModel model)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IDisposable noGradients = no_grad();
+        foreach ((_, Parameter parameter) in model.named_parameters())
+        {
+            using DisposeScope scope = NewDisposeScope();
+            const long Piece = 1 << 26; // a span has at most 2³¹ bytes
+            Tensor flat = parameter.detach().cpu().contiguous().view(-1);
+            for (long start = 0; start < flat.numel(); start += Piece)
+            {
+                hash.AppendData(flat.narrow(0, start, Math.Min(Piece, flat.numel() - start)).bytes);
+            }
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+}

@@ -1,0 +1,205 @@
+using Retro.Checkpoints;
+using Retro.Training;
+using static TorchSharp.torch;
+
+namespace Retro.Distributed.Tests;
+
+/// <summary>Several processes train as one does. Each test compares what they wrote.</summary>
+public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
+{
+    private const double Close = 1e-6;
+
+    [Theory]
+    [InlineData(1, "plain")]
+    [InlineData(2, "plain")]
+    [InlineData(4, "plain")]
+    [InlineData(2, "sharded", "plain")]
+    [InlineData(4, "sharded", "plain")]
+    [InlineData(2, "muon")]
+    [InlineData(4, "muon")]
+    [InlineData(2, "muon-sharded", "muon")]
+    [InlineData(4, "muon-sharded", "muon")]
+    [InlineData(2, "dropout")]
+    [InlineData(4, "dropout")]
+    [InlineData(2, "recomputed")]
+    [InlineData(4, "recomputed")]
+    [InlineData(2, "closed-book")]
+    [InlineData(4, "closed-book")]
+    [InlineData(2, "six")]
+    [InlineData(4, "six")]
+    [InlineData(4, "stepped")]
+    public void The_number_of_processes_changes_weights_and_optimizer_by_rounding_alone(int processes, string scenario, string? alone = null)
+    {
+        Together.Require();
+        double largest = Difference(Path.Combine(runs.Of(0), alone ?? scenario), Path.Combine(runs.Of(processes), scenario));
+        TestContext.Current.TestOutputHelper?.WriteLine($"{processes} processes, {scenario}: differs by {largest:0.0e0}");
+        Assert.InRange(largest, 0, Close);
+    }
+
+    [Theory]
+    [InlineData("sharded", "plain")]
+    [InlineData("bfloat16-sharded", "bfloat16")]
+    public void Two_processes_with_a_share_of_the_optimizer_each_have_the_bits_of_two_with_all_of_it(string sharded, string whole)
+    {
+        Together.Require();
+        Assert.Equal(0, Difference(Path.Combine(runs.Of(2), whole), Path.Combine(runs.Of(2), sharded)));
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Each_process_is_told_the_loss_and_the_tokens_of_all(int processes)
+    {
+        Together.Require();
+        string[] alone = File.ReadAllLines(Path.Combine(runs.Of(0), "plain-0.txt"));
+        Assert.Equal(8, alone.Length);
+        for (int rank = 0; rank < processes; rank++)
+        {
+            string[] lines = File.ReadAllLines(Path.Combine(runs.Of(processes), $"plain-{rank}.txt"));
+            Assert.Equal(alone.Length, lines.Length);
+            foreach ((string expected, string came) in alone.Zip(lines))
+            {
+                double[] one = [.. expected.Split(' ').Select(double.Parse)], other = [.. came.Split(' ').Select(double.Parse)];
+                Assert.Equal(one[..2], other[..2]);
+                Assert.Equal(one[2], other[2], 2e-5);
+                Assert.Equal(one[3], other[3], 2e-4);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("until", "until-sharded")]
+    [InlineData("until", "until")]
+    public void A_training_goes_on_with_any_number_of_processes(string first, string second)
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        Together.Done(0, folder.Path, $"{first}=2");
+        Together.Done(2, folder.Path, $"{second}=4");
+        Together.Done(4, folder.Path, $"{second}=6");
+        Together.Done(0, folder.Path, $"{first}=8");
+        // Begun with other weights than the plain one: both of this.
+        Together.Done(0, folder["whole"], $"{first}=8");
+        Assert.InRange(Difference(Path.Combine(folder["whole"], "until"), folder["until"]), 0, Close);
+    }
+
+    [Fact]
+    public void As_many_processes_go_on_with_the_same_bits()
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        Together.Done(2, folder.Path, "until-sharded=3");
+        Together.Done(2, folder.Path, "until-sharded=8");
+        Together.Done(2, folder["whole"], "until-sharded=8");
+        Assert.Equal(0, Difference(Path.Combine(folder["whole"], "until"), folder["until"]));
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void The_first_process_measures_and_all_end_when_it_gets_no_better(int processes)
+    {
+        Together.Require();
+        string alone = File.ReadAllText(Path.Combine(runs.Of(0), "measured-0.txt"));
+        Assert.Equal("6 steps, best 1, asked 3, watched 3", alone);
+        Assert.Equal(alone, File.ReadAllText(Path.Combine(runs.Of(processes), "measured-0.txt")));
+        for (int rank = 1; rank < processes; rank++)
+        {
+            Assert.Equal("6 steps, best 1, asked 0, watched 0", File.ReadAllText(Path.Combine(runs.Of(processes), $"measured-{rank}.txt")));
+        }
+    }
+
+    [Theory]
+    [InlineData("other-options", "options.LearningRate: 0.001 in rank 0 of 2 on ", "0.002 in rank 1 of 2 on ")]
+    [InlineData("other-config", "feed_forward_size: 32 in rank 0 of 2 on ", "48 in rank 1 of 2 on ")]
+    [InlineData("other-data", "data: random in rank 0 of 2 on ", "other in rank 1 of 2 on ")]
+    [InlineData("other-weights", "weights (SHA-256): ", " in rank 1 of 2 on ")]
+    [InlineData("crowded", "There are 2 processes and 1 batches in a step", "start at most as many processes as there are batches")]
+    [InlineData("diverged", "The gradient was not finite in 2 steps in a row", "lower the learning rate")]
+    [InlineData("unwritable", "file", "Exception")]
+    public void What_cannot_be_trained_together_is_refused_by_every_process(string scenario, params string[] parts)
+    {
+        Together.Require();
+        for (int rank = 0; rank < 2; rank++)
+        {
+            string said = File.ReadAllText(Path.Combine(runs.Of(2), $"{scenario}-{rank}.txt"));
+            Assert.All(parts, part => Assert.Contains(part, said, StringComparison.Ordinal));
+            Assert.StartsWith(scenario == "unwritable" ? "CheckpointException" : "TrainingException", said, StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Sums_of_every_type_and_size_reach_every_process(int processes)
+    {
+        Together.Require();
+        for (int rank = 0; rank < processes; rank++)
+        {
+            Assert.StartsWith(
+                $"rank {rank} of {processes} on ", File.ReadAllText(Path.Combine(runs.Of(processes), $"exchange-{rank}.txt")), StringComparison.Ordinal);
+            Said(processes, rank, "not-contiguous", "is not contiguous");
+            Said(processes, rank, "not-summed", "expected float32, float64 or int64");
+            Said(processes, rank, "again", "joined the others before");
+        }
+    }
+
+    [Fact]
+    public void Without_nccl_it_is_said_what_to_install()
+    {
+        Together.Require();
+        Assert.SkipWhen(System.Runtime.InteropServices.NativeLibrary.TryLoad("libnccl.so.2", out _), "NCCL is on this machine.");
+        Said(2, 0, "nccl", "libnccl.so.2 cannot be loaded");
+        Said(2, 1, "nccl", "Install NCCL 2");
+    }
+
+    [Theory]
+    [InlineData("failing")]
+    [InlineData("caught")]
+    public void A_process_that_fails_ends_the_others_and_is_named(string scenario)
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        ChildProcess.Outcome outcome = Together.Run(2, folder.Path, scenario);
+        Assert.NotEqual(0, outcome.ExitCode);
+        Assert.Contains($"Retro: rank 1 of 2 on {Environment.MachineName} ends the training of all processes: ", outcome.Errors, StringComparison.Ordinal);
+        Assert.Contains("The disk of this process is gone.", outcome.Errors, StringComparison.Ordinal);
+        RequireWhole(folder["ending"]);
+    }
+
+    [Fact]
+    public void A_process_that_is_killed_ends_the_others_and_leaves_a_whole_checkpoint()
+    {
+        Together.Require();
+        using TemporaryFolder folder = new();
+        ChildProcess.Outcome outcome = Together.Run(2, folder.Path, "killed");
+        Assert.NotEqual(0, outcome.ExitCode);
+        Assert.Contains("rank 1", outcome.Output + outcome.Errors, StringComparison.Ordinal); // mpirun's own words
+        RequireWhole(folder["ending"]);
+    }
+
+    private static void RequireWhole(string checkpoint)
+    {
+        using Modeling.RetroModel model = Checkpoint.Load(checkpoint);
+        using Trainer trainer = new(model, new());
+        trainer.Load(checkpoint);
+        Assert.InRange(trainer.StepsDone, 1, 5);
+    }
+
+    private void Said(int processes, int rank, string scenario, string part)
+        => Assert.Contains(part, File.ReadAllText(Path.Combine(runs.Of(processes), $"{scenario}-{rank}.txt")), StringComparison.Ordinal);
+
+    /// <summary>The largest difference of all tensors of two trainings: weights, averages and what the optimizer remembers.</summary>
+    private static double Difference(string expected, string came)
+    {
+        using Safetensors one = Safetensors.Open(Path.Combine(expected, Trainer.StateFile)), other = Safetensors.Open(Path.Combine(came, Trainer.StateFile));
+        Assert.Equal(one.Entries.Select(entry => entry.Name), other.Entries.Select(entry => entry.Name));
+        Assert.Contains(one.Entries, entry => entry.Name.StartsWith("optimizer/", StringComparison.Ordinal));
+        return one.Entries.Max(entry =>
+        {
+            using Tensor left = one.Read(entry.Name).to_type(ScalarType.Float64), right = other.Read(entry.Name).to_type(ScalarType.Float64);
+            using Tensor largest = (left - right).abs().max();
+            return largest.item<double>();
+        });
+    }
+}

@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Retro.Distributed.Tests;
+
+/// <summary>Starts the worker in several processes.</summary>
+internal static class Together
+{
+    private static readonly string s_worker = Path.Combine(
+        Fixtures.Root, "tests", "Retro.Distributed.Worker", "bin", Fixtures.Configuration, "net10.0", "Retro.Distributed.Worker.dll");
+
+    /// <summary>Skips the test where there is no mpirun; a machine that is not a person's has one (tests/run.sh).</summary>
+    public static void Require()
+        => Assert.SkipUnless(
+            (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(folder => File.Exists(Path.Combine(folder, "mpirun"))),
+            "There is no mpirun on this machine; eng/setup.sh --distributed installs it.");
+
+    /// <summary>Runs scenarios.</summary>
+    /// <param name="processes">How many; 0: one, without MPI.</param>
+    /// <param name="folder">Where they write to.</param>
+    /// <param name="scenarios">What they do, one after the other.</param>
+    public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios)
+    {
+        Directory.CreateDirectory(folder);
+        string[] program = ["dotnet", s_worker, folder, .. scenarios];
+        if (processes > 0)
+        {
+            Require();
+            // More processes than cores, as root in a container, on this machine alone: its own address and shared memory.
+            program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1", "--mca", "mpi_yield_when_idle", "1",
+                "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
+        }
+
+        ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
+        start.Environment["OMP_NUM_THREADS"] = "1";
+        return ChildProcess.Run(start);
+    }
+
+    /// <summary>The same; it has to end well.</summary>
+    public static void Done(int processes, string folder, params string[] scenarios)
+    {
+        ChildProcess.Outcome outcome = Run(processes, folder, scenarios);
+        Assert.True(outcome.ExitCode == 0, $"{processes} processes, {string.Join(' ', scenarios)}: exit code {outcome.ExitCode}\n{outcome.Output}{outcome.Errors}");
+    }
+}

@@ -1,0 +1,318 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro.Modeling;
+using Retro.Optimization;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Distributed.Worker;
+
+/// <summary>What the tests have several processes do. Each trains to a checkpoint, or writes what it was told, below the folder.</summary>
+/// <param name="folder">Where results go.</param>
+/// <param name="exchange">The processes; null: this one trains alone.</param>
+internal sealed class Scenarios(string folder, MpiExchange? exchange)
+{
+    private static readonly RetroConfig s_config = new()
+    {
+        VocabularySize = 31,
+        Width = 16,
+        Layers = 2,
+        Heads = 2,
+        HeadSize = 8,
+        FeedForwardSize = 32,
+        Retrieval = new()
+        {
+            ChunkLength = 4,
+            RetrievedLength = 8,
+            Neighbors = 1,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
+        },
+    };
+
+    // AdamW's first step divides a gradient by its size: one that is nearly 0 is all rounding, which an epsilon below it blows up to a whole learning rate.
+    private static readonly TrainingOptions s_options = new()
+    {
+        Steps = 8,
+        WarmupSteps = 2,
+        Accumulation = 4,
+        LearningRate = 1e-3,
+        Optimizer = new() { Epsilon = 1e-6 },
+    };
+
+    private static readonly RetroOptimizerOptions s_muon = new() { Kind = OptimizerKind.Muon };
+
+    private int Rank => exchange?.Rank ?? 0;
+
+    private int Size => exchange?.Size ?? 1;
+
+    /// <summary>Runs one.</summary>
+    public void Run(string name, string value)
+    {
+        switch (name)
+        {
+            case "plain":
+                Train(name, s_options);
+                break;
+            case "sharded":
+                Train(name, s_options with { ShardOptimizer = true });
+                break;
+            case "muon":
+                Train(name, s_options with { Optimizer = s_muon });
+                break;
+            case "muon-sharded":
+                Train(name, s_options with { Optimizer = s_muon, ShardOptimizer = true });
+                break;
+            case "dropout":
+                Train(name, s_options with { AverageDecay = 0.9, Seed = 7 }, Dropping());
+                break;
+            case "recomputed":
+                Train(name, s_options with { RecomputeActivations = true });
+                break;
+            case "closed-book":
+                Train(name, s_options with { ClosedBook = 0.5 });
+                break;
+            case "bfloat16":
+                Train(name, s_options with { Dtype = ScalarType.BFloat16 });
+                break;
+            case "bfloat16-sharded":
+                Train(name, s_options with { Dtype = ScalarType.BFloat16, ShardOptimizer = true });
+                break;
+            case "six":
+                Train(name, s_options with { Accumulation = 6 }); // more for some processes than for others
+                break;
+            case "until":
+                Until(int.Parse(value, CultureInfo.InvariantCulture), s_options);
+                break;
+            case "until-sharded":
+                Until(int.Parse(value, CultureInfo.InvariantCulture), s_options with { ShardOptimizer = true });
+                break;
+            case "measured":
+                Measured();
+                break;
+            case "other-options":
+                Refused(name, s_options with { LearningRate = Rank == 1 ? 2e-3 : 1e-3 }, s_config, "random");
+                break;
+            case "other-config":
+                Refused(name, s_options, s_config with { FeedForwardSize = Rank == 1 ? 48 : 32 }, "random");
+                break;
+            case "other-data":
+                Refused(name, s_options, s_config, Rank == 1 ? "other" : "random");
+                break;
+            case "other-weights":
+                Refused(name, s_options, s_config, "random", seed: Rank);
+                break;
+            case "crowded":
+                Refused(name, s_options with { Accumulation = Size - 1 }, s_config, "random");
+                break;
+            case "diverged":
+                Refused(name, s_options with { MaximumSkippedSteps = 2 }, s_config, "random", weight: float.NaN);
+                break;
+            case "unwritable":
+                File.WriteAllText(Path.Combine(folder, "file"), "");
+                Refused(name, s_options with { CheckpointFolder = Path.Combine(folder, "file", "checkpoint") }, s_config, "random");
+                break;
+            case "stepped":
+                Stepped();
+                break;
+            case "exchange":
+                Exchange();
+                break;
+            case "again":
+                Say(name, () => MpiExchange.Start().Dispose());
+                break;
+            case "nccl":
+                Say(name, () => NcclExchange.Start(exchange!).Dispose());
+                break;
+            case "failing":
+                Ending(() => throw new InvalidDataException("The disk of this process is gone."));
+                break;
+            case "caught": // by the program itself, as a program should not
+                try
+                {
+                    Ending(() => throw new InvalidDataException("The disk of this process is gone."));
+                }
+                catch (InvalidDataException)
+                {
+                }
+
+                break;
+            case "killed":
+                Ending(() => Process.GetCurrentProcess().Kill());
+                break;
+            default:
+                throw new ArgumentException($"There is no scenario {name}.");
+        }
+    }
+
+    private static RetroConfig Dropping()
+        => s_config with { Dropout = 0.1, Retrieval = s_config.Retrieval! with { Encoder = s_config.Retrieval!.Encoder with { Dropout = 0.1 } } };
+
+    private static RetroModel Model(RetroConfig config, long seed = 0)
+    {
+        manual_seed(5 + seed);
+        return new(config);
+    }
+
+    private void Train(string name, TrainingOptions options, RetroConfig? config = null)
+    {
+        using RetroModel model = Model(config ?? s_config);
+        using Trainer trainer = new(model, options with { CheckpointFolder = Path.Combine(folder, name) }, exchange: exchange);
+        List<string> lines = [];
+        trainer.Run(
+            new WorkerData(s_config),
+            new Reports(done => lines.Add(string.Create(CultureInfo.InvariantCulture, $"{done.Step} {done.Tokens} {done.Loss:0.00000} {done.GradientNorm:0.0000}"))));
+        File.WriteAllLines(Path.Combine(folder, $"{name}-{Rank}.txt"), lines);
+    }
+
+    /// <summary>Goes on, if there is anything to go on from, to a step and no further: one process alone is told to stop.</summary>
+    private void Until(int step, TrainingOptions options)
+    {
+        string checkpoint = Path.Combine(folder, "until");
+        using RetroModel model = Model(s_config, seed: 40);
+        using Trainer trainer = new(model, options with { CheckpointFolder = checkpoint }, exchange: exchange);
+        if (Directory.Exists(checkpoint))
+        {
+            trainer.Load(checkpoint);
+        }
+
+        exchange?.Gather(""); // before anyone writes
+        using CancellationTokenSource stop = new();
+        try
+        {
+            trainer.Run(
+                new WorkerData(s_config),
+                new Reports(done =>
+                {
+                    if (done.Step == step && Rank == Size - 1)
+                    {
+                        stop.Cancel();
+                    }
+                }),
+                stop.Token);
+        }
+        catch (OperationCanceledException)
+        {
+        }
+    }
+
+    private void Measured()
+    {
+        int asked = 0, watched = 0;
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(
+            model,
+            s_options with { MeasureEvery = 2, Patience = 2, CheckpointFolder = Path.Combine(folder, "measured") },
+            exchange: exchange)
+        {
+            Measure = _ => 1 + asked++, // no better ever
+            Watch = _ =>
+            {
+                watched++;
+                return new TrainingWatch(1, 1);
+            },
+        };
+        trainer.Run(new WorkerData(s_config));
+        File.WriteAllText(
+            Path.Combine(folder, $"measured-{Rank}.txt"),
+            string.Create(CultureInfo.InvariantCulture, $"{trainer.StepsDone} steps, best {trainer.BestMeasure}, asked {asked}, watched {watched}"));
+    }
+
+    private void Refused(string name, TrainingOptions options, RetroConfig config, string data, long seed = 0, float? weight = null)
+    {
+        using RetroModel model = Model(config, seed);
+        if (weight is { } value)
+        {
+            using IDisposable noGradients = no_grad();
+            model.named_parameters().First().parameter.fill_(value);
+        }
+
+        using Trainer trainer = new(model, options, exchange: exchange);
+        Say(name, () => trainer.Run(new WorkerData(config, data)));
+    }
+
+    /// <summary>Steps that the program does itself, with what it gives each process.</summary>
+    private void Stepped()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { CheckpointFolder = Path.Combine(folder, "stepped") }, exchange: exchange);
+        WorkerData data = new(s_config);
+        for (int step = 0; step < 8; step++)
+        {
+            TrainingBatch[] batches = [.. Enumerable.Range(0, 4).Where(i => i % Size == Rank).Select(i => data.Batch((4 * step) + i, 0).ToTensors())];
+            trainer.Step(batches);
+            Array.ForEach(batches, batch => batch.Dispose());
+        }
+
+        trainer.Save(Path.Combine(folder, "stepped"));
+    }
+
+    private void Exchange()
+    {
+        using Tensor floats = arange(0, 1_500_000, ScalarType.Float32).mul_(Rank + 1), doubles = ones(7, ScalarType.Float64).mul_(Rank + 0.5);
+        using Tensor counts = tensor([(long)Rank + 1, 1L << 40]), only = ones(5).mul_(Rank + 1), flags = tensor([Rank == 1, Rank != 1]);
+        using Tensor scattered = zeros(4, 4).t(), small = ones(3, ScalarType.BFloat16);
+        exchange!.Sum(floats);
+        exchange.Sum(doubles);
+        exchange.Sum(counts);
+        exchange.Sum(only, 1);
+        exchange.Broadcast(flags, 1);
+        double ranks = Size * (Size + 1) / 2;
+        using Tensor expected = arange(0, 1_500_000, ScalarType.Float32).mul_(ranks);
+        Require(floats.equal(expected).all().item<bool>(), "float32");
+        Require(doubles[6].item<double>() == ranks - (Size / 2.0), "float64");
+        Require(counts[0].item<long>() == (long)ranks && counts[1].item<long>() == Size * (1L << 40), "int64");
+        Require(Rank != 1 || only[4].item<float>() == (float)ranks, "the sum for one");
+        Require(flags[0].item<bool>() && !flags[1].item<bool>(), "broadcast");
+        Require(
+            exchange.Gather(string.Concat(Enumerable.Repeat("é", Rank))).SequenceEqual(Enumerable.Range(0, Size).Select(i => string.Concat(Enumerable.Repeat("é", i)))),
+            "texts");
+        Say("not-contiguous", () => exchange.Sum(narrow(scattered, 0, 0, 2)));
+        Say("not-summed", () => exchange.Sum(small));
+        File.WriteAllText(Path.Combine(folder, $"exchange-{Rank}.txt"), exchange.Place);
+    }
+
+    private void Ending(Action end)
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(
+            model, s_options with { Steps = 1000, CheckpointEvery = 1, CheckpointFolder = Path.Combine(folder, "ending") }, exchange: exchange);
+        trainer.Run(new WorkerData(s_config) { Before = number =>
+        {
+            if (number == (4 * 5) + 1 && Rank == 1)
+            {
+                end();
+            }
+        } });
+    }
+
+    /// <summary>Writes what an action throws, or that it throws nothing.</summary>
+    private void Say(string name, Action action)
+    {
+        string said = "nothing";
+        try
+        {
+            action();
+        }
+        catch (Exception exception) when (exception is RetroException)
+        {
+            said = $"{exception.GetType().Name}: {exception.Message}";
+        }
+
+        File.WriteAllText(Path.Combine(folder, $"{name}-{Rank}.txt"), said);
+    }
+
+    private static void Require(bool holds, string what)
+    {
+        if (!holds)
+        {
+            throw new InvalidOperationException($"Wrong: {what}.");
+        }
+    }
+
+    private sealed class Reports(Action<TrainingProgress> told) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => told(value);
+    }
+}
