@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this checkout buildable: installs what builds FAISS's C API, builds it once into artifacts/native, and says in a line each what it found and did.
-# Safe to run again; a second run only checks.
+# Safe to run again; a second run only checks. With --distributed also OpenMPI, for training in several processes.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 native="$root/artifacts/native"
@@ -25,6 +25,7 @@ need cmake command -v cmake
 need make command -v make
 need libfaiss-dev ls /usr/include/faiss/Index.h
 need libopenblas-pthread-dev ls /usr/lib/"$(uname -m)"-linux-gnu/openblas-pthread/libopenblas.a
+[ "${1-}" != --distributed ] || need openmpi-bin command -v mpirun
 
 if [ ${#missing[@]} -gt 0 ]; then
   command -v apt-get >/dev/null || fail "missing: ${missing[*]}; install them with this system's package manager and run this again."

@@ -22,6 +22,11 @@ if [ "${CI-}" = true ] && [ -z "${RETRO_POSTGRES-}" ] && [ "$(id -u)" -eq 0 ] &&
     echo "Node.js could not be installed: the tests of Retro.Postgres will fail." >&2
 fi
 
+# Training in several processes is tested with OpenMPI: likewise.
+if [ "${CI-}" = true ] && [ "$(id -u)" -eq 0 ] && ! command -v mpirun >/dev/null && command -v apt-get >/dev/null; then
+  eng/setup.sh --distributed >/dev/null || echo "OpenMPI could not be installed: training in several processes is not tested." >&2
+fi
+
 arguments=()
 filter=
 while [ $# -gt 0 ]; do

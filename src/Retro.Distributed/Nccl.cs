@@ -22,8 +22,8 @@ internal static unsafe partial class Nccl
         => NativeLibraries.Load(
             NativeLibraries.Nccl,
             "libnccl.so.2",
-            "Install NCCL 2 where there are NVIDIA GPUs (NVIDIA's package libnccl2, or libnccl.so.2 of another program, its folder in LD_LIBRARY_PATH); without "
-                + "them, MpiExchange is enough.");
+            "Install NCCL 2 where there are NVIDIA GPUs (NVIDIA's package libnccl2, or libnccl.so.2 of another program, its folder in LD_LIBRARY_PATH); "
+                + "without them, MpiExchange is enough.");
 
     /// <summary>Throws where a call did not succeed.</summary>
     public static void Require(int code, string call)

@@ -5,6 +5,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
 {
     ["database"] = DatabaseBenchmark.Run,
     ["decoding"] = DecodingBenchmark.Run,
+    ["distributed"] = DistributedBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
     ["faiss"] = FaissBenchmark.Run,
     ["operators"] = OperatorBenchmark.Run,

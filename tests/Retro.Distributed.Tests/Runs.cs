@@ -15,8 +15,8 @@ public sealed class Runs : IDisposable
             string[] scenarios = ["plain", "muon", "dropout", "recomputed", "closed-book", "bfloat16", "six", "stepped", "measured"];
             if (processes > 1)
             {
-                scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "other-options", "other-config", "other-data", "other-weights", "crowded",
-                    "diverged", "unwritable", "exchange", "again", "nccl"];
+                scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "other-options", "other-config", "other-data", "other-weights",
+                    "crowded", "diverged", "unwritable", "exchange", "again", "nccl"];
             }
 
             Together.Done(processes, folder, scenarios);

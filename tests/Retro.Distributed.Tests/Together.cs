@@ -16,7 +16,7 @@ internal static class Together
             "There is no mpirun on this machine; eng/setup.sh --distributed installs it.");
 
     /// <summary>Runs scenarios.</summary>
-    /// <param name="processes">How many; 0: one, without MPI.</param>
+    /// <param name="processes">How many; 0: one, without mpirun.</param>
     /// <param name="folder">Where they write to.</param>
     /// <param name="scenarios">What they do, one after the other.</param>
     public static ChildProcess.Outcome Run(int processes, string folder, params string[] scenarios)
@@ -27,8 +27,8 @@ internal static class Together
         {
             Require();
             // More processes than cores, as root in a container, on this machine alone: its own address and shared memory.
-            program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1", "--mca", "mpi_yield_when_idle", "1",
-                "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
+            program = ["mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "btl", "self,vader", "--mca", "pml", "ob1",
+                "--mca", "mpi_yield_when_idle", "1", "-n", processes.ToString(CultureInfo.InvariantCulture), .. program];
         }
 
         ProcessStartInfo start = new(program[0], program[1..]) { WorkingDirectory = folder };
@@ -40,6 +40,7 @@ internal static class Together
     public static void Done(int processes, string folder, params string[] scenarios)
     {
         ChildProcess.Outcome outcome = Run(processes, folder, scenarios);
-        Assert.True(outcome.ExitCode == 0, $"{processes} processes, {string.Join(' ', scenarios)}: exit code {outcome.ExitCode}\n{outcome.Output}{outcome.Errors}");
+        Assert.True(
+            outcome.ExitCode == 0, $"{processes} processes, {string.Join(' ', scenarios)}: exit code {outcome.ExitCode}\n{outcome.Output}{outcome.Errors}");
     }
 }

@@ -5,6 +5,12 @@ using TorchSharp;
 // What the tests run by mpirun, and alone: Retro.Distributed.Worker FOLDER SCENARIO[=VALUE]...
 torch.set_num_threads(1);
 torch.set_num_interop_threads(1);
+if (args is [_, "readme"])
+{
+    Scenarios.Readme(args[0]);
+    return 0;
+}
+
 using MpiExchange? exchange = Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is null ? null : MpiExchange.Start();
 Scenarios scenarios = new(args[0], exchange);
 foreach (string scenario in args[1..])

@@ -47,6 +47,20 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
 
     private int Size => exchange?.Size ?? 1;
 
+    /// <summary>The READMEs' lines.</summary>
+    public static void Readme(string folder)
+    {
+        using RetroModel model = Model(s_config);
+        TrainingOptions options = s_options with { Steps = 2 };
+        WorkerData data = new(s_config);
+        // <distributed>
+        using MpiExchange exchange = MpiExchange.Start(); // one of the processes that mpirun started
+        using Trainer trainer = new(model, options, exchange: exchange);
+        trainer.Run(data); // of a step's batches, process r of n takes r, r + n, r + 2n, ...
+        // </distributed>
+        File.WriteAllText(Path.Combine(folder, "readme-0.txt"), exchange.Place);
+    }
+
     /// <summary>Runs one.</summary>
     public void Run(string name, string value)
     {
@@ -162,7 +176,8 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         List<string> lines = [];
         trainer.Run(
             new WorkerData(s_config),
-            new Reports(done => lines.Add(string.Create(CultureInfo.InvariantCulture, $"{done.Step} {done.Tokens} {done.Loss:0.00000} {done.GradientNorm:0.0000}"))));
+            new Reports(done => lines.Add(
+                string.Create(CultureInfo.InvariantCulture, $"{done.Step} {done.Tokens} {done.Loss:0.00000} {done.GradientNorm:0.0000}"))));
         File.WriteAllLines(Path.Combine(folder, $"{name}-{Rank}.txt"), lines);
     }
 
@@ -265,12 +280,12 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         Require(counts[0].item<long>() == (long)ranks && counts[1].item<long>() == Size * (1L << 40), "int64");
         Require(Rank != 1 || only[4].item<float>() == (float)ranks, "the sum for one");
         Require(flags[0].item<bool>() && !flags[1].item<bool>(), "broadcast");
-        Require(
-            exchange.Gather(string.Concat(Enumerable.Repeat("é", Rank))).SequenceEqual(Enumerable.Range(0, Size).Select(i => string.Concat(Enumerable.Repeat("é", i)))),
-            "texts");
+        Require(exchange.Gather(Text(Rank)).SequenceEqual(Enumerable.Range(0, Size).Select(Text)), "texts");
         Say("not-contiguous", () => exchange.Sum(narrow(scattered, 0, 0, 2)));
         Say("not-summed", () => exchange.Sum(small));
         File.WriteAllText(Path.Combine(folder, $"exchange-{Rank}.txt"), exchange.Place);
+
+        static string Text(int length) => string.Concat(Enumerable.Repeat("é", length));
     }
 
     private void Ending(Action end)

@@ -36,29 +36,26 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     }
 
     /// <summary>The same, with the float32 values of bfloat16 parameters where they are known; they are copied.</summary>
-    internal RetroOptimizer(
-        nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters, IGradientExchange? sharing = null)
-        : this(ParameterKinds.Of(module), options, masters, sharing)
+    internal RetroOptimizer(nn.Module module, RetroOptimizerOptions? options, IReadOnlyDictionary<string, Tensor>? masters)
+        : this(ParameterKinds.Of(module), options, masters)
     {
     }
 
+    /// <summary>The same over parameters of any kind.</summary>
     /// <param name="parameters">The parameters.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="masters">The float32 values of bfloat16 parameters where they are known; they are copied.</param>
+    /// <param name="kinds">What moves a parameter's matrix; null: what the options say.</param>
     /// <param name="sharing">
     /// Processes each of which remembers and moves a share of the parameters and gives them to the others (stage 1 of ZeRO; Rajbhandari et al., arXiv
     /// 1910.02054); null: this one moves all.
     /// </param>
-
     internal RetroOptimizer(
         IEnumerable<(string Name, Parameter Parameter, ParameterKind Kind)> parameters,
         RetroOptimizerOptions? options = null,
         IReadOnlyDictionary<string, Tensor>? masters = null,
-<<<<<<< HEAD
-        Func<Parameter, OptimizerKind>? kinds = null)
-=======
+        Func<Parameter, OptimizerKind>? kinds = null,
         IGradientExchange? sharing = null)
->>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
     {
         Options = (options ?? new RetroOptimizerOptions()).Validate();
         HashSet<nint> seen = [];
@@ -69,20 +66,10 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         _owners = sharing is null ? null : Share([.. trained.Select(one => one.Parameter.numel())], sharing.Size);
         for (int i = 0; i < trained.Length; i++)
         {
-<<<<<<< HEAD
-            // Tied tensors are one parameter with two names.
-            if (parameter.requires_grad && seen.Add(parameter.Handle))
-            {
-                // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
-                bool muon = (kinds?.Invoke(parameter) ?? Options.Kind) == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
-                _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name)));
-            }
-=======
             (string name, Parameter parameter, ParameterKind kind) = trained[i];
             // The rows of an embedding and of the head are looked up one by one: they are lists of vectors, no maps.
-            bool muon = Options.Kind == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
+            bool muon = (kinds?.Invoke(parameter) ?? Options.Kind) == OptimizerKind.Muon && kind == ParameterKind.Matrix && parameter.dim() == 2;
             _slots.Add(new(name, parameter, kind, muon, masters?.GetValueOrDefault(name), _owners is null || _owners[i] == sharing!.Rank));
->>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
         }
 
         if (_slots.Count == 0)

@@ -12,7 +12,7 @@ internal static class TrainingOptimizers
     /// <summary>
     /// Retro's own; the model is cast first where the options ask for another type, and what that rounds away stays in the optimizer's copies.
     /// </summary>
-    public static RetroOptimizer Own(RetroModel model, TrainingOptions options, IGradientExchange? exchange)
+    public static RetroOptimizer Own(RetroModel model, TrainingOptions options, IGradientExchange? exchange = null)
     {
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor>? exact = null;
@@ -24,10 +24,6 @@ internal static class TrainingOptimizers
             model.to(dtype);
         }
 
-<<<<<<< HEAD
-=======
-        RetroOptimizer optimizer = new(model, options.Optimizer, exact, options.ShardOptimizer ? exchange : null);
->>>>>>> abe6a5b (Retro.Distributed: processes that MPI started train one model together, with the optimizer's memory shared out by option; one seam in the trainer, which one process alone does not notice)
         IEnumerable<nn.Module> branches = model.Layers.Select(layer => layer.CrossAttention)
             .OfType<nn.Module>()
             .Concat(model.Encoder is null ? [] : [model.Encoder]);
@@ -37,7 +33,8 @@ internal static class TrainingOptimizers
             ParameterKinds.Of(model),
             options.Optimizer,
             exact,
-            parameter => retrieval.Contains(parameter.Handle) ? ofRetrieval : options.Optimizer.Kind);
+            parameter => retrieval.Contains(parameter.Handle) ? ofRetrieval : options.Optimizer.Kind,
+            options.ShardOptimizer ? exchange : null);
         optimizer.SetRateShare(parameter => retrieval.Contains(parameter.Handle), options.RetrievalRate);
         return optimizer;
     }

@@ -1,0 +1,140 @@
+using System.Diagnostics;
+using System.Globalization;
+using Retro.Distributed;
+using Retro.Modeling;
+using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Benchmarks;
+
+/// <summary>
+/// A training step of one process with two threads beside one of two processes with one thread each, of the same batches, and how fast sums are; by mpirun of
+/// this program, which then does one part and prints a number.
+/// </summary>
+internal static class DistributedBenchmark
+{
+    private const string PartVariable = "RETRO_BENCHMARK_PART";
+    private const int Pairs = 5, StepsEach = 5, Length = 512;
+
+    private static readonly RetroConfig s_config = RetroConfig.Mini;
+
+    private static readonly (string Name, string[] Arguments)[] s_transports =
+    [
+        ("as it comes", []),
+        ("shared memory alone", ["--mca", "pml", "ob1", "--mca", "btl", "self,vader"]),
+        ("shared memory, two copies", ["--mca", "pml", "ob1", "--mca", "btl", "self,vader", "--mca", "btl_vader_single_copy_mechanism", "none"]),
+        ("TCP on the loopback", ["--mca", "pml", "ob1", "--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo"]),
+    ];
+
+    public static void Run()
+    {
+        switch (Environment.GetEnvironmentVariable(PartVariable))
+        {
+            case "sum":
+                Sums();
+                return;
+            case "step":
+            case "sharded":
+                Step(Environment.GetEnvironmentVariable(PartVariable) == "sharded");
+                return;
+        }
+
+        Console.WriteLine($"{Environment.ProcessorCount} processors, libtorch {__version__}, {DateTime.UtcNow:yyyy-MM-dd}");
+        long bytes = s_config.Parameters().Sum(parameter => parameter.Count) * sizeof(float);
+        Measuring.Head("Sums over two processes", "transport", "bytes", "milliseconds", "GB/s of the buffer");
+        foreach ((string name, string[] arguments) in s_transports)
+        {
+            foreach (string line in Part("sum", 2, 1, arguments))
+            {
+                string[] fields = line.Split(' ');
+                double size = double.Parse(fields[0], CultureInfo.InvariantCulture), seconds = double.Parse(fields[1], CultureInfo.InvariantCulture);
+                Measuring.Row($"{name}", $"{size:#,0}", $"{1000 * seconds:0.00}", $"{size / seconds / 1e9:0.00}");
+            }
+        }
+
+        string[] together = s_transports[1].Arguments;
+        (string Name, Func<double> Take)[] ways =
+        [
+            ("1 process, 1 thread", () => Seconds(Part("step", 1, 1, together))),
+            ("1 process, 2 threads", () => Seconds(Part("step", 1, 2, together))),
+            ("2 processes, 1 thread each", () => Seconds(Part("step", 2, 1, together))),
+            ("2 processes, 1 thread each, optimizer shared out", () => Seconds(Part("sharded", 2, 1, together))),
+        ];
+        double[][] taken = [.. ways.Select(_ => new double[Pairs])];
+        for (int pair = 0; pair < Pairs; pair++)
+        {
+            for (int way = 0; way < ways.Length; way++)
+            {
+                taken[way][pair] = ways[way].Take();
+            }
+        }
+
+        Measuring.Head(
+            $"A step of Mini ({bytes:#,0} bytes of gradients), 2 batches of a window of {Length} tokens",
+            "way",
+            "seconds, median of the runs",
+            "least",
+            "most",
+            "speed against 1 process, 2 threads: median of the pairs");
+        for (int way = 0; way < ways.Length; way++)
+        {
+            double[] ratios = [.. taken[1].Zip(taken[way], (first, other) => first / other).Order()];
+            double[] seconds = [.. taken[way].Order()];
+            Measuring.Row($"{ways[way].Name}", $"{seconds[Pairs / 2]:0.000}", $"{seconds[0]:0.000}", $"{seconds[^1]:0.000}", $"{ratios[Pairs / 2]:0.00}");
+        }
+    }
+
+    private static double Seconds(string[] lines) => double.Parse(lines[^1], CultureInfo.InvariantCulture);
+
+    /// <summary>What the first of some processes printed.</summary>
+    private static string[] Part(string part, int processes, int threads, string[] arguments)
+    {
+        ProcessStartInfo start = new(
+            "mpirun",
+            ["--oversubscribe", "--allow-run-as-root", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", .. arguments, "-n",
+                processes.ToString(CultureInfo.InvariantCulture), "dotnet", Path.Combine(AppContext.BaseDirectory, "Retro.Benchmarks.dll"), "distributed"])
+        {
+            RedirectStandardOutput = true,
+        };
+        start.Environment[PartVariable] = part;
+        start.Environment["OMP_NUM_THREADS"] = threads.ToString(CultureInfo.InvariantCulture);
+        using Process process = Process.Start(start)!;
+        string[] lines = process.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        process.WaitForExit();
+        return process.ExitCode == 0
+            ? [.. lines.Where(line => line.StartsWith('=')).Select(line => line[1..])]
+            : throw new InvalidOperationException($"mpirun ended with {process.ExitCode}: {string.Join('\n', lines)}");
+    }
+
+    private static void Sums()
+    {
+        using MpiExchange exchange = MpiExchange.Start();
+        foreach (long bytes in (long[])[1 << 10, 1 << 16, 1 << 20, 1 << 22, 1 << 24, 1 << 26])
+        {
+            using Tensor values = ones(bytes / sizeof(float));
+            double seconds = Measuring.Median(11, () => exchange.Sum(values));
+            if (exchange.Rank == 0)
+            {
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"={bytes} {seconds:R}"));
+            }
+        }
+    }
+
+    private static void Step(bool sharded)
+    {
+        using MpiExchange exchange = MpiExchange.Start();
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, ShardOptimizer = sharded }, exchange: exchange);
+        int chunks = Length / s_config.Retrieval!.ChunkLength;
+        using TrainingBatch batch = new(
+            randint(s_config.VocabularySize, [1, Length], ScalarType.Int64),
+            randint(s_config.VocabularySize, [1, chunks, s_config.Retrieval!.Neighbors, s_config.Retrieval!.RetrievedLength], ScalarType.Int64));
+        double seconds = Measuring.Median(StepsEach, () => trainer.Step([.. Enumerable.Repeat(batch, 2 / exchange.Size)]));
+        if (exchange.Rank == 0)
+        {
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"={seconds:R}"));
+        }
+    }
+}

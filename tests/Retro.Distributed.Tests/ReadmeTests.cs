@@ -1,0 +1,25 @@
+namespace Retro.Distributed.Tests;
+
+/// <summary>What the READMEs show of training in several processes is compiled here, run by one, and compared with their text.</summary>
+public class ReadmeTests
+{
+    [Fact]
+    public void The_lines_on_several_processes_run_and_stand_in_the_readme()
+    {
+        Together.Require();
+        string lines = string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Distributed.Worker", "Scenarios.cs"))
+            .SkipWhile(line => line.Trim() != "// <distributed>")
+            .Skip(1)
+            .TakeWhile(line => line.Trim() != "// </distributed>")
+            .Select(line => line.TrimStart()));
+        Assert.Equal(3, lines.Split('\n').Length);
+        foreach (string file in new[] { "docs/large.md", "src/Retro.Distributed/README.md" })
+        {
+            Assert.Contains(lines, File.ReadAllText(Path.Combine(Fixtures.Root, file)), StringComparison.Ordinal);
+        }
+
+        using TemporaryFolder folder = new();
+        Together.Done(0, folder.Path, "readme");
+        Assert.Equal("rank 0 of 1", File.ReadAllText(folder["readme-0.txt"])[..11]);
+    }
+}
