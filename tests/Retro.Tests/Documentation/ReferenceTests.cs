@@ -1,4 +1,5 @@
 using System.Reflection;
+using Retro.Distributed;
 using Retro.Modeling;
 using Retro.Postgres;
 
@@ -8,7 +9,7 @@ namespace Retro.Tests.Documentation;
 public sealed class ReferenceTests
 {
     private static readonly string s_folder = Path.Combine(Fixtures.Root, "docs", "reference");
-    private static readonly Assembly[] s_packages = [typeof(RetroModel).Assembly, typeof(PostgresDatabase).Assembly];
+    private static readonly Assembly[] s_packages = [typeof(RetroModel).Assembly, typeof(PostgresDatabase).Assembly, typeof(MpiExchange).Assembly];
     private static readonly SortedDictionary<string, string> s_pages = new LibraryReference(s_packages).Pages();
 
     [Fact]
