@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using Retro.Corpora;
+using Retro.Search;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -153,6 +154,23 @@ internal static class CommonOptions
     public static Option<bool> StartOver(string what) => new("--start-over")
     {
         Description = $"Replace the {what} that the folder holds; the old stays until the new is whole.",
+    };
+
+    /// <summary>A share of the work.</summary>
+    public static Option<WorkShare?> Share(string description) => new("--share")
+    {
+        Description = description,
+        HelpName = "I/N",
+        CustomParser = result =>
+        {
+            string said = string.Join(' ', result.Tokens.Select(token => token.Value));
+            if (!WorkShare.TryParse(said, out WorkShare share))
+            {
+                result.AddError($"--share takes a share as 3/8, from 1/N to N/N, not '{said}'.");
+            }
+
+            return share;
+        },
     };
 
     /// <summary>An option that takes one of a few words.</summary>

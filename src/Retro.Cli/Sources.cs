@@ -83,6 +83,14 @@ internal sealed class Sources : IDisposable
         _ => throw new UsageException($"There is no source '{name}'."),
     };
 
+    /// <summary>Makes the keys of a share of the chunks, for dense, hybrid and rerank.</summary>
+    /// <exception cref="RetroException">There is no embedder, or another process makes the same share.</exception>
+    public void MakeKeys(WorkShare share)
+    {
+        ChunkKeyer keyer = new(Tokenizer, Embedder());
+        Stages.Run("embed chunks", progress => DenseNeighborSource.MakeKeys(Database, keyer, share, progress, _cancellationToken));
+    }
+
     /// <summary>Whether there is an embedder.</summary>
     public bool HasEmbedder => Directory.Exists(EmbedderFolder);
 

@@ -16,6 +16,16 @@ internal sealed class NeighborsCommand : Verb
     private readonly Option<int> _k = CommonOptions.Whole(
         "--k", "Neighbors kept for each chunk: more than a model reads, so that enough remain where those of a window's documents are dropped.", 8, 1, 1024);
 
+    private readonly Option<bool> _prepare = new("--prepare")
+    {
+        Description = "Make what the source needs alone (keys, indexes) and stop; with --share, the keys of that share.",
+    };
+
+    private readonly Option<WorkShare?> _share = CommonOptions.Share(
+        "Do the I-th of N shares of the work, for as many machines or processes on one storage; the same command without it joins the shares, and does what "
+            + "is missing. In a job array: neighbors --source dense --prepare --share $TASK/8, once the same without --share, then neighbors --source dense "
+            + "--share $TASK/8, and once more without.");
+
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
@@ -26,8 +36,9 @@ internal sealed class NeighborsCommand : Verb
             "Finds the neighbors of every chunk of a database, and of the held-out chunks beside it, and keeps them in tables; train and eval do it by "
                 + "themselves.",
             "retro neighbors --database work",
-            "retro neighbors --database work --source dense --embedder all-MiniLM-L6-v2 --k 16")
-        => AddOptions(_database, _tokenizer, _embedder, _source, _k, _seed, _threads, _device);
+            "retro neighbors --database work --source dense --embedder all-MiniLM-L6-v2 --k 16",
+            "retro neighbors --database work --share 3/8")
+        => AddOptions(_database, _tokenizer, _embedder, _source, _k, _prepare, _share, _seed, _threads, _device);
 
     protected override PathOption Home => _database;
 
@@ -39,8 +50,23 @@ internal sealed class NeighborsCommand : Verb
         int k = parsed.GetValue(_k);
         using Sources sources = new(
             parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), device, cancellationToken);
-        Remember(parsed, Workspace.OfDatabase(parsed.GetValue(_database)!));
-        INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
+        string name = parsed.GetValue(_source)!;
+        if (parsed.GetValue(_share) is { } share)
+        {
+            // Several at once write nothing that is not of their own share.
+            Share(parsed, sources, name, share, cancellationToken);
+            return Task.CompletedTask;
+        }
+
+        Remember(parsed, Workspace.OfDatabase(parsed.GetValue(_database)!), _prepare, _share);
+        INeighborSource source = sources.Open(name, parsed.GetValue(_seed));
+        if (parsed.GetValue(_prepare))
+        {
+            Screen.Line($"{sources.Database.Folder} has what {source.Name} needs");
+            WriteJson(parsed, new JsonObject { ["source"] = source.Name });
+            return Task.CompletedTask;
+        }
+
         JsonArray tables = [];
         List<string[]> rows = [];
         using (NeighborTable table = Stages.Run(
@@ -75,5 +101,36 @@ internal sealed class NeighborsCommand : Verb
             rows.Add([name, $"{of.ChunkCount:#,0}", $"{all:#,0}", $"{none:#,0}"]);
             tables.Add(new JsonObject { ["of"] = of.Folder, ["chunks"] = of.ChunkCount, ["withAll"] = all, ["withNone"] = none });
         }
+    }
+
+    private void Share(ParseResult parsed, Sources sources, string name, WorkShare share, CancellationToken cancellationToken)
+    {
+        if (parsed.GetValue(_prepare))
+        {
+            if (name is "bm25" or "random")
+            {
+                throw new UsageException($"{name} needs no keys; prepare it without {_share.Name}.");
+            }
+
+            sources.MakeKeys(share);
+        }
+        else
+        {
+            INeighborSource source = sources.Open(name, parsed.GetValue(_seed));
+            int k = parsed.GetValue(_k);
+            Stages.Run(
+                "find neighbors",
+                progress => NeighborTable.BuildShare(sources.Database, source, share, k, progress: progress, cancellationToken: cancellationToken));
+            using ChunkDatabase? heldOut = sources.HeldOut();
+            if (heldOut is not null)
+            {
+                Stages.Run(
+                    "find held-out neighbors",
+                    progress => NeighborTable.BuildShare(heldOut, source, share, k, excludeOwnDocument: false, progress, cancellationToken));
+            }
+        }
+
+        Screen.Line($"share {share} is done; when all are, the same command without {_share.Name} joins them");
+        WriteJson(parsed, new JsonObject { ["source"] = name, ["share"] = share.ToString() });
     }
 }

@@ -17,8 +17,9 @@ public sealed class ChunkDatabase : IDisposable
     private readonly DocumentTable? _documents;
     private readonly LiveDocuments? _live;
 
-    // Where the right to change the database is taken: its segments are changed under the same.
-    private readonly string _lockFolder;
+    // Where the right to change the database is taken: its segments are changed under the same. Null where several databases were opened as one, which has no
+    // folder of its own.
+    private readonly string? _lockFolder;
 
     // What was opened of the folder and is not closed yet; locked while it changes.
     private readonly HashSet<IDisposable> _opened = new(ReferenceEqualityComparer.Instance);
@@ -40,16 +41,17 @@ public sealed class ChunkDatabase : IDisposable
         Manifest = Usable(manifest);
     }
 
-    private ChunkDatabase(string folder, DatabaseManifest manifest, IReadOnlyList<ChunkDatabase> segments)
-        : this(folder, folder, manifest.ChunkLength)
+    private ChunkDatabase(
+        string folder, string? lockFolder, DatabaseManifest manifest, IReadOnlyList<ChunkDatabase> segments, IReadOnlyList<int[]> removed)
+        : this(folder, lockFolder, manifest.ChunkLength)
     {
-        _live = new LiveDocuments(segments, RemovedDocuments.Read(folder, manifest.Changes?.Removed, segments));
+        _live = new LiveDocuments(segments, removed);
         ChunkCount = _live.ChunkCount;
         Segments = segments;
         Manifest = Usable(manifest);
     }
 
-    private ChunkDatabase(string folder, string lockFolder, int chunkLength)
+    private ChunkDatabase(string folder, string? lockFolder, int chunkLength)
     {
         (Folder, _lockFolder, ChunkLength) = (folder, lockFolder, chunkLength);
         Manifest = null!; // set by the others
@@ -64,7 +66,7 @@ public sealed class ChunkDatabase : IDisposable
     /// </summary>
     public DatabaseManifest Manifest { get; private set; }
 
-    /// <summary>The database's folder.</summary>
+    /// <summary>The database's folder; the first one's where several are opened as one.</summary>
     public string Folder { get; }
 
     /// <summary>Tokens of a chunk, <c>M</c>.</summary>
@@ -108,7 +110,7 @@ public sealed class ChunkDatabase : IDisposable
 
     /// <summary>
     /// The parts that a search asks one after the other: 1, and one more for each time documents were added, until the database is compacted
-    /// (<see cref="Search.DatabaseCompaction"/>).
+    /// (<see cref="Search.DatabaseCompaction"/>); those of all, where several databases are opened as one.
     /// </summary>
     public int SegmentCount => Segments.Count;
 
@@ -116,6 +118,9 @@ public sealed class ChunkDatabase : IDisposable
     /// What the files of later stages belong to, in order: the database itself, or, where documents were added or removed, the segments that it consists of.
     /// </summary>
     internal IReadOnlyList<ChunkDatabase> Segments { get; }
+
+    /// <summary>Whether it is what a database consisted of before anything was added to it.</summary>
+    internal bool IsFirstSegment => Folder == _lockFolder;
 
     /// <summary>The documents' labels, and which chunks are seen with some; read when first asked for.</summary>
     internal DocumentLabels Labels => _labels.Value;
@@ -150,6 +155,58 @@ public sealed class ChunkDatabase : IDisposable
         }
     }
 
+    /// <summary>
+    /// Opens several databases as one for reading, as <see cref="Open(string, bool, IProgress{StageProgress}, CancellationToken)"/> opens each: its documents
+    /// and chunks are numbered one database after the other. Sources over it use the indexes that each has. It has no folder of its own, so that nothing can be
+    /// registered with it, and a document that stands in several of them comes several times.
+    /// </summary>
+    /// <param name="folders">The databases' folders.</param>
+    /// <param name="verify">Whether to check the content too.</param>
+    /// <param name="progress">Progress of verifying, in bytes.</param>
+    /// <param name="cancellationToken">Stops verifying.</param>
+    /// <returns>The database; dispose it.</returns>
+    /// <exception cref="ArgumentException">No folder is named, or one twice.</exception>
+    /// <exception cref="DatabaseException">One cannot be opened, or they were made with different tokenizers or chunk lengths, which are named.</exception>
+    public static ChunkDatabase Open(
+        IReadOnlyList<string> folders, bool verify = false, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(folders);
+        if (folders.Count == 0 || folders.Select(Path.GetFullPath).Distinct(StringComparer.Ordinal).Count() < folders.Count)
+        {
+            throw new ArgumentException("Name at least one database, and each once.", nameof(folders));
+        }
+
+        List<ChunkDatabase> parts = [];
+        try
+        {
+            foreach (string folder in folders)
+            {
+                parts.Add(Open(folder, verify, progress, cancellationToken));
+                BuildSettings first = parts[0].Manifest.Settings;
+                if (parts[^1].Manifest.Settings.DifferencesTo(first with { Cleaning = parts[^1].Manifest.Cleaning }) is { Count: > 0 } differences)
+                {
+                    throw new DatabaseException(
+                        $"The databases in '{folder}' and '{folders[0]}' cannot be opened as one ({string.Join("; ", differences)}): build them with one "
+                            + "tokenizer and chunk length.");
+                }
+            }
+
+            return parts.Count == 1
+                ? parts[0]
+                : new(
+                    folders[0],
+                    null,
+                    DatabaseManifest.Joint([.. parts.Select(part => part.Manifest)]),
+                    [.. parts.SelectMany(part => part.Segments)],
+                    [.. parts.SelectMany(part => part.Removed)]);
+        }
+        catch
+        {
+            parts.ForEach(part => part.Dispose());
+            throw;
+        }
+    }
+
     private static ChunkDatabase Open(
         string folder, DatabaseManifest manifest, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
@@ -171,7 +228,9 @@ public sealed class ChunkDatabase : IDisposable
                 segments.Add(OpenSegment(path, folder, own));
             }
 
-            ChunkDatabase database = manifest.Changes is null ? segments[0] : new(folder, manifest, segments);
+            ChunkDatabase database = manifest.Changes is null
+                ? segments[0]
+                : new(folder, folder, manifest, segments, RemovedDocuments.Read(folder, manifest.Changes.Removed, segments));
             if (verify)
             {
                 database.Verify(progress, cancellationToken);
@@ -356,7 +415,8 @@ public sealed class ChunkDatabase : IDisposable
     internal WriterLock Write(string what)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        WriterLock writing = WriterLock.Take(_lockFolder, what);
+        RequireFolder(what);
+        WriterLock writing = WriterLock.Take(_lockFolder!, what);
         try
         {
             _ = Refresh();
@@ -366,6 +426,18 @@ public sealed class ChunkDatabase : IDisposable
         {
             writing.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Makes sure that there is a folder of this database for files of later stages.</summary>
+    /// <param name="what">What is to be done.</param>
+    /// <exception cref="DatabaseException">Several databases are opened as one.</exception>
+    internal void RequireFolder(string what)
+    {
+        if (_lockFolder is null)
+        {
+            throw new DatabaseException(
+                $"The database in '{Folder}' is opened as one with others, and together they have no folder to {what} in: open each by itself for that.");
         }
     }
 
@@ -484,7 +556,7 @@ public sealed class ChunkDatabase : IDisposable
     internal DatabaseManifest Refresh()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return Manifest = Usable(LoadSame());
+        return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
     }
 
     /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>

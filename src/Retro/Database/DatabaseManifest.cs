@@ -232,6 +232,24 @@ public sealed record DatabaseManifest
     /// <summary>The name of the file that says what was removed, of a change.</summary>
     internal static string RemovedFileOf(int change) => NameOf(RemovedName, change);
 
+    /// <summary>The manifest of several databases as one; their documents and chunks are counted by whoever reads them.</summary>
+    internal static DatabaseManifest Joint(IReadOnlyList<DatabaseManifest> parts) => parts[0] with
+    {
+        CorpusHash = IdentityHash.Of(IdentityHash.SourceEnd, ["joint", .. parts.Select(part => part.CorpusHash)]),
+        Files =
+        [
+            new()
+            {
+                Name = TokensFileOf(0),
+                Bytes = parts.Sum(part => part.Find(part.TokensFile)!.Bytes),
+                Sha256 = IdentityHash.Of(IdentityHash.SourceEnd, ["joint", .. parts.Select(part => part.TokensHash)]),
+            },
+        ],
+        Version = 0,
+        Home = 0,
+        Changes = null,
+    };
+
     /// <summary>Whether two manifests are of the same documents in the same files, whatever later stages have made.</summary>
     internal bool IsOf(DatabaseManifest other)
         => (Version, Home, TokensHash, Changes?.Number) == (other.Version, other.Home, other.TokensHash, other.Changes?.Number);

@@ -43,6 +43,13 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         _keyer = keyer;
         _bySegment = bySegment;
         _ownsIndex = ownsIndex;
+        if (Array.Find(indexes, index => index.Metric != indexes[0].Metric) is { } other)
+        {
+            throw new DatabaseException(
+                $"The vector indexes of the database compare by {indexes[0].Metric} and by {other.Metric}, whose scores cannot be ranked together: build them "
+                    + "with one metric.");
+        }
+
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, KeyIdentity, .. indexes.SelectMany(index => index.Identity)]);
     }
 
@@ -66,7 +73,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
-    /// source. What is there, whole and made of the same things is not made again.
+    /// source. What is there, whole and made of the same things is not made again; keys that a share holds (<see cref="MakeKeys"/>) are taken from there.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
@@ -93,6 +100,31 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             KeyFile.Build(segment, keyer, !options.MemoryMapped, progress, cancellationToken);
             return VectorIndexFile.Build(segment, some!, progress, cancellationToken);
         }, options);
+    }
+
+    /// <summary>
+    /// Makes the keys of a share of the chunks, for several machines or processes at once on one storage: a file of its own beside <c>keys.bin</c>
+    /// (<c>keys.3-of-8.bin</c>), in blocks, resumable. <see cref="Build"/> then takes the keys from the shares that are there, whatever they are a share of,
+    /// makes what is missing, and removes them; its files are those of a build without shares, byte for byte where all machines compute alike.
+    /// </summary>
+    /// <param name="database">The database, which may be changed by nobody meanwhile.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="DatabaseException">Another process makes the same share, or its file cannot be written.</exception>
+    public static void MakeKeys(
+        ChunkDatabase database,
+        IChunkKeyer keyer,
+        WorkShare share,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        foreach (ChunkDatabase segment in database.Segments)
+        {
+            KeyFile.BuildShare(segment, keyer, share, progress, cancellationToken);
+        }
     }
 
     /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
@@ -199,7 +231,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             foreach (ChunkDatabase segment in database.Segments)
             {
                 // What was chosen for a whole database seldom fits the few documents that were added to it.
-                DenseNeighborOptions? some = indexes.Count == 0 ? options : options is null ? null : options with { Factory = null, Parameters = null };
+                DenseNeighborOptions? some = segment.IsFirstSegment ? options : options is null ? null : options with { Factory = null, Parameters = null };
                 indexes.Add(DenseIndex.Open(segment, indexOf(segment, some), keyer));
             }
 

@@ -21,6 +21,7 @@ internal sealed unsafe class KeyFile : IDisposable
     private const string Remedy =
         $"{nameof(DenseNeighborSource)}.{nameof(DenseNeighborSource.Build)} without {nameof(DenseNeighborOptions.MemoryMapped)} makes it again.";
 
+    private const string Stage = "embed chunks";
     private const int BlockChunks = KeyFileLayout.BlockRows;
 
     private readonly MappedFile _memory;
@@ -33,7 +34,7 @@ internal sealed unsafe class KeyFile : IDisposable
     {
         _memory = memory;
         _layout = layout;
-        _checked = bare ? null : new bool[layout.Blocks];
+        _checked = bare ? null : new bool[layout.File.Count];
     }
 
     /// <summary>How many keys there are: one for each chunk.</summary>
@@ -67,17 +68,17 @@ internal sealed unsafe class KeyFile : IDisposable
     private static KeyFile Open(string path, KeyFileLayout layout)
     {
         MappedFile memory = MappedFile.Open(path);
-        bool bare = memory.Length == layout.Rows * layout.RowBytes;
-        if (bare || (memory.Length == layout.Length && layout.Fits(memory)))
+        bool bare = memory.Length == layout.Rows * layout.File.RowBytes;
+        if (bare || layout.File.Fits(memory))
         {
             return new(memory, layout, bare);
         }
 
         long length = memory.Length;
         memory.Dispose();
-        throw new DatabaseException(length == layout.Length
+        throw new DatabaseException(length == layout.File.Length
             ? $"The key file {path} is damaged or belongs to another database: its header or its checksums do not fit. {Remedy}"
-            : $"The key file {path} should have {layout.Rows} keys of {layout.Dimensions} numbers, {layout.Length} bytes, and has {length}. {Remedy}");
+            : $"The key file {path} should have {layout.Rows} keys of {layout.Dimensions} numbers, {layout.File.Length} bytes, and has {length}. {Remedy}");
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -102,7 +103,7 @@ internal sealed unsafe class KeyFile : IDisposable
         {
             if (!_checked[block])
             {
-                _checked[block] = _layout.HoldsBlock(_memory, block)
+                _checked[block] = _layout.File.HoldsBlock(_memory, block)
                     ? true
                     : throw new DatabaseException(
                         $"The key file {_memory.Path} is damaged: the keys from chunk {block * BlockChunks} on do not have their checksum. {Remedy}");
@@ -137,7 +138,9 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _memory.Dispose();
 
-    /// <summary>Makes the key of every chunk, in blocks, resumable, where they are not there and whole.</summary>
+    /// <summary>
+    /// Makes the key of every chunk, in blocks, resumable, where they are not there and whole; those that a share of them holds are taken from there.
+    /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="verify">Whether keys that are there are compared with their checksums, which reads all of them.</param>
@@ -152,16 +155,9 @@ internal sealed unsafe class KeyFile : IDisposable
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(database);
-        ArgumentNullException.ThrowIfNull(keyer);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keyer.Dimensions);
-        ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
-        Dictionary<string, string> details = new()
-        {
-            [KeyerDetail] = keyer.Identity,
-            [DimensionsDetail] = keyer.Dimensions.ToString(CultureInfo.InvariantCulture),
-        };
+        KeyFileLayout layout = LayoutOf(database, keyer);
+        IReadOnlyDictionary<string, string> details = DetailsOf(layout);
         string path = database.PathOf(FileName);
-        KeyFileLayout layout = new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
         if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, bare: true, verify, progress, cancellationToken))
         {
             return;
@@ -173,7 +169,17 @@ internal sealed unsafe class KeyFile : IDisposable
         if (!IsWhole(path, layout, bare: made, verify: true, progress, cancellationToken))
         {
             StageFile.Forget(database, writing, FileName);
-            sha256 = Write(path, layout, Make, progress, cancellationToken);
+            MakeRows make = KeysOf(database, keyer, cancellationToken);
+            using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
+            sha256 = Write(path, layout, MakeMissing, progress, cancellationToken);
+
+            void MakeMissing(long first, Span<byte> rows)
+            {
+                if (!shares.TryRead(first, rows))
+                {
+                    make(first, rows);
+                }
+            }
         }
         else if (made)
         {
@@ -184,18 +190,33 @@ internal sealed unsafe class KeyFile : IDisposable
             sha256 = FileHash.Sha256(path, progress, cancellationToken); // a process that ended before it could tell the manifest has left all keys
         }
 
+        // The keys are whole, and stand under their name whatever happens before the manifest knows.
+        ShareFiles.Remove(path, layout.File);
         database.Enter(writing, FileName, details, sha256);
+    }
 
-        void Make(long first, float[] rows)
+    /// <summary>Makes the keys of a share of the chunks in a file of their own, where not all keys are there.</summary>
+    /// <param name="database">The database; it is not changed.</param>
+    /// <param name="keyer">The function from chunk to key.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
+    public static void BuildShare(
+        ChunkDatabase database, IChunkKeyer keyer, WorkShare share, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        KeyFileLayout layout = LayoutOf(database, keyer);
+        string path = database.PathOf(FileName);
+        if (!IsMade())
         {
-            ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[rows.Length / keyer.Dimensions];
-            for (int i = 0; i < chunks.Length; i++)
+            ShareFiles.Make(path, layout.File, share, Stage, KeysOf(database, keyer, cancellationToken), progress, cancellationToken);
+            if (IsMade())
             {
-                chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
+                ShareFiles.Remove(path, layout.File); // joined meanwhile, without this one
             }
-
-            keyer.Keys(chunks, rows, cancellationToken);
         }
+
+        bool IsMade() => StageFile.IsMade(database, FileName, DetailsOf(layout));
     }
 
     /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function.</summary>
@@ -215,18 +236,14 @@ internal sealed unsafe class KeyFile : IDisposable
         KeyFileLayout layout = new(to.Manifest.TokensHash, keys.Identity, to.ChunkCount, keys.Dimensions);
         using WriterLock writing = to.Write("copy keys");
         string sha256 = Write(to.PathOf(FileName), layout, Take, progress, cancellationToken);
-        Dictionary<string, string> details = new()
-        {
-            [KeyerDetail] = keys.Identity,
-            [DimensionsDetail] = keys.Dimensions.ToString(CultureInfo.InvariantCulture),
-        };
-        to.Enter(writing, FileName, details, sha256);
+        to.Enter(writing, FileName, DetailsOf(layout), sha256);
 
-        void Take(long first, float[] rows)
+        void Take(long first, Span<byte> rows)
         {
-            for (int i = 0; i * keys.Dimensions < rows.Length; i++)
+            Span<float> numbers = MemoryMarshal.Cast<byte, float>(rows);
+            for (int i = 0; i * keys.Dimensions < numbers.Length; i++)
             {
-                keys.Row(first + i).CopyTo(rows.AsSpan(i * keys.Dimensions));
+                keys.Row(first + i).CopyTo(numbers[(i * keys.Dimensions)..]);
             }
         }
     }
@@ -255,33 +272,39 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
-    /// <param name="path">The file.</param>
-    /// <param name="layout">Its layout.</param>
-    /// <param name="make">Makes the keys from a chunk on.</param>
-    /// <param name="progress">Told the chunks done.</param>
-    /// <param name="cancellationToken">Stops between blocks.</param>
     private static string Write(
-        string path, KeyFileLayout layout, Action<long, float[]> make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        string path, KeyFileLayout layout, MakeRows make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        => layout.File.Write(
+            path,
+            NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks),
+            Stage,
+            make,
+            progress,
+            cancellationToken);
+
+    private static KeyFileLayout LayoutOf(ChunkDatabase database, IChunkKeyer keyer)
     {
-        string note = NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks);
-        byte[] header = layout.Header();
-        using KeyFileChecksums checksums = new(header);
-        using ResumableFile file = ResumableFile.Open(path, note, header, layout.RowBytes, BlockChunks);
-        file.ReadBlocks(checksums.Add);
-        for (long first = file.Rows; first < layout.Rows; first += BlockChunks)
+        ArgumentNullException.ThrowIfNull(keyer);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keyer.Dimensions);
+        ArgumentException.ThrowIfNullOrWhiteSpace(keyer.Identity);
+        return new(database.Manifest.TokensHash, keyer.Identity, database.ChunkCount, keyer.Dimensions);
+    }
+
+    private static Dictionary<string, string> DetailsOf(KeyFileLayout layout) => new()
+    {
+        [KeyerDetail] = layout.KeyerIdentity,
+        [DimensionsDetail] = layout.Dimensions.ToString(CultureInfo.InvariantCulture),
+    };
+
+    private static MakeRows KeysOf(ChunkDatabase database, IChunkKeyer keyer, CancellationToken cancellationToken) => (first, rows) =>
+    {
+        Span<float> keys = MemoryMarshal.Cast<byte, float>(rows);
+        ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[keys.Length / keyer.Dimensions];
+        for (int i = 0; i < chunks.Length; i++)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new("embed chunks", first, layout.Rows));
-            int count = (int)Math.Min(BlockChunks, layout.Rows - first);
-            float[] rows = new float[count * layout.Dimensions];
-            make(first, rows);
-            file.Append(MemoryMarshal.AsBytes<float>(rows), count);
-            checksums.Add(MemoryMarshal.AsBytes<float>(rows));
+            chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
         }
 
-        (byte[] trailer, string sha256) = checksums.Finish();
-        file.Complete(stream => stream.Write(trailer));
-        progress?.Report(new("embed chunks", layout.Rows, layout.Rows));
-        return sha256;
-    }
+        keyer.Keys(chunks, keys, cancellationToken);
+    };
 }

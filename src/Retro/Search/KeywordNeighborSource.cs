@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -37,6 +38,13 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
                 throw new DatabaseException(
                     $"The keyword index holds {indexes[segment].Count} chunks and the database in {database.Segments[segment].Folder} has "
                         + $"{database.Segments[segment].ChunkCount}: build the index again.");
+            }
+
+            if ((indexes[segment].K1, indexes[segment].B) != (indexes[0].K1, indexes[0].B))
+            {
+                throw new DatabaseException(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The keyword indexes of the database were built with k1 {indexes[0].K1} and b {indexes[0].B}, and with k1 {indexes[segment].K1} and b {indexes[segment].B}: build them with the same."));
             }
         }
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Retro.Database;
 
@@ -11,10 +10,12 @@ public sealed unsafe partial class NeighborTable
     /// <summary>Rows that are found and written at once.</summary>
     internal const int BlockRows = 1024;
 
+    private const string Stage = "find neighbors";
+
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
     /// whose number stands for the source's identity and the settings, so that two sources of one kind have tables of their own. In blocks, resumable; the
-    /// table that is there is not made again.
+    /// table that is there is not made again, and rows that a share holds (<see cref="BuildShare"/>) are taken from there.
     /// </summary>
     /// <param name="queries">The database whose chunks get neighbors.</param>
     /// <param name="source">Finds them, in the same database or another.</param>
@@ -47,11 +48,13 @@ public sealed unsafe partial class NeighborTable
         }
 
         string name = made ?? FileName(source, count, excludeOwnDocument);
-        using WriterLock writing = queries.Write("find neighbors");
+        using WriterLock writing = queries.Write(Stage);
         StageFile.Forget(queries, writing, name);
         NeighborTable table = Build(queries.PathOf(name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
+            // The table is whole, and stands under its name whatever happens before the manifest knows.
+            ShareFiles.Remove(queries.PathOf(name), BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count));
             queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
             return table.ClosedWith(queries);
         }
@@ -59,6 +62,54 @@ public sealed unsafe partial class NeighborTable
         {
             table.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>
+    /// Finds the neighbors of a share of the chunks, for several machines or processes at once on one storage: a file of its own beside the table
+    /// (<c>neighbors-bm25-(number).3-of-8.bin</c>), in blocks, resumable. The whole
+    /// <see cref="Build(ChunkDatabase, INeighborSource, int, bool, IProgress{StageProgress}, CancellationToken)"/> then takes the rows from the shares that
+    /// are there, whatever they are a share of, finds what is missing, and removes them; the table is that of a build without shares, byte for byte where
+    /// all machines compute alike.
+    /// </summary>
+    /// <param name="queries">The database whose chunks get neighbors, which may be changed by nobody meanwhile.</param>
+    /// <param name="source">Finds them, in the same database or another; of one identity on every machine.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="count">Neighbors for each chunk.</param>
+    /// <param name="excludeOwnDocument">Whether to leave out a chunk's own document, and those of the same id or text.</param>
+    /// <param name="progress">Told the chunks of the share done.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The count is not positive.</exception>
+    /// <exception cref="DatabaseException">Another process makes the same share, its file cannot be written, or the two databases have chunks of different
+    /// tokenizers.</exception>
+    public static void BuildShare(
+        ChunkDatabase queries,
+        INeighborSource source,
+        WorkShare share,
+        int count = 8,
+        bool excludeOwnDocument = true,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(queries);
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
+        queries.RequireFolder(Stage);
+        if (Made(queries, source, count, excludeOwnDocument) is not null)
+        {
+            return;
+        }
+
+        string path = queries.PathOf(FileName(source, count, excludeOwnDocument));
+        RowBlocks blocks = BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count);
+        using (NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken))
+        {
+            ShareFiles.Make(path, blocks, share, Stage, rows.Find, progress, cancellationToken);
+        }
+
+        if (Made(queries, source, count, excludeOwnDocument) is not null)
+        {
+            ShareFiles.Remove(path, blocks); // joined meanwhile, without this one
         }
     }
 
@@ -72,44 +123,35 @@ public sealed unsafe partial class NeighborTable
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        if (source.Database is { } retrieval && retrieval.Manifest.TokenizerHash != queries.Manifest.TokenizerHash)
-        {
-            throw new DatabaseException(
-                $"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with "
-                    + $"{retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
-        }
-
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
         if (TryOpen(path, header, progress, cancellationToken) is { } made)
         {
             return made;
         }
 
-        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, (long)count * sizeof(long), BlockRows))
+        RowBlocks blocks = BlocksOf(header, queries, count);
+        using (NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken))
+        using (ShareFiles shares = ShareFiles.Open(path, blocks, Stage, progress))
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, blocks.RowBytes, BlockRows))
         {
-            using ChunkKeys? keys = KeysFor(queries, source);
-            SameDocuments? same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
             for (long first = file.Rows; first < queries.ChunkCount; first += BlockRows)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new("find neighbors", first, queries.ChunkCount));
-                int rows = (int)Math.Min(BlockRows, queries.ChunkCount - first);
-                NeighborQuery[] asked = new NeighborQuery[rows];
-                for (int i = 0; i < rows; i++)
+                progress?.Report(new(Stage, first, queries.ChunkCount));
+                int some = (int)Math.Min(BlockRows, queries.ChunkCount - first);
+                byte[] block = new byte[some * blocks.RowBytes];
+                if (!shares.TryRead(first, block))
                 {
-                    asked[i] = QueryOf(queries, first + i, same, keys);
+                    rows.Find(first, block);
                 }
 
-                long[] found = new long[rows * count];
-                source.Find(asked, count, found, new float[found.Length], cancellationToken);
-                Check(found, source);
-                file.Append(MemoryMarshal.AsBytes<long>(found), rows);
+                file.Append(block, some);
             }
 
             file.Complete(stream => Finish(stream, header));
         }
 
-        progress?.Report(new("find neighbors", queries.ChunkCount, queries.ChunkCount));
+        progress?.Report(new(Stage, queries.ChunkCount, queries.ChunkCount));
         return Open(path, progress, cancellationToken);
     }
 
@@ -119,8 +161,7 @@ public sealed unsafe partial class NeighborTable
         foreach (DatabaseFile file in database.Manifest.Stages.Where(file => file.Details.GetValueOrDefault("source") == source.Identity).ToArray())
         {
             using NeighborTable table = Open(database.RequireFile(file.Name), cancellationToken: cancellationToken);
-            using ChunkKeys? keys = KeysFor(database, source);
-            SameDocuments? same = table.ExcludesOwnDocument && source.Database is not null ? new(database, source.Database, null, cancellationToken) : null;
+            using NeighborRows rows = new(database, source, table.Count, table.ExcludesOwnDocument, null, cancellationToken);
             long wrong = 0;
             string? example = null;
             long[] found = new long[table.Count];
@@ -128,7 +169,7 @@ public sealed unsafe partial class NeighborTable
             foreach (long chunk in chunks)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                source.Find([QueryOf(database, chunk, same, keys)], table.Count, found, scores, cancellationToken);
+                source.Find([rows.QueryOf(chunk)], table.Count, found, scores, cancellationToken);
                 ReadOnlySpan<long> row = table.Row(chunk);
 
                 // Among equals another order is as good: the same chunks have to be there, but for those that are as good as the last.
@@ -146,30 +187,9 @@ public sealed unsafe partial class NeighborTable
         static bool Near(float score, float other) => Math.Abs(score - other) <= 1e-4f * Math.Max(1, Math.Abs(other));
     }
 
-    /// <summary>The query of a chunk of a database.</summary>
-    private static NeighborQuery QueryOf(ChunkDatabase queries, long chunk, SameDocuments? same, ChunkKeys? keys)
-        => new(queries.Tokens(chunk)[..queries.TokenCount(chunk)].ToArray(), same is null ? [] : [.. same.Of(queries.DocumentOf(chunk))])
-        {
-            Key = keys is null ? default : keys.Row(chunk).ToArray(),
-        };
-
-    /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
-    private static void Check(long[] found, INeighborSource source)
-    {
-        long chunks = source.Database?.ChunkCount ?? 0;
-        foreach (long chunk in found)
-        {
-            if (chunk < -1 || chunk >= chunks)
-            {
-                throw new DatabaseException(
-                    source.Database is null
-                        ? $"The source {source.Name} finds chunks (the first is {chunk}) and names no database that they are in: give its "
-                            + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}."
-                        : $"The source {source.Name} finds chunk {chunk}, and its database in {source.Database.Folder} has the chunks 0 to {chunks - 1}: mend "
-                            + "the source.");
-            }
-        }
-    }
+    /// <summary>A table's rows, as they are made.</summary>
+    private static RowBlocks BlocksOf(byte[] header, ChunkDatabase queries, int count)
+        => new(header, queries.ChunkCount, (long)count * sizeof(long), BlockRows);
 
     private static byte[] HeaderOf(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
         => NeighborTableHeader.Of(queries, source, count, excludeOwnDocument).ToBytes();
@@ -219,13 +239,6 @@ public sealed unsafe partial class NeighborTable
 
         return null;
     }
-
-    /// <summary>The stored keys of the query database where the source would make the very same ones.</summary>
-    private static ChunkKeys? KeysFor(ChunkDatabase queries, INeighborSource source)
-        => source.KeyIdentity is { } identity
-            && queries.Segments.All(segment => segment.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity)
-            ? ChunkKeys.Open(queries)
-            : null;
 
     private static void Finish(Stream stream, byte[] header)
     {

@@ -47,9 +47,7 @@ internal sealed class ResumableFile : IDisposable
                 AtomicFile.CreateFolder(folder);
             }
 
-            bool same = File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && !FileIdentity.IsLink(path + PartSuffix)
-                && File.ReadAllText(path + NoteSuffix) == note;
-            if (!same)
+            if (!IsBegun(path, note))
             {
                 File.Delete(path + PartSuffix);
                 AtomicFile.WriteText(path + NoteSuffix, note, Fault);
@@ -71,6 +69,16 @@ internal sealed class ResumableFile : IDisposable
             }
         });
         return file!;
+    }
+
+    /// <summary>Removes what was begun of a file with a note.</summary>
+    public static void Discard(string path, string note)
+    {
+        if (IsBegun(path, note))
+        {
+            File.Delete(path + PartSuffix);
+            File.Delete(path + NoteSuffix);
+        }
     }
 
     /// <summary>Gives the blocks that an earlier run has written, one after another.</summary>
@@ -111,6 +119,10 @@ internal sealed class ResumableFile : IDisposable
     });
 
     public void Dispose() => _stream.Dispose();
+
+    private static bool IsBegun(string path, string note)
+        => File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && !FileIdentity.IsLink(path + PartSuffix)
+            && File.ReadAllText(path + NoteSuffix) == note;
 
     private static DatabaseException Fault(string message, Exception fault) => new(message, fault);
 }

@@ -83,6 +83,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--chunk takes a whole number from 2 to 4096, not '1.5'.", "build --corpus docs --out work --chunk 1.5")]
     [InlineData(2, "--held-out-share takes a number from 0 to 0.5, not '2'.", "build --corpus docs --out work --held-out-share 2")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
+    [InlineData(2, "--share takes a share as 3/8, from 1/N to N/N, not '9/8'.", "neighbors --database work --share 9/8")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, none, not 'google'.", "train --database work --out model --source google")]
     [InlineData(2, "--preset takes one of ", "train --database work --out model --preset huge")]
     [InlineData(2, "Unrecognized command or argument '--steep'.", "train --database work --out model --steep")]

@@ -197,6 +197,41 @@ public sealed class VerbTests : IDisposable
     }
 
     [Fact]
+    public void Shares_of_neighbors_and_of_their_keys_are_joined()
+    {
+        _retro.Build();
+        string[] neighbors = ["neighbors", "--database", "work", "--k", "3"];
+        Assert.Contains(
+            "bm25 needs no keys; prepare it without --share.", _retro.Run([.. neighbors, "--prepare", "--share", "1/2"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. neighbors, "--prepare"]);
+        Assert.Equal(["bm25.bin"], Stages());
+        foreach (string share in new[] { "2/2", "1/2" })
+        {
+            Assert.Contains($"share {share} is done", _retro.Done([.. neighbors, "--share", share, "--json", "share.json"]), StringComparison.Ordinal);
+            Assert.Equal(share, (string)_retro.Json("share.json")["share"]!);
+        }
+
+        // What is there is one block, which is in the last share.
+        Assert.Matches("^neighbors-bm25-[0-9a-f]{12}.2-of-2.bin$", Stages()[1]);
+        _retro.Done(neighbors);
+        Assert.Matches("^bm25.bin neighbors-bm25-[0-9a-f]{12}.bin$", string.Join(' ', Stages()));
+
+        _retro.Done("embed-train", "--out", "work", "--steps", "2");
+        _retro.Done([.. neighbors, "--source", "dense", "--prepare", "--share", "2/2"]);
+        Assert.Contains("keys.2-of-2.bin", Stages());
+        _retro.Done([.. neighbors, "--source", "dense", "--prepare"]);
+        Assert.Equal(["bm25.bin", "index.faiss", "keys.bin"], Stages().Where(name => !name.StartsWith("neighbors", StringComparison.Ordinal)));
+
+        string[] Stages() =>
+        [
+            .. Directory.GetFiles(Path.Combine(_retro["work"], "database"), "*.*")
+                .Select(file => Path.GetFileName(file))
+                .Where(name => name is not ("manifest.json" or "tokens.bin" or "documents.bin" or "unkeyed.bin" or "writer.lock"))
+                .Order(StringComparer.Ordinal),
+        ];
+    }
+
+    [Fact]
     public void Retrieval_is_fitted_onto_a_pretrained_decoder_which_stays_as_it_is()
     {
         _retro.WriteCorpus();

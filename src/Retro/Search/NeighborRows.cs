@@ -1,0 +1,93 @@
+using System.Runtime.InteropServices;
+using Retro.Database;
+
+namespace Retro.Search;
+
+/// <summary>Finds the rows of a neighbor table.</summary>
+internal sealed class NeighborRows : IDisposable
+{
+    private readonly ChunkDatabase _queries;
+    private readonly INeighborSource _source;
+    private readonly int _count;
+    private readonly SameDocuments? _same;
+    private readonly ChunkKeys? _keys;
+    private readonly CancellationToken _cancellationToken;
+
+    /// <param name="queries">The database whose chunks get neighbors.</param>
+    /// <param name="source">Finds them.</param>
+    /// <param name="count">K, neighbors of a row.</param>
+    /// <param name="excludeOwnDocument">Whether to leave out a chunk's own document.</param>
+    /// <param name="progress">Told of the documents compared; null: nobody.</param>
+    /// <param name="cancellationToken">Stops the search.</param>
+    /// <exception cref="DatabaseException">The two databases have chunks of different tokenizers.</exception>
+    public NeighborRows(
+        ChunkDatabase queries,
+        INeighborSource source,
+        int count,
+        bool excludeOwnDocument,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        if (source.Database is { } retrieval && retrieval.Manifest.TokenizerHash != queries.Manifest.TokenizerHash)
+        {
+            throw new DatabaseException(
+                $"The database in {queries.Folder} was made with the tokenizer {queries.Manifest.TokenizerHash} and the one in {retrieval.Folder} with "
+                    + $"{retrieval.Manifest.TokenizerHash}: make both with one tokenizer.");
+        }
+
+        (_queries, _source, _count, _cancellationToken) = (queries, source, count, cancellationToken);
+        _same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
+        _keys = KeysFor(queries, source);
+    }
+
+    /// <summary>Finds rows.</summary>
+    /// <param name="first">The number of the first.</param>
+    /// <param name="rows"><c>[n, K]</c> int64 to fill.</param>
+    public void Find(long first, Span<byte> rows)
+    {
+        Span<long> found = MemoryMarshal.Cast<byte, long>(rows);
+        NeighborQuery[] asked = new NeighborQuery[found.Length / _count];
+        for (int i = 0; i < asked.Length; i++)
+        {
+            asked[i] = QueryOf(first + i);
+        }
+
+        _source.Find(asked, _count, found, new float[found.Length], _cancellationToken);
+        Check(found);
+    }
+
+    /// <summary>The query of a chunk.</summary>
+    public NeighborQuery QueryOf(long chunk)
+        => new(_queries.Tokens(chunk)[.._queries.TokenCount(chunk)].ToArray(), _same is null ? [] : [.. _same.Of(_queries.DocumentOf(chunk))])
+        {
+            Key = _keys is null ? default : _keys.Row(chunk).ToArray(),
+        };
+
+    /// <inheritdoc/>
+    public void Dispose() => _keys?.Dispose();
+
+    /// <summary>The stored keys of the query database where the source would make the very same ones.</summary>
+    private static ChunkKeys? KeysFor(ChunkDatabase queries, INeighborSource source)
+        => source.KeyIdentity is { } identity
+            && queries.Segments.All(segment => segment.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity)
+            ? ChunkKeys.Open(queries)
+            : null;
+
+    /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
+    private void Check(ReadOnlySpan<long> found)
+    {
+        long chunks = _source.Database?.ChunkCount ?? 0;
+        foreach (long chunk in found)
+        {
+            if (chunk < -1 || chunk >= chunks)
+            {
+                throw new DatabaseException(
+                    _source.Database is null
+                        ? $"The source {_source.Name} finds chunks (the first is {chunk}) and names no database that they are in: give its "
+                            + $"{nameof(INeighborSource)}.{nameof(INeighborSource.Database)}."
+                        : $"The source {_source.Name} finds chunk {chunk}, and its database in {_source.Database.Folder} has the chunks 0 to {chunks - 1}: "
+                            + "mend the source.");
+            }
+        }
+    }
+}
