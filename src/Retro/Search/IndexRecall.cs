@@ -7,7 +7,7 @@ namespace Retro.Search;
 /// <summary>
 /// How much of what is nearest an index that does not compare with everything finds, measured when it is made: some of the database's own keys are asked for
 /// their neighbors, and the answers compared with those of a comparison with all keys. An index with inverted lists is told to look into as many as a wanted
-/// recall takes.
+/// recall takes, a graph to keep as many vectors in view.
 /// </summary>
 internal static class IndexRecall
 {
@@ -21,6 +21,9 @@ internal static class IndexRecall
     public const int Neighbors = 8;
 
     private const int MostProbes = 256, LeastProbes = 32;
+
+    /// <summary>Most vectors that a search of a graph keeps in view: beyond it is no faster than comparing with everything.</summary>
+    private const long MostSeen = 4096;
 
     /// <summary>Products that the comparison with everything may cost: minutes, where the index itself took hours.</summary>
     private const double MostProducts = 1e13;
@@ -101,13 +104,15 @@ internal static class IndexRecall
         }
 
         double recall = 0;
-        if (wanted is { } target && index.ListCount > 0)
+        bool graph = index.ListCount == 0 && factory.Contains("HNSW", StringComparison.Ordinal);
+        if (wanted is { } target && (index.ListCount > 0 || graph))
         {
             // Doubled until it is enough, then the fewest between.
+            (string effort, long most) = graph ? ("efSearch", Math.Min(index.Count, MostSeen)) : ("nprobe", index.ListCount);
             long enough = 1, few = 0;
-            while (Reaches(enough) is false && enough < index.ListCount)
+            while (!Reaches(enough) && enough < most)
             {
-                (few, enough) = (enough, Math.Min(index.ListCount, 2 * enough));
+                (few, enough) = (enough, Math.Min(most, 2 * enough));
             }
 
             while (enough - few > 1)
@@ -116,15 +121,15 @@ internal static class IndexRecall
                 (few, enough) = Reaches(middle) ? (few, middle) : (middle, enough);
             }
 
-            Probe(enough);
+            Look(enough);
 
-            bool Reaches(long lists)
+            bool Reaches(long far)
             {
-                Probe(lists);
+                Look(far);
                 return Recall() >= target;
             }
 
-            void Probe(long lists) => index.Use(string.Create(CultureInfo.InvariantCulture, $"nprobe={lists}"));
+            void Look(long far) => index.Use(string.Create(CultureInfo.InvariantCulture, $"{effort}={far}"));
         }
 
         Stopwatch clock = Stopwatch.StartNew();
