@@ -19,7 +19,7 @@ fi
 # PostgreSQL is tested with PGlite, a package of Node.js, unless RETRO_POSTGRES names a server: likewise.
 if [ "${CI-}" = true ] && [ -z "${RETRO_POSTGRES-}" ] && [ "$(id -u)" -eq 0 ] && ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
   { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs npm; } >/dev/null 2>&1 ||
-    echo "Node.js could not be installed: the tests of Retro.Postgres will fail." >&2
+    echo "Node.js could not be installed: Retro.Postgres is not tested." >&2
 fi
 
 # Training in several processes is tested with OpenMPI: likewise.
