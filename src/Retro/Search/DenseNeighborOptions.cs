@@ -22,9 +22,9 @@ public sealed record DenseNeighborOptions
     public string? Parameters { get; init; }
 
     /// <summary>
-    /// Share of the true 8 nearest neighbors that an index with inverted lists, or a graph, has to find, measured when it is made on 256 chunks of the database
-    /// (fewer where comparing them with all would take long): as many lists are looked into as that takes. What was reached and how fast stands in the manifest.
-    /// 0.95 by default.
+    /// Share of the true 8 nearest neighbors that an index with inverted lists, or a graph, has to find, measured when it is made on 256 chunks of the
+    /// database (fewer where comparing them with all would take long): as many lists are looked into as that takes. What was reached and how fast stands in
+    /// the manifest. 0.95 by default.
     /// </summary>
     public double Recall { get; init; } = 0.95;
 
