@@ -8,7 +8,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! dotnet restore "$1" -v quiet -nologo >"$log" 2>&1; then
   # NU1 and three digits: a source does not answer, or lacks a package.
-  reason=$(sed -n 's/.*error NU1[0-9]*: *\(.*\)/\1/p' "$log" | sed 's/ \[[^]]*\]$//' | head -n 1)
+  # One program alone reads to the end: what a closed pipe says must not stand before the sentence.
+  reason=$(sed -n '0,/error NU1[0-9]*:/s/.*error NU1[0-9]*: *\(.*\)/\1/p' "$log" | sed 's/ \[[^]]*\]$//')
   if [ -z "$reason" ]; then
     tail -n 30 "$log" >&2
     echo "build: $1 could not be restored (above)." >&2
