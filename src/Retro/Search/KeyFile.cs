@@ -114,7 +114,6 @@ internal sealed unsafe class KeyFile : IDisposable
         return new ReadOnlySpan<float>((float*)rows + first * Dimensions, checked(count * Dimensions));
     }
 
-    /// <inheritdoc/>
     /// <summary>The nearest keys of some queries, by comparing with all.</summary>
     /// <param name="queries"><c>[n, D]</c>.</param>
     /// <param name="metric">How.</param>
