@@ -15,8 +15,8 @@ namespace Retro.Distributed;
 /// </remarks>
 public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 {
-    /// <summary>Bytes of a call: MPI counts in 32 bits.</summary>
-    private const int MostBytes = 1 << 28;
+    /// <summary>Bytes of a call: as many as stay in a processor's cache while they are summed; MPI itself counts in 32 bits.</summary>
+    private const int MostBytes = 4 << 20;
 
     private static readonly object s_started = new();
     private static bool s_used;
