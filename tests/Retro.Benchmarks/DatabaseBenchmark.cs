@@ -64,6 +64,7 @@ internal static class DatabaseBenchmark
                 work();
                 double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
                 row[$"{what}, s"] = seconds;
+                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{size:#,0} chunks, {what}: {seconds:0.0} s"));
                 row[$"{what}, peak memory, MB"] = Measuring.PeakMemory() / 1e6;
                 return seconds;
             }
@@ -88,12 +89,6 @@ internal static class DatabaseBenchmark
             Seconds("make keys and the vector index chosen by size", () => dense = DenseNeighborSource.Build(database, keyer));
             row["dense, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => dense.Find(queries, 8, found, scores)) / Queries;
             row["its recall"] = Recall();
-            dense.Dispose();
-            string factory = $"IVF{(int)Math.Pow(2, Math.Round(Math.Log2(2 * Math.Sqrt(size))))},PQ32";
-            Seconds("an index of inverted lists with product codes", () => dense = DenseNeighborSource.Build(
-                database, keyer, new() { Factory = factory, TrainingVectors = (int)(64 * 2 * Math.Sqrt(size)) }));
-            row["with codes, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => dense.Find(queries, 8, found, scores)) / Queries;
-            row["with codes, its recall"] = Recall();
             dense.Dispose();
             keyword.Dispose();
             database.Dispose();
