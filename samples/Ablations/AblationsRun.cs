@@ -1,13 +1,13 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Retro;
+using Retro.Cli.Workflow;
 using Retro.Evaluation;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
-using Retro.Training;
-using Retro.Cli.Workflow;
-using Spectre.Console;
 
 namespace Ablations;
 
@@ -17,15 +17,17 @@ namespace Ablations;
 /// </summary>
 internal sealed class AblationsRun(AblationsOptions options)
 {
-    private const int WindowTokens = 512, WindowsPerStep = 2, TableNeighbors = 16;
+    private const int TableNeighbors = 16;
 
-    /// <summary>Windows that do not overlap, in half the time of those that do: rows are compared with each other alone.</summary>
-    private static readonly BitsPerByteOptions s_measure = new() { WindowLength = WindowTokens, Stride = WindowTokens };
+    private readonly Recipe _recipe = new(options.Seed);
+
+    private int FittingSteps => Math.Max(1, options.Steps / 2);
 
     /// <summary>Runs everything, prints the table and writes it.</summary>
     public void Run(CancellationToken cancellationToken)
     {
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), measured = Path.Combine(folder, "variants");
+        // What other steps and seeds gave is no part of this table.
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), measured = Path.Combine(folder, $"variants-{options.Steps}-{options.Seed}");
         if (!options.Resume && Directory.Exists(measured))
         {
             Directory.Delete(measured, recursive: true);
@@ -40,12 +42,15 @@ internal sealed class AblationsRun(AblationsOptions options)
             throw new RetroException($"--only: there is no variant '{unknown}'. There are: {string.Join("; ", all.Select(variant => variant.Name))}.");
         }
 
+        // Windows that do not overlap, in half the time of those that do: rows are compared with each other alone.
+        BitsPerByteOptions measure = new() { WindowLength = _recipe.WindowTokens, Stride = _recipe.WindowTokens };
+
         // --- what all are compared with and some are fitted onto ---
         string closedBook = Path.Combine(measured, Variant.ClosedBook);
         Measured(Variant.ClosedBook, () =>
         {
             TrainedModel trained = TrainedModel.Train(
-                "train closed book", decoder, Windows(0, 0, null), Training(TrainingOptions.SmallModel, options.Steps, closedBook), cancellationToken);
+                "train closed book", decoder, _recipe.Windows(data.Database), _recipe.Training(options.Steps, closedBook), cancellationToken);
             using RetroModel model = trained.Model;
             return [Entry(Variant.ClosedBook, trained, Measure(new DecoderReader(model, Variant.ClosedBook), null))];
         });
@@ -70,30 +75,25 @@ internal sealed class AblationsRun(AblationsOptions options)
 
             {EvaluationTable.Of(entries, [Variant.ClosedBook]).ToMarkdown()}
             """);
-        string file = Path.Combine(folder, "ablations.md");
-        File.WriteAllText(file, report);
-        AnsiConsole.Write(new Text(report));
-        AnsiConsole.WriteLine();
-        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
+        Stages.Report(Path.Combine(folder, "ablations.md"), report);
 
         // --- the ways to train ---
         EvaluationEntry[] Read(Variant.Reading reading)
         {
-            int neighbors = reading.Retrieval.Neighbors;
             string stage = $"train {reading.Name}", at = Path.Combine(measured, reading.Name);
             TrainedModel trained = reading.Fitted
                 ? TrainedModel.Fit(
                     stage,
                     closedBook,
                     reading.Retrieval,
-                    Windows(neighbors, 0, reading.Planting), // windows without neighbors would teach a decoder that is frozen nothing
-                    Training(reading.Training, Math.Max(1, options.Steps / 2), at),
+                    _recipe.Windows(data.Database, data.Neighbors, reading.Retrieval, planting: reading.Planting),
+                    reading.Change(_recipe.Training(FittingSteps, at)),
                     cancellationToken)
                 : TrainedModel.Train(
                     stage,
                     decoder with { Retrieval = reading.Retrieval },
-                    Windows(neighbors, 0.1, reading.Planting),
-                    Training(reading.Training, options.Steps, at),
+                    _recipe.Windows(data.Database, data.Neighbors, reading.Retrieval, dropout: 0.1, reading.Planting),
+                    reading.Change(_recipe.Training(options.Steps, at)),
                     cancellationToken);
             using RetroModel model = trained.Model;
             return
@@ -106,9 +106,9 @@ internal sealed class AblationsRun(AblationsOptions options)
 
         EvaluationEntry[] Copy(Variant.Copying copying)
         {
-            using Retro.Pretrained.PretrainedDecoder trained = Retro.Pretrained.PretrainedDecoder.Load(closedBook, cancellationToken: cancellationToken);
-            System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
-            CopyReaderOptions settings = copying.Options with { Steps = Math.Max(1, options.Steps / 2), Seed = options.Seed };
+            using PretrainedDecoder trained = PretrainedDecoder.Load(closedBook, cancellationToken: cancellationToken);
+            Stopwatch clock = Stopwatch.StartNew();
+            CopyReaderOptions settings = copying.Options with { Steps = FittingSteps, Seed = options.Seed };
             using CopyReader reader = Stages.Run($"train {copying.Name}", progress => CopyReader.Fit(
                 trained.Model, data.Database, data.Keyword, settings, name: copying.Name, progress: progress, cancellationToken: cancellationToken));
             TrainedModel made = new(trained.Model, settings.Steps, clock.Elapsed, []);
@@ -120,33 +120,10 @@ internal sealed class AblationsRun(AblationsOptions options)
         }
 
         BitsPerByteResult Measure(IReader reader, NeighborTable? neighbors) => Stages.Run($"measure {reader.Name}", progress => BitsPerByte.Measure(
-            reader, data.HeldOut, neighbors, neighbors is null ? null : data.Database, s_measure, progress, cancellationToken));
+            reader, data.HeldOut, neighbors, neighbors is null ? null : data.Database, measure, progress, cancellationToken));
 
         BitsPerByteResult Ask(IReader reader, INeighborSource source) => Stages.Run($"measure {reader.Name}, {source.Name}", progress => BitsPerByte.Measure(
-            reader, data.HeldOut, source, s_measure, progress, cancellationToken));
-
-        WindowSampler Windows(int neighbors, double dropout, PlantingSchedule? planting)
-        {
-            WindowSamplerOptions windows = new()
-            {
-                WindowLength = WindowTokens,
-                BatchSize = 1, // each core takes one
-                Neighbors = neighbors,
-                RetrievalDropout = dropout,
-                Planting = planting,
-                Seed = options.Seed,
-            };
-            return neighbors == 0 ? new(data.Database, windows) : new(data.Database, windows, data.Neighbors);
-        }
-
-        TrainingOptions Training(TrainingOptions settings, int steps, string at) => settings with
-        {
-            Steps = steps,
-            WarmupSteps = Math.Max(1, steps / 20),
-            Accumulation = WindowsPerStep,
-            CheckpointFolder = at,
-            Seed = options.Seed,
-        };
+            reader, data.HeldOut, source, measure, progress, cancellationToken));
 
         // --- results, a file for each variant ---
         string ResultFile(string name) => Path.Combine(measured, $"{name}.json");

@@ -17,17 +17,16 @@ internal abstract record Variant(string Name)
     public static Variant[] All(RetroConfig decoder)
     {
         RetrievalConfig paper = RetrievalConfig.For(decoder), matching = RetrievalConfig.Matching(decoder);
-        TrainingOptions gentle = TrainingOptions.SmallModel;
         return
         [
             new Reading("paper", paper),
             new Reading("paper, planted neighbors", paper) { Planting = new() },
             new Reading("paper, gate from zero", paper with { Gate = true, ZeroOutput = false }),
             new Reading("paper, gate from zero, planted neighbors", paper with { Gate = true, ZeroOutput = false }) { Planting = new() },
-            new Reading("paper, branches at a tenth of the rate", paper) { Training = gentle with { RetrievalRate = 0.1 } },
-            new Reading("paper, branches by AdamW", paper) { Training = gentle with { RetrievalOptimizer = OptimizerKind.AdamW } },
-            new Reading("paper, Muon with decay", paper) { Training = gentle with { Optimizer = gentle.Optimizer with { MuonWeightDecay = 0.1 } } },
-            new Reading("paper, later start", paper) { Training = gentle with { ClosedBook = 0.5 } },
+            new Reading("paper, branches at a tenth of the rate", paper) { Change = options => options with { RetrievalRate = 0.1 } },
+            new Reading("paper, branches by AdamW", paper) { Change = options => options with { RetrievalOptimizer = OptimizerKind.AdamW } },
+            new Reading("paper, Muon with decay", paper) { Change = options => options with { Optimizer = options.Optimizer with { MuonWeightDecay = 0.1 } } },
+            new Reading("paper, later start", paper) { Change = options => options with { ClosedBook = 0.5 } },
             new Reading("paper, 8 neighbors", paper with { Neighbors = 8 }),
             new Reading("paper, fitted", paper) { Fitted = true },
             new Reading("paper with match bias, fitted", paper with { MatchBias = true }) { Fitted = true },
@@ -38,7 +37,7 @@ internal abstract record Variant(string Name)
             new Reading("matching, 2 neighbors, fitted", matching with { Neighbors = 2 }) { Fitted = true },
             new Reading("matching, 16 neighbors, fitted", matching with { Neighbors = 16 }) { Fitted = true },
             new Reading("matching, in one run", matching),
-            new Reading("matching, in one run, later start", matching) { Training = gentle with { ClosedBook = 0.5 } },
+            new Reading("matching, in one run, later start", matching) { Change = options => options with { ClosedBook = 0.5 } },
             new Copying("copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64 }),
             new Copying("copying, 8 neighbors a chunk, content keys", new() { Neighbors = 8, Stride = 64, QueryLength = 64, ContentWidth = 64 }),
             new Copying("copying, 8 neighbors every 16 tokens", new() { Neighbors = 8 }),
@@ -56,8 +55,8 @@ internal abstract record Variant(string Name)
         /// <summary>Whether it is fitted onto the closed book, which stays as it is, for half as many steps; else both are trained in one run.</summary>
         public bool Fitted { get; init; }
 
-        /// <summary>Settings besides steps, seed and folder.</summary>
-        public TrainingOptions Training { get; init; } = TrainingOptions.SmallModel;
+        /// <summary>What of the training's settings is otherwise.</summary>
+        public Func<TrainingOptions, TrainingOptions> Change { get; init; } = options => options;
 
         /// <summary>Planted neighbors; null: none.</summary>
         public PlantingSchedule? Planting { get; init; }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -13,24 +14,6 @@ namespace Retro.Distributed.Worker;
 /// <param name="exchange">The processes; null: this one trains alone.</param>
 internal sealed class Scenarios(string folder, MpiExchange? exchange)
 {
-    private static readonly RetroConfig s_config = new()
-    {
-        VocabularySize = 31,
-        Width = 16,
-        Layers = 2,
-        Heads = 2,
-        HeadSize = 8,
-        FeedForwardSize = 32,
-        Retrieval = new()
-        {
-            ChunkLength = 4,
-            RetrievedLength = 8,
-            Neighbors = 1,
-            CrossAttentionLayers = [2],
-            Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
-        },
-    };
-
     // AdamW's first step divides a gradient by its size: one that is nearly 0 is all rounding, which an epsilon below it blows up to a whole learning rate.
     private static readonly TrainingOptions s_options = new()
     {
@@ -50,9 +33,9 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     /// <summary>The READMEs' lines.</summary>
     public static void Readme(string folder)
     {
-        using RetroModel model = Model(s_config);
+        using RetroModel model = Model(SmallModel.Config);
         TrainingOptions options = s_options with { Steps = 2 };
-        WorkerData data = new(s_config);
+        WorkerData data = new(SmallModel.Config);
         // <distributed>
         using MpiExchange exchange = MpiExchange.Start(); // one of the processes that mpirun started
         using Trainer trainer = new(model, options, exchange: exchange);
@@ -106,26 +89,26 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 Measured();
                 break;
             case "other-options":
-                Refused(name, s_options with { LearningRate = Rank == 1 ? 2e-3 : 1e-3 }, s_config, "random");
+                Refused(name, s_options with { LearningRate = Rank == 1 ? 2e-3 : 1e-3 }, SmallModel.Config, "random");
                 break;
             case "other-config":
-                Refused(name, s_options, s_config with { FeedForwardSize = Rank == 1 ? 48 : 32 }, "random");
+                Refused(name, s_options, SmallModel.Config with { FeedForwardSize = Rank == 1 ? 48 : 32 }, "random");
                 break;
             case "other-data":
-                Refused(name, s_options, s_config, Rank == 1 ? "other" : "random");
+                Refused(name, s_options, SmallModel.Config, Rank == 1 ? "other" : "random");
                 break;
             case "other-weights":
-                Refused(name, s_options, s_config, "random", seed: Rank);
+                Refused(name, s_options, SmallModel.Config, "random", seed: Rank);
                 break;
             case "crowded":
-                Refused(name, s_options with { Accumulation = Size - 1 }, s_config, "random");
+                Refused(name, s_options with { Accumulation = Size - 1 }, SmallModel.Config, "random");
                 break;
             case "diverged":
-                Refused(name, s_options with { MaximumSkippedSteps = 2 }, s_config, "random", weight: float.NaN);
+                Refused(name, s_options with { MaximumSkippedSteps = 2 }, SmallModel.Config, "random", weight: float.NaN);
                 break;
             case "unwritable":
                 File.WriteAllText(Path.Combine(folder, "file"), "");
-                Refused(name, s_options with { CheckpointFolder = Path.Combine(folder, "file", "checkpoint") }, s_config, "random");
+                Refused(name, s_options with { CheckpointFolder = Path.Combine(folder, "file", "checkpoint") }, SmallModel.Config, "random");
                 break;
             case "stepped":
                 Stepped();
@@ -161,7 +144,10 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     }
 
     private static RetroConfig Dropping()
-        => s_config with { Dropout = 0.1, Retrieval = s_config.Retrieval! with { Encoder = s_config.Retrieval!.Encoder with { Dropout = 0.1 } } };
+    {
+        RetrievalConfig retrieval = SmallModel.Config.Retrieval!;
+        return SmallModel.Config with { Dropout = 0.1, Retrieval = retrieval with { Encoder = retrieval.Encoder with { Dropout = 0.1 } } };
+    }
 
     private static RetroModel Model(RetroConfig config, long seed = 0)
     {
@@ -171,11 +157,11 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
 
     private void Train(string name, TrainingOptions options, RetroConfig? config = null)
     {
-        using RetroModel model = Model(config ?? s_config);
+        using RetroModel model = Model(config ?? SmallModel.Config);
         using Trainer trainer = new(model, options with { CheckpointFolder = Path.Combine(folder, name) }, exchange: exchange);
         List<string> lines = [];
         trainer.Run(
-            new WorkerData(s_config),
+            new WorkerData(SmallModel.Config),
             new Reports(done => lines.Add(
                 string.Create(CultureInfo.InvariantCulture, $"{done.Step} {done.Tokens} {done.Loss:0.00000} {done.GradientNorm:0.0000}"))));
         File.WriteAllLines(Path.Combine(folder, $"{name}-{Rank}.txt"), lines);
@@ -185,7 +171,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     private void Until(int step, TrainingOptions options)
     {
         string checkpoint = Path.Combine(folder, "until");
-        using RetroModel model = Model(s_config, seed: 40);
+        using RetroModel model = Model(SmallModel.Config, seed: 40);
         using Trainer trainer = new(model, options with { CheckpointFolder = checkpoint }, exchange: exchange);
         if (Directory.Exists(checkpoint))
         {
@@ -197,7 +183,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         try
         {
             trainer.Run(
-                new WorkerData(s_config),
+                new WorkerData(SmallModel.Config),
                 new Reports(done =>
                 {
                     if (done.Step == step && Rank == Size - 1)
@@ -215,7 +201,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     private void Measured()
     {
         int asked = 0, watched = 0;
-        using RetroModel model = Model(s_config);
+        using RetroModel model = Model(SmallModel.Config);
         using Trainer trainer = new(
             model,
             s_options with { MeasureEvery = 2, Patience = 2, CheckpointFolder = Path.Combine(folder, "measured") },
@@ -228,7 +214,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 return new TrainingWatch(1, 1);
             },
         };
-        trainer.Run(new WorkerData(s_config));
+        trainer.Run(new WorkerData(SmallModel.Config));
         File.WriteAllText(
             Path.Combine(folder, $"measured-{Rank}.txt"),
             string.Create(CultureInfo.InvariantCulture, $"{trainer.StepsDone} steps, best {trainer.BestMeasure}, asked {asked}, watched {watched}"));
@@ -250,9 +236,9 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
     /// <summary>Steps that the program does itself, with what it gives each process.</summary>
     private void Stepped()
     {
-        using RetroModel model = Model(s_config);
+        using RetroModel model = Model(SmallModel.Config);
         using Trainer trainer = new(model, s_options with { CheckpointFolder = Path.Combine(folder, "stepped") }, exchange: exchange);
-        WorkerData data = new(s_config);
+        WorkerData data = new(SmallModel.Config);
         for (int step = 0; step < 8; step++)
         {
             TrainingBatch[] batches = [.. Enumerable.Range(0, 4).Where(i => i % Size == Rank).Select(i => data.Batch((4 * step) + i, 0).ToTensors())];
@@ -290,10 +276,10 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
 
     private void Ending(Action end)
     {
-        using RetroModel model = Model(s_config);
+        using RetroModel model = Model(SmallModel.Config);
         using Trainer trainer = new(
             model, s_options with { Steps = 1000, CheckpointEvery = 1, CheckpointFolder = Path.Combine(folder, "ending") }, exchange: exchange);
-        trainer.Run(new WorkerData(s_config) { Before = number =>
+        trainer.Run(new WorkerData(SmallModel.Config) { Before = number =>
         {
             if (number == (4 * 5) + 1 && Rank == 1)
             {

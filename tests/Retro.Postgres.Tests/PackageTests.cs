@@ -1,63 +1,20 @@
-using System.Globalization;
-using System.IO.Compression;
-using System.Text.Json;
-using Retro.Tests;
 using Retro.Tests.Build;
 
 namespace Retro.Postgres.Tests;
 
-/// <summary>The package as its users get it: packed into a folder with the library's, added to a new project outside this repository, built and run.</summary>
-public sealed class PackageTests : IDisposable
+/// <summary>The package as its users get it.</summary>
+public class PackageTests
 {
-    /// <summary>A version of its own for each run, so that nothing that an earlier one left in the package cache is taken.</summary>
-    private static readonly string s_version = string.Create(CultureInfo.InvariantCulture, $"0.1.0-test{DateTime.UtcNow.Ticks}");
-
-    private readonly TemporaryFolder _folder = new();
-
-    public void Dispose()
-    {
-        string assets = Path.Combine(_folder["app"], "obj", "project.assets.json");
-        if (File.Exists(assets))
-        {
-            using JsonDocument restored = JsonDocument.Parse(File.ReadAllText(assets));
-            foreach (string package in restored.RootElement.GetProperty("packageFolders")
-                .EnumerateObject()
-                .SelectMany(cache => new[] { "retro", "retro.postgres" }.Select(name => Path.Combine(cache.Name, name, s_version)))
-                .Where(Directory.Exists))
-            {
-                Directory.Delete(package, recursive: true);
-            }
-        }
-
-        _folder.Dispose();
-    }
-
     [Fact]
     public void A_new_project_uses_the_package()
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "libfaiss_c.so is packed for Linux.");
-        string feed = _folder["feed"], app = Directory.CreateDirectory(_folder["app"]).FullName;
-        foreach (string project in new[] { "Retro", "Retro.Postgres" })
-        {
-            Dotnet(Fixtures.Root, "pack", Path.Combine("src", project), "-c", Fixtures.Configuration, "--no-build", "-o", feed, $"-p:Version={s_version}");
-        }
+        using PackedApp app = new("Retro", "Retro.Postgres");
 
-        RequireContent(Path.Combine(feed, $"Retro.Postgres.{s_version}"));
-        _folder.File("app/app.csproj", $"""
-            <Project Sdk="Microsoft.NET.Sdk">
-              <PropertyGroup>
-                <OutputType>Exe</OutputType>
-                <TargetFramework>net10.0</TargetFramework>
-                <ImplicitUsings>enable</ImplicitUsings>
-                <InvariantGlobalization>true</InvariantGlobalization>
-                <RestoreAdditionalProjectSources>{feed}</RestoreAdditionalProjectSources>
-              </PropertyGroup>
-              <ItemGroup>
-                <PackageReference Include="Retro.Postgres" Version="{s_version}" />
-              </ItemGroup>
-            </Project>
-            """);
-        _folder.File("app/Program.cs", """
+        // The library of the very same version, whose internals it uses.
+        Assert.Contains(
+            $"<dependency id=\"Retro\" version=\"[{PackedApp.Version}]\"", app.RequireContent("Retro.Postgres"), StringComparison.Ordinal);
+        app.Write("""
             using Retro.Embedders;
             using Retro.Postgres;
             using Retro.Tokenizers;
@@ -71,30 +28,8 @@ public sealed class PackageTests : IDisposable
             {
                 Console.WriteLine(fault.Message);
             }
-            """);
-        Dotnet(app, "build", "-c", "Release");
-        Assert.StartsWith(
-            "The server 127.0.0.1:1 ", Dotnet(app, Path.Combine(app, "bin", "Release", "net10.0", "app.dll")), StringComparison.Ordinal);
-    }
-
-    private static void RequireContent(string path)
-    {
-        using ZipArchive package = ZipFile.OpenRead($"{path}.nupkg"), symbols = ZipFile.OpenRead($"{path}.snupkg");
-        Assert.All(["README.md", "lib/net10.0/Retro.Postgres.dll", "lib/net10.0/Retro.Postgres.xml"], name => Assert.NotNull(package.GetEntry(name)));
-        Assert.NotNull(symbols.GetEntry("lib/net10.0/Retro.Postgres.pdb"));
-        using StreamReader reader = new(package.GetEntry("Retro.Postgres.nuspec")!.Open());
-        string said = reader.ReadToEnd();
-        Assert.Contains("<license type=\"expression\">MIT</license>", said, StringComparison.Ordinal);
-
-        // The library of the very same version, whose internals it uses.
-        Assert.Contains($"<dependency id=\"Retro\" version=\"[{s_version}]\"", said, StringComparison.Ordinal);
-    }
-
-    private static string Dotnet(string folder, params string[] arguments)
-    {
-        (int exitCode, string output) = Tool.Run(
-            "dotnet", folder, new Dictionary<string, string?> { ["DOTNET_CLI_UI_LANGUAGE"] = "en", ["DOTNET_NOLOGO"] = "1" }, arguments);
-        Assert.True(exitCode == 0, $"dotnet {string.Join(' ', arguments)}\n{output}");
-        return output;
+            """, "", ("Retro.Postgres", PackedApp.Version));
+        app.Dotnet("build", "-c", "Release");
+        Assert.StartsWith("The server 127.0.0.1:1 ", app.Dotnet(app.Program), StringComparison.Ordinal);
     }
 }

@@ -19,7 +19,6 @@ internal sealed class CompareRun(CompareOptions options)
 {
     private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
-    private const int WindowsPerStep = 2;
 
     /// <summary>Documents held out at least: enough of them for an interval, and a quarter beside for what has to be fitted.</summary>
     private const int LeastHeldOut = 60;
@@ -42,9 +41,6 @@ internal sealed class CompareRun(CompareOptions options)
     private readonly CompareTable _table = new();
     private readonly BitsPerByteOptions _measure = new() { WindowLength = WindowTokens };
     private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
-
-    /// <summary>Windows computed at once: each core of a processor takes one, an accelerator all of a step.</summary>
-    private int Together => options.Device is null ? 1 : WindowsPerStep;
 
     /// <summary>Runs everything, prints the table and writes it, after every seed anew.</summary>
     public void Run(CancellationToken cancellationToken)
@@ -84,18 +80,9 @@ internal sealed class CompareRun(CompareOptions options)
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
             string models = Path.Combine(allModels, $"{seed}"), closedBook = Path.Combine(models, "closed-book");
-            WindowSamplerOptions windows = new()
-            {
-                WindowLength = WindowTokens,
-                BatchSize = Together,
-                Seed = seed,
-                Neighbors = retrieval.Neighbors,
-                RetrievedLength = retrieval.RetrievedLength,
-            };
-
-            // Windows without neighbors would teach a decoder that is frozen nothing.
-            WindowSampler alone = new(database, windows with { Neighbors = 0 }), reading = new(database, windows with { RetrievalDropout = 0 }, neighbors);
-            TrainedModel byStep = Train(ClosedBook, alone, seed, null, closedBook);
+            Recipe recipe = new(seed, options.Device);
+            WindowSampler alone = recipe.Windows(database), reading = recipe.Windows(database, neighbors, retrieval);
+            TrainedModel byStep = Train(ClosedBook, alone, recipe, null, closedBook);
             TimeSpan longest;
             using (RetroModel model = byStep.Model)
             {
@@ -107,7 +94,7 @@ internal sealed class CompareRun(CompareOptions options)
                 closedBook,
                 retrieval,
                 reading,
-                Training(seed, options.FittingSteps, null, Path.Combine(models, "retro")),
+                recipe.Training(options.FittingSteps, Path.Combine(models, "retro")),
                 cancellationToken,
                 options.Device);
             using (RetroModel model = fitted.Model)
@@ -121,7 +108,7 @@ internal sealed class CompareRun(CompareOptions options)
                 Retrievers(compared, corpus, model, time, seed, cancellationToken);
             }
 
-            TrainedModel byTime = Train(LongerClosedBook, alone, seed, longest, Path.Combine(models, "closed-book-longest"));
+            TrainedModel byTime = Train(LongerClosedBook, alone, recipe, longest, Path.Combine(models, "closed-book-longest"));
             using (RetroModel model = byTime.Model)
             {
                 Alone(LongerClosedBook, new DecoderReader(model), compared, "nothing", 0, byTime.Time, cancellationToken);
@@ -134,8 +121,8 @@ internal sealed class CompareRun(CompareOptions options)
             $"cut chunks, {name}",
             progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, name), documents, tokenizer, chunks, progress, cancellationToken));
 
-        TrainedModel Train(string name, WindowSampler windows, int seed, TimeSpan? budget, string folderName) => TrainedModel.Train(
-            $"train {name}, seed {seed}", decoder, windows, Training(seed, options.Steps, budget, folderName), cancellationToken, options.Device);
+        TrainedModel Train(string name, WindowSampler windows, Recipe recipe, TimeSpan? budget, string at) => TrainedModel.Train(
+            $"train {name}, seed {recipe.Seed}", decoder, windows, recipe.Training(options.Steps, at, budget), cancellationToken, options.Device);
 
         // What all seeds so far say; the last one's stays.
         void Report()
@@ -254,16 +241,6 @@ internal sealed class CompareRun(CompareOptions options)
         T result = Stages.Run($"train {name}", work);
         return (result, clock.Elapsed);
     }
-
-    private TrainingOptions Training(int seed, int steps, TimeSpan? time, string folder) => TrainingOptions.SmallModel with
-    {
-        Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
-        TimeBudget = time,
-        Accumulation = WindowsPerStep / Together,
-        CheckpointFolder = folder,
-        Seed = seed,
-    };
 
     /// <summary>Bytes of all files of a database, the indexes among them.</summary>
     private static long Bytes(ChunkDatabase database) => DatabaseManifest.Load(database.Folder).Files.Sum(file => file.Bytes);

@@ -20,14 +20,21 @@ internal sealed record Recipe(long Seed, Device? Device = null)
     private int Together => Device is null ? 1 : WindowsPerStep;
 
     /// <summary>
-    /// Windows of a database, all of them with neighbors or none: windows without would teach nothing to what is fitted onto a frozen decoder.
+    /// Windows of a database, all of them with neighbors or none unless it is said: those without would teach nothing to what is fitted onto a frozen
+    /// decoder.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="neighbors">Neighbors of its chunks; null: none are read.</param>
     /// <param name="retrieval">How the model reads them; needed with neighbors.</param>
-    public WindowSampler Windows(ChunkDatabase database, NeighborTable? neighbors = null, RetrievalConfig? retrieval = null)
+    /// <param name="dropout">Share of the windows that are read without neighbors.</param>
+    /// <param name="planting">Planted neighbors; null: none.</param>
+    public WindowSampler Windows(
+        ChunkDatabase database, NeighborTable? neighbors = null, RetrievalConfig? retrieval = null, double dropout = 0, PlantingSchedule? planting = null)
     {
-        WindowSamplerOptions windows = new() { WindowLength = WindowTokens, BatchSize = Together, RetrievalDropout = 0, Seed = Seed, Neighbors = 0 };
+        WindowSamplerOptions windows = new()
+        {
+            WindowLength = WindowTokens, BatchSize = Together, RetrievalDropout = dropout, Planting = planting, Seed = Seed, Neighbors = 0,
+        };
         return neighbors is null
             ? new(database, windows)
             : new(database, windows with { Neighbors = retrieval!.Neighbors, RetrievedLength = retrieval.RetrievedLength }, neighbors);

@@ -33,7 +33,7 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, IReadOnlySet
         Tensor states = _cache.Lengths[0] == 0
             ? model.PrefillStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device))
             : model.StepStates(_cache, tensor([last[^1]], device: model.Device)); // [1, D]
-        return reader.LogDistribution(states, excluded is null ? CopyCandidates.Of([null]) : reader.Candidates(last, _match, excluded));
+        return reader.LogDistribution(states, reader.Candidates(last, _match, excluded));
     }
 
     public void Dispose() => _cache.Dispose();

@@ -24,12 +24,12 @@ internal sealed class CopyCandidates
 
     private const int MostPlaces = 64, PlacesOfShorter = 16;
 
-    private CopyCandidates(int places, int width)
+    private CopyCandidates(int places, int width, bool content)
     {
         (Places, Width) = (places, width);
         int size = places * width;
         (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
-        Before = new int[size * ContentTokens];
+        Before = content ? new int[size * ContentTokens] : [];
     }
 
     /// <summary>P.</summary>
@@ -53,7 +53,9 @@ internal sealed class CopyCandidates
     /// <summary>Which are candidates at all.</summary>
     public bool[] Exists { get; }
 
-    /// <summary>[P, N, <see cref="ContentTokens"/>]: the tokens before a candidate, the nearest first; -1 where there is none.</summary>
+    /// <summary>
+    /// [P, N, <see cref="ContentTokens"/>]: the tokens before a candidate, the nearest first; -1 where there is none. Empty where they were not asked for.
+    /// </summary>
     public int[] Before { get; }
 
     /// <summary>Finds the candidates of places.</summary>
@@ -62,8 +64,14 @@ internal sealed class CopyCandidates
     /// <param name="places">Places in the B·T tokens, ascending: the token after each is predicted.</param>
     /// <param name="index">Where to look for the last tokens besides; null: in the neighbors alone.</param>
     /// <param name="excluded">Documents of the index that are not looked into, for each row; null: none.</param>
+    /// <param name="content">Whether the tokens before each are taken, too.</param>
     public static CopyCandidates Find(
-        ReadingBatch batch, int neighbors, ReadOnlySpan<long> places, TokenIndex? index = null, IReadOnlyList<IReadOnlySet<int>>? excluded = null)
+        ReadingBatch batch,
+        int neighbors,
+        ReadOnlySpan<long> places,
+        TokenIndex? index = null,
+        IReadOnlyList<IReadOnlySet<int>>? excluded = null,
+        bool content = false)
     {
         List<Candidate>?[] found = new List<Candidate>?[places.Length];
         if (batch.Retrieved is { } retrieved)
@@ -77,7 +85,7 @@ internal sealed class CopyCandidates
                     end++;
                 }
 
-                FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next));
+                FindRow(batch, retrieved, neighbors, row, places[next..end], found.AsSpan(next, end - next), content);
                 next = end;
             }
         }
@@ -88,16 +96,17 @@ internal sealed class CopyCandidates
             {
                 int row = (int)(places[i] / batch.Length);
                 ReadOnlySpan<long> text = batch.Tokens.AsSpan(row * batch.Length, (int)(places[i] % batch.Length) + 1);
-                AddFrom(index, text, excluded?[row], neighbors, found[i] ??= []);
+                AddFrom(index, text, excluded?[row], neighbors, found[i] ??= [], content);
             }
         }
 
-        return Of(found);
+        return Of(found, content);
     }
 
     /// <summary>Takes candidates that were found.</summary>
     /// <param name="found">Those of each place, in the order of the neighbors; null: none. Lists that are too long are cut.</param>
-    public static CopyCandidates Of(List<Candidate>?[] found)
+    /// <param name="content">Whether they hold the tokens before each.</param>
+    public static CopyCandidates Of(List<Candidate>?[] found, bool content)
     {
         int width = 1;
         foreach (List<Candidate>? one in found)
@@ -113,7 +122,7 @@ internal sealed class CopyCandidates
             width = Math.Max(width, one?.Count ?? 0);
         }
 
-        CopyCandidates candidates = new(found.Length, width);
+        CopyCandidates candidates = new(found.Length, width, content);
         for (int place = 0; place < found.Length; place++)
         {
             for (int i = 0; i < (found[place]?.Count ?? 0); i++)
@@ -122,7 +131,7 @@ internal sealed class CopyCandidates
                 Candidate one = found[place]![i];
                 (candidates.Tokens[at], candidates.Runs[at], candidates.Equal[at]) = (one.Token, one.Run, one.Equal);
                 (candidates.Ranks[at], candidates.Exists[at]) = (one.Rank, true);
-                for (int back = 0; back < ContentTokens; back++)
+                for (int back = 0; content && back < ContentTokens; back++)
                 {
                     candidates.Before[(at * ContentTokens) + back] = one.Before[back];
                 }
@@ -140,7 +149,8 @@ internal sealed class CopyCandidates
     public Tensor ExistsSlice(int start, int count, Device device)
         => tensor(Exists.AsSpan(start * Width, count * Width).ToArray(), [count, Width], device: device);
 
-    private static void FindRow(ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found)
+    private static void FindRow(
+        ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found, bool content)
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
         int size = neighbors
@@ -167,13 +177,13 @@ internal sealed class CopyCandidates
 
             if (next < places.Length && places[next] == ((long)row * batch.Length) + place)
             {
-                found[next] = match.Candidates(tokens[..(place + 1)]);
+                found[next] = match.Candidates(tokens[..(place + 1)], content);
             }
         }
     }
 
     /// <summary>What follows the last tokens anywhere in a database: some places of the longest run, and fewer of each shorter one.</summary>
-    internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found)
+    internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found, bool content)
     {
         Span<int> last = stackalloc int[Math.Min(TokenIndex.LongestRun, text.Length)];
         for (int i = 0; i < last.Length; i++)
@@ -197,7 +207,7 @@ internal sealed class CopyCandidates
                 }
 
                 TokensBefore before = default;
-                for (int back = 0; back < ContentTokens; back++)
+                for (int back = 0; content && back < ContentTokens; back++)
                 {
                     // Where a document ends, so does what stands before the beginning of the next.
                     int earlier = position - 1 - back < 0 ? -1 : (int)index.Token(position - 1 - back);
@@ -222,7 +232,7 @@ internal sealed class CopyCandidates
     /// <summary>A token that may be copied.</summary>
     internal readonly record struct Candidate(long Token, int Run, int Equal, int Rank, TokensBefore Before);
 
-    /// <summary>The tokens before a candidate, the nearest first; -1 where there is none.</summary>
+    /// <summary>The tokens before a candidate, the nearest first; -1 where there is none, and zeros where none were asked for.</summary>
     [InlineArray(ContentTokens)]
     internal struct TokensBefore
     {

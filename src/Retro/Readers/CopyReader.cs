@@ -59,6 +59,8 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <summary>The language model.</summary>
     internal RetroModel Model => _model;
 
+    private bool HasContent => Options.ContentWidth > 0;
+
     /// <summary>Where it looks besides the neighbors; null: nowhere.</summary>
     internal TokenIndex? Index => _index;
 
@@ -102,7 +104,7 @@ public sealed partial class CopyReader : IReader, IDisposable
 
     /// <inheritdoc/>
     public long RowBytes(int length)
-        => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * (Options.ContentWidth > 0 ? 512 : 96));
+        => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * (HasContent ? 512 : 64));
 
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)
@@ -128,16 +130,21 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <summary>What may be copied after a text.</summary>
     /// <param name="last">The text's last tokens, <see cref="CopyCandidates.ComparedTokens"/> of them where it has as many.</param>
     /// <param name="match">The neighbors, with the text's runs in them; null: there are none yet.</param>
-    /// <param name="excluded">Documents of the index that are not looked into.</param>
-    internal CopyCandidates Candidates(ReadOnlySpan<long> last, PointerMatch? match, IReadOnlySet<int> excluded)
+    /// <param name="excluded">Documents of the index that are not looked into; null: nothing is copied at all.</param>
+    internal CopyCandidates Candidates(ReadOnlySpan<long> last, PointerMatch? match, IReadOnlySet<int>? excluded)
     {
-        List<CopyCandidates.Candidate> found = match?.Candidates(last) ?? [];
-        if (_index is not null)
+        if (excluded is null)
         {
-            CopyCandidates.AddFrom(_index, last, excluded, Neighbors, found);
+            return CopyCandidates.Of([null], HasContent);
         }
 
-        return CopyCandidates.Of([found]);
+        List<CopyCandidates.Candidate> found = match?.Candidates(last, HasContent) ?? [];
+        if (_index is not null)
+        {
+            CopyCandidates.AddFrom(_index, last, excluded, Neighbors, found, HasContent);
+        }
+
+        return CopyCandidates.Of([found], HasContent);
     }
 
     /// <summary>The distribution of the next token at some places. No gradients are recorded.</summary>
@@ -171,7 +178,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             _model.eval();
         }
 
-        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded);
+        CopyCandidates candidates = CopyCandidates.Find(batch, Neighbors, places, _index, excluded, HasContent);
         Tensor states = States(batch, places); // [N, D]
         long slice = _model.HeadSlice(ModelReading.HeadBytes);
         for (int start = 0; start < places.Length; start += (int)slice)

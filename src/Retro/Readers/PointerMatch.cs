@@ -87,7 +87,8 @@ internal sealed class PointerMatch
 
     /// <summary>Every token that follows a run of last tokens, in the order of the neighbors.</summary>
     /// <param name="text">The text so far.</param>
-    public List<CopyCandidates.Candidate> Candidates(ReadOnlySpan<long> text)
+    /// <param name="content">Whether the tokens before each are taken, too.</param>
+    public List<CopyCandidates.Candidate> Candidates(ReadOnlySpan<long> text, bool content)
     {
         List<CopyCandidates.Candidate> found = [];
         for (int start = 0; start < _runs.Length; start += _length)
@@ -103,7 +104,7 @@ internal sealed class PointerMatch
                     }
 
                     CopyCandidates.TokensBefore before = default;
-                    for (int back = 0; back < CopyCandidates.ContentTokens; back++)
+                    for (int back = 0; content && back < CopyCandidates.ContentTokens; back++)
                     {
                         before[back] = i - back < start ? -1 : (int)_tokens[i - back];
                     }

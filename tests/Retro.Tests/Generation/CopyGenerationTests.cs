@@ -339,7 +339,7 @@ public sealed class CopyGenerationTests : IDisposable
         ReadingBatch batch = Batch(tokens);
         long[] last = [tokens.Count - 1];
         Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last));
-        Tensor all = reader.LogDistribution(states, CopyCandidates.Find(batch, K, last, reader.Index)); // [1, V]
+        Tensor all = reader.LogDistribution(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();
         return (best, whole[best].to(ScalarType.Float64).item<double>());

@@ -52,7 +52,7 @@ public sealed class CopyReaderTests : IDisposable
         {
             ReadingBatch batch = Batch(random, round);
             long[] places = [.. Enumerable.Range(0, batch.Tokens.Length).Select(place => (long)place)];
-            CopyCandidates candidates = CopyCandidates.Find(batch, K, places);
+            CopyCandidates candidates = CopyCandidates.Find(batch, K, places, content: content > 0);
             Tensor logits = randn(places.Length, V), states = randn(places.Length, 3);
             double[] whole = mixture.LogDistribution(logits, states, candidates, 0, embeddings).to(ScalarType.Float64).data<double>().ToArray();
             double[,] weights = Table(logits), h = Table(states), e = Table(embeddings);
