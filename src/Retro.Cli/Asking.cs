@@ -27,7 +27,8 @@ internal static class Asking
 
         long[] chunks = new long[count];
         float[] scores = new float[count];
-        opened.Source.Find([new NeighborQuery(asked, Excluded(database, options)) { Labels = options.Labels }], count, chunks, scores, cancellationToken);
+        NeighborQuery query = new(asked, opened.Excluded(options.ExcludedDocuments)) { Labels = options.Labels };
+        opened.Source.Find([query], count, chunks, scores, cancellationToken);
         return [.. chunks.Zip(scores).Where(pair => pair.First >= 0).Select(pair =>
         {
             DocumentEntry document = database.Documents[database.DocumentOf(pair.First)];
@@ -42,12 +43,6 @@ internal static class Asking
                 pair.Second);
         })];
     }
-
-    /// <summary>The numbers of the documents that nothing is read of.</summary>
-    public static int[] Excluded(ChunkDatabase database, GenerationOptions options)
-        => options.ExcludedDocuments.Count == 0
-            ? []
-            : [.. Enumerable.Range(0, database.Documents.Count).Where(document => options.ExcludedDocuments.Contains(database.Documents[document].Id))];
 
     /// <summary>The prompt: passages, earlier questions with their answers, and the question.</summary>
     /// <param name="passages">The passages.</param>

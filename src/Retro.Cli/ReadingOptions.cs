@@ -136,6 +136,8 @@ internal sealed class ReadingOptions
     /// <param name="Source">Finds neighbors in it; null: none are read.</param>
     public sealed record Opened(TrainedModel Trained, CopyReader? Copying, RetroTokenizer Tokenizer, Sources? Sources, INeighborSource? Source) : IDisposable
     {
+        private readonly Lazy<ExcludedDocuments> _excluded = new(() => new(Sources!.Database));
+
         /// <summary>Writes with the model.</summary>
         /// <param name="bestInPrompt">Whether the best neighbor stands in front of the text, which a RETRO alone can have.</param>
         public RetroGenerator Generator(bool bestInPrompt = false) => bestInPrompt
@@ -157,6 +159,10 @@ internal sealed class ReadingOptions
             InContextOptions options = new() { Neighbors = Math.Max(2, retrieval.Neighbors), PrefixLength = room, WindowLength = Math.Max(512, 4 * room) };
             return new(Trained.Model, Tokenizer, options);
         }
+
+        /// <summary>The numbers of documents that nothing is read of, and of their copies.</summary>
+        /// <param name="ids">Their ids.</param>
+        public int[] Excluded(IReadOnlyList<string> ids) => ids.Count == 0 || Sources is null ? [] : _excluded.Value.Of(ids);
 
         /// <summary>Shows texts as the model reads them; null: it reads nothing.</summary>
         /// <param name="labels">The labels that may be seen; null: all.</param>

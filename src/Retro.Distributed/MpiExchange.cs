@@ -89,7 +89,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             _ => throw new ExchangeException($"A tensor of {values.dtype} came to be summed; expected float32, float64 or int64."),
         };
         int size = (int)values.element_size();
-        Each(values, bytes =>
+        Each(values, reads: true, changes: onlyTo is null || onlyTo == Rank, bytes =>
         {
             fixed (byte* place = bytes)
             {
@@ -111,7 +111,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     public void Broadcast(Tensor values, int from)
     {
         ArgumentNullException.ThrowIfNull(values);
-        Each(values, bytes =>
+        Each(values, reads: from == Rank, changes: from != Rank, bytes =>
         {
             fixed (byte* place = bytes)
             {
@@ -176,7 +176,11 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
     private void EndOthers(object sender, UnhandledExceptionEventArgs arguments) => Abort(arguments.ExceptionObject.ToString() ?? "an unknown exception");
 
     /// <summary>Exchanges a tensor piece by piece, that of a GPU through a copy.</summary>
-    private void Each(Tensor values, BytesAction exchanged)
+    /// <param name="values">The tensor.</param>
+    /// <param name="reads">Whether its numbers are sent.</param>
+    /// <param name="changes">Whether they become others.</param>
+    /// <param name="exchanged">Exchanges a piece.</param>
+    private void Each(Tensor values, bool reads, bool changes, BytesAction exchanged)
     {
         if (!values.is_contiguous())
         {
@@ -185,7 +189,8 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        Tensor flat = values.detach().view(-1), here = flat.device.type == DeviceType.CPU ? flat : flat.cpu();
+        Tensor flat = values.detach().view(-1);
+        Tensor here = flat.device.type == DeviceType.CPU ? flat : reads ? flat.cpu() : empty(flat.shape, flat.dtype, CPU);
         long piece = MostBytes / here.element_size();
         lock (_calls)
         {
@@ -196,7 +201,7 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             }
         }
 
-        if (!ReferenceEquals(here, flat))
+        if (changes && !ReferenceEquals(here, flat))
         {
             flat.copy_(here);
         }

@@ -126,7 +126,7 @@ public sealed partial class PostgresDatabase
             cancellationToken);
     }
 
-    private static IEnumerable<PreparedDocument> Documents(NpgsqlDataReader rows)
+    private IEnumerable<PreparedDocument> Documents(NpgsqlDataReader rows)
     {
         while (rows.Read())
         {
@@ -137,20 +137,28 @@ public sealed partial class PostgresDatabase
             int chunks = rows.GetInt32(7), done = 0;
             for (int position = 0; position < chunks; position++)
             {
-                if (position > 0 && !rows.Read())
+                int[] chunk = position > 0 && (!rows.Read() || rows.GetString(0) != document.Id) ? [] : rows.GetFieldValue<int[]>(8);
+                if (chunk.Length == 0 || chunk.Length > tokens.Length - done)
                 {
-                    break;
+                    throw Incomplete(document);
                 }
 
-                int[] chunk = rows.GetFieldValue<int[]>(8);
                 chunk.CopyTo(tokens, done);
                 done += chunk.Length;
+            }
+
+            if (done < tokens.Length)
+            {
+                throw Incomplete(document);
             }
 
             // Without the tokens before and after the text.
             yield return PreparedDocument.Of(document, hash, bytes, tokens[1..^1]);
         }
     }
+
+    private PostgresDatabaseException Incomplete(Document document)
+        => new($"{_server.Name} does not have the chunks of the document '{document.Id}' in the schema \"{Schema}\" as its row says: import it again.");
 
     private static string Storable(string text, string what, DocumentEntry document)
         => text.Contains('\0', StringComparison.Ordinal)

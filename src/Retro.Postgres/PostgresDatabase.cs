@@ -239,7 +239,14 @@ public sealed partial class PostgresDatabase : IDisposable
             // Where it is there, a user without the right to make it must not be asked for that.
             PostgresTables.Run(
                 connection,
-                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN CREATE EXTENSION IF NOT EXISTS vector; END IF; END $$");
+                """
+                DO $$ BEGIN
+                    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'vector') THEN
+                        PERFORM pg_advisory_xact_lock(hashtext('retro')); -- two at once would each find nothing there
+                        CREATE EXTENSION IF NOT EXISTS vector;
+                    END IF;
+                END $$
+                """);
         }
         catch (PostgresException refusal)
         {

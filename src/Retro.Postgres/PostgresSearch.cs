@@ -187,7 +187,8 @@ internal sealed class PostgresSearch
                 "search",
                 connection =>
                 {
-                    using NpgsqlTransaction transaction = connection.BeginTransaction();
+                    // Settings hold for a transaction; without them there is nothing to end.
+                    using NpgsqlTransaction? transaction = setup.Count > 0 ? connection.BeginTransaction() : null;
                     using NpgsqlBatch batch = new(connection, transaction);
                     foreach (string statement in setup)
                     {
@@ -210,7 +211,7 @@ internal sealed class PostgresSearch
                         }
                     }
 
-                    transaction.Commit();
+                    transaction?.Commit();
                     return answers;
                 },
                 cancellationToken);

@@ -16,7 +16,7 @@ public sealed class Runs : IDisposable
             if (processes > 1)
             {
                 scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "other-options", "other-config", "other-data", "other-weights",
-                    "crowded", "diverged", "unwritable", "exchange", "again", "nccl"];
+                    "crowded", "diverged", "unwritable", "other-measure", "other-parameters", "exchange", "again", "nccl"];
             }
 
             Together.Done(processes, folder, scenarios);

@@ -110,6 +110,12 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 File.WriteAllText(Path.Combine(folder, "file"), "");
                 Refused(name, s_options with { CheckpointFolder = Path.Combine(folder, "file", "checkpoint") }, SmallModel.Config, "random");
                 break;
+            case "other-measure":
+                Refused(name, s_options, SmallModel.Config, "random", measure: Rank == 0 ? _ => 1 : null);
+                break;
+            case "other-parameters":
+                Refused(name, s_options, SmallModel.Config, "random", frozen: Rank);
+                break;
             case "stepped":
                 Stepped();
                 break;
@@ -220,7 +226,15 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
             string.Create(CultureInfo.InvariantCulture, $"{trainer.StepsDone} steps, best {trainer.BestMeasure}, asked {asked}, watched {watched}"));
     }
 
-    private void Refused(string name, TrainingOptions options, RetroConfig config, string data, long seed = 0, float? weight = null)
+    private void Refused(
+        string name,
+        TrainingOptions options,
+        RetroConfig config,
+        string data,
+        long seed = 0,
+        float? weight = null,
+        Func<RetroModel, double>? measure = null,
+        int? frozen = null)
     {
         using RetroModel model = Model(config, seed);
         if (weight is { } value)
@@ -229,7 +243,12 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
             model.named_parameters().First().parameter.fill_(value);
         }
 
-        using Trainer trainer = new(model, options, exchange: exchange);
+        if (frozen is { } number)
+        {
+            model.named_parameters().ElementAt(number).parameter.requires_grad = false; // as many in each, and others
+        }
+
+        using Trainer trainer = new(model, options, exchange: exchange) { Measure = measure };
         Say(name, () => trainer.Run(new WorkerData(config, data)));
     }
 

@@ -190,7 +190,7 @@ internal sealed class Server : IAsyncDisposable
         using IDisposable turn = await _turns.TakeAsync(context.RequestAborted).ConfigureAwait(false);
         CancellationToken aborted = context.RequestAborted;
         DecoderReader off = new(_opened.Trained.Model);
-        int[] excluded = Asking.Excluded(_opened.Sources!.Database, _defaults);
+        int[] excluded = _opened.Excluded(_defaults.ExcludedDocuments);
         string html = await Task.Run(() => inspection.Show(tokens, off, excluded, aborted), aborted).ConfigureAwait(false);
         context.Response.ContentType = "text/html; charset=utf-8";
         await context.Response.WriteAsync(Reports.Inspection.Legend + html, aborted).ConfigureAwait(false);

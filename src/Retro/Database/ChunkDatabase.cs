@@ -336,8 +336,8 @@ public sealed class ChunkDatabase : IDisposable
         else
         {
             Check(chunk);
-            count = (int)Math.Min(tokens.Length, TokensToDocumentEnd(chunk));
             (ChunkDatabase segment, chunk) = Place(chunk);
+            count = (int)Math.Min(tokens.Length, segment.TokensToDocumentEnd(chunk));
             ReadOnlySpan<int> row = segment.Row(chunk, count);
             for (int token = 0; token < count; token++)
             {
@@ -711,7 +711,7 @@ public sealed class ChunkDatabase : IDisposable
             }
         }
 
-        Manifest = Usable(Manifest);
+        _ = Refresh(); // of the disk's manifest: what opening left out of ours is a fault still
         if (_live is not null)
         {
             return;

@@ -17,16 +17,23 @@ internal sealed class ExchangeBuckets(IGradientExchange exchange)
             tensors,
             type => type == ScalarType.Float64 ? type : ScalarType.Float32,
             exchange.Sum,
+            _ => true,
             owner => owner is null || owner == exchange.Rank);
 
     /// <summary>Replaces tensors by those of their owners.</summary>
     public void Broadcast(IEnumerable<(Tensor Tensor, int? Owner)> tensors)
-        => Each(tensors, type => type, (flat, owner) => exchange.Broadcast(flat, owner!.Value), owner => owner != exchange.Rank);
+        => Each(
+            tensors,
+            type => type,
+            (flat, owner) => exchange.Broadcast(flat, owner!.Value),
+            owner => owner == exchange.Rank,
+            owner => owner != exchange.Rank);
 
     private static void Each(
         IEnumerable<(Tensor Tensor, int? Owner)> tensors,
         Func<ScalarType, ScalarType> typeOf,
         Action<Tensor, int?> exchanged,
+        Predicate<int?> reads,
         Predicate<int?> changes)
     {
         using IDisposable noGradients = no_grad();
@@ -43,7 +50,9 @@ internal sealed class ExchangeBuckets(IGradientExchange exchange)
                     continue;
                 }
 
-                Tensor flat = cat([.. bucket.Select(tensor => tensor.detach().reshape(-1).to_type(group.Key.Type))]);
+                Tensor flat = reads(group.Key.Owner)
+                    ? cat([.. bucket.Select(tensor => tensor.detach().reshape(-1).to_type(group.Key.Type))])
+                    : empty([bucket.Sum(tensor => tensor.numel())], group.Key.Type, only.device);
                 exchanged(flat, group.Key.Owner);
                 long start = 0;
                 foreach (Tensor tensor in bucket)

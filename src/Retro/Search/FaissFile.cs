@@ -80,9 +80,14 @@ internal sealed class FaissFile : IDisposable
         Require(_reader.ReadInt64() == 0, "it holds a map from ids to lists");
         if (kind == "IwSq")
         {
-            Skip(4 + 4 + 4 + 8 + 8); // kind of codes, range, its argument, dimensions, size of a code
-            Skip(_reader.ReadInt64(), sizeof(float)); // what was learned of the ranges
-            Skip(8 + 1); // size of a code, whether the codes are of residuals
+            const string Sizes = "its codes are of another kind or size than it says";
+            Require(_reader.ReadInt32() == 0, Sizes); // of 8 bits, each number with a range of its own
+            Skip(4 + 4); // range, its argument
+            Require(_reader.ReadInt64() == dimensions && _reader.ReadInt64() == dimensions, Sizes);
+            Require(_reader.ReadInt64() is var learned && learned == 2L * dimensions, Sizes);
+            Skip(learned, sizeof(float)); // what was learned of the ranges
+            Require(_reader.ReadInt64() == dimensions, Sizes);
+            Skip(1); // whether the codes are of residuals
         }
 
         long codeBytes = kind == "IwFl" ? sizeof(float) * (long)dimensions : dimensions;

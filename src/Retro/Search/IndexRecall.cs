@@ -103,7 +103,6 @@ internal static class IndexRecall
             return (double)hits / found.Length;
         }
 
-        double recall = 0;
         bool graph = index.ListCount == 0 && factory.Contains("HNSW", StringComparison.Ordinal);
         if (wanted is { } target && (index.ListCount > 0 || graph))
         {
@@ -133,7 +132,7 @@ internal static class IndexRecall
         }
 
         Stopwatch clock = Stopwatch.StartNew();
-        recall = Recall();
+        double recall = Recall();
         double rate = probes / clock.Elapsed.TotalSeconds;
         string what = index.Parameters.Length > 0 ? $"{factory} with {index.Parameters}" : factory;
         string message = string.Create(

@@ -43,6 +43,8 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <summary>Numbers in a key.</summary>
     public int Dimensions => _layout.Dimensions;
 
+    private float* First => (float*)(_memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize));
+
     /// <summary>The identity of the function that made them.</summary>
     public string Identity => _layout.KeyerIdentity;
 
@@ -110,8 +112,7 @@ internal sealed unsafe class KeyFile : IDisposable
             }
         }
 
-        byte* rows = _memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize);
-        return new ReadOnlySpan<float>((float*)rows + first * Dimensions, checked(count * Dimensions));
+        return new ReadOnlySpan<float>(First + first * Dimensions, checked(count * Dimensions));
     }
 
     /// <summary>The nearest keys of some queries, by comparing with all.</summary>
@@ -129,8 +130,7 @@ internal sealed unsafe class KeyFile : IDisposable
         fixed (float* asked = queries, found = distances)
         fixed (long* ids = chunks)
         {
-            float* rows = (float*)(_memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize));
-            new ExactSearch(rows, Count, Dimensions, metric, threads, among).Find(asked, n, chunks.Length / n, ids, found);
+            new ExactSearch(First, Count, Dimensions, metric, threads, among).Find(asked, n, chunks.Length / n, ids, found);
         }
     }
 

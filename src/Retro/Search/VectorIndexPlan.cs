@@ -49,7 +49,7 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
             return new(Exact, 0, "");
         }
 
-        int lists = (int)Math.Min(BitOperations.RoundUpToPowerOf2((uint)Math.Min(2 * Math.Sqrt(count), 1 << 17)), 1 << 17);
+        int lists = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(2 * Math.Sqrt(count), 1 << 17));
         int training = (int)Math.Min(count, (long)lists * TrainingVectorsPerList);
         long perVector = (memory / count) - IdBytes;
         string factory = perVector >= dimensions * sizeof(float) ? $"IVF{lists},Flat"

@@ -204,6 +204,7 @@ public sealed partial class Trainer
         _dataIdentity = state.Data;
         BestMeasure = state.BestMeasure;
         _measuresSinceBest = state.MeasuresSinceBest;
+        _compared = false; // what the processes have loaded may differ
     }
 
     private TrainingState State() => new()

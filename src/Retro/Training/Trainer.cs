@@ -318,7 +318,7 @@ public sealed partial class Trainer : IDisposable
     private double TakeMeasure(Func<RetroModel, double> of)
     {
         double measure = double.NaN;
-        using IDisposable? averaged = Averaged();
+        using IDisposable? averaged = IsFirst ? Averaged() : null;
         if (IsFirst)
         {
             Model.eval();
@@ -374,7 +374,8 @@ public sealed partial class Trainer : IDisposable
             ["steps done"] = $"{StepsDone}",
             ["batches read"] = $"{_batches}",
             ["optimizer"] = OptimizerName ?? nameof(RetroOptimizer),
-            ["trained parameters"] = $"{_optimizer.ParameterNames.Count()}",
+            ["trained parameters"] = string.Join(' ', _optimizer.ParameterNames),
+            ["measure"] = Measure is null ? "none" : "given",
             ["weights (SHA-256)"] = Together.WeightsHash(Model),
         };
         TrainingState.Flatten(TrainingState.Describe(Model.Config), "config", own);

@@ -12,6 +12,32 @@ public sealed class DatabaseVerificationTests : IDisposable
     public void Dispose() => _databases.Dispose();
 
     [Fact]
+    public void Files_of_later_stages_that_are_missing_or_cut_are_told_by_whoever_verifies()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 91));
+        string folder = data.Database.Folder, table;
+        using (KeywordNeighborSource source = KeywordNeighborSource.Build(data.Database))
+        using (NeighborTable.Build(data.Database, source, 2))
+        {
+            table = data.Database.Files.Single(file => file.Name.StartsWith("neighbors", StringComparison.Ordinal)).Name;
+        }
+
+        File.Delete(Path.Combine(folder, "bm25.bin"));
+        using (FileStream cut = File.OpenWrite(Path.Combine(folder, table)))
+        {
+            cut.SetLength(cut.Length - 1);
+        }
+
+        foreach (bool verify in new[] { false, true })
+        {
+            using ChunkDatabase opened = ChunkDatabase.Open(folder, verify);
+            Assert.Equal(2, opened.Faults.Count);
+            Assert.Contains(opened.Faults, fault => fault.Contains("bm25.bin' is missing", StringComparison.Ordinal));
+            Assert.Contains(opened.Faults, fault => fault.Contains("it is truncated or changed", StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
     public void Every_stage_of_a_database_that_was_changed_is_as_it_is_made_again()
     {
         _databases.Build(SearchDatabase.Documents(30, seed: 1)).Dispose();

@@ -33,6 +33,18 @@ public class FaissFileTests(ITestOutputHelper output)
 
         Assert.NotNull(FaissFile.FaultOf(folder.File("longer", [.. whole, 0])));
 
+        if (name == "ivf-sq8-ip")
+        {
+            // What follows the quantizer, 8 bytes of lists' map aside: kind of codes, their sizes, the learned ranges' number.
+            int codes = whole.AsSpan(0, whole.Length - 8).LastIndexOf("ilar"u8) - 9 - (2 * BitConverter.ToInt32(whole, 4) * sizeof(float)) - 36;
+            foreach (int place in new[] { codes, codes + 12, codes + 20, codes + 28, whole.AsSpan().LastIndexOf("ilar"u8) - 9 })
+            {
+                byte[] changed = [.. whole];
+                changed[place]++;
+                Assert.NotNull(FaissFile.FaultOf(folder.File("changed", changed)));
+            }
+        }
+
         // Sizes: dimensions, vectors, numbers.
         foreach (int place in new[] { 4, 8, 37, 41 })
         {

@@ -47,6 +47,10 @@ public class IndexRecallTests
             Assert.Equal(source.Identity, again.Identity);
             Assert.Equal(source.Identity, opened.Identity);
             Assert.Equal(before, data.Database.Files.Single(file => file.Name == "index.faiss").Sha256);
+            if (lists[wanted] > 1)
+            {
+                Assert.True(RecallWith(data, options with { Parameters = $"nprobe={lists[wanted] - 1}" }) < wanted, $"{lists[wanted] - 1} lists are enough");
+            }
         }
 
         Assert.True(lists[0.5] < lists[0.9], $"{lists[0.5]} and {lists[0.9]}");
@@ -69,10 +73,21 @@ public class IndexRecallTests
     public void A_graph_keeps_as_many_in_view_as_the_recall_takes()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(700, seed: 84));
-        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "HNSW8", Recall = 0.99 });
+        const double Wanted = 0.99;
+        DenseNeighborOptions options = new() { Factory = "HNSW4", Recall = Wanted, Threads = 1 }; // several would make another graph each time
+        using DenseNeighborSource source = DenseNeighborSource.Build(data.Database, data.Keyer(), options);
         IReadOnlyDictionary<string, string> details = data.Database.Files.Single(file => file.Name == "index.faiss").Details;
         Assert.StartsWith("efSearch=", details["searchParameters"], StringComparison.Ordinal);
-        Assert.InRange(double.Parse(details["recall"], CultureInfo.InvariantCulture), 0.99, 1);
+        Assert.InRange(double.Parse(details["recall"], CultureInfo.InvariantCulture), Wanted, 1);
+        long seen = long.Parse(details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture);
+        Assert.InRange(seen, 2, data.Chunks.Count - 1);
+        Assert.True(RecallWith(data, options with { Parameters = $"efSearch={seen - 1}" }) < Wanted, $"{seen - 1} are enough");
+    }
+
+    private static double RecallWith(SearchDatabase data, DenseNeighborOptions options)
+    {
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        return double.Parse(data.Database.Files.Single(file => file.Name == "index.faiss").Details["recall"], CultureInfo.InvariantCulture);
     }
 
     [Fact]
