@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Ablations;
 
 /// <summary>What the command line said.</summary>
@@ -7,7 +9,8 @@ namespace Ablations;
 /// <param name="Steps">Steps of each training; what is fitted takes half as many.</param>
 /// <param name="Seed">The seed.</param>
 /// <param name="Only">The variants to train; empty: all.</param>
+/// <param name="Device">Where everything computes; null: on the processor.</param>
 /// <param name="Resume">Whether what a former run has measured in the same folder is taken.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 internal sealed record AblationsOptions(
-    string? Corpus, string Output, long MostBytes, int Steps, int Seed, IReadOnlyList<string> Only, bool Resume, bool SkipBroken);
+    string? Corpus, string Output, long MostBytes, int Steps, int Seed, IReadOnlyList<string> Only, Device? Device, bool Resume, bool SkipBroken);

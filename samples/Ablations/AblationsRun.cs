@@ -2,10 +2,10 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Retro;
+using Retro.Checkpoints;
 using Retro.Cli.Workflow;
 using Retro.Evaluation;
 using Retro.Modeling;
-using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
 
@@ -19,22 +19,15 @@ internal sealed class AblationsRun(AblationsOptions options)
 {
     private const int TableNeighbors = 16;
 
-    private readonly Recipe _recipe = new(options.Seed);
+    private readonly Recipe _recipe = new(options.Seed, options.Device);
 
     private int FittingSteps => Math.Max(1, options.Steps / 2);
 
     /// <summary>Runs everything, prints the table and writes it.</summary>
     public void Run(CancellationToken cancellationToken)
     {
-        // What other steps and seeds gave is no part of this table.
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), measured = Path.Combine(folder, $"variants-{options.Steps}-{options.Seed}");
-        if (!options.Resume && Directory.Exists(measured))
-        {
-            Directory.Delete(measured, recursive: true);
-        }
-
-        using EvaluationData data = EvaluationData.Make(
-            options.Corpus, options.MostBytes, options.SkipBroken, folder, !options.Resume, TableNeighbors, cancellationToken);
+        (string folder, string measured, EvaluationData made) = Prepare(cancellationToken);
+        using EvaluationData data = made;
         RetroConfig decoder = TrainedModel.Config(data.Tokenizer.VocabularySize).Decoder;
         Variant[] all = Variant.All(decoder), chosen = [.. all.Where(variant => options.Only.Count == 0 || options.Only.Contains(variant.Name))];
         if (options.Only.FirstOrDefault(name => name != Variant.ClosedBook && all.All(variant => variant.Name != name)) is { } unknown)
@@ -50,20 +43,17 @@ internal sealed class AblationsRun(AblationsOptions options)
         Measured(Variant.ClosedBook, () =>
         {
             TrainedModel trained = TrainedModel.Train(
-                "train closed book", decoder, _recipe.Windows(data.Database), _recipe.Training(options.Steps, closedBook), cancellationToken);
+                "train closed book",
+                decoder,
+                _recipe.Windows(data.Database),
+                _recipe.Training(options.Steps, closedBook),
+                cancellationToken,
+                options.Device);
             using RetroModel model = trained.Model;
             return [Entry(Variant.ClosedBook, trained, Measure(new DecoderReader(model, Variant.ClosedBook), null))];
         });
 
-        foreach (Variant variant in chosen)
-        {
-            Measured(variant.Name, () => variant switch
-            {
-                Variant.Reading reading => Read(reading),
-                Variant.Copying copying => Copy(copying),
-                _ => throw new NotSupportedException(variant.Name),
-            });
-        }
+        Array.ForEach(chosen, Try);
 
         IEnumerable<string> names = all.Select(variant => variant.Name).Prepend(Variant.ClosedBook);
         EvaluationEntry[] entries = [.. names.Where(name => File.Exists(ResultFile(name))).SelectMany(Load)];
@@ -78,6 +68,21 @@ internal sealed class AblationsRun(AblationsOptions options)
         Stages.Report(Path.Combine(folder, "ablations.md"), report);
 
         // --- the ways to train ---
+        void Try(Variant variant)
+        {
+            if (variant is Variant.Copying { On: var on } && all.FirstOrDefault(other => other.Name == on) is { } first)
+            {
+                Try(first);
+            }
+
+            Measured(variant.Name, () => variant switch
+            {
+                Variant.Reading reading => Read(reading),
+                Variant.Copying copying => Copy(copying),
+                _ => throw new NotSupportedException(variant.Name),
+            });
+        }
+
         EvaluationEntry[] Read(Variant.Reading reading)
         {
             string stage = $"train {reading.Name}", at = Path.Combine(measured, reading.Name);
@@ -88,13 +93,15 @@ internal sealed class AblationsRun(AblationsOptions options)
                     reading.Retrieval,
                     _recipe.Windows(data.Database, data.Neighbors, reading.Retrieval, planting: reading.Planting),
                     reading.Change(_recipe.Training(FittingSteps, at)),
-                    cancellationToken)
+                    cancellationToken,
+                    options.Device)
                 : TrainedModel.Train(
                     stage,
                     decoder with { Retrieval = reading.Retrieval },
                     _recipe.Windows(data.Database, data.Neighbors, reading.Retrieval, dropout: 0.1, reading.Planting),
                     reading.Change(_recipe.Training(options.Steps, at)),
-                    cancellationToken);
+                    cancellationToken,
+                    options.Device);
             using RetroModel model = trained.Model;
             return
             [
@@ -106,12 +113,13 @@ internal sealed class AblationsRun(AblationsOptions options)
 
         EvaluationEntry[] Copy(Variant.Copying copying)
         {
-            using PretrainedDecoder trained = PretrainedDecoder.Load(closedBook, cancellationToken: cancellationToken);
+            CheckpointLoadOptions load = new() { Device = options.Device };
+            using RetroModel model = Checkpoint.Load(Path.Combine(measured, copying.On), load, cancellationToken: cancellationToken);
             Stopwatch clock = Stopwatch.StartNew();
             CopyReaderOptions settings = copying.Options with { Steps = FittingSteps, Seed = options.Seed };
             using CopyReader reader = Stages.Run($"train {copying.Name}", progress => CopyReader.Fit(
-                trained.Model, data.Database, data.Keyword, settings, name: copying.Name, progress: progress, cancellationToken: cancellationToken));
-            TrainedModel made = new(trained.Model, settings.Steps, clock.Elapsed, []);
+                model, data.Database, data.Keyword, settings, name: copying.Name, progress: progress, cancellationToken: cancellationToken));
+            TrainedModel made = new(model, settings.Steps, clock.Elapsed, []);
             return
             [
                 Entry($"{copying.Name}: random", made, Ask(reader, new RandomNeighborSource(data.Database, 1))),
@@ -132,14 +140,31 @@ internal sealed class AblationsRun(AblationsOptions options)
 
         void Measured(string name, Func<EvaluationEntry[]> measure)
         {
+            using Turn turn = Turn.Wait(Path.Combine(measured, $"{name}.lock"), cancellationToken);
             if (!File.Exists(ResultFile(name)))
             {
                 string json = JsonSerializer.Serialize(measure());
-                Directory.CreateDirectory(measured);
                 File.WriteAllText($"{ResultFile(name)}.new", json);
                 File.Move($"{ResultFile(name)}.new", ResultFile(name));
             }
         }
+    }
+
+    /// <summary>The folder of the corpus, that of the results, and the data; processes that share the folder prepare it one after the other.</summary>
+    private (string Folder, string Measured, EvaluationData Data) Prepare(CancellationToken cancellationToken)
+    {
+        using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
+
+        // What other steps and seeds gave is no part of the table.
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus), measured = Path.Combine(folder, $"variants-{options.Steps}-{options.Seed}");
+        if (!options.Resume && Directory.Exists(measured))
+        {
+            Directory.Delete(measured, recursive: true);
+        }
+
+        EvaluationData data = EvaluationData.Make(
+            options.Corpus, options.MostBytes, options.SkipBroken, folder, !options.Resume, TableNeighbors, cancellationToken);
+        return (folder, measured, data);
     }
 
     private static EvaluationEntry Entry(string name, TrainedModel trained, BitsPerByteResult result)

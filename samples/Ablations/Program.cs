@@ -21,12 +21,14 @@ Option<string[]> only = new("--only")
     Description = "Train these variants alone, such as \"paper, gate from zero\"; the report has every one that was measured in the folder.",
     AllowMultipleArgumentsPerToken = true,
 };
+Option<string> device = new("--device") { Description = "Where everything computes: cpu or cuda.", DefaultValueFactory = _ => "cpu" };
+device.AcceptOnlyFromAmong("cpu", "cuda");
 Option<bool> resume = new("--resume") { Description = "Take what a former run with the same corpus, folder and settings has measured, and go on." };
 Option<bool> skipBroken = new("--skip-broken") { Description = "Leave out files and lines that cannot be read, with a count, instead of stopping." };
 RootCommand root = new(
     "Trains retrieval in one way after the other on the same text, of which each differs from another in one thing, and measures all beside the decoder alone.")
 {
-    corpus, output, megabytes, steps, seed, only, resume, skipBroken,
+    corpus, output, megabytes, steps, seed, only, device, resume, skipBroken,
 };
 return await Sample.RunAsync(
     root,
@@ -40,6 +42,7 @@ return await Sample.RunAsync(
             (int)parsed.GetValue(steps),
             (int)parsed.GetValue(seed),
             parsed.GetValue(only) ?? [],
+            Sample.Device(parsed.GetValue(device)!),
             parsed.GetValue(resume),
             parsed.GetValue(skipBroken))).Run(cancellationToken);
         return Task.CompletedTask;

@@ -12,6 +12,8 @@ internal abstract record Variant(string Name)
     /// <summary>The name of what is trained first and alone, and that the others are compared with or fitted onto.</summary>
     public const string ClosedBook = "closed book";
 
+    private const string Matching = "matching, fitted";
+
     /// <summary>All of them, in the order of the table.</summary>
     /// <param name="decoder">The decoder.</param>
     public static Variant[] All(RetroConfig decoder)
@@ -30,7 +32,7 @@ internal abstract record Variant(string Name)
             new Reading("paper, 8 neighbors", paper with { Neighbors = 8 }),
             new Reading("paper, fitted", paper) { Fitted = true },
             new Reading("paper with match bias, fitted", paper with { MatchBias = true }) { Fitted = true },
-            new Reading("matching, fitted", matching) { Fitted = true },
+            new Reading(Matching, matching) { Fitted = true },
             new Reading("matching without match bias, fitted", matching with { MatchBias = false }) { Fitted = true },
             new Reading("matching without shifted keys, fitted", matching with { ShiftedKeys = false }) { Fitted = true },
             new Reading("matching, encoder of 2 layers, fitted", matching with { Encoder = matching.Encoder with { Layers = 2 } }) { Fitted = true },
@@ -44,6 +46,11 @@ internal abstract record Variant(string Name)
             new Copying("copying, 16 neighbors every 16 tokens", new()),
             new Copying("copying, 16 neighbors every 16 tokens, content keys", new() { ContentWidth = 64 }),
             new Copying("copying, 32 neighbors every 16 tokens", new() { Neighbors = 32 }),
+            new Copying("matching, and copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64, CrossAttended = 8 })
+            {
+                On = Matching,
+            },
+            new Copying("matching, and copying, 16 neighbors every 16 tokens", new() { CrossAttended = 8 }) { On = Matching },
         ];
     }
 
@@ -62,8 +69,12 @@ internal abstract record Variant(string Name)
         public PlantingSchedule? Planting { get; init; }
     }
 
-    /// <summary>Copying on top of the closed book.</summary>
+    /// <summary>Copying on top of another model.</summary>
     /// <param name="Name">The name of its rows.</param>
     /// <param name="Options">Settings besides steps and seed.</param>
-    public sealed record Copying(string Name, CopyReaderOptions Options) : Variant(Name);
+    public sealed record Copying(string Name, CopyReaderOptions Options) : Variant(Name)
+    {
+        /// <summary>The name of the model.</summary>
+        public string On { get; init; } = ClosedBook;
+    }
 }

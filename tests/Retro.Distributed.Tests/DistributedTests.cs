@@ -155,6 +155,19 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
         Said(2, 1, "nccl", "Install NCCL 2");
     }
 
+    [Fact]
+    public void Processes_with_a_gpu_each_train_as_one_gpu_does()
+    {
+        Together.Require();
+        TorchLibrary.Require();
+        Assert.SkipUnless(TorchSharp.torch.cuda.is_available(), "There is no GPU on this machine.");
+        using TemporaryFolder folder = new();
+        Together.Done(TorchSharp.torch.cuda.device_count(), folder.Path, "gpus");
+        string[] among = ["gpus", "gpus-sharded"];
+        Assert.All(among, name => Assert.InRange(Difference(Path.Combine(folder.Path, "gpu"), Path.Combine(folder.Path, name)), 0, Close));
+        Assert.InRange(Difference(Path.Combine(folder.Path, "gpu-muon"), Path.Combine(folder.Path, "gpus-muon")), 0, Close);
+    }
+
     [Theory]
     [InlineData("failing")]
     [InlineData("caught")]

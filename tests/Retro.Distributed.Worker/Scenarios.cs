@@ -120,13 +120,16 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
                 Stepped();
                 break;
             case "exchange":
-                Exchange();
+                Exchange(exchange!, CPU);
                 break;
             case "again":
                 Say(name, () => MpiExchange.Start().Dispose());
                 break;
             case "nccl":
                 Say(name, () => NcclExchange.Start(exchange!).Dispose());
+                break;
+            case "gpus":
+                Gpus();
                 break;
             case "failing":
                 Ending(() => throw new InvalidDataException("The disk of this process is gone."));
@@ -155,16 +158,18 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         return SmallModel.Config with { Dropout = 0.1, Retrieval = retrieval with { Encoder = retrieval.Encoder with { Dropout = 0.1 } } };
     }
 
-    private static RetroModel Model(RetroConfig config, long seed = 0)
+    private static RetroModel Model(RetroConfig config, long seed = 0, Device? device = null)
     {
         manual_seed(5 + seed);
-        return new(config);
+        return new(config, device: device);
     }
 
-    private void Train(string name, TrainingOptions options, RetroConfig? config = null)
+    private void Train(string name, TrainingOptions options, RetroConfig? config = null) => Train(name, options, exchange, config);
+
+    private void Train(string name, TrainingOptions options, IGradientExchange? among, RetroConfig? config = null, Device? device = null)
     {
-        using RetroModel model = Model(config ?? SmallModel.Config);
-        using Trainer trainer = new(model, options with { CheckpointFolder = Path.Combine(folder, name) }, exchange: exchange);
+        using RetroModel model = Model(config ?? SmallModel.Config, device: device);
+        using Trainer trainer = new(model, options with { CheckpointFolder = Path.Combine(folder, name) }, exchange: among);
         List<string> lines = [];
         trainer.Run(
             new WorkerData(SmallModel.Config),
@@ -268,27 +273,47 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         trainer.Save(Path.Combine(folder, "stepped"));
     }
 
-    private void Exchange()
+    /// <summary>Trains on a GPU for each process, and alone on it for comparison.</summary>
+    private void Gpus()
     {
-        using Tensor floats = arange(0, 1_500_000, ScalarType.Float32).mul_(Rank + 1), doubles = ones(7, ScalarType.Float64).mul_(Rank + 0.5);
-        using Tensor counts = tensor([(long)Rank + 1, 1L << 40]), only = ones(5).mul_(Rank + 1), flags = tensor([Rank == 1, Rank != 1]);
-        using Tensor scattered = zeros(4, 4).t(), small = ones(3, ScalarType.BFloat16);
-        exchange!.Sum(floats);
-        exchange.Sum(doubles);
-        exchange.Sum(counts);
-        exchange.Sum(only, 1);
-        exchange.Broadcast(flags, 1);
+        using NcclExchange gpus = NcclExchange.Start(exchange!);
+        Exchange(gpus, CUDA);
+        Exchange(gpus, CPU); // by MPI
+        Train("gpus", s_options, gpus, device: CUDA);
+        Train("gpus-sharded", s_options with { ShardOptimizer = true }, gpus, device: CUDA);
+        Train("gpus-muon", s_options with { Optimizer = s_muon }, gpus, device: CUDA);
+        Train("gpus-bfloat16", s_options with { Dtype = ScalarType.BFloat16 }, gpus, device: CUDA);
+        if (Rank == 0)
+        {
+            Train("gpu", s_options, null, device: CUDA);
+            Train("gpu-muon", s_options with { Optimizer = s_muon }, null, device: CUDA);
+        }
+    }
+
+    private void Exchange(IGradientExchange among, Device device)
+    {
+        int last = Size - 1;
+        using Tensor floats = arange(0, 1_500_000, ScalarType.Float32, device).mul_(Rank + 1);
+        using Tensor doubles = ones(7, ScalarType.Float64, device).mul_(Rank + 0.5);
+        using Tensor counts = tensor([(long)Rank + 1, 1L << 40], device: device), only = ones(5, device: device).mul_(Rank + 1);
+        using Tensor flags = tensor([Rank == last, Rank != last], device: device);
+        using Tensor scattered = zeros(4, 4, device: device).t(), small = ones(3, ScalarType.BFloat16, device);
+        among.Sum(floats);
+        among.Sum(doubles);
+        among.Sum(counts);
+        among.Sum(only, last);
+        among.Broadcast(flags, last);
         double ranks = Size * (Size + 1) / 2;
-        using Tensor expected = arange(0, 1_500_000, ScalarType.Float32).mul_(ranks);
+        using Tensor expected = arange(0, 1_500_000, ScalarType.Float32, device).mul_(ranks);
         Require(floats.equal(expected).all().item<bool>(), "float32");
         Require(doubles[6].item<double>() == ranks - (Size / 2.0), "float64");
         Require(counts[0].item<long>() == (long)ranks && counts[1].item<long>() == Size * (1L << 40), "int64");
-        Require(Rank != 1 || only[4].item<float>() == (float)ranks, "the sum for one");
+        Require(Rank != last || only[4].item<float>() == (float)ranks, "the sum for one");
         Require(flags[0].item<bool>() && !flags[1].item<bool>(), "broadcast");
-        Require(exchange.Gather(Text(Rank)).SequenceEqual(Enumerable.Range(0, Size).Select(Text)), "texts");
-        Say("not-contiguous", () => exchange.Sum(narrow(scattered, 0, 0, 2)));
-        Say("not-summed", () => exchange.Sum(small));
-        File.WriteAllText(Path.Combine(folder, $"exchange-{Rank}.txt"), exchange.Place);
+        Require(among.Gather(Text(Rank)).SequenceEqual(Enumerable.Range(0, Size).Select(Text)), "texts");
+        Say("not-contiguous", () => among.Sum(narrow(scattered, 0, 0, 2)));
+        Say("not-summed", () => among.Sum(small));
+        File.WriteAllText(Path.Combine(folder, $"exchange-{Rank}.txt"), among.Place);
 
         static string Text(int length) => string.Concat(Enumerable.Repeat("é", length));
     }

@@ -36,7 +36,12 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         foreach (string folder in new[] { Path.Combine(output, name), numbered })
         {
             string mark = Path.Combine(folder, Mark);
-            if (File.Exists(mark) ? File.ReadAllText(mark) == corpus : !Directory.Exists(folder) || !Directory.EnumerateFileSystemEntries(folder).Any())
+            if (File.Exists(mark) && File.ReadAllText(mark) == corpus)
+            {
+                return folder;
+            }
+
+            if (!File.Exists(mark) && (!Directory.Exists(folder) || !Directory.EnumerateFileSystemEntries(folder).Any()))
             {
                 Directory.CreateDirectory(folder);
                 File.WriteAllText(mark, corpus);

@@ -39,8 +39,8 @@ public sealed partial class CopyReader
                     + $"{file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
         }
 
-        // Files from before there was content do not tell its width.
-        int content = file.Metadata?.ContainsKey("content_width") == true ? Setting("content_width") : 0;
+        // Files from before there was content, or cross-attention, do not tell of them.
+        int Later(string key) => file.Metadata?.ContainsKey(key) == true ? Setting(key) : 0;
         int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
             ? value
             : throw new CheckpointException($"{path} does not tell its {key}; it holds {file.Metadata?.GetValueOrDefault(key) ?? "nothing"} there.");
@@ -61,12 +61,14 @@ public sealed partial class CopyReader
                 Stride = Setting("stride"),
                 QueryLength = Setting("query_length"),
                 RetrievedLength = length,
-                ContentWidth = content,
+                ContentWidth = Later("content_width"),
+                CrossAttended = Later("cross_attended"),
             }.Validate();
+            RequireFit(options, model, length);
         }
         catch (RetroOptionsException fault)
         {
-            throw new CheckpointException($"{path} has settings that cannot be: {fault.Message}", fault);
+            throw new CheckpointException($"{path} has settings that cannot be, or not with this model: {fault.Message}", fault);
         }
 
         if ((Setting("anywhere") == 1) != index is not null)
@@ -115,6 +117,7 @@ public sealed partial class CopyReader
                 ("query_length", Options.QueryLength),
                 ("retrieved_length", _retrievedLength),
                 ("content_width", Options.ContentWidth),
+                ("cross_attended", Options.CrossAttended),
                 ("anywhere", _index is null ? 0 : 1),
             }.Select(pair => (pair.Key, pair.Value.ToString(CultureInfo.InvariantCulture))),
         ];

@@ -8,9 +8,10 @@ using static TorchSharp.torch;
 namespace Retro.Readers;
 
 /// <summary>
-/// Copies from the neighbors on top of a language model that reads none: a mixture of the model's distribution and one over the tokens that follow, in the
-/// neighbors, a run of the text's last tokens. How candidates are scored and how far they are trusted is learned (<see cref="Fit"/>); the model itself is not
-/// touched, so that without neighbors this is the model to the bit.
+/// Copies from the neighbors on top of a language model: a mixture of the model's distribution and one over the tokens that follow, in the neighbors, a run of
+/// the text's last tokens. How candidates are scored and how far they are trusted is learned (<see cref="Fit"/>); the model itself is not touched, so that
+/// without neighbors this is the model to the bit. It reads no neighbors itself, or, where it is a RETRO, the best of them by chunked cross-attention
+/// (<see cref="CopyReaderOptions.CrossAttended"/>).
 /// </summary>
 /// <remarks>
 /// Beyond the paper: pointer networks and kNN-LM are its relatives, <see cref="PointerReader"/> is the same without a trained weight. It retrieves every
@@ -27,9 +28,8 @@ public sealed partial class CopyReader : IReader, IDisposable
     private CopyReader(RetroModel model, CopyMixture mixture, CopyReaderOptions options, int retrievedLength, TokenIndex? index, string? name)
     {
         (_model, _mixture, Options, _retrievedLength, _index) = (model, mixture, options, retrievedLength, index);
-        Name = name
-            ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + copying, k = {options.Neighbors}, every {options.Stride} "
-                + $"tokens{(index is null ? "" : ", and from anywhere")}";
+        string reading = model.Config.Retrieval is null ? "decoder" : options.CrossAttended == 0 ? "RETRO off" : $"RETRO of {options.CrossAttended}";
+        Name = name ?? $"{reading} + copying, k = {options.Neighbors}, every {options.Stride} tokens{(index is null ? "" : ", and from anywhere")}";
     }
 
     /// <summary>The settings it was made with.</summary>
@@ -65,7 +65,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     internal TokenIndex? Index => _index;
 
     /// <summary>Trains a reader for a model on the documents of a database, with neighbors from other documents than the text's.</summary>
-    /// <param name="model">The language model; it stays the caller's and as it is, but for evaluation mode. It reads no neighbors, even where it could.</param>
+    /// <param name="model">
+    /// The language model; it stays the caller's and as it is, but for evaluation mode. It reads no neighbors, even where it could, unless the options say so.
+    /// </param>
     /// <param name="database">Documents that are trained on, none of them held out; those that the model was trained on for few passes will do.</param>
     /// <param name="source">Finds neighbors for the last tokens of a text, in the same database or another.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
@@ -74,7 +76,7 @@ public sealed partial class CopyReader : IReader, IDisposable
     /// <param name="progress">Told the steps done; the stage's name holds the loss, in nats a token.</param>
     /// <param name="cancellationToken">Ends the training between two steps.</param>
     /// <returns>The reader; dispose it.</returns>
-    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit the model.</exception>
     /// <exception cref="ArgumentException">The source has no database.</exception>
     /// <exception cref="TrainingException">The loss is not finite.</exception>
     public static CopyReader Fit(
@@ -91,20 +93,16 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
-        ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "copy");
-        CopyReader fresh = new(
-            model,
-            new CopyMixture(model.Config.Width, Ranks(options, index), options.Seed, model.Device, options.ContentWidth),
-            options,
-            options.RetrievedLength ?? 2 * retrieval.ChunkLength,
-            index,
-            name);
+        int length = options.RetrievedLength ?? 2 * ReaderTraining.RequireDatabase(source, "copy").ChunkLength;
+        RequireFit(options, model, length);
+        CopyMixture mixture = new(model.Config.Width, Ranks(options, index), options.Seed, model.Device, options.ContentWidth);
+        CopyReader fresh = new(model, mixture, options, length, index, name);
         return ReaderTraining.Trained(fresh, reader => reader.Train(database, source, progress, cancellationToken));
     }
 
     /// <inheritdoc/>
     public long RowBytes(int length)
-        => ModelReading.RowBytes(_model, length, 0) + (length * (long)CopyCandidates.MostCandidates * (HasContent ? 512 : 64));
+        => ModelReading.RowBytes(_model, length, Options.CrossAttended) + (length * (long)CopyCandidates.MostCandidates * (HasContent ? 512 : 64));
 
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch)
@@ -158,6 +156,21 @@ public sealed partial class CopyReader : IReader, IDisposable
         return _mixture.LogDistribution(_model.Head(states), states, candidates, 0, _model.Embeddings.First()).MoveToOuterDisposeScope();
     }
 
+    /// <summary>What the model's own cross-attention reads of what was found for a text's stretches, the first of which begins a chunk.</summary>
+    /// <param name="found">What was found; null: nothing.</param>
+    /// <returns>[B, C, K, R], twice, of the C chunks that are complete, each with the neighbors of its last stretch; null, twice: nothing is read.</returns>
+    internal (Tensor? Neighbors, Tensor? Valid) CrossAttended(RetrievedTokens? found)
+        => Options.CrossAttended == 0 ? default : CrossAttended(found, _model.Config.Retrieval!.ChunkLength / Options.Stride);
+
+    /// <summary>What it reads of what was found for the one stretch that a new token has completed.</summary>
+    /// <param name="found">What was found; null: nothing.</param>
+    /// <returns>[1, K, R], twice; null, twice: nothing is read.</returns>
+    internal (Tensor? Neighbors, Tensor? Valid) CrossAttendedNext(RetrievedTokens? found)
+    {
+        (Tensor? neighbors, Tensor? valid) = CrossAttended(found, 1);
+        return (neighbors?.squeeze(1), valid?.squeeze(1));
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _mixture.Dispose();
 
@@ -189,6 +202,44 @@ public sealed partial class CopyReader : IReader, IDisposable
         }
     }
 
+    /// <summary>Refuses a model that cannot read as the settings say.</summary>
+    /// <exception cref="RetroOptionsException">It cannot.</exception>
+    private static void RequireFit(CopyReaderOptions options, RetroModel model, int retrievedLength)
+    {
+        if (options.CrossAttended == 0)
+        {
+            return;
+        }
+
+        OptionFaults faults = new(nameof(CopyReaderOptions));
+        int? chunk = model.Config.Retrieval?.ChunkLength, length = model.Config.Retrieval?.RetrievedLength;
+        faults.Require(chunk is not null, options.CrossAttended, "0 for a model that does not retrieve", nameof(options.CrossAttended));
+        faults.Require((chunk ?? 0) % options.Stride == 0, options.Stride, $"a divisor of the model's chunks, {chunk}", nameof(options.Stride));
+        faults.Require((length ?? retrievedLength) == retrievedLength, retrievedLength, $"{length}, as the model reads", nameof(options.RetrievedLength));
+        faults.Throw();
+    }
+
+    /// <summary>The best neighbors of the last of every so many stretches.</summary>
+    private (Tensor? Neighbors, Tensor? Valid) CrossAttended(RetrievedTokens? found, int stretches)
+    {
+        int read = Math.Min(Options.CrossAttended, found?.Neighbors ?? 0), chunks = (found?.Chunks ?? 0) / stretches;
+        if (read == 0 || chunks == 0)
+        {
+            return default;
+        }
+
+        RetrievedTokens own = new(found!.Rows, chunks, read, found.Length);
+        for (int row = 0; row < found.Rows; row++)
+        {
+            for (int chunk = 0; chunk < chunks; chunk++)
+            {
+                own.Take(row, chunk, found, row, ((chunk + 1) * stretches) - 1);
+            }
+        }
+
+        return own.ToTensors(Device);
+    }
+
     /// <summary>A rank for each neighbor, and one for what stands anywhere.</summary>
     private static int Ranks(CopyReaderOptions options, TokenIndex? index) => options.Neighbors + (index is null ? 0 : 1);
 
@@ -196,7 +247,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     {
         using FinalizerGate.Hold gate = FinalizerGate.Close(FinalizerGate.IsNeededFor(_model));
         using IDisposable noGradients = no_grad();
-        return _model.StatesAt(tensor(batch.Tokens, [batch.Rows, batch.Length], device: Device), tensor(places, device: Device));
+        Tensor tokens = tensor(batch.Tokens, [batch.Rows, batch.Length], device: Device);
+        (Tensor? neighbors, Tensor? valid) = CrossAttended(batch.Retrieved);
+        return _model.StatesAt(tokens, tensor(places, device: Device), neighbors, valid);
     }
 
     private Tensor OfPlaces(ReadingBatch batch, Tensor states, CopyCandidates candidates, int start, long[] places)

@@ -24,6 +24,13 @@ public sealed record CopyReaderOptions
     /// </summary>
     public int ContentWidth { get; init; }
 
+    /// <summary>
+    /// How many of the neighbors, the best ones, the model itself reads by chunked cross-attention, besides copying from all of them: those that were found
+    /// when a chunk of the model's ended. The model has to be a RETRO whose chunks are whole stretches of <see cref="Stride"/> tokens, with neighbors of
+    /// <see cref="RetrievedLength"/> tokens. 0: it reads none, even where it could. Default 0.
+    /// </summary>
+    public int CrossAttended { get; init; }
+
     /// <summary>Steps of the training. Default 300.</summary>
     public int Steps { get; init; } = 300;
 
@@ -59,6 +66,7 @@ public sealed record CopyReaderOptions
         faults.Between(QueryLength, 1);
         faults.Require(RetrievedLength is null or > 1, RetrievedLength, "at least 2");
         faults.Between(ContentWidth, 0, 65_536);
+        faults.Require(CrossAttended >= 0 && CrossAttended <= Neighbors, CrossAttended, $"0 to {Neighbors}, as many as there are neighbors");
         faults.Between(Steps, 1);
         faults.Require(
             WindowLength > 0 && WindowLength % (chunkLength ?? 1) == 0,

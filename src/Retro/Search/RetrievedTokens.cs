@@ -88,7 +88,7 @@ public sealed class RetrievedTokens
     /// <summary>Takes what another one holds for a chunk.</summary>
     /// <param name="row">Row.</param>
     /// <param name="chunk">Chunk of the row.</param>
-    /// <param name="from">The other one, of the same neighbors and lengths.</param>
+    /// <param name="from">The other one, of neighbors of the same length, and as many or more, of which the first are taken.</param>
     /// <param name="fromRow">Its row.</param>
     /// <param name="fromChunk">The chunk of that row.</param>
     internal void Take(int row, int chunk, RetrievedTokens from, int fromRow, int fromChunk)

@@ -68,11 +68,13 @@ public sealed class CopyGenerationTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Cached_generation_equals_reading_everything_anew_for_every_token(bool anywhere)
+    [InlineData(false, 3)]
+    [InlineData(true, 3)]
+    public async Task Cached_generation_equals_reading_everything_anew_for_every_token(bool anywhere, int crossAttended = 0)
     {
-        CopyReaderOptions settings = s_settings with { ContentWidth = 8 };
-        using CopyReader? indexed = anywhere ? CopyReader.Fit(_model, _database, _source, settings, TokenIndex.Build(_database)) : null;
-        CopyReader reader = indexed ?? _reader;
+        CopyReaderOptions settings = s_settings with { ContentWidth = anywhere ? 8 : 0 };
+        settings = crossAttended > 0 ? settings with { CrossAttended = crossAttended, RetrievedLength = 2 * M } : settings;
+        using CopyReader reader = CopyReader.Fit(_model, _database, _source, settings, anywhere ? TokenIndex.Build(_database) : null);
         RetroGenerator generator = new(reader, s_tokenizer, _source);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };
         int[] text = s_tokenizer.Encode(_heldOut[0].Text);
@@ -100,7 +102,7 @@ public sealed class CopyGenerationTests : IDisposable
             Assert.Equal(tokens.Skip(begin), came);
 
             // What evaluation gives these tokens, all of them in one pass, is what they were chosen by.
-            ReadingBatch batch = Batch(tokens);
+            ReadingBatch batch = Batch(tokens, reader.RetrievedLength!.Value);
             for (int place = begin - 1; place < tokens.Count - 1; place++)
             {
                 batch.Targets[place] = tokens[place + 1];
@@ -312,13 +314,13 @@ public sealed class CopyGenerationTests : IDisposable
         => ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, name), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });
 
     /// <summary>The whole text, with the neighbors of all of its stretches.</summary>
-    private ReadingBatch Batch(List<int> tokens)
+    private ReadingBatch Batch(List<int> tokens, int retrievedLength)
     {
         ReadingBatch batch = new(1, tokens.Count, S);
         tokens.Select(token => (long)token).ToArray().CopyTo(batch.Tokens, 0);
         if (tokens.Count >= S)
         {
-            batch.Retrieved = new RetrievedTokens(1, tokens.Count / S, K, R);
+            batch.Retrieved = new RetrievedTokens(1, tokens.Count / S, K, retrievedLength);
             for (int stretch = 0; stretch < tokens.Count / S; stretch++)
             {
                 int end = (stretch + 1) * S, start = Math.Max(0, end - Q);
@@ -336,9 +338,21 @@ public sealed class CopyGenerationTests : IDisposable
     {
         using IDisposable guard = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        ReadingBatch batch = Batch(tokens);
+        ReadingBatch batch = Batch(tokens, reader.RetrievedLength!.Value);
         long[] last = [tokens.Count - 1];
-        Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last));
+        (Tensor? neighbors, Tensor? valid) = batch.Retrieved?.ToTensors() ?? default;
+        if (reader.Options.CrossAttended is var read && (read == 0 || tokens.Count < M))
+        {
+            (neighbors, valid) = (null, null);
+        }
+        else if (neighbors is not null)
+        {
+            // Of each second stretch, which ends a chunk, the best.
+            neighbors = neighbors.slice(1, 1, neighbors.shape[1], M / S).narrow(2, 0, read);
+            valid = valid!.slice(1, 1, valid.shape[1], M / S).narrow(2, 0, read);
+        }
+
+        Tensor states = _model.StatesAt(tensor(batch.Tokens, [1, tokens.Count]), tensor(last), neighbors, valid);
         Tensor all = reader.LogDistribution(states, CopyCandidates.Find(batch, K, last, reader.Index, content: reader.Options.ContentWidth > 0)); // [1, V]
         Tensor whole = all.select(0, 0).slice(0, 0, s_tokenizer.VocabularySize, 1);
         int best = (int)whole.argmax().item<long>();

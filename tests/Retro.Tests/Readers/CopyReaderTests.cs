@@ -96,6 +96,83 @@ public sealed class CopyReaderTests : IDisposable
         Assert.NotEqual(off, BitsPerByte.Measure(reader, heldOut, source).Value, 1e-6 * off);
     }
 
+    /// <summary>
+    /// Neighbors of tokens that the texts do not have, so that nothing can be copied: what is left is the RETRO over the neighbors that were found where its
+    /// chunks end.
+    /// </summary>
+    [Theory]
+    [InlineData(1, 2)]
+    [InlineData(3, 2)]
+    [InlineData(2, 4)]
+    public void The_model_below_reads_the_best_neighbors_of_its_chunks(int crossAttended, int stride)
+    {
+        const int M = 4;
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), M, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        using RetroModel model = Retrieving(M);
+        CopyReaderOptions options = new() { Neighbors = K, Stride = stride, Steps = 2, WindowLength = 20, CrossAttended = crossAttended };
+        using CopyReader reader = CopyReader.Fit(model, database, source, options);
+        Random random = new(7);
+        ReadingBatch batch = Batch(random, 6, stride, length: 2 * M);
+        Assert.NotEqual(0, batch.Length % M); // the last chunk is not complete
+        for (int i = 0; i < batch.Retrieved!.Tokens.Length; i++)
+        {
+            batch.Retrieved.Tokens[i] = V + random.Next(50);
+        }
+
+        int chunks = batch.Length / M;
+        ReadingBatch own = new(batch.Rows, batch.Length, M) { Retrieved = new RetrievedTokens(batch.Rows, chunks, crossAttended, 2 * M) };
+        batch.Tokens.CopyTo(own.Tokens, 0);
+        batch.Targets.CopyTo(own.Targets, 0);
+        for (int row = 0; row < batch.Rows; row++)
+        {
+            for (int chunk = 0; chunk < chunks; chunk++)
+            {
+                for (int neighbor = 0; neighbor < crossAttended; neighbor++)
+                {
+                    int from = batch.Retrieved.Offset(row, (((chunk + 1) * M) / stride) - 1, neighbor), to = own.Retrieved.Offset(row, chunk, neighbor);
+                    Array.Copy(batch.Retrieved.Tokens, from, own.Retrieved.Tokens, to, 2 * M);
+                    Array.Copy(batch.Retrieved.Valid, from, own.Retrieved.Valid, to, 2 * M);
+                }
+            }
+        }
+
+        double[] expected = new RetroReader(model, crossAttended).LogLikelihoods(own), came = reader.LogLikelihoods(batch);
+        Assert.All(expected.Zip(came), pair => Assert.Equal(pair.First, pair.Second, 1e-5));
+        Assert.Contains(new DecoderReader(model).LogLikelihoods(own).Zip(came), pair => Math.Abs(pair.First - pair.Second) > 1e-3);
+
+        string path = Path.Combine(_folder.Path, "cross.safetensors");
+        reader.Save(path);
+        using CopyReader loaded = CopyReader.Load(path, model);
+        Assert.Equal(crossAttended, loaded.Options.CrossAttended);
+        Assert.Equal(came, loaded.LogLikelihoods(batch));
+        using RetroModel alone = new(s_config);
+        Assert.Contains(
+            "0 for a model that does not retrieve",
+            Assert.Throws<CheckpointException>(() => CopyReader.Load(path, alone)).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Cross_attention_that_the_model_does_not_have_is_refused()
+    {
+        using ChunkDatabase database = _databases.Build(Twins(3, 40, seed: 1), S, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        using RetroModel alone = new(s_config), other = Retrieving(6);
+        CopyReaderOptions options = new() { Neighbors = 2, Stride = 4, WindowLength = 20, CrossAttended = 2 };
+        Assert.Contains(
+            "CrossAttended is 3; expected 0 to 2, as many as there are neighbors",
+            Assert.Throws<RetroOptionsException>(() => CopyReader.Fit(alone, database, source, options with { CrossAttended = 3 })).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "CrossAttended is 2; expected 0 for a model that does not retrieve",
+            Assert.Throws<RetroOptionsException>(() => CopyReader.Fit(alone, database, source, options)).Message,
+            StringComparison.Ordinal);
+        string fault = Assert.Throws<RetroOptionsException>(() => CopyReader.Fit(other, database, source, options)).Message;
+        Assert.Contains("Stride is 4; expected a divisor of the model's chunks, 6", fault, StringComparison.Ordinal);
+        Assert.Contains("RetrievedLength is 8; expected 12, as the model reads", fault, StringComparison.Ordinal);
+    }
+
     /// <summary>A task that retrieval alone solves: every document is random, and another one holds it shifted by some tokens.</summary>
     [Fact]
     public void What_only_the_neighbors_hold_is_read_from_them()
@@ -232,6 +309,19 @@ public sealed class CopyReaderTests : IDisposable
         manual_seed(1);
         using RetroModel model = new(s_config);
         Assert.Throws<ArgumentException>(() => CopyReader.Fit(model, database, new NoNeighborSource(), new() { Stride = 2, WindowLength = 20 }));
+    }
+
+    private static RetroModel Retrieving(int chunkLength)
+    {
+        RetrievalConfig paper = RetrievalConfig.For(s_config);
+        manual_seed(3);
+        RetroModel model = new(s_config with
+        {
+            InitialOutputScale = 1,
+            Retrieval = paper with { ChunkLength = chunkLength, RetrievedLength = 2 * chunkLength, CrossAttentionLayers = [1, 2], ZeroOutput = false },
+        });
+        model.eval();
+        return model;
     }
 
     /// <summary>Pairs of documents of random characters, a and b, one of which begins a few later.</summary>

@@ -13,7 +13,7 @@ public sealed partial class AblationsTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void Variants_are_measured_beside_the_closed_book_and_what_was_measured_is_taken_again()
+    public async Task Variants_are_measured_beside_the_closed_book_and_what_was_measured_is_taken_again()
     {
         Random random = new(1);
         string[] words = [.. Enumerable.Range(0, 300).Select(_ => new string(random.GetItems("abcdefghijklmnopqrstuvwxyz".AsSpan(), random.Next(2, 9))))];
@@ -32,6 +32,15 @@ public sealed partial class AblationsTests : IDisposable
         Assert.Equal(["closed book", .. together, .. fitted, .. copying], Rows("--resume", "--only", together[^1], copying[^1]));
         Assert.Equal(first, File.ReadAllText(closedBook));
         Assert.Equal(["closed book"], Rows("--only", "closed book")); // a run that does not go on begins anew
+
+        // Processes that share the variants, begun at once: what several need, one makes, and the others wait for it.
+        string[] both = ["matching, and copying, 8 neighbors a chunk: random", "matching, and copying, 8 neighbors a chunk"];
+        (int Code, string Said)[] shared = await Task.WhenAll(((string[])[both[^1], both[^1], fitted[^1]]).Select(name => Task.Run(
+            () => Tool.Run("dotnet", _folder.Path, [.. command, "--resume", "--only", name]))));
+        Assert.All(shared, one => Assert.True(one.Code == 0, one.Said));
+        Assert.Single(Regex.Matches(string.Concat(shared.Select(one => one.Said)), @"^train matching, fitted: done", RegexOptions.Multiline));
+        Assert.Equal(["closed book", .. fitted, .. both], Rows("--resume", "--only", "closed book"));
+        Assert.Equal(["corpus"], Directory.GetDirectories(output).Select(Path.GetFileName));
 
         (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
         Assert.Equal(1, code);
