@@ -38,11 +38,6 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
 
     private Tensor Begin(List<GenerationSequence> texts)
     {
-        if (texts.Count < _cache.Rows)
-        {
-            _cache.SelectRows([.. Enumerable.Range(0, texts.Count)]);
-        }
-
         int longest = texts.Max(text => text.Tokens.Count);
         long[] tokens = [.. texts.SelectMany(text => text.Tokens.Select(token => (long)token).Concat(Enumerable.Repeat(0L, longest - text.Tokens.Count)))];
         (Tensor? neighbors, Tensor? valid) = Found(texts)?.ToTensors(model.Device) ?? default;

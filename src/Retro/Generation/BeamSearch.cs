@@ -96,27 +96,38 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                     .OrderByDescending(next => next.Item3)
                     .Take(2 * _options.Beams),
             ];
-            List<Beam> going = [];
-            for (int rank = 0; rank < likeliest.Length && going.Count < _options.Beams; rank++)
+            List<(int Beam, int Token, double LogProbability)> chosen = [];
+            for (int rank = 0; rank < likeliest.Length && chosen.Count < _options.Beams; rank++)
             {
                 (int of, int token, double probability) = likeliest[rank];
-                Beam parent = Running[of];
                 if (token != _endOfText)
                 {
-                    GenerationSequence text = parent.Text.Fork();
-                    going.Add(new(text, [.. parent.Pieces, text.Go(token, cancellationToken)], probability, row + of));
+                    chosen.Add(likeliest[rank]);
                 }
                 else if (rank < _options.Beams)
                 {
-                    GenerationSequence text = parent.Text.Fork();
-                    text.End();
-                    Ended(parent with { Text = text, LogProbability = probability }, text.NewTokens + 1);
+                    Ended(Running[of].Text.NewTokens + 1, probability, () =>
+                    {
+                        GenerationSequence text = Running[of].Text.Fork();
+                        text.End();
+                        return Running[of] with { Text = text, LogProbability = probability };
+                    });
                 }
+            }
+
+            List<Beam> going = [];
+            for (int i = 0; i < chosen.Count; i++)
+            {
+                // The last that goes on from a text takes the text itself.
+                (int of, int token, double probability) = chosen[i];
+                Beam parent = Running[of];
+                GenerationSequence text = chosen.Skip(i + 1).Any(later => later.Beam == of) ? parent.Text.Fork() : parent.Text;
+                going.Add(new(text, [.. parent.Pieces, text.Go(token, cancellationToken)], probability, row + of));
             }
 
             foreach (Beam beam in going.Where(beam => !beam.Text.WantsLogits))
             {
-                Ended(beam, beam.Text.NewTokens);
+                Ended(beam.Text.NewTokens, beam.LogProbability, () => beam);
             }
 
             if (likeliest.Length == 0 && _best is null)
@@ -133,13 +144,13 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         /// <summary>The pieces of the best text.</summary>
         public IReadOnlyList<GeneratedPiece> Best(CancellationToken cancellationToken) => [.. _best!.Pieces, _best.Text.Next(cancellationToken)];
 
-        private void Ended(Beam beam, int length)
+        private void Ended(int length, double logProbability, Func<Beam> beam)
         {
             _ended++;
-            double score = Score(beam.LogProbability, length);
+            double score = Score(logProbability, length);
             if (_best is null || score > _bestScore)
             {
-                (_best, _bestScore) = (beam, score);
+                (_best, _bestScore) = (beam(), score);
             }
         }
 

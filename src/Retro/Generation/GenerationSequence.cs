@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics.Tensors;
 using Retro.Modeling;
 using Retro.Tokenizers;
 
@@ -20,6 +21,7 @@ internal sealed class GenerationSequence
     private readonly HashSet<int> _bannedTokens;
     private readonly int _longest;
     private float[] _logits = [];
+    private double? _logSum;
     private GenerationEnd? _end;
 
     public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
@@ -35,7 +37,7 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = [.. options.BannedTokens];
+        _bannedTokens = [.. options.BannedTokens, .. options.SuppressSpecialTokens ? tokenizer.SpecialTokens.Where(id => id != tokenizer.EndOfText) : []];
         _longest = Longest(model, options);
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
@@ -73,7 +75,7 @@ internal sealed class GenerationSequence
     }
 
     /// <summary>Takes what the model says of the next token.</summary>
-    public void Take(float[] logits) => _logits = logits;
+    public void Take(float[] logits) => (_logits, _logSum) = (logits, null);
 
     /// <summary>Chooses the next token, or ends the text.</summary>
     public GeneratedPiece Next(CancellationToken cancellationToken)
@@ -81,7 +83,18 @@ internal sealed class GenerationSequence
         Found = null;
         if (_end is null)
         {
-            int token = _sampler.Next([.. Logits], IsRefused);
+            float[] logits = [.. Logits];
+            foreach (int banned in _bannedTokens)
+            {
+                logits[banned] = float.NegativeInfinity;
+            }
+
+            if (IsTooShort)
+            {
+                logits[_tokenizer.EndOfText] = float.NegativeInfinity;
+            }
+
+            int token = _sampler.Next(logits, IsRefused);
             if (token != _tokenizer.EndOfText)
             {
                 return Go(token, cancellationToken);
@@ -97,19 +110,59 @@ internal sealed class GenerationSequence
     /// <summary>The most probable tokens that may come, the end of the text among them, best first; of equal ones the lower id is better.</summary>
     /// <exception cref="RetroException">A logit is not a number.</exception>
     public List<(int Token, double LogProbability)> Likeliest(int count)
+        => double.IsNaN(LogSum)
+            ? throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.")
+            : Likeliest(count, token => !float.IsNegativeInfinity(_logits[token]) && !IsRefused(token));
+
+    /// <summary>Goes on with a token.</summary>
+    public GeneratedPiece Go(int token, CancellationToken cancellationToken)
     {
-        ReadOnlySpan<float> logits = Logits;
-        double total = LogSum(logits);
-        if (double.IsNaN(total))
+        Found = null;
+        double logProbability = _logits[token] - LogSum;
+        TokenAlternative[] alternatives =
+        [
+            .. Likeliest(_options.Alternatives, _ => true)
+                .Select(other => new TokenAlternative(other.Token, _tokenizer.DecodeWithin([other.Token]), other.LogProbability)),
+        ];
+        return Add(token, cancellationToken) with { LogProbability = logProbability, Alternatives = alternatives };
+    }
+
+    /// <summary>Ends the text as the model does.</summary>
+    public void End() => _end = GenerationEnd.EndOfText;
+
+    /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
+    public GenerationSequence Fork()
+    {
+        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)])
         {
-            throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.");
+            Activity = Activity, _logits = _logits, _logSum = _logSum,
+        };
+        foreach (int token in _tokens.Skip(_promptLength))
+        {
+            fork.Append(token);
         }
 
+        return fork;
+    }
+
+    private Span<float> Logits => _logits.AsSpan(0, _tokenizer.VocabularySize);
+
+    /// <summary>What a logit's token is more probable than its logit says, in nats.</summary>
+    private double LogSum => _logSum ??= LogSumOf(Logits);
+
+    private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
+
+    private bool IsRefused(int token) => _bannedTokens.Contains(token) || (token == _tokenizer.EndOfText ? IsTooShort : _banned.Completes(token));
+
+    /// <summary>The most probable of some tokens, best first; of equal ones the lower id is better.</summary>
+    private List<(int Token, double LogProbability)> Likeliest(int count, Func<int, bool> mayCome)
+    {
+        ReadOnlySpan<float> logits = Logits;
         PriorityQueue<int, (float Logit, int Order)> best = new(count + 1);
-        for (int token = 0; token < logits.Length; token++)
+        for (int token = 0; count > 0 && token < logits.Length; token++)
         {
             bool isAmong = best.Count < count || (best.TryPeek(out _, out (float Logit, int Order) least) && logits[token] > least.Logit);
-            if (isAmong && !float.IsNegativeInfinity(logits[token]) && !IsRefused(token))
+            if (isAmong && mayCome(token))
             {
                 best.Enqueue(token, (logits[token], -token));
                 if (best.Count > count)
@@ -122,43 +175,12 @@ internal sealed class GenerationSequence
         List<(int Token, double LogProbability)> all = new(best.Count);
         while (best.TryDequeue(out int token, out _))
         {
-            all.Add((token, logits[token] - total));
+            all.Add((token, logits[token] - LogSum));
         }
 
         all.Reverse();
         return all;
     }
-
-    /// <summary>Goes on with a token.</summary>
-    public GeneratedPiece Go(int token, CancellationToken cancellationToken)
-    {
-        Found = null;
-        (double total, TokenAlternative[] alternatives, float logit) = (LogSum(Logits), Alternatives(Logits), _logits[token]);
-        return Add(token, cancellationToken) with { LogProbability = logit - total, Alternatives = alternatives };
-    }
-
-    /// <summary>Ends the text as the model does.</summary>
-    public void End() => _end = GenerationEnd.EndOfText;
-
-    /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
-    public GenerationSequence Fork()
-    {
-        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)]) { Activity = Activity, _logits = _logits };
-        foreach (int token in _tokens.Skip(_promptLength))
-        {
-            fork.Append(token);
-        }
-
-        return fork;
-    }
-
-    private Span<float> Logits => _logits.AsSpan(0, _tokenizer.VocabularySize);
-
-    private bool IsRefused(int token)
-        => _bannedTokens.Contains(token)
-            || (token == _tokenizer.EndOfText
-                ? _tokens.Count - _promptLength < _options.MinimumNewTokens
-                : (_options.SuppressSpecialTokens && _tokenizer.IsSpecial(token)) || _banned.Completes(token));
 
     private string Append(int token)
     {
@@ -195,38 +217,21 @@ internal sealed class GenerationSequence
             RetroTelemetry.GenerationDuration, "retro.stage", "retrieve", () => _retriever!.Find(_tokens, first, count, cancellationToken));
     }
 
-    private static double LogSum(ReadOnlySpan<float> logits)
+    private static double LogSumOf(ReadOnlySpan<float> logits)
     {
-        double most = double.NegativeInfinity, sum = 0;
-        foreach (float logit in logits)
+        const int Together = 1024; // so that what is computed stays in the processor's cache
+        Span<double> some = stackalloc double[Math.Min(Together, logits.Length)];
+        double most = TensorPrimitives.Max(logits), sum = 0;
+        for (int start = 0; start < logits.Length; start += Together)
         {
-            most = Math.Max(most, logit);
-        }
-
-        foreach (float logit in logits)
-        {
-            sum += Math.Exp(logit - most);
+            ReadOnlySpan<float> read = logits.Slice(start, Math.Min(Together, logits.Length - start));
+            Span<double> now = some[..read.Length];
+            TensorPrimitives.ConvertTruncating(read, now);
+            TensorPrimitives.Subtract(now, most, now);
+            TensorPrimitives.Exp(now, now);
+            sum += TensorPrimitives.Sum<double>(now);
         }
 
         return most + Math.Log(sum);
-    }
-
-    private TokenAlternative[] Alternatives(ReadOnlySpan<float> logits)
-    {
-        if (_options.Alternatives == 0)
-        {
-            return [];
-        }
-
-        double total = LogSum(logits);
-        float[] all = [.. logits];
-        return
-        [
-            .. Enumerable.Range(0, all.Length)
-                .OrderByDescending(token => all[token])
-                .ThenBy(token => token)
-                .Take(_options.Alternatives)
-                .Select(token => new TokenAlternative(token, _tokenizer.DecodeWithin([token]), all[token] - total)),
-        ];
     }
 }

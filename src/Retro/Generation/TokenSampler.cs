@@ -1,9 +1,21 @@
+using System.Buffers;
+using System.Numerics.Tensors;
+
 namespace Retro.Generation;
 
 /// <summary>Draws tokens from logits: repetition penalty, temperature, top-k, top-p, in this order.</summary>
-/// <remarks>Ties go to the lower id, so that a draw depends on nothing but logits and seed. Not safe for concurrent use.</remarks>
+/// <remarks>
+/// A draw goes down the tokens in the order of their probabilities, ties by id, so that it depends on nothing but logits and seed. A vocabulary is not sorted
+/// for that: tokens fall into buckets by their distance from the best one, and of these only the one in which a cut or the draw falls is put in order. Not safe
+/// for concurrent use.
+/// </remarks>
 internal sealed class TokenSampler
 {
+    private const int Buckets = 2048;
+
+    /// <summary>Buckets for each factor of e; what is less probable than the best by more than e^64 is in the last one.</summary>
+    private const double BucketsPerNat = 32;
+
     private readonly GenerationOptions _options;
     private readonly Random _random;
     private readonly HashSet<int> _seen = [];
@@ -30,7 +42,9 @@ internal sealed class TokenSampler
     }
 
     /// <summary>Draws the next token.</summary>
-    /// <param name="logits">One number per token of the vocabulary; changed by the repetition penalty and by what is refused.</param>
+    /// <param name="logits">
+    /// One number per token of the vocabulary, minus infinity for those that must not come; changed by the repetition penalty and by what is refused.
+    /// </param>
     /// <param name="refused">Whether a token must not come; asked of those that are drawn, until one may. Null: any may.</param>
     /// <returns>The token's id.</returns>
     /// <exception cref="RetroException">A logit is not a number, or no token may come.</exception>
@@ -45,11 +59,6 @@ internal sealed class TokenSampler
         while (refused?.Invoke(next) == true)
         {
             logits[next] = float.NegativeInfinity;
-            if (logits.IndexOfAnyExcept(float.NegativeInfinity) < 0)
-            {
-                throw new RetroException("No token may follow: what is banned leaves none. Ban less, or let the text end.");
-            }
-
             next = Draw(logits);
         }
 
@@ -58,30 +67,15 @@ internal sealed class TokenSampler
 
     private int Draw(ReadOnlySpan<float> logits)
     {
-        if (_options is { Temperature: > 0, TopK: 0, TopP: 1 })
+        int best = Best(logits);
+        if (_options.Temperature == 0 || _options.TopK == 1)
         {
-            // All may come: only those before the one that does have to be in order.
-            (Candidate[] all, double sum) = Weights(logits, Best(logits), _options.Temperature);
-            double left = sum * _random.NextDouble();
-            return Drawn(Leading(all, all.Length, left), left);
+            return best;
         }
 
-        IReadOnlyList<Candidate> candidates = Candidates(logits, _options.Temperature, _options.TopK, _options.TopP);
-        return Drawn(candidates, candidates.Count == 1 ? 0 : _random.NextDouble());
-    }
-
-    private static int Drawn(IReadOnlyList<Candidate> candidates, double left)
-    {
-        foreach (Candidate candidate in candidates)
-        {
-            left -= candidate.Probability;
-            if (left < 0)
-            {
-                return candidate.Token;
-            }
-        }
-
-        return candidates.Last(candidate => candidate.Probability > 0).Token; // the probabilities summed up to a little less
+        using Order order = new(logits, best, _options.Temperature);
+        (int kept, double mass) = order.Cut(_options.TopK, _options.TopP);
+        return kept == 1 ? best : order.At(mass * _random.NextDouble(), kept);
     }
 
     /// <summary>The tokens that may become drawn, the most probable first, with probabilities that sum up to 1.</summary>
@@ -93,80 +87,143 @@ internal sealed class TokenSampler
             return [new Candidate(best, 1)];
         }
 
-        (Candidate[] all, double sum) = Weights(logits, best, temperature);
-        int kept = topK == 0 ? all.Length : Math.Min(topK, all.Length);
-        Candidate[] leading = Leading(all, kept, topK == 0 && topP < 1 ? topP * sum : double.PositiveInfinity);
-        double whole = topK == 0 ? sum : leading.Take(kept).Sum(candidate => candidate.Probability);
-        double limit = topP < 1 ? topP * whole : double.PositiveInfinity, reached = 0;
-        int count = 0;
-        while (count < Math.Min(kept, leading.Length) && (count == 0 || (reached < limit && leading[count].Probability > 0)))
-        {
-            reached += leading[count++].Probability;
-        }
-
-        return leading.Take(count).Select(candidate => candidate with { Probability = candidate.Probability / reached }).ToArray();
-    }
-
-    /// <summary>
-    /// The most probable tokens in order, at least so many of them or the fewest that hold so much, and perhaps more: a vocabulary is not sorted for the few
-    /// that matter.
-    /// </summary>
-    private static Candidate[] Leading(Candidate[] all, int count, double weight)
-    {
-        Candidate[] found = all;
-        List<Candidate> some = [];
-        for (double least = 0.7; least > 1e-9 && (count < all.Length || double.IsFinite(weight)); least *= 0.3)
-        {
-            some.Clear();
-            double sum = 0;
-            foreach (Candidate candidate in all)
-            {
-                if (candidate.Probability >= least)
-                {
-                    some.Add(candidate);
-                    sum += candidate.Probability;
-                }
-            }
-
-            // A little more than the weight, since it is summed in another order then.
-            if (some.Count >= count || sum > (1 + 1e-9) * weight)
-            {
-                found = [.. some];
-                break;
-            }
-        }
-
-        Array.Sort(found, static (a, b) => a.Probability != b.Probability ? b.Probability.CompareTo(a.Probability) : a.Token.CompareTo(b.Token));
-        return found;
-    }
-
-    /// <summary>The tokens' probabilities as shares of the best one's, and their sum.</summary>
-    private static (Candidate[] All, double Sum) Weights(ReadOnlySpan<float> logits, int best, double temperature)
-    {
-        double sum = 0;
-        Candidate[] all = new Candidate[logits.Length];
-        for (int token = 0; token < all.Length; token++)
-        {
-            all[token] = new Candidate(token, Math.Exp(((double)logits[token] - logits[best]) / temperature));
-            sum += all[token].Probability;
-        }
-
-        return (all, sum);
+        using Order order = new(logits, best, temperature);
+        (int kept, double mass) = order.Cut(topK, topP);
+        return [.. order.First(kept).Select(one => one with { Probability = one.Probability / mass })];
     }
 
     private static int Best(ReadOnlySpan<float> logits)
     {
-        int best = 0;
-        for (int token = 0; token < logits.Length; token++)
-        {
-            if (float.IsNaN(logits[token]) || float.IsPositiveInfinity(logits[token]))
-            {
-                throw new RetroException($"The model's logit of token {token} is {logits[token]}; its weights are damaged, or training diverged.");
-            }
+        int best = TensorPrimitives.IndexOfMax(logits); // the first of equal ones, or the first that is no number
+        return float.IsNaN(logits[best]) || float.IsPositiveInfinity(logits[best])
+            ? throw new RetroException($"The model's logit of token {best} is {logits[best]}; its weights are damaged, or training diverged.")
+            : !float.IsNegativeInfinity(logits[best]) ? best
+            : throw new RetroException("No token may follow: the model's weights are damaged, or what is banned leaves none; ban less, or let the text end.");
+    }
 
-            best = logits[token] > logits[best] ? token : best;
+    /// <summary>The tokens in the order of their probabilities, as far as it is asked for.</summary>
+    private readonly ref struct Order : IDisposable
+    {
+        private readonly int _size;
+        private readonly double[] _distances; // nats below the best
+        private readonly double[] _weights; // shares of the best one's probability
+        private readonly int[] _counts = new int[Buckets];
+        private readonly double[] _masses = new double[Buckets];
+
+        public Order(ReadOnlySpan<float> logits, int best, double temperature)
+        {
+            _size = logits.Length;
+            _distances = ArrayPool<double>.Shared.Rent(_size);
+            _weights = ArrayPool<double>.Shared.Rent(_size);
+            Span<double> distances = _distances.AsSpan(0, _size), weights = _weights.AsSpan(0, _size);
+            TensorPrimitives.ConvertTruncating(logits, distances);
+            TensorPrimitives.Subtract(distances, logits[best], distances);
+            TensorPrimitives.Divide(distances, temperature, distances);
+            TensorPrimitives.Exp(distances, weights);
+            for (int token = 0; token < _size; token++)
+            {
+                if (weights[token] > 0)
+                {
+                    int bucket = Bucket(distances[token]);
+                    _counts[bucket]++;
+                    _masses[bucket] += weights[token];
+                }
+            }
         }
 
-        return !float.IsNegativeInfinity(logits[best]) ? best : throw new RetroException("The model rules out every token; its weights are damaged.");
+        /// <summary>How many tokens are kept, and what they weigh together.</summary>
+        public (int Count, double Mass) Cut(int topK, double topP)
+        {
+            (int count, double mass) = Reach(topK == 0 ? int.MaxValue : topK, double.PositiveInfinity);
+            return topP < 1 ? Reach(count, topP * mass) : (count, mass);
+        }
+
+        /// <summary>The token in which a sum of weights falls, of the first so many.</summary>
+        public int At(double left, int count)
+        {
+            for (int bucket = 0; ; bucket++)
+            {
+                if (left >= _masses[bucket] && count > _counts[bucket])
+                {
+                    (left, count) = (left - _masses[bucket], count - _counts[bucket]);
+                    continue;
+                }
+
+                int last = -1;
+                foreach (Candidate candidate in Sorted(bucket).Take(count))
+                {
+                    (left, last) = (left - candidate.Probability, candidate.Token);
+                    if (left < 0)
+                    {
+                        break;
+                    }
+                }
+
+                return last; // the weights of a bucket summed up to a little less where none was left over
+            }
+        }
+
+        /// <summary>The first so many, with their weights.</summary>
+        public List<Candidate> First(int count)
+        {
+            List<Candidate> first = [];
+            for (int bucket = 0; first.Count < count; bucket++)
+            {
+                first.AddRange(Sorted(bucket).Take(count - first.Count));
+            }
+
+            return first;
+        }
+
+        public void Dispose()
+        {
+            ArrayPool<double>.Shared.Return(_distances);
+            ArrayPool<double>.Shared.Return(_weights);
+        }
+
+        /// <summary>The fewest tokens that are so many, or weigh so much; all, where they are fewer and weigh less.</summary>
+        private (int Count, double Mass) Reach(int most, double weight)
+        {
+            int count = 0;
+            double mass = 0;
+            for (int bucket = 0; bucket < Buckets && count < most && mass < weight; bucket++)
+            {
+                if (count + _counts[bucket] <= most && mass + _masses[bucket] < weight)
+                {
+                    (count, mass) = (count + _counts[bucket], mass + _masses[bucket]);
+                    continue;
+                }
+
+                foreach (Candidate candidate in Sorted(bucket))
+                {
+                    if (count == most || mass >= weight)
+                    {
+                        break;
+                    }
+
+                    (count, mass) = (count + 1, mass + candidate.Probability);
+                }
+            }
+
+            return (count, mass);
+        }
+
+        private Candidate[] Sorted(int bucket)
+        {
+            Candidate[] found = new Candidate[_counts[bucket]];
+            int count = 0;
+            for (int token = 0; count < found.Length; token++)
+            {
+                if (_weights[token] > 0 && Bucket(_distances[token]) == bucket)
+                {
+                    found[count++] = new(token, _weights[token]);
+                }
+            }
+
+            Array.Sort(found, static (a, b) => a.Probability != b.Probability ? b.Probability.CompareTo(a.Probability) : a.Token.CompareTo(b.Token));
+            return found;
+        }
+
+        private static int Bucket(double distance) => (int)Math.Min(-distance * BucketsPerNat, Buckets - 1);
     }
 }

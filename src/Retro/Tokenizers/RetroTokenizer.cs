@@ -142,6 +142,9 @@ public sealed class RetroTokenizer
     /// <param name="id">The id.</param>
     public bool IsSpecial(int id) => TokenBytes(id).IsEmpty;
 
+    /// <summary>The ids that stand for no text.</summary>
+    internal IReadOnlyList<int> SpecialTokens => field ??= [.. Enumerable.Range(0, VocabularySize).Where(IsSpecial)];
+
     /// <summary>Writes the tokenizer's files into a folder, byte for byte as they were loaded.</summary>
     /// <param name="folder">The folder; it is created.</param>
     /// <exception cref="CorpusException">The files cannot be written.</exception>
