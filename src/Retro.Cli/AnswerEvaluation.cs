@@ -1,6 +1,6 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Answering;
+using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Evaluation;
 using Retro.Readers;
@@ -59,27 +59,6 @@ internal static class AnswerEvaluation
         Screen.Table("answers to questions about held-out documents", AnswerTables.AnswerHeader, tables.Answers);
         Screen.Line($"{questions.Length:#,0} questions; the passage that {data.Keyword.Name} finds holds the answer of {tables.Found}.");
         Screen.Table("RGB's four abilities, by likelihood", tables.AbilityHeader, tables.Abilities);
-        return new()
-        {
-            ["questions"] = questions.Length,
-            ["readers"] = new JsonArray([.. tables.Rows.Select(row => new JsonObject
-            {
-                ["reader"] = row.Name,
-                ["found"] = Json(row.Found),
-                ["oracle"] = Json(row.Oracle),
-                ["noise"] = new JsonObject(row.Abilities.NoiseRobustness.Select(one =>
-                    KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
-                ["rejection"] = Number(row.Abilities.NegativeRejection),
-                ["integration"] = Number(row.Abilities.InformationIntegration),
-                ["counterfactual"] = new JsonObject(row.Abilities.Counterfactual.Select(one => KeyValuePair.Create(one.Passages, Number(one.Right)))),
-            })]),
-        };
-
-        static JsonObject Json(AnswerResult result) => new()
-        {
-            ["exactMatch"] = Number(result.ExactMatch), ["f1"] = Number(result.F1), ["bits"] = Number(result.Bits), ["found"] = Number(result.Found),
-        };
-
-        static JsonNode? Number(MeanInterval mean) => double.IsNaN(mean.Value) ? null : mean.Value;
+        return new() { ["questions"] = questions.Length, ["readers"] = ResultsJson.Of(tables) };
     }
 }

@@ -34,9 +34,16 @@ internal abstract class Verb : Command
             Add(option);
         }
 
-        Add(Json);
+        if (HasResults)
+        {
+            Add(Json);
+        }
+
         Add(Quiet);
     }
+
+    /// <summary>Whether it comes to results, which --json writes.</summary>
+    protected virtual bool HasResults => true;
 
     /// <summary>Whether what it prints is text to be read, which no progress may stand between.</summary>
     public virtual bool PrintsText => false;

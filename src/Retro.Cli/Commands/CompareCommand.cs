@@ -58,13 +58,8 @@ internal sealed class CompareCommand : Verb
             parsed.GetValue(_steps),
             CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads)),
             parsed.GetValue(_skipBroken));
-        if (parsed.GetValue(_task) == CommonOptions.Answering)
-        {
-            await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false);
-        }
-        else
-        {
-            new CompareRun(options).Run(cancellationToken);
-        }
+        WriteJson(parsed, parsed.GetValue(_task) == CommonOptions.Answering
+            ? await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false)
+            : new CompareRun(options).Run(cancellationToken));
     }
 }

@@ -240,7 +240,7 @@ internal sealed class EvalCommand : Verb
 
         report.Write(page);
         Screen.Note($"Report: {page}");
-        WriteJson(parsed, Results(table, leakage));
+        WriteJson(parsed, ResultsJson.Of(table, leakage));
 
         NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Run(
             stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
@@ -343,49 +343,6 @@ internal sealed class EvalCommand : Verb
                     : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {Show(difference)}" : "")}"),
             ]),
         ];
-
-    private static JsonObject Results(EvaluationTable table, LeakageTable leakage)
-    {
-        BitsPerByteResult any = table.Rows[0].Entry.Results[0];
-        return new()
-        {
-            ["documents"] = any.Documents,
-            ["tokens"] = any.Tokens,
-            ["bytes"] = any.Bytes,
-            ["readers"] = new JsonArray([.. table.Rows.Select(row => new JsonObject
-            {
-                ["reader"] = row.Entry.Reader,
-                ["source"] = row.Entry.Results[0].SourceName,
-                ["k"] = row.Entry.Results[0].Neighbors,
-                ["steps"] = row.Entry.Steps,
-                ["minutes"] = row.Entry.Time?.TotalMinutes,
-                ["bitsPerByte"] = row.Entry.Value,
-                ["against"] = new JsonArray([.. table.Against.Zip(row.Differences)
-                    .Where(pair => pair.Second is not null)
-                    .Select(pair => Difference(pair.First, pair.Second!))]),
-            })]),
-            ["byOverlap"] = new JsonArray([.. leakage.Rows.Select(row => new JsonObject
-            {
-                ["atMost"] = row.Bound,
-                ["share"] = row.TokenShare,
-                ["bitsPerByte"] = new JsonObject(leakage.Readers.Zip(row.Values)
-                    .Where(pair => double.IsFinite(pair.Second))
-                    .Select(pair => KeyValuePair.Create(pair.First, (JsonNode?)pair.Second))),
-            })]),
-        };
-
-        static JsonObject Difference(string to, PairedDifference difference)
-        {
-            JsonObject json = new() { ["to"] = to, ["relative"] = difference.Value };
-            if (difference.HasInterval)
-            {
-                json["low"] = difference.Low;
-                json["high"] = difference.High;
-            }
-
-            return json;
-        }
-    }
 
     // That there are too few documents for an interval is said once, below the table.
     private static string Show(PairedDifference? difference)

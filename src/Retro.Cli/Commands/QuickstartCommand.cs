@@ -48,7 +48,7 @@ internal sealed class QuickstartCommand : Verb
     public override string HowToGoOn(ParseResult parsed)
         => $"Nothing half-written is taken for whole; go on with: {Tool.Name} quickstart --out {parsed.GetValue(_out)} --resume";
 
-    public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
+    public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         CommonOptions.Compute("cpu", 0);
         Workspace workspace = new(parsed.GetValue(_out)!);
@@ -60,7 +60,7 @@ internal sealed class QuickstartCommand : Verb
 
         workspace.Create();
         Remember(parsed, workspace, _resume);
-        return new QuickstartRun(new QuickstartOptions(
+        WriteJson(parsed, await new QuickstartRun(new QuickstartOptions(
             parsed.GetValue(_corpus),
             TimeSpan.FromMinutes(parsed.GetValue(_minutes)),
             workspace.Folder,
@@ -68,6 +68,6 @@ internal sealed class QuickstartCommand : Verb
             (long)(parsed.GetValue(_megabytes) * 1e6),
             parsed.GetValue(_skipBroken),
             parsed.GetValue(_embedder),
-            resume)).RunAsync(cancellationToken);
+            resume)).RunAsync(cancellationToken).ConfigureAwait(false));
     }
 }

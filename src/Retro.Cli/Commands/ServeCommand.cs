@@ -68,6 +68,8 @@ internal sealed class ServeCommand : Verb
 
     protected override PathOption Home => _reading.Model;
 
+    protected override bool HasResults => false;
+
     public override string HowToGoOn(ParseResult parsed) => "Nobody is served any more.";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

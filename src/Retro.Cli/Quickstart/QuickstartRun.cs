@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
+using Retro.Cli.Reports;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -56,7 +58,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
     private readonly Stopwatch _clock = Stopwatch.StartNew();
 
     /// <summary>Runs everything and prints what came out.</summary>
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <returns>The tables for programs.</returns>
+    public async Task<JsonObject> RunAsync(CancellationToken cancellationToken)
     {
         // A folder that is no embedder is refused before any work is done.
         TextEmbedder? embedder = options.Embedder is { } pretrained ? Stages.Run("load the embedder", _ => TextEmbedder.Load(pretrained)) : null;
@@ -203,6 +206,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         AnsiConsole.WriteLine();
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
+        return ResultsJson.Of(table, leakage);
 
         NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(
             $"find held-out neighbors, {source.Name}",

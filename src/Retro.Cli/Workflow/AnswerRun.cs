@@ -1,8 +1,10 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Retro;
 using Retro.Answering;
 using Retro.Checkpoints;
+using Retro.Cli.Reports;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Modeling;
@@ -32,7 +34,8 @@ internal sealed class AnswerRun(CompareOptions options)
     private const int LeastHeldOut = 30;
 
     /// <summary>Runs everything, prints the tables and writes them.</summary>
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <returns>The tables for programs.</returns>
+    public async Task<JsonObject> RunAsync(CancellationToken cancellationToken)
     {
         // --- text and questions ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
@@ -120,6 +123,7 @@ internal sealed class AnswerRun(CompareOptions options)
         await File.WriteAllTextAsync(file, report, cancellationToken).ConfigureAwait(false);
         AnsiConsole.Write(new Text(report));
         AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
+        return new() { ["questions"] = measured.Length, ["readers"] = ResultsJson.Of(tables) };
 
         (RetroModel Model, TimeSpan Time) Tune(string what, QuestionSamplerOptions sampling, bool reads)
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Retro;
 using Retro.Database;
 using Retro.Embedders;
@@ -30,6 +31,9 @@ internal sealed class CompareRun(CompareOptions options)
 
     private const string ClosedBook = "closed book", LongerClosedBook = "closed book, the longest training's time", Retrieving = "RETRO";
 
+    /// <summary>The embedder that learns from the text alone, and the RETRO by it, which those that learn from a reader are compared with.</summary>
+    private const string Cloze = "inverse cloze", By = "RETRO, neighbors by ", Frozen = By + Cloze;
+
     /// <summary>What a query tower can be trained by.</summary>
     private static readonly RetrieverObjective[] s_objectives =
     [
@@ -43,7 +47,8 @@ internal sealed class CompareRun(CompareOptions options)
     private readonly InContextOptions _prompt = new() { WindowLength = WindowTokens };
 
     /// <summary>Runs everything, prints the table and writes it, after every seed anew.</summary>
-    public void Run(CancellationToken cancellationToken)
+    /// <returns>The table for programs.</returns>
+    public JsonObject Run(CancellationToken cancellationToken)
     {
         // --- text and databases ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
@@ -117,6 +122,8 @@ internal sealed class CompareRun(CompareOptions options)
             Report();
         }
 
+        return _table.ToJson(ClosedBook, Frozen);
+
         ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents) => Stages.Run(
             $"cut chunks, {name}",
             progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, name), documents, tokenizer, chunks, progress, cancellationToken));
@@ -135,7 +142,7 @@ internal sealed class CompareRun(CompareOptions options)
                 {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
                 {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower.
 
-                {_table.ToMarkdown(ClosedBook)}
+                {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);
             File.WriteAllText(file, report);
             AnsiConsole.Write(new Text(report));
@@ -200,7 +207,7 @@ internal sealed class CompareRun(CompareOptions options)
         using DenseNeighborSource dense = Stages.Run("embed chunks", progress => DenseNeighborSource.Build(
             compared.Database, new ChunkKeyer(compared.Tokenizer, embedder), progress: progress, cancellationToken: cancellationToken));
         long all = Bytes(compared.Database), keys = all - compared.SearchedBytes;
-        Row(dense, "inverse cloze", learning, keys);
+        Row(dense, Cloze, learning, keys);
         Row(new HybridNeighborSource(compared.Keyword, dense), "BM25 and inverse cloze", learning, keys);
         Row(new RerankedNeighborSource(dense, compared.Keyword), "inverse cloze in BM25's order", learning, keys);
         foreach (RetrieverObjective objective in s_objectives)
@@ -219,7 +226,7 @@ internal sealed class CompareRun(CompareOptions options)
         }
 
         void Row(INeighborSource source, string name, TimeSpan own, long bytes)
-            => Asking($"{Retrieving}, neighbors by {name}", reader, compared, source, time + own, bytes, cancellationToken);
+            => Asking(By + name, reader, compared, source, time + own, bytes, cancellationToken);
     }
 
     private void Alone(string name, IReader reader, Compared compared, string reads, long bytes, TimeSpan time, CancellationToken cancellationToken)

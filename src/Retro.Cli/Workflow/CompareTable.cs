@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using System.Text.Json.Nodes;
 using Retro;
+using Retro.Cli.Reports;
 using Retro.Evaluation;
 
 namespace Retro.Cli.Workflow;
@@ -24,26 +26,44 @@ internal sealed class CompareTable
         _rows.Add((name, from, result, result.Tokens / clock.Elapsed.TotalSeconds, bytes, training));
     }
 
-    /// <summary>The table as Markdown.</summary>
-    /// <param name="baseline">The reader that the others are compared with.</param>
-    public string ToMarkdown(string baseline)
+    /// <summary>The table for programs.</summary>
+    /// <param name="baselines">The readers that the others are compared with.</param>
+    public JsonObject ToJson(params string[] baselines)
     {
-        EvaluationEntry[] entries = [.. _rows.GroupBy(row => row.Name).Select(group => new EvaluationEntry(group.Key, [.. group.Select(row => row.Result)]))];
-        EvaluationTable table = EvaluationTable.Of(entries, [baseline]);
-        BitsPerByteResult any = entries[0].Results[0];
+        JsonObject json = ResultsJson.Of(Table(baselines));
+        foreach (JsonNode? reader in json["readers"]!.AsArray())
+        {
+            var runs = Runs(reader!["reader"]!.GetValue<string>());
+            reader["tokensPerSecond"] = runs.Average(run => run.PerSecond);
+            reader["databaseBytes"] = runs[0].Bytes;
+            reader["trainingSeconds"] = runs.Average(run => run.Training.TotalSeconds);
+        }
+
+        return json;
+    }
+
+    /// <summary>The table as Markdown.</summary>
+    /// <param name="baselines">The readers that the others are compared with.</param>
+    public string ToMarkdown(params string[] baselines)
+    {
+        EvaluationTable table = Table(baselines);
+        IReadOnlyList<BitsPerByteResult> first = table.Rows[0].Entry.Results;
+        BitsPerByteResult any = first[0];
         StringBuilder text = new();
-        text.AppendLine($"| reader | reads | bits per byte | against {baseline} | tokens/s | bytes of database | seconds of training |");
-        text.AppendLine("|---|---|---|---|---|---|---|");
+        string against = string.Concat(table.Against.Select(name => $" against {name} |"));
+        text.AppendLine($"| reader | reads | bits per byte |{against} tokens/s | bytes of database | seconds of training |");
+        text.AppendLine($"|---|---|---|{string.Concat(table.Against.Select(_ => "---|"))}---|---|---|");
         foreach (EvaluationRow row in table.Rows)
         {
-            var runs = _rows.Where(one => one.Name == row.Entry.Reader).ToArray();
+            var runs = Runs(row.Entry.Reader);
+            string differences = string.Join(" | ", row.Differences.Select(difference => difference?.ToString() ?? "-"));
             text.AppendLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"| {row.Entry.Reader} | {runs[0].From} | {row.Entry.Value:0.0000} | {row.Differences[0]?.ToString() ?? "-"} "
+                $"| {row.Entry.Reader} | {runs[0].From} | {row.Entry.Value:0.0000} | {differences} "
                     + $"| {runs.Average(run => run.PerSecond):#,0} | {runs[0].Bytes:#,0} | {runs.Average(run => run.Training.TotalSeconds):0} |"));
         }
 
-        int documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0), seeds = entries[0].Results.Count;
+        int documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0), seeds = first.Count;
         string trained = seeds > 1
             ? string.Create(CultureInfo.InvariantCulture, $"Means over {seeds} seeds.")
             : "One seed: how trainings differ by chance is in no interval.";
@@ -62,4 +82,11 @@ internal sealed class CompareTable
             + "of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.");
         return text.ToString();
     }
+
+    private (string Name, string From, BitsPerByteResult Result, double PerSecond, long Bytes, TimeSpan Training)[] Runs(string reader)
+        => [.. _rows.Where(row => row.Name == reader)];
+
+    private EvaluationTable Table(string[] baselines) => EvaluationTable.Of(
+        [.. _rows.GroupBy(row => row.Name).Select(group => new EvaluationEntry(group.Key, [.. group.Select(row => row.Result)]))],
+        [.. baselines.Where(name => _rows.Any(row => row.Name == name))]);
 }

@@ -59,7 +59,8 @@ public sealed class AnsweringTests : IDisposable
     [Fact]
     public void Every_reader_answers_in_one_run()
     {
-        _retro.Done("compare", "--task", "qa", "--corpus", "docs", "--out", "compared", "--steps", "2", "--questions", "3", "--threads", "1");
+        _retro.Done(
+            "compare", "--task", "qa", "--corpus", "docs", "--out", "compared", "--steps", "2", "--questions", "3", "--threads", "1", "--json", "told.json");
         string report = File.ReadAllText(Path.Combine(_retro["compared"], "docs", "answers.md"));
         string[] readers =
         [
@@ -72,5 +73,8 @@ public sealed class AnsweringTests : IDisposable
         // Each has its row in both tables.
         Assert.All(readers, reader => Assert.Equal(2, report.Split('\n').Count(line => line.StartsWith($"| {reader} | ", StringComparison.Ordinal))));
         Assert.Contains("3 questions about 3 documents that nothing was trained on", report, StringComparison.Ordinal);
+        JsonNode told = JsonNode.Parse(File.ReadAllText(_retro["told.json"]))!;
+        Assert.Equal(3, (int)told["questions"]!);
+        Assert.Equal(readers, told["readers"]!.AsArray().Select(reader => (string)reader!["reader"]!));
     }
 }

@@ -1,10 +1,12 @@
+using System.Globalization;
 using System.Text;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Tests.Build;
 
 namespace Retro.Tests.Samples;
 
-/// <summary>samples/Compare as its users run it: a program of its own, from its command line to its table.</summary>
+/// <summary>samples/Compare and `retro compare` as their users run them: programs of their own, from the command line to the table.</summary>
 public sealed partial class CompareTests : IDisposable
 {
     private static readonly string s_program = Fixtures.Sample("Compare");
@@ -13,8 +15,10 @@ public sealed partial class CompareTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    [Fact]
-    public void Every_reader_has_a_row_with_what_it_costs()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Every_reader_has_a_row_with_what_it_costs(bool tool)
     {
         Random random = new(1);
         string[] words = [
@@ -30,9 +34,11 @@ public sealed partial class CompareTests : IDisposable
             _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
         }
 
+        string told = Path.Combine(_folder.Path, "told.json");
+        string[] program = tool ? [Fixtures.Cli, "compare", "--json", told, "--out"] : [s_program, "--output"];
         (int code, string output) = Tool.Run(
-            "dotnet", _folder.Path, s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--steps", "2",
-            "--measured-kilobytes", "8");
+            "dotnet", _folder.Path,
+            [.. program, Path.Combine(_folder.Path, "out"), "--corpus", Path.Combine(_folder.Path, "corpus"), "--steps", "2", "--measured-kilobytes", "8"]);
         Assert.True(code == 0, output);
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "compare.md"));
         string[] readers =
@@ -49,9 +55,20 @@ public sealed partial class CompareTests : IDisposable
         ];
         Match[] rows = Row().Matches(report).ToArray();
         Assert.Equal(readers, rows.Select(row => row.Groups["reader"].Value));
-        Assert.All(rows, row => Assert.True(double.Parse(row.Groups["bits"].Value, System.Globalization.CultureInfo.InvariantCulture) > 0));
+        Assert.All(rows, row => Assert.True(double.Parse(row.Groups["bits"].Value, CultureInfo.InvariantCulture) > 0));
         Assert.All(rows, row => Assert.Equal(row.Groups["reads"].Value == "nothing", row.Groups["bytes"].Value == "0"));
         Assert.Contains("too few for an interval", report, StringComparison.Ordinal);
+        Assert.Equal(["RETRO, neighbors by inverse cloze"], rows.Where(row => row.Groups["frozen"].Value == "-").Select(row => row.Groups["reader"].Value));
+        if (tool)
+        {
+            JsonArray json = JsonNode.Parse(File.ReadAllText(told))!["readers"]!.AsArray();
+            Assert.Equal(readers, json.Select(reader => (string)reader!["reader"]!));
+            Assert.All(json.Zip(rows), pair =>
+            {
+                Assert.Equal(pair.Second.Groups["bits"].Value, ((double)pair.First!["bitsPerByte"]!).ToString("0.0000", CultureInfo.InvariantCulture));
+                Assert.Equal(pair.Second.Groups["bytes"].Value, ((long)pair.First["databaseBytes"]!).ToString("#,0", CultureInfo.InvariantCulture));
+            });
+        }
     }
 
     [Fact]
@@ -63,7 +80,7 @@ public sealed partial class CompareTests : IDisposable
     }
 
     [GeneratedRegex(
-        @"^\| (?<reader>[^|]+) \| (?<reads>[^|]+) \| (?<bits>\d+\.\d+) \| (?<against>[^|]+) \| (?<speed>[\d,]+) \| (?<bytes>[\d,]+) \| (?<seconds>\d+) \|",
+        @"^\| (?<reader>[^|]+) \| (?<reads>[^|]+) \| (?<bits>\d+\.\d+) \| (?<against>[^|]+) \| (?<frozen>[^|]+) \| (?<speed>[\d,]+) \| (?<bytes>[\d,]+) \| (?<seconds>\d+) \|",
         RegexOptions.Multiline)]
     private static partial Regex Row();
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -26,7 +27,7 @@ public sealed partial class QuickstartTests : IDisposable
     public void A_small_corpus_goes_all_the_way_to_a_table_a_report_and_text_with_sources()
     {
         string corpus = WriteCorpus();
-        ChildProcess.Outcome run = Run("--corpus", corpus, "--minutes", "0.1", "--out", Out);
+        ChildProcess.Outcome run = Run("--corpus", corpus, "--minutes", "0.1", "--out", Out, "--json", In("told.json"));
 
         Assert.True(run.ExitCode == 0, run.Output + run.Errors);
         Assert.Equal("", run.Errors);
@@ -43,6 +44,10 @@ public sealed partial class QuickstartTests : IDisposable
             // Neighbors and what it was trained with, steps, minutes, bits per byte.
             Assert.Matches(new Regex($@"^\| {Regex.Escape(row)} \|[^|]*\|[^|]*\| \d+ \| \d+\.\d \| \d+\.\d{{4}} \|", RegexOptions.Multiline), tables);
         }
+
+        JsonNode told = JsonNode.Parse(File.ReadAllText(In("told.json")))!;
+        Assert.Equal(rows, told["readers"]!.AsArray().Select(reader => (string)reader!["reader"]!));
+        Assert.NotEmpty(told["byOverlap"]!.AsArray());
 
         Assert.Contains("| against closed book | against closed book + pointer rule, k = 8 |", tables, StringComparison.Ordinal);
         Assert.Matches(@"\| 100 % \| 100\.0 % \| \d+\.\d{4} \| \d+\.\d{4}, [+-]?\d", tables);

@@ -1,0 +1,86 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Retro.Answering;
+using Retro.Cli.Workflow;
+using Retro.Evaluation;
+
+namespace Retro.Cli.Reports;
+
+/// <summary>Tables for programs.</summary>
+internal static class ResultsJson
+{
+    /// <summary>What was measured by bits per byte.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="leakage">The same by overlap with the neighbors; null: it was not measured.</param>
+    public static JsonObject Of(EvaluationTable table, LeakageTable? leakage = null)
+    {
+        BitsPerByteResult any = table.Rows[0].Entry.Results[0];
+        JsonObject json = new()
+        {
+            ["documents"] = any.Documents,
+            ["tokens"] = any.Tokens,
+            ["bytes"] = any.Bytes,
+            ["readers"] = new JsonArray([.. table.Rows.Select(row => new JsonObject
+            {
+                ["reader"] = row.Entry.Reader,
+                ["source"] = row.Entry.Results[0].SourceName,
+                ["k"] = row.Entry.Results[0].Neighbors,
+                ["steps"] = row.Entry.Steps,
+                ["minutes"] = row.Entry.Time?.TotalMinutes,
+                ["bitsPerByte"] = row.Entry.Value,
+                ["against"] = new JsonArray([.. table.Against.Zip(row.Differences)
+                    .Where(pair => pair.Second is not null)
+                    .Select(pair => Difference(pair.First, pair.Second!))]),
+            })]),
+        };
+        if (leakage is not null)
+        {
+            json["byOverlap"] = new JsonArray([.. leakage.Rows.Select(row => new JsonObject
+            {
+                ["atMost"] = row.Bound,
+                ["share"] = row.TokenShare,
+                ["bitsPerByte"] = new JsonObject(leakage.Readers.Zip(row.Values)
+                    .Where(pair => double.IsFinite(pair.Second))
+                    .Select(pair => KeyValuePair.Create(pair.First, (JsonNode?)pair.Second))),
+            })]);
+        }
+
+        return json;
+    }
+
+    /// <summary>What was answered, reader by reader.</summary>
+    /// <param name="tables">The answers.</param>
+    public static JsonArray Of(AnswerTables tables)
+    {
+        return new([.. tables.Rows.Select(row => new JsonObject
+        {
+            ["reader"] = row.Name,
+            ["found"] = Answers(row.Found),
+            ["oracle"] = Answers(row.Oracle),
+            ["noise"] = new JsonObject(row.Abilities.NoiseRobustness.Select(one =>
+                KeyValuePair.Create(one.Noise.ToString(CultureInfo.InvariantCulture), Number(one.Accuracy)))),
+            ["rejection"] = Number(row.Abilities.NegativeRejection),
+            ["integration"] = Number(row.Abilities.InformationIntegration),
+            ["counterfactual"] = new JsonObject(row.Abilities.Counterfactual.Select(one => KeyValuePair.Create(one.Passages, Number(one.Right)))),
+        })]);
+
+        static JsonObject Answers(AnswerResult result) => new()
+        {
+            ["exactMatch"] = Number(result.ExactMatch), ["f1"] = Number(result.F1), ["bits"] = Number(result.Bits), ["found"] = Number(result.Found),
+        };
+
+        static JsonNode? Number(MeanInterval mean) => double.IsNaN(mean.Value) ? null : mean.Value;
+    }
+
+    private static JsonObject Difference(string to, PairedDifference difference)
+    {
+        JsonObject json = new() { ["to"] = to, ["relative"] = difference.Value };
+        if (difference.HasInterval)
+        {
+            json["low"] = difference.Low;
+            json["high"] = difference.High;
+        }
+
+        return json;
+    }
+}
