@@ -10,22 +10,18 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
 eng/setup.sh || exit 1
 eng/build.sh Retro.sln || exit 1
 
-# Pages are tested in a browser; a machine that is not a person's gets one (a quarter of a minute), elsewhere the tests take what is there.
-if [ "${CI-}" = true ] && [ "$(id -u)" -eq 0 ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
-    echo "Chromium could not be installed: pages are not tested." >&2
-fi
-
-# PostgreSQL is tested with PGlite, a package of Node.js, unless RETRO_POSTGRES names a server: likewise.
-if [ "${CI-}" = true ] && [ -z "${RETRO_POSTGRES-}" ] && [ "$(id -u)" -eq 0 ] && ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nodejs npm; } >/dev/null 2>&1 ||
-    echo "Node.js could not be installed: Retro.Postgres is not tested." >&2
-fi
-
-# Training in several processes is tested with OpenMPI: likewise.
-if [ "${CI-}" = true ] && [ "$(id -u)" -eq 0 ] && ! command -v mpirun >/dev/null && command -v apt-get >/dev/null; then
-  eng/setup.sh --distributed >/dev/null || echo "OpenMPI could not be installed: training in several processes is not tested." >&2
-fi
+# What some tests need, and where they are skipped without it. A machine that is not a person's gets what it lacks; elsewhere they take what is there.
+provide() { # provide <command> <what is not tested without it> <package...>
+  local command=$1 what=$2
+  shift 2
+  if [ "${CI-}" = true ] && [ "$(id -u)" -eq 0 ] && ! command -v "$command" >/dev/null && command -v apt-get >/dev/null; then
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >/dev/null 2>&1 ||
+      echo "$* could not be installed: $what." >&2
+  fi
+}
+provide chromium "pages are not tested" chromium
+[ -n "${RETRO_POSTGRES-}" ] || provide npm "Retro.Postgres, which PGlite tests, a package of Node.js, is not tested" nodejs npm
+provide mpirun "training in several processes is not tested" openmpi-bin
 
 arguments=()
 filter=

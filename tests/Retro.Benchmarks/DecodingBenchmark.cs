@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Retro.Modeling;
 using TorchSharp;
@@ -41,6 +42,11 @@ internal static class DecodingBenchmark
                 "| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of "
                     + "it that memory needs | cache, KB |");
             Console.WriteLine("|---|---|---|---|---|---|---|");
+            for (Stopwatch warm = Stopwatch.StartNew(); warm.Elapsed < TimeSpan.FromSeconds(3);)
+            {
+                Row(model, s_contexts[0], 1, bandwidth); // until the runtime has compiled it for good
+            }
+
             foreach (int context in s_contexts)
             {
                 Console.WriteLine(Row(model, context, recomputedTokens, bandwidth));

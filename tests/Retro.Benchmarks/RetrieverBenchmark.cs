@@ -19,8 +19,8 @@ namespace Retro.Benchmarks;
 /// the bits per byte of the closed book with the pointer rule, which is also the reader that the tower is distilled from.
 /// </summary>
 /// <remarks>
-/// RETRO_CORPUS is a folder or a .jsonl; RETRO_MEGABYTES (1) and RETRO_SEEDS (3) say how much of it, and how many embedders and towers are trained. The
-/// decoder and the rule, counted with BM25's neighbors, are the same for all.
+/// RETRO_CORPUS is a folder or a .jsonl; RETRO_MEGABYTES (1) and RETRO_SEEDS (3) say how much of it, and how many embedders and towers are trained;
+/// RETRO_TOWERS (all) which, by parts of their names, with semicolons between. The decoder and the rule, counted with BM25's neighbors, are the same for all.
 /// </remarks>
 internal static class RetrieverBenchmark
 {
@@ -101,6 +101,13 @@ internal static class RetrieverBenchmark
     private static void Measure(ChunkDatabase database, ChunkDatabase heldOut, RetroTokenizer tokenizer, Document[] known)
     {
         int seeds = (int)Number("RETRO_SEEDS", 3);
+        string[] chosen = (Environment.GetEnvironmentVariable("RETRO_TOWERS") ?? "").Split(';');
+        bool Wanted(string name) => chosen.Any(part => name.Contains(part, StringComparison.OrdinalIgnoreCase));
+        RetrieverObjective[] objectives =
+        [
+            RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.TokenMarginal, RetrieverObjective.PerplexityDistillation(),
+            RetrieverObjective.Variational(),
+        ];
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
         using Trainer trainer = new(model, s_decoder);
         trainer.Run(new WindowSampler(database, new()));
@@ -123,7 +130,7 @@ internal static class RetrieverBenchmark
             double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
             using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, frozen));
             Add("frozen embedder", seed, seconds, dense);
-            foreach (RetrieverObjective objective in new[] { RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.TokenMarginal })
+            foreach (RetrieverObjective objective in objectives.Where(objective => Wanted(objective.Name)))
             {
                 started = Stopwatch.GetTimestamp();
                 using RetrieverTrainer tower = new(frozen, tokenizer, dense, reader, objective, s_tower with { Seed = seed }, heldOut: heldOut);
@@ -131,6 +138,11 @@ internal static class RetrieverBenchmark
                 seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
                 using TextEmbedder queries = tower.QueryEmbedder();
                 Add($"query tower, {objective.Name}", seed, seconds, new TowerNeighborSource(dense, new ChunkKeyer(tokenizer, queries)));
+            }
+
+            if (!Wanted("hard negatives"))
+            {
+                continue;
             }
 
             started = Stopwatch.GetTimestamp();

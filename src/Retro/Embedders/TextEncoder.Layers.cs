@@ -111,13 +111,13 @@ public sealed partial class TextEncoder
     private sealed class SelfAttention : nn.Module<Tensor, Tensor?, Tensor>
     {
         [ComponentName(Name = "query")]
-        private readonly Linear _query;
+        private readonly LinearLayer _query;
 
         [ComponentName(Name = "key")]
-        private readonly Linear _key;
+        private readonly LinearLayer _key;
 
         [ComponentName(Name = "value")]
-        private readonly Linear _value;
+        private readonly LinearLayer _value;
 
         private readonly int _heads;
 
@@ -145,7 +145,7 @@ public sealed partial class TextEncoder
     private sealed class Intermediate : nn.Module<Tensor, Tensor>
     {
         [ComponentName(Name = "dense")]
-        private readonly Linear _dense;
+        private readonly LinearLayer _dense;
 
         private readonly EncoderActivation _activation;
 
@@ -178,7 +178,7 @@ public sealed partial class TextEncoder
     private sealed class Output : nn.Module<Tensor, Tensor, Tensor>
     {
         [ComponentName(Name = "dense")]
-        private readonly Linear _dense;
+        private readonly LinearLayer _dense;
 
         [ComponentName(Name = "LayerNorm")]
         private readonly LayerNorm _norm;
@@ -195,7 +195,7 @@ public sealed partial class TextEncoder
     }
 
     // Made of weights that are there: those of TorchSharp's own constructors are drawn, from the generator that everybody shares.
-    private static Linear Map(int input, int output) => Initialization.Linear(input, output, bias: true, ScalarType.Float32, null, scale: 0);
+    private static LinearLayer Map(int input, int output) => new LinearLayer(input, output, bias: true, ScalarType.Float32, null, scale: 0);
 
     private static TorchSharp.Modules.Embedding Table(int count, int width)
     {

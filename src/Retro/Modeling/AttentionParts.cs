@@ -32,7 +32,7 @@ internal sealed class AttentionParts
     private readonly nn.Module<Tensor, Tensor>? _shifted;
     private readonly nn.Module<Tensor, Tensor> _v;
     private readonly nn.Module<Tensor, Tensor> _o;
-    private readonly Linear? _r;
+    private readonly LinearLayer? _r;
     private readonly bool _biases;
 
     public AttentionParts(nn.Module owner, RetroConfig config, AttentionShape shape, ScalarType dtype, Device? device)
@@ -52,7 +52,7 @@ internal sealed class AttentionParts
         owner.register_module("o", _o = Projection.Create(inner, shape.Width, shape.Rank, config.AttentionOutputBias, dtype, device, shape.OutputScale));
         if (shape.IsRelative)
         {
-            owner.register_module("r", _r = Initialization.Linear(shape.Width, inner, false, dtype, device));
+            owner.register_module("r", _r = new LinearLayer(shape.Width, inner, false, dtype, device));
             _biases = config.RelativeBiases;
             if (_biases)
             {

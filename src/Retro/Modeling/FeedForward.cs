@@ -8,9 +8,9 @@ namespace Retro.Modeling;
 public class FeedForward : nn.Module<Tensor, Tensor>
 {
     private readonly Normalization _norm;
-    private readonly Linear? _gate;
-    private readonly Linear _up;
-    private readonly Linear _down;
+    private readonly LinearLayer? _gate;
+    private readonly LinearLayer _up;
+    private readonly LinearLayer _down;
     private readonly ActivationKind _activation;
     private readonly int _width;
 
@@ -32,11 +32,11 @@ public class FeedForward : nn.Module<Tensor, Tensor>
         register_module("norm", _norm = new(config.Norm, _width, config.NormEpsilon, dtype, device));
         if (config.IsGated)
         {
-            register_module("gate", _gate = Initialization.Linear(_width, inner, config.FeedForwardBias, dtype, device));
+            register_module("gate", _gate = new LinearLayer(_width, inner, config.FeedForwardBias, dtype, device));
         }
 
-        register_module("up", _up = Initialization.Linear(_width, inner, config.FeedForwardBias, dtype, device));
-        register_module("down", _down = Initialization.Linear(inner, _width, config.FeedForwardBias, dtype, device, config.InitialOutputScale));
+        register_module("up", _up = new LinearLayer(_width, inner, config.FeedForwardBias, dtype, device));
+        register_module("down", _down = new LinearLayer(inner, _width, config.FeedForwardBias, dtype, device, config.InitialOutputScale));
     }
 
     /// <summary>Computes the branch.</summary>

@@ -22,10 +22,6 @@ internal static class Initialization
         return Own(values.repeat(count, 1));
     }
 
-    /// <summary>A linear projection; <paramref name="scale"/> multiplies the deviation 1/sqrt(input), and 0 makes it zero.</summary>
-    public static Linear Linear(int input, int output, bool bias, ScalarType dtype, Device? device, double scale = 1)
-        => nn.Linear(Normal([output, input], scale / Math.Sqrt(input), dtype, device), bias ? Constant(0, [output], dtype, device) : null!);
-
     /// <summary>A table of embeddings.</summary>
     public static EmbeddingTable Embedding(int count, int width, ScalarType dtype, Device? device)
     {
@@ -39,7 +35,8 @@ internal static class Initialization
         return device is null ? embedding : embedding.to(device);
     }
 
-    private static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)
+    /// <summary>A parameter of normal numbers; zeros where the deviation is 0.</summary>
+    public static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)
     {
         if (deviation == 0)
         {

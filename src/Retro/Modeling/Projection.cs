@@ -16,19 +16,19 @@ internal static class Projection
     /// <param name="device">Device of the parameters; null: the CPU.</param>
     /// <param name="scale">Multiplies the deviation of the matrix, or of the second factor; 0 makes the projection give zero.</param>
     public static nn.Module<Tensor, Tensor> Create(int input, int output, int? rank, bool bias, ScalarType dtype, Device? device, double scale = 1)
-        => rank is int width ? new LowRank(input, output, width, bias, dtype, device, scale) : Initialization.Linear(input, output, bias, dtype, device, scale);
+        => rank is int width ? new LowRank(input, output, width, bias, dtype, device, scale) : new LinearLayer(input, output, bias, dtype, device, scale);
 
     /// <summary>up(down(x)).</summary>
     private sealed class LowRank : nn.Module<Tensor, Tensor>
     {
-        private readonly Linear _down;
-        private readonly Linear _up;
+        private readonly LinearLayer _down;
+        private readonly LinearLayer _up;
 
         public LowRank(int input, int output, int rank, bool bias, ScalarType dtype, Device? device, double scale)
             : base(nameof(LowRank))
         {
-            register_module("down", _down = Initialization.Linear(input, rank, false, dtype, device));
-            register_module("up", _up = Initialization.Linear(rank, output, bias, dtype, device, scale));
+            register_module("down", _down = new LinearLayer(input, rank, false, dtype, device));
+            register_module("up", _up = new LinearLayer(rank, output, bias, dtype, device, scale));
         }
 
         public override Tensor forward(Tensor x)

@@ -14,7 +14,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     private readonly RetroConfig _config;
     private readonly RetrievalConfig _retrieval;
     private readonly EmbeddingTable _embedding;
-    private readonly Linear? _projection;
+    private readonly LinearLayer? _projection;
     private readonly EmbeddingTable? _positions;
     private readonly Normalization? _norm;
     private readonly EncoderLayer[] _layers;
@@ -39,7 +39,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             _embedding = sharedEmbedding;
             if (config.ProjectsSharedEmbedding)
             {
-                register_module("projection", _projection = Initialization.Linear(config.Width, encoder.Width, false, dtype, device));
+                register_module("projection", _projection = new LinearLayer(config.Width, encoder.Width, false, dtype, device));
             }
         }
         else

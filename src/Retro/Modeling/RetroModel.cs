@@ -15,7 +15,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly EmbeddingTable? _positions;
     private readonly DecoderLayer[] _layers;
     private readonly Normalization _norm;
-    private readonly Linear? _head;
+    private readonly LinearLayer? _head;
 
     /// <summary>
     /// Makes a model with fresh weights, drawn from TorchSharp's generator: matrices normal with 1/sqrt(fan-in), output projections of branches at a share of
@@ -57,7 +57,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
         if (!config.TieEmbeddings)
         {
-            register_module("head", _head = Initialization.Linear(config.Width, config.VocabularySize, false, dtype, device));
+            register_module("head", _head = new LinearLayer(config.Width, config.VocabularySize, false, dtype, device));
         }
     }
 
@@ -161,7 +161,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     }
 
     /// <summary>Logits [.., V] of normed states [.., D].</summary>
-    internal Tensor Head(Tensor normed) => _head is null ? nn.functional.linear(normed, _embedding.weight!) : _head.call(normed);
+    internal Tensor Head(Tensor normed) => _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()

@@ -163,6 +163,7 @@ public class LayerTests
         }
 
         Add(new Normalization(config.Norm, config.Width, config.NormEpsilon), layer => layer.call(x), b, t, d);
+        Add(new LinearLayer(config.Width, config.Retrieval!.Encoder.Width), layer => layer.call(x), b, t, e);
         Add(new FeedForward(config), layer => layer.call(x), b, t, d);
         Add(new SelfAttention(config), layer => layer.call(x, causal), b, t, d);
         Add(new ChunkedCrossAttention(config), layer => layer.call(x, encoded, cross), b, t, d);
@@ -206,9 +207,8 @@ public class LayerTests
         Assert.Equal(
             new SortedDictionary<string, string>
             {
-                [nameof(Normalization)] =
-                    "..., width", [nameof(FeedForward)] =
-                        "..., width", [nameof(SelfAttention)] = "B, T, D", [nameof(ChunkedCrossAttention)] = "B, T, D", [nameof(DecoderLayer)] = "B, T, D",
+                [nameof(Normalization)] = "..., width", [nameof(LinearLayer)] = "..., output", [nameof(FeedForward)] = "..., width",
+                [nameof(SelfAttention)] = "B, T, D", [nameof(ChunkedCrossAttention)] = "B, T, D", [nameof(DecoderLayer)] = "B, T, D",
                 [nameof(EncoderCrossAttention)] =
                     "N, K, R, E", [nameof(EncoderLayer)] = "N, K, R, E", [nameof(RetrievalEncoder)] = "B, C, K, R, E", [nameof(RetroModel)] = "B, T, V",
             },
