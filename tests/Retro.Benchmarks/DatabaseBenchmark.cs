@@ -60,12 +60,12 @@ internal static class DatabaseBenchmark
             Measuring.PeakMemory();
             double Seconds(string what, Action work)
             {
-                long start = Stopwatch.GetTimestamp();
-                work();
-                double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+                double seconds = 0;
+                long most = Measuring.MostPrivate(() => seconds = Time(work));
                 row[$"{what}, s"] = seconds;
                 Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{size:#,0} chunks, {what}: {seconds:0.0} s"));
                 row[$"{what}, peak memory, MB"] = Measuring.PeakMemory() / 1e6;
+                row[$"{what}, of it not pages of files, MB"] = most / 1e6;
                 return seconds;
             }
 
@@ -83,7 +83,14 @@ internal static class DatabaseBenchmark
             })];
             long[] found = new long[Queries * 8];
             float[] scores = new float[found.Length];
-            row["BM25, 8 neighbors of a whole chunk, ms"] = 1e3 * Measuring.Median(1, () => keyword.Find(queries, 8, found, scores)) / Queries;
+            TimeSpan spent = TimeSpan.Zero;
+            row["BM25, 8 neighbors of a whole chunk, ms"] = 1e3 / Queries * Measuring.Median(1, () =>
+            {
+                TimeSpan before = Environment.CpuUsage.TotalTime;
+                keyword.Find(queries, 8, found, scores);
+                spent = Environment.CpuUsage.TotalTime - before;
+            });
+            row["BM25, ms of one processor"] = spent.TotalMilliseconds / Queries;
             ChunkKeyer keyer = new(tokenizer, new HashingEmbedder(Dimensions));
             Measuring.PeakMemory();
             Seconds("make keys and the vector index chosen by size", () => dense = DenseNeighborSource.Build(database, keyer));
@@ -93,11 +100,11 @@ internal static class DatabaseBenchmark
             keyword.Dispose();
             database.Dispose();
             GC.Collect();
-            long before = Private();
+            long before = Measuring.Private();
             row["open, ms"] = 1e3 * Measuring.Median(5, () => ChunkDatabase.Open(At("database")).Dispose());
             using (ChunkDatabase open = ChunkDatabase.Open(At("database")))
             {
-                row["open, private memory, MB"] = Math.Max(0, Private() - before) / 1e6;
+                row["open, private memory, MB"] = Math.Max(0, Measuring.Private() - before) / 1e6;
             }
 
             Document one = Documents(1, 3).Single() with { Id = "new" };
@@ -121,11 +128,6 @@ internal static class DatabaseBenchmark
             work();
             return Stopwatch.GetElapsedTime(start).TotalSeconds;
         }
-
-        static long Private() => 1024 * File.ReadLines("/proc/self/status")
-            .Where(line => line.StartsWith("RssAnon:", StringComparison.Ordinal))
-            .Select(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture))
-            .Single();
     }
 
     private static IEnumerable<Document> Documents(int count, long seed)

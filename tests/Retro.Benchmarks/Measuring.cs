@@ -35,6 +35,38 @@ internal static class Measuring
     public static void Row(params FormattableString[] cells)
         => Console.WriteLine($"| {string.Join(" | ", cells.Select(cell => cell.ToString(CultureInfo.InvariantCulture)))} |");
 
+    /// <summary>The process's memory in bytes without the pages of files that it has mapped, which the system takes back when it needs them.</summary>
+    public static long Private() => 1024 * File.ReadLines("/proc/self/status")
+        .Where(line => line.StartsWith("RssAnon:", StringComparison.Ordinal))
+        .Select(line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture))
+        .Single();
+
+    /// <summary>The most of <see cref="Private"/> while something is done, looked up every few milliseconds.</summary>
+    public static long MostPrivate(Action work)
+    {
+        long most = Private();
+        using ManualResetEventSlim ended = new();
+        Thread watch = new(() =>
+        {
+            while (!ended.Wait(5))
+            {
+                most = Math.Max(most, Private());
+            }
+        });
+        watch.Start();
+        try
+        {
+            work();
+        }
+        finally
+        {
+            ended.Set();
+            watch.Join();
+        }
+
+        return most;
+    }
+
     /// <summary>The most memory that the process had since the last call, in bytes; 0 where the system does not tell.</summary>
     public static long PeakMemory()
     {

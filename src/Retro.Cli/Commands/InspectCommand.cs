@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Database;
+using Retro.Generation;
 using Retro.Search;
 
 namespace Retro.Cli.Commands;
@@ -118,8 +119,7 @@ internal sealed class InspectCommand : Verb
         Screen.Line($"{text}\n");
 
         // A chunk's own document is left out, and its copies, as in training.
-        int[] excluded = [.. Enumerable.Range(0, sources.Database.Documents.Count).Where(i =>
-            sources.Database.Documents[i] is var other && (other.Id == owner.Id || other.ContentHash == owner.ContentHash))];
+        int[] excluded = new ExcludedDocuments(shown, sources.Database, cancellationToken).Of([owner.Id]);
         JsonObject result = Neighbors(parsed, sources, shown.Tokens(chunk)[..shown.TokenCount(chunk)].ToArray(), excluded, cancellationToken);
         result["document"] = Describe(owner);
         result["chunk"] = chunk - owner.FirstChunk + 1;

@@ -213,7 +213,7 @@ public sealed class ChunkDatabase : IDisposable
         List<ChunkDatabase> segments = [];
         try
         {
-            segments.Add(OpenSegment(folder, folder, manifest with { Changes = null }));
+            segments.Add(OpenSegment(folder, folder, manifest));
             foreach (DatabaseSegment segment in manifest.Changes?.Segments ?? [])
             {
                 string path = Path.Combine(folder, DatabaseChanges.FolderOf(segment.Number));

@@ -17,13 +17,24 @@ public sealed class ExcludedDocuments
     /// <param name="cancellationToken">Stops between documents.</param>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public ExcludedDocuments(ChunkDatabase database, CancellationToken cancellationToken = default)
+        : this(database, database, cancellationToken)
     {
+    }
+
+    /// <summary>Reads the entries of all documents, where those that are named are another database's, such as held-out ones.</summary>
+    /// <param name="named">The database of the documents that are named.</param>
+    /// <param name="database">The database in which they and their copies are looked for.</param>
+    /// <param name="cancellationToken">Stops between documents.</param>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public ExcludedDocuments(ChunkDatabase named, ChunkDatabase database, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(named);
         ArgumentNullException.ThrowIfNull(database);
-        _same = new(database, database, cancellationToken: cancellationToken);
-        for (int document = 0; document < database.Documents.Count; document++)
+        _same = new(named, database, cancellationToken: cancellationToken);
+        for (int document = 0; document < named.Documents.Count; document++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            _numbers.TryAdd(database.Documents[document].Id, document);
+            _numbers.TryAdd(named.Documents[document].Id, document);
         }
     }
 

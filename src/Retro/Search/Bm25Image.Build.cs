@@ -44,11 +44,15 @@ internal sealed unsafe partial class Bm25Image
 
         int[] list = [.. parts.SelectMany(part => part.Frequency.Keys).Distinct()];
         Array.Sort(list);
-        long postings = parts.Sum(part => part.Frequency.Values.Sum(value => (long)value)), tokens = parts.Sum(part => part.Tokens);
-        long[] sections = Sections(count, list.Length, postings, tokens);
-        Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, k1, b);
+        int[] frequencies = Array.ConvertAll(list, term => parts.Sum(part => part.Frequency.GetValueOrDefault(term)));
+        long postings = frequencies.Sum(frequency => IsFrequent(frequency, count) ? 0L : frequency), tokens = parts.Sum(part => part.Tokens);
+        int columns = frequencies.Count(frequency => IsFrequent(frequency, count));
+        long[] sections = Sections(count, list.Length, postings, tokens, columns);
+        Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, columns, k1, b);
         try
         {
+            frequencies.CopyTo(image.Frequencies);
+            image.PlaceColumns();
             image.Fill(list, parts, termsOf, threads, Report, cancellationToken);
             image.WriteHeader();
             progress?.Report(new("index terms", 2L * count, 2L * count));
@@ -78,7 +82,7 @@ internal sealed unsafe partial class Bm25Image
     {
         list.CopyTo(new Span<int>(_memory.Pointer + _sections[0], list.Length));
         Dictionary<int, int> rankOf = new(list.Length);
-        long[][] next = [.. parts.Select(_ => new long[list.Length])]; // where a part's next posting of a rank goes
+        long[][] next = [.. parts.Select(_ => new long[list.Length])]; // where a part's next posting of a rank goes; with a column, how many there were
         long[][] end = [.. parts.Select(_ => new long[list.Length])];
         long[] token = new long[parts.Length];
         long at = 0, tokens = 0;
@@ -88,9 +92,10 @@ internal sealed unsafe partial class Bm25Image
             PostingsAt[rank] = at;
             for (int i = 0; i < parts.Length; i++)
             {
-                next[i][rank] = at;
-                at += parts[i].Frequency.GetValueOrDefault(list[rank]);
-                end[i][rank] = at;
+                int frequency = parts[i].Frequency.GetValueOrDefault(list[rank]);
+                next[i][rank] = HasColumn(rank) ? 0 : at;
+                end[i][rank] = next[i][rank] + frequency;
+                at += HasColumn(rank) ? 0 : frequency;
             }
         }
 
@@ -142,8 +147,17 @@ internal sealed unsafe partial class Bm25Image
                 new Span<int>(tokenRanks + token, end - i).Fill(rank);
                 token += end - i;
                 byte impact = (byte)Math.Clamp(Math.Ceiling(255.0 * (end - i) / (end - i + norm)), 1, 255);
-                posted[next[rank]] = document;
-                impacts[next[rank]++] = impact;
+                if (HasColumn(rank))
+                {
+                    Column(rank)[document] = impact;
+                }
+                else
+                {
+                    posted[next[rank]] = document;
+                    impacts[next[rank]] = impact;
+                }
+
+                next[rank]++;
                 peaks[rank] = Math.Max(peaks[rank], impact);
             }
         }
@@ -160,6 +174,7 @@ internal sealed unsafe partial class Bm25Image
         BinaryPrimitives.WriteInt64LittleEndian(header[40..], _tokens);
         BinaryPrimitives.WriteDoubleLittleEndian(header[48..], K1);
         BinaryPrimitives.WriteDoubleLittleEndian(header[56..], B);
+        BinaryPrimitives.WriteInt64LittleEndian(header[ColumnsAt..], _columnCount);
         CheckContents("", header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);
     }
 

@@ -6,21 +6,29 @@ namespace Retro.Search;
 /// <summary>
 /// The arrays of a <see cref="Bm25Index"/>, the same in memory and on disk (little-endian, every array aligned to 8 bytes):
 /// <code>
-/// header (128 bytes): magic, version, documents N, terms T, postings P, tokens L, k1, b, SHA-256 of all the rest
+/// header (128 bytes): magic, version, documents N, terms T, postings P, tokens L, k1, b, SHA-256 of all the rest, columns C
 /// terms       int32 [T]      ascending; a term's place here is its rank
-/// postingsAt  int64 [T + 1]  where the postings of a rank begin
+/// postingsAt  int64 [T + 1]  where the postings of a rank begin; a rank with a column has none
 /// tokensAt    int64 [N + 1]  where the tokens of a document begin
 /// tokens      int32 [L]      ranks, ascending within a document, repeated as they occur
 /// documents   int32 [P]      postings: documents of a rank, ascending
 /// impacts     byte  [P]      f / (f + k1 (...)) rounded up to a 255th: a bound, never the score
 /// peaks       byte  [T]      the greatest impact of a rank
+/// frequencies int32 [T]      how many documents hold a rank
+/// columns     byte  [C, N]   of each rank that stands in an eighth of the documents or more, ascending: its impact in every document, 0 where it is not
 /// </code>
+/// A frequent term's column takes about the room of its postings, and is added up many documents at once.
 /// </summary>
 internal sealed unsafe partial class Bm25Image : IDisposable
 {
-    private const int Version = 1;
+    private const int Version = 2;
     private const int HeaderSize = 128;
     private const int HashAt = 64;
+    private const int ColumnsAt = 96;
+
+    // A term that stands in one document of so many, or in more, has a column.
+    private const int ColumnShare = 8;
+
     private static ReadOnlySpan<byte> Magic => "RETROBM1"u8;
 
     private readonly MappedFile _memory;
@@ -28,16 +36,22 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     private readonly long _terms;
     private readonly long _postings;
     private readonly long _tokens;
+    private readonly long _columnCount;
     private readonly long[] _sections;
 
-    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, double k1, double b)
+    // The place of a rank's column; -1 where it has none.
+    private readonly int[] _columns;
+
+    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, long columns, double k1, double b)
     {
         _memory = memory;
         _documents = documents;
         _terms = terms;
         _postings = postings;
         _tokens = tokens;
-        _sections = Sections(documents, terms, postings, tokens);
+        _columnCount = columns;
+        _sections = Sections(documents, terms, postings, tokens, columns);
+        _columns = new int[terms];
         (K1, B) = (k1, b);
         MeanLength = tokens > 0 ? (double)tokens / documents : 1;
     }
@@ -59,6 +73,9 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     /// <summary>The terms, ascending: a term's place is its rank.</summary>
     public ReadOnlySpan<int> TermList => new(_memory.Pointer + _sections[0], Terms);
 
+    /// <summary>How many documents hold each rank.</summary>
+    private Span<int> Frequencies => new(_memory.Pointer + _sections[7], Terms);
+
     private long* PostingsAt => (long*)(_memory.Pointer + _sections[1]);
 
     private long* TokensAt => (long*)(_memory.Pointer + _sections[2]);
@@ -69,7 +86,11 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         try
         {
             Bm25Image image = FromHeader(memory, path);
-            image.CheckTables(path);
+            if (!image.PlaceColumns() || !image.TablesAgree())
+            {
+                throw Damaged(path, "its tables of contents contradict one another");
+            }
+
             Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
             if (verify)
             {
@@ -89,19 +110,28 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         }
     }
 
+    /// <summary>Whether a term that stands in so many of the documents has a column.</summary>
+    public static bool IsFrequent(long frequency, long documents) => frequency > 0 && frequency * ColumnShare >= documents;
+
     public void Save(string path) => AtomicFile.Write(path, _memory.CopyTo, (message, fault) => new DatabaseException(message, fault));
 
     public int Rank(int term) => TermList.BinarySearch(term);
 
-    public int DocumentFrequency(int rank) => (int)(PostingsAt[rank + 1] - PostingsAt[rank]);
+    public int DocumentFrequency(int rank) => Frequencies[rank];
+
+    /// <summary>Whether a term has <see cref="ColumnOf"/>, and not <see cref="PostingsOf"/> and <see cref="ImpactsOf"/>.</summary>
+    public bool HasColumn(int rank) => _columns[rank] >= 0;
 
     /// <summary>The documents that hold a term, ascending.</summary>
-    public ReadOnlySpan<int> PostingsOf(int rank) => new(_memory.Pointer + _sections[4] + PostingsAt[rank] * sizeof(int), DocumentFrequency(rank));
+    public ReadOnlySpan<int> PostingsOf(int rank) => new(_memory.Pointer + _sections[4] + PostingsAt[rank] * sizeof(int), Postings(rank));
 
     /// <summary>Beside <see cref="PostingsOf"/>: in 255ths, how much of the term's weight it adds at most.</summary>
-    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(_memory.Pointer + _sections[5] + PostingsAt[rank], DocumentFrequency(rank));
+    public ReadOnlySpan<byte> ImpactsOf(int rank) => new(_memory.Pointer + _sections[5] + PostingsAt[rank], Postings(rank));
 
-    /// <summary>The greatest of <see cref="ImpactsOf"/>.</summary>
+    /// <summary>The same of a frequent term for every document; 0 for those that do not hold it.</summary>
+    public ReadOnlySpan<byte> ColumnOf(int rank) => new(Column(rank), Documents);
+
+    /// <summary>The greatest of a term's impacts.</summary>
     public byte PeakOf(int rank) => _memory.Pointer[_sections[6] + rank];
 
     /// <summary>The ranks of a document's terms, ascending, repeated as they occur.</summary>
@@ -128,7 +158,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
                 return $"it has the term {sorted[i]}, and {TermList[ranks[i]]} in its place in the index";
             }
 
-            if (PostingsOf(ranks[i]).BinarySearch(document) < 0)
+            if (HasColumn(ranks[i]) ? ColumnOf(ranks[i])[document] == 0 : PostingsOf(ranks[i]).BinarySearch(document) < 0)
             {
                 return $"it is not in the list of its term {sorted[i]}";
             }
@@ -139,10 +169,26 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public void Dispose() => _memory.Dispose();
 
-    /// <summary>Where the seven arrays begin, and at the end the size of the whole.</summary>
-    private static long[] Sections(long documents, long terms, long postings, long tokens)
+    private int Postings(int rank) => (int)(PostingsAt[rank + 1] - PostingsAt[rank]);
+
+    private byte* Column(int rank) => _memory.Pointer + _sections[8] + _columns[rank] * _documents;
+
+    /// <summary>Gives the frequent ranks their columns; false: there are more or fewer than the header says.</summary>
+    private bool PlaceColumns()
     {
-        long[] sizes = [terms * 4, (terms + 1) * 8, (documents + 1) * 8, tokens * 4, postings * 4, postings, terms];
+        int count = 0;
+        for (int rank = 0; rank < Terms; rank++)
+        {
+            _columns[rank] = IsFrequent(Frequencies[rank], _documents) ? count++ : -1;
+        }
+
+        return count == _columnCount;
+    }
+
+    /// <summary>Where the nine arrays begin, and at the end the size of the whole.</summary>
+    private static long[] Sections(long documents, long terms, long postings, long tokens, long columns)
+    {
+        long[] sizes = [terms * 4, (terms + 1) * 8, (documents + 1) * 8, tokens * 4, postings * 4, postings, terms, terms * 4, columns * documents];
         long[] starts = new long[sizes.Length + 1];
         starts[0] = HeaderSize;
         for (int i = 0; i < sizes.Length; i++)
@@ -175,17 +221,18 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         long terms = BinaryPrimitives.ReadInt64LittleEndian(header[24..]);
         long postings = BinaryPrimitives.ReadInt64LittleEndian(header[32..]);
         long tokens = BinaryPrimitives.ReadInt64LittleEndian(header[40..]);
+        long columns = BinaryPrimitives.ReadInt64LittleEndian(header[ColumnsAt..]);
         double k1 = BinaryPrimitives.ReadDoubleLittleEndian(header[48..]), b = BinaryPrimitives.ReadDoubleLittleEndian(header[56..]);
 
-        // No count can exceed the file's length, so that the sizes below cannot overflow.
+        // No count can exceed the file's length, and columns and documents are below 2³¹, so that the sizes below cannot overflow.
         long length = memory.Length;
         if (documents < 0 || terms < 0 || postings < 0 || tokens < 0 || documents > length || terms > length || postings > length || tokens > length
-            || documents >= int.MaxValue || terms >= int.MaxValue)
+            || documents >= int.MaxValue || terms >= int.MaxValue || columns < 0 || columns > terms)
         {
             throw Damaged(path, "its header gives impossible counts");
         }
 
-        if (Sections(documents, terms, postings, tokens)[^1] is var expected && expected != length)
+        if (Sections(documents, terms, postings, tokens, columns)[^1] is var expected && expected != length)
         {
             throw Damaged(path, $"it should have {expected} bytes and has {length}");
         }
@@ -199,40 +246,37 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             throw Damaged(path, fault.Message);
         }
 
-        return new(memory, documents, terms, postings, tokens, k1, b);
+        return new(memory, documents, terms, postings, tokens, columns, k1, b);
     }
 
     private static DatabaseException Damaged(string path, string how)
         => new($"The keyword index {path} is damaged: {how}. Build it again.");
 
-    private void CheckTables(string path)
+    private bool TablesAgree()
     {
         ReadOnlySpan<int> list = TermList;
-        for (int i = 1; i < list.Length; i++)
+        for (int rank = 0; rank < list.Length; rank++)
         {
-            if (list[i] <= list[i - 1])
+            if ((rank > 0 && list[rank] <= list[rank - 1])
+                || Frequencies[rank] < 0
+                || Frequencies[rank] > _documents
+                || PostingsAt[rank + 1] - PostingsAt[rank] != (HasColumn(rank) ? 0 : Frequencies[rank]))
             {
-                throw Damaged(path, "its terms are not in order");
+                return false;
             }
         }
 
-        CheckOffsets(PostingsAt, _terms, _postings, _documents);
-        CheckOffsets(TokensAt, _documents, _tokens, int.MaxValue);
+        return Ordered(PostingsAt, _terms, _postings) && Ordered(TokensAt, _documents, _tokens);
 
-        void CheckOffsets(long* offsets, long rows, long total, long greatest)
+        static bool Ordered(long* offsets, long rows, long total)
         {
-            long last = 0;
             bool ordered = offsets[0] == 0 && offsets[rows] == total;
             for (long i = 1; ordered && i <= rows; i++)
             {
-                ordered = offsets[i] >= last && offsets[i] - last <= greatest;
-                last = offsets[i];
+                ordered = offsets[i] >= offsets[i - 1] && offsets[i] - offsets[i - 1] <= int.MaxValue;
             }
 
-            if (!ordered)
-            {
-                throw Damaged(path, "its tables of contents contradict one another");
-            }
+            return ordered;
         }
     }
 
@@ -253,6 +297,16 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         {
             Require(PostingsOf(rank), Documents, repeated: false);
             Reached(_sections[4] + PostingsAt[rank + 1] * sizeof(int));
+        }
+
+        for (int rank = 0; rank < Terms; rank++)
+        {
+            if (HasColumn(rank) && Documents - ColumnOf(rank).Count((byte)0) != DocumentFrequency(rank))
+            {
+                throw Damaged(path, "a term stands in more or fewer documents than it says");
+            }
+
+            Reached(HasColumn(rank) ? _sections[8] + (_columns[rank] + 1) * _documents : done);
         }
 
         while (done < _memory.Length)

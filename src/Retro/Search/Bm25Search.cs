@@ -1,25 +1,41 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Retro.Database;
 
 namespace Retro.Search;
 
 /// <summary>One thread's buffers for searching a <see cref="Bm25Image"/> with the statistics of the collection that it is of, or a part of.</summary>
+/// <remarks>
+/// Documents are taken a range at a time. The query's terms, those that can add most first, add whole numbers of at least their impact to bounds that fit the
+/// processor's cache, until scoring the documents whose bound still reaches the worst of the best takes less time than the terms that are left. This is
+/// MaxScore (Turtle and Flood, "Query evaluation: strategies and optimizations", 1995) by ranges. Scores are always computed from a document's own terms.
+/// </remarks>
 internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
 {
-    private readonly float[] _bounds = new float[image.Documents];
+    /// <summary>Documents of a range: their bounds fit the first or the second of a processor's caches.</summary>
+    private const int Range = 1 << 15;
+
+    /// <summary>A query of more different terms is compared with every document: their parts of a bound would be too small for whole numbers.</summary>
+    private const int MostTerms = 1 << 13;
+
+    // What things cost, in times of adding a posting. A column is added up many documents at once.
+    private const double CostOfColumn = 0.08, CostOfCounting = 0.03, CostOfScoredToken = 2;
+
+    private readonly ushort[] _bounds = new ushort[Math.Min(image.Documents, Range)];
     private readonly double[] _weights = new double[image.Terms];
-    private int[] _seen = new int[Math.Min(image.Documents, 1024)];
-    private int _seenCount;
     private int[] _sorted = [];
-    private (int Rank, float Most, int Length)[] _lists = [];
+    private Term[] _terms = [];
+    private int _count;
+    private double _scale;
     private ChunkRange[] _excluded = [];
     private int _excludedCount;
     private ChunkSet? _among;
 
     public double Score(ReadOnlySpan<int> query, int document)
     {
-        int count = Weigh(query, out _);
+        Weigh(query);
         double score = Exact(document);
-        Clear(count);
+        Clear();
         return score;
     }
 
@@ -27,182 +43,278 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
     {
         _among = among;
         Exclude(without);
-        int count = Weigh(query, out float rest);
-        int found = count == 0 || documents.Length == 0 ? 0 : Best(count, rest, documents, scores);
-        Clear(count);
+        Weigh(query);
+        Ranking best = new(documents, scores);
+        if (_count > 0 && documents.Length > 0)
+        {
+            Plan();
+            long[] first = new long[documents.Length];
+            double[] bounds = new double[documents.Length];
+            for (int start = 0; start < image.Documents; start += Range)
+            {
+                Search(start, _bounds.AsSpan(0, Math.Min(Range, image.Documents - start)), documents.Length, first, bounds, ref best);
+            }
+        }
+
+        Clear();
+        int found = best.Sort();
         documents[found..].Fill(-1);
         scores[found..].Fill(double.NaN);
         return found;
     }
 
-    /// <summary>Looks up the query's terms and sorts them by the most that each can add to a score; gives their number and the sum.</summary>
-    private int Weigh(ReadOnlySpan<int> query, out float sum)
+    /// <summary>Looks up the query's terms and sorts them by the most that each can add to a score.</summary>
+    private void Weigh(ReadOnlySpan<int> query)
     {
         if (_sorted.Length < query.Length)
         {
             _sorted = new int[query.Length];
-            _lists = new (int, float, int)[query.Length];
+            _terms = new Term[query.Length];
         }
 
-        Span<int> terms = _sorted.AsSpan(0, query.Length);
-        query.CopyTo(terms);
-        terms.Sort();
-        int count = 0;
-        sum = 0;
-        for (int i = 0, end; i < terms.Length; i = end)
+        Span<int> sorted = _sorted.AsSpan(0, query.Length);
+        query.CopyTo(sorted);
+        sorted.Sort();
+        _count = 0;
+        for (int i = 0, end; i < sorted.Length; i = end)
         {
-            for (end = i + 1; end < terms.Length && terms[end] == terms[i]; end++)
+            for (end = i + 1; end < sorted.Length && sorted[end] == sorted[i]; end++)
             {
             }
 
-            if (image.Rank(terms[i]) is var rank and >= 0)
+            if (image.Rank(sorted[i]) is var rank and >= 0)
             {
                 _weights[rank] = (end - i) * statistics.InverseDocumentFrequency(rank);
-                float most = (float)(_weights[rank] * image.PeakOf(rank) / 255) * statistics.Slack;
-                _lists[count++] = (rank, most, image.DocumentFrequency(rank));
-                sum += most;
+                _terms[_count++] = new() { Rank = rank, Most = _weights[rank] * image.PeakOf(rank) / 255 * statistics.Slack };
             }
         }
 
         // The rank decides between equals, so that the work does not depend on the order of the query.
-        _lists.AsSpan(0, count).Sort(static (a, b) => a.Most != b.Most ? b.Most.CompareTo(a.Most) : a.Rank.CompareTo(b.Rank));
-        return count;
+        _terms.AsSpan(0, _count).Sort(static (a, b) => a.Most != b.Most ? b.Most.CompareTo(a.Most) : a.Rank.CompareTo(b.Rank));
     }
 
-    private void Clear(int count)
+    private void Clear()
     {
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < _count; i++)
         {
-            _weights[_lists[i].Rank] = 0;
+            _weights[_terms[i].Rank] = 0;
         }
-
-        for (int i = 0; i < _seenCount; i++)
-        {
-            _bounds[_seen[i]] = 0;
-        }
-
-        _seenCount = 0;
     }
 
-    private int Best(int count, float rest, Span<long> documents, Span<double> scores)
+    /// <summary>
+    /// Chooses the units of bounds: a 256th of a term's factor times the impact, rounded down, and 1, is more than what the term adds to the score, and the sum
+    /// of all terms is no more than a bound can hold.
+    /// </summary>
+    private void Plan()
     {
-        // Bounds are added up in single precision; a little more than its rounding error is given to each of them.
-        float margin = 1 + 1e-5f + count * 5e-7f;
-        float[] remaining = new float[count + 1];
-        for (int i = count - 1; i >= 0; i--)
+        Span<Term> terms = _terms.AsSpan(0, _count);
+        double sum = 0, greatest = 0;
+        foreach (ref Term term in terms)
         {
-            remaining[i] = remaining[i + 1] + _lists[i].Most;
+            sum += term.Most;
+            greatest = Math.Max(greatest, UnitOf(term));
         }
 
-        Ranking best = new(documents, scores);
-        int length = (int)Math.Ceiling(image.MeanLength);
-        double least = 0;
-        for (int i = 0; i < count; i++)
+        // The sum itself is rounded, too, so a little is left.
+        _scale = Math.Min(65_500.0 - 2.0 * _count, 65_000.0 / 256 * sum / greatest) / sum;
+        uint rest = 0;
+        double work = 0;
+        for (int i = _count - 1; i >= 0; i--)
         {
-            // Once what all further lists can add is less than the worst of the best, no document outside of those seen can enter.
-            if (_seenCount >= documents.Length && _lists[i].Length >= _seenCount / 2)
+            ref Term term = ref terms[i];
+            term.Factor = (uint)Math.Ceiling(UnitOf(term) * 256 * _scale);
+            term.Next = 0;
+            rest += (image.PeakOf(term.Rank) * term.Factor >> 8) + 1;
+            work += image.HasColumn(term.Rank) ? CostOfColumn : (double)image.DocumentFrequency(term.Rank) / image.Documents;
+            (term.Rest, term.Work) = (rest, work);
+        }
+
+        double UnitOf(in Term term) => _weights[term.Rank] / 255 * statistics.Slack;
+    }
+
+    /// <summary>Offers the documents of a range that can be among the best.</summary>
+    private void Search(int start, Span<ushort> bounds, int wanted, Span<long> first, Span<double> firstBounds, ref Ranking best)
+    {
+        if (_count > MostTerms)
+        {
+            for (int i = 0; i < bounds.Length; i++)
             {
-                least = Math.Max(least, Sample(documents, scores));
-                if (remaining[i] * margin < least)
+                if (!IsExcluded(start + i) && Exact(start + i) is var score and > 0)
                 {
-                    // Scoring a document from its own terms costs about as much as adding one posting for each of them.
-                    long candidates = 0;
-                    for (int j = 0; j < _seenCount; j++)
-                    {
-                        candidates += (_bounds[_seen[j]] + remaining[i]) * margin >= least ? 1 : 0;
-                    }
-
-                    if (candidates * length <= _lists[i].Length)
-                    {
-                        return Finish(remaining[i], margin, least, ref best);
-                    }
-
-                    Raise(_lists[i].Rank);
-                    continue;
+                    best.Offer(start + i, score);
                 }
             }
 
-            Add(_lists[i].Rank);
+            return;
         }
 
-        return Finish(0, margin, least, ref best);
-    }
-
-    /// <summary>The exact scores of the documents of the greatest bounds: the worst of them is what a document has to reach.</summary>
-    private double Sample(Span<long> documents, Span<double> scores)
-    {
-        Ranking byBound = new(documents, scores);
-        for (int i = 0; i < _seenCount; i++)
+        bounds.Clear();
+        double costOfScore = CostOfScoredToken * image.MeanLength;
+        uint least = best.Count == wanted ? Units(best.Least) : 0, rest = 0;
+        for (int i = 0; i < _count; i++)
         {
-            if (_bounds[_seen[i]] > byBound.Least && !IsExcluded(_seen[i]))
+            ref Term term = ref _terms[i];
+
+            // Once the terms that are left add up to less than the worst of the best, a document without any of the others cannot enter.
+            if (term.Rest < least && term.Work > 2 * CostOfCounting)
             {
-                byBound.Offer(_seen[i], _bounds[_seen[i]]);
+                int candidates = CountAtLeast(bounds, (ushort)Math.Min(least - term.Rest, ushort.MaxValue));
+                if (candidates * costOfScore <= term.Work * bounds.Length)
+                {
+                    rest = term.Rest;
+                    break;
+                }
+            }
+
+            if (image.HasColumn(term.Rank))
+            {
+                AddColumn(image.ColumnOf(term.Rank).Slice(start, bounds.Length), term.Factor, bounds);
+            }
+            else
+            {
+                AddPostings(ref term, start, bounds);
             }
         }
 
-        if (byBound.Count < documents.Length)
+        if (best.Count < wanted)
         {
-            return 0;
-        }
-
-        double least = double.PositiveInfinity;
-        foreach (long document in documents)
-        {
-            least = Math.Min(least, Exact((int)document));
-        }
-
-        return least;
-    }
-
-    private int Finish(float rest, float margin, double least, ref Ranking best)
-    {
-        best.Clear();
-        for (int i = 0; i < _seenCount; i++)
-        {
-            int document = _seen[i];
-            if ((_bounds[document] + rest) * margin >= Math.Max(least, best.Least) && !IsExcluded(document))
+            // Those of the greatest bounds first: their scores say which others are worth computing.
+            Ranking byBound = new(first, firstBounds);
+            for (int i = 0; i < bounds.Length; i++)
             {
-                best.Offer(document, Exact(document));
-            }
-        }
-
-        return best.Sort();
-    }
-
-    /// <summary>Adds a term's impacts to the bounds of all documents that hold it.</summary>
-    private void Add(int rank)
-    {
-        ReadOnlySpan<int> postings = image.PostingsOf(rank);
-        ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
-        if (_seen.Length < _seenCount + postings.Length)
-        {
-            Array.Resize(ref _seen, (int)Math.Min(image.Documents, 2L * (_seenCount + postings.Length)));
-        }
-
-        float weight = (float)(_weights[rank] / 255) * statistics.Slack;
-        for (int i = 0; i < postings.Length; i++)
-        {
-            ref float bound = ref _bounds[postings[i]];
-            if (bound == 0)
-            {
-                _seen[_seenCount++] = postings[i];
+                if (bounds[i] > 0 && (byBound.Count < wanted || bounds[i] > byBound.Least) && !IsExcluded(start + i))
+                {
+                    byBound.Offer(start + i, bounds[i]);
+                }
             }
 
-            bound += weight * impacts[i];
+            foreach (long document in first[..byBound.Count])
+            {
+                best.Offer(document, Exact((int)document));
+                bounds[(int)document - start] = 0;
+            }
+
+            if (byBound.Count < wanted)
+            {
+                return;
+            }
+
+            least = Units(best.Least);
+        }
+
+        Offer(start, bounds, least, rest, ref best);
+    }
+
+    /// <summary>Scores the documents whose bound, and the most that unread terms add to it, reaches the worst of the best.</summary>
+    private void Offer(int start, Span<ushort> bounds, uint least, uint rest, ref Ranking best)
+    {
+        int width = Vector<ushort>.Count;
+        for (int at = 0; at < bounds.Length; at += width)
+        {
+            Span<ushort> some = bounds.Slice(at, Math.Min(width, bounds.Length - at));
+            uint needed = least > rest ? least - rest : 1;
+            if (needed > ushort.MaxValue)
+            {
+                return;
+            }
+
+            if (some.Length == width && !Vector.GreaterThanOrEqualAny(new Vector<ushort>(some), new Vector<ushort>((ushort)needed)))
+            {
+                continue;
+            }
+
+            for (int i = 0; i < some.Length; i++)
+            {
+                if (some[i] >= needed && start + at + i is var document && !IsExcluded(document))
+                {
+                    best.Offer(document, Exact(document));
+                    least = Units(best.Least);
+                }
+            }
         }
     }
 
-    /// <summary>Adds a term's impacts to the bounds of the documents seen already.</summary>
-    private void Raise(int rank)
+    /// <summary>A score in the units of bounds, with a little less for the rounding of both.</summary>
+    private uint Units(double score) => (uint)(score * _scale * (1 - 1e-6));
+
+    private static int CountAtLeast(ReadOnlySpan<ushort> bounds, ushort least)
     {
-        ReadOnlySpan<int> postings = image.PostingsOf(rank);
-        ReadOnlySpan<byte> impacts = image.ImpactsOf(rank)[..postings.Length];
-        float weight = (float)(_weights[rank] / 255) * statistics.Slack;
-        for (int i = 0; i < postings.Length; i++)
+        ReadOnlySpan<Vector<ushort>> vectors = MemoryMarshal.Cast<ushort, Vector<ushort>>(bounds);
+        Vector<ushort> wanted = new(least), counts = default;
+        foreach (Vector<ushort> vector in vectors)
         {
-            ref float bound = ref _bounds[postings[i]];
-            bound += bound == 0 ? 0 : weight * impacts[i];
+            counts -= Vector.GreaterThanOrEqual(vector, wanted); // all ones, which is minus one
         }
+
+        int count = Vector.Sum(counts);
+        foreach (ushort bound in bounds[(vectors.Length * Vector<ushort>.Count)..])
+        {
+            count += bound >= least ? 1 : 0;
+        }
+
+        return count;
+    }
+
+    /// <summary>Adds a term's impacts to the bounds of a range, from its postings.</summary>
+    private void AddPostings(ref Term term, int start, Span<ushort> bounds)
+    {
+        ReadOnlySpan<int> documents = image.PostingsOf(term.Rank);
+        ReadOnlySpan<byte> impacts = image.ImpactsOf(term.Rank)[..documents.Length];
+        int at = term.Next;
+        if (at < documents.Length && documents[at] < start)
+        {
+            at = Seek(documents, at, start); // ranges before did without it
+        }
+
+        uint factor = term.Factor;
+        for (; at < documents.Length; at++)
+        {
+            int place = documents[at] - start;
+            if ((uint)place >= (uint)bounds.Length)
+            {
+                break;
+            }
+
+            bounds[place] += (ushort)((impacts[at] * factor >> 8) + 1);
+        }
+
+        term.Next = at;
+    }
+
+    /// <summary>The first posting at a document or after it, looked for in steps that double.</summary>
+    private static int Seek(ReadOnlySpan<int> documents, int at, int document)
+    {
+        int step = 64;
+        while (at + step < documents.Length && documents[at + step] < document)
+        {
+            at += step;
+            step = Math.Min(2 * step, 1 << 24);
+        }
+
+        int place = documents[at..Math.Min(documents.Length, at + step + 1)].BinarySearch(document);
+        return at + (place < 0 ? ~place : place);
+    }
+
+    /// <summary>Adds a frequent term's impacts to the bounds of a range.</summary>
+    private static void AddColumn(ReadOnlySpan<byte> impacts, uint factor, Span<ushort> bounds)
+    {
+        // impact · factor >> 8 in 16 bits: the factor's high byte times the impact, and the high byte of what its low byte gives.
+        Vector<ushort> high = new((ushort)(factor >> 8)), low = new((ushort)(factor & 0xff));
+        ReadOnlySpan<Vector<byte>> bytes = MemoryMarshal.Cast<byte, Vector<byte>>(impacts);
+        Span<Vector<ushort>> sums = MemoryMarshal.Cast<ushort, Vector<ushort>>(bounds)[..(2 * bytes.Length)];
+        for (int i = 0; i < bytes.Length; i++)
+        {
+            Vector.Widen(bytes[i], out Vector<ushort> lower, out Vector<ushort> upper);
+            sums[2 * i] += Part(lower);
+            sums[2 * i + 1] += Part(upper);
+        }
+
+        for (int i = bytes.Length * Vector<byte>.Count; i < impacts.Length; i++)
+        {
+            bounds[i] += (ushort)(impacts[i] == 0 ? 0 : (impacts[i] * factor >> 8) + 1);
+        }
+
+        Vector<ushort> Part(Vector<ushort> impact) => impact * high + (impact * low >>> 8) + Vector.Min(impact, Vector<ushort>.One);
     }
 
     /// <summary>The score of a document from its own terms, in their order.</summary>
@@ -241,4 +353,26 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
 
     private bool IsExcluded(int document)
         => _among?.Contains(document) == false || ChunkRanges.Contains(_excluded.AsSpan(0, _excludedCount), document);
+
+    /// <summary>A different term of the query.</summary>
+    private record struct Term
+    {
+        /// <summary>Its rank in the image.</summary>
+        public int Rank;
+
+        /// <summary>What it adds to a score at most.</summary>
+        public double Most;
+
+        /// <summary>By what its impacts are multiplied, in 256ths of a bound's unit.</summary>
+        public uint Factor;
+
+        /// <summary>What it and the terms behind it add to a bound at most.</summary>
+        public uint Rest;
+
+        /// <summary>What it and the terms behind it cost for a document.</summary>
+        public double Work;
+
+        /// <summary>Its first posting that is not read.</summary>
+        public int Next;
+    }
 }

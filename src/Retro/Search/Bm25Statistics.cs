@@ -17,7 +17,7 @@ internal sealed class Bm25Statistics
         MeanLength = documents > 0 && tokens > 0 ? (double)tokens / documents : 1;
 
         // The impacts in the image are bounds for its own mean; where documents are longer on average, each adds more, and at most so many times as much.
-        Slack = (float)Math.Max(1, MeanLength / image.MeanLength);
+        Slack = Math.Max(1, MeanLength / image.MeanLength);
         _inverseDocumentFrequencies = new double[image.Terms];
         for (int rank = 0; rank < image.Terms; rank++)
         {
@@ -30,7 +30,7 @@ internal sealed class Bm25Statistics
     public double MeanLength { get; }
 
     /// <summary>By what the image's impacts have to be multiplied to be bounds.</summary>
-    public float Slack { get; }
+    public double Slack { get; }
 
     /// <summary>Those of a collection that is one index.</summary>
     public static Bm25Statistics Of(Bm25Image image) => new(image, image.Documents, image.Tokens, rank => image.DocumentFrequency(rank));

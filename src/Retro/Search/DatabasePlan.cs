@@ -14,8 +14,6 @@ namespace Retro.Search;
 /// </summary>
 public sealed record DatabasePlan
 {
-    // Of each token that is no padding: its id in the keyword index, its posting and the posting's impact.
-    private const int KeywordBytesOfToken = sizeof(int) + sizeof(int) + sizeof(byte);
     private const int RecordBytes = 24 + 48 + 16;
     private const int SampleBytes = 1 << 20;
     private const int SampleChunks = 64;
@@ -105,9 +103,10 @@ public sealed record DatabasePlan
 
         // A document's last chunk is on average half full.
         long total = Math.Max(count, (tokens + (count * (chunkLength - 1) / 2)) / chunkLength);
+        long keywords = (long)(tokens * KeywordBytesOfToken(chunks));
         double seconds = encoding.Elapsed.TotalSeconds / sampledBytes * bytes / Environment.ProcessorCount;
-        long disk = (total * chunkLength * sizeof(int)) + names + (count * RecordBytes) + (tokens * KeywordBytesOfToken) + (total * sizeof(long));
-        long memory = (tokens * KeywordBytesOfToken) + (total * 12); // the keyword index is made in memory
+        long disk = (total * chunkLength * sizeof(int)) + names + (count * RecordBytes) + keywords + (total * sizeof(long));
+        long memory = keywords + (total * 12); // the keyword index is made in memory
         DatabasePlan plan = new()
         {
             Documents = count,
@@ -181,6 +180,18 @@ public sealed record DatabasePlan
             CultureInfo.InvariantCulture,
             $"{Documents:#,0} documents, {TextBytes / 1e6:0.0} MB of text; about {Tokens:#,0} tokens, {Chunks:#,0} chunks{index}\n"
             + $"about {Giga(DiskBytes)} GB on the disk, {Giga(MemoryBytes)} GB of memory, {Time.TotalMinutes:0.0} minutes");
+    }
+
+    /// <summary>
+    /// Bytes that the keyword index takes for a token: its id; and its posting with the impact, one for each different term of a chunk, or, of a frequent term,
+    /// a byte for every chunk.
+    /// </summary>
+    private static double KeywordBytesOfToken(List<ReadOnlyMemory<int>> chunks)
+    {
+        const int Posting = sizeof(int) + sizeof(byte);
+        IEnumerable<KeyValuePair<int, int>> frequencies = chunks.SelectMany(chunk => chunk.ToArray().Distinct()).CountBy(term => term);
+        long bytes = frequencies.Sum(term => Bm25Image.IsFrequent(term.Value, chunks.Count) ? chunks.Count : (long)Posting * term.Value);
+        return sizeof(int) + ((double)bytes / chunks.Sum(chunk => chunk.Length));
     }
 
     private static string Giga(long bytes) => (bytes / 1e9).ToString("0.00", CultureInfo.InvariantCulture);

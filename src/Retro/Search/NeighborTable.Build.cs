@@ -41,8 +41,8 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         string? made = Made(queries, source, count, excludeOwnDocument);
-        if (made is not null
-            && TryOpen(queries.PathOf(made), HeaderOf(queries, source, count, excludeOwnDocument), progress, cancellationToken) is { } there)
+        byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
+        if (made is not null && TryOpen(queries.PathOf(made), header, progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
@@ -50,11 +50,11 @@ public sealed unsafe partial class NeighborTable
         string name = made ?? FileName(source, count, excludeOwnDocument);
         using WriterLock writing = queries.Write(Stage);
         StageFile.Forget(queries, writing, name);
-        NeighborTable table = Build(queries.PathOf(name), queries, source, count, excludeOwnDocument, progress, cancellationToken);
+        NeighborTable table = Build(queries.PathOf(name), header, queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
             // The table is whole, and stands under its name whatever happens before the manifest knows.
-            ShareFiles.Remove(queries.PathOf(name), BlocksOf(HeaderOf(queries, source, count, excludeOwnDocument), queries, count));
+            ShareFiles.Remove(queries.PathOf(name), BlocksOf(header, queries, count));
             queries.Enter(writing, name, Details(source, count, excludeOwnDocument), progress, cancellationToken);
             return table.ClosedWith(queries);
         }
@@ -122,8 +122,18 @@ public sealed unsafe partial class NeighborTable
         bool excludeOwnDocument,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
+        => Build(path, HeaderOf(queries, source, count, excludeOwnDocument), queries, source, count, excludeOwnDocument, progress, cancellationToken);
+
+    private static NeighborTable Build(
+        string path,
+        byte[] header,
+        ChunkDatabase queries,
+        INeighborSource source,
+        int count,
+        bool excludeOwnDocument,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
-        byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
         if (TryOpen(path, header, progress, cancellationToken) is { } made)
         {
             return made;
@@ -148,7 +158,7 @@ public sealed unsafe partial class NeighborTable
                 file.Append(block, some);
             }
 
-            file.Complete(stream => Finish(stream, header));
+            file.Complete(stream => Finish(stream, [.. header]));
         }
 
         progress?.Report(new(Stage, queries.ChunkCount, queries.ChunkCount));

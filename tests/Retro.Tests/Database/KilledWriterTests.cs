@@ -106,6 +106,68 @@ public sealed class KilledWriterTests : IDisposable
         Assert.Equal(built.Manifest.CorpusHash, compacted.Manifest.CorpusHash);
     }
 
+    [Fact]
+    public void A_compaction_that_is_killed_and_run_again_ends_with_the_bytes_of_one_that_was_left_alone() => KillCompactions(3);
+
+    [Fact]
+    [Trait("Category", "Long")]
+    public void Killed_at_200_random_moments_a_compaction_that_is_run_again_ends_with_the_bytes_of_one_that_was_left_alone()
+    {
+        (int before, int between) = KillCompactions(200);
+        Assert.InRange(before, 1, 199);
+        Assert.InRange(between, 1, before);
+    }
+
+    /// <summary>Says how many of the kills left the state before the compaction, and how many of these in the middle of it.</summary>
+    private (int Before, int Between) KillCompactions(int kills)
+    {
+        string changed = _databases.Folder("changed"), whole = _databases.Folder("whole");
+        ChunkDatabaseBuilder.Build(changed, State(0), TestDatabases.Bytes, new ChunkDatabaseOptions { ChunkLength = 8 }).Dispose();
+        for (int change = 0; change < 5; change++)
+        {
+            (_, Document[] add, string[] remove) = Step(State(change), change);
+            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(changed, add, remove, TestDatabases.Bytes);
+            DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }).Dispose();
+        }
+
+        TestDatabases.Copy(changed, whole);
+        DatabaseCompaction.Compact(whole).Dispose();
+        Dictionary<string, string> expected = TestDatabases.Contents(whole);
+        Random random = new(9);
+        int before = 0, between = 0;
+        for (int kill = 0; kill < kills; kill++)
+        {
+            string folder = _databases.Folder($"kill{kill}");
+            TestDatabases.Copy(changed, folder);
+            Kill(folder, nameof(Compacts_until_it_is_killed), _ => Thread.Sleep(random.Next(300)));
+            using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
+            {
+                ChunkDatabaseUpdateTests.AssertReadsAs(State(5), database);
+                if (database.SegmentCount > 1)
+                {
+                    before++;
+                    between += TestDatabases.Contents(folder).Count > TestDatabases.Contents(changed).Count ? 1 : 0;
+                }
+            }
+
+            DatabaseCompaction.Compact(folder).Dispose();
+            Assert.Equal(expected, TestDatabases.Contents(folder));
+            Directory.Delete(folder, recursive: true);
+        }
+
+        return (before, between);
+    }
+
+    /// <summary>What the process does that is killed.</summary>
+    [Fact(Explicit = true)]
+    public void Compacts_until_it_is_killed()
+    {
+        string folder = Environment.GetEnvironmentVariable(Folder) ?? throw new InvalidOperationException("This is run by another test.");
+        File.WriteAllText(Path.Combine(folder, "..", Started), "");
+        DatabaseCompaction.Compact(folder, new Reports<StageProgress>(_ => Thread.Sleep(2))).Dispose();
+        Thread.Sleep(Timeout.Infinite);
+    }
+
     /// <summary>What the process does that is killed.</summary>
     [Fact(Explicit = true)]
     public void Changes_until_it_is_killed()

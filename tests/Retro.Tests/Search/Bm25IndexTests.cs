@@ -1,4 +1,5 @@
 using Retro.Corpora;
+using Retro.Database;
 using Retro.Search;
 
 namespace Retro.Tests.Search;
@@ -59,6 +60,106 @@ public class Bm25IndexTests
             index.Search(documents[q], found, scores, [new(q, 1)]);
             Assert.Equal(expected.Select(pair => pair.Document), found);
             Assert.All(expected.Zip(scores), pair => Assert.Equal(pair.First.Score, pair.Second, 1e-9));
+        }
+    }
+
+    /// <summary>
+    /// Against the scores of all documents, to the bit: in more than one range of documents, of terms with columns and with postings, with ties (every document
+    /// has copies), repeated words, words that nothing has, excluded documents and few that may come, and more asked for than there are.
+    /// </summary>
+    [Theory]
+    [InlineData(5)]
+    [InlineData(3000)]
+    public void The_search_finds_what_scoring_every_document_finds_to_the_bit(int vocabulary)
+    {
+        const int Count = 70_000, Different = 9_000;
+        int[][] different = Documents(Different, vocabulary, 12, seed: vocabulary);
+        using Bm25Index index = Bm25Index.Build(Count, document => different[document % Different]);
+        Random random = new(vocabulary);
+        for (int q = 0; q < 24; q++)
+        {
+            int[] query = (q % 4) switch
+            {
+                0 => different[random.Next(Different)],
+                1 => [.. different[random.Next(Different)], .. different[random.Next(Different)], vocabulary + 7, -3],
+                2 => [random.Next(vocabulary)],
+                _ => Documents(1, vocabulary, 60, seed: q)[0],
+            };
+            ChunkRange[] excluded = q % 3 == 0 ? [] : [new(random.Next(Count - 9000), 9000), new(0, 5), new(random.Next(Count), 1)];
+            ChunkSet? among = (q % 5) switch
+            {
+                1 => new(Count, [.. Enumerable.Range(0, 30).Select(i => (2000L * i, 1L))]),
+                2 => new(Count, [(35_000, 20_000)]),
+                3 => new(Count, []),
+                _ => null,
+            };
+            (long Document, double Score)[] all =
+            [
+                .. Enumerable.Range(0, Count)
+                    .Where(document => among?.Contains(document) != false && !excluded.Any(range => document >= range.First && document < range.End))
+                    .Select(document => (Document: (long)document, Score: index.Score(query, document)))
+                    .Where(pair => pair.Score > 0)
+                    .OrderByDescending(pair => pair.Score)
+                    .ThenBy(pair => pair.Document)
+            ];
+            foreach (int k in new[] { 1, 8, 300, Count })
+            {
+                (long[] found, double[] scores) = (new long[k], new double[k]);
+                int there = index.Search(query, found, scores, excluded, among);
+                Assert.Equal(Math.Min(k, all.Length), there);
+                Assert.Equal(all.Take(k), found.Zip(scores).Take(there));
+                Assert.All(found[there..], document => Assert.Equal(-1, document));
+            }
+        }
+    }
+
+    [Fact]
+    public void A_query_of_more_words_than_bounds_have_room_for_finds_the_same()
+    {
+        int[][] documents = Documents(300, 30_000, 20, seed: 5);
+        using Bm25Index index = Bm25Index.Build(300, document => documents[document]);
+        LiteralBm25 literal = new(documents);
+        foreach (int words in new[] { 2_000, 29_000 })
+        {
+            int[] query = [.. Enumerable.Range(0, words)];
+            (long[] found, double[] scores) = (new long[5], new double[5]);
+            index.Search(query, found, scores);
+            Assert.Equal(literal.Top(query, 5).Select(row => row.Document), found);
+        }
+
+        int[][] own = [.. Enumerable.Range(0, 1000).Select(document => Enumerable.Range(10 * document, 10 + document % 3).ToArray())];
+        using Bm25Index wide = Bm25Index.Build(1000, document => own[document]);
+        foreach (int words in new[] { 8_000, 8_192, 8_193, 10_002 })
+        {
+            int[] query = [.. Enumerable.Range(0, words)];
+            (long[] found, double[] scores) = (new long[1000], new double[1000]);
+            int there = wide.Search(query, found, scores);
+            (long, double)[] expected =
+            [
+                .. Enumerable.Range(0, 1000).Select(document => ((long)document, wide.Score(query, document)))
+                    .Where(pair => pair.Item2 > 0).OrderByDescending(pair => pair.Item2).ThenBy(pair => pair.Item1)
+            ];
+            Assert.Equal(expected, found.Zip(scores).Take(there));
+        }
+    }
+
+    [Fact]
+    public void Parts_of_a_collection_whose_documents_differ_in_length_find_what_one_index_of_all_finds()
+    {
+        int[][] few = Documents(400, 60, 6, seed: 1), many = Documents(300, 60, 90, seed: 2), all = [.. few, .. many];
+        using Bm25Index first = Bm25Index.Build(400, document => few[document]), second = Bm25Index.Build(300, document => many[document]);
+        using Bm25Index one = Bm25Index.Build(700, document => all[document]);
+        Bm25Index.Join([first, second], [[], []]);
+        foreach (int[] query in all.Where((_, i) => i % 23 == 0))
+        {
+            (long Document, double Score)[] parts = [.. Find(first, query), .. Find(second, query).Select(pair => (pair.Document + 400, pair.Score))];
+            Assert.Equal(Find(one, query), parts.OrderByDescending(pair => pair.Score).ThenBy(pair => pair.Document).Take(10));
+        }
+
+        static (long Document, double Score)[] Find(Bm25Index index, int[] query)
+        {
+            (long[] found, double[] scores) = (new long[10], new double[10]);
+            return [.. found.Zip(scores).Take(index.Search(query, found, scores))];
         }
     }
 
@@ -259,7 +360,7 @@ public class Bm25IndexTests
     public void A_file_that_names_terms_or_documents_that_are_not_there_is_refused(int section)
     {
         using TemporaryFolder folder = new();
-        int[][] documents = [[5, 6, 6], [6, 7], [5, 7, 8]];
+        int[][] documents = [.. Enumerable.Range(0, 20).Select(document => new[] { 5, 6, 6, 7 + document })];
         using (Bm25Index index = Bm25Index.Build(documents.Length, document => documents[document]))
         {
             index.Save(folder["index"]);
@@ -277,6 +378,31 @@ public class Bm25IndexTests
             File.WriteAllBytes(folder["index"], changed);
             Assert.Contains(
                 $"it names {wrong}", Assert.Throws<DatabaseException>(() => Bm25Index.Open(folder["index"])).Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>The terms that are in nearly all documents have columns: that of term 6 is the last.</summary>
+    [Fact]
+    public void A_file_whose_columns_contradict_it_or_of_an_earlier_version_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        using (Bm25Index index = Bm25Index.Build(20, document => document == 3 ? [5] : new[] { 5, 6, 6, 7 + (int)document }))
+        {
+            index.Save(folder["index"]);
+        }
+
+        byte[] file = File.ReadAllBytes(folder["index"]);
+        Assert.Equal(0, file[^17]); // of document 3
+        Refused(file.Length - 17, 9, "more or fewer documents");
+        Refused(8, 1, "has version 1");
+
+        void Refused(int at, byte value, string why)
+        {
+            byte[] changed = [.. file];
+            changed[at] = value;
+            System.Security.Cryptography.SHA256.HashData([.. changed[..64], .. changed[96..]]).CopyTo(changed, 64);
+            File.WriteAllBytes(folder["index"], changed);
+            Assert.Contains(why, Assert.Throws<DatabaseException>(() => Bm25Index.Open(folder["index"])).Message, StringComparison.Ordinal);
         }
     }
 

@@ -9,7 +9,7 @@ namespace Retro.Tests.Search;
 /// <summary>Stages that several machines make a share of each.</summary>
 public sealed class ShareFilesTests : IDisposable
 {
-    private const string Work = "RETRO_TEST_SHARE";
+    private const string Work = "RETRO_TEST_SHARE", Folder = "RETRO_TEST_SHARE_FOLDER";
     private const int K = 3;
 
     private static readonly DenseNeighborOptions s_exact = new() { Engine = VectorEngine.Exact };
@@ -214,7 +214,7 @@ public sealed class ShareFilesTests : IDisposable
         string begun = Path.Combine(folder, "keys.1-of-2.bin.part");
         bool killed = false;
         Task<ChildProcess.Outcome> second = Task.Run(() => Run("2/2", null));
-        Run("1/2", process =>
+        Run("1/2 stops", process =>
         {
             // Into the second of its two blocks.
             const int Block = KeyFileLayout.BlockRows * SearchDatabase.Dimensions * sizeof(float);
@@ -235,12 +235,12 @@ public sealed class ShareFilesTests : IDisposable
         NeighborTable.Build(shared, new Counting(new RandomNeighborSource(shared, 5), _ => Assert.Fail("A row is found again.")), K).Dispose();
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(folder));
 
-        ChildProcess.Outcome Run(string share, Action<Process>? meanwhile) => ChildProcess.Run(
+        ChildProcess.Outcome Run(string work, Action<Process>? meanwhile) => ChildProcess.Run(
             new(
                 "dotnet",
                 [typeof(ShareFilesTests).Assembly.Location, "-method", $"{typeof(ShareFilesTests).FullName}.{nameof(Makes_a_share)}", "-explicit", "only"])
             {
-                Environment = { [Work] = $"{share} {folder}" },
+                Environment = { [Work] = work, [Folder] = folder },
             },
             meanwhile: meanwhile);
     }
@@ -249,10 +249,20 @@ public sealed class ShareFilesTests : IDisposable
     [Fact(Explicit = true)]
     public void Makes_a_share()
     {
-        string[] work = Environment.GetEnvironmentVariable(Work)?.Split(' ', 2) ?? throw new InvalidOperationException("This is run by another test.");
-        using ChunkDatabase database = ChunkDatabase.Open(work[1]);
-        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(_ => Thread.Sleep(500)), WorkShare.Parse(work[0]));
+        string[] work = Environment.GetEnvironmentVariable(Work)?.Split(' ') ?? throw new InvalidOperationException("This is run by another test.");
+        using ChunkDatabase database = ChunkDatabase.Open(Environment.GetEnvironmentVariable(Folder)!);
+        int blocks = 0;
+        DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(_ => StopAt(++blocks)), WorkShare.Parse(work[0]));
         NeighborTable.BuildShare(database, new RandomNeighborSource(database, 5), WorkShare.Parse(work[0]), K);
+    }
+
+    /// <summary>Waits in the second block, where it is wanted, for whoever ends the process there.</summary>
+    private static void StopAt(int block)
+    {
+        if (block == 2 && Environment.GetEnvironmentVariable(Work)!.EndsWith("stops", StringComparison.Ordinal))
+        {
+            Thread.Sleep(Timeout.Infinite);
+        }
     }
 
     private static void Change(string file, int at)

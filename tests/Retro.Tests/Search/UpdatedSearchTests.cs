@@ -97,6 +97,25 @@ public sealed class UpdatedSearchTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_table_of_a_changed_database_is_no_fault_of_its_first_segment()
+    {
+        string folder = _databases.Folder();
+        _databases.Build(SearchDatabase.Documents(20, seed: 5)).Dispose();
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [new("new", "", "a text that is new here", "")], [], TestDatabases.Bytes))
+        {
+            NeighborTable.Build(changed, new RandomNeighborSource(changed, 1), 2).Dispose();
+        }
+
+        using ChunkDatabase opened = ChunkDatabase.Open(folder);
+        Assert.Equal(2, opened.SegmentCount);
+        Assert.Empty(opened.Faults);
+        Assert.Single(opened.Manifest.Stages);
+        Assert.Empty(opened.Segments[0].Manifest.Stages);
+        opened.Refresh();
+        Assert.Empty(opened.Faults);
+    }
+
     private static Dictionary<string, Func<INeighborSource>> SourcesOver(ChunkDatabase database) => new()
     {
         ["bm25"] = () => KeywordNeighborSource.Build(database),
