@@ -1,29 +1,23 @@
 using System.CommandLine;
 using System.Globalization;
-using Evaluate;
+using Retro.Cli;
+using Retro.Cli.Experiments;
 using Retro.Cli.Workflow;
 
-Option<string?> corpus = new("--corpus")
-{
-    Description = "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or folder. Default: that of the .NET reference packs.",
-};
-Option<string> output = new("--output")
-{
-    Description = "Folder for the databases, the models and the report.",
-    DefaultValueFactory = _ => Path.Combine("artifacts", "evaluate"),
-};
-Option<double> megabytes = Sample.Number(
-    "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", byDefault: 6, least: 0.001, most: 100_000);
-Option<double> seeds = Sample.Number("--seeds", "How many times everything is trained, each time with another seed.", byDefault: 3, least: 1, most: 100);
-Option<double> firstSeed = Sample.Number("--seed", "The first of the seeds; the others follow it.", byDefault: 1, least: 0, most: 1e9);
-Option<double> steps = Sample.Number("--steps", "Steps of each training, of two windows of 512 tokens.", byDefault: 600, least: 1, most: 1e9);
-Option<double> minutes = Sample.Number(
+Option<string?> corpus = Sample.Corpus();
+Option<string> output = Sample.Output("evaluate");
+Option<double> megabytes = Sample.Megabytes();
+Option<int> seeds = CommonOptions.Whole(
+    "--seeds", "How many times everything is trained, each time with another seed.", byDefault: 3, least: 1, most: 100);
+Option<int> firstSeed = Sample.Seed("The first of the seeds; the others follow it.");
+Option<int> steps = Sample.Steps("--steps", "Steps of each training, of two windows of 512 tokens.");
+Option<double> minutes = CommonOptions.Number(
     "--minutes",
     "Minutes to train the closed book, instead of --steps; the RETRO then has as many steps as these were enough for. 0: by steps.",
     byDefault: 0,
     least: 0,
     most: 1e6);
-Option<double> k = Sample.Number("--k", "Neighbors that are copied from.", byDefault: 16, least: 1, most: 1024);
+Option<int> k = CommonOptions.Whole("--k", "Neighbors that are copied from.", byDefault: 16, least: 1, most: 1024);
 Option<bool> withoutRetro = new("--without-retro") { Description = "Leave out the RETRO, which takes most of the time." };
 Option<double[]> ladder = new("--ladder")
 {
@@ -38,14 +32,13 @@ ladder.Validators.Add(result =>
     }
 });
 Option<bool> trainOnly = new("--train-only") { Description = "Train and measure nothing; a run with --resume measures, on another device if you like." };
-Option<string> device = new("--device") { Description = "Where everything computes: cpu or cuda.", DefaultValueFactory = _ => "cpu" };
-device.AcceptOnlyFromAmong("cpu", "cuda");
+Option<string> device = CommonOptions.Device();
 Option<bool> resume = new("--resume")
 {
     Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
 };
 Option<bool> records = new("--records") { Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed." };
-Option<bool> skipBroken = new("--skip-broken") { Description = "Leave out files and lines that cannot be read, with a count, instead of stopping." };
+Option<bool> skipBroken = CommonOptions.SkipBroken();
 RootCommand root = new(
     "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
     "on held-out documents beside a rule that copies from the neighbors.")
@@ -56,15 +49,15 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new Eval
     parsed.GetValue(corpus),
     parsed.GetValue(output)!,
     (long)(parsed.GetValue(megabytes) * 1e6),
-    (int)parsed.GetValue(seeds),
-    (int)parsed.GetValue(firstSeed),
-    (int)parsed.GetValue(steps),
+    parsed.GetValue(seeds),
+    parsed.GetValue(firstSeed),
+    parsed.GetValue(steps),
     parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
-    (int)parsed.GetValue(k),
+    parsed.GetValue(k),
     !parsed.GetValue(withoutRetro),
     parsed.GetValue(ladder) ?? [],
     parsed.GetValue(trainOnly),
-    Sample.Device(parsed.GetValue(device)!),
+    CommonOptions.Compute(parsed.GetValue(device)!, 0),
     parsed.GetValue(resume),
     parsed.GetValue(records),
     parsed.GetValue(skipBroken))).RunAsync(cancellationToken)).ConfigureAwait(false);

@@ -1,7 +1,8 @@
 using System.CommandLine;
-using Retro.Pretrained;
-using RetrofitSample;
+using Retro.Cli;
+using Retro.Cli.Experiments;
 using Retro.Cli.Workflow;
+using Retro.Pretrained;
 
 Option<string?> model = new("--model")
 {
@@ -9,19 +10,13 @@ Option<string?> model = new("--model")
         "Default: one is trained first, on half of the corpus; the other half is retrieved from.",
 };
 Option<string?> tokenizer = new("--tokenizer") { Description = "Its tokenizer, a folder or a llama2.c file. Default: the one beside the model." };
-Option<string?> corpus = new("--corpus") { Description =
-    "Text, Markdown, HTML, reStructuredText, JSON lines or .NET XML documentation: a file or folder. Default: that of the .NET reference packs." };
-Option<double> decoderSteps = Sample.Number("--decoder-steps", "Steps of the decoder that is trained first.", byDefault: 600, least: 1, most: 1e9);
-Option<double> steps = Sample.Number(
-    "--steps", "Steps of fitting, of two windows; the decoder is trained on by as many for comparison.", byDefault: 300, least: 1, most: 1e9);
-Option<string> output = new("--output")
-{
-    Description = "Folder for the databases, the fitted model and the report.",
-    DefaultValueFactory = _ => Path.Combine("artifacts", "retrofit")
-};
-Option<int> seed = new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1 };
-Option<double> megabytes = Sample.Number("--megabytes", "Most text to take from the corpus.", byDefault: 6, least: 0.001, most: 100_000);
-Option<bool> skipBroken = new("--skip-broken") { Description = "Leave out files and lines that cannot be read, with a count, instead of stopping." };
+Option<string?> corpus = Sample.Corpus();
+Option<int> decoderSteps = Sample.Steps("--decoder-steps", "Steps of the decoder that is trained first.");
+Option<int> steps = Sample.Steps("--steps", "Steps of fitting, of two windows; the decoder is trained on by as many for comparison.", byDefault: 300);
+Option<string> output = Sample.Output("retrofit");
+Option<int> seed = Sample.Seed("Seed of every random choice.");
+Option<double> megabytes = Sample.Megabytes();
+Option<bool> skipBroken = CommonOptions.SkipBroken();
 Option<RetrofitUnfreeze> unfreeze = new("--unfreeze") { Description = "What of the decoder is trained too." };
 Option<int?> rank = new("--gate-rank") { Description = "Rank of a low-rank gate in place of full cross-attention matrices." };
 RootCommand root = new(
@@ -36,8 +31,8 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         parsed.GetValue(model),
         parsed.GetValue(tokenizer),
         parsed.GetValue(corpus),
-        (int)parsed.GetValue(decoderSteps),
-        (int)parsed.GetValue(steps),
+        parsed.GetValue(decoderSteps),
+        parsed.GetValue(steps),
         parsed.GetValue(output)!,
         parsed.GetValue(seed),
         (long)(parsed.GetValue(megabytes) * 1e6),

@@ -31,8 +31,7 @@ internal static class Fixtures
         $"{Path.DirectorySeparatorChar}Debug{Path.DirectorySeparatorChar}", StringComparison.Ordinal) ? "Debug" : "Release";
 
     /// <summary>The program that a sample was built to.</summary>
-    public static string Sample(string name, string? program = null)
-        => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{program ?? name}.dll");
+    public static string Sample(string name) => Path.Combine(Root, "samples", name, "bin", Configuration, "net10.0", $"{name}.dll");
 
     /// <summary>The program that the tool was built to.</summary>
     public static string Cli { get; } = Path.Combine(Root, "src", "Retro.Cli", "bin", Configuration, "net10.0", "Retro.Cli.dll");

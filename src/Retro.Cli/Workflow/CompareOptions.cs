@@ -22,7 +22,7 @@ internal sealed record CompareOptions(
     bool SkipBroken)
 {
     /// <summary>Steps of what is learned on top of the decoder.</summary>
-    public int FittingSteps => Math.Max(1, Steps / 2);
+    public int FittingSteps => Recipe.Fitting(Steps);
 
     /// <summary>Steps of a retriever's training.</summary>
     public int RetrieverSteps => Math.Max(1, Steps / 6);

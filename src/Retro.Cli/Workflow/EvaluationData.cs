@@ -16,7 +16,7 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
     private const int Vocabulary = 2048;
 
     /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
-    private const int LeastHeldOut = 60;
+    internal const int LeastHeldOut = 60;
 
     /// <summary>The documents.</summary>
     public SampleCorpus Corpus { get; } = corpus;
@@ -54,9 +54,7 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         string? path, long mostBytes, bool skipBroken, string folder, bool startOver, int neighbors, CancellationToken cancellationToken)
     {
         SampleCorpus corpus = SampleCorpus.Read(path, mostBytes, 1, skipBroken, cancellationToken, LeastHeldOut);
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        RetroTokenizer tokenizer = TrainTokenizer(corpus.Training, folder, cancellationToken);
         return Of(corpus, corpus.Training, tokenizer, folder, startOver, neighbors, 1, cancellationToken);
     }
 
@@ -79,11 +77,8 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         long seed,
         CancellationToken cancellationToken)
     {
-        ChunkDatabaseOptions chunks = new() { StartOver = startOver };
-        ChunkDatabase database = Stages.Run("cut chunks", progress =>
-            ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), retrieved, tokenizer, chunks, progress, cancellationToken));
-        ChunkDatabase heldOut = Stages.Run("cut held-out chunks", progress =>
-            ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, chunks, progress, cancellationToken));
+        ChunkDatabase database = Cut("cut chunks", Path.Combine(folder, "database"), retrieved, tokenizer, cancellationToken, startOver);
+        ChunkDatabase heldOut = Cut("cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken, startOver);
         Stages.Run("look for held-out documents in the database", progress =>
             Retro.Evaluation.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
         KeywordNeighborSource keyword = Stages.Run(
@@ -102,6 +97,27 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
                     heldOut, new RandomNeighborSource(database, seed), neighbors, excludeOwnDocument: false, progress, cancellationToken)),
         };
     }
+
+    /// <summary>Trains a tokenizer of the size that small models have.</summary>
+    /// <param name="documents">What it is trained on.</param>
+    /// <param name="folder">The folder in which it gets one of its own.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static RetroTokenizer TrainTokenizer(IEnumerable<Document> documents, string folder, CancellationToken cancellationToken) => Stages.Run(
+        "train the tokenizer",
+        progress => BpeTrainer.Train(
+            documents.Select(document => document.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+
+    /// <summary>Cuts documents into a database.</summary>
+    /// <param name="stage">What is shown meanwhile.</param>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="documents">The documents.</param>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="startOver">Whether a database that lies there is built anew.</param>
+    public static ChunkDatabase Cut(
+        string stage, string folder, IEnumerable<Document> documents, RetroTokenizer tokenizer, CancellationToken cancellationToken, bool startOver = true)
+        => Stages.Run(
+            stage, progress => ChunkDatabaseBuilder.Build(folder, documents, tokenizer, new() { StartOver = startOver }, progress, cancellationToken));
 
     /// <inheritdoc/>
     public void Dispose()

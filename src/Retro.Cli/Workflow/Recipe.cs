@@ -16,6 +16,10 @@ internal sealed record Recipe(long Seed, Device? Device = null)
     /// <summary>Tokens of a window.</summary>
     public int WindowTokens { get; init; } = 512;
 
+    /// <summary>Steps of what is learned on top of a decoder: half of the decoder's.</summary>
+    /// <param name="steps">The decoder's.</param>
+    public static int Fitting(int steps) => Math.Max(1, steps / 2);
+
     /// <summary>Windows of a batch: each core of a processor takes one, an accelerator all of a step.</summary>
     private int Together => Device is null ? 1 : WindowsPerStep;
 

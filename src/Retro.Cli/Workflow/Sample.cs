@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using Retro;
 using Spectre.Console;
 
@@ -60,44 +59,35 @@ internal static class Sample
         return root.Parse(arguments).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(1) });
     }
 
-    /// <summary>A device by its name.</summary>
-    /// <param name="name">cpu or cuda.</param>
-    /// <returns>The device; null for the processor.</returns>
-    /// <exception cref="RetroException">It is not there.</exception>
-    public static TorchSharp.torch.Device? Device(string name)
-        => name == "cpu" ? null
-            : TorchSharp.torch.cuda.is_available() ? TorchSharp.torch.CUDA
-            : throw new RetroException(
-                "--device cuda: there is no CUDA device here, or the program has no libtorch for one; build it with TorchSharp-cuda-linux, or compute on the cpu.");
-
-    /// <summary>An option that takes a number within bounds.</summary>
-    /// <param name="name">Its name.</param>
-    /// <param name="description">What it is for.</param>
-    /// <param name="byDefault">The number without the option.</param>
-    /// <param name="least">The smallest number taken.</param>
-    /// <param name="most">The largest number taken.</param>
-    /// <returns>The option.</returns>
-    public static Option<double> Number(string name, string description, double byDefault, double least, double most)
+    /// <summary>The text.</summary>
+    public static Option<string?> Corpus()
     {
-        Option<double> option = new(name)
-        {
-            Description = description,
-            DefaultValueFactory = _ => byDefault,
-            CustomParser = result =>
-            {
-                if (result.Tokens.Count == 1
-                    && double.TryParse(result.Tokens[0].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
-                    && number >= least
-                    && number <= most)
-                {
-                    return number;
-                }
-
-                result.AddError(FormattableString.Invariant(
-                    $"{name} takes a number from {least} to {most}, not '{string.Join(' ', result.Tokens.Select(token => token.Value))}'."));
-                return 0;
-            },
-        };
-        return option;
+        PathOption corpus = CommonOptions.Corpus();
+        corpus.Description += " Default: the XML documentation of the .NET reference packs.";
+        return corpus;
     }
+
+    /// <summary>Where everything is written.</summary>
+    /// <param name="name">The sample's; its folder by default is named after it.</param>
+    public static Option<string> Output(string name) => new("--output")
+    {
+        Description = "Folder for the databases, the models and the report.",
+        DefaultValueFactory = _ => Path.Combine("artifacts", name),
+    };
+
+    /// <summary>How much of the text.</summary>
+    public static Option<double> Megabytes() => CommonOptions.Number(
+        "--megabytes", "Most text to take from the corpus; documents are chosen by a hash.", byDefault: 6, least: 0.001, most: 100_000);
+
+    /// <summary>A seed.</summary>
+    /// <param name="description">Of what.</param>
+    public static Option<int> Seed(string description) => CommonOptions.Whole("--seed", description, byDefault: 1, least: 0, most: int.MaxValue);
+
+    /// <summary>How long something is trained.</summary>
+    /// <param name="name">What is typed.</param>
+    /// <param name="description">What is trained.</param>
+    /// <param name="byDefault">Without the option.</param>
+    /// <param name="least">The fewest.</param>
+    public static Option<int> Steps(string name, string description, int byDefault = 600, int least = 1)
+        => CommonOptions.Whole(name, description, byDefault, least, most: int.MaxValue);
 }

@@ -66,6 +66,16 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public void Every_sample_and_no_other_is_named()
+    {
+        string text = File.ReadAllText(Path.Combine(Fixtures.Root, "docs", "development.md"));
+        IEnumerable<string> samples = Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "samples"), "*.csproj", SearchOption.AllDirectories)
+            .Select(project => Path.GetFileNameWithoutExtension(project));
+        IEnumerable<string> named = SamplePattern().Matches(text).Select(match => match.Groups[1].Value).Distinct();
+        Assert.Equal(samples.Order(StringComparer.Ordinal), named.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
 
     private static IEnumerable<string> Files(string folder)
@@ -84,6 +94,9 @@ public sealed partial class DocumentationTests
 
     [GeneratedRegex("```csharp\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex SnippetPattern();
+
+    [GeneratedRegex("samples/([A-Z][A-Za-z]+)")]
+    private static partial Regex SamplePattern();
 
     [GeneratedRegex("[^a-z0-9 _-]")]
     private static partial Regex OthersPattern();

@@ -7,7 +7,7 @@ namespace Retro.Tests.Samples;
 /// <summary>samples/Retrofit as its users run it.</summary>
 public sealed partial class RetrofitSampleTests : IDisposable
 {
-    private static readonly string s_program = Fixtures.Sample("Retrofit", "RetrofitSample");
+    private static readonly string s_program = Fixtures.Sample("Retrofit");
 
     private readonly TemporaryFolder _folder = new();
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -8,10 +9,9 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Retro.Cli.Workflow;
 using Spectre.Console;
 
-namespace Evaluate;
+namespace Retro.Cli.Experiments;
 
 /// <summary>From text to the table: what reading from a database is worth, against everything that it has to beat.</summary>
 internal sealed class EvaluateRun(EvaluateOptions options)

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
-using Retro;
 using Retro.Checkpoints;
 using Retro.Cli.Workflow;
 using Retro.Evaluation;
@@ -9,7 +8,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 
-namespace Ablations;
+namespace Retro.Cli.Experiments;
 
 /// <summary>
 /// Trains one variant after the other and measures it without, with and with random neighbors. What was measured lies in a file of its own, so that several
@@ -21,7 +20,7 @@ internal sealed class AblationsRun(AblationsOptions options)
 
     private readonly Recipe _recipe = new(options.Seed, options.Device);
 
-    private int FittingSteps => Math.Max(1, options.Steps / 2);
+    private int FittingSteps => Recipe.Fitting(options.Steps);
 
     /// <summary>Runs everything, prints the table and writes it.</summary>
     public void Run(CancellationToken cancellationToken)

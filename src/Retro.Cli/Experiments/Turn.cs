@@ -1,4 +1,4 @@
-namespace Ablations;
+namespace Retro.Cli.Experiments;
 
 /// <summary>What one process at a time does in a folder that several share; the others wait.</summary>
 internal sealed class Turn : IDisposable

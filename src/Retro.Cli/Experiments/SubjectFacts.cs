@@ -1,13 +1,13 @@
 using System.Globalization;
 using System.Text;
 using Retro.Answering;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Evaluation;
 using Retro.Readers;
 using Retro.Tokenizers;
-using Retro.Cli.Workflow;
 
-namespace Update;
+namespace Retro.Cli.Experiments;
 
 /// <summary>Facts of documents, asked for by title and label: who knows them before the documents are there, with them, and when they are gone again.</summary>
 internal sealed class SubjectFacts

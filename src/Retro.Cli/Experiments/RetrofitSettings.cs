@@ -1,7 +1,7 @@
 using Retro.Corpora;
 using Retro.Pretrained;
 
-namespace RetrofitSample;
+namespace Retro.Cli.Experiments;
 
 /// <summary>What the command line said.</summary>
 /// <param name="Model">A Hugging Face folder, a llama2.c file, or a checkpoint of Retro; null: a decoder is trained first, on half of the corpus.</param>

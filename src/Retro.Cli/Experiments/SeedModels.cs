@@ -1,13 +1,13 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Cli.Workflow;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
-using Retro.Cli.Workflow;
 
-namespace Evaluate;
+namespace Retro.Cli.Experiments;
 
 /// <summary>
 /// What is trained with one seed, each in files of its own: what lies there is taken, what does not is trained. Who asks for a model disposes it.
@@ -114,7 +114,7 @@ internal sealed class SeedModels(
         return Decoder($"{EvaluateRun.ClosedBook}, width {larger.Width}", larger, null, $"closed-book-{larger.Width}");
     }
 
-    private int FittingSteps => Math.Max(1, options.Steps / 2);
+    private int FittingSteps => Recipe.Fitting(options.Steps);
 
     private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
         $"train {name}, seed {seed}",

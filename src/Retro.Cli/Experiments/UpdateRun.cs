@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
-using Retro;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -9,15 +9,13 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Retro.Cli.Workflow;
 using Spectre.Console;
 
-namespace Update;
+namespace Retro.Cli.Experiments;
 
 /// <summary>What adding documents to the database gives, without training, and what training on them gives instead.</summary>
 internal sealed class UpdateRun(UpdateOptions options)
 {
-    private const int Vocabulary = 2048;
     private const int RuleNeighbors = 8;
     private const int LeastSubject = 4;
 
@@ -54,9 +52,7 @@ internal sealed class UpdateRun(UpdateOptions options)
         AnsiConsole.MarkupLineInterpolated(
             CultureInfo.InvariantCulture,
             $"Subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} are measured.");
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(known, SampleCorpus.Folder(options.Output, options.Corpus), cancellationToken);
         using ChunkDatabase heldOut = Cut("held-out", measured), oldHeldOut = Cut("old-held-out", oldMeasured);
 
         // Facts are asked for by title and label; the alternative to reading them is trained on the same passages, too.
@@ -178,12 +174,11 @@ internal sealed class UpdateRun(UpdateOptions options)
                 name, $"measure {name}", progress => BitsPerByte.Measure(reader, heldOut, found, database, measure, progress, cancellationToken));
         }
 
-        ChunkDatabase Cut(string name, IReadOnlyList<Document> content) => Stages.Run(
-            $"cut chunks, {name}",
-            progress => ChunkDatabaseBuilder.Build(Folder(name), content, tokenizer, new() { StartOver = true }, progress, cancellationToken));
+        ChunkDatabase Cut(string name, IReadOnlyList<Document> content)
+            => EvaluationData.Cut($"cut chunks, {name}", Folder(name), content, tokenizer, cancellationToken);
     }
 
-    private int FittingSteps => Math.Max(1, options.Steps / 2);
+    private int FittingSteps => Recipe.Fitting(options.Steps);
 
     private void Add(string name, string stage, Func<IProgress<StageProgress>, BitsPerByteResult> measure)
         => _entries.Add(new(name, [Stages.Run(stage, measure)]));

@@ -1,5 +1,5 @@
 using System.Globalization;
-using Retro;
+using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Evaluation;
@@ -9,19 +9,13 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Retro.Cli.Workflow;
 using Spectre.Console;
 
-namespace RetrofitSample;
+namespace Retro.Cli.Experiments;
 
 /// <summary>From a decoder and a corpus to a decoder that retrieves, with what it gained.</summary>
 internal sealed class RetrofitRun(RetrofitSettings settings)
 {
-    private const int Vocabulary = 2048;
-
-    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
-    private const int LeastHeldOut = 60;
-
     private const string Decoder = "decoder", TrainedOn = "decoder, trained on", Fitted = "fitted";
 
     /// <summary>Runs everything and prints what came out.</summary>
@@ -38,12 +32,10 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
         // --- text: what is retrieved from, and, where the decoder is one's own, another half that it is trained on ---
         SampleCorpus corpus = SampleCorpus.Read(
-            settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken, LeastHeldOut);
+            settings.Corpus, settings.MostBytes, settings.Seed, settings.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
         Document[] known = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 0)] : [];
         Document[] retrieved = given is null ? [.. corpus.Training.Where((_, i) => i % 2 == 1)] : [.. corpus.Training];
-        tokenizer ??= Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(known.Select(document => document.Text), Vocabulary, Folder("tokenizer"), progress, cancellationToken));
+        tokenizer ??= EvaluationData.TrainTokenizer(known, settings.Output, cancellationToken);
 
         // --- decoder ---
         Recipe recipe = new(settings.Seed);
@@ -51,9 +43,8 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         TrainedModel? first = null;
         if (given is null)
         {
-            ChunkDatabaseOptions fresh = new() { StartOver = true };
-            using ChunkDatabase own = Stages.Run("cut chunks, decoder-database", progress =>
-                ChunkDatabaseBuilder.Build(Folder("decoder-database"), known, tokenizer, fresh, progress, cancellationToken));
+            using ChunkDatabase own = EvaluationData.Cut(
+                "cut chunks, decoder-database", Folder("decoder-database"), known, tokenizer, cancellationToken);
             first = TrainedModel.Train(
                 "train the decoder",
                 TrainedModel.Config(tokenizer.VocabularySize).Decoder,

@@ -1,4 +1,4 @@
-namespace Update;
+namespace Retro.Cli.Experiments;
 
 /// <summary>What the command line said.</summary>
 /// <param name="Corpus">Folder or file to read; null for the documentation of the .NET reference packs.</param>

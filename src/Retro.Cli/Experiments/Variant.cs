@@ -3,7 +3,7 @@ using Retro.Optimization;
 using Retro.Readers;
 using Retro.Training;
 
-namespace Ablations;
+namespace Retro.Cli.Experiments;
 
 /// <summary>One way to train what reads, of which one thing differs from its neighbor in the table.</summary>
 /// <param name="Name">The name of its rows.</param>
