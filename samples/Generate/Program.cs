@@ -36,7 +36,8 @@ try
     foreach (RetrievedNeighbor passage in read.DistinctBy(passage => passage.Chunk))
     {
         string[] words = passage.Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries); // on one line
-        Console.WriteLine($"  {(passage.Title.Length > 0 ? passage.Title : passage.DocumentId)}, chunk {passage.ChunkInDocument + 1}: {string.Join(' ', words)}");
+        string name = passage.Title.Length > 0 ? passage.Title : passage.DocumentId;
+        Console.WriteLine($"  {name}, chunk {passage.ChunkInDocument + 1}: {string.Join(' ', words)}");
     }
 
     return 0;

@@ -20,9 +20,9 @@ internal sealed class Page(string title)
         h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
         p{max-width:60rem}a{color:var(--link)}small,.soft{color:var(--soft)}
         .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
-        td,th{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}
-        thead th{white-space:normal;vertical-align:bottom;min-width:5rem}
-        .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1rem}
+        td,th{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}thead th{white-space:normal;vertical-align:bottom;min-width:7rem}
+        th:first-child{text-align:left;white-space:normal;min-width:8rem;position:sticky;left:0;background:var(--back)}
+        .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1rem;align-items:end}
         figure{margin:0}figcaption{font-weight:600;margin-bottom:.2rem}svg{width:100%;height:auto;display:block}
         .key{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem;list-style:none;margin:.2rem 0;padding:0}
         .key i{display:inline-block;width:1rem;height:.25rem;vertical-align:middle;margin-right:.3rem}
@@ -30,7 +30,9 @@ internal sealed class Page(string title)
         .chunk{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,4fr);gap:.5rem 1.2rem;border-top:1px solid var(--line);padding:.6rem 0}
         @media(max-width:56rem){.chunk{grid-template-columns:minmax(0,1fr)}}
         .text{white-space:pre-wrap;overflow-wrap:anywhere}.text.own{font-size:1rem}.read{font-size:.88rem}
-        .read article{background:var(--panel);padding:.5rem .7rem;margin:0 0 .5rem}.read header{font-weight:600;overflow-wrap:anywhere}
+        .read article{background:var(--panel);padding:.5rem .7rem;margin:0 0 .5rem}.read header{font-weight:600;overflow-wrap:anywhere}.read>p{margin:0}
+        @media(hover:none){.own span[title]{cursor:pointer}.own span[title]:hover{outline:2px solid var(--ink)}
+        .own span[title]:hover::after{content:attr(title);position:fixed;inset:auto 0 0 0;z-index:1;padding:.7rem 1rem;background:var(--ink);color:var(--back)}}
         mark{background:var(--mark);color:inherit}.found{text-decoration:underline;text-decoration-color:var(--under);text-decoration-thickness:2px}
         """;
 

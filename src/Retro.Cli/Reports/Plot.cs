@@ -74,6 +74,7 @@ internal static partial class Plot
         }
 
         PlotModel model = New(x, LeftOfNames);
+        model.Axes[0].MinimumPadding = model.Axes[0].MaximumPadding = 0.05; // room for the points at both ends
         CategoryAxis names = new() { Position = AxisPosition.Left, StartPosition = 1, EndPosition = 0, GapWidth = 0 };
         names.Labels.AddRange(drawn.Select(row => Shorten(row.Name)));
         model.Axes.Add(Styled(names));

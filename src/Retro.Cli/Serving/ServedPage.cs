@@ -13,16 +13,17 @@ internal static class ServedPage
         <title>Retro: {{{Page.Escape(model)}}}</title>
         <style>{{{Page.Style}}}
         form{display:grid;gap:.6rem}fieldset{border:0;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;align-items:center}
-        legend{padding:0;float:left;margin-right:1rem}
+        legend{padding:0;float:left;margin-right:1rem}@media(max-width:32rem){legend{float:none;width:100%}}
         textarea,input[type=number],input[type=password]{background:var(--panel);color:inherit;border:1px solid var(--soft);border-radius:4px}
         textarea,input[type=number],input[type=password]{padding:.4rem .5rem}
         textarea{width:100%;min-height:6rem;resize:vertical}input[type=number]{width:6rem}
         button{background:var(--link);color:var(--back);border:0;border-radius:4px;padding:.45rem 1.1rem;font-weight:600;cursor:pointer}
-        button:disabled{background:var(--line);color:var(--soft);cursor:default}button.plain{background:none;color:var(--link);border:1px solid var(--link)}
+        button.plain{background:none;color:var(--link);border:1px solid var(--link)}
+        button:disabled{background:var(--line);color:var(--soft);border-color:var(--line);cursor:default}
         :focus-visible{outline:3px solid var(--link);outline-offset:2px}
         .sides{display:grid;grid-template-columns:minmax(0,1fr) minmax(0,1fr);gap:0 1.5rem}@media(max-width:56rem){.sides{grid-template-columns:minmax(0,1fr)}}
         #answer{min-height:4rem;white-space:pre-wrap;overflow-wrap:anywhere;background:var(--panel);padding:.7rem}
-        #sources{list-style:none;padding:0;margin:0}
+        #sources{list-style:none;padding:0;margin:0;max-height:32rem;overflow-y:auto}
         #sources li{background:var(--panel);padding:.5rem .7rem;margin-bottom:.5rem;font-size:.9rem;overflow-wrap:anywhere}
         #status{min-height:1.5em;margin:.3rem 0}
         </style></head><body><main><h1>{{{Page.Escape(model)}}}</h1>
@@ -40,7 +41,7 @@ internal static class ServedPage
         </form>
         <p id="status" role="status"></p>
         <div class="sides"><section aria-labelledby="h-answer"><h2 id="h-answer">Text</h2><div id="answer" tabindex="0" aria-live="polite"></div></section>
-        <section aria-labelledby="h-sources"><h2 id="h-sources">What it read</h2><ul id="sources"></ul></section></div>
+        <section aria-labelledby="h-sources"><h2 id="h-sources">What it read</h2><ul id="sources" tabindex="0" role="list" aria-labelledby="h-sources"></ul></section></div>
         <section aria-labelledby="h-inspect"><h2 id="h-inspect">Token by token</h2>
         <div id="inspector"><p class="soft">Comes when the text is written.</p></div></section>
         </main><script src="/app.js"></script></body></html>
@@ -52,6 +53,8 @@ internal static class ServedPage
         'use strict';
         const $ = id => document.getElementById(id);
         let running = null;
+        const ends = { MaximumNewTokens: 'as many as were asked for', EndOfText: 'the text is at its end', StopString: 'a text to stop before came',
+          MaximumLength: 'longer the model does not read' };
         const say = text => { $('status').textContent = text; };
         const post = async (path, body, signal) => {
           const headers = { 'content-type': 'application/json' };
@@ -104,7 +107,7 @@ internal static class ServedPage
               if (one.error) throw new Error(one.error.message);
               if (one.source) show(one.source);
               if (one.text) $('answer').append(one.text);
-              if (one.end) { prompt = one.prompt; say(one.tokens + ' tokens; ended by ' + one.end + '.'); }
+              if (one.end) { prompt = one.prompt; say(one.tokens + ' tokens: ' + ends[one.end] + '.'); }
             }
             if (prompt !== null) {
               const shown = await post('/api/inspect', { text: prompt + (ask ? ' ' : '') + $('answer').textContent }, running.signal);

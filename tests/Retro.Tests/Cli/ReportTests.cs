@@ -52,6 +52,12 @@ public sealed partial class ReportTests : IDisposable
         double[][] line = [.. Points(figure, "--series1").Take(2)];
         Assert.True(line[0][0] < line[1][0] && line[0][1] == line[1][1]);
         Assert.Contains(figure.Descendants("text"), text => text.Value == "a name t…stand beside");
+
+        // The points at both ends, here without intervals, are drawn whole, not across the border into the names.
+        XElement points = XElement.Parse(Plot.Intervals("t", "%", [new("one", -30, -30, -30), new("two", 40, 40, 40)]));
+        XElement[] dots = [.. points.Descendants("ellipse")];
+        Assert.Equal(2, dots.Length);
+        Assert.All(dots, dot => Assert.InRange((double)dot.Attribute("cx")!, 148 + (double)dot.Attribute("rx")!, 388 - (double)dot.Attribute("rx")!));
     }
 
     [Fact]
