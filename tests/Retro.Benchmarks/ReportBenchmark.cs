@@ -150,6 +150,17 @@ internal static class ReportBenchmark
             Tensor neighbors = randint(config.VocabularySize, [1, 1, k, config.Retrieval.RetrievedLength], ScalarType.Int64, device);
             Tensor states = randn(1, m, config.Width, device: device);
             double encoding = limits.Time(() => model.Encoder!.call(neighbors, states, null).Dispose());
+            using (DecodingCache warmed = model.NewCache(1, 4096))
+            {
+                // Until the runtime has compiled a step for good, as it has after the first tokens of a text.
+                model.Prefill(warmed, zeros(1, 1, ScalarType.Int64, device));
+                for (Stopwatch warm = Stopwatch.StartNew(); warm.Elapsed < TimeSpan.FromSeconds(2) && warmed.Lengths[0] < 4000;)
+                {
+                    using DisposeScope inner = NewDisposeScope();
+                    model.Step(warmed, zeros(1, ScalarType.Int64, device));
+                }
+            }
+
             Limited($"encoding {k} neighbors", encoding, work.Encoding(1, 1, k) / limits.Operations(ScalarType.Float32), "products");
             foreach (int context in new[] { 128, 512, 2048 })
             {

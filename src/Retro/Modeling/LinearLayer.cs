@@ -16,7 +16,7 @@ public sealed class LinearLayer : nn.Module<Tensor, Tensor>
     private const int MostRows = 4;
 
     /// <summary>Bytes of W from which another thread is worth being woken.</summary>
-    private const int BytesOfThread = 512 << 10;
+    private const int BytesOfThread = 1 << 20;
 
     private readonly int _input;
     private readonly bool _hasBias;
