@@ -56,13 +56,14 @@ internal sealed class AblationsRun(AblationsOptions options)
 
         IEnumerable<string> names = all.Select(variant => variant.Name).Prepend(Variant.ClosedBook);
         EvaluationEntry[] entries = [.. names.Where(name => File.Exists(ResultFile(name))).SelectMany(Load)];
+        string[] baselines = [.. new[] { Variant.ClosedBook, Variant.Copies }.Where(name => entries.Any(entry => entry.Reader == name))];
         string report = string.Create(CultureInfo.InvariantCulture, $"""
             # What makes a small model read
 
             {data.Corpus.Kind}: {data.Corpus.Training.Count:#,0} documents, {data.Database.ChunkCount:#,0} chunks, to train on and retrieve from;
             {options.Steps} steps, seed {options.Seed}.
 
-            {EvaluationTable.Of(entries, [Variant.ClosedBook]).ToMarkdown()}
+            {EvaluationTable.Of(entries, baselines).ToMarkdown()}
             """);
         Stages.Report(Path.Combine(folder, "ablations.md"), report);
 

@@ -12,6 +12,9 @@ internal abstract record Variant(string Name)
     /// <summary>The name of what is trained first and alone, and that the others are compared with or fitted onto.</summary>
     public const string ClosedBook = "closed book";
 
+    /// <summary>The name of copying as it is by default, which the others are compared with, too.</summary>
+    public const string Copies = "copying, 16 neighbors every 16 tokens";
+
     private const string Matching = "matching, fitted";
 
     /// <summary>All of them, in the order of the table.</summary>
@@ -43,7 +46,7 @@ internal abstract record Variant(string Name)
             new Copying("copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64 }),
             new Copying("copying, 8 neighbors a chunk, content keys", new() { Neighbors = 8, Stride = 64, QueryLength = 64, ContentWidth = 64 }),
             new Copying("copying, 8 neighbors every 16 tokens", new() { Neighbors = 8 }),
-            new Copying("copying, 16 neighbors every 16 tokens", new()),
+            new Copying(Copies, new()),
             new Copying("copying, 16 neighbors every 16 tokens, content keys", new() { ContentWidth = 64 }),
             new Copying("copying, 32 neighbors every 16 tokens", new() { Neighbors = 32 }),
             new Copying("matching, and copying, 8 neighbors a chunk", new() { Neighbors = 8, Stride = 64, QueryLength = 64, CrossAttended = 8 })

@@ -195,7 +195,7 @@ public sealed partial class TextEncoder
     }
 
     // Made of weights that are there: those of TorchSharp's own constructors are drawn, from the generator that everybody shares.
-    private static LinearLayer Map(int input, int output) => new LinearLayer(input, output, bias: true, ScalarType.Float32, null, scale: 0);
+    private static LinearLayer Map(int input, int output) => new(input, output, scale: 0);
 
     private static TorchSharp.Modules.Embedding Table(int count, int width)
     {
