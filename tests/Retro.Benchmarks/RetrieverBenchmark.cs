@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using System.Globalization;
+using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Evaluation;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Retrievers;
 using Retro.Search;
@@ -16,11 +18,11 @@ namespace Retro.Benchmarks;
 
 /// <summary>
 /// What a learned query tower finds for held-out text, beside the frozen embedder it starts from, BM25 and chance: the recall of the next chunk's tokens, and
-/// the bits per byte of the closed book with the pointer rule, which is also the reader that the tower is distilled from.
+/// the bits per byte of a RETRO, and of the closed book with the pointer rule, which is also the reader that the tower is distilled from.
 /// </summary>
 /// <remarks>
-/// RETRO_CORPUS is a folder or a .jsonl; RETRO_MEGABYTES (1) and RETRO_SEEDS (3) say how much of it, and how many embedders and towers are trained;
-/// RETRO_TOWERS (all) which, by parts of their names, with semicolons between. The decoder and the rule, counted with BM25's neighbors, are the same for all.
+/// RETRO_CORPUS is a folder or a .jsonl; RETRO_MEGABYTES (1) and RETRO_SEEDS (3) say how much of it, and how often everything is trained; RETRO_EMBEDDER names
+/// a pretrained embedder's folder, which is compared with, too; RETRO_TOWERS (all) says which towers, by parts of their names, with semicolons between. The RETRO is trained, and the rule counted, with BM25's neighbors, and both are the same for all sources.
 /// </remarks>
 internal static class RetrieverBenchmark
 {
@@ -30,8 +32,10 @@ internal static class RetrieverBenchmark
     private static readonly InverseClozeOptions s_embedder = new() { Steps = 200, BatchSize = 32 };
     private static readonly RetrieverTrainingOptions s_tower = new()
     {
-        Steps = 100, BatchSize = 8, Neighbors = Neighbors, WindowLength = 2 * ChunkLength,
+        Steps = 300, BatchSize = 16, Neighbors = Neighbors, WindowLength = 2 * ChunkLength, LearningRate = 1e-4,
     };
+
+    private const string Frozen = "frozen embedder", Cloze = "inverse cloze";
 
     public static void Run() => With(Measure);
 
@@ -84,7 +88,7 @@ internal static class RetrieverBenchmark
         ];
         foreach (RetrieverObjective objective in objectives)
         {
-            using RetrieverTrainer trainer = new(embedder, tokenizer, dense, reader, objective, s_tower with { Steps = Count + 1 });
+            using RetrieverTrainer trainer = new(embedder, tokenizer, dense, reader, objective, s_tower with { Steps = Count + 1, BatchSize = 8 });
             double seconds = Seconds(step => trainer.Run(new Told<RetrieverTrainingProgress>(step)));
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {objective.Name} | {seconds / unit:0.0} |"));
         }
@@ -102,84 +106,156 @@ internal static class RetrieverBenchmark
     {
         int seeds = (int)Number("RETRO_SEEDS", 3);
         string[] chosen = (Environment.GetEnvironmentVariable("RETRO_TOWERS") ?? "").Split(';');
-        bool Wanted(string name) => chosen.Any(part => name.Contains(part, StringComparison.OrdinalIgnoreCase));
         RetrieverObjective[] objectives =
         [
-            RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.TokenMarginal, RetrieverObjective.PerplexityDistillation(),
+            RetrieverObjective.PerplexityDistillation(), RetrieverObjective.LanguageModelSupervision(1), RetrieverObjective.TokenMarginal,
             RetrieverObjective.Variational(),
         ];
-        using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null });
-        using Trainer trainer = new(model, s_decoder);
-        trainer.Run(new WindowSampler(database, new()));
+        (string Name, bool Alongside, RetrieverTrainingOptions Options)[] ways =
+        [
+            ("", false, s_tower),
+            (", in-batch negatives", false, s_tower with { InBatchNegatives = true }),
+            (", BM25 alongside", true, s_tower),
+            (", BM25 alongside, in-batch negatives", true, s_tower with { InBatchNegatives = true }),
+        ];
         KeywordNeighborSource keywords = KeywordNeighborSource.Build(database);
-        PointerRule rule;
-        using (NeighborTable table = NeighborTable.Build(database, keywords, Neighbors))
-        {
-            rule = PointerRule.Count(database, table, new PointerRuleOptions { Neighbors = Neighbors });
-        }
-
-        PointerReader reader = new(new DecoderReader(model), rule);
-        Console.WriteLine($"Closed book: {BitsPerByte.Measure(new DecoderReader(model), heldOut).Value:0.0000} bits per byte.");
+        using NeighborTable training = NeighborTable.Build(database, keywords, Neighbors);
+        PointerRule rule = PointerRule.Count(database, training, new PointerRuleOptions { Neighbors = Neighbors });
+        using TextEmbedder? pretrained = Environment.GetEnvironmentVariable("RETRO_EMBEDDER") is { } at ? TextEmbedder.Load(at) : null;
+        using ChunkDatabase again = ChunkDatabaseBuilder.Build(Path.Combine(database.Folder, "pretrained"), known, tokenizer);
+        using DenseNeighborSource? frozen = pretrained is null ? null : DenseNeighborSource.Build(again, new ChunkKeyer(tokenizer, pretrained));
         List<Row> rows = [];
         for (int seed = 0; seed < seeds; seed++)
         {
-            Add("random", seed, 0, new RandomNeighborSource(database, seed));
-            Add("BM25", seed, 0, keywords);
-            long started = Stopwatch.GetTimestamp();
-            using TextEmbedder frozen = InverseClozeTrainer.Train(known, tokenizer, options: s_embedder with { Seed = seed });
-            double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-            using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, frozen));
-            Add("frozen embedder", seed, seconds, dense);
-            foreach (RetrieverObjective objective in objectives.Where(objective => Wanted(objective.Name)))
+            (RetroModel decoder, RetroModel retro) = Readers(database, training, tokenizer, seed);
+            using (decoder)
+            using (retro)
             {
-                started = Stopwatch.GetTimestamp();
-                using RetrieverTrainer tower = new(frozen, tokenizer, dense, reader, objective, s_tower with { Seed = seed }, heldOut: heldOut);
-                tower.Run();
-                seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-                using TextEmbedder queries = tower.QueryEmbedder();
-                Add($"query tower, {objective.Name}", seed, seconds, new TowerNeighborSource(dense, new ChunkKeyer(tokenizer, queries)));
-            }
+                PointerReader reader = new(new DecoderReader(decoder), rule);
+                RetroReader reading = new(retro);
+                double closed = BitsPerByte.Measure(new DecoderReader(decoder), heldOut).Value;
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Seed {seed}: closed book {closed:0.0000} bits per byte."));
+                Add("random", seed, 0, new RandomNeighborSource(database, seed));
+                Add("BM25", seed, 0, keywords);
+                if (frozen is not null)
+                {
+                    Add(Frozen, seed, 0, frozen);
+                }
 
-            if (!Wanted("hard negatives"))
-            {
-                continue;
-            }
+                long started = Stopwatch.GetTimestamp();
+                using TextEmbedder cloze = InverseClozeTrainer.Train(known, tokenizer, options: s_embedder with { Seed = seed });
+                double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+                using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, cloze));
+                Add(Cloze, seed, seconds, dense);
+                foreach ((string name, RetrieverObjective objective, bool alongside, RetrieverTrainingOptions options) in Towers())
+                {
+                    started = Stopwatch.GetTimestamp();
+                    using RetrieverTrainer tower = new(
+                        cloze, tokenizer, dense, reader, objective, options with { Seed = seed }, heldOut: heldOut, alongside: alongside ? keywords : null);
+                    tower.Run();
+                    seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+                    using TextEmbedder queries = tower.QueryEmbedder();
+                    Add(name, seed, seconds, new TowerNeighborSource(dense, new ChunkKeyer(tokenizer, queries)));
+                }
 
-            started = Stopwatch.GetTimestamp();
-            using TextEmbedder hard = InverseClozeTrainer.Train(known, tokenizer, options: s_embedder with { Seed = seed, HardNegatives = 1 });
-            seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-            using DenseNeighborSource harder = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, hard));
-            Add("frozen embedder, hard negatives", seed, seconds, harder);
+                // As long as a tower and the embedder it begins as, and with hard negatives.
+                foreach ((string name, InverseClozeOptions options) in Embedders().Where(one => Wanted(one.Name)))
+                {
+                    started = Stopwatch.GetTimestamp();
+                    using TextEmbedder other = InverseClozeTrainer.Train(known, tokenizer, options: options with { Seed = seed });
+                    seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+                    using DenseNeighborSource found = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, other));
+                    Add(name, seed, seconds, found);
+                }
+
+                void Add(string name, int seed, double seconds, INeighborSource source)
+                    => rows.Add(Measured(name, seed, seconds, source, heldOut, reading, reader));
+            }
         }
 
+        Print(rows);
+
+        bool Wanted(string name) => chosen.Any(part => name.Contains(part, StringComparison.OrdinalIgnoreCase));
+
+        IEnumerable<(string Name, RetrieverObjective Objective, bool Alongside, RetrieverTrainingOptions Options)> Towers()
+            => objectives.SelectMany(objective => ways.Select(way => ($"query tower, {objective.Name}{way.Name}", objective, way.Alongside, way.Options)))
+                .Where(tower => Wanted(tower.Item1));
+
+        static IEnumerable<(string Name, InverseClozeOptions Options)> Embedders() =>
+        [
+            ($"{Cloze}, hard negatives", s_embedder with { HardNegatives = 1 }),
+            ($"{Cloze}, twice the steps", s_embedder with { Steps = 2 * s_embedder.Steps }),
+        ];
+    }
+
+    /// <summary>A decoder, and the RETRO that reading BM25's neighbors is fitted onto it for.</summary>
+    private static (RetroModel Decoder, RetroModel Retro) Readers(ChunkDatabase database, NeighborTable neighbors, RetroTokenizer tokenizer, int seed)
+    {
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = null };
+        RetrievalConfig retrieval = RetrievalConfig.Matching(config);
+        TrainingOptions options = s_decoder with { Seed = seed };
+        manual_seed(seed);
+        RetroModel decoder = new(config);
+        using (Trainer trainer = new(decoder, options))
+        {
+            trainer.Run(new WindowSampler(database, new() { Seed = seed }));
+        }
+
+        string folder = Directory.CreateTempSubdirectory().FullName;
+        try
+        {
+            Checkpoint.Save(folder, decoder);
+            using PretrainedDecoder trained = PretrainedDecoder.Load(folder);
+            RetroModel retro = Retrofit.From(trained, retrieval).Model;
+            WindowSamplerOptions windows = new()
+            {
+                Seed = seed, Neighbors = retrieval.Neighbors, RetrievedLength = retrieval.RetrievedLength, RetrievalDropout = 0,
+            };
+            using Trainer trainer = new(retro, options);
+            trainer.Run(new WindowSampler(database, windows, neighbors));
+            return (decoder, retro);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static Row Measured(
+        string name, int seed, double seconds, INeighborSource source, ChunkDatabase heldOut, RetroReader retro, PointerReader rule)
+    {
+        double few = NextChunkRecall.Measure(source, heldOut, Few).Value;
+        NextChunkRecall recall = NextChunkRecall.Measure(source, heldOut, Neighbors);
+        using NeighborTable table = NeighborTable.Build(heldOut, source, Neighbors);
+        BitsPerByteResult read = BitsPerByte.Measure(retro, heldOut, table, source.Database);
+        BitsPerByteResult copied = BitsPerByte.Measure(rule, heldOut, table, source.Database);
+        DocumentSums found = new([.. recall.Documents.Select(sum => (double)sum.Found)], [.. recall.Documents.Select(sum => (double)sum.Wanted)]);
+        Console.Error.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"seed {seed}, {name}, {seconds:0} s: recall {few:0.000}, {recall.Value:0.000}, bits per byte {read.Value:0.0000}, rule {copied.Value:0.0000}"));
+        return new Row(name, seconds, few, found, read.DocumentSums, copied.Value);
+    }
+
+    private static void Print(List<Row> rows)
+    {
+        string[] baselines = [.. new[] { Frozen, Cloze }.Where(name => rows.Any(row => row.Name == name))];
+        string against = string.Concat(baselines.Select(name => $" against {name} |"));
         Console.WriteLine();
         Console.WriteLine(
-            $"| neighbors from | seconds to train | recall, k = {Few} | recall, k = {Neighbors} | against frozen | bits per byte | against frozen |");
-        Console.WriteLine("|---|---|---|---|---|---|---|");
-        Row[] baseline = [.. rows.Where(row => row.Name == "frozen embedder")];
+            $"| neighbors from | seconds to train | recall, k = {Few} | recall, k = {Neighbors} |{against} bits per byte, RETRO |{against} "
+                + "bits per byte, rule |");
+        Console.WriteLine("|---|---|---|---|" + string.Concat(Enumerable.Repeat("---|", (2 * baselines.Length) + 2)));
         foreach (IGrouping<string, Row> group in rows.GroupBy(row => row.Name))
         {
             Row[] own = [.. group];
-            string Against(Func<Row, DocumentSums> of)
-                => own[0].Name == baseline[0].Name ? "-" : PairedDifference.Of([.. own.Select(of)], [.. baseline.Select(of)]).ToString();
+            string Against(Func<Row, DocumentSums> of) => string.Concat(baselines.Select(name => group.Key == name
+                ? " - |"
+                : $" {PairedDifference.Of([.. own.Select(of)], [.. rows.Where(row => row.Name == name).Select(of)])} |"));
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"| {group.Key} | {own.Average(row => row.Seconds):0} | {own.Average(row => row.Few):0.000} | {own.Average(row => row.Recall.Value):0.000} | "
-                    + $"{Against(row => row.Recall)} | {own.Average(row => row.Bits.Value):0.0000} | {Against(row => row.Bits)} |"));
-        }
-
-        void Add(string name, int seed, double seconds, INeighborSource source)
-        {
-            double few = NextChunkRecall.Measure(source, heldOut, Few).Value;
-            NextChunkRecall recall = NextChunkRecall.Measure(source, heldOut, Neighbors);
-            using NeighborTable table = NeighborTable.Build(heldOut, source, Neighbors);
-            BitsPerByteResult bits = BitsPerByte.Measure(reader, heldOut, table, database);
-            DocumentSums found = new(
-                [.. recall.Documents.Select(sum => (double)sum.Found)], [.. recall.Documents.Select(sum => (double)sum.Wanted)]);
-            rows.Add(new Row(name, seconds, few, found, bits.DocumentSums));
-            Console.Error.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"seed {seed}, {name}, {seconds:0} s: recall {few:0.000}, {recall.Value:0.000}, {bits.Value:0.0000} bits per byte"));
+                $"| {group.Key} | {own.Average(row => row.Seconds):0} | {own.Average(row => row.Few):0.000} | {own.Average(row => row.Recall.Value):0.000} |"
+                    + $"{Against(row => row.Recall)} {own.Average(row => row.Bits.Value):0.0000} |{Against(row => row.Bits)} "
+                    + $"{own.Average(row => row.Rule):0.0000} |"));
         }
     }
 
@@ -192,6 +268,6 @@ internal static class RetrieverBenchmark
         public void Report(T value) => step();
     }
 
-    /// <summary>What was measured of a source: recall as tokens found of those looked for, by document.</summary>
-    private sealed record Row(string Name, double Seconds, double Few, DocumentSums Recall, DocumentSums Bits);
+    /// <summary>What was measured of a source: recall as tokens found of those looked for, and bits per byte, RETRO and rule, a document each.</summary>
+    private sealed record Row(string Name, double Seconds, double Few, DocumentSums Recall, DocumentSums Bits, double Rule);
 }

@@ -40,5 +40,23 @@ public sealed class DecoderReader : IReader
     public long RowBytes(int length) => ModelReading.RowBytes(_model, length, 0);
 
     /// <inheritdoc/>
-    public double[] LogLikelihoods(ReadingBatch batch) => ModelReading.LogLikelihoods(_model, batch, 0);
+    /// <remarks>A text that stands in several rows, with other neighbors in each, is read once.</remarks>
+    public double[] LogLikelihoods(ReadingBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        (ReadingBatch different, int[] rows) = batch.DifferentTexts();
+        double[] read = ModelReading.LogLikelihoods(_model, different, 0);
+        if (different.Rows == batch.Rows)
+        {
+            return read;
+        }
+
+        double[] result = new double[batch.Tokens.Length];
+        for (int row = 0; row < rows.Length; row++)
+        {
+            read.AsSpan(rows[row] * batch.Length, batch.Length).CopyTo(result.AsSpan(row * batch.Length));
+        }
+
+        return result;
+    }
 }

@@ -59,6 +59,38 @@ public sealed class ReadingBatch
         }
     }
 
+    /// <summary>Every text with its targets once, nothing retrieved; and which of them each row is. This batch itself where no row repeats another.</summary>
+    internal (ReadingBatch Texts, int[] Rows) DifferentTexts()
+    {
+        int[] rows = new int[Rows];
+        List<int> first = [];
+        for (int row = 0; row < Rows; row++)
+        {
+            int known = first.FindIndex(other => Of(Tokens, other).SequenceEqual(Of(Tokens, row)) && Of(Targets, other).SequenceEqual(Of(Targets, row)));
+            rows[row] = known >= 0 ? known : first.Count;
+            if (known < 0)
+            {
+                first.Add(row);
+            }
+        }
+
+        if (first.Count == Rows)
+        {
+            return (this, rows);
+        }
+
+        ReadingBatch texts = new(first.Count, Length, ChunkLength);
+        for (int text = 0; text < first.Count; text++)
+        {
+            Of(Tokens, first[text]).CopyTo(Of(texts.Tokens, text));
+            Of(Targets, first[text]).CopyTo(Of(texts.Targets, text));
+        }
+
+        return (texts, rows);
+
+        Span<long> Of(long[] all, int row) => all.AsSpan(row * Length, Length);
+    }
+
     /// <summary>The places in the B·T tokens after which something is to be predicted, ascending.</summary>
     internal long[] TargetPlaces()
         => [.. Enumerable.Range(0, Targets.Length).Where(place => Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];

@@ -87,8 +87,8 @@ public static class FeedbackTrainer
             }
 
             Tensor queries = tower.Vectors([.. batch.Select(pair => embedder.Tokens(pair.Prompt))]); // [B, D]
-            Tensor keys = documents.Vectors([columns], queries.device).Vectors.squeeze(0); // [N, D]
-            Tensor scores = Scores(queries, keys, source.Metric).Over(options.Temperature)
+            Tensor keys = documents.Vectors(columns, queries.device).Vectors; // [N, D]
+            Tensor scores = documents.Scores(queries, keys).Over(options.Temperature)
                 .FilledWhere(tensor(barred, [batch.Length, columns.Length], device: queries.device), double.NegativeInfinity);
             Tensor loss = F.cross_entropy(scores, KeptScalars.Range(batch.Length, ScalarType.Int64, queries.device));
             loss.backward();
@@ -110,15 +110,4 @@ public static class FeedbackTrainer
             (long epoch, long place) = Math.DivRem(checked((step * options.BatchSize) + row), accepted.Length);
             return accepted[new SeededPermutation(accepted.Length, options.Seed, OrderPurpose, epoch).At(place)];
         })];
-
-    private static Tensor Scores(Tensor queries, Tensor keys, VectorMetric metric)
-    {
-        if (metric == VectorMetric.InnerProduct)
-        {
-            return queries.matmul(keys.transpose(0, 1));
-        }
-
-        Tensor apart = queries.unsqueeze(1) - keys.unsqueeze(0); // [B, N, D]
-        return (apart * apart).sum(2).Times(-0.5);
-    }
 }

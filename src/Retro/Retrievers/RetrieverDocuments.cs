@@ -60,36 +60,42 @@ internal sealed class RetrieverDocuments : IDisposable
     /// <summary>The tower's weights by which the keys were made; null before they were made anew.</summary>
     public TextEncoder? MadeBy { get; private set; }
 
-    /// <summary>The vectors of passages, [B, K, D], anything where one is missing; and how far they have moved from the keys.</summary>
-    public (Tensor Vectors, double Staleness) Vectors(long[][] passages, Device device)
+    /// <summary>The vectors of chunks, [n, D]; and how far they have moved from the keys in the mean.</summary>
+    public (Tensor Vectors, double Staleness) Vectors(IReadOnlyList<long> chunks, Device device)
     {
-        int dimensions = _keys.Dimensions, most = passages[0].Length;
-        float[] keys = new float[passages.Length * most * dimensions];
-        long[] flat = [.. passages.SelectMany(row => row)];
-        for (int i = 0; i < flat.Length; i++)
+        int dimensions = _keys.Dimensions;
+        float[] keys = new float[chunks.Count * dimensions];
+        for (int i = 0; i < chunks.Count; i++)
         {
-            if (flat[i] >= 0)
-            {
-                Key(flat[i]).CopyTo(keys.AsSpan(i * dimensions));
-            }
+            Key(chunks[i]).CopyTo(keys.AsSpan(i * dimensions));
         }
 
-        long[] shape = [passages.Length, most, dimensions];
-        Tensor stored = tensor(keys, shape, device: device);
-        long[] different = [.. flat.Where(chunk => chunk >= 0).Distinct()];
-        if (Tower is null || different.Length == 0)
+        Tensor stored = tensor(keys, [chunks.Count, dimensions], device: device);
+        if (Tower is null || chunks.Count == 0)
         {
             return (stored, 0);
         }
 
-        Tensor vectors = Tower.Vectors([.. different.Select(chunk => Tower.Read(_first.Database, chunk))]); // [n, D]
-        Dictionary<long, int> places = different.Select((chunk, place) => (chunk, place)).ToDictionary(pair => pair.chunk, pair => pair.place);
-        Tensor chosen = tensor(Array.ConvertAll(flat, chunk => chunk < 0 ? 0L : places[chunk]), device: device);
-        Tensor all = vectors.index_select(0, chosen).view(shape);
+        Tensor vectors = Tower.Vectors([.. chunks.Select(chunk => Tower.Read(_first.Database, chunk))]); // [n, D]
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        Tensor cosines = nn.functional.cosine_similarity(all, stored, dim: 2), present = tensor(Array.ConvertAll(flat, chunk => chunk >= 0), device: device);
-        return (all, 1 - cosines.reshape(-1).masked_select(present).mean().Value());
+        return (vectors, 1 - nn.functional.cosine_similarity(vectors, stored, dim: 1).mean().Value());
+    }
+
+    /// <summary>How well vectors fit chunks' vectors, in the measure that is searched by: their inner product, or minus half the squared distance.</summary>
+    /// <param name="queries">[B, D].</param>
+    /// <param name="vectors">[n, D].</param>
+    /// <returns>[B, n].</returns>
+    public Tensor Scores(Tensor queries, Tensor vectors)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        if (_first.Metric == VectorMetric.InnerProduct)
+        {
+            return queries.matmul(vectors.transpose(0, 1)).MoveToOuterDisposeScope();
+        }
+
+        Tensor apart = queries.unsqueeze(1) - vectors.unsqueeze(0); // [B, n, D]
+        return (apart * apart).sum(2).Times(-0.5).MoveToOuterDisposeScope();
     }
 
     /// <summary>Makes the keys anew, with the tower as it is.</summary>

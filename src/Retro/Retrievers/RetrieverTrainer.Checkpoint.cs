@@ -115,6 +115,7 @@ public sealed partial class RetrieverTrainer
         ["objective"] = Objective.Name,
         ["examples"] = _texts.Manifest.TokensHash,
         ["source"] = _source.Identity,
+        ["alongside"] = _alongside?.Identity ?? "nothing",
         ["options"] = Options.ToString(),
     };
 }

@@ -28,6 +28,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private const int ExamplePurpose = 22;
 
     private readonly DenseNeighborSource _source;
+    private readonly INeighborSource? _alongside;
     private readonly ChunkDatabase _texts;
     private readonly RetroTokenizer _tokenizer;
     private readonly SameDocuments _same;
@@ -45,16 +46,18 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="source">Finds the passages; it stays the caller's.</param>
     /// <param name="reader">Reads the passages; it stays the caller's. With <see cref="RetrieverInputs.LeaveOneOut"/> it has to read as many neighbors as are
-    /// found: <see cref="RetrieverTrainingOptions.Neighbors"/>, and twice as many with a posterior.</param>
+    /// found: <see cref="RetrieverTrainingOptions.Neighbors"/>, as many again with a posterior, and with a source alongside.</param>
     /// <param name="objective">What is minimized.</param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="examples">The database of the examples; null: the source's own.</param>
     /// <param name="heldOut">Documents that may be neither examples nor passages; null: nobody looks.</param>
+    /// <param name="alongside">A source over the same database, whose passages are read besides, as many again: a tower learns little from passages among
+    /// which what is wanted is not, and words find others than vectors do. It stays the caller's. Null: those that the towers find are all.</param>
     /// <param name="progress">Told of the documents that have been compared; null: nobody.</param>
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
-    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the reader reads too few neighbors, or other
-    /// chunks.</exception>
+    /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
+    /// reader reads too few neighbors, or other chunks.</exception>
     /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
     /// database.</exception>
     /// <exception cref="TrainingException">No document of the examples has two chunks.</exception>
@@ -67,6 +70,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         RetrieverTrainingOptions? options = null,
         ChunkDatabase? examples = null,
         ChunkDatabase? heldOut = null,
+        INeighborSource? alongside = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -75,11 +79,11 @@ public sealed partial class RetrieverTrainer : IDisposable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(reader);
         ArgumentNullException.ThrowIfNull(objective);
-        (_source, _texts, _tokenizer, Objective) = (source, examples ?? source.Database, tokenizer, objective);
+        (_source, _alongside, _texts, _tokenizer, Objective) = (source, alongside, examples ?? source.Database, tokenizer, objective);
         Options = (options ?? new()).Validate(_texts.ChunkLength);
         _texts.RequireTokenizer(tokenizer);
         source.Database.RequireTokenizer(tokenizer);
-        Require(embedder, reader);
+        Require(embedder, reader, alongside);
         foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
         {
             HeldOut.Require(heldOut!, read, progress, cancellationToken);
@@ -173,7 +177,7 @@ public sealed partial class RetrieverTrainer : IDisposable
                 throw new ShapeException(Objective.Name, $"[{prepared.Batch.Examples.Chunks.Length}]", loss.shape);
             }
 
-            loss = loss.mean();
+            loss = (prepared.Apart is null ? loss : loss.Plus(prepared.Apart)).mean();
             loss.backward();
             double norm = _optimizer.Step(rate), value = loss.Value();
             if (!double.IsFinite(norm) || !double.IsFinite(value))
@@ -230,7 +234,9 @@ public sealed partial class RetrieverTrainer : IDisposable
         return examples;
     }
 
-    private (RetrieverBatch Batch, double Staleness)? Prepare(long[] examples, CancellationToken cancellationToken)
+    /// <summary>What an objective is given of examples; how far the documents have moved from their keys; and what is lost besides because others' passages
+    /// score high, [B].</summary>
+    private (RetrieverBatch Batch, double Staleness, Tensor? Apart)? Prepare(long[] examples, CancellationToken cancellationToken)
     {
         (Tensor queries, Tensor? posterior) = Vectors(examples);
         long[][] found = Find(examples, queries, cancellationToken);
@@ -238,6 +244,12 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             long[][] others = Find(examples, posterior, cancellationToken);
             found = [.. found.Select((own, row) => own.Union(others[row]).Union(Chain(examples[row])).ToArray())];
+        }
+
+        if (_alongside is not null)
+        {
+            long[][] others = Ask(_alongside, examples, null, cancellationToken);
+            found = [.. found.Select((own, row) => own.Union(others[row]).ToArray())];
         }
 
         bool hasNull = Objective.Inputs.HasFlag(RetrieverInputs.Null);
@@ -253,18 +265,28 @@ public sealed partial class RetrieverTrainer : IDisposable
         Device device = queries.device;
         Tensor kept = tensor(Array.ConvertAll(rows, row => (long)row), device: device);
         Tensor present = tensor([.. passages.SelectMany(row => row.Select(chunk => chunk >= 0))], [rows.Length, most], device: device);
-        (Tensor documents, double staleness) = _documents.Vectors(passages, device); // [B, K, D]
+        long[] all = [.. passages.SelectMany(row => row).Where(chunk => chunk >= 0).Distinct().DefaultIfEmpty()];
+        Dictionary<long, long> places = all.Index().ToDictionary(pair => pair.Item, pair => (long)pair.Index);
+        Tensor own = tensor([.. passages.SelectMany(row => row.Select(chunk => places.GetValueOrDefault(chunk)))], [rows.Length, most], device: device);
+        (Tensor documents, double staleness) = _documents.Vectors(all, device); // [N, D]
         queries = queries.index_select(0, kept);
+        Tensor scores = Score(queries, documents); // [B, N]
         (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) read = Read(examples, passages, device, cancellationToken);
         RetrieverExamples drawn = new(examples, passages, _chains, Options.Seed, StepsDone);
-        RetrieverBatch batch = new(drawn, Score(queries, documents), present, read.Each, read.Targets)
+        RetrieverBatch batch = new(drawn, scores.gather(1, own), present, read.Each, read.Targets)
         {
-            PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents),
+            PosteriorScores = posterior is null ? null : Score(posterior.index_select(0, kept), documents).gather(1, own),
             NullLikelihoods = read.Null,
-            NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, 1, _nullKey.Length], device: device)).squeeze(1) : null,
+            NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, _nullKey.Length], device: device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
-        return (batch, staleness);
+        return (batch, staleness, Options.InBatchNegatives ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present) : null);
+
+        // What is of an example's own document, in which its target stands, is no negative of it.
+        Tensor Barred() => tensor(
+            [.. examples.SelectMany(example => all.Select(chunk => _same.Of(_texts.DocumentOf(example)).Contains(_source.Database.DocumentOf(chunk))))],
+            [rows.Length, all.Length],
+            device: device);
     }
 
     private IEnumerable<long> Chain(long example) => _chains.TryGetValue(example, out long passage) ? [passage] : [];
@@ -283,25 +305,26 @@ public sealed partial class RetrieverTrainer : IDisposable
                 $"In step {StepsDone + 1} a tower makes vectors that are not finite; lower the learning rate ({Options.LearningRate}).");
         }
 
-        int dimensions = keys.Length / examples.Length, count = Options.Neighbors;
+        return Ask(_documents.Source, examples, keys, cancellationToken);
+    }
+
+    private long[][] Ask(INeighborSource source, long[] examples, float[]? keys, CancellationToken cancellationToken)
+    {
+        int dimensions = (keys?.Length ?? 0) / examples.Length, count = Options.Neighbors;
         NeighborQuery[] asked =
         [
-            .. examples.Select((chunk, row) => new NeighborQuery(_texts.Tokens(chunk).ToArray(), [.. _same.Of(_texts.DocumentOf(chunk))])
+            .. examples.Select((chunk, row) => new NeighborQuery(
+                _texts.Tokens(chunk)[.._texts.TokenCount(chunk)].ToArray(), [.. _same.Of(_texts.DocumentOf(chunk))])
             {
                 Key = keys.AsMemory(row * dimensions, dimensions),
             }),
         ];
         long[] chunks = new long[asked.Length * count];
-        _documents.Source.Find(asked, count, chunks, new float[chunks.Length], cancellationToken);
+        source.Find(asked, count, chunks, new float[chunks.Length], cancellationToken);
         return [.. chunks.Chunk(count).Select(row => row.Where(chunk => chunk >= 0).ToArray())];
     }
 
-    private Tensor Score(Tensor queries, Tensor documents)
-    {
-        Tensor query = queries.unsqueeze(1), apart = query - documents; // [B, K, D]
-        Tensor scores = _source.Metric == VectorMetric.InnerProduct ? (query * documents).sum(2) : (apart * apart).sum(2).Times(-0.5);
-        return scores.Over(Options.Temperature); // [B, K]
-    }
+    private Tensor Score(Tensor queries, Tensor documents) => _documents.Scores(queries, documents).Over(Options.Temperature);
 
     /// <summary>The reader's log-likelihoods with each passage, with none, and with all but one.</summary>
     private (Tensor Each, Tensor? Null, Tensor? Without, Tensor Targets) Read(
@@ -354,7 +377,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
     }
 
-    private void Require(TextEmbedder embedder, IReader reader)
+    private void Require(TextEmbedder embedder, IReader reader, INeighborSource? alongside)
     {
         if (_source.KeyIdentity is var made && new ChunkKeyer(_tokenizer, embedder).Identity is var given && made != given)
         {
@@ -364,7 +387,15 @@ public sealed partial class RetrieverTrainer : IDisposable
                 nameof(embedder));
         }
 
-        int together = Options.Neighbors * (Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1);
+        if (alongside is not null && alongside.Database?.Manifest.TokensHash != _source.Database.Manifest.TokensHash)
+        {
+            throw new ArgumentException(
+                $"{alongside.Name} finds chunks of {alongside.Database?.Folder ?? "no database"}, and the towers those of {_source.Database.Folder}: take a "
+                    + "source over the same database.",
+                nameof(alongside));
+        }
+
+        int together = Options.Neighbors * ((Objective.Inputs.HasFlag(RetrieverInputs.Posterior) ? 2 : 1) + (alongside is null ? 0 : 1));
         if (Objective.Inputs.HasFlag(RetrieverInputs.LeaveOneOut) && reader.Neighbors < together)
         {
             throw new ArgumentException(

@@ -21,6 +21,12 @@ public sealed record RetrieverTrainingOptions
     /// </summary>
     public double Temperature { get; init; } = 0.05;
 
+    /// <summary>
+    /// Whether the passages of the batch's other examples count, too, as passages that the reader gets nothing from: an example's own are to score above them,
+    /// so that a tower learns what to leave as well as what to prefer. Default false.
+    /// </summary>
+    public bool InBatchNegatives { get; init; }
+
     /// <summary>AdamW's learning rate at the end of the warm-up, a twentieth of the steps; it falls to a tenth. Default 0.00005: tenfold, a small encoder
     /// forgets what it found before.</summary>
     public double LearningRate { get; init; } = 5e-5;

@@ -27,6 +27,35 @@ public sealed class ModelReaderTests
     }
 
     [Fact]
+    public void A_text_in_several_rows_is_what_it_is_alone()
+    {
+        manual_seed(1);
+        using RetroModel model = new(s_config, ScalarType.Float64);
+        DecoderReader reader = new(model);
+        ReadingBatch batch = Batch(), four = new(4, batch.Length, M);
+        for (int row = 0; row < 4; row++)
+        {
+            // The third repeats the first, and the last has the second one's tokens and other targets.
+            batch.Tokens.AsSpan(row % 2 * batch.Length, batch.Length).CopyTo(four.Tokens.AsSpan(row * batch.Length));
+            batch.Targets.AsSpan((row % 3) % 2 * batch.Length, batch.Length).CopyTo(four.Targets.AsSpan(row * batch.Length));
+        }
+
+        double[] together = reader.LogLikelihoods(four);
+
+        for (int row = 0; row < 4; row++)
+        {
+            ReadingBatch one = new(1, batch.Length, M);
+            four.Tokens.AsSpan(row * batch.Length, batch.Length).CopyTo(one.Tokens);
+            four.Targets.AsSpan(row * batch.Length, batch.Length).CopyTo(one.Targets);
+            Assert.Equal(reader.LogLikelihoods(one), together[(row * batch.Length)..((row + 1) * batch.Length)], (x, y) => Math.Abs(x - y) < 1e-12);
+        }
+
+        (ReadingBatch texts, int[] rows) = four.DifferentTexts();
+        Assert.Equal(3, texts.Rows);
+        Assert.Equal([0, 1, 0, 2], rows);
+    }
+
+    [Fact]
     public void The_rule_stands_on_a_retro_that_reads_fewer_neighbors_and_without_mass_it_is_that_retro()
     {
         using RetroModel model = new(s_config, ScalarType.Float64);

@@ -148,6 +148,42 @@ public class RetrieverObjectivesTests
         AssertNear(Table((b, z) => s_toy.Prior(b, z) - (z == Best(b) ? 1 : 0)), scores.grad);
     }
 
+    /// <summary>Distillation and marginalization over more passages, of which the others get nothing from the reader, are those over a row's own and one term
+    /// more, in value and gradient.</summary>
+    [Fact]
+    public void Passages_that_the_reader_gets_nothing_from_add_the_share_of_a_rows_own_among_all()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long rows = Rows.Count(), own = Passages.Count(), others = 3, all = own + others;
+        Tensor scores = randn([rows, all], ScalarType.Float64, requires_grad: true), ones = torch.ones([rows, all], ScalarType.Bool);
+        Tensor present = ones.clone().narrow(1, 0, own), counted = ones.clone(), barred = zeros([rows, all], ScalarType.Bool);
+        present[0, 1] = false; // a row's missing passage,
+        counted[0, 1] = false;
+        barred[0, 1] = true;
+        counted[1, all - 1] = false; // and one that is no negative of its row
+        barred[1, all - 1] = true;
+        Tensor likelihoods = s_toy.Reader().Likelihoods.sum(2).detach();
+        Tensor nothing = full([rows, others], double.NegativeInfinity, ScalarType.Float64), each = cat([likelihoods, nothing], 1);
+
+        Check(RetrieverObjectives.Distillation(each, scores, counted, 0.5), own => RetrieverObjectives.Distillation(likelihoods, own, present, 0.5));
+        Check(RetrieverObjectives.Marginal(each, scores, counted), own => RetrieverObjectives.Marginal(likelihoods, own, present));
+        Tensor none = present.clone();
+        none[1] = false;
+        Assert.Equal(0, RetrieverObjectives.OwnAmongAll(scores.narrow(1, 0, own), scores, barred, none)[1].item<double>());
+
+        void Check(Tensor expected, Func<Tensor, Tensor> objective)
+        {
+            expected.sum().backward();
+            double[] gradient = [.. scores.grad!.reshape(-1).data<double>()];
+            scores.grad.zero_();
+            Tensor mine = scores.narrow(1, 0, own), loss = objective(mine) + RetrieverObjectives.OwnAmongAll(mine, scores, barred, present);
+            loss.sum().backward();
+            AssertNear([.. expected.data<double>()], loss);
+            AssertNear(gradient, scores.grad);
+            scores.grad.zero_();
+        }
+    }
+
     [Fact]
     public void Leave_one_out_teaches_the_passage_that_is_missed_most()
     {

@@ -119,10 +119,11 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     [InlineData("LSR, temperature 0.1", null)]
     [InlineData("JSA, 50 steps", null)]
     [InlineData("VRAG, weight 1", 2)]
-    public void Interrupted_and_resumed_it_gives_the_same_bits(string name, int? refresh)
+    [InlineData("EMDR2", null, true)]
+    public void Interrupted_and_resumed_it_gives_the_same_bits(string name, int? refresh, bool negatives = false)
     {
         RetrieverObjective objective = s_objectives.Single(one => one.Name == name);
-        RetrieverTrainingOptions options = Options with { Steps = 7, RefreshEvery = refresh };
+        RetrieverTrainingOptions options = Options with { Steps = 7, RefreshEvery = refresh, InBatchNegatives = negatives };
         List<RetrieverTrainingProgress> whole = [], parts = [];
         string[] Identities(RetrieverTrainer trainer)
         {
@@ -164,6 +165,48 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
 
         Assert.Equal(expected, came);
         Assert.Equal(whole, parts);
+    }
+
+    /// <summary>The passages of a source alongside stand beside those that the tower finds; what others found counts with in-batch negatives alone.</summary>
+    [Fact]
+    public void Passages_from_alongside_are_read_too_and_those_of_others_count_by_option_alone()
+    {
+        using KeywordNeighborSource words = KeywordNeighborSource.Build(_world.Passages);
+        long[]? present = null;
+        RetrieverObjective own = new(
+            "own",
+            batch =>
+            {
+                present = [.. batch.Present.sum(1).data<long>()];
+                return RetrieverObjectives.Emdr2(batch.Likelihoods, batch.Scores, batch.Present);
+            });
+        double[] losses = [.. new[] { false, true }.Select(negatives =>
+        {
+            using RetrieverTrainer trainer = new(
+                _world.Embedder,
+                Tokenizer,
+                _world.Source,
+                Reader(),
+                own,
+                Options with { InBatchNegatives = negatives },
+                _world.Examples,
+                _world.HeldOut,
+                words);
+            long[] examples = trainer.Draw(0);
+            long[][] found = trainer.Find(examples, TestContext.Current.CancellationToken).Prior;
+            double loss = trainer.Step(TestContext.Current.CancellationToken).Loss;
+            Assert.Equal(examples.Select((example, row) => (long)found[row].Union(Words(example)).Count()), present);
+            return loss;
+        })];
+        Assert.True(losses[1] > losses[0], $"{losses[0]} of a row's own passages, {losses[1]} of all");
+
+        IEnumerable<long> Words(long example)
+        {
+            long[] chunks = new long[Options.Neighbors];
+            int[] text = _world.Examples.Tokens(example)[.._world.Examples.TokenCount(example)].ToArray();
+            words.Find([new NeighborQuery(text, [])], chunks.Length, chunks, new float[chunks.Length]);
+            return chunks.Where(chunk => chunk >= 0);
+        }
     }
 
     [Fact]
@@ -225,6 +268,12 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
             Assert.Throws<ArgumentException>(() => new RetrieverTrainer(other, Tokenizer, _world.Source, Reader(), any)).Message,
             StringComparison.Ordinal);
         Assert.Contains("reads no neighbors", Refusal(new UnigramReader(300, 0), any), StringComparison.Ordinal);
+        using KeywordNeighborSource elsewhere = KeywordNeighborSource.Build(_world.Examples);
+        Assert.Contains(
+            "take a source over the same database",
+            Assert.Throws<ArgumentException>(
+                () => new RetrieverTrainer(_world.Embedder, Tokenizer, _world.Source, Reader(), any, Options, alongside: elsewhere)).Message,
+            StringComparison.Ordinal);
         Assert.Contains("no divisor", Refusal(new UnigramReader(300, 4, 5), any), StringComparison.Ordinal);
         Assert.Contains("up to 4 passages together, and unigrams reads 3", Refusal(Reader(3), RetrieverObjective.LeaveOneOut()), StringComparison.Ordinal);
         using ChunkDatabase single = _world.Build("single", [new("s", "", "abcdefghij", ""), new("t", "", "klmnopqrst", "")]);
