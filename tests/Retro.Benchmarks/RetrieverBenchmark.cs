@@ -22,7 +22,8 @@ namespace Retro.Benchmarks;
 /// </summary>
 /// <remarks>
 /// RETRO_CORPUS is a folder or a .jsonl; RETRO_MEGABYTES (1) and RETRO_SEEDS (3) say how much of it, and how often everything is trained; RETRO_EMBEDDER names
-/// a pretrained embedder's folder, which is compared with, too; RETRO_TOWERS (all) says which towers, by parts of their names, with semicolons between. The RETRO is trained, and the rule counted, with BM25's neighbors, and both are the same for all sources.
+/// a pretrained embedder's folder, which is compared with, too; RETRO_TOWERS (all) says which towers, by parts of their names, with semicolons between. The
+/// RETRO is trained, and the rule counted, with BM25's neighbors, and both are the same for all sources.
 /// </remarks>
 internal static class RetrieverBenchmark
 {
