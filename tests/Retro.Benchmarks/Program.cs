@@ -17,9 +17,16 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["throughput"] = ThroughputBenchmark.Run,
 };
 
+if (args is ["peers", "--retro-pytorch", var checkout])
+{
+    PeerBenchmark.Run(checkout);
+    return 0;
+}
+
 if (args.Length != 1 || !benchmarks.TryGetValue(args[0], out Action? benchmark))
 {
-    Console.Error.WriteLine($"Usage: dotnet run -c Release --project tests/Retro.Benchmarks -- {string.Join("|", benchmarks.Keys)}");
+    string names = string.Join("|", benchmarks.Keys);
+    Console.Error.WriteLine($"Usage: dotnet run -c Release --project tests/Retro.Benchmarks -- {names}|peers --retro-pytorch FOLDER");
     return 2;
 }
 
