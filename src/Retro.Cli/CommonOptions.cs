@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using Retro.Corpora;
+using Retro.Database;
 using Retro.Search;
 using TorchSharp;
 using static TorchSharp.torch;

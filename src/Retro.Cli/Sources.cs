@@ -83,12 +83,26 @@ internal sealed class Sources : IDisposable
         _ => throw new UsageException($"There is no source '{name}'."),
     };
 
-    /// <summary>Makes the keys of a share of the chunks, for dense, hybrid and rerank.</summary>
+    /// <summary>Makes a share of what a source needs: of its words' index, of its keys, or of both.</summary>
+    /// <exception cref="UsageException">It needs nothing.</exception>
     /// <exception cref="RetroException">There is no embedder, or another process makes the same share.</exception>
-    public void MakeKeys(WorkShare share)
+    public void Prepare(string name, WorkShare share)
     {
-        ChunkKeyer keyer = new(Tokenizer, Embedder());
-        Stages.Run("embed chunks", progress => DenseNeighborSource.MakeKeys(Database, keyer, share, progress, _cancellationToken));
+        if (name == "random")
+        {
+            throw new UsageException($"{name} needs nothing to be prepared.");
+        }
+
+        if (name is "bm25" or "hybrid" or "rerank")
+        {
+            Stages.Run("index words", progress => KeywordNeighborSource.BuildShare(Database, share, Words, progress, _cancellationToken));
+        }
+
+        if (name is "dense" or "hybrid" or "rerank")
+        {
+            ChunkKeyer keyer = new(Tokenizer, Embedder());
+            Stages.Run("embed chunks", progress => DenseNeighborSource.MakeKeys(Database, keyer, share, progress, _cancellationToken));
+        }
     }
 
     /// <summary>Whether there is an embedder.</summary>
@@ -130,7 +144,9 @@ internal sealed class Sources : IDisposable
 
     private KeywordNeighborSource Keyword() => _keyword ??= Stages.Run(
         "index words",
-        progress => KeywordNeighborSource.Build(Database, new KeywordNeighborOptions { Threads = _threads }, progress, _cancellationToken));
+        progress => KeywordNeighborSource.Build(Database, Words, progress, _cancellationToken));
+
+    private KeywordNeighborOptions Words => new() { Threads = _threads };
 
     private DenseNeighborSource Dense()
     {

@@ -52,11 +52,7 @@ internal static class DatabaseBenchmark
         string At(string name) => Path.Combine(folder.FullName, name);
         try
         {
-            // About 4.2 bytes a word with its space, 2.4 a token of so small a vocabulary.
-            RetroTokenizer tokenizer = BpeTrainer.Train(Documents(200, 1).Select(document => document.Text), 2048, At("tokenizer"));
-            double tokensOfADocument = Documents(20, 1).Average(document => (double)tokenizer.Encode(document.Text).Length);
-            int documents = (int)Math.Max(1, Math.Round(size * 64 / (tokensOfADocument + 32)));
-
+            (RetroTokenizer tokenizer, int documents) = Corpus(size, At("tokenizer"));
             Measuring.PeakMemory();
             double Seconds(string what, Action work)
             {
@@ -76,6 +72,13 @@ internal static class DatabaseBenchmark
             Seconds("read, tokenize and cut", () => database = ChunkDatabaseBuilder.Build(At("database"), Documents(documents, 2), tokenizer));
             row["chunks"] = database.ChunkCount;
             Seconds("index words", () => keyword = KeywordNeighborSource.Build(database));
+            if (database.ChunkCount >= 100_000)
+            {
+                keyword.Dispose();
+                File.Delete(Path.Combine(At("database"), "bm25.bin"));
+                Seconds("index words in blocks of 64 MB", () => keyword = KeywordNeighborSource.Build(database, new() { Memory = 64 << 20 }));
+            }
+
             NeighborQuery[] queries = [.. Enumerable.Range(0, Queries).Select(i =>
             {
                 long chunk = i * database.ChunkCount / Queries;
@@ -130,7 +133,17 @@ internal static class DatabaseBenchmark
         }
     }
 
-    private static IEnumerable<Document> Documents(int count, long seed)
+    /// <summary>A tokenizer of the made text, and how many documents have about so many chunks.</summary>
+    public static (RetroTokenizer Tokenizer, int Documents) Corpus(long chunks, string folder)
+    {
+        // About 4.2 bytes a word with its space, 2.4 a token of so small a vocabulary.
+        RetroTokenizer tokenizer = BpeTrainer.Train(Documents(200, 1).Select(document => document.Text), 2048, folder);
+        double tokensOfADocument = Documents(20, 1).Average(document => (double)tokenizer.Encode(document.Text).Length);
+        return (tokenizer, (int)Math.Max(1, Math.Round(chunks * 64 / (tokensOfADocument + 32))));
+    }
+
+    /// <summary>The made text.</summary>
+    public static IEnumerable<Document> Documents(int count, long seed)
     {
         string[] words = new string[Words];
         for (int i = 0; i < words.Length; i++)

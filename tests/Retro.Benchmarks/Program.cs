@@ -8,6 +8,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["distributed"] = DistributedBenchmark.Run,
     ["embedding"] = EmbeddingBenchmark.Run,
     ["faiss"] = FaissBenchmark.Run,
+    ["indexes"] = VectorIndexBenchmark.Run,
     ["operators"] = OperatorBenchmark.Run,
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,

@@ -40,6 +40,10 @@ internal sealed class BuildCommand : Verb
         Description = "Say what the database will be and take, once there is a tokenizer, and stop.",
     };
 
+    private readonly Option<WorkShare?> _share = CommonOptions.Share(
+        "Encode the I-th of N shares of the documents, for as many machines or processes on one storage; the same command without it joins the shares. In a "
+            + "job array: once --plan, which makes the tokenizer, then --share $TASK/8, and once without both.");
+
     private readonly Option<bool> _startOver = CommonOptions.StartOver("database");
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
@@ -49,15 +53,19 @@ internal sealed class BuildCommand : Verb
             "build",
             "Cuts text into a database of chunks. The same command goes on where it was stopped, and does nothing where all is done.",
             "retro build --corpus docs --out work",
-            "retro build --corpus docs --tokenizer llama --out work")
+            "retro build --corpus docs --tokenizer llama --out work",
+            "retro build --corpus docs --out work --share 3/8")
     {
         _corpus.Required = true;
-        AddOptions(_corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _clean, _labels, _plan, _startOver, _seed, _threads);
+        AddOptions(
+            _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _clean, _labels, _plan, _share, _startOver, _seed,
+            _threads);
     }
 
     protected override PathOption Home => _out;
 
-    public override string HowToGoOn(ParseResult parsed) => $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}";
+    public override string HowToGoOn(ParseResult parsed)
+        => $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -68,9 +76,20 @@ internal sealed class BuildCommand : Verb
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
         workspace.Create();
 
-        // A tokenizer that was trained by the same command is not trained again.
-        bool goesOn = !parsed.GetValue(_startOver) && JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan));
-        Remember(parsed, workspace, _startOver, _plan);
+        // A tokenizer that was trained by the same command is not trained again. Shares are made of what such a command has left, and change none of it.
+        WorkShare? part = parsed.GetValue(_share);
+        bool isSame = JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan, _share));
+        bool goesOn = isSame && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver));
+        if (part is null)
+        {
+            Remember(parsed, workspace, _startOver, _plan, _share);
+        }
+        else if (named is null && !goesOn)
+        {
+            throw new UsageException(
+                $"There is no tokenizer in {workspace.Tokenizer} that this command has made, and all shares have to have one: make it first, with {_plan.Name} "
+                    + $"in place of {_share.Name}, or name one ({_tokenizer.Name}).");
+        }
 
         double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
         HashSet<string> taken = Stages.Run("read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
@@ -91,12 +110,27 @@ internal sealed class BuildCommand : Verb
             : null;
         IEnumerable<Document> known = split is null ? documents : split.Training(documents);
         RetroTokenizer tokenizer = named
-            ?? (goesOn && Directory.Exists(workspace.Tokenizer)
+            ?? (goesOn
                 ? RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken)
                 : Stages.Run("train the tokenizer", progress => BpeTrainer.Train(
                     known.Select(document => document.Text), parsed.GetValue(_vocabulary), workspace.Tokenizer, progress, cancellationToken)));
-        named?.Save(workspace.Tokenizer);
+        ChunkDatabaseOptions options = new()
+        {
+            ChunkLength = parsed.GetValue(_chunk),
+            Cleaning = cleaning.Name,
+            StartOver = parsed.GetValue(_startOver),
+            Threads = parsed.GetValue(_threads),
+        };
+        if (part is { } own)
+        {
+            Stages.Run("encode documents", progress
+                => ChunkDatabaseBuilder.BuildShare(workspace.Database, known, tokenizer, own, options, progress, cancellationToken));
+            Screen.Line($"share {own} is done; when all are, the same command without {_share.Name} joins them");
+            WriteJson(parsed, new JsonObject { ["share"] = own.ToString() });
+            return Task.CompletedTask;
+        }
 
+        named?.Save(workspace.Tokenizer);
         DatabasePlan plan = Stages.Run(
             "plan the database",
             progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), progress, cancellationToken));
@@ -111,13 +145,6 @@ internal sealed class BuildCommand : Verb
             return Task.CompletedTask;
         }
 
-        ChunkDatabaseOptions options = new()
-        {
-            ChunkLength = parsed.GetValue(_chunk),
-            Cleaning = cleaning.Name,
-            StartOver = parsed.GetValue(_startOver),
-            Threads = parsed.GetValue(_threads),
-        };
         using ChunkDatabase database = Stages.Run(
             "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
         using ChunkDatabase? heldOut = split is null ? null : Stages.Run(

@@ -18,7 +18,7 @@ internal sealed class NeighborsCommand : Verb
 
     private readonly Option<bool> _prepare = new("--prepare")
     {
-        Description = "Make what the source needs alone (keys, indexes) and stop; with --share, the keys of that share.",
+        Description = "Make what the source needs alone (keys, indexes) and stop; with --share, the keys and words of that share.",
     };
 
     private readonly Option<WorkShare?> _share = CommonOptions.Share(
@@ -107,12 +107,7 @@ internal sealed class NeighborsCommand : Verb
     {
         if (parsed.GetValue(_prepare))
         {
-            if (name is "bm25" or "random")
-            {
-                throw new UsageException($"{name} needs no keys; prepare it without {_share.Name}.");
-            }
-
-            sources.MakeKeys(share);
+            sources.Prepare(name, share);
         }
         else
         {

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using Retro.Corpora;
@@ -9,10 +8,14 @@ namespace Retro.Database;
 /// <summary>
 /// Builds a database of chunks from documents. It is written in blocks, so that a build stopped or killed at any moment goes on from the last
 /// whole block when it is run again over the same documents, and ends with the same bytes as one that was never stopped. Where it replaces a database, that one
-/// is used until the new one is whole.
+/// is used until the new one is whole. Several machines on one storage can encode a share of the documents each
+/// (<see cref="BuildShare(string, IEnumerable{Document}, RetroTokenizer, WorkShare, ChunkDatabaseOptions, IProgress{StageProgress}, CancellationToken)"/>).
 /// </summary>
 public static class ChunkDatabaseBuilder
 {
+    /// <summary>What encoding is called in reports.</summary>
+    internal const string EncodeStage = "encode documents";
+
     /// <summary>
     /// Builds a database, goes on with an unfinished one, or opens the one that is there if it was made of the same documents with the same settings.
     /// </summary>
@@ -62,17 +65,7 @@ public static class ChunkDatabaseBuilder
         ArgumentNullException.ThrowIfNull(documents);
         options ??= new ChunkDatabaseOptions();
         options.Validate();
-        BuildSettings settings = new()
-        {
-            FormatVersion = DatabaseManifest.CurrentFormatVersion,
-            TokenizerKind = tokenizer.Kind,
-            TokenizerHash = tokenizer.Hash,
-            VocabularySize = tokenizer.VocabularySize,
-            EndOfText = tokenizer.EndOfText,
-            BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
-            ChunkLength = options.ChunkLength,
-            Cleaning = options.Cleaning,
-        };
+        BuildSettings settings = SettingsOf(tokenizer, options);
         while (true)
         {
             byte[]? seen = ManifestOf(folder);
@@ -97,13 +90,89 @@ public static class ChunkDatabaseBuilder
             using (BuildFolder work = BuildFolder.Open(folder, version, settings, options.StartOver, progress, cancellationToken))
             using (EarlierTokens? earlier = EarlierTokens.Open(folder, there, settings, progress, cancellationToken))
             {
-                string corpusHash = EncodeAll(folder, work, documents, tokenizer, earlier, options, progress, cancellationToken);
+                string corpusHash;
+                Lazy<TokenShares?> shares = new(() => TokenShares.Open(folder, settings));
+                try
+                {
+                    corpusHash = EncodeAll(folder, work, documents, tokenizer, shares, earlier, options, progress, cancellationToken);
+                }
+                finally
+                {
+                    (shares.IsValueCreated ? shares.Value : null)?.Dispose();
+                }
+
+                TokenShares.Remove(folder); // what they hold is in the unfinished database, block by block
                 made = Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
             }
 
             DatabaseFolder.Clean(folder, made, there);
             return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         }
+    }
+
+    /// <summary>
+    /// Encodes a share of the documents of a database that is to be, for several machines or processes at once on one storage: a file of its own in the
+    /// folder (<c>tokens.3-of-8.bin</c>), in blocks, resumable. Each goes through the whole corpus, which has to be the same for all, and encodes every n-th
+    /// document. When all shares are there, a build of the same documents takes the tokens from them in place of encoding the documents, and removes them; its
+    /// files are those of a build without shares, byte for byte.
+    /// </summary>
+    /// <param name="folder">The database's folder; created where it is missing.</param>
+    /// <param name="documents">All documents of the database, those of the other shares among them; enumerated more than once, and the same each time.</param>
+    /// <param name="tokenizer">Makes the tokens; the same for all shares, and for the build that joins them.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="options">The same for all shares, and for the build that joins them; the defaults where null.</param>
+    /// <param name="progress">Stage "encode documents" in documents of the share.</param>
+    /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
+    /// <exception cref="DatabaseException">Another process makes the same share, its file cannot be written, or the folder holds a database of other settings
+    /// or another corpus, which is not to be replaced. A share that is missing when they are joined, is damaged, or was made with another tokenizer, other
+    /// settings or of other texts, is a fault of that build, which names it.</exception>
+    /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
+    public static void BuildShare(
+        string folder,
+        IEnumerable<Document> documents,
+        RetroTokenizer tokenizer,
+        WorkShare share,
+        ChunkDatabaseOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        BuildShare(folder, documents, TokenizerFacts.Of(tokenizer), share, options, progress, cancellationToken);
+    }
+
+    internal static void BuildShare(
+        string folder,
+        IEnumerable<Document> documents,
+        TokenizerFacts tokenizer,
+        WorkShare share,
+        ChunkDatabaseOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        ArgumentNullException.ThrowIfNull(documents);
+        options ??= new ChunkDatabaseOptions();
+        options.Validate();
+        BuildSettings settings = SettingsOf(tokenizer, options);
+        if (ManifestOf(folder) is not null)
+        {
+            (ChunkDatabase? finished, _) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
+            if (finished is not null)
+            {
+                finished.Dispose();
+                return; // it is built already
+            }
+        }
+
+        TokenShares.Make(
+            folder,
+            documents,
+            settings,
+            share,
+            options,
+            (block, encode) => Prepare(block, encode ? tokenizer : null, null, options, cancellationToken),
+            progress,
+            cancellationToken);
     }
 
     /// <summary>
@@ -156,6 +225,18 @@ public static class ChunkDatabaseBuilder
         DatabaseFolder.Clean(folder, made, null);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
+
+    private static BuildSettings SettingsOf(TokenizerFacts tokenizer, ChunkDatabaseOptions options) => new()
+    {
+        FormatVersion = DatabaseManifest.CurrentFormatVersion,
+        TokenizerKind = tokenizer.Kind,
+        TokenizerHash = tokenizer.Hash,
+        VocabularySize = tokenizer.VocabularySize,
+        EndOfText = tokenizer.EndOfText,
+        BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
+        ChunkLength = options.ChunkLength,
+        Cleaning = options.Cleaning,
+    };
 
     private static byte[]? ManifestOf(string folder)
     {
@@ -247,6 +328,7 @@ public static class ChunkDatabaseBuilder
         BuildFolder work,
         IEnumerable<Document> documents,
         TokenizerFacts tokenizer,
+        Lazy<TokenShares?> shares,
         EarlierTokens? earlier,
         ChunkDatabaseOptions options,
         IProgress<StageProgress>? progress,
@@ -266,7 +348,7 @@ public static class ChunkDatabaseBuilder
                 if (found == done.Corpus)
                 {
                     Array.ForEach(hashed, document => corpus.AppendData(document.Hash));
-                    progress?.Report(new StageProgress("encode documents", reader.Count, 0));
+                    progress?.Report(new StageProgress(EncodeStage, reader.Count, 0));
                     continue;
                 }
 
@@ -282,13 +364,20 @@ public static class ChunkDatabaseBuilder
 
             if (block.Count == 0)
             {
+                (shares.IsValueCreated ? shares.Value : null)?.End();
                 return Convert.ToHexStringLower(corpus.GetHashAndReset());
             }
 
-            PreparedDocument[] prepared = Prepare(block, tokenizer, earlier, options, cancellationToken);
+            PreparedDocument[] prepared = Prepare(block, shares.Value is null ? tokenizer : null, earlier, options, cancellationToken);
+            if (shares.Value is { } encoded)
+            {
+                encoded.SkipTo(reader.Count - block.Count);
+                prepared = Array.ConvertAll(prepared, encoded.Take);
+            }
+
             Array.ForEach(prepared, document => corpus.AppendData(document.Hash));
             AtomicFile.Guard(Path.Combine(folder, BuildFolder.Name), Fault, () => Append(work, prepared, tokenizer, options.ChunkLength));
-            progress?.Report(new StageProgress("encode documents", reader.Count, 0));
+            progress?.Report(new StageProgress(EncodeStage, reader.Count, 0));
         }
     }
 
@@ -372,16 +461,11 @@ public static class ChunkDatabaseBuilder
             RecordsHash = Convert.ToHexStringLower(recordsHash.GetHashAndReset()),
         });
 
-        void WriteTokens(ReadOnlySpan<int> ids)
+        void WriteTokens(ReadOnlySpan<int> ids) => TokenFile.WriteIds(ids, raw =>
         {
-            // In pieces, because the bytes of a very long document do not fit one span.
-            for (; !ids.IsEmpty; ids = ids[Math.Min(ids.Length, 1 << 20)..])
-            {
-                ReadOnlySpan<byte> raw = MemoryMarshal.AsBytes(ids[..Math.Min(ids.Length, 1 << 20)]);
-                work.Tokens.Write(raw);
-                tokensHash.AppendData(raw);
-            }
-        }
+            work.Tokens.Write(raw);
+            tokensHash.AppendData(raw);
+        });
     }
 
     private static DatabaseManifest Finish(

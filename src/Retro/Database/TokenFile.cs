@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 
 namespace Retro.Database;
 
@@ -24,6 +25,15 @@ internal static class TokenFile
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(32), settings.VocabularySize);
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(36), settings.EndOfText);
         return header;
+    }
+
+    /// <summary>Writes ids as they lie in a file, in pieces, because the bytes of a very long document do not fit one span.</summary>
+    public static void WriteIds(ReadOnlySpan<int> ids, Action<ReadOnlySpan<byte>> write)
+    {
+        for (; !ids.IsEmpty; ids = ids[Math.Min(ids.Length, 1 << 20)..])
+        {
+            write(MemoryMarshal.AsBytes(ids[..Math.Min(ids.Length, 1 << 20)]));
+        }
     }
 
     /// <summary>Maps the token file of a database whose manifest was checked.</summary>

@@ -17,11 +17,19 @@ internal sealed unsafe partial class Bm25Image
     /// <param name="termsOf">The terms of a document; asked for twice, by several threads at once.</param>
     /// <param name="k1">The constant k1.</param>
     /// <param name="b">The constant b.</param>
+    /// <param name="part">What it is a part of (<see cref="PartBytes"/>); null: the whole index.</param>
     /// <param name="threads">Threads that work.</param>
     /// <param name="progress">Told the documents done, 2 N in all.</param>
     /// <param name="cancellationToken">Stops between documents.</param>
     public static Bm25Image Build(
-        int count, TermsOf termsOf, double k1, double b, int threads, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        int count,
+        TermsOf termsOf,
+        double k1,
+        double b,
+        byte[]? part,
+        int threads,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
     {
         Part[] parts = new Part[Math.Clamp(count / LeastPart, 1, threads)];
         long done = 0;
@@ -45,15 +53,17 @@ internal sealed unsafe partial class Bm25Image
         int[] list = [.. parts.SelectMany(part => part.Frequency.Keys).Distinct()];
         Array.Sort(list);
         int[] frequencies = Array.ConvertAll(list, term => parts.Sum(part => part.Frequency.GetValueOrDefault(term)));
-        long postings = frequencies.Sum(frequency => IsFrequent(frequency, count) ? 0L : frequency), tokens = parts.Sum(part => part.Tokens);
-        int columns = frequencies.Count(frequency => IsFrequent(frequency, count));
+        bool HasColumn(int frequency) => part is null && IsFrequent(frequency, count);
+        long postings = frequencies.Sum(frequency => HasColumn(frequency) ? 0L : frequency), tokens = parts.Sum(part => part.Tokens);
+        int columns = frequencies.Count(HasColumn);
         long[] sections = Sections(count, list.Length, postings, tokens, columns);
-        Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, columns, k1, b);
+        Bm25Image image = new(MappedFile.Allocate(sections[^1]), count, list.Length, postings, tokens, columns, k1, b, part is not null);
         try
         {
             frequencies.CopyTo(image.Frequencies);
             image.PlaceColumns();
             image.Fill(list, parts, termsOf, threads, Report, cancellationToken);
+            part?.CopyTo(image.Header(PartAt));
             image.WriteHeader();
             progress?.Report(new("index terms", 2L * count, 2L * count));
             return image;
@@ -132,7 +142,6 @@ internal sealed unsafe partial class Bm25Image
             report(document);
             TokensAt[document] = token;
             ReadOnlySpan<int> sorted = Sorted(termsOf(document), ref buffer);
-            double norm = Norm(sorted.Length);
             for (int i = 0, end; i < sorted.Length; i = end)
             {
                 for (end = i + 1; end < sorted.Length && sorted[end] == sorted[i]; end++)
@@ -146,7 +155,7 @@ internal sealed unsafe partial class Bm25Image
 
                 new Span<int>(tokenRanks + token, end - i).Fill(rank);
                 token += end - i;
-                byte impact = (byte)Math.Clamp(Math.Ceiling(255.0 * (end - i) / (end - i + norm)), 1, 255);
+                byte impact = _isPart ? (byte)Math.Min(end - i, byte.MaxValue) : Impact(end - i, sorted.Length, K1, B, MeanLength);
                 if (HasColumn(rank))
                 {
                     Column(rank)[document] = impact;
@@ -163,19 +172,27 @@ internal sealed unsafe partial class Bm25Image
         }
     }
 
+    private Span<byte> Header(int from) => new(_memory.Pointer + from, HeaderSize - from);
+
     private void WriteHeader()
     {
-        Span<byte> header = new(_memory.Pointer, HeaderSize);
-        Magic.CopyTo(header);
+        WriteHeader(Header(0), _isPart ? PartMagic : Magic, _documents, _terms, _postings, _tokens, _columnCount, K1, B);
+        CheckContents("", Header(HashAt)[..SHA256.HashSizeInBytes], null, CancellationToken.None);
+    }
+
+    /// <summary>All of a header but the checksum, and what a part is a part of.</summary>
+    private static void WriteHeader(
+        Span<byte> header, ReadOnlySpan<byte> magic, long documents, long terms, long postings, long tokens, long columns, double k1, double b)
+    {
+        magic.CopyTo(header);
         BinaryPrimitives.WriteInt64LittleEndian(header[8..], Version);
-        BinaryPrimitives.WriteInt64LittleEndian(header[16..], _documents);
-        BinaryPrimitives.WriteInt64LittleEndian(header[24..], _terms);
-        BinaryPrimitives.WriteInt64LittleEndian(header[32..], _postings);
-        BinaryPrimitives.WriteInt64LittleEndian(header[40..], _tokens);
-        BinaryPrimitives.WriteDoubleLittleEndian(header[48..], K1);
-        BinaryPrimitives.WriteDoubleLittleEndian(header[56..], B);
-        BinaryPrimitives.WriteInt64LittleEndian(header[ColumnsAt..], _columnCount);
-        CheckContents("", header.Slice(HashAt, SHA256.HashSizeInBytes), null, CancellationToken.None);
+        BinaryPrimitives.WriteInt64LittleEndian(header[16..], documents);
+        BinaryPrimitives.WriteInt64LittleEndian(header[24..], terms);
+        BinaryPrimitives.WriteInt64LittleEndian(header[32..], postings);
+        BinaryPrimitives.WriteInt64LittleEndian(header[40..], tokens);
+        BinaryPrimitives.WriteDoubleLittleEndian(header[48..], k1);
+        BinaryPrimitives.WriteDoubleLittleEndian(header[56..], b);
+        BinaryPrimitives.WriteInt64LittleEndian(header[ColumnsAt..], columns);
     }
 
     /// <summary>Documents that follow one another: in how many of them each term is, and how many tokens they have.</summary>

@@ -18,6 +18,9 @@ namespace Retro.Search;
 /// columns     byte  [C, N]   of each rank that stands in an eighth of the documents or more, ascending: its impact in every document, 0 where it is not
 /// </code>
 /// A frequent term's column takes about the room of its postings, and is added up many documents at once.
+/// <para>A part of an index, of documents that follow one another, is laid out in the same way, and joined with the others to the index of all
+/// (<see cref="Merge"/>). What depends on all documents it leaves open: no term has a column, and in place of an impact stands how often the term occurs, 255
+/// for so often or more. Its magic is another, and behind the number of columns stand 24 bytes that say what it is a part of.</para>
 /// </summary>
 internal sealed unsafe partial class Bm25Image : IDisposable
 {
@@ -25,11 +28,14 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     private const int HeaderSize = 128;
     private const int HashAt = 64;
     private const int ColumnsAt = 96;
+    private const int PartAt = 104;
 
     // A term that stands in one document of so many, or in more, has a column.
     private const int ColumnShare = 8;
 
     private static ReadOnlySpan<byte> Magic => "RETROBM1"u8;
+
+    private static ReadOnlySpan<byte> PartMagic => "RETROBP1"u8;
 
     private readonly MappedFile _memory;
     private readonly long _documents;
@@ -37,12 +43,13 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     private readonly long _postings;
     private readonly long _tokens;
     private readonly long _columnCount;
+    private readonly bool _isPart;
     private readonly long[] _sections;
 
     // The place of a rank's column; -1 where it has none.
     private readonly int[] _columns;
 
-    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, long columns, double k1, double b)
+    private Bm25Image(MappedFile memory, long documents, long terms, long postings, long tokens, long columns, double k1, double b, bool isPart)
     {
         _memory = memory;
         _documents = documents;
@@ -50,10 +57,11 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         _postings = postings;
         _tokens = tokens;
         _columnCount = columns;
+        _isPart = isPart;
         _sections = Sections(documents, terms, postings, tokens, columns);
         _columns = new int[terms];
         (K1, B) = (k1, b);
-        MeanLength = tokens > 0 ? (double)tokens / documents : 1;
+        MeanLength = Mean(tokens, documents);
     }
 
     public double K1 { get; }
@@ -80,12 +88,22 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     private long* TokensAt => (long*)(_memory.Pointer + _sections[2]);
 
-    public static Bm25Image Open(string path, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Bytes of what says what a part is a part of.</summary>
+    public static int PartBytes => HeaderSize - PartAt;
+
+    /// <summary>Opens an index, or a part of one.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="verify">Whether to compare the checksum and everything that is named.</param>
+    /// <param name="part">What it has to be a part of; null: an index.</param>
+    /// <param name="progress">Told the bytes checked.</param>
+    /// <param name="cancellationToken">Stops the checking.</param>
+    /// <exception cref="DatabaseException">It is damaged, no index, or a part of something else.</exception>
+    public static Bm25Image Open(string path, bool verify, byte[]? part, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         MappedFile memory = MappedFile.Open(path);
         try
         {
-            Bm25Image image = FromHeader(memory, path);
+            Bm25Image image = FromHeader(memory, path, part);
             if (!image.PlaceColumns() || !image.TablesAgree())
             {
                 throw Damaged(path, "its tables of contents contradict one another");
@@ -113,6 +131,8 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     /// <summary>Whether a term that stands in so many of the documents has a column.</summary>
     public static bool IsFrequent(long frequency, long documents) => frequency > 0 && frequency * ColumnShare >= documents;
 
+    public void CopyTo(Stream stream) => _memory.CopyTo(stream);
+
     public void Save(string path) => AtomicFile.Write(path, _memory.CopyTo, (message, fault) => new DatabaseException(message, fault));
 
     public int Rank(int term) => TermList.BinarySearch(term);
@@ -138,8 +158,14 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     public ReadOnlySpan<int> TokensOf(int document)
         => new(_memory.Pointer + _sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
-    /// <summary>k1 · (1 - b + b · length / mean length).</summary>
-    private double Norm(int length) => K1 * (1 - B + B * length / MeanLength);
+    private static double Mean(long tokens, long documents) => tokens > 0 ? (double)tokens / documents : 1;
+
+    /// <summary>A bound of what a term adds that occurs so often in a document of a length: f / (f + k1 · (1 - b + b · length / mean length)).</summary>
+    private static byte Impact(int occurrences, int length, double k1, double b, double meanLength)
+    {
+        double norm = k1 * (1 - b + b * length / meanLength);
+        return (byte)Math.Clamp(Math.Ceiling(255.0 * occurrences / (occurrences + norm)), 1, 255);
+    }
 
     /// <summary>What of a document's terms is not as it is here; null: all is.</summary>
     public string? FaultOf(int document, ReadOnlySpan<int> terms)
@@ -179,7 +205,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         int count = 0;
         for (int rank = 0; rank < Terms; rank++)
         {
-            _columns[rank] = IsFrequent(Frequencies[rank], _documents) ? count++ : -1;
+            _columns[rank] = !_isPart && IsFrequent(Frequencies[rank], _documents) ? count++ : -1;
         }
 
         return count == _columnCount;
@@ -199,7 +225,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         return starts;
     }
 
-    private static Bm25Image FromHeader(MappedFile memory, string path)
+    private static Bm25Image FromHeader(MappedFile memory, string path, byte[]? part)
     {
         if (memory.Length < HeaderSize)
         {
@@ -207,14 +233,20 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         }
 
         ReadOnlySpan<byte> header = new(memory.Pointer, HeaderSize);
-        if (!header.StartsWith(Magic))
+        if (!header.StartsWith(part is null ? Magic : PartMagic))
         {
-            throw new DatabaseException($"The file {path} is no keyword index: build it again.");
+            throw new DatabaseException($"The file {path} is no {(part is null ? "keyword index" : "share of a keyword index")}: build it again.");
         }
 
         if (BinaryPrimitives.ReadInt64LittleEndian(header[8..]) is var version and not Version)
         {
             throw new DatabaseException($"The keyword index {path} has version {version}, and this program reads version {Version}: build it again.");
+        }
+
+        if (part is not null && !header[PartAt..].SequenceEqual(part))
+        {
+            throw new DatabaseException(
+                $"The share {path} was made of other chunks than the database has now, or is another share than its name says: make it again, or delete it.");
         }
 
         long documents = BinaryPrimitives.ReadInt64LittleEndian(header[16..]);
@@ -246,7 +278,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
             throw Damaged(path, fault.Message);
         }
 
-        return new(memory, documents, terms, postings, tokens, columns, k1, b);
+        return new(memory, documents, terms, postings, tokens, columns, k1, b, part is not null);
     }
 
     private static DatabaseException Damaged(string path, string how)

@@ -60,16 +60,16 @@ internal sealed class Bm25Index : IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         options = (options ?? new()).Validate();
-        Dictionary<string, string> details = new()
-        {
-            [K1Detail] = options.K1.ToString(CultureInfo.InvariantCulture),
-            [BDetail] = options.B.ToString(CultureInfo.InvariantCulture),
-        };
+        RequireSize(database);
+        Dictionary<string, string> details = DetailsOf(options);
+        string path = database.PathOf(FileName);
         if (StageFile.IsMade(database, FileName, details))
         {
             try
             {
-                return Open(database, options, progress, cancellationToken);
+                Bm25Index made = Open(database, options, progress, cancellationToken);
+                ShareName.Remove(path); // a process that ended when the manifest knew the index has left them
+                return made;
             }
             catch (DatabaseException)
             {
@@ -77,15 +77,85 @@ internal sealed class Bm25Index : IDisposable
             }
         }
 
-        using (WriterLock writing = database.Write("make the keyword index"))
-        using (Bm25Index index = Build(database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken))
+        // What is too large for the memory is made in as many blocks as that takes, as if by several machines.
+        WorkShare all = new(1, 1);
+        if (BlocksOf(database, all, options) is { Length: > 1 } blocks && ShareName.Begun(path) is var begun
+            && (begun.Length == 0 || begun[0].Count == blocks.Length))
         {
+            BuildShare(database, all, options, progress, cancellationToken);
+        }
+
+        using (WriterLock writing = database.Write("make the keyword index"))
+        {
+            WorkShare[] shares = [.. ShareName.Finished(path)];
+            using StagedFiles file = new(Path.GetDirectoryName(path)!, (message, fault) => new DatabaseException(message, fault));
+            if (shares.Length > 0)
+            {
+                Join(database, shares, options, file, progress, cancellationToken);
+            }
+            else
+            {
+                using Bm25Index index = Build(
+                    database.ChunkCount, chunk => KeywordNeighborSource.TermsOf(database, chunk), options, progress, cancellationToken);
+                file.Write(path, index._image.CopyTo);
+            }
+
             StageFile.Forget(database, writing, FileName);
-            index.Save(database.PathOf(FileName));
+            file.Commit();
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }
 
+        ShareName.Remove(path);
         return Open(database, options with { Verify = false }, progress, cancellationToken);
+    }
+
+    /// <summary>Indexes a share of a database's chunks, in files beside the keyword index, where it is not there with these constants.</summary>
+    /// <param name="database">The database, or the segment of one.</param>
+    /// <param name="share">The share: of one file, or of as many as the memory takes.</param>
+    /// <param name="options">The constants of BM25, and the memory.</param>
+    /// <param name="progress">Told the work done.</param>
+    /// <param name="cancellationToken">Stops the work; the next run goes on with the files that are there.</param>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">Another process makes the same share, or it cannot be written.</exception>
+    public static void BuildShare(
+        ChunkDatabase database,
+        WorkShare share,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        options = (options ?? new()).Validate();
+        database.RequireFolder("make the keyword index");
+        RequireSize(database);
+        string path = database.PathOf(FileName);
+        foreach (WorkShare block in BlocksOf(database, share, options))
+        {
+            if (StageFile.IsMade(database, FileName, DetailsOf(options)))
+            {
+                return;
+            }
+
+            string own = ShareName.PathOf(path, block);
+            byte[] part = PartOf(database, block);
+            using FileStream held = ShareName.Hold(own);
+            if (IsWhole(own, part, progress, cancellationToken))
+            {
+                continue;
+            }
+
+            (long first, long end) = block.Of(database.ChunkCount);
+            using Bm25Image image = Bm25Image.Build(
+                (int)(end - first),
+                document => KeywordNeighborSource.TermsOf(database, first + document),
+                k1: 0,
+                b: 0,
+                part,
+                options.Threads,
+                progress,
+                cancellationToken);
+            image.Save(own);
+        }
     }
 
     /// <summary>Opens the keyword index of a database, memory-mapped.</summary>
@@ -138,7 +208,7 @@ internal sealed class Bm25Index : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(count, int.MaxValue);
         options = (options ?? new()).Validate();
-        return new(Bm25Image.Build((int)count, terms, options.K1, options.B, options.Threads, progress, cancellationToken));
+        return new(Bm25Image.Build((int)count, terms, options.K1, options.B, part: null, options.Threads, progress, cancellationToken));
     }
 
     /// <summary>Opens an index file, memory-mapped.</summary>
@@ -150,7 +220,7 @@ internal sealed class Bm25Index : IDisposable
     public static Bm25Index Open(string path, bool verify = true, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
-        return new(Bm25Image.Open(path, verify, progress, cancellationToken));
+        return new(Bm25Image.Open(path, verify, part: null, progress, cancellationToken));
     }
 
     /// <summary>Writes the index; the name never stands for half a file.</summary>
@@ -227,6 +297,84 @@ internal sealed class Bm25Index : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _image.Dispose();
+
+    private static void RequireSize(ChunkDatabase database)
+    {
+        if (database.ChunkCount >= int.MaxValue)
+        {
+            throw new DatabaseException(
+                $"The database in '{database.Folder}' has {database.ChunkCount} chunks, and a keyword index takes fewer than {int.MaxValue}: make several "
+                    + "databases of it, and open them as one.");
+        }
+    }
+
+    private static Dictionary<string, string> DetailsOf(KeywordNeighborOptions options) => new()
+    {
+        [K1Detail] = options.K1.ToString(CultureInfo.InvariantCulture),
+        [BDetail] = options.B.ToString(CultureInfo.InvariantCulture),
+    };
+
+    /// <summary>
+    /// The files of a share: itself, or, where it would take more memory than it may, the shares of a greater number that have the same chunks together. How
+    /// many depends on the database, the number of shares and the memory, so that all shares are cut alike.
+    /// </summary>
+    private static WorkShare[] BlocksOf(ChunkDatabase database, WorkShare share, KeywordNeighborOptions options)
+    {
+        // Of a token its rank and its posting; of a chunk where its tokens begin.
+        const int BytesOfAToken = sizeof(int) + sizeof(int) + sizeof(byte), BytesOfAChunk = sizeof(long), LeastChunks = 1024;
+        double bytes = ((double)BytesOfAToken * database.Manifest.TokenCount) + ((double)BytesOfAChunk * database.ChunkCount);
+        long most = Math.Max(1, Math.Min(database.ChunkCount / LeastChunks, int.MaxValue) / share.Count);
+        int blocks = (int)Math.Clamp(Math.Ceiling(bytes / share.Count / options.Memory), 1, most);
+        return [.. Enumerable.Range(((share.Index - 1) * blocks) + 1, blocks).Select(index => new WorkShare(index, share.Count * blocks))];
+    }
+
+    /// <summary>What a share is a part of.</summary>
+    private static byte[] PartOf(ChunkDatabase database, WorkShare share)
+        => Convert.FromHexString(NeighborQueries.Identity("part of bm25", database.Manifest.TokensHash, share))[..Bm25Image.PartBytes];
+
+    private static bool IsWhole(string path, byte[] part, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using Bm25Image? image = File.Exists(path) ? Bm25Image.Open(path, verify: true, part, progress, cancellationToken) : null;
+            return image is not null;
+        }
+        catch (DatabaseException)
+        {
+            return false; // making it replaces it
+        }
+    }
+
+    private static void Join(
+        ChunkDatabase database,
+        WorkShare[] shares,
+        KeywordNeighborOptions options,
+        StagedFiles file,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        List<Bm25Image> parts = [];
+        string path = database.PathOf(FileName);
+        try
+        {
+            foreach (WorkShare share in shares)
+            {
+                string own = ShareName.PathOf(path, share);
+                Bm25Image part = Bm25Image.Open(own, verify: true, PartOf(database, share), progress, cancellationToken);
+                parts.Add(part);
+                if (share.Of(database.ChunkCount) is var (first, end) && part.Documents != end - first)
+                {
+                    throw new DatabaseException($"The share {own} has {part.Documents} chunks and should have {end - first}: make it again, or delete it.");
+                }
+            }
+
+            file.Write(path, stream => Bm25Image.Merge(stream, parts, options.K1, options.B, progress, cancellationToken));
+        }
+        finally
+        {
+            parts.ForEach(part => part.Dispose());
+        }
+    }
 
     private Bm25Search Rent() => _searches.TryTake(out Bm25Search? search) ? search : new Bm25Search(_image, _statistics);
 }

@@ -106,7 +106,10 @@ public sealed record DatabasePlan
         long keywords = (long)(tokens * KeywordBytesOfToken(chunks));
         double seconds = encoding.Elapsed.TotalSeconds / sampledBytes * bytes / Environment.ProcessorCount;
         long disk = (total * chunkLength * sizeof(int)) + names + (count * RecordBytes) + keywords + (total * sizeof(long));
-        long memory = keywords + (total * 12); // the keyword index is made in memory
+
+        // The keyword index is made in memory, or in blocks, which lie on the disk until they are joined.
+        long whole = keywords + (total * 12), memory = Math.Min(whole, KeywordNeighborOptions.DefaultMemory);
+        disk += whole > memory ? keywords : 0;
         DatabasePlan plan = new()
         {
             Documents = count,

@@ -3,6 +3,8 @@ namespace Retro.Search;
 /// <summary>The constants of a <see cref="KeywordNeighborSource"/>'s BM25, and how it is opened and searched. Checked by <see cref="Validate"/>.</summary>
 public sealed record KeywordNeighborOptions
 {
+    internal const long DefaultMemory = 1L << 30;
+
     /// <summary>How fast more occurrences of a token stop adding to the score; 1.2 by default, not negative.</summary>
     public double K1 { get; init; } = 1.2;
 
@@ -13,6 +15,12 @@ public sealed record KeywordNeighborOptions
     /// Whether opening compares the file's checksum, which reads the whole of it; true by default. Sizes and tables of contents are checked in any case.
     /// </summary>
     public bool Verify { get; init; } = true;
+
+    /// <summary>
+    /// Bytes of memory that making the index may take: a larger one is made in blocks of so many, which are files beside it until they are joined. The index
+    /// is the same. 1 GiB by default.
+    /// </summary>
+    public long Memory { get; init; } = DefaultMemory;
 
     /// <summary>Threads that index and search at once; every processor by default. Neither the index nor the neighbors depend on it.</summary>
     public int Threads { get; init; } = Environment.ProcessorCount;
@@ -25,6 +33,7 @@ public sealed record KeywordNeighborOptions
         OptionFaults faults = new(nameof(KeywordNeighborOptions));
         faults.NotNegative(K1);
         faults.Share(B);
+        faults.Between(Memory, 1);
         faults.Between(Threads, 1);
         faults.Throw();
         return this;

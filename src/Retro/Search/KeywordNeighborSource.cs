@@ -79,21 +79,48 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
 
     /// <summary>
     /// Makes the keyword index of the chunks' tokens (<c>bm25.bin</c> in the database's folder), where it is not there whole and with these constants, and
-    /// opens the source.
+    /// opens the source. Where shares of it are there (<see cref="BuildShare"/>), it is joined of them. An index beyond
+    /// <see cref="KeywordNeighborOptions.Memory"/> is made in blocks, which are such shares too.
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="options">The constants of BM25, and how it is searched.</param>
     /// <param name="progress">Told the work done.</param>
-    /// <param name="cancellationToken">Stops the work; the next run starts over.</param>
+    /// <param name="cancellationToken">Stops the work; the next run starts over, or goes on with the blocks that are there.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
-    /// <exception cref="DatabaseException">The file cannot be written or read.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written or read; or a share is missing, damaged, or of other chunks: it is named.</exception>
     public static KeywordNeighborSource Build(
         ChunkDatabase database,
         KeywordNeighborOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
         => From(database, segment => Bm25Index.Build(segment, options, progress, cancellationToken), options);
+
+    /// <summary>
+    /// Indexes a share of the chunks, for several machines or processes at once on one storage: files of its own beside the keyword index
+    /// (<c>bm25.3-of-8.bin</c>; several of a greater number where the memory asks for that). When all shares are there, <see cref="Build"/> joins them, and
+    /// removes them; the index is that of a build without shares, byte for byte.
+    /// </summary>
+    /// <param name="database">The database, which may be changed by nobody meanwhile.</param>
+    /// <param name="share">The share.</param>
+    /// <param name="options">The constants of BM25 that the index will have, and the memory, which is the same for all shares.</param>
+    /// <param name="progress">Told the work done.</param>
+    /// <param name="cancellationToken">Stops the work; the next run goes on with the files that are there.</param>
+    /// <exception cref="RetroOptionsException">An option is out of range.</exception>
+    /// <exception cref="DatabaseException">Another process makes the same share, or its file cannot be written.</exception>
+    public static void BuildShare(
+        ChunkDatabase database,
+        WorkShare share,
+        KeywordNeighborOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(database);
+        foreach (ChunkDatabase segment in database.Segments)
+        {
+            Bm25Index.BuildShare(segment, share, options, progress, cancellationToken);
+        }
+    }
 
     /// <summary>Opens the source from what <see cref="Build"/> made; makes nothing.</summary>
     /// <param name="database">The database.</param>

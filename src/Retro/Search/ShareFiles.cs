@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using System.Security.Cryptography;
-using System.Text.RegularExpressions;
+using Retro.Database;
 
 namespace Retro.Search;
 
@@ -14,11 +13,10 @@ namespace Retro.Search;
 /// </code>
 /// Rows and checksums follow as <see cref="RowBlocks"/> says.
 /// </summary>
-internal sealed partial class ShareFiles : IDisposable
+internal sealed class ShareFiles : IDisposable
 {
     private const int HeaderSize = 256;
     private const int Version = 1;
-    private const string LockSuffix = ".lock";
 
     private readonly RowBlocks _whole;
     private readonly string _stage;
@@ -53,9 +51,9 @@ internal sealed partial class ShareFiles : IDisposable
             return; // there are fewer blocks than shares
         }
 
-        string own = PathOf(path, share);
+        string own = ShareName.PathOf(path, share);
         RowBlocks part = PartOf(whole, share);
-        using FileStream held = Hold(own);
+        using FileStream held = ShareName.Hold(own);
         if (!IsWhole(own, part))
         {
             part.Write(own, NoteOf(part), stage, (row, rows) => make(first * whole.BlockRows + row, rows), progress, cancellationToken);
@@ -66,9 +64,9 @@ internal sealed partial class ShareFiles : IDisposable
     public static ShareFiles Open(string path, RowBlocks whole, string stage, IProgress<StageProgress>? progress)
     {
         ShareFiles files = new(whole, stage, progress);
-        foreach (WorkShare share in Near(path))
+        foreach (WorkShare share in ShareName.Near(path))
         {
-            string own = PathOf(path, share);
+            string own = ShareName.PathOf(path, share);
             if (!File.Exists(own))
             {
                 continue; // begun and not finished
@@ -120,13 +118,13 @@ internal sealed partial class ShareFiles : IDisposable
     /// </summary>
     public static void Remove(string path, RowBlocks whole)
     {
-        foreach (WorkShare share in Near(path))
+        foreach (WorkShare share in ShareName.Near(path))
         {
-            string own = PathOf(path, share);
+            string own = ShareName.PathOf(path, share);
             RowBlocks part = PartOf(whole, share);
             try
             {
-                using FileStream held = Hold(own);
+                using FileStream held = ShareName.Hold(own);
                 ResumableFile.Discard(own, NoteOf(part));
                 if (HasHeader(own, part))
                 {
@@ -159,49 +157,6 @@ internal sealed partial class ShareFiles : IDisposable
     }
 
     private static string NoteOf(RowBlocks part) => Convert.ToHexStringLower(part.Header);
-
-    private static string PathOf(string path, WorkShare share)
-        => Path.Combine(
-            Path.GetDirectoryName(path) ?? "",
-            string.Create(
-                CultureInfo.InvariantCulture,
-                $"{Path.GetFileNameWithoutExtension(path)}.{share.Index}-of-{share.Count}{Path.GetExtension(path)}"));
-
-    /// <summary>The shares that have a file beside the whole one, be it begun or finished.</summary>
-    private static WorkShare[] Near(string path)
-    {
-        string start = Path.GetFileNameWithoutExtension(path) + ".", folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
-        HashSet<WorkShare> found = [];
-        foreach (string name in Directory.Exists(folder) ? Directory.EnumerateFiles(folder).Select(file => Path.GetFileName(file)) : [])
-        {
-            if (name.StartsWith(start, StringComparison.Ordinal)
-                && ShareName().Match(name[start.Length..]) is { Success: true } match
-                && WorkShare.TryParse($"{match.Groups[1].Value}/{match.Groups[2].Value}", out WorkShare share))
-            {
-                found.Add(share);
-            }
-        }
-
-        return [.. found.OrderBy(share => share.Count).ThenBy(share => share.Index)];
-    }
-
-    /// <summary>The right to write a share, or to remove it; the operating system gives it back when the process ends, however it ends.</summary>
-    private static FileStream Hold(string path)
-    {
-        FileStream? held = null;
-        AtomicFile.Guard(path, Fault, () =>
-        {
-            try
-            {
-                held = new(path + LockSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
-            }
-            catch (IOException exception) when (AtomicFile.IsHeld(exception))
-            {
-                throw new DatabaseException($"The share {path} is being made by another process: wait until it is done, or end it, and run again.", exception);
-            }
-        });
-        return held!;
-    }
 
     private static bool IsWhole(string path, RowBlocks part)
     {
@@ -254,10 +209,5 @@ internal sealed partial class ShareFiles : IDisposable
         return null;
     }
 
-    private static DatabaseException Fault(string message, Exception exception) => new(message, exception);
-
     private void Tell(string message) => _progress?.Report(new(_stage, 0, _whole.Rows, message));
-
-    [GeneratedRegex(@"^(\d+)-of-(\d+)\.", RegexOptions.CultureInvariant)]
-    private static partial Regex ShareName();
 }

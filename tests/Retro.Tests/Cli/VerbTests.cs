@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Retro.Database;
+using Retro.Tests.Database;
 
 namespace Retro.Tests.Cli;
 
@@ -197,12 +198,35 @@ public sealed class VerbTests : IDisposable
     }
 
     [Fact]
+    public void Shares_of_documents_are_joined_to_the_database_of_one_command()
+    {
+        _retro.Build();
+        string[] build = ["build", "--corpus", "docs", "--out", "shared", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
+        Assert.Contains("There is no tokenizer in shared", _retro.Run([.. build, "--share", "1/2"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. build, "--plan"]);
+        Assert.Contains("share 2/2 is done", _retro.Done("build", "--out", "shared", "--share", "2/2"), StringComparison.Ordinal);
+        Assert.Contains("1/2 is not finished", _retro.Run([.. build]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. build, "--share", "1/2"]);
+        _retro.Done("build", "--out", "shared");
+        foreach (string part in new[] { "tokenizer", "database", "held-out" })
+        {
+            Assert.Equal(TestDatabases.Contents(Path.Combine(_retro["work"], part)), TestDatabases.Contents(Path.Combine(_retro["shared"], part)));
+        }
+    }
+
+    [Fact]
     public void Shares_of_neighbors_and_of_their_keys_are_joined()
     {
         _retro.Build();
         string[] neighbors = ["neighbors", "--database", "work", "--k", "3"];
         Assert.Contains(
-            "bm25 needs no keys; prepare it without --share.", _retro.Run([.. neighbors, "--prepare", "--share", "1/2"]).Errors, StringComparison.Ordinal);
+            "random needs nothing to be prepared.",
+            _retro.Run([.. neighbors, "--source", "random", "--prepare", "--share", "1/2"]).Errors,
+            StringComparison.Ordinal);
+        _retro.Done([.. neighbors, "--prepare", "--share", "2/2"]);
+        Assert.Equal(["bm25.2-of-2.bin"], Stages());
+        Assert.Contains("1/2 is not finished", _retro.Run([.. neighbors, "--prepare"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. neighbors, "--prepare", "--share", "1/2"]);
         _retro.Done([.. neighbors, "--prepare"]);
         Assert.Equal(["bm25.bin"], Stages());
         foreach (string share in new[] { "2/2", "1/2" })

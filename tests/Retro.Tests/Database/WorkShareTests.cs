@@ -1,6 +1,6 @@
-using Retro.Search;
+using Retro.Database;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Database;
 
 public class WorkShareTests
 {

@@ -1,7 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 
-namespace Retro.Search;
+namespace Retro.Database;
 
 /// <summary>
 /// A share of a stage's work, for several machines on one storage: the <c>i</c>-th of <c>n</c>, counted from 1 and written "3/8", as a scheduler numbers the
