@@ -119,6 +119,12 @@ public sealed class ChunkDatabase : IDisposable
     /// </summary>
     internal IReadOnlyList<ChunkDatabase> Segments { get; }
 
+    /// <summary>Whether it consists of segments, documents of which may be removed; it has no tokens of its own then.</summary>
+    internal bool IsChanged => _live is not null;
+
+    /// <summary>Whether there is a folder of this database for files of later stages: not where several databases are opened as one.</summary>
+    internal bool HasFolder => _lockFolder is not null;
+
     /// <summary>Whether it is what a database consisted of before anything was added to it.</summary>
     internal bool IsFirstSegment => Folder == _lockFolder;
 

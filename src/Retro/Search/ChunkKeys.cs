@@ -74,6 +74,86 @@ internal sealed class ChunkKeys : IDisposable
         return _files[segment].Row(local);
     }
 
+    /// <summary>The keys of chunks that follow one another.</summary>
+    /// <param name="first">The first chunk's number.</param>
+    /// <param name="count">How many.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are no such chunks.</exception>
+    public ReadOnlySpan<float> Rows(long first, int count)
+    {
+        if (!_database.IsChanged)
+        {
+            return _files[0].Rows(first, count);
+        }
+
+        float[] rows = new float[checked(count * Dimensions)];
+        for (int i = 0; i < count; i++)
+        {
+            Row(first + i).CopyTo(rows.AsSpan(i * Dimensions));
+        }
+
+        return rows;
+    }
+
+    /// <summary>The nearest keys of some queries, by comparing with all.</summary>
+    /// <param name="queries"><c>[n, D]</c>.</param>
+    /// <param name="metric">How.</param>
+    /// <param name="threads">Threads that compare.</param>
+    /// <param name="without">Chunks that must not come, ascending.</param>
+    /// <param name="chunks"><c>[n, K]</c>: chunk numbers, best first; -1 where there are no more.</param>
+    public void Nearest(float[] queries, VectorMetric metric, int threads, IReadOnlyList<long> without, long[] chunks)
+    {
+        if (!_database.IsChanged)
+        {
+            _files[0].Nearest(queries, metric, threads, without, chunks);
+            return;
+        }
+
+        SortedSet<long>[] hidden =
+            [.. _database.Removed.Select((gone, segment) => new SortedSet<long>(gone.SelectMany(document => ChunksOf(segment, document))))];
+        foreach (long chunk in without)
+        {
+            (int segment, long local) = _database.SegmentOf(chunk);
+            hidden[segment].Add(local);
+        }
+
+        long[][] found = new long[_files.Length][];
+        for (int segment = 0; segment < found.Length; segment++)
+        {
+            found[segment] = new long[chunks.Length];
+            _files[segment].Nearest(queries, metric, threads, [.. hidden[segment]], found[segment]);
+        }
+
+        int n = queries.Length / Dimensions, count = chunks.Length / n;
+        double[] scores = new double[count];
+        for (int i = 0; i < n; i++)
+        {
+            ReadOnlySpan<float> query = queries.AsSpan(i * Dimensions, Dimensions);
+            Ranking best = new(chunks.AsSpan(i * count, count), scores);
+            for (int segment = 0; segment < found.Length; segment++)
+            {
+                foreach (long local in found[segment].AsSpan(i * count, count))
+                {
+                    if (local >= 0)
+                    {
+                        best.Offer(_database.Number(segment, local), DenseIndex.Score(metric, query, _files[segment].Row(local)));
+                    }
+                }
+            }
+
+            int there = best.Sort();
+            chunks.AsSpan((i * count) + there, count - there).Fill(-1);
+        }
+
+        IEnumerable<long> ChunksOf(int segment, int document)
+        {
+            (long first, long many) = _database.Segments[segment].ChunksOf(document);
+            for (long chunk = first; chunk < first + many; chunk++)
+            {
+                yield return chunk;
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => Array.ForEach(_files, file => file.Dispose());
 }

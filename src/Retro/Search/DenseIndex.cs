@@ -25,7 +25,7 @@ internal sealed class DenseIndex : IDisposable
     private readonly long _chunks;
 
     // The keys that FAISS's index was made of, to score anew what it finds; null for other engines, or where they are not there any more.
-    private readonly KeyFile? _keys;
+    private readonly ChunkKeys? _keys;
     private readonly int _together;
 
     // Whether the index compares with everything, so that what it left out is known to be worse; and how many candidates are scored anew for each that is
@@ -45,7 +45,7 @@ internal sealed class DenseIndex : IDisposable
     /// <param name="factory">FAISS's factory text of the index; null where it is not known.</param>
     /// <exception cref="DatabaseException">The index holds another number of keys, or keys of another size.</exception>
     public DenseIndex(
-        ChunkDatabase segment, VectorIndex index, int dimensions, KeyedChunks? keyed = null, KeyFile? keys = null, string? factory = null)
+        ChunkDatabase segment, VectorIndex index, int dimensions, KeyedChunks? keyed = null, ChunkKeys? keys = null, string? factory = null)
     {
         _keyed = keyed ?? KeyedChunks.All;
         if (index.Count != segment.ChunkCount - _keyed.Missing)
@@ -67,7 +67,8 @@ internal sealed class DenseIndex : IDisposable
         _exact = factory == VectorIndexPlan.Exact;
         _candidates = keys is not null && factory is not null && VectorIndexPlan.HasCodes(factory) ? CandidatesOfCodes : 1;
         _together = index.Engine == VectorEngine.Faiss && !(_exact && keys is not null) ? EachByItself : Block;
-        Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, segment.Manifest.Find(VectorIndexFile.FileName)?.Sha256];
+        string? sha256 = segment.Manifest.Find(VectorIndexFile.NameOf(segment))?.Sha256;
+        Identity = [index.Engine, index.Metric, index.ListCount, index.ProbedLists, index.Parameters, sha256];
     }
 
     /// <summary>Numbers in a key.</summary>
@@ -76,13 +77,16 @@ internal sealed class DenseIndex : IDisposable
     /// <summary>How keys are compared.</summary>
     public VectorMetric Metric => _index.Metric;
 
+    /// <summary>Whether a query is compared with everything, so that nothing near is passed over.</summary>
+    public bool ComparesAll => _exact || _index.Engine == VectorEngine.Exact;
+
     /// <summary>What its answers depend on beside the chunks and their keys.</summary>
     public object?[] Identity { get; }
 
     /// <summary>Opens the index of a segment with the keys of an exact one, where they are there.</summary>
     public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer)
     {
-        KeyFile? keys = null;
+        ChunkKeys? keys = null;
         try
         {
             keys = KeysOf(segment, index, keyer);
@@ -305,21 +309,19 @@ internal sealed class DenseIndex : IDisposable
     }
 
     /// <summary>The keys of FAISS's index, where they are there.</summary>
-    private static KeyFile? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
+    private static ChunkKeys? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
     {
-        if (index.Engine != VectorEngine.Faiss
-            || database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) != keyer.Identity)
-        {
-            return null;
-        }
-
-        try
-        {
-            return KeyFile.Open(database);
-        }
-        catch (DatabaseException)
+        if (index.Engine != VectorEngine.Faiss || ChunkKeys.TryOpen(database) is not { } keys)
         {
             return null; // the index alone answers as well, more slowly
         }
+
+        if (keys.Identity == keyer.Identity)
+        {
+            return keys;
+        }
+
+        keys.Dispose();
+        return null;
     }
 }

@@ -74,6 +74,9 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     /// <summary>
     /// Makes the key of every chunk (<c>keys.bin</c> in the database's folder; in blocks, resumable) and an index of them (<c>index.faiss</c>), and opens the
     /// source. What is there, whole and made of the same things is not made again; keys that a share holds (<see cref="MakeKeys"/>) are taken from there.
+    /// <para>Of a database that documents were added to or removed from each segment has an index of its own. Where these do not find
+    /// <see cref="DenseNeighborOptions.Recall"/> of what is nearest over all segments, measured on chunks of all of them, one index of all chunks is trained in
+    /// their place (<c>index-all.faiss</c>), which is good until the next change; a message of the progress says so.</para>
     /// </summary>
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
@@ -95,11 +98,37 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
         options = (options ?? new()).Validate();
-        return From(database, keyer, (segment, some) =>
+        bool isJoined = database.IsChanged && database.Refresh().Find(VectorIndexFile.NameOf(database)) is not null;
+        if (!isJoined)
+        {
+            DenseNeighborSource source = From(database, keyer, (segment, some) =>
+            {
+                KeyFile.Build(segment, keyer, !options.MemoryMapped, progress, cancellationToken);
+                return VectorIndexFile.Build(segment, some!, progress, cancellationToken);
+            }, options);
+            bool isMeasured = database.IsChanged && database.HasFolder && options.Parameters is null && !source._indexes.All(index => index.ComparesAll);
+            try
+            {
+                if (!isMeasured || IndexRecall.IsEnough(database, source, options.Recall, options.Threads, progress, cancellationToken))
+                {
+                    return source;
+                }
+            }
+            catch
+            {
+                source.Dispose();
+                throw;
+            }
+
+            source.Dispose();
+        }
+
+        foreach (ChunkDatabase segment in database.Segments)
         {
             KeyFile.Build(segment, keyer, !options.MemoryMapped, progress, cancellationToken);
-            return VectorIndexFile.Build(segment, some!, progress, cancellationToken);
-        }, options);
+        }
+
+        return OfAll(database, keyer, VectorIndexFile.Build(database, options, progress, cancellationToken));
     }
 
     /// <summary>
@@ -146,15 +175,22 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     {
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(keyer);
-        return From(database, keyer, (segment, some) =>
+        if (database.IsChanged && database.Refresh().Find(VectorIndexFile.NameOf(database)) is not null)
         {
-            (_, DatabaseFile entry) = StageFile.Require(segment, VectorIndexFile.FileName);
+            return OfAll(database, keyer, Opened(database, options));
+        }
+
+        return From(database, keyer, Opened, options);
+
+        VectorIndex Opened(ChunkDatabase segment, DenseNeighborOptions? some)
+        {
+            (_, DatabaseFile entry) = StageFile.Require(segment, VectorIndexFile.NameOf(segment));
             return entry.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } made && made != keyer.Identity
                 ? throw new DatabaseException(
                     $"The vector index in {segment.Folder} was made with the embedder and tokenizer {made}, and those in use are {keyer.Identity}: use the "
                         + "former, or make keys and index again.")
                 : VectorIndexFile.Open(segment, some, progress, cancellationToken);
-        }, options);
+        }
     }
 
     /// <summary>Closes the index that <see cref="Build"/> or <see cref="Open"/> opened.</summary>
@@ -221,6 +257,10 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
         return difference <= 1e-3f * Math.Max(largest, 1e-6f) ? null : $"its key is off by {difference:g3}, of numbers up to {largest:g3}";
     }
+
+    /// <summary>The source over one index of all segments.</summary>
+    private static DenseNeighborSource OfAll(ChunkDatabase database, IChunkKeyer keyer, VectorIndex index)
+        => database.Opened(new DenseNeighborSource(database, [DenseIndex.Open(database, index, keyer)], keyer, bySegment: false, ownsIndex: true));
 
     private static DenseNeighborSource From(
         ChunkDatabase database, IChunkKeyer keyer, Func<ChunkDatabase, DenseNeighborOptions?, VectorIndex> indexOf, DenseNeighborOptions? options)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 using Retro.Database;
 
 namespace Retro.Search;
@@ -14,12 +15,16 @@ internal static class IndexRecall
     /// <summary>What the manifest says of it: the share that was found, with how many lists, and the queries a second.</summary>
     public const string RecallDetail = "recall", ParametersDetail = "searchParameters", RateDetail = "queriesPerSecond";
 
+    /// <summary>The file that says what was measured over all segments of a changed database.</summary>
+    public const string FileName = "recall.json";
+
     /// <summary>The names of these.</summary>
     public static readonly string[] Details = [RecallDetail, ParametersDetail, RateDetail];
 
     /// <summary>K of recall@K.</summary>
     public const int Neighbors = 8;
 
+    private const string Stage = "measure the vector index", IndexesDetail = "indexes";
     private const int MostProbes = 256, LeastProbes = 32;
 
     /// <summary>Most vectors that a search of a graph keeps in view: beyond it is no faster than comparing with everything.</summary>
@@ -29,7 +34,7 @@ internal static class IndexRecall
     private const double MostProducts = 1e13;
 
     /// <summary>Measures an index that was just filled.</summary>
-    /// <param name="segment">The database whose keys it holds.</param>
+    /// <param name="database">The database whose keys it holds.</param>
     /// <param name="index">The index; where it has lists and a recall is wanted, it is left with as many looked into as that takes.</param>
     /// <param name="keys">The keys, checked.</param>
     /// <param name="unkeyed">The chunks that have none.</param>
@@ -39,68 +44,31 @@ internal static class IndexRecall
     /// <param name="cancellationToken">Stops between searches.</param>
     /// <returns>What the manifest says.</returns>
     public static Dictionary<string, string> Measure(
-        ChunkDatabase segment,
+        ChunkDatabase database,
         VectorIndex index,
-        KeyFile keys,
+        ChunkKeys keys,
         IReadOnlyList<long> unkeyed,
         string factory,
         double? wanted,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        const string Stage = "measure the vector index";
-        int dimensions = keys.Dimensions, neighbors = (int)Math.Min(Neighbors, index.Count - 1);
-        if (neighbors < 1)
+        KeyedChunks keyed = KeyedChunks.Without(unkeyed);
+        if (Probes.Of(keys, keyed, index.Metric, index.Threads, progress, cancellationToken) is not { } probes)
         {
             return [];
         }
 
-        // --- the truth ---
-        KeyedChunks keyed = KeyedChunks.Without(unkeyed);
-        int probes = (int)Math.Min(index.Count, Math.Clamp(MostProducts / ((double)keys.Count * dimensions), LeastProbes, MostProbes));
-        progress?.Report(new(Stage, 0, probes));
-        ChunkRange[][] own = [.. Enumerable.Range(0, probes).Select(i => new[] { new ChunkRange(keyed.ChunkOf(i * index.Count / probes), 1) })];
-        float[] queries = new float[probes * dimensions];
-        for (int i = 0; i < probes; i++)
-        {
-            keys.Row(own[i][0].First).CopyTo(queries.AsSpan(i * dimensions));
-        }
-
-        (long[] nearest, double[] worst) = (new long[probes * (neighbors + 1)], new double[probes]);
-        keys.Nearest(queries, index.Metric, index.Threads, unkeyed, nearest);
-        cancellationToken.ThrowIfCancellationRequested();
-        for (int i = 0; i < probes; i++)
-        {
-            // Itself, or another of the same key, is among them.
-            ReadOnlySpan<float> query = queries.AsSpan(i * dimensions, dimensions);
-            List<double> scores = [];
-            foreach (long chunk in nearest.AsSpan(i * (neighbors + 1), neighbors + 1))
-            {
-                if (chunk != own[i][0].First)
-                {
-                    scores.Add(DenseIndex.Score(index.Metric, query, keys.Row(chunk)));
-                }
-            }
-
-            worst[i] = scores.OrderDescending().ElementAt(neighbors - 1);
-        }
-
-        // --- what is found ---
-        DenseIndex searched = new(segment, index, dimensions, keyed, keys, factory); // owns nothing here: index and keys are the caller's
-        ChunkSet?[] visible = new ChunkSet?[probes];
-        (long[] found, float[] scored) = (new long[probes * neighbors], new float[probes * neighbors]);
+        int neighbors = probes.Neighbors;
+        DenseIndex searched = new(database, index, keys.Dimensions, keyed, keys, factory); // owns nothing here: index and keys are the caller's
+        ChunkRange[][] own = Array.ConvertAll(probes.Chunks, chunk => new[] { new ChunkRange(chunk, 1) });
+        ChunkSet?[] visible = new ChunkSet?[own.Length];
+        (long[] found, float[] scored) = (new long[own.Length * neighbors], new float[own.Length * neighbors]);
         double Recall()
         {
             cancellationToken.ThrowIfCancellationRequested();
-            searched.Find(queries, own, visible, neighbors, found, scored, cancellationToken);
-            long hits = 0;
-            for (int i = 0; i < found.Length; i++)
-            {
-                double least = worst[i / neighbors];
-                hits += found[i] >= 0 && scored[i] >= least - (1e-5 * Math.Max(Math.Abs(least), 1e-5)) ? 1 : 0;
-            }
-
-            return (double)hits / found.Length;
+            searched.Find(probes.Queries, own, visible, neighbors, found, scored, cancellationToken);
+            return probes.Recall(found, scored);
         }
 
         bool graph = index.ListCount == 0 && factory.Contains("HNSW", StringComparison.Ordinal);
@@ -133,16 +101,171 @@ internal static class IndexRecall
 
         Stopwatch clock = Stopwatch.StartNew();
         double recall = Recall();
-        double rate = probes / clock.Elapsed.TotalSeconds;
+        double rate = own.Length / clock.Elapsed.TotalSeconds;
         string what = index.Parameters.Length > 0 ? $"{factory} with {index.Parameters}" : factory;
         string message = string.Create(
             CultureInfo.InvariantCulture, $"{what} finds {100 * recall:0.0} % of the {neighbors} nearest, {rate:#,0} queries a second");
-        progress?.Report(new(Stage, probes, probes, message));
+        progress?.Report(new(Stage, own.Length, own.Length, message));
         return new()
         {
-            [RecallDetail] = recall.ToString("0.0000", CultureInfo.InvariantCulture),
+            [RecallDetail] = Text(recall),
             [ParametersDetail] = index.Parameters,
             [RateDetail] = rate.ToString("0", CultureInfo.InvariantCulture),
         };
+    }
+
+    /// <summary>
+    /// Whether the indexes of a changed database find enough together. Each was measured on chunks of its own segment when it was made; what was added since
+    /// may lie where it does not look. What was measured stands in the file <c>recall.json</c> beside the manifest until the next change. A change that is too
+    /// small for a probe to fall into is not measured.
+    /// </summary>
+    /// <param name="database">The database.</param>
+    /// <param name="source">The source over all segments.</param>
+    /// <param name="wanted">The recall that is enough.</param>
+    /// <param name="threads">Threads that compare.</param>
+    /// <param name="progress">Told the probes, and in a message what is to be done about too little.</param>
+    /// <param name="cancellationToken">Stops between searches.</param>
+    /// <exception cref="DatabaseException">There are no keys, or the file cannot be written.</exception>
+    public static bool IsEnough(
+        ChunkDatabase database,
+        DenseNeighborSource source,
+        double wanted,
+        int threads,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        ChunkDatabase first = database.Segments[0];
+        long removed = database.Removed[0].Sum(document => first.ChunksOf(document).Count), added = database.ChunkCount - (first.ChunkCount - removed);
+        Dictionary<string, string> details = new() { [IndexesDetail] = source.Identity };
+        if ((added + removed) * MostProbes < database.ChunkCount)
+        {
+            return true;
+        }
+
+        double recall = 1;
+        bool isKnown = StageFile.IsMade(database, FileName, details, RecallDetail);
+        if (isKnown)
+        {
+            recall = double.Parse(database.Manifest.Find(FileName)!.Details[RecallDetail], CultureInfo.InvariantCulture);
+        }
+        else
+        {
+            using ChunkKeys keys = ChunkKeys.Open(database);
+            if (Probes.Of(keys, KeyedChunks.OfSegments(database), source.Metric, threads, progress, cancellationToken) is { } probes)
+            {
+                recall = Of(source, probes, cancellationToken);
+            }
+
+            details[RecallDetail] = Text(recall);
+            using WriterLock writing = database.Write("measure the vector index");
+            AtomicFile.WriteText(
+                database.PathOf(FileName),
+                JsonSerializer.Serialize(new SortedDictionary<string, string>(details)) + "\n",
+                (message, fault) => new DatabaseException(message, fault));
+            database.Enter(writing, FileName, details, progress, cancellationToken);
+        }
+
+        if (!isKnown || recall < wanted)
+        {
+            string found = string.Create(CultureInfo.InvariantCulture, $"over all segments {100 * recall:0.0} % of the {Neighbors} nearest are found");
+            string remedy = string.Create(CultureInfo.InvariantCulture, $", and {100 * wanted:0.0} % are wanted: an index of all chunks is trained");
+            progress?.Report(new(Stage, 1, 1, recall < wanted ? found + remedy : found));
+        }
+
+        return recall >= wanted;
+    }
+
+    private static string Text(double recall) => recall.ToString("0.0000", CultureInfo.InvariantCulture);
+
+    private static double Of(DenseNeighborSource source, Probes probes, CancellationToken cancellationToken)
+    {
+        // Without the probe itself, which is nearest to itself.
+        int count = probes.Neighbors + 1, dimensions = source.Dimensions;
+        NeighborQuery[] queries =
+            [.. probes.Chunks.Select((_, i) => new NeighborQuery(default, []) { Key = probes.Queries.AsMemory(i * dimensions, dimensions) })];
+        (long[] found, float[] scored) = (new long[queries.Length * count], new float[queries.Length * count]);
+        source.Find(queries, count, found, scored, cancellationToken);
+        List<long> others = [];
+        List<float> scores = [];
+        for (int i = 0; i < queries.Length; i++)
+        {
+            int self = Math.Max(0, found.AsSpan(i * count, count).IndexOf(probes.Chunks[i]));
+            self = found[(i * count) + self] == probes.Chunks[i] ? self : count - 1;
+            for (int j = 0; j < count; j++)
+            {
+                if (j != self)
+                {
+                    others.Add(found[(i * count) + j]);
+                    scores.Add(scored[(i * count) + j]);
+                }
+            }
+        }
+
+        return probes.Recall([.. others], [.. scores]);
+    }
+
+    /// <summary>Some of a database's own chunks as queries, and how near the last of the true nearest is.</summary>
+    /// <param name="Chunks">Their numbers.</param>
+    /// <param name="Queries"><c>[n, D]</c>: their keys.</param>
+    /// <param name="Worst">Of each, the score of the K-th nearest, itself left out.</param>
+    /// <param name="Neighbors">K.</param>
+    private sealed record Probes(long[] Chunks, float[] Queries, double[] Worst, int Neighbors)
+    {
+        /// <summary>Chooses them evenly, and compares them with all; null where there are too few chunks.</summary>
+        public static Probes? Of(
+            ChunkKeys keys, KeyedChunks keyed, VectorMetric metric, int threads, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        {
+            long rows = keys.Count - keyed.Missing;
+            int dimensions = keys.Dimensions, neighbors = (int)Math.Min(IndexRecall.Neighbors, rows - 1);
+            if (neighbors < 1)
+            {
+                return null;
+            }
+
+            int count = (int)Math.Min(rows, Math.Clamp(MostProducts / ((double)keys.Count * dimensions), LeastProbes, MostProbes));
+            progress?.Report(new(Stage, 0, count));
+            long[] chunks = [.. Enumerable.Range(0, count).Select(i => keyed.ChunkOf(i * rows / count))];
+            float[] queries = new float[count * dimensions];
+            for (int i = 0; i < count; i++)
+            {
+                keys.Row(chunks[i]).CopyTo(queries.AsSpan(i * dimensions));
+            }
+
+            (long[] nearest, double[] worst) = (new long[count * (neighbors + 1)], new double[count]);
+            keys.Nearest(queries, metric, threads, [.. keyed.Unkeyed], nearest);
+            cancellationToken.ThrowIfCancellationRequested();
+            for (int i = 0; i < count; i++)
+            {
+                // Itself, or another of the same key, is among them.
+                ReadOnlySpan<float> query = queries.AsSpan(i * dimensions, dimensions);
+                List<double> scores = [];
+                foreach (long chunk in nearest.AsSpan(i * (neighbors + 1), neighbors + 1))
+                {
+                    if (chunk != chunks[i])
+                    {
+                        scores.Add(DenseIndex.Score(metric, query, keys.Row(chunk)));
+                    }
+                }
+
+                worst[i] = scores.OrderDescending().ElementAt(neighbors - 1);
+            }
+
+            return new(chunks, queries, worst, neighbors);
+        }
+
+        /// <summary>The share of the nearest that was found; one that is as near as the last of them is as good.</summary>
+        /// <param name="found"><c>[n, K]</c>, -1 where there are no more.</param>
+        /// <param name="scores"><c>[n, K]</c>.</param>
+        public double Recall(long[] found, float[] scores)
+        {
+            long hits = 0;
+            for (int i = 0; i < found.Length; i++)
+            {
+                double least = Worst[i / Neighbors];
+                hits += found[i] >= 0 && scores[i] >= least - (1e-5 * Math.Max(Math.Abs(least), 1e-5)) ? 1 : 0;
+            }
+
+            return (double)hits / found.Length;
+        }
     }
 }

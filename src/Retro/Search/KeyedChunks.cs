@@ -14,6 +14,9 @@ internal sealed class KeyedChunks
     /// <summary>The file's name.</summary>
     public const string FileName = "unkeyed.bin";
 
+    /// <summary>Its name beside the index of all segments of a changed database.</summary>
+    private const string AllFileName = "unkeyed-all.bin";
+
     /// <summary>Every chunk has a key.</summary>
     public static readonly KeyedChunks All = new([]);
 
@@ -31,6 +34,9 @@ internal sealed class KeyedChunks
 
     /// <summary>How many chunks have no key.</summary>
     public int Missing => _before.Length;
+
+    /// <summary>The chunks without a key, ascending.</summary>
+    public IEnumerable<long> Unkeyed => _before.Select((before, i) => before + i);
 
     /// <summary>Whether a key is none.</summary>
     public static bool IsNone(ReadOnlySpan<float> key) => !key.ContainsAnyExcept(0f);
@@ -52,16 +58,34 @@ internal sealed class KeyedChunks
         return row + low;
     }
 
+    /// <summary>Which chunks of a database that was changed have no key, by what its segments say.</summary>
+    /// <exception cref="DatabaseException">A list is damaged.</exception>
+    public static KeyedChunks OfSegments(ChunkDatabase database)
+    {
+        SortedSet<long> unkeyed = [];
+        for (int segment = 0; segment < database.Segments.Count; segment++)
+        {
+            ChunkSet? live = database.Among(segment, labels: null);
+            foreach (long chunk in Open(database.Segments[segment]).Unkeyed.Where(chunk => live?.Contains(chunk) != false))
+            {
+                unkeyed.Add(database.Number(segment, chunk));
+            }
+        }
+
+        return Without(unkeyed);
+    }
+
     /// <summary>Reads which chunks have no key, where the manifest lists any.</summary>
     /// <exception cref="DatabaseException">The list is damaged.</exception>
     public static KeyedChunks Open(ChunkDatabase database)
     {
-        if (database.Manifest.Find(FileName) is null)
+        string name = NameOf(database);
+        if (database.Manifest.Find(name) is null)
         {
             return All;
         }
 
-        using MappedFile file = MappedFile.Open(database.RequireFile(FileName));
+        using MappedFile file = MappedFile.Open(database.RequireFile(name));
         int count = file.Length <= int.MaxValue && file.Length % sizeof(long) == 0 ? (int)(file.Length / sizeof(long)) : -1;
         long[] unkeyed = count < 0 ? [] : file.Values<long>(0, count).ToArray();
         for (int i = 0; i < Math.Max(1, count); i++)
@@ -79,9 +103,10 @@ internal sealed class KeyedChunks
     /// <exception cref="DatabaseException">It cannot be written, or is too long.</exception>
     public static void Write(ChunkDatabase database, WriterLock writing, List<long> unkeyed, string keyer)
     {
-        if (database.Manifest.Find(FileName) is not null)
+        string name = NameOf(database);
+        if (database.Manifest.Find(name) is not null)
         {
-            StageFile.Forget(database, writing, FileName);
+            StageFile.Forget(database, writing, name);
         }
 
         if (unkeyed.Count == 0)
@@ -95,10 +120,12 @@ internal sealed class KeyedChunks
                 string.Create(CultureInfo.InvariantCulture, $"{unkeyed.Count} chunks have no key, more than can be listed: use another embedder."));
         }
 
-        string path = database.PathOf(FileName);
+        string path = database.PathOf(name);
         byte[] content = MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(unkeyed)).ToArray();
         AtomicFile.Write(path, stream => stream.Write(content), (message, fault) => new DatabaseException(message, fault));
         database.Enter(
-            writing, FileName, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
+            writing, name, new Dictionary<string, string> { [KeyFile.KeyerDetail] = keyer }, progress: null, CancellationToken.None);
     }
+
+    private static string NameOf(ChunkDatabase database) => database.IsChanged ? AllFileName : FileName;
 }

@@ -3,12 +3,16 @@ using Retro.Database;
 
 namespace Retro.Search;
 
-/// <summary>The vector index of a database's keys: the file <c>index.faiss</c> of its folder, whichever engine made it.</summary>
+/// <summary>
+/// The vector index of a database's keys: the file <c>index.faiss</c> of its folder, whichever engine made it; <c>index-all.faiss</c> where it is that of all
+/// segments of a database that documents were added to or removed from.
+/// </summary>
 internal static class VectorIndexFile
 {
     /// <summary>The file's name.</summary>
     public const string FileName = "index.faiss";
 
+    private const string AllFileName = "index-all.faiss";
     private const int AddBlock = 16_384;
     private const string FactoryDetail = "factory";
     private const string ExactFactory = "exact";
@@ -33,7 +37,7 @@ internal static class VectorIndexFile
     {
         ArgumentNullException.ThrowIfNull(database);
         options = (options ?? new()).Validate();
-        using (KeyFile keys = KeyFile.Open(database))
+        using (ChunkKeys keys = ChunkKeys.Open(database))
         {
             VectorIndexPlan plan = options.Plan(keys.Count, keys.Dimensions);
             VectorEngine engine = VectorIndex.Choose(options.Engine);
@@ -48,7 +52,7 @@ internal static class VectorIndexFile
 
             // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
             using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
-            if (StageFile.IsMade(database, FileName, details, IndexRecall.Details))
+            if (StageFile.IsMade(database, NameOf(database), details, IndexRecall.Details))
             {
                 try
                 {
@@ -79,10 +83,10 @@ internal static class VectorIndexFile
                 }
             }
 
-            StageFile.Forget(database, writing, FileName);
+            StageFile.Forget(database, writing, NameOf(database));
             KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
-            index.Save(database.PathOf(FileName));
-            database.Enter(writing, FileName, details, progress, cancellationToken);
+            index.Save(database.PathOf(NameOf(database)));
+            database.Enter(writing, NameOf(database), details, progress, cancellationToken);
         }
 
         return Open(database, options, verify: false, made: true, progress, cancellationToken); // the checksum was taken just now
@@ -113,7 +117,7 @@ internal static class VectorIndexFile
         CancellationToken cancellationToken)
     {
         DenseNeighborOptions given = (options ?? new()).Validate();
-        (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
+        (string path, DatabaseFile entry) = StageFile.Require(database, NameOf(database));
         string? Detail(string name) => entry.Details.GetValueOrDefault(name);
         if (database.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) is { } keyer && keyer != Detail(KeyFile.KeyerDetail))
         {
@@ -161,8 +165,11 @@ internal static class VectorIndexFile
         }
     }
 
+    /// <summary>The name of a database's index.</summary>
+    public static string NameOf(ChunkDatabase database) => database.IsChanged ? AllFileName : FileName;
+
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
-    public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(FileName)?.Details.GetValueOrDefault(FactoryDetail);
+    public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);
 
     /// <summary>How far the index looks: what was measured to be enough, or what was said.</summary>
     private static string ParametersOf(DatabaseFile entry)
@@ -173,7 +180,7 @@ internal static class VectorIndexFile
 
     /// <summary>Trains and fills an index, and gives the chunks that have no key and so no row.</summary>
     private static List<long> Fill(
-        VectorIndex index, KeyFile keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        VectorIndex index, ChunkKeys keys, int trainingVectors, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         List<long> unkeyed = [];
         if (!index.IsTrained)
@@ -215,7 +222,7 @@ internal static class VectorIndexFile
     }
 
     /// <summary>Keys evenly spread over the database, as many as are asked for and fit an array, without those that are none.</summary>
-    private static float[] Sample(KeyFile keys, int count)
+    private static float[] Sample(ChunkKeys keys, int count)
     {
         count = Math.Min(count, Array.MaxLength / keys.Dimensions);
         float[] sample = new float[count * keys.Dimensions];

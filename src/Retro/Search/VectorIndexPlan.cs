@@ -16,7 +16,10 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     public const int ExactLimit = 100_000;
 
     /// <summary>Vectors a cell of an inverted-list index is trained on: k-means of FAISS warns below 39 and samples down above 256.</summary>
-    private const int TrainingVectorsPerList = 64;
+    private const int TrainingVectorsPerList = 64, LeastTrainingVectorsPerList = 39;
+
+    /// <summary>Bytes that the vectors to train on should not take more than.</summary>
+    private const long TrainingMemory = 1L << 30;
 
     /// <summary>Memory that an index may take unless it is said.</summary>
     public const long DefaultMemory = 4L << 30;
@@ -32,7 +35,8 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// <summary>
     /// Chooses by size and memory: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of
     /// them (the order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index). The vectors in them are
-    /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers after a rotation (OPQ). Of the
+    /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers. A rotation before them (OPQ)
+    /// takes FAISS about ten times as long to train as the codes, in one piece that nothing can stop, and so has to be asked for. Of the
     /// lists one in sixteen is looked into, until more is known (<see cref="IndexRecall"/>).
     /// </summary>
     /// <param name="count">Vectors the index will hold.</param>
@@ -50,11 +54,12 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
         }
 
         int lists = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(2 * Math.Sqrt(count), 1 << 17));
-        int training = (int)Math.Min(count, (long)lists * TrainingVectorsPerList);
+        long fits = TrainingMemory / (dimensions * (long)sizeof(float));
+        int training = (int)Math.Min(count, Math.Clamp(fits, (long)lists * LeastTrainingVectorsPerList, (long)lists * TrainingVectorsPerList));
         long perVector = (memory / count) - IdBytes;
         string factory = perVector >= dimensions * sizeof(float) ? $"IVF{lists},Flat"
             : perVector >= dimensions || CodeBytes(dimensions, perVector) is not { } code ? $"IVF{lists},SQ8"
-            : $"OPQ{code},IVF{lists},PQ{code}";
+            : $"IVF{lists},PQ{code}";
         return new(factory, training, string.Create(CultureInfo.InvariantCulture, $"nprobe={Math.Max(1, lists / 16)}"));
     }
 
