@@ -8,10 +8,15 @@ namespace Retro.Optimization;
 /// <remarks>
 /// Source: Keller Jordan, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon). A quintic Newton-Schulz
 /// iteration X ← aX + (bA + cA²)X with A = X·Xᵀ maps each singular value s to a·s + b·s³ + c·s⁵, which after five rounds lies between about 0.7 and 1.2.
+/// As there, the products are in bfloat16, for which large matrices of a float32 model are rounded where the device multiplies them faster.
 /// </remarks>
 internal static class Muon
 {
     private const int Rounds = 5;
+
+    /// <summary>The shorter side from which matrices in float32 are rounded to bfloat16: those below cost little.</summary>
+    private const int ShortestRounded = 128;
+
     private static readonly Scalar s_a = 3.4445.ToScalar();
     private static readonly Scalar s_b = (-4.7750).ToScalar();
     private static readonly Scalar s_c = 2.0315.ToScalar();
@@ -44,6 +49,20 @@ internal static class Muon
         Tensor x = tall ? matrices.transpose(1, 2) : matrices;
         Tensor norm = x.mul(x).sum(new long[] { 1, 2 }, keepdim: true).sqrt_().add_(s_epsilon, KeptScalars.One);
         x = x.div(norm).to_type(products);
+        // From this length on the products of the shorter sides alone are fewer: 2·L + 17·S beside 10·L + 5·S, each times S². Bfloat16 is too coarse for them.
+        x = products != ScalarType.BFloat16 && 2 * x.shape[2] > 3 * x.shape[1] ? ByShorterSides(x) : ByBothSides(x);
+        return (tall ? x.transpose(1, 2) : x).to_type(matrices.dtype).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The type of the products of a stack.</summary>
+    /// <param name="dtype">Type of the parameters.</param>
+    /// <param name="shorter">Their shorter side.</param>
+    /// <param name="bfloat16IsFaster">Whether the device multiplies bfloat16 faster.</param>
+    internal static ScalarType Products(ScalarType dtype, long shorter, bool bfloat16IsFaster)
+        => dtype == ScalarType.Float32 && shorter >= ShortestRounded && bfloat16IsFaster ? ScalarType.BFloat16 : dtype;
+
+    private static Tensor ByBothSides(Tensor x)
+    {
         for (int round = 0; round < Rounds; round++)
         {
             Tensor a = x.bmm(x.transpose(1, 2));
@@ -52,7 +71,23 @@ internal static class Muon
             x = polynomial.bmm(x).add_(x, s_a);
         }
 
-        return (tall ? x.transpose(1, 2) : x).to_type(matrices.dtype).MoveToOuterDisposeScope();
+        return x;
+    }
+
+    /// <summary>The same with P = aI + bA + cA²: X ← P·X makes A ← P·A·P, so that X itself is multiplied once, by the product of all P.</summary>
+    private static Tensor ByShorterSides(Tensor x)
+    {
+        Tensor a = x.bmm(x.transpose(1, 2));
+        Tensor? all = null;
+        for (int round = 0; round < Rounds; round++)
+        {
+            Tensor polynomial = a.bmm(a).mul_(s_c).add_(a, s_b);
+            polynomial.diagonal(0, 1, 2).add_(s_a, KeptScalars.One);
+            all = all is null ? polynomial : polynomial.bmm(all);
+            a = round < Rounds - 1 ? polynomial.bmm(a).bmm(polynomial) : a;
+        }
+
+        return all!.bmm(x);
     }
 
     /// <summary>Moves matrices that have a gradient.</summary>
@@ -93,8 +128,9 @@ internal static class Muon
             directions.Add(slot.Tall ? direction.transpose(0, 1) : direction);
         }
 
-        // A model in bfloat16 is orthogonalized in its own type: where a batch is small, these products are most of a step.
-        Tensor steps = Orthogonalize(stack(directions), group[0].Slot.Parameter.dtype);
+        // Where a batch is small, these products are most of a step.
+        OptimizerSlot any = group[0].Slot;
+        Tensor steps = Orthogonalize(stack(directions), Products(any.Parameter.dtype, any.Shape.Short, Precision.MultipliesBFloat16(any.Parameter.device)));
         for (int index = 0; index < group.Length; index++)
         {
             OptimizerSlot slot = group[index].Slot;

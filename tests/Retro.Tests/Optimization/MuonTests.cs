@@ -25,6 +25,7 @@ public class MuonTests
 
     [Theory]
     [InlineData(ScalarType.Float64)]
+    [InlineData(ScalarType.Float32)]
     [InlineData(ScalarType.BFloat16)]
     public void Singular_values_come_near_one_whatever_type_the_products_have(ScalarType products)
     {
@@ -38,6 +39,33 @@ public class MuonTests
             double[] values = linalg.eigvalsh(product.select(0, matrix)).data<double>().ToArray();
             Assert.All(values, value => Assert.InRange(Math.Sqrt(value), 0.6, 1.3));
         }
+    }
+
+    [Fact]
+    public void Long_matrices_of_falling_singular_values_are_orthogonalized_as_by_the_iteration()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(6);
+        // As gradients have them, down to a hundred-thousandth of the largest. A stack of squares takes the iteration as it is written.
+        Tensor turned = linalg.qr(randn(2, 24, 24, dtype: ScalarType.Float64)).Q;
+        Tensor values = exp(linspace(0, -11.5, 24, ScalarType.Float64));
+        Tensor square = (turned * values).bmm(linalg.qr(randn(2, 24, 24, dtype: ScalarType.Float64)).Q);
+        Tensor wide = linalg.qr(randn(2, 60, 24, dtype: ScalarType.Float64)).Q.transpose(1, 2); // rows of length one
+
+        Tensor came = Muon.Orthogonalize(square.bmm(wide).to_type(ScalarType.Float32)).to_type(ScalarType.Float64);
+
+        Tensor expected = Muon.Orthogonalize(square).bmm(wide);
+        Assert.InRange(((came - expected).norm() / expected.norm()).item<double>(), 0, 1e-3);
+    }
+
+    [Fact]
+    public void Large_matrices_in_float32_alone_are_rounded_for_their_products_where_that_is_faster()
+    {
+        Assert.Equal(ScalarType.BFloat16, Muon.Products(ScalarType.Float32, 128, bfloat16IsFaster: true));
+        Assert.Equal(ScalarType.Float32, Muon.Products(ScalarType.Float32, 128, bfloat16IsFaster: false));
+        Assert.Equal(ScalarType.Float32, Muon.Products(ScalarType.Float32, 127, bfloat16IsFaster: true));
+        Assert.Equal(ScalarType.Float64, Muon.Products(ScalarType.Float64, 512, bfloat16IsFaster: true));
+        Assert.Equal(ScalarType.BFloat16, Muon.Products(ScalarType.BFloat16, 4, bfloat16IsFaster: false));
     }
 
     [Fact]
