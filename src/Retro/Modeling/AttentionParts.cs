@@ -75,34 +75,38 @@ internal sealed class AttentionParts
     /// <summary>Normalizes what asks. [.., D] to [.., D].</summary>
     public Tensor Norm(Tensor x) => _norm.call(x);
 
-    /// <summary>[N, A, D] to queries [N, A, H·S].</summary>
-    public Tensor ProjectQueries(Tensor x) => _q.call(x);
+    /// <summary>[N, A, D] to queries [N, A, H·S]; from packed tokens [1, V, D], those of all.</summary>
+    public Tensor ProjectQueries(Tensor x, PackedTokens? packed = null) => Unpacked(_q.call(x), packed);
 
-    /// <summary>[N, L, D'] to keys [G, N, L, S].</summary>
-    public Tensor Keys(Tensor x) => Split(_k.call(x), _shape.KeyHeads);
+    /// <summary>[N, L, D'] to keys [G, N, L, S]; from packed tokens [1, V, D'], those of all.</summary>
+    public Tensor Keys(Tensor x, PackedTokens? packed = null) => Split(Unpacked(_k.call(x), packed), _shape.KeyHeads);
 
     /// <summary>
-    /// The same with each token's neighbor before it: [N, K, R, D'] to [G, N, K·R, S]. Tokens of <paramref name="valid"/> zero give nothing to the one after.
+    /// Keys and values [G, N, K·R, S] of neighbors [N, K, R, D'], of which only the packed ones are read where there are any. With shifted keys each token sees
+    /// the one before it; those of <paramref name="valid"/> zero give nothing to the one after.
     /// </summary>
-    public Tensor KeysOfNeighbors(Tensor x, Tensor? valid)
+    public (Tensor Keys, Tensor Values) OfNeighbors(Tensor x, Tensor? valid, PackedTokens? packed)
     {
-        Tensor keys = _k.call(x);
+        Tensor read = packed is null ? x : packed.Pack(x);
+        Tensor keys = Unpacked(_k.call(read), packed);
         if (_shifted is not null)
         {
-            Tensor before = _shifted.call(x);
-            if (valid is not null)
+            Tensor before = Unpacked(_shifted.call(read), packed).view(x.shape[0], x.shape[1], x.shape[2], -1);
+            if (valid is not null && packed is null)
             {
                 before = before * valid;
             }
 
-            keys = keys.Plus(nn.functional.pad(before.narrow(2, 0, before.shape[2] - 1), [0L, 0, 1, 0]));
+            keys = keys.view(before.shape).Plus(nn.functional.pad(before.narrow(2, 0, before.shape[2] - 1), [0L, 0, 1, 0]));
         }
 
-        return Split(keys.view(x.shape[0], x.shape[1] * x.shape[2], keys.shape[3]), _shape.KeyHeads);
+        return (OfRows(keys), OfRows(Unpacked(_v.call(read), packed)));
+
+        Tensor OfRows(Tensor projected) => Split(projected.view(x.shape[0], x.shape[1] * x.shape[2], -1), _shape.KeyHeads);
     }
 
-    /// <summary>[N, L, D'] to values [G, N, L, S].</summary>
-    public Tensor Values(Tensor x) => Split(_v.call(x), _shape.KeyHeads);
+    /// <summary>[N, L, D'] to values [G, N, L, S]; from packed tokens [1, V, D'], those of all.</summary>
+    public Tensor Values(Tensor x, PackedTokens? packed = null) => Split(Unpacked(_v.call(x), packed), _shape.KeyHeads);
 
     /// <summary>[N, A, heads·S] to [heads, N, A, S], contiguous.</summary>
     public Tensor Split(Tensor x, long heads)
@@ -153,8 +157,10 @@ internal sealed class AttentionParts
     public Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape, bool causal = false)
         => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, mask, causal, positions, positionShape);
 
-    /// <summary>[N, A, H·S] to [N, A, D].</summary>
-    public Tensor Output(Tensor x) => _o.call(x);
+    /// <summary>[N, A, H·S] to [N, A, D], or to packed tokens [1, V, D].</summary>
+    public Tensor Output(Tensor x, PackedTokens? packed = null) => _o.call(packed is null ? x : packed.Pack(x));
+
+    private static Tensor Unpacked(Tensor x, PackedTokens? packed) => packed is null ? x : packed.Unpack(x);
 
     private Tensor Bias(string name) => _owner.get_parameter(name)!.view(_shape.Heads, 1, 1, _shape.HeadSize);
 }

@@ -49,6 +49,12 @@ public sealed class AttentionPlan
     public Tensor? ValidTokens { get; private init; }
 
     /// <summary>
+    /// The tokens that are computed alone: what comes in and goes out, [1, V, E], in the encoder; the neighbors of which chunked cross-attention makes keys and
+    /// values. Null: all.
+    /// </summary>
+    internal PackedTokens? Packed { get; private init; }
+
+    /// <summary>
     /// How the queries' last tokens match those before each key, [5, N, A, L], see <see cref="RetrievalConfig.MatchBias"/>; null without it.
     /// </summary>
     public Tensor? Matches { get; private init; }
@@ -144,7 +150,10 @@ public sealed class AttentionPlan
     /// <param name="valid">Which retrieved tokens hold something, [N, R] of bool; null: all.</param>
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
-    public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device)
+    public static AttentionPlan Encoder(RetroConfig config, Tensor? valid, ScalarType dtype, Device device) => EncoderPass(config, valid, null, dtype, device);
+
+    /// <summary>The same for states of some tokens alone.</summary>
+    internal static AttentionPlan EncoderPass(RetroConfig config, Tensor? valid, PackedTokens? packed, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
         RetrievalConfig retrieval = config.RequireRetrieval();
@@ -158,6 +167,7 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Packed = packed,
             Mask = valid is null ? null : Hidden(valid.reshape(1, -1, 1, length), dtype),
             QueryRotation = rotation,
             KeyRotation = rotation,
@@ -173,6 +183,10 @@ public sealed class AttentionPlan
     /// <param name="dtype">Type of the states.</param>
     /// <param name="device">Device of the states.</param>
     public static AttentionPlan EncoderCross(RetroConfig config, long neighbors, ScalarType dtype, Device device)
+        => EncoderCrossPass(config, neighbors, null, dtype, device);
+
+    /// <summary>The same for states of some tokens alone.</summary>
+    internal static AttentionPlan EncoderCrossPass(RetroConfig config, long neighbors, PackedTokens? packed, ScalarType dtype, Device device)
     {
         ArgumentNullException.ThrowIfNull(config);
         RetrievalConfig retrieval = config.RequireRetrieval();
@@ -188,6 +202,7 @@ public sealed class AttentionPlan
 
         return new()
         {
+            Packed = packed,
             QueryRotation = queries,
             KeyRotation = keys,
             Sinusoids = config.EffectiveRetrievalPositions == PositionKind.TransformerXl
@@ -234,9 +249,12 @@ public sealed class AttentionPlan
         }
 
         Tensor? mask = null, hasKey = null, validTokens = null;
+        PackedTokens? packed = null;
         if (valid is not null && chunks > 0)
         {
             long batch = valid.shape[0];
+            packed = PackedTokens.Of(valid);
+            packed?.Places.MoveToOuterDisposeScope();
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
             validTokens = retrieval.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
             Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
@@ -261,6 +279,7 @@ public sealed class AttentionPlan
             Mask = mask,
             HasKey = hasKey,
             ValidTokens = validTokens,
+            Packed = packed,
             Matches = matches,
             QueryRotation = queries,
             KeyRotation = keys,
@@ -364,6 +383,7 @@ public sealed class AttentionPlan
         HasKey?.MoveToOuterDisposeScope();
         ValidTokens?.MoveToOuterDisposeScope();
         Matches?.MoveToOuterDisposeScope();
+        Packed?.Places.MoveToOuterDisposeScope();
         QueryRotation?.MoveToOuterDisposeScope();
         if (KeyRotation != QueryRotation)
         {

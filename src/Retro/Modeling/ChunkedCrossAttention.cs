@@ -91,7 +91,7 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
 
         Tensor q = _parts.Split(asking.view(batch * chunks, chunk, -1), _parts.Heads); // [H, B·C, M, S]
         (Tensor k, Tensor v) = KeysAndValues(
-            encoded.reshape(batch * chunks, neighbors, _retrieval.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens);
+            encoded.reshape(batch * chunks, neighbors, _retrieval.RetrievedLength, _parts.KeyWidth), plan.KeyRotation, plan.ValidTokens, plan.Packed);
         Tensor attended = Attend(q, k, v, plan, null, neighbors).view(batch, chunks * chunk, -1);
         Tensor output = Gated(_parts.Output(padding > 0 ? attended.narrow(1, 0, count) : attended)); // [B, count, D]
         if (plan.HasKey is not null)
@@ -106,10 +106,9 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
     internal static long QueryCount(long tokens, long chunks, long chunkLength) => Math.Min(tokens - (chunkLength - 1), chunks * chunkLength);
 
     /// <summary>Keys and values of encoded neighbors [N, K, R, E], each [H, N, K·R, S], keys rotated.</summary>
-    internal (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, RotaryTable? rotation, Tensor? valid)
+    internal (Tensor Keys, Tensor Values) KeysAndValues(Tensor encoded, RotaryTable? rotation, Tensor? valid, PackedTokens? packed = null)
     {
-        Tensor keys = _parts.KeysOfNeighbors(encoded, valid);
-        Tensor values = _parts.Values(encoded.view(encoded.shape[0], encoded.shape[1] * encoded.shape[2], encoded.shape[3]));
+        (Tensor keys, Tensor values) = _parts.OfNeighbors(encoded, valid, packed);
         return (rotation is null ? keys : rotation.Rotate(keys), values);
     }
 

@@ -12,6 +12,7 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
 {
     private readonly AttentionParts _parts;
     private readonly Normalization? _statesNorm;
+    private readonly int _length;
 
     /// <summary>Makes a branch with fresh weights.</summary>
     /// <param name="config">The model's configuration.</param>
@@ -23,6 +24,7 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
+        _length = config.RequireRetrieval().RetrievedLength;
         EncoderConfig encoder = config.RequireRetrieval().Encoder;
         bool relative = config.EffectiveRetrievalPositions == PositionKind.TransformerXl;
         _parts = new(
@@ -55,11 +57,10 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
     {
         ArgumentNullException.ThrowIfNull(plan);
         Guard.Shape(x, "[N, K, R, E]", null, null, null, _parts.Width);
-        Guard.Shape(states, "[N, M, D]", x.shape[0], null, _parts.KeyWidth);
+        Guard.Shape(states, "[N, M, D]", plan.Packed is null ? x.shape[0] : null, null, _parts.KeyWidth);
         using DisposeScope scope = NewDisposeScope();
-        long chunks = x.shape[0], neighbors = x.shape[1], length = x.shape[2];
-        Tensor normed = _parts.Norm(x).reshape(chunks, neighbors * length, _parts.Width);
-        Tensor q = _parts.Split(_parts.ProjectQueries(normed), _parts.Heads); // [H, N, K·R, S]
+        Tensor asking = _parts.ProjectQueries(_parts.Norm(x), plan.Packed);
+        Tensor q = _parts.Split(asking.view(states.shape[0], -1, asking.shape[^1]), _parts.Heads); // [H, N, K·R, S]
         Tensor asked = _statesNorm is null ? states : _statesNorm.call(states);
         Tensor k = _parts.Keys(asked), v = _parts.Values(asked);              // [H, N, M, S]
         if (plan.QueryRotation is not null)
@@ -68,8 +69,8 @@ public sealed class EncoderCrossAttention : nn.Module<Tensor, Tensor, AttentionP
             k = plan.KeyRotation!.Rotate(k);
         }
 
-        Tensor? positions = _parts.PositionTerm(q, plan, null, length, states.shape[1]); // [H·N·K, R, M]
-        return _parts.Output(_parts.Attend(q, k, v, plan, positions, positions?.shape)).view(x.shape).MoveToOuterDisposeScope();
+        Tensor? positions = _parts.PositionTerm(q, plan, null, _length, states.shape[1]); // [H·N·K, R, M]
+        return _parts.Output(_parts.Attend(q, k, v, plan, positions, positions?.shape), plan.Packed).view(x.shape).MoveToOuterDisposeScope();
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -112,22 +112,24 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     private Tensor Encode(Tensor tokens, Tensor states, Tensor? valid)
     {
         long neighbors = tokens.shape[1], length = tokens.shape[2];
-        Tensor x = _embedding.call(tokens);
+        PackedTokens? packed = valid is null ? null : PackedTokens.Of(valid);
+        Tensor x = _embedding.call(packed is null ? tokens : packed.Pick(tokens.reshape(-1)).view(1, 1, -1)); // [N, K, R, E] or [1, 1, V, E]
         x = _projection is null ? x : _projection.call(x);
         if (_positions is not null)
         {
-            x = x.Plus(_positions.weight!);
+            x = x.Plus(packed is null ? _positions.weight! : packed.OfPlaces(_positions.weight!));
         }
 
         x = training && _retrieval.Encoder.Dropout > 0 ? nn.functional.dropout(x, _retrieval.Encoder.Dropout, training: true) : x;
-        AttentionPlan plan = AttentionPlan.Encoder(_config, valid?.reshape(-1, length), x.dtype, x.device);
-        AttentionPlan crossPlan = AttentionPlan.EncoderCross(_config, neighbors, x.dtype, x.device);
+        AttentionPlan plan = AttentionPlan.EncoderPass(_config, valid?.reshape(-1, length), packed, x.dtype, x.device);
+        AttentionPlan crossPlan = AttentionPlan.EncoderCrossPass(_config, neighbors, packed, x.dtype, x.device);
         foreach (EncoderLayer layer in _layers)
         {
             x = layer.call(x, states, plan, crossPlan);
         }
 
-        return _norm is null ? x : _norm.call(x);
+        x = _norm is null ? x : _norm.call(x);
+        return packed is null ? x : packed.Unpack(x).view(-1, neighbors, length, _retrieval.Encoder.Width);
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

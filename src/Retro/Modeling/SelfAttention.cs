@@ -77,8 +77,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
         Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = parts.Norm(x);
-        Tensor q = parts.Split(parts.ProjectQueries(normed), parts.Heads);
-        Tensor k = parts.Keys(normed), v = parts.Values(normed);
+        Tensor q = parts.Split(parts.ProjectQueries(normed, plan.Packed), parts.Heads);
+        Tensor k = parts.Keys(normed, plan.Packed), v = parts.Values(normed, plan.Packed);
         if (plan.QueryRotation is not null)
         {
             q = plan.QueryRotation.Rotate(q);
@@ -92,7 +92,7 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
 
         Tensor? distances = plan.DistanceRows is null ? null : cache!.Distances(parts, x.dtype, x.device);
         Tensor? positions = parts.PositionTerm(q, plan, distances, q.shape[2], k.shape[2]);
-        return parts.Output(parts.Attend(q, k, v, plan, positions, positions?.shape)).MoveToOuterDisposeScope();
+        return parts.Output(parts.Attend(q, k, v, plan, positions, positions?.shape), plan.Packed).MoveToOuterDisposeScope();
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

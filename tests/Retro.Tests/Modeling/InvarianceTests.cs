@@ -53,6 +53,34 @@ public class InvarianceTests
 
     [Theory]
     [MemberData(nameof(Names))]
+    public void Padding_that_is_left_out_gives_what_padding_that_is_computed_gives(string name) => Check(name, 2, (model, tokens, neighbors, valid) =>
+    {
+        // Beside a dozen rows without padding, that of one row is computed.
+        (tokens, neighbors) = (tokens.narrow(0, 0, 1), neighbors.narrow(0, 0, 1));
+        Tensor some = (arange(neighbors.numel()) % 3).ne(1).view(neighbors.shape);
+        Tensor all = cat([some, ones([12, .. some.shape[1..]], ScalarType.Bool)]);
+        Assert.NotNull(PackedTokens.Of(some));
+        Assert.Null(PackedTokens.Of(all));
+        Tensor direction = randn([1, tokens.shape[1], model.Config.VocabularySize], ScalarType.Float64);
+
+        (Tensor logits, IList<Tensor> gradients) = Pass(tokens, neighbors, some);
+        (Tensor expected, IList<Tensor> expectedGradients) = Pass(tokens.repeat(13, 1), neighbors.repeat(13, 1, 1, 1), all);
+
+        Assert.InRange(ModelCase.Distance(expected, logits), 0, Rounding);
+        Assert.All(gradients.Zip(expectedGradients), pair => Assert.InRange(ModelCase.Distance(pair.Second, pair.First), 0, 100 * Rounding));
+
+        (Tensor, IList<Tensor>) Pass(Tensor text, Tensor read, Tensor holds)
+        {
+            using IDisposable grad = enable_grad();
+            Tensor first = model.call(text, read, holds).narrow(0, 0, 1);
+            return (first, autograd.grad([first], [.. model.parameters()], [direction], allow_unused: true)
+                .Select((gradient, i) => gradient.IsInvalid ? zeros_like(model.parameters().ElementAt(i)) : gradient)
+                .ToList());
+        }
+    });
+
+    [Theory]
+    [MemberData(nameof(Names))]
     public void P14_rows_of_a_batch_do_not_mix(string name) => Check(name, 2, (model, tokens, neighbors, valid) =>
     {
         Tensor together = model.call(tokens, neighbors, valid);
