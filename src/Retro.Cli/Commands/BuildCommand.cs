@@ -11,6 +11,9 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro build`: from text to a tokenizer, a database, and a database of held-out documents.</summary>
 internal sealed class BuildCommand : Verb
 {
+    /// <summary>Their texts are in memory while the others are compared with them; more would measure hardly better.</summary>
+    private const int MostHeldOut = 10_000;
+
     private readonly PathOption _corpus = CommonOptions.Corpus();
     private readonly PathOption _out = CommonOptions.Out("Folder for the tokenizer, the database and the held-out documents.");
     private readonly PathOption _tokenizer = new("--tokenizer", "FOLDER")
@@ -24,7 +27,7 @@ internal sealed class BuildCommand : Verb
     private readonly Option<int> _chunk = CommonOptions.Whole("--chunk", "Tokens of a chunk.", 64, 2, 4096);
     private readonly Option<double> _heldOutShare = CommonOptions.Number(
         "--held-out-share",
-        "Share of the documents that is held out to measure on; what nearly repeats them is left out of the database. 0: none.",
+        "Share of the documents that is held out to measure on, at most 10,000 of them; what nearly repeats them is left out of the database. 0: none.",
         0.05,
         0,
         0.5);
@@ -92,19 +95,20 @@ internal sealed class BuildCommand : Verb
         }
 
         double mostBytes = parsed.GetValue(_megabytes) * 1e6 ?? double.PositiveInfinity;
-        HashSet<string> taken = Stages.Run("read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
-        if (share > 0 && taken.Count < 2)
+        (Func<Document, bool> takes, long count) = Stages.Run(
+            "read the corpus", progress => SampleCorpus.Choose(corpus, mostBytes, seed, progress, cancellationToken));
+        if (share > 0 && count < 2)
         {
             throw new CorpusException(
-                $"The corpus has {taken.Count} document(s) to use; one has to be held out and one to be retrieved from: cut the text into documents, or hold "
+                $"The corpus has {count} document(s) to use; one has to be held out and one to be retrieved from: cut the text into documents, or hold "
                     + $"none out ({_heldOutShare.Name} 0).");
         }
 
         string[] labels = parsed.GetValue(_labels) ?? [];
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
-        IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(document => taken.Contains(document.Id)))
+        IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(takes))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });
-        HeldOutOptions holding = new() { Count = Math.Max(1, (int)Math.Round(share * taken.Count)), Seed = seed };
+        HeldOutOptions holding = new() { Count = (int)Math.Clamp(Math.Round(share * count), 1, MostHeldOut), Seed = seed };
         HeldOutSplit? split = share > 0
             ? Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, holding, progress, cancellationToken))
             : null;

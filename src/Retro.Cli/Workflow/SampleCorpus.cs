@@ -114,8 +114,8 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <summary>Takes documents by a hash of their ids until there is enough text, in the corpus's order.</summary>
     public static List<Document> Take(Corpus corpus, long mostBytes, long seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
     {
-        HashSet<string> taken = Choose(corpus, mostBytes, seed, progress, cancellationToken);
-        return [.. corpus.Documents().Where(document => taken.Contains(document.Id))];
+        (Func<Document, bool> takes, _) = Choose(corpus, mostBytes, seed, progress, cancellationToken);
+        return [.. corpus.Documents().Where(takes)];
     }
 
     /// <summary>Chooses documents by a hash of their ids until there is enough text.</summary>
@@ -124,34 +124,48 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="seed">Chooses.</param>
     /// <param name="progress">Told the documents read.</param>
     /// <param name="cancellationToken">Ends the reading.</param>
-    /// <returns>Their ids.</returns>
-    public static HashSet<string> Choose(Corpus corpus, double mostBytes, long seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
+    /// <returns>Whether a document is taken, and how many are.</returns>
+    public static (Func<Document, bool> Takes, long Count) Choose(
+        Corpus corpus, double mostBytes, long seed, IProgress<StageProgress> progress, CancellationToken cancellationToken)
     {
-        List<(ulong Draw, string Id, long Bytes)> all = [];
+        // Those of the smallest draws, the greatest of them first to go; one more than fits, until the end, since the next may be smaller.
+        PriorityQueue<long, ulong> kept = new(Comparer<ulong>.Create((a, b) => b.CompareTo(a)));
+        bool isAll = double.IsPositiveInfinity(mostBytes);
+        long bytes = 0, read = 0;
         foreach (Document document in corpus.Documents())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            all.Add((Draw(document.Id, seed), document.Id, Encoding.UTF8.GetByteCount(document.Text)));
-            if (all.Count % 100 == 0)
+            if (++read % 100 == 0)
             {
-                progress.Report(new StageProgress("", all.Count, 0));
+                progress.Report(new StageProgress("", read, 0));
             }
-        }
 
-        long bytes = 0;
-        HashSet<string> taken = [];
-        foreach ((_, string id, long size) in all.OrderBy(document => document.Draw))
-        {
+            if (isAll)
+            {
+                continue;
+            }
+
+            long size = Encoding.UTF8.GetByteCount(document.Text);
+            kept.Enqueue(size, Draw(document.Id, seed));
             bytes += size;
-            if (bytes > mostBytes && taken.Count > 0)
+            while (bytes - kept.Peek() > mostBytes)
             {
-                break;
+                bytes -= kept.Dequeue();
             }
-
-            taken.Add(id);
         }
 
-        return taken;
+        if (isAll)
+        {
+            return (_ => true, read);
+        }
+
+        if (kept.Count > 1 && bytes > mostBytes)
+        {
+            kept.Dequeue();
+        }
+
+        ulong last = kept.TryPeek(out _, out ulong draw) ? draw : 0;
+        return (document => Draw(document.Id, seed) <= last, kept.Count);
     }
 
     private static ulong Draw(string id, long seed)

@@ -58,45 +58,52 @@ public static class ChunkDatabaseUpdate
         using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
         {
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
-            Dictionary<string, int> numbers = new(database.Documents.Count, StringComparer.Ordinal);
+
+            // The ids that the change names are kept, not all that there are.
+            HashSet<string> asked = new(StringComparer.Ordinal), unchanged = new(StringComparer.Ordinal);
+            foreach (Document document in add)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                if (!asked.Add(document.Id))
+                {
+                    throw new DatabaseException(
+                        $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
+                }
+            }
+
+            string[] removed = [.. remove];
+            asked.UnionWith(removed);
+            Dictionary<string, int> numbers = new(StringComparer.Ordinal);
             for (int number = 0; number < database.Documents.Count; number++)
             {
-                numbers.Add(database.Documents[number].Id, number);
+                if (database.Documents[number].Id is var id && asked.Contains(id))
+                {
+                    numbers.Add(id, number);
+                }
             }
 
             SortedSet<int> gone = [];
-            foreach (string id in remove)
+            foreach (string id in removed)
             {
                 gone.Add(numbers.TryGetValue(id, out int number)
                     ? number
                     : throw new DatabaseException($"The database in '{folder}' has no document with the id '{id}' to remove; name one that it has."));
             }
 
-            HashSet<string> asked = new(StringComparer.Ordinal), unchanged = new(StringComparer.Ordinal);
             long seen = 0, added = 0;
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 progress?.Report(new StageProgress("compare documents", ++seen, 0));
-                if (!asked.Add(document.Id))
-                {
-                    throw new DatabaseException(
-                        $"Two documents to add have the id '{document.Id}', the second from {document.Location}; give each an id of its own.");
-                }
-
-                if (!numbers.TryGetValue(document.Id, out int number) || gone.Contains(number) || !IsSame(document, database.Documents[number]))
-                {
-                    added++;
-                }
-                else
+                bool isThere = numbers.TryGetValue(document.Id, out int number);
+                if (isThere && !gone.Contains(number) && IsSame(document, database.Documents[number]))
                 {
                     unchanged.Add(document.Id);
+                    continue;
                 }
-            }
 
-            foreach (Document document in add.Where(document => !unchanged.Contains(document.Id)))
-            {
-                if (numbers.TryGetValue(document.Id, out int number))
+                added++;
+                if (isThere)
                 {
                     gone.Add(number);
                 }

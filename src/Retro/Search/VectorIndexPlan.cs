@@ -36,7 +36,7 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// Chooses by size and memory: exact up to <see cref="ExactLimit"/> vectors; beyond that inverted lists, a power of two between 2·√count and 4·√count of
     /// them (the order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index). The vectors in them are
     /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers. A rotation before them (OPQ)
-    /// takes FAISS about ten times as long to train as the codes, in one piece that nothing can stop, and so has to be asked for. Of the
+    /// takes FAISS several times as long to train as the codes, in one piece that nothing can stop, and so has to be asked for. Of the
     /// lists one in sixteen is looked into, until more is known (<see cref="IndexRecall"/>).
     /// </summary>
     /// <param name="count">Vectors the index will hold.</param>
