@@ -33,16 +33,17 @@ internal static class DatabaseBenchmark
         }
 
         Measuring.Head("Stages", ["what", .. sizes.Select(size => $"{size:#,0} chunks"), "exponent of the growth"]);
-        foreach (string what in all[0].Keys)
+        foreach (string what in all[^1].Keys)
         {
-            double[] values = [.. all.Select(one => one[what])];
+            double[] values = [.. all.Select(one => one.GetValueOrDefault(what, double.NaN))]; // small ones are not indexed in blocks
             string growth = values.Length > 1 && values[0] > 0
                 ? (Math.Log(values[^1] / values[0]) / Math.Log(all[^1]["chunks"] / all[0]["chunks"])).ToString("0.00", CultureInfo.InvariantCulture)
                 : "";
             Console.WriteLine($"| {what} | {string.Join(" | ", values.Select(Text))} | {growth} |");
         }
 
-        static string Text(double value) => value.ToString(value >= 100 ? "#,0" : value >= 1 ? "0.0" : "0.####", CultureInfo.InvariantCulture);
+        static string Text(double value)
+            => double.IsNaN(value) ? "" : value.ToString(value >= 100 ? "#,0" : value >= 1 ? "0.0" : "0.####", CultureInfo.InvariantCulture);
     }
 
     private static Dictionary<string, double> Measure(long size)
