@@ -15,6 +15,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["report"] = ReportBenchmark.Run,
     ["sampling"] = ReportBenchmark.Sampling,
     ["start"] = ReportBenchmark.Start,
+    ["step"] = StepBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
 };
 

@@ -45,7 +45,7 @@ internal static class ReportBenchmark
         StartUp();
     }
 
-    private static RetroConfig Middle => RetroConfig.Small with
+    internal static RetroConfig Middle => RetroConfig.Small with
     {
         Layers = 6,
         Retrieval = RetroConfig.Small.Retrieval! with { Encoder = RetroConfig.Small.Retrieval.Encoder with { Layers = 2 } },
@@ -111,28 +111,29 @@ internal static class ReportBenchmark
         using RetroModel model = new(neighbors == 0 ? config with { Retrieval = null } : config, device: device);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Dtype = dtype });
 
-        // As trainings on a processor do: a window for each core, and their gradients added. Some neighbors are missing, and some are short.
-        int rows = device.type == DeviceType.CPU ? 1 : 2, chunks = length / config.Retrieval!.ChunkLength;
-        using TrainingBatch batch = Batch();
+        // As trainings on a processor do: a window for each core, and their gradients added.
+        int rows = device.type == DeviceType.CPU ? 1 : 2;
+        using TrainingBatch batch = Batch(config, rows, length, neighbors, device);
         return limits.Time(() => trainer.Step([.. Enumerable.Repeat(batch, 2 / rows)]), times);
+    }
 
-        TrainingBatch Batch()
+    /// <summary>A batch as trainings have it: some neighbors are missing, and some are short.</summary>
+    internal static TrainingBatch Batch(RetroConfig config, int rows, int length, int neighbors, Device device)
+    {
+        Tensor tokens = randint(config.VocabularySize, [rows, length], ScalarType.Int64, device);
+        if (neighbors == 0)
         {
-            Tensor tokens = randint(config.VocabularySize, [rows, length], ScalarType.Int64, device);
-            if (neighbors == 0)
-            {
-                return new(tokens);
-            }
-
-            long retrieved = config.Retrieval.RetrievedLength;
-            using DisposeScope scope = NewDisposeScope();
-            Tensor filled = randint(retrieved + 1, [rows, chunks - 1, neighbors, 1], ScalarType.Int64, device).mul(2).clamp_max(retrieved);
-            Tensor valid = arange(retrieved, ScalarType.Int64, device).lt(filled).MoveToOuterDisposeScope();
-            return new(
-                tokens,
-                randint(config.VocabularySize, [rows, chunks - 1, neighbors, retrieved], ScalarType.Int64, device).MoveToOuterDisposeScope(),
-                valid);
+            return new(tokens);
         }
+
+        long retrieved = config.Retrieval!.RetrievedLength, chunks = length / config.Retrieval.ChunkLength;
+        using DisposeScope scope = NewDisposeScope();
+        Tensor filled = randint(retrieved + 1, [rows, chunks - 1, neighbors, 1], ScalarType.Int64, device).mul(2).clamp_max(retrieved);
+        Tensor valid = arange(retrieved, ScalarType.Int64, device).lt(filled).MoveToOuterDisposeScope();
+        return new(
+            tokens,
+            randint(config.VocabularySize, [rows, chunks - 1, neighbors, retrieved], ScalarType.Int64, device).MoveToOuterDisposeScope(),
+            valid);
     }
 
     private static void Decoding(MachineLimits limits, Device device)
