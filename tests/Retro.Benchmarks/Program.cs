@@ -9,6 +9,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["embedding"] = EmbeddingBenchmark.Run,
     ["faiss"] = FaissBenchmark.Run,
     ["indexes"] = VectorIndexBenchmark.Run,
+    ["loss"] = StepBenchmark.LargeVocabulary,
     ["operators"] = OperatorBenchmark.Run,
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,

@@ -40,6 +40,53 @@ internal static class StepBenchmark
         }
     }
 
+    /// <summary>Loss and gradient with the logits of all tokens at once, and of some at a time, in turn.</summary>
+    public static void LargeVocabulary()
+    {
+        RetroConfig config = RetroConfig.Mini with { VocabularySize = 152_000, Retrieval = null };
+        Measuring.Head(
+            $"Mini, Float32, vocabulary {config.VocabularySize:#,0}: gradient of one window of {Length} tokens, without neighbors",
+            "logits", "ms", "memory beyond the model's, MB");
+        using RetroModel model = new(config);
+        using RetroOptimizer optimizer = new(model);
+        using TrainingBatch batch = new(randint(config.VocabularySize, [1, Length], ScalarType.Int64));
+        StepGradients sliced = new(model, optimizer, 0);
+        Parameter[] parameters = [.. model.parameters()];
+        (string Name, Action Work)[] ways = [("of all tokens at once", AtOnce), ("of some tokens at a time", InSlices)];
+        double[][] seconds = [.. ways.Select(_ => new double[Rounds])];
+        long[] bytes = new long[ways.Length];
+        for (int round = -1; round < Rounds; round++)
+        {
+            for (int way = 0; way < ways.Length; way++)
+            {
+                long before = Measuring.Private();
+                double took = 0;
+                long most = Measuring.MostPrivate(() => took = Seconds(ways[way].Work)) - before;
+                if (round >= 0)
+                {
+                    (seconds[way][round], bytes[way]) = (took, Math.Max(bytes[way], most));
+                }
+            }
+        }
+
+        for (int way = 0; way < ways.Length; way++)
+        {
+            Measuring.Row($"{ways[way].Name}", $"{seconds[way].Order().ElementAt(Rounds / 2) * 1e3:0}", $"{bytes[way] / 1e6:0}");
+        }
+
+        void AtOnce()
+        {
+            using DisposeScope scope = NewDisposeScope();
+            autograd.grad([LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens))], parameters);
+        }
+
+        void InSlices()
+        {
+            sliced.Add([batch], 0, closedBook: false);
+            optimizer.ClearGradients();
+        }
+    }
+
     private static RetroConfig Config(string name) => name == "Mini" ? RetroConfig.Mini : ReportBenchmark.Middle;
 
     private static (double Seconds, double Loss) Whole(RetroConfig config, ScalarType type, OptimizerKind kind, int steps)

@@ -23,6 +23,9 @@ internal static class KeptScalars
     /// <summary>false.</summary>
     public static readonly Scalar False = false.ToScalar();
 
+    /// <summary><see cref="LogLikelihood.NoTarget"/>.</summary>
+    public static readonly Scalar NoTarget = LogLikelihood.NoTarget.ToScalar();
+
     /// <summary>x + y.</summary>
     public static Tensor Plus(this Tensor x, Tensor y) => x.add(y, One);
 

@@ -151,7 +151,13 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     internal Tensor Embed(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));
 
     /// <summary>Logits [B, T, V] of the last layer's states [B, T, D].</summary>
-    internal Tensor Logits(Tensor states) => Head(_norm.call(states));
+    internal Tensor Logits(Tensor states) => Head(Normed(states));
+
+    /// <summary>The last layer's states, normed.</summary>
+    internal Tensor Normed(Tensor states) => _norm.call(states);
+
+    /// <summary>What normed states are multiplied by: [V, D].</summary>
+    internal Parameter HeadWeight => _head is null ? _embedding.weight! : _head.get_parameter("weight")!;
 
     private Tensor Embed(Tensor tokens, Tensor? positions)
     {

@@ -52,8 +52,15 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
         double loss = 0;
         (Tensor? gradient, Tensor? encodedGradient) = Segment(() =>
         {
-            Tensor last = Leaf(inputs[^1], trained[^1]);
-            Tensor mean = LogLikelihood.MeanLoss(model.Logits(last), LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+            Tensor last = Leaf(inputs[^1], trained[^1]), targets = LogLikelihood.Targets(batch.Tokens, batch.LossMask);
+            if (SlicedLoss.IsNeeded(model, batch.Tokens))
+            {
+                Tensor normed = model.Normed(last);
+                (loss, Tensor ofStates, Tensor? ofHead) = SlicedLoss.Of(model, normed, targets, share);
+                return (SlicedLoss.Outputs(model, normed, ofStates, ofHead), [last]);
+            }
+
+            Tensor mean = LogLikelihood.MeanLoss(model.Logits(last), targets);
             loss = mean.to_type(ScalarType.Float64).item<double>();
             Tensor part = mean.Times(share);
             return ([(part, ones_like(part))], [last]);

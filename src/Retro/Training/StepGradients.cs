@@ -76,6 +76,17 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                 }
 
                 SeedDropout(step, i);
+                if (SlicedLoss.IsNeeded(model, batches[i].Tokens))
+                {
+                    Tensor?[] gradients = Sliced(batches[i], shares[i], closedBook, out losses[i]);
+                    if (gradients.Length > 0)
+                    {
+                        optimizer.AddGradients(gradients);
+                    }
+
+                    continue;
+                }
+
                 Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
                 if (loss.requires_grad)
                 {
@@ -107,6 +118,12 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                     return;
                 }
 
+                if (SlicedLoss.IsNeeded(model, batches[first + i].Tokens))
+                {
+                    gradients[i] = Sliced(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
+                    return;
+                }
+
                 Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
                 gradients[i] = loss.requires_grad ? [.. autograd.grad([loss], optimizer.Parameters, allow_unused: true)] : [];
                 scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
@@ -127,6 +144,27 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
         loss = share * mean.to_type(ScalarType.Float64).item<double>();
         return share == 1 ? mean : mean.Times(share);
+    }
+
+    /// <summary>A batch's part of the gradient, with the logits of some tokens at a time.</summary>
+    private Tensor?[] Sliced(TrainingBatch batch, double share, bool closedBook, out double loss)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
+        model.Check(batch.Tokens, neighbors, valid);
+        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid).States);
+        (double mean, Tensor ofStates, Tensor? ofHead) = SlicedLoss.Of(
+            model, normed, LogLikelihood.Targets(batch.Tokens, batch.LossMask), share);
+        loss = share * mean;
+        (Tensor Output, Tensor Gradient)[] outputs = [.. SlicedLoss.Outputs(model, normed, ofStates, ofHead).Where(one => one.Output.requires_grad)];
+        Tensor?[] gradients = outputs.Length == 0 ? [] :
+        [
+            .. autograd.grad(
+                    [.. outputs.Select(one => one.Output)], optimizer.Parameters, [.. outputs.Select(one => one.Gradient)], allow_unused: true)
+                .Select(gradient => gradient.IsInvalid ? null : gradient),
+        ];
+        scope.Detach(gradients.OfType<Tensor>());
+        return gradients;
     }
 
     private Tensor?[] Recompute(TrainingBatch batch, double share, bool closedBook, long step, int number, out double loss)
