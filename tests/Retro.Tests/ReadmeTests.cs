@@ -7,6 +7,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Readers;
+using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Tests.Documentation;
@@ -58,7 +59,7 @@ public class ReadmeTests
     }
 
     [Fact]
-    public async Task The_lines_on_copying_and_on_other_readers_run_and_stand_in_the_documentation()
+    public async Task The_lines_on_readers_and_on_retrievers_run_and_stand_in_the_documentation()
     {
         string before = Environment.CurrentDirectory;
         using TemporaryFolder folder = new();
@@ -84,6 +85,7 @@ public class ReadmeTests
             using RetroModel decoder = Checkpoint.Load("run/closed-book");
             await Reading(decoder, tokenizer, database, heldOut, source);
             Assert.True(File.Exists("run/states.bin"));
+            Retrieving(decoder, tokenizer, texts[1..], database, source);
         }
         finally
         {
@@ -94,6 +96,7 @@ public class ReadmeTests
         Assert.Matches(@"\| closed book \|(.*\n)+\| copying \| bm25, k = 16 \|", printed.ToString());
         Assert.Contains(Snippet("reading"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("copying"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("retrieving"), DocumentationTests.Text, StringComparison.Ordinal);
     }
 
     private static void Copying(ChunkDatabase database, ChunkDatabase heldOut, INeighborSource source)
@@ -122,6 +125,24 @@ public class ReadmeTests
         Assert.Equal(2, inContext.Neighbors);
         Assert.InRange(nearest.Share, 0, 1);
         Assert.Equal(2, own.Neighbors);
+    }
+
+    private static void Retrieving(RetroModel decoder, RetroTokenizer tokenizer, Document[] texts, ChunkDatabase database, INeighborSource source)
+    {
+        // <retrieving>
+        using TextEmbedder embedder = InverseClozeTrainer.Train(texts, tokenizer, options: new() { Steps = 20 }); // or TextEmbedder.Load of another
+        using DenseNeighborSource dense = DenseNeighborSource.Build(database, new ChunkKeyer(tokenizer, embedder));
+        using NeighborTable table = NeighborTable.Build(database, source, 8);
+        PointerReader judge = new(new DecoderReader(decoder), PointerRule.Count(database, table, new() { Neighbors = 8 })); // what passages are worth
+        RetrieverTrainingOptions options = new() { Steps = 5, InBatchNegatives = true }; // 150 steps above, 500 by default
+        RetrieverObjective objective = RetrieverObjective.PerplexityDistillation();
+        using RetrieverTrainer trainer = new(embedder, tokenizer, dense, judge, objective, options, alongside: source);
+        trainer.Run();
+        using TextEmbedder queries = trainer.QueryEmbedder();
+        TowerNeighborSource learned = new(dense, new ChunkKeyer(tokenizer, queries)); // asks the same index in the learned way
+        // </retrieving>
+        Assert.Equal(5, trainer.StepsDone);
+        Assert.Same(database, learned.Database);
     }
 
     private static async Task TenLines()
