@@ -123,8 +123,10 @@ internal static class RetrieverBenchmark
         using NeighborTable training = NeighborTable.Build(database, keywords, Neighbors);
         PointerRule rule = PointerRule.Count(database, training, new PointerRuleOptions { Neighbors = Neighbors });
         using TextEmbedder? pretrained = Environment.GetEnvironmentVariable("RETRO_EMBEDDER") is { } at ? TextEmbedder.Load(at) : null;
-        using ChunkDatabase again = ChunkDatabaseBuilder.Build(Path.Combine(database.Folder, "pretrained"), known, tokenizer);
-        using DenseNeighborSource? frozen = pretrained is null ? null : DenseNeighborSource.Build(again, new ChunkKeyer(tokenizer, pretrained));
+        using ChunkDatabase? again = pretrained is null // a database has the keys of one embedder
+            ? null
+            : ChunkDatabaseBuilder.Build(Path.Combine(database.Folder, "pretrained"), known, tokenizer);
+        using DenseNeighborSource? frozen = pretrained is null ? null : DenseNeighborSource.Build(again!, new ChunkKeyer(tokenizer, pretrained));
         List<Row> rows = [];
         for (int seed = 0; seed < seeds; seed++)
         {
