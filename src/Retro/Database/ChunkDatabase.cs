@@ -426,6 +426,11 @@ public sealed class ChunkDatabase : IDisposable
         try
         {
             _ = Refresh();
+            if (OnDisk(writing) is { Leaving: not null } stopped)
+            {
+                DatabaseFolder.Clean(Folder, stopped); // before anything is made under a name that is to go
+            }
+
             return writing;
         }
         catch

@@ -105,7 +105,7 @@ public static class ChunkDatabaseBuilder
                 made = Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
             }
 
-            DatabaseFolder.Clean(folder, made, there);
+            DatabaseFolder.Clean(folder, made);
             return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         }
     }
@@ -222,7 +222,7 @@ public static class ChunkDatabaseBuilder
             made = Finish(folder, work, settings, 0, null, corpusHash, leastTokens: 1, progress, cancellationToken);
         }
 
-        DatabaseFolder.Clean(folder, made, null);
+        DatabaseFolder.Clean(folder, made);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 
@@ -301,7 +301,7 @@ public static class ChunkDatabaseBuilder
                 {
                     using (writing)
                     {
-                        DatabaseFolder.Clean(folder, manifest!, null);
+                        DatabaseFolder.Clean(folder, DatabaseManifest.Load(folder));
                     }
                 }
 
@@ -530,7 +530,7 @@ public static class ChunkDatabaseBuilder
             ByteCount = work.Blocks.Sum(block => block.Bytes),
             Files = [Describe(tokensPath), Describe(documentsPath)],
         };
-        manifest = manifest with { Files = [.. manifest.Files, .. StagesToKeep(folder, manifest, before)] };
+        manifest = (manifest with { Files = [.. manifest.Files, .. StagesToKeep(folder, manifest, before)] }).After(before);
         manifest.Save(folder);
         progress?.Report(new StageProgress("write manifest", 1, 1));
         return manifest;

@@ -116,12 +116,12 @@ public static class ChunkDatabaseUpdate
                     throw new DatabaseException($"Nothing would be left of the database in '{folder}'; leave a document in it, or delete the folder.");
                 }
 
-                DatabaseFolder.Clean(folder, manifest, null);
+                DatabaseFolder.Clean(folder, manifest);
                 manifest = Change(folder, manifest, database, gone, added == 0 ? null : add.Where(document => !unchanged.Contains(document.Id)));
             }
         }
 
-        DatabaseFolder.Clean(folder, manifest, null);
+        DatabaseFolder.Clean(folder, manifest);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
         DatabaseManifest Change(string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents)
@@ -152,7 +152,7 @@ public static class ChunkDatabaseUpdate
 
             // Tables of neighbors of a changed database are of no use to the next.
             string own = (before with { Changes = null }).TokensHash;
-            DatabaseManifest after = before with
+            DatabaseManifest after = (before with
             {
                 Files = [.. before.Files.Where(file => file.MadeFrom is null || file.MadeFrom == own)],
                 Changes = new()
@@ -161,14 +161,9 @@ public static class ChunkDatabaseUpdate
                     Segments = segments,
                     Removed = left.Exists(documents => documents.Length > 0) ? RemovedDocuments.Write(root, number, left) : null,
                 },
-            };
+            }).After(before);
             cancellationToken.ThrowIfCancellationRequested();
             after.Save(root);
-            foreach (DatabaseFile file in before.Files.Except(after.Files))
-            {
-                AtomicFile.TryDelete(Path.Combine(before.HomeIn(root), file.Name));
-            }
-
             return after;
         }
     }
@@ -190,7 +185,7 @@ public static class ChunkDatabaseUpdate
         DatabaseManifest.Load(folder);
         using WriterLock writing = WriterLock.Take(folder, "compact the database");
         DatabaseManifest before = DatabaseManifest.Load(folder), after = before;
-        DatabaseFolder.Clean(folder, before, null);
+        DatabaseFolder.Clean(folder, before);
         if (before.Changes is not null)
         {
             int number = NextNumber(before);
@@ -204,12 +199,11 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            after = DatabaseManifest.Load(path) with { Home = number };
+            after = (DatabaseManifest.Load(path) with { Home = number }).After(before);
             after.Save(folder);
-            AtomicFile.TryDelete(Path.Combine(path, DatabaseManifest.FileName)); // the one beside the folder counts
         }
 
-        DatabaseFolder.Clean(folder, after, before);
+        DatabaseFolder.Clean(folder, after);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
 

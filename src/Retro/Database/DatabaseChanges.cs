@@ -19,6 +19,9 @@ internal sealed record DatabaseChanges
 
     /// <summary>The folder of a segment, below that of the database.</summary>
     public static string FolderOf(int segment) => Path.Combine(SegmentsFolder, segment.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>Whether a path from the database's folder is that of a segment's folder.</summary>
+    public static bool IsFolder(string path) => Path.GetDirectoryName(path) == SegmentsFolder && Path.GetFileName(path).All(char.IsAsciiDigit);
 }
 
 /// <summary>A segment of a database.</summary>

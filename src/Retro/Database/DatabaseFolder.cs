@@ -7,27 +7,37 @@ internal static class DatabaseFolder
 {
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
-        => Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || Files(folder, manifest).Any() || Segments(folder, manifest).Any();
+        => manifest.Leaving is not null || Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || File.Exists(CopiedManifest(folder, manifest))
+            || Files(folder, manifest).Any() || Segments(folder, manifest).Any();
 
     /// <summary>
     /// Removes it, once the manifest stands: the folder of a build, tokens and documents of other versions, segments and lists of what was removed of other
-    /// changes, and the files of later stages of the manifest before that are not taken over.
+    /// changes, and what the manifest says is of no use any more. Whoever does it has the right to write.
     /// </summary>
-    public static void Clean(string folder, DatabaseManifest manifest, DatabaseManifest? before)
+    public static void Clean(string folder, DatabaseManifest manifest)
     {
         BuildFolder.Delete(folder);
-        IEnumerable<string> earlier = before?.Home == 0 ? before.Files.Select(file => file.Name).Except(Kept(manifest), StringComparer.Ordinal) : [];
-        foreach (string name in Files(folder, manifest).Concat(earlier).ToArray())
+        string[] leaving = [.. (manifest.Leaving ?? []).Select(path => Path.Combine(folder, path))];
+        foreach (string path in Files(folder, manifest).Select(name => Path.Combine(folder, name)).Concat(leaving).Append(CopiedManifest(folder, manifest)).ToArray())
         {
             // Where somebody has it open on a system that does not delete such files, the next change tries again.
-            AtomicFile.TryDelete(Path.Combine(folder, name));
+            AtomicFile.TryDelete(path);
         }
 
         foreach (string segment in Segments(folder, manifest).ToArray())
         {
             AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Directory.Delete(segment, recursive: true));
         }
+
+        if (leaving.Length > 0 && !Array.Exists(leaving, File.Exists))
+        {
+            (manifest with { Leaving = null }).Save(folder);
+        }
     }
+
+    // A segment was built as a database of its own; the manifest beside the segments counts.
+    private static string CopiedManifest(string folder, DatabaseManifest manifest)
+        => Path.Combine(folder, DatabaseChanges.FolderOf(manifest.Home), DatabaseManifest.FileName);
 
     private static IEnumerable<string> Kept(DatabaseManifest manifest)
         => (manifest.Home == 0 ? manifest.Files.Select(file => file.Name) : []).Concat(manifest.Changes?.Removed is { } removed ? [removed.Name] : []);

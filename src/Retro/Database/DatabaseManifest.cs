@@ -91,6 +91,13 @@ public sealed record DatabaseManifest
     [JsonInclude]
     internal DatabaseChanges? Changes { get; init; }
 
+    /// <summary>
+    /// Files of the manifest before this one that are of no use any more, by their paths from the database's folder; null: they have been removed. Who is
+    /// stopped before they are leaves them to the next who writes.
+    /// </summary>
+    [JsonInclude]
+    internal IReadOnlyList<string>? Leaving { get; init; }
+
     /// <summary>The name of the token file.</summary>
     [JsonIgnore]
     internal string TokensFile => TokensFileOf(Version);
@@ -115,6 +122,10 @@ public sealed record DatabaseManifest
                 : IdentityHash.Of(IdentityHash.SourceEnd, ["changed", own, Changes.Removed?.Sha256, .. Changes.Segments.Select(segment => segment.TokensHash)]);
         }
     }
+
+    /// <summary>The paths of the files from the database's folder.</summary>
+    [JsonIgnore]
+    private IEnumerable<string> Paths => Files.Select(file => Path.Combine(HomeIn(""), file.Name));
 
     /// <summary>The tokens that stand before and after a document's text.</summary>
     [JsonIgnore]
@@ -168,10 +179,11 @@ public sealed record DatabaseManifest
             MadeFrom = madeFrom,
             Details = new SortedDictionary<string, string>((details ?? new Dictionary<string, string>()).ToDictionary(), StringComparer.Ordinal),
         };
-        return this with { Files = [
+        DatabaseManifest with = this with { Files = [
             .. Files.Where(f => f.MadeFrom is null),
             .. Files.Where(f => f.MadeFrom is not null && f.Name != name).Append(file).OrderBy(f => f.Name, StringComparer.Ordinal)
         ] };
+        return with.After(this);
     }
 
     /// <summary>The manifest without a file of a later stage.</summary>
@@ -254,6 +266,13 @@ public sealed record DatabaseManifest
     internal bool IsOf(DatabaseManifest other)
         => (Version, Home, TokensHash, Changes?.Number) == (other.Version, other.Home, other.TokensHash, other.Changes?.Number);
 
+    /// <summary>The manifest that takes the place of another one: it says which files that leaves behind.</summary>
+    internal DatabaseManifest After(DatabaseManifest? before)
+    {
+        string[] leaving = before is null ? [] : [.. (before.Leaving ?? []).Concat(before.Paths).Except(Paths, StringComparer.Ordinal)];
+        return this with { Leaving = leaving.Length == 0 ? null : leaving };
+    }
+
     /// <summary>The folder of a database's folder that holds the files of the manifest.</summary>
     internal string HomeIn(string folder) => Home == 0 ? folder : Path.Combine(folder, DatabaseChanges.FolderOf(Home));
 
@@ -325,6 +344,16 @@ public sealed record DatabaseManifest
                 Require(IsPlainName(removed.Name) && IsBaseName(removed.Name) && !names.Contains(removed.Name), $"file name '{removed.Name}'");
                 Require(removed.Bytes >= 0 && IsHash(removed.Sha256), $"size {removed.Bytes} and checksum '{removed.Sha256}' of '{removed.Name}'");
             }
+        }
+
+        HashSet<string> used = [.. Paths];
+        foreach (string leaving in Leaving ?? [])
+        {
+            string name = Path.GetFileName(leaving), place = Path.GetDirectoryName(leaving)!;
+            Require(
+                IsPlainName(name) && name is not (FileName or WriterLock.FileName or WriterLock.HolderName) && !used.Contains(leaving)
+                    && (place.Length == 0 || DatabaseChanges.IsFolder(place)),
+                $"that '{leaving}' is of no use any more");
         }
 
         Require(names.Contains(TokensFile) && names.Contains(DocumentsFile), $"no file '{TokensFile}' or '{DocumentsFile}'");

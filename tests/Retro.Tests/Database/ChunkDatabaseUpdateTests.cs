@@ -73,6 +73,114 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         AssertReadsAs([.. there, new("again", "Title", "nothing is said here", "safe.txt")], database);
     }
 
+    /// <summary>Stopped between the new manifest and the removal of what it does without: whoever writes next removes it, and makes nothing that is removed.</summary>
+    [Theory]
+    [InlineData("compacted")]
+    [InlineData("changed")]
+    [InlineData("built anew")]
+    public void What_a_stopped_writer_would_have_removed_is_removed_by_the_next(string how)
+    {
+        List<Document> there = SearchDatabase.Documents(30, seed: 9), without = there[1..];
+        ChunkDatabaseOptions options = new() { ChunkLength = 8 };
+        string old = _databases.Folder("old"), done = _databases.Folder("done");
+        using (ChunkDatabase database = ChunkDatabaseBuilder.Build(old, there, TestDatabases.Bytes, options))
+        {
+            Make(database);
+        }
+
+        if (how == "compacted")
+        {
+            ChunkDatabaseUpdate.Apply(old, [], [there[0].Id], TestDatabases.Bytes).Dispose();
+        }
+        else if (how == "changed")
+        {
+            // What is made of several segments together belongs to one state of them alone.
+            string last = there[^1].Id;
+            (there, without) = (there[..^1], there[1..^1]);
+            using ChunkDatabase database = ChunkDatabaseUpdate.Apply(old, [], [last], TestDatabases.Bytes);
+            Make(database);
+        }
+
+        TestDatabases.Copy(old, done);
+        Write(done);
+        Dictionary<string, string> expected = TestDatabases.Contents(done);
+        DatabaseManifest manifest = DatabaseManifest.Load(done).After(DatabaseManifest.Load(old));
+        Assert.NotNull(manifest.Leaving);
+
+        string again = Stopped("again");
+        Write(again);
+        Assert.Equal(expected, TestDatabases.Contents(again));
+
+        string made = Stopped("made");
+        using (ChunkDatabase opened = ChunkDatabase.Open(done))
+        {
+            Make(opened);
+        }
+
+        using (ChunkDatabase opened = ChunkDatabase.Open(made, verify: true))
+        {
+            AssertReadsAs(without, opened);
+            Make(opened);
+        }
+
+        Assert.Equal(TestDatabases.Contents(done), TestDatabases.Contents(made));
+
+        // A manifest of somebody else's cannot have anything else removed.
+        string manifestPath = Path.Combine(made, DatabaseManifest.FileName);
+        foreach (string foreign in new[] { "../other", "segments/x/keys.bin", "sub/keys.bin", "manifest.json", "/etc/passwd" })
+        {
+            (DatabaseManifest.Load(done) with { Leaving = [foreign] }).Save(made);
+            Assert.Contains(foreign, Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(made)).Message, StringComparison.Ordinal);
+        }
+
+        string Stopped(string name)
+        {
+            string folder = _databases.Folder(name);
+            TestDatabases.Copy(old, folder);
+            foreach (string file in Directory.EnumerateFiles(done, "*", SearchOption.AllDirectories))
+            {
+                string to = Path.Combine(folder, Path.GetRelativePath(done, file));
+                Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+                File.Copy(file, to, overwrite: true);
+            }
+
+            manifest.Save(folder);
+            if (manifest.Home != 0)
+            {
+                manifest.Save(manifest.HomeIn(folder));
+            }
+
+            return folder;
+        }
+
+        void Write(string folder)
+        {
+            if (how == "compacted")
+            {
+                DatabaseCompaction.Compact(folder).Dispose();
+            }
+            else if (how == "built anew")
+            {
+                ChunkDatabaseBuilder.Build(folder, without, TestDatabases.Bytes, options with { StartOver = DatabaseManifest.Load(folder).Leaving is null }).Dispose();
+            }
+            else if (DatabaseManifest.Load(folder).Leaving is null)
+            {
+                ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes).Dispose();
+            }
+            else
+            {
+                ChunkDatabaseUpdate.Apply(folder, [], [], TestDatabases.Bytes).Dispose();
+            }
+        }
+
+        void Make(ChunkDatabase database)
+        {
+            DenseNeighborSource.Build(database, SearchDatabase.AnyKeyer(), new() { Engine = VectorEngine.Exact }).Dispose();
+            using KeywordNeighborSource words = KeywordNeighborSource.Build(database);
+            NeighborTable.Build(database, words, 2).Dispose();
+        }
+    }
+
     [Fact]
     public void Who_has_the_database_open_keeps_seeing_it_as_it_was()
     {
