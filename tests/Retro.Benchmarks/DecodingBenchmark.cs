@@ -22,21 +22,23 @@ internal static class DecodingBenchmark
         double bandwidth = Bandwidth();
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"Batch 1, float32, processor time on one thread, libtorch {__version__}; memory is read at {bandwidth / 1e9:F1} GB/s (a sum of 256 MB)."));
-        foreach ((string name, RetroConfig config, int recomputedTokens) in new[]
+            $"Batch 1, processor time on one thread, libtorch {__version__}; memory is read at {bandwidth / 1e9:F1} GB/s (a sum of 256 MB)."));
+        foreach ((string name, RetroConfig config, ScalarType dtype, int recomputedTokens) in new[]
         {
-            ("Mini, rotary", RetroConfig.Mini, 3),
-            ("Mini, Transformer-XL", RetroConfig.Mini with { Positions = PositionKind.TransformerXl }, 3),
-            ("Small, rotary", RetroConfig.Small, 1),
+            ("Mini, rotary", RetroConfig.Mini, ScalarType.Float32, 3),
+            ("Mini, rotary", RetroConfig.Mini, ScalarType.BFloat16, 3),
+            ("Mini, Transformer-XL", RetroConfig.Mini with { Positions = PositionKind.TransformerXl }, ScalarType.Float32, 3),
+            ("Small, rotary", RetroConfig.Small, ScalarType.Float32, 1),
+            ("Small, rotary", RetroConfig.Small, ScalarType.BFloat16, 1),
         })
         {
             manual_seed(1);
-            using RetroModel model = new(config);
+            using RetroModel model = new(config, dtype);
             model.eval();
             Console.WriteLine();
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"**{name}**: {config.Layers} layers of width {config.Width}, {config.Retrieval!.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
+                $"**{name}, {dtype}**: {config.Layers} layers of width {config.Width}, {config.Retrieval!.Neighbors} neighbors a chunk, {config.CountParameters().Total / 1e6:F1}M parameters"));
             Console.WriteLine();
             Console.WriteLine(
                 "| tokens of context | cached, ms a token | recomputed, ms a token | recomputed / cached | a step that completes no chunk, ms | share of "
@@ -100,7 +102,7 @@ internal static class DecodingBenchmark
         }
 
         double cached = all / CachedTokens, full = Median(recomputed), one = Median(plain);
-        double needed = new ModelWork(config).DecodedBytes(context + (CachedTokens / 2)) / bandwidth * 1000;
+        double needed = new ModelWork(config).DecodedBytes(context + (CachedTokens / 2), model.Dtype) / bandwidth * 1000;
         return string.Create(
             CultureInfo.InvariantCulture,
             $"| {context} | {cached:F2} | {full:F0} | {full / cached:F0} | {one:F2} | {100 * needed / one:F0} % | {cache.ByteLength / 1024} |");

@@ -1,4 +1,6 @@
 using Retro.Modeling;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace Retro.Benchmarks;
 
@@ -46,7 +48,7 @@ internal sealed class ModelWork(RetroConfig config)
     /// Bytes that a decoded token reads after a context: every weight of the decoder but keys and values of cross-attention, which are cached, and a row of an
     /// embedding that is no head; and the cached keys and values.
     /// </summary>
-    public double DecodedBytes(int context)
+    public double DecodedBytes(int context, ScalarType dtype = ScalarType.Float32)
     {
         long weights = config.Parameters()
             .Where(parameter => !parameter.Name.StartsWith("encoder.", StringComparison.Ordinal)
@@ -56,7 +58,7 @@ internal sealed class ModelWork(RetroConfig config)
         long self = 2L * config.Layers * (config.KeyValueHeads ?? config.Heads) * config.HeadSize * context;
         long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval.Neighbors
             * config.Retrieval.RetrievedLength;
-        return sizeof(float) * (double)(weights + self + cross);
+        return dtype.ElementSize() * (double)(weights + self + cross);
     }
 
     private static double Projections(double width, double heads, double size, double keyHeads) => 4 * width * size * (heads + keyHeads);

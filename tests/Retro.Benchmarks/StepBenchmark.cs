@@ -26,7 +26,9 @@ internal static class StepBenchmark
             string[] words = which.Split(' ');
             int steps = int.Parse(words[3], CultureInfo.InvariantCulture);
             (double step, double loss) = Whole(Config(words[0]), Enum.Parse<ScalarType>(words[1]), Enum.Parse<OptimizerKind>(words[2]), steps);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{which}: {step * 1e3:0.0} ms a step, the last loss {loss:R}"));
+            double memory = Measuring.PeakMemory() / 1e9;
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"{which}: {step * 1e3:0.0} ms a step, the last loss {loss:R}, the process's most memory {memory:0.00} GB"));
             return;
         }
 

@@ -18,7 +18,8 @@ internal static class DatabaseFolder
     {
         BuildFolder.Delete(folder);
         string[] leaving = [.. (manifest.Leaving ?? []).Select(path => Path.Combine(folder, path))];
-        foreach (string path in Files(folder, manifest).Select(name => Path.Combine(folder, name)).Concat(leaving).Append(CopiedManifest(folder, manifest)).ToArray())
+        string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
+        foreach (string path in leaving.Concat(others))
         {
             // Where somebody has it open on a system that does not delete such files, the next change tries again.
             AtomicFile.TryDelete(path);

@@ -28,6 +28,11 @@ internal static class AttentionKernel
     public static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape)
     {
         long heads = q.shape[0], batch = q.shape[1], queries = q.shape[2], size = q.shape[3], groups = k.shape[0], keys = k.shape[2];
+        if (TokenAttention.Takes(q, k, v, mask))
+        {
+            return TokenAttention.Attend(q, k, v, mask, positions?.expand(positionShape!));
+        }
+
         long shared = heads / groups, rows = shared * queries;
         if (shared > 1)
         {

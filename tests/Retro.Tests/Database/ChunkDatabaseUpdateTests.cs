@@ -73,7 +73,7 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         AssertReadsAs([.. there, new("again", "Title", "nothing is said here", "safe.txt")], database);
     }
 
-    /// <summary>Stopped between the new manifest and the removal of what it does without: whoever writes next removes it, and makes nothing that is removed.</summary>
+    /// <summary>Stopped between the new manifest and the removal of what it does without: whoever writes next removes it, and nothing else.</summary>
     [Theory]
     [InlineData("compacted")]
     [InlineData("changed")]
@@ -161,7 +161,8 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
             }
             else if (how == "built anew")
             {
-                ChunkDatabaseBuilder.Build(folder, without, TestDatabases.Bytes, options with { StartOver = DatabaseManifest.Load(folder).Leaving is null }).Dispose();
+                ChunkDatabaseOptions anew = options with { StartOver = DatabaseManifest.Load(folder).Leaving is null };
+                ChunkDatabaseBuilder.Build(folder, without, TestDatabases.Bytes, anew).Dispose();
             }
             else if (DatabaseManifest.Load(folder).Leaving is null)
             {
