@@ -28,7 +28,7 @@ internal static class PeerBenchmark
     private const string Peer = """
         import sys, time, types, resource, torch
         from torch import nn
-        folder, threads, lengths = sys.argv[1], int(sys.argv[2]), [int(x) for x in sys.argv[3].split(',')]
+        folder, threads = sys.argv[1], int(sys.argv[2])
         torch.set_num_threads(threads)
         torch.manual_seed(1)
         package = types.ModuleType('retro_pytorch'); package.__path__ = [folder + '/retro_pytorch']
@@ -53,6 +53,8 @@ internal static class PeerBenchmark
             with torch.no_grad():
                 model(tokens[:1, :512], retrieved=retrieved[:1])
 
+        encoder = None
+
         class Encoder(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -64,23 +66,26 @@ internal static class PeerBenchmark
                 x = x.masked_fill(padding[:, :x.shape[1], None], 0).sum(1) / (~padding).sum(1, keepdim=True)
                 return nn.functional.normalize(x, dim=-1)
 
-        encoder = Encoder().eval()
-        ordered = sorted(lengths, reverse=True)
-
-        def embed():
+        def embed(ordered):
+            global encoder
+            encoder = encoder or Encoder().eval()
             with torch.no_grad():
                 for first in range(0, len(ordered), 32):
                     sizes = torch.tensor(ordered[first:first + 32])
                     padding = torch.arange(int(sizes.max())) >= sizes[:, None]
                     encoder(torch.randint(1, 30522, padding.shape), padding)
 
-        print(torch.__version__, sum(p.numel() for p in model.parameters()), sum(p.numel() for p in encoder.parameters()), flush=True)
+        print(torch.__version__, sum(p.numel() for p in model.parameters()), flush=True)
         for line in sys.stdin:
+            what, *lengths = line.split()
             start = time.perf_counter()
-            if line.strip() == 'memory':
+            if what == 'memory':
                 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+            elif what == 'embed':
+                embed(sorted((int(x) for x in lengths), reverse=True))
+                print(time.perf_counter() - start, flush=True)
             else:
-                {'step': step, 'token': token, 'embed': embed}[line.strip()]()
+                {'step': step, 'token': token}[what]()
                 print(time.perf_counter() - start, flush=True)
         """;
 
@@ -108,8 +113,7 @@ internal static class PeerBenchmark
             throw new ArgumentException($"{checkout} is no checkout of RETRO-pytorch: it has no retro_pytorch/retro_pytorch.py.", nameof(checkout));
         }
 
-        using TextEmbedder embedder = Embedder(out string[] texts);
-        using Process python = Start(checkout, texts.Select(text => embedder.Tokens(text).Length));
+        using Process python = Start(checkout);
         string[] told = python.StandardOutput.ReadLine()?.Split(' ')
             ?? throw new InvalidOperationException("/usr/bin/python3 cannot load the peer: it needs python3-torch, and einops in PYTHONPATH.");
         manual_seed(1);
@@ -122,32 +126,39 @@ internal static class PeerBenchmark
                 + $"{model.parameters().Sum(parameter => parameter.numel()) / 1e6:0.0} million parameters here, {Parse(told[1]) / 1e6:0.0} there; "
                 + $"medians of {Rounds} by turns, and the ratio's range."));
         Measuring.Head("Times", "what", "here", "there", "there / here");
-        double float32 = 0, there = 0;
-        foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        List<string> memories = [];
+        foreach ((ScalarType dtype, bool recompute) in new[]
         {
-            using Trainer trainer = new(model, new TrainingOptions { Steps = 100, LearningRate = 1e-4, Dtype = dtype });
+            // From the least memory to the most: what was freed is not given back to the system.
+            (ScalarType.BFloat16, true), (ScalarType.BFloat16, false), (ScalarType.Float32, true), (ScalarType.Float32, false),
+        })
+        {
+            using Trainer trainer = new(model, new TrainingOptions { Steps = 100, LearningRate = 1e-4, Dtype = dtype, RecomputeActivations = recompute });
             using TrainingBatch batch = Batch();
             Measuring.PeakMemory();
             List<(double Here, double There)> rounds = ByTurns(() => trainer.Step([batch, batch]), "step");
-            double memory = Measuring.PeakMemory() / 1e9;
-            Print($"training step, {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, {dtype} here, Float32 there", rounds);
-            if (dtype == ScalarType.Float32)
-            {
-                (float32, there) = (memory, Ask("memory") / 1e9);
-            }
-            else
-            {
-                Measuring.Row(
-                    $"the process's most memory, GB: Float32, BFloat16", $"{float32:0.0}, {memory:0.0}", $"{there:0.0}", $"{there / float32:0.0}");
-            }
+            string what = $"{dtype}{(recompute ? ", activations recomputed," : "")} here, Float32 there";
+            memories.Add(string.Create(CultureInfo.InvariantCulture, $"| {what} | {Measuring.PeakMemory() / 1e9:0.00} |"));
+            Print($"training step, {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, {what}", rounds);
         }
 
-        Print($"a token after {Length}, with caches here, by running all again there", ByTurns(Decoding(model), "token"));
+        double there = Ask("memory") / 1e9;
+        foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        {
+            model.to(dtype);
+            Print($"a token after {Length}, {dtype} with caches here, Float32 by running all again there", ByTurns(Decoding(model), "token"));
+        }
+
+        using TextEmbedder embedder = Embedder(out string[] texts);
         float[] vectors = new float[texts.Length * embedder.Dimensions];
         TextEncoderConfig config = embedder.Encoder.Config;
+        string lengths = string.Join(' ', texts.Select(text => embedder.Tokens(text).Length));
         Print(
             $"embedding {texts.Length} texts, {config.Layers} layers of width {config.Width}, from text here, from tokens there",
-            ByTurns(() => embedder.Embed(texts, vectors), "embed"));
+            ByTurns(() => embedder.Embed(texts, vectors), $"embed {lengths}"));
+        Measuring.Head("The process's most memory while it trains", "what", "GB");
+        memories.ForEach(Console.WriteLine);
+        Measuring.Row($"RETRO-pytorch", $"{there:0.00}");
         python.StandardInput.Close();
         python.WaitForExit();
 
@@ -201,20 +212,31 @@ internal static class PeerBenchmark
             arange(Retrieved, ScalarType.Int64).lt(kept).MoveToOuterDisposeScope());
     }
 
-    /// <summary>Steps of a text of 512 tokens, one at a time.</summary>
+    /// <summary>Steps of a text of 512 tokens, one at a time, once the runtime has compiled a step for good, as it has after the first tokens of a text.</summary>
     private static Action Decoding(RetroModel model)
     {
+        const int Warm = 2000;
         model.eval();
         using IDisposable inference = inference_mode();
         DecodingCache cache = model.NewCache(1, Length + Rounds + 1);
-        Tensor tokens = randint(Vocabulary, [1, Length + Rounds + 1], ScalarType.Int64);
-        model.Prefill(cache, tokens.narrow(1, 0, Length), null, randint(Vocabulary, [1, Length / 64, Neighbors, 128], ScalarType.Int64));
-        int at = Length;
+        Tensor tokens = randint(Vocabulary, [1, Length], ScalarType.Int64), one = tokens.select(1, 0);
+        Tensor neighbors = randint(Vocabulary, [1, Length / 64, Neighbors, 128], ScalarType.Int64);
+        using (DecodingCache warmed = model.NewCache(1, Warm))
+        {
+            model.Prefill(warmed, one.unsqueeze(0));
+            for (Stopwatch warm = Stopwatch.StartNew(); warm.Elapsed < TimeSpan.FromSeconds(2) && warmed.Lengths[0] < Warm;)
+            {
+                using DisposeScope inner = NewDisposeScope();
+                model.Step(warmed, one);
+            }
+        }
+
+        model.Prefill(cache, tokens, null, neighbors);
         return () =>
         {
             using IDisposable again = inference_mode();
             using DisposeScope scope = NewDisposeScope();
-            model.Step(cache, tokens.select(1, at++));
+            model.Step(cache, one);
         };
     }
 
@@ -239,10 +261,10 @@ internal static class PeerBenchmark
         }
     }
 
-    private static Process Start(string checkout, IEnumerable<int> lengths)
+    private static Process Start(string checkout)
     {
         ProcessStartInfo start = new("/usr/bin/python3") { RedirectStandardInput = true, RedirectStandardOutput = true };
-        foreach (string argument in new[] { "-c", Peer, Path.GetFullPath(checkout), $"{get_num_threads()}", string.Join(',', lengths) })
+        foreach (string argument in new[] { "-c", Peer, Path.GetFullPath(checkout), $"{get_num_threads()}" })
         {
             start.ArgumentList.Add(argument);
         }
