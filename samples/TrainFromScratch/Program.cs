@@ -40,7 +40,12 @@ try
     using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = retrieval });
     TrainingOptions options = TrainingOptions.SmallModel with
     {
-        Steps = total, WarmupSteps = Math.Max(1, total / 20), Accumulation = 2, ClosedBook = 0.5, CheckpointFolder = Folder("model"),
+        Steps = total,
+        WarmupSteps = Math.Max(1, total / 20),
+        Accumulation = 2,
+        ClosedBook = 0.5,
+        Dtype = TrainingOptions.PreferredDtype(),
+        CheckpointFolder = Folder("model"),
     };
     using Trainer trainer = new(model, options);
     trainer.Run(windows, new Progress<TrainingProgress>(step => Console.Error.Write($"\rstep {step.Step} of {total}, loss {step.Loss:0.00} ")));

@@ -1,9 +1,11 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Diagnostics;
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
+using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -142,7 +144,8 @@ internal static class CommonOptions
     /// <summary>The type.</summary>
     public static Option<string?> Dtype() => Choice(
         "--dtype",
-        "Type that the model computes in: float32, float64 or bfloat16. Default: float32, or as it is stored.",
+        "Type that the model computes in: float32, float64 or bfloat16. Default: as it is stored; of a model that is trained from nothing, bfloat16 where the "
+            + "processor has products of it, else float32.",
         null,
         "float32",
         "float64",
@@ -248,14 +251,43 @@ internal static class CommonOptions
                 "--device cuda: there is no CUDA device here, or this build has no libtorch for one (TorchSharp-cuda-linux); compute on the cpu.");
     }
 
-    /// <summary>A type by its name.</summary>
-    public static ScalarType? Type(string? name) => name switch
+    /// <summary>A type by its name; says what it costs where the processor computes it by other types.</summary>
+    /// <param name="name">Its name; null: none was said.</param>
+    /// <param name="device">Where it is computed; null: on the processor.</param>
+    public static ScalarType? Type(string? name, Device? device)
     {
-        null => null,
-        "float64" => ScalarType.Float64,
-        "bfloat16" => ScalarType.BFloat16,
-        _ => ScalarType.Float32,
-    };
+        ScalarType? type = name switch
+        {
+            null => null,
+            "float64" => ScalarType.Float64,
+            "bfloat16" => ScalarType.BFloat16,
+            _ => ScalarType.Float32,
+        };
+        if (type == ScalarType.BFloat16 && device is null && TrainingOptions.PreferredDtype() != type)
+        {
+            double factor = Product(ScalarType.BFloat16) / Product(ScalarType.Float32);
+            Screen.Note($"this processor has no products of bfloat16: one of 512 x 512 x 512 takes {factor:0.0} times as long as in float32");
+        }
+
+        return type;
+    }
+
+    // Seconds, the least of some.
+    private static double Product(ScalarType type)
+    {
+        const int Size = 512, Times = 5;
+        using DisposeScope scope = NewDisposeScope();
+        Tensor x = ones(Size, Size, dtype: type);
+        double least = double.PositiveInfinity;
+        for (int i = 0; i < Times; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            x.mm(x).Dispose();
+            least = Math.Min(least, Stopwatch.GetElapsedTime(start).TotalSeconds);
+        }
+
+        return least;
+    }
 
     private static double Parse(ArgumentResult result, string name, double least, double most, bool whole)
     {

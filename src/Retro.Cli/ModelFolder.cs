@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Readers;
+using Retro.Training;
 using Retro.Cli.Workflow;
 using static TorchSharp.torch;
 
@@ -27,7 +28,7 @@ internal static class ModelFolder
 
     /// <summary>Loads a model, with what its training took as far as that is known.</summary>
     /// <param name="path">The folder that was named.</param>
-    /// <param name="dtype">Type to compute in; null: as it is stored.</param>
+    /// <param name="dtype">Type to compute in; null: <see cref="BestType"/>.</param>
     /// <param name="device">Where; null: on the processor.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>The model, which is the caller's.</returns>
@@ -35,11 +36,21 @@ internal static class ModelFolder
     public static TrainedModel Load(string path, ScalarType? dtype, Device? device, CancellationToken cancellationToken)
     {
         Workspace workspace = Workspace.OfModel(path);
-        CheckpointLoadOptions options = new() { Dtype = dtype, Device = device };
+        CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
         RetroModel model = Stages.Run($"load {workspace.Model}", progress => Checkpoint.Load(workspace.Model, options, progress, cancellationToken));
         model.eval();
         (long steps, TimeSpan time) = Training(workspace);
         return new(model, steps, time, []);
+    }
+
+    /// <summary>The type to compute a model in: as it is stored, but in float32 where the processor has no products of bfloat16.</summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <param name="device">Where; null: on the processor.</param>
+    /// <exception cref="CheckpointException">It is missing or damaged.</exception>
+    public static ScalarType BestType(string folder, Device? device)
+    {
+        ScalarType stored = Checkpoint.StoredType(folder);
+        return stored == ScalarType.BFloat16 && device is null ? TrainingOptions.PreferredDtype() : stored;
     }
 
     /// <summary>Whether a folder holds a model of the tool's, and not one of Hugging Face.</summary>

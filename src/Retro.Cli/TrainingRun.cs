@@ -131,7 +131,10 @@ internal sealed class TrainingRun
     public Device? Device(ParseResult parsed) => CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
 
     /// <summary>The type it is computed in; null: not said.</summary>
-    public ScalarType? Dtype(ParseResult parsed) => CommonOptions.Type(parsed.GetValue(_dtype));
+    public ScalarType? Dtype(ParseResult parsed) => CommonOptions.Type(parsed.GetValue(_dtype), Device(parsed));
+
+    /// <summary>Whether the training that the folder holds goes on; it keeps to its type, whatever this machine would take.</summary>
+    public bool GoesOn(ParseResult parsed) => parsed.GetValue(_resume);
 
     /// <summary>Seed of every random choice.</summary>
     public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
@@ -223,9 +226,10 @@ internal sealed class TrainingRun
         TrainingOptions recipe,
         CancellationToken cancellationToken)
     {
-        bool resume = parsed.GetValue(_resume);
+        bool resume = GoesOn(parsed);
         int steps = parsed.GetValue(_steps);
         TimeSpan? time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
+        ScalarType? dtype = Dtype(parsed) ?? (resume && recipe.Dtype is not null ? Checkpoint.StoredType(workspace.Model) : recipe.Dtype);
         TrainingOptions options = recipe with
         {
             LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
@@ -236,7 +240,7 @@ internal sealed class TrainingRun
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
             MeasureEvery = Math.Max(1, steps / Looks),
-            Dtype = Dtype(parsed),
+            Dtype = dtype,
             Seed = Seed(parsed),
         };
         using ChunkDatabase? heldOut = sources.HeldOut();

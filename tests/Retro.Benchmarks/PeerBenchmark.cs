@@ -212,7 +212,7 @@ internal static class PeerBenchmark
             arange(Retrieved, ScalarType.Int64).lt(kept).MoveToOuterDisposeScope());
     }
 
-    /// <summary>Steps of a text of 512 tokens, one at a time, once the runtime has compiled a step for good, as it has after the first tokens of a text.</summary>
+    /// <summary>Steps of a text of 512 tokens, one at a time, once the runtime has compiled a step for good.</summary>
     private static Action Decoding(RetroModel model)
     {
         const int Warm = 2000;

@@ -9,6 +9,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
 using Retro.Cli.Workflow;
+using TorchSharp;
 
 namespace Retro.Cli.Commands;
 
@@ -111,12 +112,13 @@ internal sealed class EvalCommand : Verb
             HeldOut.Require(heldOut, database, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
 
         INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
+        torch.ScalarType? dtype = CommonOptions.Type(parsed.GetValue(_dtype), device);
         List<TrainedModel> models = [];
         try
         {
             foreach (string path in paths)
             {
-                models.Add(ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype)), device, cancellationToken));
+                models.Add(ModelFolder.Load(path, dtype, device, cancellationToken));
             }
 
             if (parsed.GetValue(_task) == CommonOptions.Answering)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Answering;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Readers;
@@ -92,11 +93,15 @@ internal sealed class FitCommand : Verb
         }
 
         // A model of the tool's lies in its folder, one of Hugging Face is its folder.
-        path = ModelFolder.IsOurs(path) ? Workspace.OfModel(path).Model : path;
+        bool ours = ModelFolder.IsOurs(path);
+        path = ours ? Workspace.OfModel(path).Model : path;
         Workspace workspace = _run.Prepare(parsed);
         using Sources sources = _run.Open(parsed, cancellationToken);
-        using PretrainedDecoder decoder = Stages.Run("load the decoder", progress =>
-            PretrainedDecoder.Load(path, _run.Dtype(parsed) ?? ScalarType.Float32, _run.Device(parsed), progress, cancellationToken));
+        ScalarType dtype = _run.Dtype(parsed)
+            ?? (_run.GoesOn(parsed) ? Checkpoint.StoredType(workspace.Model)
+            : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
+        using PretrainedDecoder decoder = Stages.Run(
+            "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
         decoder.RequireTokenizer(sources.Tokenizer);
         int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
         Remember(parsed, workspace, _run.NotKept);

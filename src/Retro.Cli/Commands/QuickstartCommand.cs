@@ -28,6 +28,7 @@ internal sealed class QuickstartCommand : Verb
         Description = "A BERT or sentence-transformers folder that makes the chunks' keys. Default: a small embedder, trained on the corpus.",
     };
 
+    private readonly Option<string?> _dtype = CommonOptions.Dtype();
     private readonly Option<bool> _resume = new("--resume") { Description = "Go on with the run that the folder holds, from where it was stopped." };
 
     public QuickstartCommand()
@@ -40,7 +41,7 @@ internal sealed class QuickstartCommand : Verb
             "retro quickstart --corpus docs --minutes 5 --out work --resume")
     {
         _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
-        AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _resume);
+        AddOptions(_corpus, _minutes, _out, _seed, _megabytes, _skipBroken, _embedder, _dtype, _resume);
     }
 
     protected override PathOption Home => _out;
@@ -68,6 +69,7 @@ internal sealed class QuickstartCommand : Verb
             (long)(parsed.GetValue(_megabytes) * 1e6),
             parsed.GetValue(_skipBroken),
             parsed.GetValue(_embedder),
+            CommonOptions.Type(parsed.GetValue(_dtype), null),
             resume)).RunAsync(cancellationToken).ConfigureAwait(false));
     }
 }

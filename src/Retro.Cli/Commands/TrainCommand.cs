@@ -44,6 +44,7 @@ internal sealed class TrainCommand : Verb
         Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
         bool small = TrainingRun.IsSmall(config);
         TrainingOptions recipe = small ? TrainingOptions.SmallModel with { ClosedBook = config.HasRetrieval ? ClosedBookShare : 0 } : new();
+        recipe = recipe with { Dtype = TrainingOptions.PreferredDtype(_run.Device(parsed)) };
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
         WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
         return Task.CompletedTask;

@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Retro.Cli.Quickstart;
 
 /// <summary>What the command line said.</summary>
@@ -8,6 +10,7 @@ namespace Retro.Cli.Quickstart;
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 /// <param name="Embedder">Folder of a pretrained embedder; null to train a small one on the corpus.</param>
+/// <param name="Dtype">Type that the models are trained in; null: the one that the processor trains best in.</param>
 /// <param name="Resume">Whether to go on with the run that the folder holds.</param>
 internal sealed record QuickstartOptions(
-    string? Corpus, TimeSpan Time, string Output, long Seed, long MostBytes, bool SkipBroken, string? Embedder, bool Resume);
+    string? Corpus, TimeSpan Time, string Output, long Seed, long MostBytes, bool SkipBroken, string? Embedder, ScalarType? Dtype, bool Resume);

@@ -139,7 +139,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
             $"train {ClosedBook}",
             alone,
             new WindowSampler(database, windows with { Neighbors = 0 }),
-            Training(forClosedBook, closedBookFolder),
+            Training(forClosedBook, closedBookFolder) with { Dtype = options.Dtype ?? TrainingOptions.PreferredDtype() },
             cancellationToken,
             resume: options.Resume);
         using RetroModel decoder = closedBook.Model;

@@ -1,3 +1,4 @@
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Pretrained;
 using Retro.Training;
@@ -60,7 +61,7 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         Device? device = null,
         bool resume = false)
     {
-        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, device: device, cancellationToken: cancellationToken);
+        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, ModelFolder.BestType(decoder, device), device, cancellationToken: cancellationToken);
         manual_seed(options.Seed);
         return Train(stage, Retrofit.From(trained, retrieval).Model, windows, options, resume, cancellationToken);
     }
@@ -70,8 +71,10 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
     {
         try
         {
-            using Trainer trainer = new(model, options);
-            if (resume && File.Exists(Path.Combine(options.CheckpointFolder!, Trainer.StateFile)))
+            bool goesOn = resume && File.Exists(Path.Combine(options.CheckpointFolder!, Trainer.StateFile));
+            using Trainer trainer = new(
+                model, goesOn && options.Dtype is not null ? options with { Dtype = Checkpoint.StoredType(options.CheckpointFolder!) } : options);
+            if (goesOn)
             {
                 trainer.Load(options.CheckpointFolder!, cancellationToken: cancellationToken);
             }

@@ -269,9 +269,23 @@ public static class Checkpoint
         return weights.Read(name).isfinite().all().item<bool>();
     }
 
+    /// <summary>The type in which <see cref="Load"/> computes where it is told none: that of the stored weights.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <returns>Float32, float64 or bfloat16.</returns>
+    /// <exception cref="CheckpointException">Its weights are missing or damaged.</exception>
+    public static ScalarType StoredType(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        StagedFiles.Finish(folder, Fault);
+        using WeightFolder weights = WeightFolder.Open(folder);
+        return StoredType(weights);
+    }
+
     private static ScalarType StoredType(WeightFolder weights)
     {
-        ScalarType? stored = weights.Contains("embedding.weight") ? SafetensorsTypes.ToScalarType(weights.Dtype("embedding.weight")) : null;
+        // What is added to a decoder has no embedding of its own.
+        string? name = weights.Contains("embedding.weight") ? "embedding.weight" : weights.Names is [string first, ..] ? first : null;
+        ScalarType? stored = name is null ? null : SafetensorsTypes.ToScalarType(weights.Dtype(name));
         return stored is ScalarType.Float64 or ScalarType.BFloat16 ? stored.Value : ScalarType.Float32;
     }
 

@@ -1,3 +1,4 @@
+using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -106,6 +107,15 @@ public sealed record TrainingOptions
         LearningRate = 4e-3,
         Optimizer = new RetroOptimizerOptions { Kind = OptimizerKind.Muon },
     };
+
+    /// <summary>
+    /// The type that a model is best trained in from nothing: bfloat16 on a processor that multiplies it by instructions of its own, where the quickstart's
+    /// models take half of float32's time to the same bits per byte within a few thousandths (tests/Retro.Benchmarks/results/bfloat16.md); else float32.
+    /// </summary>
+    /// <param name="device">Where it is trained; null: the CPU.</param>
+    /// <returns>What to set <see cref="Dtype"/> to.</returns>
+    public static ScalarType PreferredDtype(Device? device = null)
+        => device is null or { type: DeviceType.CPU } && Precision.MultipliesBFloat16(CPU) ? ScalarType.BFloat16 : ScalarType.Float32;
 
     /// <summary>The schedule of AdamW's learning rate.</summary>
     /// <returns>The schedule.</returns>

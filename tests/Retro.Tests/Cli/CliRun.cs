@@ -10,6 +10,9 @@ internal sealed class CliRun : IDisposable
 
     private readonly TemporaryFolder _folder = new();
 
+    /// <summary>Variables of the environment that it runs with, beside those of the tests.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
     /// <summary>The folder that it runs in.</summary>
     public string Folder => _folder.Path;
 
@@ -59,7 +62,14 @@ internal sealed class CliRun : IDisposable
     /// terminal.
     /// </summary>
     public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
-        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", Fixtures.Cli, .. arguments]) { WorkingDirectory = Folder }, watch);
+        => ChildProcess.Run(
+            new(
+                "env",
+                ["--default-signal=INT", .. Variables.Select(variable => $"{variable.Key}={variable.Value}"), "dotnet", Fixtures.Cli, .. arguments])
+            {
+                WorkingDirectory = Folder,
+            },
+            watch);
 
     /// <summary>A file of results.</summary>
     public JsonObject Json(string name) => JsonNode.Parse(File.ReadAllText(this[name]))!.AsObject();

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
+using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Tests.Database;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Cli;
 
@@ -31,6 +33,37 @@ public sealed class VerbTests : IDisposable
             _retro.Done(["inspect", "--database", "work", "--text", "the river runs", "--k", "9", "--json", "found.json", .. labels]);
             return _retro.Json("found.json")["neighbors"]!.AsArray().Select(neighbor => (string)neighbor!["document"]!).Distinct().Order();
         }
+    }
+
+    /// <summary>A model is trained in what the processor multiplies fast, goes on in what it was begun in, and is used in either.</summary>
+    [Fact]
+    public void A_type_that_the_processor_has_no_products_of_is_not_chosen_and_what_it_costs_is_said()
+    {
+        const string Cpu = "/proc/cpuinfo";
+        bool fast = File.Exists(Cpu) && File.ReadLines(Cpu).Any(line => line.StartsWith("flags", StringComparison.Ordinal)
+            && line.Contains("avx512_bf16", StringComparison.Ordinal));
+        string[] train = ["train", "--source", "none", .. CliRun.Tiny];
+        _retro.Build();
+        Train("--database", "work", "--out", "here", "--steps", "3");
+        Assert.Equal(fast ? ScalarType.BFloat16 : ScalarType.Float32, Type("here"));
+        Train("--database", "work", "--out", "exact", "--steps", "3", "--dtype", "float32");
+        Assert.Equal(ScalarType.Float32, Type("exact"));
+
+        // The same on a processor without: .NET can be told to see none.
+        (_retro.Variables["DOTNET_EnableAVX512"], _retro.Variables["DOTNET_EnableAVX512F"]) = ("0", "0");
+        Train("--database", "work", "--out", "there", "--steps", "3");
+        Assert.Equal(ScalarType.Float32, Type("there"));
+        Assert.Matches("takes [0-9.]+ times as long as in float32", Train("--database", "work", "--out", "slow", "--steps", "2", "--dtype", "bfloat16"));
+        Assert.Equal(ScalarType.BFloat16, Type("slow"));
+        Train("--out", "here", "--resume", "--steps", "5");
+        Assert.Equal(fast ? ScalarType.BFloat16 : ScalarType.Float32, Type("here"));
+        _retro.Done("eval", "--model", "here", "--model", "slow", "--json", "eval.json");
+        _retro.Done("fit", "--base", "slow", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+        Assert.Equal(ScalarType.Float32, Type("fitted"));
+
+        string Train(params string[] arguments) => _retro.Done([.. train, .. arguments]);
+
+        ScalarType Type(string folder) => Checkpoint.StoredType(Path.Combine(_retro[folder], "model"));
     }
 
     [Fact]
