@@ -1,3 +1,4 @@
+using Retro.Embedders;
 using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -59,6 +60,13 @@ internal sealed class ModelWork(RetroConfig config)
         long cross = 2L * config.Retrieval!.CrossAttentionLayers.Count * config.Heads * config.HeadSize * config.Retrieval.Neighbors
             * config.Retrieval.RetrievedLength;
         return dtype.ElementSize() * (double)(weights + self + cross);
+    }
+
+    /// <summary>Embedding texts of so many tokens.</summary>
+    public static double Embedding(TextEncoderConfig encoder, IEnumerable<int> lengths)
+    {
+        double token = Projections(encoder.Width, encoder.Heads, encoder.Width / encoder.Heads, encoder.Heads) + (4.0 * encoder.Width * encoder.FeedForwardSize);
+        return lengths.Sum(length => encoder.Layers * length * (token + (4.0 * encoder.Width * length)));
     }
 
     private static double Projections(double width, double heads, double size, double keyHeads) => 4 * width * size * (heads + keyHeads);

@@ -104,6 +104,10 @@ internal static class PeerBenchmark
         }
     }
 
+    /// <summary>The shape of all-MiniLM-L6-v2.</summary>
+    public static TextEncoderConfig MiniLm(int vocabulary)
+        => new(vocabulary, Width: 384, Layers: 6, Heads: 12, FeedForwardSize: 1536, MaximumPositions: 512, Normalize: true);
+
     /// <summary>Measures.</summary>
     /// <param name="checkout">Folder of a checkout of RETRO-pytorch.</param>
     public static void Run(string checkout)
@@ -251,9 +255,7 @@ internal static class PeerBenchmark
             RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
             texts = [.. documents.SelectMany(text => tokenizer.Encode(text).Chunk(64)).Where(chunk => chunk.Length == 64).Take(Texts)
                 .Select((chunk, i) => tokenizer.Decode(chunk.AsSpan(0, 64 - (i % 16))))];
-            TextEncoderConfig config = new(
-                tokenizer.VocabularySize, Width: 384, Layers: 6, Heads: 12, FeedForwardSize: 1536, MaximumPositions: 512, Normalize: true);
-            return new TextEmbedder(new TextEncoder(config), tokenizer);
+            return new TextEmbedder(new TextEncoder(MiniLm(tokenizer.VocabularySize)), tokenizer);
         }
         finally
         {

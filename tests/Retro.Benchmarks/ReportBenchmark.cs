@@ -7,6 +7,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Generation;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
@@ -41,7 +42,7 @@ internal static class ReportBenchmark
         Sampling(limits);
         Growth(limits, device);
         Storing(limits);
-        Text();
+        Text(limits);
         StartUp();
     }
 
@@ -55,18 +56,19 @@ internal static class ReportBenchmark
     {
         Measuring.Head("Training", "model, two windows of 512 tokens", "type", "tokens/s", "GFLOP/s", "share of the products'", "peak memory, GB");
         RetroConfig reading = RetroConfig.Mini with { Retrieval = RetrievalConfig.Matching(RetroConfig.Mini) };
-        foreach ((string name, RetroConfig config, int neighbors) in new[]
+        foreach ((string name, RetroConfig config, int neighbors, OptimizerKind kind) in new[]
         {
-            ("Mini, decoder alone", RetroConfig.Mini, 0),
-            ("Mini, the paper's retrieval, k = 2", RetroConfig.Mini, 2),
-            ("Mini, matching, k = 8", reading, 8),
-            ("6 layers of width 512, cross-attention in 3 and 6, encoder of 2 layers, k = 2", Middle, 2),
+            ("Mini, decoder alone, Muon", RetroConfig.Mini, 0, OptimizerKind.Muon),
+            ("Mini, the paper's retrieval, k = 2, Muon", RetroConfig.Mini, 2, OptimizerKind.Muon),
+            ("Mini, matching, k = 8, Muon", reading, 8, OptimizerKind.Muon),
+            ("6 layers of width 512, cross-attention in 3 and 6, encoder of 2 layers, k = 2, AdamW", Middle, 2, OptimizerKind.AdamW),
+            ("the same, Muon, whose own products are not counted", Middle, 2, OptimizerKind.Muon),
         })
         {
             foreach (ScalarType dtype in new[] { ScalarType.Float32, ScalarType.BFloat16 })
             {
                 Measuring.PeakMemory();
-                double seconds = Step(limits, config, neighbors, 512, dtype, device), work = new ModelWork(config).Step(2, 512, neighbors);
+                double seconds = Step(limits, config, neighbors, 512, dtype, device, kind: kind), work = new ModelWork(config).Step(2, 512, neighbors);
                 long memory = Measuring.PeakMemory();
                 double share = work / seconds / limits.Operations(dtype);
                 Measuring.Row($"{name}", $"{dtype}", $"{1024 / seconds:#,0}", $"{work / seconds / 1e9:#,0}", $"{share:P0}", $"{memory / 1e9:0.0}");
@@ -105,11 +107,18 @@ internal static class ReportBenchmark
     }
 
     private static double Step(
-        MachineLimits limits, RetroConfig config, int neighbors, int length, ScalarType dtype, Device device, int times = 5)
+        MachineLimits limits,
+        RetroConfig config,
+        int neighbors,
+        int length,
+        ScalarType dtype,
+        Device device,
+        int times = 5,
+        OptimizerKind kind = OptimizerKind.Muon)
     {
         manual_seed(1);
         using RetroModel model = new(neighbors == 0 ? config with { Retrieval = null } : config, device: device);
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Dtype = dtype });
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Dtype = dtype, Optimizer = new() { Kind = kind } });
 
         // As trainings on a processor do: a window for each core, and their gradients added.
         int rows = device.type == DeviceType.CPU ? 1 : 2;
@@ -270,7 +279,7 @@ internal static class ReportBenchmark
     }
 
     /// <summary>The documentation of the .NET reference packs: what every machine that can build this has.</summary>
-    private static void Text()
+    private static void Text(MachineLimits limits)
     {
         Document[] documents = [.. Corpus.DotNetReferencePacks().Documents().Take(2000)];
         double bytes = documents.Sum(document => (double)System.Text.Encoding.UTF8.GetByteCount(document.Text));
@@ -296,14 +305,20 @@ internal static class ReportBenchmark
             start = Stopwatch.GetTimestamp();
             using KeywordNeighborSource keyword = KeywordNeighborSource.Build(database);
             Measuring.Row($"index its words", $"{database.ChunkCount / Stopwatch.GetElapsedTime(start).TotalSeconds:#,0} chunks/s");
-            using TextEmbedder embedder = new(new TextEncoder(TextEncoderConfig.Small(tokenizer.VocabularySize)), tokenizer);
-            ChunkKeyer keyer = new(tokenizer, embedder);
             int some = (int)Math.Min(512, database.ChunkCount);
             ReadOnlyMemory<int>[] chunks = [.. Enumerable.Range(0, some).Select(i => (ReadOnlyMemory<int>)database.Tokens(i).ToArray())];
-            float[] keys = new float[chunks.Length * keyer.Dimensions];
-            Measuring.Row(
-                $"embed chunks, {embedder.Encoder.Config.Layers} layers of width {embedder.Encoder.Config.Width}",
-                $"{chunks.Length / Measuring.Median(3, () => keyer.Keys(chunks, keys)):#,0} chunks/s");
+            foreach (TextEncoderConfig config in new[] { TextEncoderConfig.Small(tokenizer.VocabularySize), PeerBenchmark.MiniLm(tokenizer.VocabularySize) })
+            {
+                using TextEmbedder embedder = new(new TextEncoder(config), tokenizer);
+                ChunkKeyer keyer = new(tokenizer, embedder);
+                float[] keys = new float[chunks.Length * keyer.Dimensions];
+                double seconds = Measuring.Median(3, () => keyer.Keys(chunks, keys));
+                double work = ModelWork.Embedding(config, Enumerable.Range(0, some)
+                    .Select(i => embedder.Tokens(tokenizer.Decode(database.Tokens(i)[..database.TokenCount(i)])).Length));
+                Measuring.Row(
+                    $"embed chunks, {config.Layers} layers of width {config.Width}",
+                    $"{some / seconds:#,0} chunks/s, {work / seconds / 1e9:0} GFLOP/s, {work / seconds / limits.Operations(ScalarType.Float32):P0} of the products'");
+            }
 
             NeighborQuery[] queries = [.. chunks.Take(256).Select((chunk, i) => new NeighborQuery(chunk.ToArray(), [database.DocumentOf(i)]))];
             long[] found = new long[queries.Length * 8];
