@@ -65,8 +65,8 @@ internal sealed class ModelWork(RetroConfig config)
     /// <summary>Embedding texts of so many tokens.</summary>
     public static double Embedding(TextEncoderConfig encoder, IEnumerable<int> lengths)
     {
-        double token = Projections(encoder.Width, encoder.Heads, encoder.Width / encoder.Heads, encoder.Heads) + (4.0 * encoder.Width * encoder.FeedForwardSize);
-        return lengths.Sum(length => encoder.Layers * length * (token + (4.0 * encoder.Width * length)));
+        double width = encoder.Width, token = Projections(width, encoder.Heads, width / encoder.Heads, encoder.Heads) + (4 * width * encoder.FeedForwardSize);
+        return lengths.Sum(length => encoder.Layers * length * (token + (4 * width * length)));
     }
 
     private static double Projections(double width, double heads, double size, double keyHeads) => 4 * width * size * (heads + keyHeads);

@@ -36,6 +36,7 @@ internal static class StepBenchmark
         {
             ("Middle", ScalarType.Float32, OptimizerKind.AdamW), ("Middle", ScalarType.Float32, OptimizerKind.Muon),
             ("Middle", ScalarType.BFloat16, OptimizerKind.AdamW), ("Mini", ScalarType.Float32, OptimizerKind.Muon),
+            ("Mini", ScalarType.BFloat16, OptimizerKind.Muon),
         })
         {
             Parts(name, Config(name), type, kind);
@@ -157,11 +158,11 @@ internal static class StepBenchmark
         foreach ((int heads, int blocks, int queries, int keys, int size, int count, bool masked) in attentions)
         {
             using DisposeScope scope = NewDisposeScope();
-            bool causal = blocks == 1, flag = causal && AttentionKernel.IsFused(type, CPU);
+            bool causal = blocks == 1;
             Tensor q = randn([heads, blocks, queries, size], type, requires_grad: true), k = randn([heads, blocks, keys, size], type, requires_grad: true);
             Tensor v = randn([heads, blocks, keys, size], type, requires_grad: true);
-            Tensor? mask = masked ? zeros([1, blocks, 1, keys], type) : causal && !flag ? zeros([1, 1, queries, keys], type) : null;
-            seconds += Rows * count * Pass(() => AttentionKernel.Attend(q, k, v, mask, flag, null, null), q, k, v);
+            Tensor? mask = masked ? zeros([1, blocks, 1, keys], type) : null;
+            seconds += Rows * count * Pass(() => AttentionKernel.Attend(q, k, v, mask, causal, null, null), q, k, v);
             work += 3.0 * Rows * count * 4 * heads * blocks * queries * keys * size / (causal ? 2 : 1);
             foreach (Tensor turned in new[] { q, k })
             {

@@ -4,11 +4,15 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// softmax(q kᵀ / sqrt(S) + mask + positions) v, by libtorch's fused kernel or by the cheapest explicit form: product, mask added in place, softmax, product.
+/// softmax(q kᵀ / sqrt(S) + mask + positions) v, by libtorch's fused kernel or by the cheapest explicit form: product, mask added in place, softmax, product;
+/// where queries see what stands before them alone, of some queries at a time, with the keys up to the last of them.
 /// Heads come first, so that the position term needs no broadcast over the batch and every product is one batched matrix product.
 /// </summary>
 internal static class AttentionKernel
 {
+    // Queries that are computed together: the fewer, the less lies after them, and the more calls.
+    private const long LeastQueries = 128, MostQueries = 512, LeastBlocks = 8;
+
     /// <summary>Whether the fused kernel is the faster one.</summary>
     /// <remarks>
     /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a
@@ -21,7 +25,7 @@ internal static class AttentionKernel
     /// <param name="k">[G, N, L, S], G a divisor of H.</param>
     /// <param name="v">[G, N, L, S].</param>
     /// <param name="mask">Added to the logits, broadcastable to [G, N, H/G·A, L]; null for none.</param>
-    /// <param name="causal">Whether queries see keys up to their place alone; only where A = L and H = G. The fused kernel alone can do it.</param>
+    /// <param name="causal">Whether queries see keys up to their place alone; only where A = L, without mask and positions.</param>
     /// <param name="positions">Position term, divided by sqrt(S); broadcastable to <paramref name="positionShape"/>; null for none.</param>
     /// <param name="positionShape">A shape of as many values as the logits [H, N, A, L] have, in their order.</param>
     /// <returns>[N, A, H·S].</returns>
@@ -34,7 +38,12 @@ internal static class AttentionKernel
         }
 
         long shared = heads / groups, rows = shared * queries;
-        if (shared > 1)
+        if (shared > 1 && causal)
+        {
+            // Copies of keys cost less than what lies after the query, which further queries of the same keys would compute.
+            (k, v, groups, shared, rows) = (Repeated(k, shared), Repeated(v, shared), heads, 1, queries);
+        }
+        else if (shared > 1)
         {
             // Heads that share keys become further queries of the same keys, so that keys and values are never copied.
             q = q.view(groups, shared, batch, queries, size).permute(0, 2, 1, 3, 4).reshape(groups, batch, rows, size);
@@ -48,8 +57,8 @@ internal static class AttentionKernel
             }
         }
 
-        Tensor attended = causal || IsFused(q.dtype, q.device)
-            ? Fused(q, k, v, mask, causal, positions, positionShape)
+        Tensor attended = IsFused(q.dtype, q.device) ? Fused(q, k, v, mask, causal, positions, positionShape)
+            : causal ? ExplicitCausal(q, k, v)
             : Explicit(q, k, v, mask, positions, positionShape);
         return batch * queries == 1
             ? attended.view(1, 1, heads * size)
@@ -85,5 +94,34 @@ internal static class AttentionKernel
         }
 
         return logits.softmax(-1).matmul(v);
+    }
+
+    /// <summary>Attends by single operators to the keys up to each query's place. q, k and v have the same number of heads, queries and keys.</summary>
+    internal static Tensor ExplicitCausal(Tensor q, Tensor k, Tensor v)
+    {
+        long queries = q.shape[2], block = Math.Clamp(queries / LeastBlocks, LeastQueries, MostQueries);
+        Tensor scaled = q.Times(1 / Math.Sqrt(q.shape[3]));
+        List<Tensor> attended = [];
+        for (long start = 0; start < queries; start += block)
+        {
+            long count = Math.Min(block, queries - start);
+            Tensor logits = scaled.narrow(2, start, count).matmul(k.narrow(2, 0, start + count).transpose(-2, -1));
+            using (no_grad())
+            {
+                // A constant: the gradient passes as if nothing were added, and nothing has kept the logits yet.
+                logits.narrow(3, start, count).AddInPlace(AttentionPlan.CausalMask(count, count, 1, q.dtype, q.device));
+            }
+
+            attended.Add(logits.softmax(-1).matmul(v.narrow(2, 0, start + count)));
+        }
+
+        return attended.Count == 1 ? attended[0] : cat(attended, 2);
+    }
+
+    // [G, N, L, S] to [H, N, L, S]: each head's keys beside those of the others that share them.
+    private static Tensor Repeated(Tensor x, long times)
+    {
+        long[] shape = x.shape;
+        return x.unsqueeze(1).expand(shape[0], times, shape[1], shape[2], shape[3]).reshape(shape[0] * times, shape[1], shape[2], shape[3]);
     }
 }

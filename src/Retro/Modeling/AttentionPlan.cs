@@ -81,12 +81,9 @@ public sealed class AttentionPlan
             rotation = DecoderRotation(config, positions, dtype);
         }
 
-        // A fused kernel skips what lies after the query, where nothing else is to be added to the logits.
+        // What lies after the query is skipped where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
-        bool flag = AttentionKernel.IsFused(dtype, device)
-            && groups == config.Heads
-            && config.Positions != PositionKind.TransformerXl
-            && !(config.SlidingWindow < tokens);
+        bool flag = config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
         return new()
         {
             Pass = pass,
@@ -357,7 +354,7 @@ public sealed class AttentionPlan
                 device);
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
-    private static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
+    internal static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor positions = KeptScalars.Range(tokens, ScalarType.Int64, device);
