@@ -31,6 +31,7 @@ internal static class Stages
     public static List<TrainingProgress> Train(string name, TimeSpan? time, Action<IProgress<TrainingProgress>> work)
         => Show(name, bar =>
         {
+            FreedMemory.Keep();
             StepReports progress = new(name, time, bar);
             work(progress);
             return progress.Steps;
