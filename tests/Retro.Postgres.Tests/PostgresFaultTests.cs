@@ -140,6 +140,7 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     {
         string schema = server.NewSchema(), quoted = $"\"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
         PostgresOptions options = TestTexts.Options(schema);
+        Open(server.ConnectionString, server.NewSchema()).Dispose(); // which is what makes the extension, where this test is the first
         Refused(() => PostgresDatabase.Open(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, options), schema, "create it");
         using (PostgresDatabase database = Open(server.ConnectionString, schema))
         {
