@@ -14,8 +14,10 @@ public sealed class LinearLayer : nn.Module<Tensor, Tensor>
     /// <summary>Rows up to which the own product is the faster one: libtorch's of bfloat16 has instructions of its own.</summary>
     private const int MostRows = 8, MostRowsOfBFloat16 = 4;
 
-    /// <summary>Bytes of W from which another thread is worth being woken.</summary>
-    private const int BytesOfThread = 1 << 20;
+    /// <summary>Bytes of W that a thread takes at once: in less time another one has not begun.</summary>
+    private const int BytesOfPart = 1 << 17;
+
+    private const int PartsOfThread = 4;
 
     // So few that their weights are still near when the next row reads them.
     private const int OutputsOfBlock = 32;
@@ -91,15 +93,10 @@ public sealed class LinearLayer : nn.Module<Tensor, Tensor>
             StoredRows<T, TFormat>.Load(ofX.Slice((long)row * input, input), 1, loaded.AsSpan(row * input, input));
         }
 
-        int parts = (int)Math.Clamp((long)output * input * weight.dtype.ElementSize() / BytesOfThread, 1, get_num_threads());
-        if (parts == 1)
-        {
-            Part(0);
-        }
-        else
-        {
-            ParallelLoop.For(parts, Part, parts);
-        }
+        // More parts than threads, so that one that comes late leaves its share to the others.
+        int threads = get_num_threads();
+        int parts = threads == 1 ? 1 : (int)Math.Clamp((long)output * input * weight.dtype.ElementSize() / BytesOfPart, 1, PartsOfThread * threads);
+        WorkerTeam.Shared.Run(parts, threads, Part);
 
         ArrayPool<float>.Shared.Return(loaded);
         GC.KeepAlive(x);

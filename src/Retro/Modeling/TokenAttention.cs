@@ -11,8 +11,8 @@ namespace Retro.Modeling;
 /// </summary>
 internal static class TokenAttention
 {
-    /// <summary>Bytes of keys and values from which another thread is worth being woken.</summary>
-    private const long BytesOfThread = 1 << 20;
+    /// <summary>Bytes of keys and values from which another thread is worth its while.</summary>
+    private const long BytesOfThread = 1 << 17;
 
     // So few that they are still in the nearest cache when the next head reads them.
     private const int KeysOfBlock = 64;
@@ -54,18 +54,7 @@ internal static class TokenAttention
         TensorNumbers<T> ofAttended = new(attended);
         long bytes = (long)groups * rows * keys * (size + valueSize) * q.dtype.ElementSize();
         int blocks = groups * rows, threads = (int)Math.Clamp(Math.Min(bytes / BytesOfThread, blocks), 1, get_num_threads());
-        if (threads == 1)
-        {
-            for (int block = 0; block < blocks; block++)
-            {
-                OfBlock(block);
-            }
-        }
-        else
-        {
-            ParallelLoop.For(blocks, OfBlock, threads);
-        }
-
+        WorkerTeam.Shared.Run(blocks, threads, OfBlock);
         foreach (Tensor? read in new[] { q, k, v, mask, positions })
         {
             GC.KeepAlive(read);
