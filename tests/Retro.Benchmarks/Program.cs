@@ -1,4 +1,8 @@
+using Retro;
 using Retro.Benchmarks;
+
+// As in programs that use the library: it is there before libtorch, whose threads wait passively then.
+TorchLibrary.Require();
 
 // Each benchmark compares two ways in one run and prints a Markdown table; results that back a claim are kept in results/.
 Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)

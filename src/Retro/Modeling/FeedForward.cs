@@ -56,9 +56,9 @@ public class FeedForward : nn.Module<Tensor, Tensor>
 
     private Tensor Activate(Tensor x) => _activation switch
     {
-        ActivationKind.GeluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),
+        ActivationKind.GeluTanh => TokenActivation.Takes(x) ? TokenActivation.Gelu(x, tanh: true) : nn.functional.gelu(x, GELU.Approximate.tanh, false),
         ActivationKind.SwiGlu => nn.functional.silu(x),
-        _ => nn.functional.gelu(x),
+        _ => TokenActivation.Takes(x) ? TokenActivation.Gelu(x, tanh: false) : nn.functional.gelu(x),
     };
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
