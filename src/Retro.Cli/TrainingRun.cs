@@ -229,7 +229,6 @@ internal sealed class TrainingRun
         bool resume = GoesOn(parsed);
         int steps = parsed.GetValue(_steps);
         TimeSpan? time = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null;
-        ScalarType? dtype = Dtype(parsed) ?? (resume && recipe.Dtype is not null ? Checkpoint.StoredType(workspace.Model) : recipe.Dtype);
         TrainingOptions options = recipe with
         {
             LearningRate = parsed.GetValue(_rate) ?? recipe.LearningRate,
@@ -240,7 +239,6 @@ internal sealed class TrainingRun
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
             MeasureEvery = Math.Max(1, steps / Looks),
-            Dtype = dtype,
             Seed = Seed(parsed),
         };
         using ChunkDatabase? heldOut = sources.HeldOut();

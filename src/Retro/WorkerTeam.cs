@@ -102,6 +102,11 @@ internal sealed class WorkerTeam
                 }
 
                 Interlocked.Decrement(ref _sleeping);
+                while (_wake.Wait(0))
+                {
+                    // Called by each loop until it came: once is enough, or it would look for as many loops that are over.
+                }
+
                 since = Stopwatch.GetTimestamp();
             }
         }

@@ -43,6 +43,10 @@ internal static class OperatorBenchmark
             Attention("encoder", dtype, 4, 32, 128, 128, 32);
             Attention("chunked cross-attention", dtype, 8, 16, 64, 256, 64);
             Attention("one decoded token, forward", dtype, 8, 1, 1, 512, 64);
+            OneRow(dtype, 512, 2048);
+            Causal(dtype, 8, 2, 512, 64);
+            Causal(dtype, 8, 2, 2048, 64);
+            Causal(dtype, 8, 8, 2048, 64);
             Gelu(dtype, 4096, 2048);
             Norm(dtype, 2, 512, 512);
             Norm(dtype, 2, 512, 128);
@@ -89,6 +93,35 @@ internal static class OperatorBenchmark
             "scaled_dot_product_attention",
             () => Pass(AttentionKernel.Explicit(leaves[0], leaves[1], leaves[2], mask, null, null), direction, leaves),
             () => Pass(AttentionKernel.Fused(leaves[0], leaves[1], leaves[2], null, causal, null, null), direction, leaves));
+    }
+
+    /// <summary>So many matrices that none is in the processor's caches when it is its turn, as in a model.</summary>
+    private static void OneRow(ScalarType dtype, long input, long output)
+    {
+        const int Matrices = 40;
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGradients = no_grad();
+        Tensor[] weights = [.. Enumerable.Range(0, Matrices).Select(_ => randn([output, input], dtype))];
+        Tensor row = randn([1, input], dtype);
+        Pair(
+            $"{Matrices} products of one row and [{output}, {input}], {dtype}",
+            "linear",
+            "LinearLayer's own",
+            () => Array.ForEach(weights, weight => nn.functional.linear(row, weight)),
+            () => Array.ForEach(weights, weight => LinearLayer.Product(row, weight)));
+    }
+
+    private static void Causal(ScalarType dtype, long heads, long groups, long tokens, long size)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor[] leaves = [.. new[] { heads, groups, groups }.Select(count => randn([count, 1, tokens, size], dtype).requires_grad_())];
+        Tensor direction = randn([1, tokens, heads * size], dtype), mask = AttentionPlan.CausalMask(tokens, tokens, heads / groups, dtype, CPU);
+        Pair(
+            $"causal attention, {heads} heads of {size}, {groups} of keys, {tokens} tokens, {dtype}",
+            "the whole mask",
+            "what lies after a query left out",
+            () => Pass(AttentionKernel.Attend(leaves[0], leaves[1], leaves[2], mask, false, null, null), direction, leaves),
+            () => Pass(AttentionKernel.Attend(leaves[0], leaves[1], leaves[2], null, true, null, null), direction, leaves));
     }
 
     private static void Norm(ScalarType dtype, params long[] shape)

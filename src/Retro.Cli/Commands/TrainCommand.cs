@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Training;
 using Spectre.Console;
@@ -44,7 +45,11 @@ internal sealed class TrainCommand : Verb
         Screen.Note($"{(config.HasRetrieval ? "RETRO" : "decoder")} of {counts.Total:#,0} parameters");
         bool small = TrainingRun.IsSmall(config);
         TrainingOptions recipe = small ? TrainingOptions.SmallModel with { ClosedBook = config.HasRetrieval ? ClosedBookShare : 0 } : new();
-        recipe = recipe with { Dtype = TrainingOptions.PreferredDtype(_run.Device(parsed)) };
+        recipe = recipe with
+        {
+            Dtype = _run.Dtype(parsed)
+                ?? (_run.GoesOn(parsed) ? Checkpoint.StoredType(workspace.Model) : TrainingOptions.PreferredDtype(_run.Device(parsed))),
+        };
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
         WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
         return Task.CompletedTask;

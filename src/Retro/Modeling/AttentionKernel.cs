@@ -100,7 +100,7 @@ internal static class AttentionKernel
     internal static Tensor ExplicitCausal(Tensor q, Tensor k, Tensor v)
     {
         long queries = q.shape[2], block = Math.Clamp(queries / LeastBlocks, LeastQueries, MostQueries);
-        Tensor scaled = q.Times(1 / Math.Sqrt(q.shape[3]));
+        Tensor scaled = q.Times(1 / Math.Sqrt(q.shape[3])), hidden = AttentionPlan.CausalMask(Math.Min(block, queries), block, 1, q.dtype, q.device);
         List<Tensor> attended = [];
         for (long start = 0; start < queries; start += block)
         {
@@ -109,7 +109,7 @@ internal static class AttentionKernel
             using (no_grad())
             {
                 // A constant: the gradient passes as if nothing were added, and nothing has kept the logits yet.
-                logits.narrow(3, start, count).AddInPlace(AttentionPlan.CausalMask(count, count, 1, q.dtype, q.device));
+                logits.narrow(3, start, count).AddInPlace(hidden.narrow(2, 0, count).narrow(3, 0, count));
             }
 
             attended.Add(logits.softmax(-1).matmul(v.narrow(2, 0, start + count)));

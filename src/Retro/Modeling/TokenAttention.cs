@@ -55,11 +55,8 @@ internal static class TokenAttention
         long bytes = (long)groups * rows * keys * (size + valueSize) * q.dtype.ElementSize();
         int blocks = groups * rows, threads = (int)Math.Clamp(Math.Min(bytes / BytesOfThread, blocks), 1, get_num_threads());
         WorkerTeam.Shared.Run(blocks, threads, OfBlock);
-        foreach (Tensor? read in new[] { q, k, v, mask, positions })
-        {
-            GC.KeepAlive(read);
-        }
-
+        GC.KeepAlive(k);
+        GC.KeepAlive(v);
         return attended.MoveToOuterDisposeScope();
 
         // One sequence's queries of the heads that share keys.
