@@ -14,6 +14,9 @@ internal interface IRowFormat<T>
     /// <summary>32 numbers of a row in float32, in two halves of 16, in whatever order is made in the fewest steps.</summary>
     static abstract void Halves(ref T row, nuint at, out Vector512<float> first, out Vector512<float> second);
 
+    /// <summary>The other way: the nearest numbers that can be stored.</summary>
+    static abstract void StoreHalves(Vector512<float> first, Vector512<float> second, ref T row, nuint at);
+
     /// <summary>Where among the two halves a number of the 32 stands.</summary>
     static abstract int Place(int number);
 
@@ -33,6 +36,14 @@ internal readonly struct Float32Format : IRowFormat<float>
     {
         first = Vector512.LoadUnsafe(ref row, at);
         second = Vector512.LoadUnsafe(ref row, at + 16);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreHalves(Vector512<float> first, Vector512<float> second, ref float row, nuint at)
+    {
+        first.StoreUnsafe(ref row, at);
+        second.StoreUnsafe(ref row, at + 16);
     }
 
     /// <inheritdoc/>
@@ -60,6 +71,11 @@ internal readonly struct BFloat16Format : IRowFormat<ushort>
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreHalves(Vector512<float> first, Vector512<float> second, ref ushort row, nuint at)
+        => ((Rounded(first) >> 16) | (Rounded(second) & Vector512.Create(0xFFFF0000u))).AsUInt16().StoreUnsafe(ref row, at);
+
+    /// <inheritdoc/>
     public static int Place(int number) => (number % 2 * 16) + (number / 2);
 
     /// <inheritdoc/>
@@ -70,6 +86,15 @@ internal readonly struct BFloat16Format : IRowFormat<ushort>
     {
         uint bits = BitConverter.SingleToUInt32Bits(number);
         return float.IsNaN(number) ? (ushort)0x7FC0 : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
+
+    // As Nearest; the upper half of each is what is stored.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Rounded(Vector512<float> numbers)
+    {
+        Vector512<uint> bits = numbers.AsUInt32();
+        Vector512<uint> rounded = bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One);
+        return Vector512.ConditionalSelect(Vector512.Equals(numbers, numbers).AsUInt32(), rounded, Vector512.Create(0x7FC00000u));
     }
 }
 

@@ -16,18 +16,19 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
     private readonly DecoderLayer[] _layers = [.. model.Layers];
 
     /// <summary>The loss of a batch and its gradient.</summary>
-    /// <param name="batch">The batch.</param>
-    /// <param name="closedBook">Whether its neighbors are left out.</param>
+    /// <param name="tokens">[B, T] of int64.</param>
+    /// <param name="neighbors">[B, C, K, R] of int64; null: none.</param>
+    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <param name="targets">The targets, one at least.</param>
     /// <param name="share">What the loss is multiplied with for the gradient.</param>
-    /// <returns>The mean loss of the targets, and a gradient for each parameter, null where it has none; they are the caller's.</returns>
-    public (double Loss, Tensor?[] Gradients) Of(TrainingBatch batch, bool closedBook, double share)
+    /// <returns>The mean loss of the targets, a scalar of float64, and a gradient for each parameter, null where it has none; they are the current
+    /// scope's.</returns>
+    public (Tensor Loss, Tensor?[] Gradients) Of(Tensor tokens, Tensor? neighbors, Tensor? valid, BatchTargets targets, double share)
     {
-        (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
-        model.Check(batch.Tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
         Tensor?[] sums = new Tensor?[parameters.Count];
-        AttentionPlan plan = AttentionPlan.CausalPass(model.Config, batch.Tokens.shape[1], null, model.Dtype, model.Device);
-        AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(batch.Tokens, neighbors, valid);
+        AttentionPlan plan = AttentionPlan.CausalPass(model.Config, tokens.shape[1], null, model.Dtype, model.Device);
+        AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors, valid);
         int first = neighbors is null ? -1 : Array.FindIndex(_layers, layer => layer.CrossAttention is not null);
 
         // --- forward: what each layer reads, and from where on anything is trained ---
@@ -49,21 +50,13 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
         }
 
         // --- backward: each segment's graph is gone before the next one is made ---
-        double loss = 0;
+        Tensor? loss = null;
         (Tensor? gradient, Tensor? encodedGradient) = Segment(() =>
         {
-            Tensor last = Leaf(inputs[^1], trained[^1]), targets = LogLikelihood.Targets(batch.Tokens, batch.LossMask);
-            if (SlicedLoss.IsNeeded(model, batch.Tokens))
-            {
-                Tensor normed = model.Normed(last);
-                (loss, Tensor ofStates, Tensor? ofHead) = SlicedLoss.Of(model, normed, targets, share);
-                return (SlicedLoss.Outputs(model, normed, ofStates, ofHead), [last]);
-            }
-
-            Tensor mean = LogLikelihood.MeanLoss(model.Logits(last), targets);
-            loss = mean.to_type(ScalarType.Float64).item<double>();
-            Tensor part = mean.Times(share);
-            return ([(part, ones_like(part))], [last]);
+            Tensor last = Leaf(inputs[^1], trained[^1]);
+            (Tensor mean, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, model.Normed(last), targets, share);
+            loss = mean.MoveToOuterDisposeScope();
+            return (outputs, [last]);
         });
         for (int i = _layers.Length - 1; i >= 0 && gradient is not null; i--)
         {
@@ -91,17 +84,17 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
             Segment(() => ([(Input(), gradient)], []));
         }
 
-        foreach (Tensor? sum in sums)
+        foreach (Tensor? result in sums.Append(loss))
         {
-            sum?.DetachFromDisposeScope();
+            result?.MoveToOuterDisposeScope();
         }
 
-        return (loss, sums);
+        return (loss!, sums);
 
         Tensor Input()
         {
             seed(0);
-            return model.Embed(batch.Tokens);
+            return model.Embed(tokens);
         }
 
         (Tensor Output, Tensor? Encoded) Layer(int i, Tensor x, Tensor? read)

@@ -22,13 +22,13 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
     /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
     public (double Loss, long Targets, long Tokens) Add(IReadOnlyList<TrainingBatch> batches, long step, bool closedBook)
     {
+        using DisposeScope scope = NewDisposeScope();
         try
         {
-            long[] targets = Targets(batches), sums = [targets.Sum(), batches.Sum(batch => batch.Tokens.numel())];
+            BatchTargets[] targets = [.. batches.Select(BatchTargets.Of)];
+            long[] sums = [targets.Sum(batch => batch.Count), batches.Sum(batch => batch.Tokens.numel())];
             sums = _together?.Sum(sums) ?? sums;
-            // Which share of the step's targets each batch has; 0 throughout where there is none.
-            double all = Math.Max(1, sums[0]);
-            double loss = Backward(batches, [.. targets.Select(count => count / all)], step, closedBook);
+            double loss = Backward(batches, targets, sums[0], step, closedBook);
             if (_together is not null && sums[0] > 0)
             {
                 optimizer.Accumulate();
@@ -44,59 +44,12 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
     }
 
-    /// <summary>The targets of each batch.</summary>
-    private static long[] Targets(IReadOnlyList<TrainingBatch> batches)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        return [.. batches.Select(batch => batch.LossMask is { } mask
-            ? mask.narrow(1, 1, mask.shape[1] - 1).sum(ScalarType.Int64).item<long>()
-            : batch.Tokens.shape[0] * (batch.Tokens.shape[1] - 1))];
-    }
-
-    private double Backward(IReadOnlyList<TrainingBatch> batches, double[] shares, long step, bool closedBook)
+    private double Backward(IReadOnlyList<TrainingBatch> batches, BatchTargets[] targets, long all, long step, bool closedBook)
     {
         // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
         using DropoutSeed? dropout = model.Config.HasDropout ? new(model.Device) : null;
         int together = model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, model.Device);
-        double[] losses = new double[batches.Count];
-        if (together == 1)
-        {
-            for (int i = 0; i < batches.Count; i++)
-            {
-                if (shares[i] == 0)
-                {
-                    continue;
-                }
-
-                using DisposeScope scope = NewDisposeScope();
-                if (recompute)
-                {
-                    optimizer.AddGradients(Recompute(batches[i], shares[i], closedBook, step, i, out losses[i]));
-                    continue;
-                }
-
-                SeedDropout(step, i);
-                if (SlicedLoss.IsNeeded(model, batches[i].Tokens))
-                {
-                    Tensor?[] gradients = Sliced(batches[i], shares[i], closedBook, out losses[i]);
-                    if (gradients.Length > 0)
-                    {
-                        optimizer.AddGradients(gradients);
-                    }
-
-                    continue;
-                }
-
-                Tensor loss = Loss(batches[i], shares[i], closedBook, out losses[i]);
-                if (loss.requires_grad)
-                {
-                    loss.backward();
-                    optimizer.Accumulate();
-                }
-            }
-
-            return losses.Sum();
-        }
+        Tensor?[] losses = new Tensor?[batches.Count];
 
         // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
         for (int start = 0; start < batches.Count; start += together)
@@ -105,28 +58,10 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
             IList<Tensor?>[] gradients = new IList<Tensor?>[count];
             TorchThreads.Run(count, model.Device, i =>
             {
-                if (shares[first + i] == 0)
-                {
-                    gradients[i] = [];
-                    return;
-                }
-
                 using DisposeScope scope = NewDisposeScope();
-                if (recompute)
-                {
-                    gradients[i] = Recompute(batches[first + i], shares[first + i], closedBook, step, first + i, out losses[first + i]);
-                    return;
-                }
-
-                if (SlicedLoss.IsNeeded(model, batches[first + i].Tokens))
-                {
-                    gradients[i] = Sliced(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
-                    return;
-                }
-
-                Tensor loss = Loss(batches[first + i], shares[first + i], closedBook, out losses[first + i]);
-                gradients[i] = loss.requires_grad ? [.. autograd.grad([loss], optimizer.Parameters, allow_unused: true)] : [];
+                (losses[first + i], gradients[i]) = OfBatch(batches[first + i], targets[first + i], all, step, first + i, closedBook, add: together == 1);
                 scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
+                losses[first + i]?.DetachFromDisposeScope();
             });
             foreach (IList<Tensor?> one in gradients.Where(one => one.Count > 0))
             {
@@ -134,45 +69,50 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
             }
         }
 
-        return losses.Sum();
+        // Read at the end, since an accelerator has to have come so far.
+        double sum = 0;
+        foreach (Tensor? loss in losses)
+        {
+            sum += loss?.item<double>() ?? 0;
+            loss?.Dispose();
+        }
+
+        return sum;
     }
 
-    /// <summary>A batch's part of the step's loss. It needs no gradient where all that is trained reads neighbors and the batch has none.</summary>
-    private Tensor Loss(TrainingBatch batch, double share, bool closedBook, out double loss)
+    /// <summary>A batch's part of the step's loss, and its gradients where they are not added to those of the parameters at once.</summary>
+    private (Tensor? Loss, IList<Tensor?> Gradients) OfBatch(
+        TrainingBatch batch, BatchTargets targets, long all, long step, int number, bool closedBook, bool add)
     {
-        Tensor logits = closedBook ? model.call(batch.Tokens, null, null) : model.call(batch.Tokens, batch.Neighbors, batch.Valid);
-        Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
-        loss = share * mean.to_type(ScalarType.Float64).item<double>();
-        return share == 1 ? mean : mean.Times(share);
-    }
+        if (targets.Count == 0)
+        {
+            return (null, []);
+        }
 
-    /// <summary>A batch's part of the gradient, with the logits of some tokens at a time.</summary>
-    private Tensor?[] Sliced(TrainingBatch batch, double share, bool closedBook, out double loss)
-    {
-        using DisposeScope scope = NewDisposeScope();
+        double share = targets.Count / (double)all;
         (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
         model.Check(batch.Tokens, neighbors, valid);
-        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid).States);
-        (double mean, Tensor ofStates, Tensor? ofHead) = SlicedLoss.Of(
-            model, normed, LogLikelihood.Targets(batch.Tokens, batch.LossMask), share);
-        loss = share * mean;
-        (Tensor Output, Tensor Gradient)[] outputs = [.. SlicedLoss.Outputs(model, normed, ofStates, ofHead).Where(one => one.Output.requires_grad)];
-        Tensor?[] gradients = outputs.Length == 0 ? [] :
-        [
-            .. autograd.grad(
-                    [.. outputs.Select(one => one.Output)], optimizer.Parameters, [.. outputs.Select(one => one.Gradient)], allow_unused: true)
-                .Select(gradient => gradient.IsInvalid ? null : gradient),
-        ];
-        scope.Detach(gradients.OfType<Tensor>());
-        return gradients;
-    }
+        if (recompute)
+        {
+            (Tensor recomputed, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
+                batch.Tokens, neighbors, valid, targets, share);
+            return (recomputed.Times(share), gradients);
+        }
 
-    private Tensor?[] Recompute(TrainingBatch batch, double share, bool closedBook, long step, int number, out double loss)
-    {
-        (double mean, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
-            batch, closedBook, share);
-        loss = share * mean;
-        return gradients;
+        SeedDropout(step, number);
+        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid).States);
+        (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, targets, share);
+
+        // None, where all that is trained reads neighbors and the batch has none.
+        outputs = [.. outputs.Where(one => one.Output.requires_grad)];
+        IList<Tensor> given = [.. outputs.Select(one => one.Output)], gradientsOf = [.. outputs.Select(one => one.Gradient)];
+        if (add && outputs.Length > 0)
+        {
+            autograd.backward(given, gradientsOf);
+            optimizer.Accumulate();
+        }
+
+        return (loss.Times(share), add || outputs.Length == 0 ? [] : [.. autograd.grad(given, optimizer.Parameters, gradientsOf, allow_unused: true)]);
     }
 
     /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
