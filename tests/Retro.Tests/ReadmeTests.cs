@@ -153,7 +153,7 @@ public class ReadmeTests
         using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", known, tokenizer), heldOut = ChunkDatabaseBuilder.Build("run/held", held, tokenizer);
         KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetrievalConfig.Matching(RetroConfig.Mini) });
-        using Trainer trainer = new(model, TrainingOptions.SmallModel with { TimeBudget = TimeSpan.FromSeconds(10), ClosedBook = 0.5 });
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 100, ClosedBook = 0.5 });
         trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
         BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, source), database);
         Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");

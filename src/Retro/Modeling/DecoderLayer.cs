@@ -80,7 +80,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <summary>What the feed-forward branch computes with, normed.</summary>
     internal Tensor FeedForwardInput(Tensor x, Tensor h) => FeedForward.Norm(_parallel ? x : h);
 
-    private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;
+    private Tensor Drop(Tensor x) => training ? SeededDropout.Of(x, _dropout) : x;
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()

@@ -64,7 +64,7 @@ public sealed class EncoderLayer : nn.Module<Tensor, Tensor, AttentionPlan, Atte
         return h.Plus(Drop(FeedForward.call(h))).MoveToOuterDisposeScope();
     }
 
-    private Tensor Drop(Tensor x) => training && _dropout > 0 ? nn.functional.dropout(x, _dropout, training: true) : x;
+    private Tensor Drop(Tensor x) => training ? SeededDropout.Of(x, _dropout) : x;
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()

@@ -6,7 +6,8 @@ namespace Retro.Modeling;
 /// Makes branches of a decoder's layers, where one's own are to take the place of Retro's: derive from the branch, override what it computes, and name the new
 /// one here.
 /// </summary>
-/// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again.</remarks>
+/// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again. A branch with
+/// dropout of its own drops by <see cref="SeededDropout"/>.</remarks>
 public sealed record LayerFactory
 {
     /// <summary>Makes the chunked cross-attention of a layer. Default: <see cref="ChunkedCrossAttention"/>.</summary>

@@ -120,7 +120,7 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
             x = x.Plus(packed is null ? _positions.weight! : packed.OfPlaces(_positions.weight!));
         }
 
-        x = training && _retrieval.Encoder.Dropout > 0 ? nn.functional.dropout(x, _retrieval.Encoder.Dropout, training: true) : x;
+        x = training ? SeededDropout.Of(x, _retrieval.Encoder.Dropout) : x;
         AttentionPlan plan = AttentionPlan.EncoderPass(_config, valid?.reshape(-1, length), packed, x.dtype, x.device);
         AttentionPlan crossPlan = AttentionPlan.EncoderCrossPass(_config, neighbors, packed, x.dtype, x.device);
         foreach (EncoderLayer layer in _layers)

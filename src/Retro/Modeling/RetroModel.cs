@@ -163,7 +163,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     {
         Tensor x = _embedding.call(tokens);
         x = positions is null ? x : x.Plus(positions);
-        return training && Config.Dropout > 0 ? nn.functional.dropout(x, Config.Dropout, training: true) : x;
+        return training ? SeededDropout.Of(x, Config.Dropout) : x;
     }
 
     /// <summary>Logits [.., V] of normed states [.., D].</summary>

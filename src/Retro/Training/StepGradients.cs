@@ -15,6 +15,8 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 {
     private readonly Together? _together = exchange is null ? null : new(exchange);
 
+    private bool DropsOnGpu => model.Config.HasDropout && model.Device.type == DeviceType.CUDA;
+
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
@@ -46,9 +48,8 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
     private double Backward(IReadOnlyList<TrainingBatch> batches, BatchTargets[] targets, long all, long step, bool closedBook)
     {
-        // What dropout drops comes from one generator, whose numbers batches side by side would take in no fixed order.
-        using DropoutSeed? dropout = model.Config.HasDropout ? new(model.Device) : null;
-        int together = model.Config.HasDropout ? 1 : TorchThreads.Workers(batches.Count, model.Device);
+        using GeneratorsOfGpu? kept = DropsOnGpu ? new(model.Device) : null;
+        int together = TorchThreads.Workers(batches.Count, model.Device);
         Tensor?[] losses = new Tensor?[batches.Count];
 
         // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
@@ -92,6 +93,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         double share = targets.Count / (double)all;
         (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
         model.Check(batch.Tokens, neighbors, valid);
+        using IDisposable? numbers = model.Config.HasDropout && !DropsOnGpu ? SeededDropout.Own() : null;
         if (recompute)
         {
             (Tensor recomputed, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
@@ -127,46 +129,30 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         long number = exchange is null ? batch : exchange.Rank + ((long)batch * exchange.Size);
         ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)number);
         long drawn = (long)((layer is { } of ? SeededRandom.Mix(mixed + (ulong)of) : mixed) >> 1);
-        if (model.Device.type == DeviceType.CUDA)
+        if (DropsOnGpu)
         {
-            cuda.manual_seed_all(drawn); // TorchSharp's manual_seed is of the processor's generator alone
+            cuda.manual_seed_all(drawn);
         }
         else
         {
-            manual_seed(drawn);
+            SeededDropout.Seed(drawn);
         }
     }
 
     /// <summary>
-    /// Gives TorchSharp's generators back: what dropout draws is no business of whoever uses them besides. The processor's is as it was. That of a GPU, whose
-    /// state TorchSharp cannot read, goes on from a number that was drawn from it, so that it follows from its own seed as before.
+    /// Gives the generators of GPUs back, from which dropout takes its numbers there: what it draws is no business of whoever uses them besides. Their state,
+    /// which TorchSharp cannot read, goes on from a number that was drawn from them, so that it follows from their own seed as before.
     /// </summary>
-    private sealed class DropoutSeed : IDisposable
+    private sealed class GeneratorsOfGpu : IDisposable
     {
-        private readonly Generator _generator = Generator.Default;
-        private readonly Tensor _state;
-        private readonly long? _next;
+        private readonly long _next;
 
-        public DropoutSeed(Device device)
+        public GeneratorsOfGpu(Device device)
         {
-            _state = _generator.get_state();
-            if (device.type == DeviceType.CUDA)
-            {
-                using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
-                _next = drawn.item<long>();
-            }
+            using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
+            _next = drawn.item<long>();
         }
 
-        public void Dispose()
-        {
-            if (_next is { } seed)
-            {
-                cuda.manual_seed_all(seed);
-            }
-
-            _generator.set_state(_state);
-            _state.Dispose();
-            _generator.Dispose();
-        }
+        public void Dispose() => cuda.manual_seed_all(_next);
     }
 }

@@ -266,9 +266,11 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Theory]
-    [InlineData(2)]
-    [InlineData(5)]
-    public void Batches_side_by_side_give_the_weights_of_one_after_the_other(int accumulation)
+    [InlineData(2, 0, false)]
+    [InlineData(5, 0, false)]
+    [InlineData(5, 0.2, false)]
+    [InlineData(5, 0.2, true)]
+    public void Batches_side_by_side_give_the_weights_of_one_after_the_other(int accumulation, double dropout, bool recompute)
     {
         int before = get_num_threads();
         try
@@ -279,8 +281,8 @@ public sealed class TrainerTests : IDisposable
             foreach (int threads in new[] { 1, 2, 1 })
             {
                 set_num_threads(threads);
-                using RetroModel model = Model(s_config, ScalarType.Float64);
-                using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation });
+                using RetroModel model = Model(s_config with { Dropout = dropout }, ScalarType.Float64);
+                using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation, RecomputeActivations = recompute });
                 trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.4));
                 ends.Add([.. Weights(model).Values.SelectMany(weight => weight)]);
             }
