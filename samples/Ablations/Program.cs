@@ -14,15 +14,17 @@ Option<string[]> only = new("--only")
     AllowMultipleArgumentsPerToken = true,
 };
 Option<string> device = CommonOptions.Device();
+Option<string?> dtype = CommonOptions.ComparedDtype();
 Option<bool> resume = new("--resume") { Description = "Take what a former run with the same corpus, folder and settings has measured, and go on." };
 Option<bool> skipBroken = CommonOptions.SkipBroken();
 RootCommand root = new(
     "Trains retrieval in one way after the other on the same text, of which each differs from another in one thing, and measures all beside the decoder alone.")
 {
-    corpus, output, megabytes, steps, seed, only, device, resume, skipBroken,
+    corpus, output, megabytes, steps, seed, only, device, dtype, resume, skipBroken,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
 {
+    var where = CommonOptions.Compute(parsed.GetValue(device)!, 0);
     new AblationsRun(new AblationsOptions(
         parsed.GetValue(corpus),
         parsed.GetValue(output)!,
@@ -30,7 +32,8 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         parsed.GetValue(steps),
         parsed.GetValue(seed),
         parsed.GetValue(only) ?? [],
-        CommonOptions.Compute(parsed.GetValue(device)!, 0),
+        where,
+        CommonOptions.ComparedType(parsed.GetValue(dtype), where),
         parsed.GetValue(resume),
         parsed.GetValue(skipBroken))).Run(cancellationToken);
     return Task.CompletedTask;

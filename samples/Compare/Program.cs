@@ -14,15 +14,17 @@ Option<int> steps = Sample.Steps(
     "Steps of the decoder, of two windows of 512 tokens; what is learned on top of it takes half as many, a retriever a sixth.",
     least: 2);
 Option<string> device = CommonOptions.Device();
+Option<string?> dtype = CommonOptions.ComparedDtype();
 Option<bool> skipBroken = CommonOptions.SkipBroken();
 RootCommand root = new(
     "Trains every reader of what is retrieved, and every retriever, on one corpus, and measures them on the same held-out documents: bits per byte, tokens a "
     + "second, bytes of database, seconds of training.")
 {
-    corpus, output, megabytes, kilobytes, seeds, steps, device, skipBroken,
+    corpus, output, megabytes, kilobytes, seeds, steps, device, dtype, skipBroken,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
 {
+    var where = CommonOptions.Compute(parsed.GetValue(device)!, 0);
     new CompareRun(new CompareOptions(
         parsed.GetValue(corpus),
         parsed.GetValue(output)!,
@@ -31,7 +33,8 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         Questions: 0,
         parsed.GetValue(seeds),
         parsed.GetValue(steps),
-        CommonOptions.Compute(parsed.GetValue(device)!, 0),
+        where,
+        CommonOptions.ComparedType(parsed.GetValue(dtype), where),
         parsed.GetValue(skipBroken))).Run(cancellationToken);
     return Task.CompletedTask;
 }).ConfigureAwait(false);

@@ -33,6 +33,7 @@ ladder.Validators.Add(result =>
 });
 Option<bool> trainOnly = new("--train-only") { Description = "Train and measure nothing; a run with --resume measures, on another device if you like." };
 Option<string> device = CommonOptions.Device();
+Option<string?> dtype = CommonOptions.ComparedDtype();
 Option<bool> resume = new("--resume")
 {
     Description = "Take the models that a former run with the same corpus, folder and seeds has trained, and go on with what is not done.",
@@ -43,21 +44,26 @@ RootCommand root = new(
     "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
     "on held-out documents beside a rule that copies from the neighbors.")
 {
-    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, resume, records, skipBroken,
+    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, dtype, resume, records, skipBroken,
 };
-return await Sample.RunAsync(root, args, (parsed, cancellationToken) => new EvaluateRun(new EvaluateOptions(
-    parsed.GetValue(corpus),
-    parsed.GetValue(output)!,
-    (long)(parsed.GetValue(megabytes) * 1e6),
-    parsed.GetValue(seeds),
-    parsed.GetValue(firstSeed),
-    parsed.GetValue(steps),
-    parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
-    parsed.GetValue(k),
-    !parsed.GetValue(withoutRetro),
-    parsed.GetValue(ladder) ?? [],
-    parsed.GetValue(trainOnly),
-    CommonOptions.Compute(parsed.GetValue(device)!, 0),
-    parsed.GetValue(resume),
-    parsed.GetValue(records),
-    parsed.GetValue(skipBroken))).RunAsync(cancellationToken)).ConfigureAwait(false);
+return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
+{
+    var where = CommonOptions.Compute(parsed.GetValue(device)!, 0);
+    return new EvaluateRun(new EvaluateOptions(
+        parsed.GetValue(corpus),
+        parsed.GetValue(output)!,
+        (long)(parsed.GetValue(megabytes) * 1e6),
+        parsed.GetValue(seeds),
+        parsed.GetValue(firstSeed),
+        parsed.GetValue(steps),
+        parsed.GetValue(minutes) is > 0 and var time ? TimeSpan.FromMinutes(time) : null,
+        parsed.GetValue(k),
+        !parsed.GetValue(withoutRetro),
+        parsed.GetValue(ladder) ?? [],
+        parsed.GetValue(trainOnly),
+        where,
+        CommonOptions.ComparedType(parsed.GetValue(dtype), where),
+        parsed.GetValue(resume),
+        parsed.GetValue(records),
+        parsed.GetValue(skipBroken))).RunAsync(cancellationToken);
+}).ConfigureAwait(false);

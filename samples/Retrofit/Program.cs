@@ -16,6 +16,7 @@ Option<int> steps = Sample.Steps("--steps", "Steps of fitting, of two windows; t
 Option<string> output = Sample.Output("retrofit");
 Option<int> seed = Sample.Seed("Seed of every random choice.");
 Option<double> megabytes = Sample.Megabytes();
+Option<string?> dtype = CommonOptions.ComparedDtype();
 Option<bool> skipBroken = CommonOptions.SkipBroken();
 Option<RetrofitUnfreeze> unfreeze = new("--unfreeze") { Description = "What of the decoder is trained too." };
 Option<int?> rank = new("--gate-rank") { Description = "Rank of a low-rank gate in place of full cross-attention matrices." };
@@ -23,7 +24,7 @@ RootCommand root = new(
     "Fits retrieval onto a decoder over a corpus, and prints held-out bits per byte of the decoder, of the decoder trained on by as many steps, and of the "
         + "fitted model without retrieval, with random neighbors, and with those that were found.")
 {
-    model, tokenizer, corpus, decoderSteps, steps, output, seed, megabytes, skipBroken, unfreeze, rank,
+    model, tokenizer, corpus, decoderSteps, steps, output, seed, megabytes, dtype, skipBroken, unfreeze, rank,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
 {
@@ -36,6 +37,7 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         parsed.GetValue(output)!,
         parsed.GetValue(seed),
         (long)(parsed.GetValue(megabytes) * 1e6),
+        CommonOptions.ComparedType(parsed.GetValue(dtype), null),
         parsed.GetValue(skipBroken),
         parsed.GetValue(unfreeze),
         parsed.GetValue(rank))).Run(cancellationToken);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Retro.Cli.Workflow;
+using static TorchSharp.torch;
 
 namespace Retro.Cli.Commands;
 
@@ -29,6 +30,7 @@ internal sealed class CompareCommand : Verb
 
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
+    private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
     private readonly Option<bool> _skipBroken = new("--skip-broken")
     {
         Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
@@ -43,11 +45,12 @@ internal sealed class CompareCommand : Verb
             "retro compare --task qa --corpus docs --steps 1000")
     {
         _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
-        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _skipBroken);
+        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken);
     }
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
+        Device? device = CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
         CompareOptions options = new(
             parsed.GetValue(_corpus),
             parsed.GetValue(_out)!,
@@ -56,7 +59,8 @@ internal sealed class CompareCommand : Verb
             parsed.GetValue(_questions),
             parsed.GetValue(_seeds),
             parsed.GetValue(_steps),
-            CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads)),
+            device,
+            CommonOptions.ComparedType(parsed.GetValue(_dtype), device),
             parsed.GetValue(_skipBroken));
         WriteJson(parsed, parsed.GetValue(_task) == CommonOptions.Answering
             ? await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false)

@@ -10,7 +10,17 @@ namespace Retro.Cli.Experiments;
 /// <param name="Seed">The seed.</param>
 /// <param name="Only">The variants to train; empty: all.</param>
 /// <param name="Device">Where everything computes; null: on the processor.</param>
+/// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="Resume">Whether what a former run has measured in the same folder is taken.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 internal sealed record AblationsOptions(
-    string? Corpus, string Output, long MostBytes, int Steps, int Seed, IReadOnlyList<string> Only, Device? Device, bool Resume, bool SkipBroken);
+    string? Corpus,
+    string Output,
+    long MostBytes,
+    int Steps,
+    int Seed,
+    IReadOnlyList<string> Only,
+    Device? Device,
+    ScalarType Dtype,
+    bool Resume,
+    bool SkipBroken);

@@ -18,7 +18,7 @@ internal sealed class AblationsRun(AblationsOptions options)
 {
     private const int TableNeighbors = 16;
 
-    private readonly Recipe _recipe = new(options.Seed, options.Device);
+    private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
 
     private int FittingSteps => Recipe.Fitting(options.Steps);
 
@@ -61,7 +61,7 @@ internal sealed class AblationsRun(AblationsOptions options)
             # What makes a small model read
 
             {data.Corpus.Kind}: {data.Corpus.Training.Count:#,0} documents, {data.Database.ChunkCount:#,0} chunks, to train on and retrieve from;
-            {options.Steps} steps, seed {options.Seed}.
+            {options.Steps} steps, seed {options.Seed}, in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(entries, baselines).ToMarkdown()}
             """);
@@ -155,8 +155,9 @@ internal sealed class AblationsRun(AblationsOptions options)
     {
         using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
 
-        // What other steps and seeds gave is no part of the table.
-        string folder = SampleCorpus.Folder(options.Output, options.Corpus), measured = Path.Combine(folder, $"variants-{options.Steps}-{options.Seed}");
+        // What other steps, seeds and types gave is no part of the table.
+        string folder = SampleCorpus.Folder(options.Output, options.Corpus);
+        string measured = Path.Combine(folder, _recipe.OfType($"variants-{options.Steps}-{options.Seed}"));
         if (!options.Resume && Directory.Exists(measured))
         {
             Directory.Delete(measured, recursive: true);

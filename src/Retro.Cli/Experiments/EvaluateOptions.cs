@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Retro.Cli.Experiments;
 
 /// <summary>What the command line said.</summary>
@@ -13,6 +15,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="Ladder">How many times the parameters larger decoders have, about, that are trained alone for as many steps.</param>
 /// <param name="TrainOnly">Whether nothing is measured; a run that takes what was trained does that.</param>
 /// <param name="Device">Where everything computes; null: the processor.</param>
+/// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="Resume">Whether to take what a former run in the same folder has trained.</param>
 /// <param name="Records">Whether to write what each token costs each reader.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
@@ -28,7 +31,8 @@ internal sealed record EvaluateOptions(
     bool Retro,
     IReadOnlyList<double> Ladder,
     bool TrainOnly,
-    TorchSharp.torch.Device? Device,
+    Device? Device,
+    ScalarType Dtype,
     bool Resume,
     bool Records,
     bool SkipBroken);

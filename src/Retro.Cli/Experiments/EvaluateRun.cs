@@ -53,9 +53,10 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         Comparison comparison = new(heldOut, database, found, random, [rule], (index, precisions));
         for (int seed = options.FirstSeed; seed < options.FirstSeed + options.Seeds; seed++)
         {
-            BitsPerByteOptions measure = new() { WindowLength = new Recipe(seed).WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
+            Recipe recipe = new(seed, options.Dtype, options.Device);
+            BitsPerByteOptions measure = new() { WindowLength = recipe.WindowTokens, KeepTokens = options.Records && seed == options.FirstSeed };
             SeedModels models = new(
-                options, seed, Path.Combine(allModels, $"{seed}"), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
+                options, recipe, Path.Combine(allModels, recipe.OfType($"{seed}")), decoder, retrieval, database, neighbors, keyword, index, cancellationToken);
             models.Train();
             if (options.TrainOnly)
             {
@@ -125,7 +126,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 # What reading from a database is worth
 
                 {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
-                {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval.
+                {retro.CountParameters().Total:#,0} parameters, {decoder.CountParameters().Total:#,0} without retrieval;
+                in {CommonOptions.NameOf(options.Dtype)}.
 
                 {EvaluationTable.Of(entries, [ClosedBook, copier, copierInTime, $"{ClosedBook} + longest run in the database"]).ToMarkdown()}
                 ## By overlap with the neighbors

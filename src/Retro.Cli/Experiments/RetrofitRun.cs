@@ -38,7 +38,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         tokenizer ??= EvaluationData.TrainTokenizer(known, settings.Output, cancellationToken);
 
         // --- decoder ---
-        Recipe recipe = new(settings.Seed);
+        Recipe recipe = new(settings.Seed, settings.Dtype);
         string decoderPath = settings.Model ?? Folder("decoder");
         TrainedModel? first = null;
         if (given is null)
@@ -107,6 +107,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
             {table}
             Off, the fitted model is {(same ? "the decoder to the bit" : "not the decoder: it was trained")}.
+            All models are in {CommonOptions.NameOf(settings.Dtype)}.
 
             """;
         Stages.Report(
@@ -124,8 +125,8 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
 
     private string Folder(string name) => Path.Combine(settings.Output, name);
 
-    private static PretrainedDecoder Load(string path, CancellationToken cancellationToken)
-        => Stages.Run("load the decoder", progress => PretrainedDecoder.Load(path, progress: progress, cancellationToken: cancellationToken));
+    private PretrainedDecoder Load(string path, CancellationToken cancellationToken) => Stages.Run(
+        "load the decoder", progress => PretrainedDecoder.Load(path, settings.Dtype, progress: progress, cancellationToken: cancellationToken));
 
     private RetroTokenizer LoadTokenizer(string model)
     {

@@ -1,5 +1,6 @@
 using Retro.Corpora;
 using Retro.Pretrained;
+using static TorchSharp.torch;
 
 namespace Retro.Cli.Experiments;
 
@@ -12,6 +13,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="Output">Folder for everything that is written.</param>
 /// <param name="Seed">Seed of every random choice.</param>
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
+/// <param name="Dtype">Type that the decoder, given or trained, is computed and fitted onto in.</param>
 /// <param name="SkipBroken">Whether to leave out what cannot be read.</param>
 /// <param name="Unfreeze">What of the decoder is trained.</param>
 /// <param name="GateRank">Rank of the low-rank gate; null for full matrices.</param>
@@ -24,6 +26,7 @@ internal sealed record RetrofitSettings(
     string Output,
     int Seed,
     long MostBytes,
+    ScalarType Dtype,
     bool SkipBroken,
     RetrofitUnfreeze Unfreeze,
     int? GateRank);

@@ -13,7 +13,7 @@ namespace Retro.Cli.Experiments;
 /// What is trained with one seed, each in files of its own: what lies there is taken, what does not is trained. Who asks for a model disposes it.
 /// </summary>
 /// <param name="options">What the command line said.</param>
-/// <param name="seed">The seed.</param>
+/// <param name="recipe">How they are trained, with the seed.</param>
 /// <param name="folder">Where the files are.</param>
 /// <param name="decoder">The decoder.</param>
 /// <param name="retrieval">What a RETRO has beside it.</param>
@@ -24,7 +24,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="cancellationToken">Ends it.</param>
 internal sealed class SeedModels(
     EvaluateOptions options,
-    int seed,
+    Recipe recipe,
     string folder,
     RetroConfig decoder,
     RetrievalConfig retrieval,
@@ -34,7 +34,6 @@ internal sealed class SeedModels(
     TokenIndex index,
     CancellationToken cancellationToken)
 {
-    private readonly Recipe _recipe = new(seed, options.Device);
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
@@ -72,9 +71,9 @@ internal sealed class SeedModels(
         string file = Path.Combine(folder, name.Replace(' ', '-')), weights = $"{file}.safetensors", time = $"{file}.time";
         bool known = File.Exists(weights);
         Stopwatch clock = Stopwatch.StartNew();
-        CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = seed };
+        CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = recipe.Seed };
         CopyReader reader = known ? CopyReader.Load(weights, closedBook.Model, from) : Stages.Run(
-            $"train {name}, seed {seed}",
+            $"train {name}, seed {recipe.Seed}",
             progress => CopyReader.Fit(closedBook.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
         if (!known)
         {
@@ -92,11 +91,11 @@ internal sealed class SeedModels(
         TrainedModel closedBook = ClosedBook();
         closedBook.Model.Dispose();
         TrainedModel fitted = TrainedModel.Fit(
-            $"fit {EvaluateRun.Retrieving}, seed {seed}",
+            $"fit {EvaluateRun.Retrieving}, seed {recipe.Seed}",
             Path.Combine(folder, "closed-book"),
             retrieval,
-            _recipe.Windows(database, neighbors, retrieval),
-            _recipe.Training(FittingSteps, Path.Combine(folder, "retro")),
+            recipe.Windows(database, neighbors, retrieval),
+            recipe.Training(FittingSteps, Path.Combine(folder, "retro")),
             cancellationToken,
             options.Device,
             resume: true);
@@ -117,10 +116,10 @@ internal sealed class SeedModels(
     private int FittingSteps => Recipe.Fitting(options.Steps);
 
     private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
-        $"train {name}, seed {seed}",
+        $"train {name}, seed {recipe.Seed}",
         config,
-        _recipe.Windows(database),
-        _recipe.Training(options.Steps, Path.Combine(folder, file), time),
+        recipe.Windows(database),
+        recipe.Training(options.Steps, Path.Combine(folder, file), time),
         cancellationToken,
         options.Device,
         resume: true);

@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Retro.Cli.Experiments;
 
 /// <summary>What the command line said.</summary>
@@ -7,4 +9,5 @@ namespace Retro.Cli.Experiments;
 /// <param name="MostBytes">Most text to take from the corpus, in bytes of UTF-8.</param>
 /// <param name="Steps">Steps of the decoder's training.</param>
 /// <param name="Seed">Seed of every random choice.</param>
-internal sealed record UpdateOptions(string? Corpus, string? Subject, string Output, long MostBytes, int Steps, int Seed);
+/// <param name="Dtype">Type that the models are trained and measured in.</param>
+internal sealed record UpdateOptions(string? Corpus, string? Subject, string Output, long MostBytes, int Steps, int Seed, ScalarType Dtype);

@@ -25,7 +25,7 @@ internal sealed class UpdateRun(UpdateOptions options)
     private const string ClosedBook = "closed book", Trained = "closed book, trained on the subject";
 
     private readonly List<EvaluationEntry> _entries = [];
-    private readonly Recipe _recipe = new(options.Seed);
+    private readonly Recipe _recipe = new(options.Seed, options.Dtype);
 
     /// <summary>Runs everything and prints what came out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -124,7 +124,7 @@ internal sealed class UpdateRun(UpdateOptions options)
             # Documents added to the database, against training on them
 
             {corpus.Kind}; subject '{subject}': {known.Length:#,0} documents know nothing of it, {added.Length:#,0} are added, {measured.Length:#,0} others about it are measured.
-            Adding them took {update.TotalSeconds:0.0} seconds (chunks and index, those of everything), training on them {training.TotalSeconds:0.0} ({FittingSteps} steps).
+            Adding them took {update.TotalSeconds:0.0} seconds (chunks and index, those of everything), training on them {training.TotalSeconds:0.0} ({FittingSteps} steps); all models in {CommonOptions.NameOf(options.Dtype)}.
 
             {EvaluationTable.Of(_entries, [ClosedBook, "copying, before", "RETRO, before", Trained]).ToMarkdown()}
             Removed, every reader is {(Same("rule") && Same("copying") && Same("RETRO") ? "what it was before, to the bit" : "NOT what it was before")}.

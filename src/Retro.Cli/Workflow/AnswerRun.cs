@@ -25,7 +25,6 @@ internal sealed class AnswerRun(CompareOptions options)
 {
     private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
-    private const int WindowsPerStep = 2;
     private const int ExamplesPerStep = 8;
 
     /// <summary>Passages of a question: one with the answer, four that distract.</summary>
@@ -71,9 +70,9 @@ internal sealed class AnswerRun(CompareOptions options)
 
         // --- training ---
         string closedBook = Path.Combine(models, "closed-book");
-        WindowSampler windows = new(database, new() { WindowLength = WindowTokens, BatchSize = 1, Neighbors = 0, Seed = 1 });
+        Recipe recipe = new(1, options.Dtype, options.Device);
         TrainedModel text = TrainedModel.Train(
-            "train the decoder", decoder, windows, Training(options.Steps, WindowsPerStep, closedBook), cancellationToken, options.Device);
+            "train the decoder", decoder, recipe.Windows(database), recipe.Training(options.Steps, closedBook), cancellationToken, options.Device);
         AnswerTables tables = new(all, measured);
         using (RetroModel model = text.Model)
         {
@@ -115,7 +114,8 @@ internal sealed class AnswerRun(CompareOptions options)
 
             {corpus.Kind}: {corpus.Training.Count:#,0} documents to train on, {seen.Questions.Count:#,0} questions about them;
             {all.Set.Passages.Count:#,0} passages of all documents;
-            {options.Steps:#,0} steps of the decoder on the text, {options.FittingSteps:#,0} of {ExamplesPerStep} questions of what is learned on top of it.
+            {options.Steps:#,0} steps of the decoder on the text, {options.FittingSteps:#,0} of {ExamplesPerStep} questions of what is learned on top of it;
+            models in {CommonOptions.NameOf(options.Dtype)}.
 
             {tables.ToMarkdown()}
             """);
@@ -123,19 +123,19 @@ internal sealed class AnswerRun(CompareOptions options)
         await File.WriteAllTextAsync(file, report, cancellationToken).ConfigureAwait(false);
         AnsiConsole.Write(new Text(report));
         AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
-        return new() { ["questions"] = measured.Length, ["readers"] = ResultsJson.Of(tables) };
+        return new() { ["dtype"] = CommonOptions.NameOf(options.Dtype), ["questions"] = measured.Length, ["readers"] = ResultsJson.Of(tables) };
 
         (RetroModel Model, TimeSpan Time) Tune(string what, QuestionSamplerOptions sampling, bool reads)
         {
             QuestionSampler sampler = new(seen.Questions, known.Passages, sampling);
-            using PretrainedDecoder begun = PretrainedDecoder.Load(closedBook, device: options.Device, cancellationToken: cancellationToken);
+            using PretrainedDecoder begun = PretrainedDecoder.Load(closedBook, options.Dtype, options.Device, cancellationToken: cancellationToken);
             TorchSharp.torch.manual_seed(1);
             // As in the paper's question answering (section 4.3), all weights are trained, of the RETRO as of the others.
             RetroModel model = reads
                 ? Retrofit.From(begun, retrieval, RetrofitUnfreeze.All).Model
-                : Checkpoint.Load(closedBook, new() { Device = options.Device }, cancellationToken: cancellationToken);
+                : Checkpoint.Load(closedBook, new() { Dtype = options.Dtype, Device = options.Device }, cancellationToken: cancellationToken);
             Stopwatch clock = Stopwatch.StartNew();
-            using Trainer trainer = new(model, Training(options.FittingSteps, ExamplesPerStep, null));
+            using Trainer trainer = new(model, recipe.Training(options.FittingSteps) with { Accumulation = ExamplesPerStep });
             Stages.Train($"train {what}", null, progress => trainer.Run(sampler, progress, cancellationToken));
             return (model, text.Time + clock.Elapsed);
         }
@@ -193,15 +193,6 @@ internal sealed class AnswerRun(CompareOptions options)
 
         Task Row(string name, IReader reader, TimeSpan time) => tables.MeasureAsync(name, reader, time, cancellationToken);
     }
-
-    private static TrainingOptions Training(int steps, int together, string? folder) => TrainingOptions.SmallModel with
-    {
-        Steps = steps,
-        WarmupSteps = Math.Max(1, steps / 20),
-        Accumulation = together,
-        CheckpointFolder = folder,
-        Seed = 1,
-    };
 
     /// <summary>The document that a passage was cut from.</summary>
     private static string DocumentOf(Document passage) => passage.Id[..passage.Id.LastIndexOf('#')];

@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace Retro.Cli.Workflow;
 
 /// <summary>What is compared, and on what.</summary>
@@ -9,6 +11,7 @@ namespace Retro.Cli.Workflow;
 /// <param name="Seeds">How many times everything is trained, each time with another seed.</param>
 /// <param name="Steps">Steps of the decoder; what is learned on top of it takes half as many, and a retriever a sixth.</param>
 /// <param name="Device">Where everything computes; null: the processor.</param>
+/// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
 internal sealed record CompareOptions(
     string? Corpus,
@@ -18,7 +21,8 @@ internal sealed record CompareOptions(
     int Questions,
     int Seeds,
     int Steps,
-    TorchSharp.torch.Device? Device,
+    Device? Device,
+    ScalarType Dtype,
     bool SkipBroken)
 {
     /// <summary>Steps of what is learned on top of the decoder.</summary>

@@ -85,7 +85,7 @@ internal sealed class CompareRun(CompareOptions options)
         for (int seed = 1; seed <= options.Seeds; seed++)
         {
             string models = Path.Combine(allModels, $"{seed}"), closedBook = Path.Combine(models, "closed-book");
-            Recipe recipe = new(seed, options.Device);
+            Recipe recipe = new(seed, options.Dtype, options.Device);
             WindowSampler alone = recipe.Windows(database), reading = recipe.Windows(database, neighbors, retrieval);
             TrainedModel byStep = Train(ClosedBook, alone, recipe, null, closedBook);
             TimeSpan longest;
@@ -122,7 +122,9 @@ internal sealed class CompareRun(CompareOptions options)
             Report();
         }
 
-        return _table.ToJson(ClosedBook, Frozen);
+        JsonObject json = _table.ToJson(ClosedBook, Frozen);
+        json["dtype"] = CommonOptions.NameOf(options.Dtype);
+        return json;
 
         ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents) => Stages.Run(
             $"cut chunks, {name}",
@@ -140,7 +142,8 @@ internal sealed class CompareRun(CompareOptions options)
 
                 {corpus.Kind}: {corpus.Training.Count:#,0} documents, {database.ChunkCount:#,0} chunks, to train on and retrieve from;
                 {decoder.CountParameters().Total:#,0} parameters, of the RETRO {(decoder with { Retrieval = retrieval }).CountParameters().Total:#,0};
-                {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower.
+                {options.Steps:#,0} steps of the decoder, {options.FittingSteps:#,0} of what is learned on top of it, which leaves it as it is, and {options.RetrieverSteps:#,0} of each query tower;
+                models in {CommonOptions.NameOf(options.Dtype)}.
 
                 {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);

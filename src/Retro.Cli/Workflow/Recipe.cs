@@ -8,8 +8,9 @@ namespace Retro.Cli.Workflow;
 
 /// <summary>How the samples train: windows of a database, two a step, by the settings with which small models learn within minutes.</summary>
 /// <param name="Seed">Seed of windows and training.</param>
+/// <param name="Dtype">Type that models are trained in. What finds neighbors for them, and what a reader learns on top of one, have types of their own.</param>
 /// <param name="Device">Where it is trained; null: on the processor.</param>
-internal sealed record Recipe(long Seed, Device? Device = null)
+internal sealed record Recipe(long Seed, ScalarType Dtype, Device? Device = null)
 {
     private const int WindowsPerStep = 2;
 
@@ -19,6 +20,10 @@ internal sealed record Recipe(long Seed, Device? Device = null)
     /// <summary>Steps of what is learned on top of a decoder: half of the decoder's.</summary>
     /// <param name="steps">The decoder's.</param>
     public static int Fitting(int steps) => Math.Max(1, steps / 2);
+
+    /// <summary>The name of what a run leaves for later ones, so that none takes another type's for its own; float32's has nothing behind it.</summary>
+    /// <param name="name">The name without the type.</param>
+    public string OfType(string name) => Dtype == ScalarType.Float32 ? name : $"{name}-{CommonOptions.NameOf(Dtype)}";
 
     /// <summary>Windows of a batch: each core of a processor takes one, an accelerator all of a step.</summary>
     private int Together => Device is null ? 1 : WindowsPerStep;
@@ -53,6 +58,7 @@ internal sealed record Recipe(long Seed, Device? Device = null)
         Steps = steps,
         WarmupSteps = Math.Max(1, steps / 20),
         TimeBudget = time,
+        Dtype = Dtype,
         Accumulation = WindowsPerStep / Together,
         CheckpointFolder = folder,
         Seed = Seed,

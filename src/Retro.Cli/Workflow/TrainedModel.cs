@@ -61,7 +61,8 @@ internal sealed record TrainedModel(RetroModel Model, long Steps, TimeSpan Time,
         Device? device = null,
         bool resume = false)
     {
-        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, ModelFolder.BestType(decoder, device), device, cancellationToken: cancellationToken);
+        ScalarType dtype = options.Dtype ?? ModelFolder.BestType(decoder, device);
+        using PretrainedDecoder trained = PretrainedDecoder.Load(decoder, dtype, device, cancellationToken: cancellationToken);
         manual_seed(options.Seed);
         return Train(stage, Retrofit.From(trained, retrieval).Model, windows, options, resume, cancellationToken);
     }

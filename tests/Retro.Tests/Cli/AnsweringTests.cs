@@ -56,11 +56,13 @@ public sealed class AnsweringTests : IDisposable
         Assert.Contains("takes --task qa", text.Errors, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void Every_reader_answers_in_one_run()
+    [Theory]
+    [InlineData("float32")]
+    [InlineData("bfloat16", "--dtype", "bfloat16")]
+    public void Every_reader_answers_in_one_run(string type, params string[] said)
     {
-        _retro.Done(
-            "compare", "--task", "qa", "--corpus", "docs", "--out", "compared", "--steps", "2", "--questions", "3", "--threads", "1", "--json", "told.json");
+        string[] few = ["--steps", "2", "--questions", "3", "--threads", "1", .. said];
+        _retro.Done(["compare", "--task", "qa", "--corpus", "docs", "--out", "compared", "--json", "told.json", .. few]);
         string report = File.ReadAllText(Path.Combine(_retro["compared"], "docs", "answers.md"));
         string[] readers =
         [
@@ -75,6 +77,8 @@ public sealed class AnsweringTests : IDisposable
         Assert.Contains("3 questions about 3 documents that nothing was trained on", report, StringComparison.Ordinal);
         JsonNode told = JsonNode.Parse(File.ReadAllText(_retro["told.json"]))!;
         Assert.Equal(3, (int)told["questions"]!);
+        Assert.Equal(type, (string)told["dtype"]!);
+        Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
         Assert.Equal(readers, told["readers"]!.AsArray().Select(reader => (string)reader!["reader"]!));
     }
 }

@@ -85,6 +85,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
     [InlineData(2, "--share takes a share as 3/8, from 1/N to N/N, not '9/8'.", "neighbors --database work --share 9/8")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, none, not 'google'.", "train --database work --out model --source google")]
+    [InlineData(2, "--dtype takes one of float32, float64, bfloat16, not 'float16'.", "compare --corpus docs --dtype float16")]
     [InlineData(2, "--preset takes one of ", "train --database work --out model --preset huge")]
     [InlineData(2, "Unrecognized command or argument '--steep'.", "train --database work --out model --steep")]
     [InlineData(2, "--temperature takes a number from 0 to 100, not '-1'.", "generate --model work --temperature -1 The")]

@@ -1,5 +1,7 @@
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
 using Retro.Tests.Build;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Samples;
 
@@ -41,6 +43,12 @@ public sealed partial class AblationsTests : IDisposable
         Assert.Single(Regex.Matches(string.Concat(shared.Select(one => one.Said)), @"^train matching, fitted: done", RegexOptions.Multiline));
         Assert.Equal(["closed book", .. fitted, .. both], Rows("--resume", "--only", "closed book"));
         Assert.Equal(["corpus"], Directory.GetDirectories(output).Select(Path.GetFileName));
+
+        // What another type gave is not taken, and stays.
+        string before = File.ReadAllText(closedBook);
+        Assert.Equal(["closed book"], Rows("--resume", "--only", "closed book", "--dtype", "bfloat16"));
+        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(output, "corpus", "variants-2-1-bfloat16", "closed book")));
+        Assert.Equal(before, File.ReadAllText(closedBook));
 
         (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
         Assert.Equal(1, code);

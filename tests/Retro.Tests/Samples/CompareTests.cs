@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
 using Retro.Tests.Build;
 
 namespace Retro.Tests.Samples;
@@ -16,9 +17,9 @@ public sealed partial class CompareTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void Every_reader_has_a_row_with_what_it_costs(bool tool)
+    [InlineData(false, "float32")]
+    [InlineData(true, "bfloat16")]
+    public void Every_reader_has_a_row_with_what_it_costs(bool tool, string type)
     {
         Random random = new(1);
         string[] words = [
@@ -35,12 +36,15 @@ public sealed partial class CompareTests : IDisposable
         }
 
         string told = Path.Combine(_folder.Path, "told.json");
-        string[] program = tool ? [Fixtures.Cli, "compare", "--json", told, "--out"] : [s_program, "--output"];
+        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--out"] : [s_program, "--output"];
         (int code, string output) = Tool.Run(
             "dotnet", _folder.Path,
             [.. program, Path.Combine(_folder.Path, "out"), "--corpus", Path.Combine(_folder.Path, "corpus"), "--steps", "2", "--measured-kilobytes", "8"]);
         Assert.True(code == 0, output);
-        string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "compare.md"));
+        string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "compare.md"));
+        Assert.Contains($"models in {type}.", report, StringComparison.Ordinal);
+        Assert.All(["closed-book", "retro"], model => Assert.Equal(
+            type, Checkpoint.StoredType(Path.Combine(made, "models", "1", model)).ToString(), ignoreCase: true));
         string[] readers =
         [
             "closed book", "longest run", "in context", "ensemble (REPLUG)", "nearest states (kNN-LM)", "copying", "own attention (DecoupledRAG)",
@@ -61,7 +65,9 @@ public sealed partial class CompareTests : IDisposable
         Assert.Equal(["RETRO, neighbors by inverse cloze"], rows.Where(row => row.Groups["frozen"].Value == "-").Select(row => row.Groups["reader"].Value));
         if (tool)
         {
-            JsonArray json = JsonNode.Parse(File.ReadAllText(told))!["readers"]!.AsArray();
+            JsonNode results = JsonNode.Parse(File.ReadAllText(told))!;
+            Assert.Equal(type, (string)results["dtype"]!);
+            JsonArray json = results["readers"]!.AsArray();
             Assert.Equal(readers, json.Select(reader => (string)reader!["reader"]!));
             Assert.All(json.Zip(rows), pair =>
             {

@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
 using Retro.Database;
 using Retro.Tests.Build;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Samples;
 
@@ -74,6 +76,18 @@ public sealed partial class EvaluateTests : IDisposable
 
         // The closed book is given more time now; what else was trained is as it was.
         Assert.Equal(Bits(report), Bits(resumed));
+
+        // Another type goes on with nothing of that, and leaves it as it is.
+        string closedBook = Path.Combine(made, "models", "1", "closed-book");
+        byte[] weights = File.ReadAllBytes(Path.Combine(closedBook, "model.safetensors"));
+        string[] other = [.. command[..5], "--seeds", "1", "--steps", "3", "--without-retro", "--dtype", "bfloat16", "--resume"];
+        (code, output) = Tool.Run("dotnet", _folder.Path, other);
+        Assert.True(code == 0, output);
+        Assert.Contains("in bfloat16.", File.ReadAllText(Path.Combine(made, "evaluation.md")), StringComparison.Ordinal);
+        Assert.Contains("train copying, seed 1", output, StringComparison.Ordinal);
+        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(made, "models", "1-bfloat16", "closed-book")));
+        Assert.Equal(weights, File.ReadAllBytes(Path.Combine(closedBook, "model.safetensors")));
+
         static string[] Bits(string text) => [.. Value().Matches(text)
             .Select(row => row.Groups["row"].Value + row.Groups["bits"].Value)
             .Where(row => !row.Contains("equal time", StringComparison.Ordinal))];

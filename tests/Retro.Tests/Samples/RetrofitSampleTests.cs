@@ -33,7 +33,7 @@ public sealed partial class RetrofitSampleTests : IDisposable
         using Retrofit retrofit = Retrofit.Load(Path.Combine(_folder.Path, "out", "model"), decoder);
         Assert.True(retrofit.Model.Config.Retrieval!.MatchBias);
 
-        // The decoder that it trained is one to fit onto as any other.
+        // The decoder that it trained is one to fit onto as any other, in another type, too.
         (code, output) = Tool.Run(
             "dotnet",
             _folder.Path,
@@ -47,9 +47,12 @@ public sealed partial class RetrofitSampleTests : IDisposable
             "--output",
             Path.Combine(_folder.Path, "again"),
             "--steps",
-            "2");
+            "2",
+            "--dtype",
+            "bfloat16");
         Assert.True(code == 0, output);
-        Assert.Contains("the decoder to the bit", File.ReadAllText(Path.Combine(_folder.Path, "again", "retrofit.md")), StringComparison.Ordinal);
+        report = File.ReadAllText(Path.Combine(_folder.Path, "again", "retrofit.md"));
+        Assert.Contains("the decoder to the bit.\nAll models are in bfloat16.", report, StringComparison.Ordinal);
     }
 
     private string WriteCorpus()

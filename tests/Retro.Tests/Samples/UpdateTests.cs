@@ -1,5 +1,7 @@
 using System.Text.RegularExpressions;
+using Retro.Checkpoints;
 using Retro.Tests.Build;
+using static TorchSharp.torch;
 
 namespace Retro.Tests.Samples;
 
@@ -40,10 +42,14 @@ public sealed partial class UpdateTests : IDisposable
             "--subject",
             "river",
             "--steps",
-            "4");
+            "4",
+            "--dtype",
+            "bfloat16");
         Assert.True(code == 0, output);
         string report = File.ReadAllText(Path.Combine(_folder.Path, "out", "corpus", "update.md"));
         Assert.Contains("45 documents know nothing of it, 4 are added, 4 others about it are measured", report, StringComparison.Ordinal);
+        Assert.Contains("all models in bfloat16.", report, StringComparison.Ordinal);
+        Assert.Equal(ScalarType.BFloat16, Checkpoint.StoredType(Path.Combine(_folder.Path, "out", "corpus", "retro")));
         Assert.Contains("what it was before, to the bit", report, StringComparison.Ordinal);
         Dictionary<string, double> bits = Row().Matches(report).ToDictionary(
             row => row.Groups[1].Value, row => double.Parse(row.Groups[2].Value, System.Globalization.CultureInfo.InvariantCulture));
