@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Numerics.Tensors;
+using TorchSharp;
 
 namespace Retro.Generation;
 
@@ -18,6 +19,9 @@ internal sealed class TokenSampler
 
     /// <summary>Tokens whose numbers stay in the processor's first cache.</summary>
     private const int Together = 1024;
+
+    /// <summary>Tokens that a thread takes at once.</summary>
+    private const int TokensOfPart = 1 << 15;
 
     private readonly GenerationOptions _options;
     private readonly Random _random;
@@ -108,35 +112,60 @@ internal sealed class TokenSampler
     private readonly ref struct Order : IDisposable
     {
         private readonly int _size;
+        private readonly int _parts;
         private readonly double[] _distances; // nats below the best
         private readonly double[] _weights; // shares of the best one's probability
-        private readonly int[] _counts = new int[Buckets];
-        private readonly double[] _masses = new double[Buckets];
+        private readonly int[] _counts; // of each bucket, all parts together
+        private readonly double[] _masses;
+        private readonly int[] _countsOfParts;
 
-        public Order(ReadOnlySpan<float> logits, int best, double temperature)
+        public unsafe Order(ReadOnlySpan<float> logits, int best, double temperature)
         {
-            _size = logits.Length;
-            _distances = ArrayPool<double>.Shared.Rent(_size);
-            _weights = ArrayPool<double>.Shared.Rent(_size);
-            (int[] counts, double[] masses) = (_counts, _masses);
-            for (int start = 0; start < _size; start += Together)
+            int size = logits.Length, parts = (size + TokensOfPart - 1) / TokensOfPart;
+            double[] distances = ArrayPool<double>.Shared.Rent(size), weights = ArrayPool<double>.Shared.Rent(size);
+            double[] masses = ArrayPool<double>.Shared.Rent(parts * Buckets);
+            int[] counts = ArrayPool<int>.Shared.Rent(parts * Buckets);
+            float highest = logits[best];
+            fixed (float* first = logits)
             {
-                ReadOnlySpan<float> some = logits.Slice(start, Math.Min(Together, _size - start));
-                Span<double> distances = _distances.AsSpan(start, some.Length), weights = _weights.AsSpan(start, some.Length);
-                TensorPrimitives.ConvertTruncating(some, distances);
-                TensorPrimitives.Subtract(distances, logits[best], distances);
-                TensorPrimitives.Divide(distances, temperature, distances);
-                TensorPrimitives.Exp(distances, weights);
-                for (int i = 0; i < distances.Length; i++)
+                float* all = first;
+                OnTeam(parts, part =>
                 {
-                    if (weights[i] > 0)
+                    Span<int> countsOfPart = counts.AsSpan(part * Buckets, Buckets);
+                    Span<double> massesOfPart = masses.AsSpan(part * Buckets, Buckets);
+                    countsOfPart.Clear();
+                    massesOfPart.Clear();
+                    int end = Start(part + 1, parts, size);
+                    for (int start = Start(part, parts, size); start < end; start += Together)
                     {
-                        int bucket = Bucket(distances[i]);
-                        counts[bucket]++;
-                        masses[bucket] += weights[i];
+                        ReadOnlySpan<float> some = new(all + start, Math.Min(Together, end - start));
+                        Span<double> ofDistances = distances.AsSpan(start, some.Length), ofWeights = weights.AsSpan(start, some.Length);
+                        TensorPrimitives.ConvertTruncating(some, ofDistances);
+                        TensorPrimitives.Subtract(ofDistances, highest, ofDistances);
+                        TensorPrimitives.Divide(ofDistances, temperature, ofDistances);
+                        TensorPrimitives.Exp(ofDistances, ofWeights);
+                        for (int i = 0; i < ofDistances.Length; i++)
+                        {
+                            if (ofWeights[i] > 0)
+                            {
+                                int bucket = Bucket(ofDistances[i]);
+                                countsOfPart[bucket]++;
+                                massesOfPart[bucket] += ofWeights[i];
+                            }
+                        }
                     }
-                }
+                });
             }
+
+            (_size, _parts, _distances, _weights, _countsOfParts) = (size, parts, distances, weights, counts);
+            (_counts, _masses) = (new int[Buckets], new double[Buckets]);
+            for (int part = 0; part < parts; part++)
+            {
+                TensorPrimitives.Add(_counts, counts.AsSpan(part * Buckets, Buckets), _counts);
+                TensorPrimitives.Add(_masses, masses.AsSpan(part * Buckets, Buckets), _masses);
+            }
+
+            ArrayPool<double>.Shared.Return(masses);
         }
 
         /// <summary>How many tokens are kept, and what they weigh together.</summary>
@@ -187,6 +216,7 @@ internal sealed class TokenSampler
         {
             ArrayPool<double>.Shared.Return(_distances);
             ArrayPool<double>.Shared.Return(_weights);
+            ArrayPool<int>.Shared.Return(_countsOfParts);
         }
 
         /// <summary>The fewest tokens that are so many, or weigh so much; all, where they are fewer and weigh less.</summary>
@@ -218,19 +248,34 @@ internal sealed class TokenSampler
 
         private Candidate[] Sorted(int bucket)
         {
+            (int size, int parts, double[] distances, double[] weights, int[] counts) = (_size, _parts, _distances, _weights, _countsOfParts);
             Candidate[] found = new Candidate[_counts[bucket]];
-            int count = 0;
-            for (int token = 0; count < found.Length; token++)
+            OnTeam(parts, part =>
             {
-                if (_weights[token] > 0 && Bucket(_distances[token]) == bucket)
+                int at = 0;
+                for (int before = 0; before < part; before++)
                 {
-                    found[count++] = new(token, _weights[token]);
+                    at += counts[(before * Buckets) + bucket];
                 }
-            }
 
+                int last = at + counts[(part * Buckets) + bucket];
+                for (int token = Start(part, parts, size); at < last; token++)
+                {
+                    if (weights[token] > 0 && Bucket(distances[token]) == bucket)
+                    {
+                        found[at++] = new(token, weights[token]);
+                    }
+                }
+            });
             Array.Sort(found, static (a, b) => a.Probability != b.Probability ? b.Probability.CompareTo(a.Probability) : a.Token.CompareTo(b.Token));
             return found;
         }
+
+        /// <summary>The first token of a part.</summary>
+        private static int Start(int part, int parts, int size) => (int)((long)size * part / parts);
+
+        /// <summary>The parts are the same whatever the number of threads, so that the sums' bits are, too.</summary>
+        private static void OnTeam(int parts, Action<int> body) => WorkerTeam.Shared.Run(parts, parts == 1 ? 1 : torch.get_num_threads(), body);
 
         private static int Bucket(double distance)
         {

@@ -45,6 +45,25 @@ public class TokenSamplerTests
             }
         });
 
+    [Theory]
+    [InlineData(32_768)]
+    [InlineData(32_769)]
+    [InlineData(100_003)]
+    public void A_large_vocabulary_is_shared_out_and_stays_in_order(int vocabulary)
+    {
+        Random random = new(8);
+        float[] logits = [.. Enumerable.Range(0, vocabulary).Select(_ => MathF.Round((float)(12 * random.NextDouble()), 2))]; // with ties
+        int[] order = [.. Enumerable.Range(0, vocabulary).OrderByDescending(token => logits[token]).ThenBy(token => token)];
+        double[] expected = Softmax([.. logits.Select(x => x / 0.7)]);
+
+        IReadOnlyList<TokenSampler.Candidate> all = TokenSampler.Candidates(logits, 0.7, 0, 1), some = TokenSampler.Candidates(logits, 0.7, 5000, 0.4);
+
+        Assert.Equal(order, all.Select(candidate => candidate.Token));
+        Assert.All(all, candidate => Assert.Equal(expected[candidate.Token], candidate.Probability, 1e-12));
+        Assert.Equal(order.Take(some.Count), some.Select(candidate => candidate.Token));
+        Assert.InRange(some.Count, 2, 4999);
+    }
+
     [Fact]
     public void Temperature_zero_takes_the_most_probable_and_the_lowest_id_among_equals()
     {
