@@ -17,6 +17,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["operators"] = OperatorBenchmark.Run,
     ["objectives"] = RetrieverBenchmark.RunSteps,
     ["retrievers"] = RetrieverBenchmark.Run,
+    ["padding"] = StepBenchmark.Padding,
     ["report"] = ReportBenchmark.Run,
     ["sampling"] = ReportBenchmark.Sampling,
     ["start"] = ReportBenchmark.Start,

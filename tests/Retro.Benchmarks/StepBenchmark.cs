@@ -90,6 +90,67 @@ internal static class StepBenchmark
         }
     }
 
+    /// <summary>Steps over windows of short documents, each beginning with a chunk of its own, with their padding computed and left out, in turn.</summary>
+    public static void Padding()
+    {
+        set_num_threads(1);
+        Measuring.Head(
+            $"Documents of 20 to 140 tokens in chunks of 64: {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, one thread",
+            "model", "padding, %", "ms, padding computed", "ms, left out", "of the time, median [range]");
+        foreach ((string name, ScalarType type) in new[]
+        {
+            ("Mini", ScalarType.Float32), ("Mini", ScalarType.BFloat16), ("Middle", ScalarType.Float32), ("Middle", ScalarType.BFloat16),
+        })
+        {
+            manual_seed(1);
+            RetroConfig config = Config(name);
+            using RetroModel model = new(config);
+            using Trainer trainer = new(model, TrainingOptions.SmallModel with { LearningRate = 1e-3, Dtype = type, Optimizer = new() });
+            using DisposeScope scope = NewDisposeScope();
+            TrainingBatch[] padded = [.. Enumerable.Range(0, Rows).Select(row => ShortDocuments(config, row))];
+            TrainingBatch[] computed = [.. padded.Select(batch => batch with { Padding = null })];
+            List<(double Computed, double LeftOut)> rounds = [];
+            for (int round = -2; round < Rounds; round++)
+            {
+                double before = Seconds(() => trainer.Step(computed)), after = Seconds(() => trainer.Step(padded));
+                if (round >= 0)
+                {
+                    rounds.Add((before, after));
+                }
+            }
+
+            double[] ratios = [.. rounds.Select(one => one.LeftOut / one.Computed).Order()];
+            double share = padded.Average(batch => batch.Padding!.to_type(ScalarType.Float32).mean().item<float>());
+            Measuring.Row(
+                $"{name}, {type}",
+                $"{share * 100:0}",
+                $"{rounds.Select(one => one.Computed).Order().ElementAt(Rounds / 2) * 1e3:0}",
+                $"{rounds.Select(one => one.LeftOut).Order().ElementAt(Rounds / 2) * 1e3:0}",
+                $"{ratios[Rounds / 2]:0.00} [{ratios[0]:0.00}, {ratios[^1]:0.00}]");
+        }
+    }
+
+    /// <summary>A window of documents of 20 to 140 tokens; a chunk has neighbors where its document goes on.</summary>
+    private static TrainingBatch ShortDocuments(RetroConfig config, int row)
+    {
+        const int Chunk = 64;
+        SeededRandom random = new(1, 2, row);
+        bool[] padding = new bool[Length], counts = [.. Enumerable.Repeat(true, Length)], goesOn = new bool[Length / Chunk];
+        for (int start = 0; start < Length;)
+        {
+            int end = Math.Min(Length, start + 20 + random.Below(121)), next = Math.Min(Length, (end + Chunk - 1) / Chunk * Chunk);
+            Array.Fill(padding, true, end, next - end);
+            Array.Fill(counts, false, end, next - end);
+            counts[start] = false;
+            Array.Fill(goesOn, true, start / Chunk, ((next - start) / Chunk) - 1);
+            start = next;
+        }
+
+        TrainingBatch batch = Batch(config);
+        Tensor valid = batch.Valid!.logical_and(tensor(goesOn[..^1], [1, goesOn.Length - 1, 1, 1]));
+        return batch with { Valid = valid, LossMask = tensor(counts, [1, Length]), Padding = tensor(padding, [1, Length]) };
+    }
+
     private static RetroConfig Config(string name) => name == "Mini" ? RetroConfig.Mini : ReportBenchmark.Middle;
 
     private static (double Seconds, double Loss) Whole(RetroConfig config, ScalarType type, OptimizerKind kind, int steps)

@@ -72,7 +72,8 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         => x.Plus(Drop(cache is null ? SelfAttention.call(x, plan) : SelfAttention.Attend(x, plan, cache)));
 
     /// <summary>Adds chunked cross-attention to the state after self-attention.</summary>
-    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan) => h.Plus(Drop(CrossAttention!.call(h, encoded, plan)));
+    internal Tensor CrossAttend(Tensor h, Tensor encoded, AttentionPlan plan, PackedRows? rows = null)
+        => h.Plus(Drop(rows is null ? CrossAttention!.call(h, encoded, plan) : rows.Pack(CrossAttention!.call(rows.Unpack(h), encoded, plan))));
 
     /// <summary>Adds feed-forward, which reads the layer's input where residuals are parallel.</summary>
     internal Tensor Finish(Tensor x, Tensor h) => h.Plus(Drop(FeedForward.call(_parallel ? x : h)));

@@ -96,15 +96,20 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
     /// <summary>
     /// The decoder's states [B, T, D] before the last norm, and the neighbors as they were encoded on the way; with a cache, what a later step needs goes
-    /// there; a tap sees every layer.
+    /// there; a tap sees every layer. Of packed rows, padding is left out, and its states are zero.
     /// </summary>
     internal (Tensor States, Tensor? Encoded) Decode(
-        Tensor tokens, Tensor? neighbors, Tensor? valid, DecodingCache? cache = null, DecodingPass? pass = null, DecoderTap? tap = null)
+        Tensor tokens,
+        Tensor? neighbors,
+        Tensor? valid,
+        DecodingCache? cache = null,
+        DecodingPass? pass = null,
+        DecoderTap? tap = null,
+        PackedRows? rows = null)
     {
-        long length = tokens.shape[1];
         Tensor? encoded = null;
-        Tensor x = Embed(tokens);
-        AttentionPlan plan = AttentionPlan.CausalPass(Config, length, pass, x.dtype, x.device);
+        Tensor x = Embed(rows is null ? tokens : rows.Pack(tokens));
+        AttentionPlan plan = AttentionPlan.CausalPass(Config, x.shape[1], pass, x.dtype, x.device);
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
@@ -120,12 +125,12 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             {
                 if (encoded is null)
                 {
-                    encoded = EncodeNeighbors(h, neighbors, valid).MoveToOuterDisposeScope();
+                    encoded = EncodeNeighbors(h, neighbors, valid, rows).MoveToOuterDisposeScope();
                     crossPlan = CrossPlan(tokens, neighbors, valid);
                     crossPlan.MoveToOuterDisposeScope();
                 }
 
-                h = layer.CrossAttend(h, encoded, crossPlan!);
+                h = layer.CrossAttend(h, encoded, crossPlan!, rows);
             }
 
             tap?.Attended(i, x, h);
@@ -133,15 +138,15 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             x = (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
 
-        return (x, encoded);
+        return (rows is null ? x : rows.Unpack(x), encoded);
     }
 
     /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
     internal IEnumerable<Parameter> Embeddings => _positions is null ? [_embedding.weight!] : [_embedding.weight!, _positions.weight!];
 
     /// <summary>Encodes neighbors, [B, C, K, R], read with the states [B, T, D] of the first layer that cross-attends.</summary>
-    internal Tensor EncodeNeighbors(Tensor states, Tensor neighbors, Tensor? valid)
-        => Encoder!.call(neighbors, states.narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
+    internal Tensor EncodeNeighbors(Tensor states, Tensor neighbors, Tensor? valid, PackedRows? rows = null)
+        => Encoder!.call(neighbors, (rows is null ? states : rows.Unpack(states)).narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
 
     /// <summary>How the tokens' chunks attend to their neighbors.</summary>
     internal AttentionPlan CrossPlan(Tensor tokens, Tensor neighbors, Tensor? valid) => AttentionPlan.ChunkedCross(

@@ -20,14 +20,15 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
     /// <param name="neighbors">[B, C, K, R] of int64; null: none.</param>
     /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
     /// <param name="targets">The targets, one at least.</param>
+    /// <param name="rows">The rows without padding; null: there is none.</param>
     /// <param name="share">What the loss is multiplied with for the gradient.</param>
     /// <returns>The mean loss of the targets, a scalar of float64, and a gradient for each parameter, null where it has none; they are the current
     /// scope's.</returns>
-    public (Tensor Loss, Tensor?[] Gradients) Of(Tensor tokens, Tensor? neighbors, Tensor? valid, BatchTargets targets, double share)
+    public (Tensor Loss, Tensor?[] Gradients) Of(Tensor tokens, Tensor? neighbors, Tensor? valid, BatchTargets targets, PackedRows? rows, double share)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor?[] sums = new Tensor?[parameters.Count];
-        AttentionPlan plan = AttentionPlan.CausalPass(model.Config, tokens.shape[1], null, model.Dtype, model.Device);
+        AttentionPlan plan = AttentionPlan.CausalPass(model.Config, rows?.Length ?? tokens.shape[1], null, model.Dtype, model.Device);
         AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors, valid);
         int first = neighbors is null ? -1 : Array.FindIndex(_layers, layer => layer.CrossAttention is not null);
 
@@ -54,7 +55,7 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
         (Tensor? gradient, Tensor? encodedGradient) = Segment(() =>
         {
             Tensor last = Leaf(inputs[^1], trained[^1]);
-            (Tensor mean, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, model.Normed(last), targets, share);
+            (Tensor mean, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, model.Normed(rows is null ? last : rows.Unpack(last)), targets, share);
             loss = mean.MoveToOuterDisposeScope();
             return (outputs, [last]);
         });
@@ -94,7 +95,7 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
         Tensor Input()
         {
             seed(0);
-            return model.Embed(tokens);
+            return model.Embed(rows is null ? tokens : rows.Pack(tokens));
         }
 
         (Tensor Output, Tensor? Encoded) Layer(int i, Tensor x, Tensor? read)
@@ -105,8 +106,8 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
             Tensor? made = null;
             if (neighbors is not null && _layers[i].CrossAttention is not null)
             {
-                made = read is null ? model.EncodeNeighbors(h, neighbors, valid).MoveToOuterDisposeScope() : null;
-                h = _layers[i].CrossAttend(h, (read ?? made)!, crossPlan!);
+                made = read is null ? model.EncodeNeighbors(h, neighbors, valid, rows).MoveToOuterDisposeScope() : null;
+                h = _layers[i].CrossAttend(h, (read ?? made)!, crossPlan!, rows);
             }
 
             return (_layers[i].Finish(x, h).MoveToOuterDisposeScope(), made);

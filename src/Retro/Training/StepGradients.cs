@@ -28,9 +28,10 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         try
         {
             BatchTargets[] targets = [.. batches.Select(BatchTargets.Of)];
+            PackedRows?[] rows = [.. batches.Select(batch => PackedRows.Of(batch.Padding))];
             long[] sums = [targets.Sum(batch => batch.Count), batches.Sum(batch => batch.Tokens.numel())];
             sums = _together?.Sum(sums) ?? sums;
-            double loss = Backward(batches, targets, sums[0], step, closedBook);
+            double loss = Backward(batches, targets, rows, sums[0], step, closedBook);
             if (_together is not null && sums[0] > 0)
             {
                 optimizer.Accumulate();
@@ -46,7 +47,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
     }
 
-    private double Backward(IReadOnlyList<TrainingBatch> batches, BatchTargets[] targets, long all, long step, bool closedBook)
+    private double Backward(IReadOnlyList<TrainingBatch> batches, BatchTargets[] targets, PackedRows?[] rows, long all, long step, bool closedBook)
     {
         using GeneratorsOfGpu? kept = DropsOnGpu ? new(model.Device) : null;
         int together = TorchThreads.Workers(batches.Count, model.Device);
@@ -60,7 +61,8 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
             TorchThreads.Run(count, model.Device, i =>
             {
                 using DisposeScope scope = NewDisposeScope();
-                (losses[first + i], gradients[i]) = OfBatch(batches[first + i], targets[first + i], all, step, first + i, closedBook, add: together == 1);
+                (losses[first + i], gradients[i]) = OfBatch(
+                    batches[first + i], targets[first + i], rows[first + i], all, step, first + i, closedBook, add: together == 1);
                 scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
                 losses[first + i]?.DetachFromDisposeScope();
             });
@@ -83,7 +85,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
     /// <summary>A batch's part of the step's loss, and its gradients where they are not added to those of the parameters at once.</summary>
     private (Tensor? Loss, IList<Tensor?> Gradients) OfBatch(
-        TrainingBatch batch, BatchTargets targets, long all, long step, int number, bool closedBook, bool add)
+        TrainingBatch batch, BatchTargets targets, PackedRows? rows, long all, long step, int number, bool closedBook, bool add)
     {
         if (targets.Count == 0)
         {
@@ -97,12 +99,12 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         if (recompute)
         {
             (Tensor recomputed, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
-                batch.Tokens, neighbors, valid, targets, share);
+                batch.Tokens, neighbors, valid, targets, rows, share);
             return (recomputed.Times(share), gradients);
         }
 
         SeedDropout(step, number);
-        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid).States);
+        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid, rows: rows).States);
         (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, targets, share);
 
         // None, where all that is trained reads neighbors and the batch has none.

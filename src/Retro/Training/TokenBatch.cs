@@ -19,6 +19,7 @@ public sealed class TokenBatch
         Tokens = new long[(long)rows * length];
         LossMask = new bool[Tokens.Length];
         Array.Fill(LossMask, true);
+        Padding = new bool[Tokens.Length];
     }
 
     /// <summary>B: rows.</summary>
@@ -33,6 +34,9 @@ public sealed class TokenBatch
     /// <summary>Which tokens count as targets, [B, T].</summary>
     public bool[] LossMask { get; }
 
+    /// <summary>Which tokens are padding, [B, T]: nothing is computed for them, and no token reads them. None at first.</summary>
+    public bool[] Padding { get; }
+
     /// <summary>What was retrieved for the first C chunks of each row; null: retrieval off.</summary>
     public RetrievedTokens? Retrieved { get; set; }
 
@@ -43,6 +47,11 @@ public sealed class TokenBatch
     {
         TorchLibrary.Require();
         (Tensor? neighbors, Tensor? valid) = Retrieved?.ToTensors(device) ?? default;
-        return new TrainingBatch(tensor(Tokens, [Rows, Length], device: device), neighbors, valid, tensor(LossMask, [Rows, Length], device: device));
+        return new TrainingBatch(
+            tensor(Tokens, [Rows, Length], device: device),
+            neighbors,
+            valid,
+            tensor(LossMask, [Rows, Length], device: device),
+            Padding.Contains(true) ? tensor(Padding, [Rows, Length], device: device) : null);
     }
 }

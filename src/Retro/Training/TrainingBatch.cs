@@ -7,7 +7,9 @@ namespace Retro.Training;
 /// <param name="Neighbors">Retrieved token ids, int64 [B, C, K, R] with C at most T/M; null: retrieval off.</param>
 /// <param name="Valid">Which retrieved tokens exist, bool [B, C, K, R]; null: all.</param>
 /// <param name="LossMask">Which tokens count as targets, bool [B, T]; null: all. The first token of a row never is one.</param>
-public sealed record TrainingBatch(Tensor Tokens, Tensor? Neighbors = null, Tensor? Valid = null, Tensor? LossMask = null) : IDisposable
+/// <param name="Padding">Which tokens are padding, bool [B, T]: nothing is computed for them, no token reads them, and none is a target. Null: none.</param>
+public sealed record TrainingBatch(
+    Tensor Tokens, Tensor? Neighbors = null, Tensor? Valid = null, Tensor? LossMask = null, Tensor? Padding = null) : IDisposable
 {
     /// <inheritdoc/>
     public void Dispose()
@@ -16,5 +18,6 @@ public sealed record TrainingBatch(Tensor Tokens, Tensor? Neighbors = null, Tens
         Neighbors?.Dispose();
         Valid?.Dispose();
         LossMask?.Dispose();
+        Padding?.Dispose();
     }
 }

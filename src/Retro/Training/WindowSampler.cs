@@ -10,7 +10,7 @@ namespace Retro.Training;
 /// <remarks>
 /// <para>Every epoch cuts the database anew, from a random first chunk and around its end, so that windows of different epochs begin at different
 /// chunks.</para>
-/// <para>Padding and a document's first token are no targets. A neighbor never comes from any document with a token in the window, nor from a copy of one
+/// <para>Padding and a document's first token are no targets, and no token reads padding. A neighbor never comes from any document with a token in the window, nor from a copy of one
 /// (arXiv 2112.04426, section 2.3, read so that packed windows do not leak). A chunk gets neighbors only where the window goes on with the same document:
 /// they are the neighbors of a chunk, read while the next one is predicted.</para>
 /// </remarks>
@@ -170,8 +170,9 @@ public sealed class WindowSampler : ITrainingData
                 batch.Tokens[start + position] = tokens[position];
             }
 
-            int document = _database.DocumentOf(chunk), predicted = _targets?.Contains(document) == false ? 0 : _database.TokenCount(chunk);
+            int document = _database.DocumentOf(chunk), held = _database.TokenCount(chunk), predicted = _targets?.Contains(document) == false ? 0 : held;
             batch.LossMask.AsSpan(start + predicted, length - predicted).Clear();
+            batch.Padding.AsSpan(start + held, length - held).Fill(true);
             if (_database.Documents[document].FirstChunk == chunk)
             {
                 batch.LossMask[start] = false;

@@ -47,7 +47,7 @@ public sealed class RecomputedGradientsTests : IDisposable
                 List<int> seeds = [];
                 (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
                 (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, seeds.Add).Of(
-                    batch.Tokens, neighbors, valid, BatchTargets.Of(batch), 0.25);
+                    batch.Tokens, neighbors, valid, BatchTargets.Of(batch), PackedRows.Of(batch.Padding), 0.25);
 
                 Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
                 Assert.Equal(Enumerable.Range(0, config.Layers + 1), seeds.Take(config.Layers + 1));
@@ -96,7 +96,7 @@ public sealed class RecomputedGradientsTests : IDisposable
         Tensor mean = LogLikelihood.MeanLoss(model.Logits(x), LogLikelihood.Targets(batch.Tokens, batch.LossMask));
         IList<Tensor> expected = autograd.grad([mean], values, allow_unused: true);
         (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, Seed).Of(
-            batch.Tokens, batch.Neighbors, batch.Valid, BatchTargets.Of(batch), 1);
+            batch.Tokens, batch.Neighbors, batch.Valid, BatchTargets.Of(batch), null, 1);
 
         Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
         for (int i = 0; i < values.Count; i++)
@@ -145,7 +145,7 @@ public sealed class RecomputedGradientsTests : IDisposable
         LiveTensors.Settled();
         long empty = MemoryInUse.Now(), most = 0;
         new RecomputedGradients(model, values, _ => most = Math.Max(most, MemoryInUse.Now() - empty)).Of(
-            batch.Tokens, null, null, BatchTargets.Of(batch), 1);
+            batch.Tokens, null, null, BatchTargets.Of(batch), null, 1);
         Assert.True(most < before / 2, $"{most / 1e6:F1} MB at most, {before / 1e6:F1} MB with the activations kept.");
     }
 

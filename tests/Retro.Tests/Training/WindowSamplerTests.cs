@@ -130,6 +130,7 @@ public sealed class WindowSamplerTests : IDisposable
                     bool first = at == 0 && database.Documents[database.DocumentOf(chunk)].FirstChunk == chunk;
                     Assert.Equal(database.Tokens(chunk)[at], batch.Tokens[row * 4 * M + offset]);
                     Assert.Equal(at < database.TokenCount(chunk) && !first, batch.LossMask[row * 4 * M + offset]);
+                    Assert.Equal(at >= database.TokenCount(chunk), batch.Padding[row * 4 * M + offset]);
                 }
             }
         }
