@@ -23,6 +23,9 @@ internal static class PeerBenchmark
 {
     private const int Rounds = 5, Length = 512, Rows = 2, Neighbors = 2, Texts = 256, Vocabulary = 8192;
 
+    private static readonly (ScalarType Dtype, bool Recompute)[] s_trainings =
+        [(ScalarType.BFloat16, true), (ScalarType.BFloat16, false), (ScalarType.Float32, true), (ScalarType.Float32, false)];
+
     /// <summary>What the other process runs: it does what a line tells it to, and says how long that took. Of the checkout one file is read, without the
     /// package around it, which asks for more.</summary>
     private const string Peer = """
@@ -90,7 +93,7 @@ internal static class PeerBenchmark
         """;
 
     /// <summary>The issue's shape: six layers of width 512 that read in the third and the sixth, an encoder of two layers.</summary>
-    internal static RetroConfig Config
+    private static RetroConfig Config
     {
         get
         {
@@ -130,19 +133,12 @@ internal static class PeerBenchmark
                 + $"{model.parameters().Sum(parameter => parameter.numel()) / 1e6:0.0} million parameters here, {Parse(told[1]) / 1e6:0.0} there; "
                 + $"medians of {Rounds} by turns, and the ratio's range."));
         Measuring.Head("Times", "what", "here", "there", "there / here");
-        List<string> memories = [];
-        foreach ((ScalarType dtype, bool recompute) in new[]
+        foreach ((ScalarType dtype, bool recompute) in s_trainings)
         {
-            // From the least memory to the most: what was freed is not given back to the system.
-            (ScalarType.BFloat16, true), (ScalarType.BFloat16, false), (ScalarType.Float32, true), (ScalarType.Float32, false),
-        })
-        {
-            using Trainer trainer = new(model, new TrainingOptions { Steps = 100, LearningRate = 1e-4, Dtype = dtype, RecomputeActivations = recompute });
+            using Trainer trainer = new(model, Options(dtype, recompute));
             using TrainingBatch batch = Batch();
-            Measuring.PeakMemory();
             List<(double Here, double There)> rounds = ByTurns(() => trainer.Step([batch, batch]), "step");
             string what = $"{dtype}{(recompute ? ", activations recomputed," : "")} here, Float32 there";
-            memories.Add(string.Create(CultureInfo.InvariantCulture, $"| {what} | {Measuring.PeakMemory() / 1e9:0.00} |"));
             Print($"training step, {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, {what}", rounds);
         }
 
@@ -160,17 +156,20 @@ internal static class PeerBenchmark
         Print(
             $"embedding {texts.Length} texts, {config.Layers} layers of width {config.Width}, from text here, from tokens there",
             ByTurns(() => embedder.Embed(texts, vectors), $"embed {lengths}"));
-        Measuring.Head("The process's most memory while it trains", "what", "GB");
-        memories.ForEach(Console.WriteLine);
-        Measuring.Row($"RETRO-pytorch", $"{there:0.00}");
-        python.StandardInput.Close();
-        python.WaitForExit();
-
-        double Ask(string what)
+        End(python);
+        const string Allocator = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
+        Measuring.Head("The most memory of a process that trains alone", "what", "GB", "of RETRO-pytorch's", "with jemalloc, GB", "of RETRO-pytorch's with it");
+        double thereWith = File.Exists(Allocator) ? Theirs(checkout, Allocator) : double.NaN;
+        foreach ((ScalarType dtype, bool recompute) in s_trainings)
         {
-            python.StandardInput.WriteLine(what);
-            return Parse(python.StandardOutput.ReadLine() ?? throw new InvalidOperationException($"The peer ended at {what}."));
+            double own = Alone(dtype, recompute), with = File.Exists(Allocator) ? Alone(dtype, recompute, Allocator) : double.NaN;
+            Measuring.Row(
+                $"{dtype}{(recompute ? ", activations recomputed" : "")}", $"{own:0.00}", $"{own / there:0.00}", $"{with:0.00}", $"{with / thereWith:0.00}");
         }
+
+        Measuring.Row($"RETRO-pytorch, Float32", $"{there:0.00}", $"1", $"{thereWith:0.00}", $"1");
+
+        double Ask(string what) => PeerBenchmark.Ask(python, what);
 
         List<(double Here, double There)> ByTurns(Action work, string command)
         {
@@ -190,6 +189,74 @@ internal static class PeerBenchmark
         }
     }
 
+    /// <summary>What the other process runs for <see cref="Alone"/>.</summary>
+    public static void Memory(string dtype, string recompute)
+    {
+        manual_seed(1);
+        using RetroModel model = new(Config);
+        using Trainer trainer = new(model, Options(Enum.Parse<ScalarType>(dtype), bool.Parse(recompute)));
+        using TrainingBatch batch = Batch();
+        for (int step = 0; step <= Rounds; step++)
+        {
+            trainer.Step([batch, batch]);
+        }
+
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Measuring.PeakMemory() / 1e9}"));
+    }
+
+    /// <summary>The most memory of a process that trains and has done nothing else, GB.</summary>
+    /// <param name="dtype">Type of the model.</param>
+    /// <param name="recompute">Whether it computes activations again.</param>
+    /// <param name="allocator">Library of an allocator that takes the place of glibc's; null: none.</param>
+    private static double Alone(ScalarType dtype, bool recompute, string? allocator = null)
+    {
+        ProcessStartInfo start = new(Environment.ProcessPath!) { RedirectStandardOutput = true };
+        foreach (string argument in new[] { "memory", $"{dtype}", $"{recompute}" })
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        if (allocator is not null)
+        {
+            start.Environment["LD_PRELOAD"] = allocator;
+        }
+
+        using Process process = Process.Start(start)!;
+        double memory = Parse(process.StandardOutput.ReadToEnd());
+        process.WaitForExit();
+        return memory;
+    }
+
+    /// <summary>The same of RETRO-pytorch.</summary>
+    private static double Theirs(string checkout, string allocator)
+    {
+        using Process python = Start(checkout, allocator);
+        python.StandardOutput.ReadLine();
+        for (int step = 0; step <= Rounds; step++)
+        {
+            Ask(python, "step");
+        }
+
+        double memory = Ask(python, "memory") / 1e9;
+        End(python);
+        return memory;
+    }
+
+    private static double Ask(Process python, string what)
+    {
+        python.StandardInput.WriteLine(what);
+        return Parse(python.StandardOutput.ReadLine() ?? throw new InvalidOperationException($"The peer ended at {what}."));
+    }
+
+    private static void End(Process python)
+    {
+        python.StandardInput.Close();
+        python.WaitForExit();
+    }
+
+    private static TrainingOptions Options(ScalarType dtype, bool recompute)
+        => new() { Steps = 100, LearningRate = 1e-4, Dtype = dtype, RecomputeActivations = recompute };
+
     private static void Print(string what, List<(double Here, double There)> rounds)
     {
         double[] ratios = [.. rounds.Select(round => round.There / round.Here).Order()];
@@ -205,7 +272,7 @@ internal static class PeerBenchmark
     private static double Parse(string number) => double.Parse(number, CultureInfo.InvariantCulture);
 
     /// <summary>A window, some of whose neighbors are missing or short.</summary>
-    internal static TrainingBatch Batch()
+    private static TrainingBatch Batch()
     {
         using DisposeScope scope = NewDisposeScope();
         const int Retrieved = 128, Chunks = (Length / 64) - 1;
@@ -263,12 +330,17 @@ internal static class PeerBenchmark
         }
     }
 
-    private static Process Start(string checkout)
+    private static Process Start(string checkout, string? allocator = null)
     {
         ProcessStartInfo start = new("/usr/bin/python3") { RedirectStandardInput = true, RedirectStandardOutput = true };
         foreach (string argument in new[] { "-c", Peer, Path.GetFullPath(checkout), $"{get_num_threads()}" })
         {
             start.ArgumentList.Add(argument);
+        }
+
+        if (allocator is not null)
+        {
+            start.Environment["LD_PRELOAD"] = allocator;
         }
 
         return Process.Start(start)!;

@@ -31,6 +31,12 @@ if (args is ["peers", "--retro-pytorch", var checkout])
     return 0;
 }
 
+if (args is ["memory", var dtype, var recompute]) // of a training alone, asked for by the peers' benchmark
+{
+    PeerBenchmark.Memory(dtype, recompute);
+    return 0;
+}
+
 if (args.Length != 1 || !benchmarks.TryGetValue(args[0], out Action? benchmark))
 {
     string names = string.Join("|", benchmarks.Keys);

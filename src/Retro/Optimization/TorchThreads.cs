@@ -43,7 +43,7 @@ internal static class TorchThreads
         }
 
         ExceptionDispatchInfo? fault = null;
-        using Barrier ready = new(workers);
+        using Barrier ready = new(workers + 1);
         Thread[] others = new Thread[workers - 1];
         for (int i = 0; i < others.Length; i++)
         {
@@ -51,6 +51,15 @@ internal static class TorchThreads
             others[i].Start();
         }
 
+        // The count is a setting of the thread and of the process, which whatever thread meets torch later takes over for life: once each worker has its own,
+        // the process's is put back, by a thread that computes nothing.
+        Thread keeper = new(() =>
+        {
+            ready.SignalAndWait(CancellationToken.None);
+            set_num_threads(threads);
+            ready.SignalAndWait(CancellationToken.None);
+        }) { IsBackground = true, Name = "Retro thread count" };
+        keeper.Start();
         try
         {
             Work();
@@ -69,8 +78,9 @@ internal static class TorchThreads
 
         void Work()
         {
-            // Partly a setting of the process and partly of the thread: everyone sets it before anyone computes.
             set_num_threads(share);
+            _ = get_num_threads(); // a thread takes the process's over when it is first asked, even after its own was set
+            ready.SignalAndWait(CancellationToken.None);
             ready.SignalAndWait(CancellationToken.None);
             try
             {

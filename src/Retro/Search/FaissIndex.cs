@@ -7,6 +7,12 @@ internal sealed class FaissIndex : VectorIndex
 {
     private readonly FaissIndexHandle _handle;
 
+    /// <summary>
+    /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer are searched for one by one,
+    /// which OpenMP's threads, waiting passively, are often too late for: .NET's share them out.
+    /// </summary>
+    private const int LeastProducts = 20;
+
     private readonly Lazy<bool> _searchesAmong;
 
     // The number of probed lists belongs to the native index, so searches among lists take turns; each of them uses all threads.
@@ -172,18 +178,36 @@ internal sealed class FaissIndex : VectorIndex
     private unsafe void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
     {
         FaissIndexHandle index = Handle();
-        fixed (float* x = queries)
-        fixed (long* labels = ids)
-        fixed (float* found = distances)
+        fixed (float* firstQuery = queries)
+        fixed (long* firstId = ids)
+        fixed (float* firstDistance = distances)
         {
-            int former = FaissNative.ExchangeThreads(Threads);
-            try
+            float* x = firstQuery, found = firstDistance;
+            long* labels = firstId;
+            int parts = n < LeastProducts && ListCount == 0 ? (int)Math.Min(Threads, n) : 1;
+            if (parts <= 1)
             {
-                FaissNative.Check(FaissNative.Search(index, n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
+                Some(0, n, Threads);
             }
-            finally
+            else
             {
-                _ = FaissNative.ExchangeThreads(former);
+                ParallelLoop.For(parts, part => Some(n * part / parts, n * (part + 1) / parts, 1), parts);
+            }
+
+            void Some(long first, long end, int threadsOfCall)
+            {
+                int former = FaissNative.ExchangeThreads(threadsOfCall);
+                try
+                {
+                    FaissNative.Check(
+                        FaissNative.Search(
+                            index, end - first, x + (first * Dimensions), count, found + (first * count), labels + (first * count)),
+                        $"The index cannot be searched for {count} neighbors of {end - first} queries");
+                }
+                finally
+                {
+                    _ = FaissNative.ExchangeThreads(former);
+                }
             }
         }
 

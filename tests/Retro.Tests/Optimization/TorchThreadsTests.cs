@@ -59,6 +59,21 @@ public class TorchThreadsTests
     }
 
     [Fact]
+    public void A_thread_that_meets_torch_meanwhile_has_the_processs_threads()
+    {
+        ConcurrentBag<int> seen = [];
+        With(3, () => TorchThreads.Run(3, CPU, _ =>
+        {
+            Thread other = new(() => seen.Add(get_num_threads()));
+            other.Start();
+            other.Join();
+            seen.Add(-get_num_threads());
+        }));
+
+        Assert.Equal([-1, -1, -1, 3, 3, 3], seen.Order());
+    }
+
+    [Fact]
     public void A_fault_comes_out_as_it_was_and_ends_the_run()
     {
         int runs = 0;
