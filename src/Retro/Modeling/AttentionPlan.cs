@@ -233,6 +233,23 @@ public sealed class AttentionPlan
         Tensor? text = null,
         Tensor? retrieved = null)
     {
+        using Tensor? asking = PassNeighbors.AskingChunks(valid);
+        return ChunkedCrossPass(config, tokens, chunks, neighbors, valid, asking, dtype, device, text, retrieved);
+    }
+
+    /// <summary>The same, with the chunks that have a neighbor; null: all.</summary>
+    internal static AttentionPlan ChunkedCrossPass(
+        RetroConfig config,
+        long tokens,
+        long chunks,
+        long neighbors,
+        Tensor? valid,
+        Tensor? asking,
+        ScalarType dtype,
+        Device device,
+        Tensor? text,
+        Tensor? retrieved)
+    {
         ArgumentNullException.ThrowIfNull(config);
         using DisposeScope scope = NewDisposeScope();
         RetrievalConfig retrieval = config.RequireRetrieval();
@@ -254,9 +271,9 @@ public sealed class AttentionPlan
             packed?.Places.MoveToOuterDisposeScope();
             mask = Hidden(valid.reshape(1, batch * chunks, 1, neighbors * length), dtype).MoveToOuterDisposeScope();
             validTokens = retrieval.ShiftedKeys ? valid.to_type(dtype).reshape(batch * chunks, neighbors, length, 1).MoveToOuterDisposeScope() : null;
-            Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
-            if (!any.all().item<bool>())
+            if (asking is not null)
             {
+                Tensor any = valid.reshape(batch, chunks, neighbors * length).any(-1, keepdim: true); // [B, C, 1]
                 hasKey = any.to_type(dtype).expand(batch, chunks, chunk).reshape(batch, chunks * chunk, 1)
                     .narrow(1, 0, ChunkedCrossAttention.QueryCount(tokens, chunks, chunk)).MoveToOuterDisposeScope();
             }

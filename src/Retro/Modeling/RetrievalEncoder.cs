@@ -75,6 +75,14 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     /// <exception cref="ShapeException">An argument has another shape.</exception>
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
+        using DisposeScope scope = NewDisposeScope();
+        return Encode(new(tokens, valid, PassNeighbors.AskingChunks(valid)), states).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The same.</summary>
+    internal Tensor Encode(PassNeighbors given, Tensor states)
+    {
+        (Tensor tokens, Tensor? valid, Tensor? asking) = given;
         Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);
         long batch = tokens.shape[0], chunks = tokens.shape[1], neighbors = tokens.shape[2], length = tokens.shape[3];
         Guard.Shape(states, nameof(states), "[B, C·M, D]", [batch, chunks * _retrieval.ChunkLength, _config.Width]);
@@ -92,17 +100,15 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
         Tensor ids = tokens.reshape(batch * chunks, neighbors, length);
         Tensor perChunk = states.reshape(batch * chunks, _retrieval.ChunkLength, _config.Width);
         Tensor? mask = valid?.reshape(batch * chunks, neighbors, length);
-        Tensor? asked = mask?.reshape(batch * chunks, neighbors * length).any(-1).nonzero().view(-1); // chunks that have a neighbor
-        long count = asked?.shape[0] ?? batch * chunks;
-        if (count == batch * chunks)
+        if (asking is null)
         {
             return Encode(ids, perChunk, mask).view(batch, chunks, neighbors, length, _retrieval.Encoder.Width).MoveToOuterDisposeScope();
         }
 
         Tensor all = zeros([batch * chunks, neighbors, length, _retrieval.Encoder.Width], states.dtype, states.device);
-        if (count > 0)
+        if (asking.shape[0] > 0)
         {
-            all = all.index_copy(0, asked!, Encode(ids.index_select(0, asked!), perChunk.index_select(0, asked!), mask!.index_select(0, asked!)));
+            all = all.index_copy(0, asking, Encode(ids.index_select(0, asking), perChunk.index_select(0, asking), mask!.index_select(0, asking)));
         }
 
         return all.view(batch, chunks, neighbors, length, _retrieval.Encoder.Width).MoveToOuterDisposeScope();

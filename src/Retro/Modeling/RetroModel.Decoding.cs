@@ -65,7 +65,7 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        (Tensor states, Tensor? encoded) = Decode(tokens, neighbors, valid, cache, new(rows, null), tap);
+        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, new(rows, null), tap);
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, neighbors!, valid);

@@ -59,7 +59,7 @@ public sealed partial class RetroModel
         CheckTokens(tokens);
         CheckNeighbors(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
-        Tensor states = Decode(tokens, neighbors, valid, tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
+        Tensor states = Decode(tokens, PassNeighbors.Of(neighbors, valid), tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
         return _norm.call(states).MoveToOuterDisposeScope();
     }
 
@@ -72,7 +72,7 @@ public sealed partial class RetroModel
         CheckTokens(tokens);
         using DisposeScope scope = NewDisposeScope();
         using FeedForwardTap tap = new(_layers[^1], _layers.Length - 1);
-        Tensor states = Decode(tokens, null, null, tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
+        Tensor states = Decode(tokens, null, tap: tap).States.reshape(-1, Config.Width).index_select(0, places);
         Tensor keys = tap.Read!.reshape(-1, Config.Width).index_select(0, places);
         return (keys.MoveToOuterDisposeScope(), _norm.call(states).MoveToOuterDisposeScope());
     }

@@ -90,7 +90,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     {
         Check(tokens, neighbors, valid);
         using DisposeScope scope = NewDisposeScope();
-        (Tensor states, _) = Decode(tokens, neighbors, valid);
+        (Tensor states, _) = Decode(tokens, PassNeighbors.Of(neighbors, valid));
         return Logits(states).MoveToOuterDisposeScope();
     }
 
@@ -100,8 +100,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// </summary>
     internal (Tensor States, Tensor? Encoded) Decode(
         Tensor tokens,
-        Tensor? neighbors,
-        Tensor? valid,
+        PassNeighbors? neighbors,
         DecodingCache? cache = null,
         DecodingPass? pass = null,
         DecoderTap? tap = null,
@@ -125,8 +124,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
             {
                 if (encoded is null)
                 {
-                    encoded = EncodeNeighbors(h, neighbors, valid, rows).MoveToOuterDisposeScope();
-                    crossPlan = CrossPlan(tokens, neighbors, valid);
+                    encoded = EncodeNeighbors(h, neighbors, rows).MoveToOuterDisposeScope();
+                    crossPlan = CrossPlan(tokens, neighbors);
                     crossPlan.MoveToOuterDisposeScope();
                 }
 
@@ -144,13 +143,22 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
     internal IEnumerable<Parameter> Embeddings => _positions is null ? [_embedding.weight!] : [_embedding.weight!, _positions.weight!];
 
-    /// <summary>Encodes neighbors, [B, C, K, R], read with the states [B, T, D] of the first layer that cross-attends.</summary>
-    internal Tensor EncodeNeighbors(Tensor states, Tensor neighbors, Tensor? valid, PackedRows? rows = null)
-        => Encoder!.call(neighbors, (rows is null ? states : rows.Unpack(states)).narrow(1, 0, neighbors.shape[1] * Config.Retrieval!.ChunkLength), valid);
+    /// <summary>Encodes neighbors, read with the states [B, T, D] of the first layer that cross-attends.</summary>
+    internal Tensor EncodeNeighbors(Tensor states, PassNeighbors neighbors, PackedRows? rows = null) => Encoder!.Encode(
+        neighbors, (rows is null ? states : rows.Unpack(states)).narrow(1, 0, neighbors.Tokens.shape[1] * Config.Retrieval!.ChunkLength));
 
     /// <summary>How the tokens' chunks attend to their neighbors.</summary>
-    internal AttentionPlan CrossPlan(Tensor tokens, Tensor neighbors, Tensor? valid) => AttentionPlan.ChunkedCross(
-        Config, tokens.shape[1], neighbors.shape[1], neighbors.shape[2], valid, Dtype, Device, tokens, neighbors);
+    internal AttentionPlan CrossPlan(Tensor tokens, PassNeighbors neighbors) => AttentionPlan.ChunkedCrossPass(
+        Config,
+        tokens.shape[1],
+        neighbors.Tokens.shape[1],
+        neighbors.Tokens.shape[2],
+        neighbors.Valid,
+        neighbors.Asking,
+        Dtype,
+        Device,
+        tokens,
+        neighbors.Tokens);
 
     /// <summary>What the first layer reads: [B, T, D].</summary>
     internal Tensor Embed(Tensor tokens) => Embed(tokens, _positions?.weight!.narrow(0, 0, tokens.shape[1]));

@@ -31,7 +31,7 @@ internal sealed class DecoupledReading : DecoderTap, IDisposable
         using (no_grad())
         {
             // What stands behind a passage's end is not seen by what is in it.
-            model.Decode(tokens.reshape(-1, length), null, null, tap: states);
+            model.Decode(tokens.reshape(-1, length), null, tap: states);
         }
 
         _layers = [.. states.Read.Select((read, index) => weights.KeysAndValues(index, read!.reshape(blocks, neighbors * length, -1)))];

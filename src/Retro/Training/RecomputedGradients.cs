@@ -17,19 +17,18 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
 
     /// <summary>The loss of a batch and its gradient.</summary>
     /// <param name="tokens">[B, T] of int64.</param>
-    /// <param name="neighbors">[B, C, K, R] of int64; null: none.</param>
-    /// <param name="valid">[B, C, K, R] of bool; null: all.</param>
+    /// <param name="neighbors">What was retrieved; null: nothing.</param>
     /// <param name="targets">The targets, one at least.</param>
     /// <param name="rows">The rows without padding; null: there is none.</param>
     /// <param name="share">What the loss is multiplied with for the gradient.</param>
     /// <returns>The mean loss of the targets, a scalar of float64, and a gradient for each parameter, null where it has none; they are the current
     /// scope's.</returns>
-    public (Tensor Loss, Tensor?[] Gradients) Of(Tensor tokens, Tensor? neighbors, Tensor? valid, BatchTargets targets, PackedRows? rows, double share)
+    public (Tensor Loss, Tensor?[] Gradients) Of(Tensor tokens, PassNeighbors? neighbors, BatchTargets targets, PackedRows? rows, double share)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor?[] sums = new Tensor?[parameters.Count];
         AttentionPlan plan = AttentionPlan.CausalPass(model.Config, rows?.Length ?? tokens.shape[1], null, model.Dtype, model.Device);
-        AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors, valid);
+        AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors);
         int first = neighbors is null ? -1 : Array.FindIndex(_layers, layer => layer.CrossAttention is not null);
 
         // --- forward: what each layer reads, and from where on anything is trained ---
@@ -106,7 +105,7 @@ internal sealed class RecomputedGradients(RetroModel model, IList<Tensor> parame
             Tensor? made = null;
             if (neighbors is not null && _layers[i].CrossAttention is not null)
             {
-                made = read is null ? model.EncodeNeighbors(h, neighbors, valid, rows).MoveToOuterDisposeScope() : null;
+                made = read is null ? model.EncodeNeighbors(h, neighbors, rows).MoveToOuterDisposeScope() : null;
                 h = _layers[i].CrossAttend(h, (read ?? made)!, crossPlan!, rows);
             }
 

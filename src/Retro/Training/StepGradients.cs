@@ -93,18 +93,18 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
 
         double share = targets.Count / (double)all;
-        (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
-        model.Check(batch.Tokens, neighbors, valid);
+        PassNeighbors? neighbors = closedBook ? null : PassNeighbors.Of(batch.Neighbors, batch.Valid);
+        model.Check(batch.Tokens, neighbors?.Tokens, neighbors?.Valid);
         using IDisposable? numbers = model.Config.HasDropout && !DropsOnGpu ? SeededDropout.Own() : null;
         if (recompute)
         {
             (Tensor recomputed, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
-                batch.Tokens, neighbors, valid, targets, rows, share);
+                batch.Tokens, neighbors, targets, rows, share);
             return (recomputed.Times(share), gradients);
         }
 
         SeedDropout(step, number);
-        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, valid, rows: rows).States);
+        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, rows: rows).States);
         (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, targets, share);
 
         // None, where all that is trained reads neighbors and the batch has none.

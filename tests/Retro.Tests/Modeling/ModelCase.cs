@@ -159,7 +159,7 @@ internal static class ModelCase
     public static Tensor Encode(this RetroModel model, Tensor tokens, Tensor neighbors, Tensor? valid = null)
     {
         using DisposeScope scope = NewDisposeScope();
-        return model.Decode(tokens, neighbors, valid).Encoded!.MoveToOuterDisposeScope();
+        return model.Decode(tokens, PassNeighbors.Of(neighbors, valid)).Encoded!.MoveToOuterDisposeScope();
     }
 
     public static bool BitEqual(Tensor a, Tensor b)

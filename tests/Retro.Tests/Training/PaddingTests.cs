@@ -52,11 +52,11 @@ public class PaddingTests
         neighbors = neighbors.narrow(1, 0, 3);
         valid = valid.narrow(1, 0, 3);
 
-        Tensor states = model.Decode(tokens, neighbors, valid, rows: PackedRows.Of(padding)).States;
+        Tensor states = model.Decode(tokens, PassNeighbors.Of(neighbors, valid), rows: PackedRows.Of(padding)).States;
 
         // The same text without the padding: of the plain decoder, up to where neighbors come in.
         Tensor whole = cat([tokens.narrow(1, 0, held), tokens.narrow(1, held + 1, length - held - 1)], 1);
-        Tensor plain = model.Decode(whole, null, null).States;
+        Tensor plain = model.Decode(whole, null).States;
         long before = (3 * chunk) - 1;
         Assert.InRange(ModelCase.Distance(plain.narrow(1, 0, held), states.narrow(1, 0, held)), 0, Rounding);
         Assert.InRange(ModelCase.Distance(plain.narrow(1, held, before - held - 1), states.narrow(1, held + 1, before - held - 1)), 0, Rounding);
@@ -69,7 +69,7 @@ public class PaddingTests
         other[0, held] = tensor((tokens[0, held].item<long>() + 1) % config.VocabularySize);
         if (!config.Retrieval.MatchBias)
         {
-            Assert.InRange(ModelCase.Distance(model.Decode(other, neighbors, valid, rows: PackedRows.Of(padding)).States, states), 0, 0);
+            Assert.InRange(ModelCase.Distance(model.Decode(other, PassNeighbors.Of(neighbors, valid), rows: PackedRows.Of(padding)).States, states), 0, 0);
         }
     }
 
@@ -87,7 +87,7 @@ public class PaddingTests
         (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, length, 2);
         using TrainingBatch batch = new(tokens, neighbors, valid, Padding: padding);
         Tensor counts = padding.logical_not().logical_and(padding.roll(1, 1).logical_not());
-        Tensor normed = model.Normed(model.Decode(tokens, neighbors, valid, rows: PackedRows.Of(padding)).States);
+        Tensor normed = model.Normed(model.Decode(tokens, PassNeighbors.Of(neighbors, valid), rows: PackedRows.Of(padding)).States);
         Tensor mean = LogLikelihood.MeanLoss(model.Head(normed), LogLikelihood.Targets(tokens, counts));
         foreach (bool recompute in new[] { false, true })
         {

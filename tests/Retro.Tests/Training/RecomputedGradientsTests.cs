@@ -45,9 +45,9 @@ public sealed class RecomputedGradientsTests : IDisposable
                 Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
                 IList<Tensor>? expected = mean.requires_grad ? autograd.grad([mean * 0.25], values, allow_unused: true) : null;
                 List<int> seeds = [];
-                (Tensor? neighbors, Tensor? valid) = closedBook ? (null, null) : (batch.Neighbors, batch.Valid);
+                PassNeighbors? neighbors = closedBook ? null : PassNeighbors.Of(batch.Neighbors, batch.Valid);
                 (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, seeds.Add).Of(
-                    batch.Tokens, neighbors, valid, BatchTargets.Of(batch), PackedRows.Of(batch.Padding), 0.25);
+                    batch.Tokens, neighbors, BatchTargets.Of(batch), PackedRows.Of(batch.Padding), 0.25);
 
                 Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
                 Assert.Equal(Enumerable.Range(0, config.Layers + 1), seeds.Take(config.Layers + 1));
@@ -79,7 +79,8 @@ public sealed class RecomputedGradientsTests : IDisposable
         Tensor x = model.Embed(batch.Tokens);
         Tensor? encoded = null;
         AttentionPlan plan = AttentionPlan.Causal(config, batch.Tokens.shape[1], ScalarType.Float64, CPU);
-        AttentionPlan cross = model.CrossPlan(batch.Tokens, batch.Neighbors!, batch.Valid);
+        PassNeighbors neighbors = PassNeighbors.Of(batch.Neighbors, batch.Valid)!;
+        AttentionPlan cross = model.CrossPlan(batch.Tokens, neighbors);
         for (int i = 0; i < config.Layers; i++)
         {
             Seed(i + 1);
@@ -87,7 +88,7 @@ public sealed class RecomputedGradientsTests : IDisposable
             Tensor h = layer.SelfAttend(x, plan, null);
             if (layer.CrossAttention is not null)
             {
-                h = layer.CrossAttend(h, encoded ??= model.EncodeNeighbors(h, batch.Neighbors!, batch.Valid), cross);
+                h = layer.CrossAttend(h, encoded ??= model.EncodeNeighbors(h, neighbors), cross);
             }
 
             x = layer.Finish(x, h);
@@ -96,7 +97,7 @@ public sealed class RecomputedGradientsTests : IDisposable
         Tensor mean = LogLikelihood.MeanLoss(model.Logits(x), LogLikelihood.Targets(batch.Tokens, batch.LossMask));
         IList<Tensor> expected = autograd.grad([mean], values, allow_unused: true);
         (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, Seed).Of(
-            batch.Tokens, batch.Neighbors, batch.Valid, BatchTargets.Of(batch), null, 1);
+            batch.Tokens, neighbors, BatchTargets.Of(batch), null, 1);
 
         Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
         for (int i = 0; i < values.Count; i++)
@@ -145,7 +146,7 @@ public sealed class RecomputedGradientsTests : IDisposable
         LiveTensors.Settled();
         long empty = MemoryInUse.Now(), most = 0;
         new RecomputedGradients(model, values, _ => most = Math.Max(most, MemoryInUse.Now() - empty)).Of(
-            batch.Tokens, null, null, BatchTargets.Of(batch), null, 1);
+            batch.Tokens, null, BatchTargets.Of(batch), null, 1);
         Assert.True(most < before / 2, $"{most / 1e6:F1} MB at most, {before / 1e6:F1} MB with the activations kept.");
     }
 
