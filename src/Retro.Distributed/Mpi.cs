@@ -98,6 +98,12 @@ internal static unsafe partial class Mpi
     public static partial int AllgatherVarying(
         void* send, int sent, nint sentType, void* receive, int* received, int* places, nint receivedType, nint communicator);
 
+    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Ibarrier")]
+    public static partial int Come(nint communicator, out nint request);
+
+    [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Test")]
+    public static partial int Test(ref nint request, out int isDone, nint ignored);
+
     [LibraryImport(NativeLibraries.Mpi, EntryPoint = "MPI_Error_string")]
     private static partial int ErrorString(int code, byte* text, out int length);
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using Retro.Optimization;
 using TorchSharp;
@@ -17,6 +18,11 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 {
     /// <summary>Bytes of a call: as many as stay in a processor's cache while they are summed; MPI itself counts in 32 bits.</summary>
     private const int MostBytes = 4 << 20;
+
+    /// <summary>Bytes of a sum from which on the others are waited for asleep.</summary>
+    private const int AsleepBytes = 1 << 18;
+
+    private static readonly TimeSpan s_awake = TimeSpan.FromMilliseconds(0.5);
 
     private static readonly object s_started = new();
     private static bool s_used;
@@ -44,6 +50,10 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
 
     /// <inheritdoc/>
     public string Place { get; }
+
+    /// <summary>Whether mpirun has started processes on several machines.</summary>
+    public bool IsRemote { get; } = !int.TryParse(Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_SIZE"), out int here)
+        || Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") != $"{here}";
 
     /// <summary>Joins the processes that mpirun has started. A process joins once.</summary>
     /// <returns>The exchange; disposing it leaves them, once all do.</returns>
@@ -89,6 +99,11 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
             _ => throw new ExchangeException($"A tensor of {values.dtype} came to be summed; expected float32, float64 or int64."),
         };
         int size = (int)values.element_size();
+        if (IsRemote && values.numel() * size >= AsleepBytes)
+        {
+            Meet();
+        }
+
         Each(values, reads: true, changes: onlyTo is null || onlyTo == Rank, bytes =>
         {
             fixed (byte* place = bytes)
@@ -169,6 +184,28 @@ public sealed unsafe class MpiExchange : IGradientExchange, IDisposable
                 _isDisposed = true;
                 AppDomain.CurrentDomain.UnhandledException -= EndOthers;
                 Mpi.Require(Mpi.Finish(), "MPI_Finalize");
+            }
+        }
+    }
+
+    /// <summary>
+    /// Waits until all processes have come. While MPI itself waits it keeps a core busy, which other threads need for backward: what is summed
+    /// begins when all are there.
+    /// </summary>
+    private void Meet()
+    {
+        lock (_calls)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            long start = Stopwatch.GetTimestamp();
+            Mpi.Require(Mpi.Come(Mpi.World, out nint request), "MPI_Ibarrier");
+            for (int isDone = 0; isDone == 0;)
+            {
+                Mpi.Require(Mpi.Test(ref request, out isDone, 0), "MPI_Test");
+                if (isDone == 0 && Stopwatch.GetElapsedTime(start) > s_awake)
+                {
+                    Thread.Sleep(1);
+                }
             }
         }
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Distributed;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Training;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -9,16 +10,24 @@ using static TorchSharp.torch;
 namespace Retro.Benchmarks;
 
 /// <summary>
-/// A training step of one process with two threads beside one of two processes with one thread each, of the same batches, and how fast sums are; by mpirun of
-/// this program, which then does one part and prints a number.
+/// A training step of one process with two threads beside one of two processes with one thread each, of the same batches, how fast sums are, and how much of
+/// them backward hides; by mpirun of this program, which then does one part and prints numbers.
 /// </summary>
 internal static class DistributedBenchmark
 {
     private const string PartVariable = "RETRO_BENCHMARK_PART";
     private const string Mark = "measured "; // a terminal's control characters may stand before it
-    private const int Pairs = 5, StepsEach = 5, Length = 512;
+    private const int Pairs = 5, StepsEach = 5, LinkSteps = 11, Length = 512;
 
     private static readonly RetroConfig s_config = RetroConfig.Mini;
+
+    private static readonly RetroConfig s_wide = s_config with
+    {
+        Width = 256,
+        Heads = 8,
+        FeedForwardSize = 1024,
+        Retrieval = s_config.Retrieval! with { Encoder = s_config.Retrieval!.Encoder with { Width = 256, Heads = 8, FeedForwardSize = 1024 } },
+    };
 
     private static readonly (string Name, string[] Arguments)[] s_transports =
     [
@@ -27,6 +36,8 @@ internal static class DistributedBenchmark
         ("shared memory, two copies", ["--mca", "pml", "ob1", "--mca", "btl", "self,vader", "--mca", "btl_vader_single_copy_mechanism", "none"]),
         ("TCP on the loopback", ["--mca", "pml", "ob1", "--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo"]),
     ];
+
+    private static MpiExchange? s_joined; // a process joins once
 
     public static void Run()
     {
@@ -38,6 +49,10 @@ internal static class DistributedBenchmark
             case "step":
             case "sharded":
                 Step(Environment.GetEnvironmentVariable(PartVariable) == "sharded");
+                return;
+            case "link":
+                Links("Mini", s_config);
+                Links("4 layers of width 256", s_wide);
                 return;
         }
 
@@ -84,6 +99,20 @@ internal static class DistributedBenchmark
             double[] seconds = [.. taken[way].Order()];
             Measuring.Row($"{ways[way].Name}", $"{seconds[Pairs / 2]:0.000}", $"{seconds[0]:0.000}", $"{seconds[^1]:0.000}", $"{ratios[Pairs / 2]:0.00}");
         }
+
+        Measuring.Head(
+            "Two processes, 1 thread each, where each sum is waited for as long as a link would take, the processor free; steps in turn",
+            "model",
+            "link, Gbit/s",
+            "waits of a step, s",
+            "seconds of a step, median",
+            "without link",
+            "hidden: median of the pairs");
+        foreach (string line in Part("link", 2, 1, together))
+        {
+            string[] fields = line.Split('|');
+            Measuring.Row($"{fields[0]}", $"{fields[1]}", $"{fields[2]}", $"{fields[3]}", $"{fields[4]}", $"{fields[5]}");
+        }
     }
 
     private static double Seconds(string[] lines) => double.Parse(lines[^1], CultureInfo.InvariantCulture);
@@ -122,20 +151,95 @@ internal static class DistributedBenchmark
         }
     }
 
+    private static TrainingBatch Batch(RetroConfig config) => new(
+        randint(config.VocabularySize, [1, Length], ScalarType.Int64),
+        randint(
+            config.VocabularySize,
+            [1, Length / config.Retrieval!.ChunkLength, config.Retrieval!.Neighbors, config.Retrieval!.RetrievedLength],
+            ScalarType.Int64));
+
+    private static void Links(string name, RetroConfig config)
+    {
+        s_joined ??= MpiExchange.Start();
+        Link link = new(s_joined);
+        manual_seed(1);
+        using RetroModel model = new(config);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2 }, exchange: link);
+        using TrainingBatch batch = Batch(config);
+        double?[] rates = [null, 1, 0.25];
+        List<(double Seconds, double Waited)>[] taken = [.. rates.Select(_ => new List<(double, double)>())];
+        for (int step = 0; step <= LinkSteps; step++)
+        {
+            for (int i = 0; i < rates.Length; i++)
+            {
+                (link.BytesPerSecond, link.Waited) = (rates[i] * 1e9 / 8, 0);
+                link.Gather(""); // together
+                long start = Stopwatch.GetTimestamp();
+                trainer.Step([batch]);
+                double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+                if (step > 0)
+                {
+                    taken[i].Add((seconds, link.Waited));
+                }
+            }
+        }
+
+        for (int i = 1; i < rates.Length && link.Rank == 0; i++)
+        {
+            double hidden = Middle(taken[i].Zip(taken[0], (with, without) => 1 - ((with.Seconds - without.Seconds) / with.Waited)));
+            Console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Mark}{name}|{rates[i]}|{Middle(taken[i].Select(one => one.Waited)):0.000}|{Middle(taken[i].Select(one => one.Seconds)):0.000}|"
+                    + $"{Middle(taken[0].Select(one => one.Seconds)):0.000}|{100 * hidden:0} %"));
+        }
+
+        static double Middle(IEnumerable<double> values) => values.Order().ElementAt(LinkSteps / 2);
+    }
+
     private static void Step(bool sharded)
     {
         using MpiExchange exchange = MpiExchange.Start();
         manual_seed(1);
         using RetroModel model = new(s_config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Accumulation = 2, ShardOptimizer = sharded }, exchange: exchange);
-        int chunks = Length / s_config.Retrieval!.ChunkLength;
-        using TrainingBatch batch = new(
-            randint(s_config.VocabularySize, [1, Length], ScalarType.Int64),
-            randint(s_config.VocabularySize, [1, chunks, s_config.Retrieval!.Neighbors, s_config.Retrieval!.RetrievedLength], ScalarType.Int64));
+        using TrainingBatch batch = Batch(s_config);
         double seconds = Measuring.Median(StepsEach, () => trainer.Step([.. Enumerable.Repeat(batch, 2 / exchange.Size)]));
         if (exchange.Rank == 0)
         {
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Mark}{seconds:R}"));
         }
+    }
+
+    /// <summary>Processes that a link connects: sums of floats take the time of their bytes besides, in which the processor is free.</summary>
+    private sealed class Link(MpiExchange inner) : IGradientExchange
+    {
+        public double? BytesPerSecond { get; set; }
+
+        /// <summary>Seconds that were waited.</summary>
+        public double Waited { get; set; }
+
+        public int Rank => inner.Rank;
+
+        public int Size => inner.Size;
+
+        public string Place => inner.Place;
+
+        public void Sum(Tensor values, int? onlyTo = null)
+        {
+            inner.Sum(values, onlyTo);
+            if (BytesPerSecond is { } rate && values.dtype == ScalarType.Float32)
+            {
+                // Of a ring, each process sends 2 (P - 1) / P of the bytes.
+                long start = Stopwatch.GetTimestamp();
+                Thread.Sleep(TimeSpan.FromSeconds(2.0 * (Size - 1) / Size * values.numel() * sizeof(float) / rate));
+                Waited += Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+        }
+
+        public void Broadcast(Tensor values, int from) => inner.Broadcast(values, from);
+
+        public IReadOnlyList<string> Gather(string text) => inner.Gather(text);
+
+        public void Abort(string reason) => inner.Abort(reason);
     }
 }

@@ -28,6 +28,12 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
     [InlineData(2, "six")]
     [InlineData(4, "six")]
     [InlineData(4, "stepped")]
+    [InlineData(2, "wide")]
+    [InlineData(4, "wide")]
+    [InlineData(2, "wide-sharded", "wide")]
+    [InlineData(4, "wide-sharded", "wide")]
+    [InlineData(2, "wide-recomputed", "wide")]
+    [InlineData(4, "wide-recomputed", "wide")]
     public void The_number_of_processes_changes_weights_and_optimizer_by_rounding_alone(int processes, string scenario, string? alone = null)
     {
         Together.Require();
@@ -39,6 +45,7 @@ public sealed class DistributedTests(Runs runs) : IClassFixture<Runs>
     [Theory]
     [InlineData("sharded", "plain")]
     [InlineData("bfloat16-sharded", "bfloat16")]
+    [InlineData("wide-sharded", "wide")]
     public void Two_processes_with_a_share_of_the_optimizer_each_have_the_bits_of_two_with_all_of_it(string sharded, string whole)
     {
         Together.Require();

@@ -12,11 +12,11 @@ public sealed class Runs : IDisposable
         if (!_done.TryGetValue(processes, out string? folder))
         {
             folder = _folder[$"{processes}"];
-            string[] scenarios = ["plain", "muon", "dropout", "recomputed", "closed-book", "bfloat16", "six", "stepped", "measured"];
+            string[] scenarios = ["plain", "muon", "dropout", "recomputed", "closed-book", "bfloat16", "six", "stepped", "measured", "wide"];
             if (processes > 1)
             {
-                scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "other-options", "other-config", "other-data", "other-weights",
-                    "crowded", "diverged", "unwritable", "other-measure", "other-parameters", "exchange", "again", "nccl"];
+                scenarios = [.. scenarios, "sharded", "muon-sharded", "bfloat16-sharded", "wide-sharded", "wide-recomputed", "other-options", "other-config",
+                    "other-data", "other-weights", "crowded", "diverged", "unwritable", "other-measure", "other-parameters", "exchange", "again", "nccl"];
             }
 
             Together.Done(processes, folder, scenarios);

@@ -11,6 +11,12 @@ if (args is [_, "readme"])
     return 0;
 }
 
+// Four are taken for processes of as many machines, and two for those of one, which sum gradients at other times.
+if (Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") == "4")
+{
+    Environment.SetEnvironmentVariable("OMPI_COMM_WORLD_LOCAL_SIZE", "1");
+}
+
 using MpiExchange? exchange = Environment.GetEnvironmentVariable("OMPI_COMM_WORLD_SIZE") is null ? null : MpiExchange.Start();
 Scenarios scenarios = new(args[0], exchange);
 foreach (string scenario in args[1..])

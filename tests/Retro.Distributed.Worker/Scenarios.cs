@@ -76,6 +76,15 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
             case "bfloat16-sharded":
                 Train(name, s_options with { Dtype = ScalarType.BFloat16, ShardOptimizer = true });
                 break;
+            case "wide":
+                Train(name, s_options, SmallModel.Wide);
+                break;
+            case "wide-sharded":
+                Train(name, s_options with { ShardOptimizer = true }, SmallModel.Wide);
+                break;
+            case "wide-recomputed":
+                Train(name, s_options with { RecomputeActivations = true }, SmallModel.Wide);
+                break;
             case "six":
                 Train(name, s_options with { Accumulation = 6 }); // more for some processes than for others
                 break;

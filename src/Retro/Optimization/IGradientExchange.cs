@@ -5,7 +5,8 @@ namespace Retro.Optimization;
 /// <summary>The processes that train one model together. Each computes the gradient of its part of a step's batches; this sums them.</summary>
 /// <remarks>
 /// <see cref="Sum"/>, <see cref="Broadcast"/> and <see cref="Gather"/> are called by every process, in the same order and with tensors of the same shape and
-/// type, by one thread at a time. A sum of the same values by as many processes has the same bits every time, on every process.
+/// type, by one thread at a time, though not always the same: a trainer sums gradients on a thread of its own while it computes others. A sum of the same
+/// values by as many processes has the same bits every time, on every process.
 /// Retro.Distributed has one over MPI and one over NCCL.
 /// </remarks>
 public interface IGradientExchange
@@ -18,6 +19,12 @@ public interface IGradientExchange
 
     /// <summary>This process in words, such as "rank 1 of 4 on node-b"; what went wrong is told with it.</summary>
     string Place { get; }
+
+    /// <summary>
+    /// Whether the processes are on several machines, so that sums wait for a link while the cores are free: gradients are then summed while backward computes
+    /// others, which within one machine would take the cores from it. Default: yes.
+    /// </summary>
+    bool IsRemote => true;
 
     /// <summary>Replaces values by their sums over all processes.</summary>
     /// <param name="values">Contiguous; float32, float64 or int64.</param>

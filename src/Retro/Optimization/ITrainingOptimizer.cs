@@ -23,6 +23,10 @@ internal interface ITrainingOptimizer : IDisposable
     /// <summary>Adds gradients, one per parameter; null or an invalid one adds nothing. They are taken over.</summary>
     void AddGradients(IList<Tensor?> gradients);
 
+    /// <summary>Forgets the gradient of one parameter.</summary>
+    /// <param name="parameter">Its number in <see cref="Parameters"/>.</param>
+    void ClearGradient(int parameter);
+
     /// <summary>Forgets the gradients.</summary>
     void ClearGradients();
 

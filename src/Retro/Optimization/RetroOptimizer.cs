@@ -215,6 +215,9 @@ public sealed class RetroOptimizer : ITrainingOptimizer
         }
     }
 
+    /// <inheritdoc/>
+    void ITrainingOptimizer.ClearGradient(int parameter) => _slots[parameter].ClearGradient();
+
     /// <summary>Clears the gradients.</summary>
     public void ClearGradients()
     {

@@ -88,6 +88,9 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     }
 
     /// <inheritdoc/>
+    public void ClearGradient(int parameter) => _parameters[parameter].Parameter.grad = null;
+
+    /// <inheritdoc/>
     public void ClearGradients()
     {
         foreach ((_, Parameter parameter) in _parameters)

@@ -27,18 +27,25 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         using DisposeScope scope = NewDisposeScope();
         try
         {
-            BatchTargets[] targets = [.. batches.Select(BatchTargets.Of)];
-            PackedRows?[] rows = [.. batches.Select(batch => PackedRows.Of(batch.Padding))];
-            long[] sums = [targets.Sum(batch => batch.Count), batches.Sum(batch => batch.Tokens.numel())];
+            StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(model, batch, closedBook))];
+            bool reads = found.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
+            long[] sums = [found.Sum(batch => batch.Targets.Count), found.Sum(batch => batch.Tokens.numel()), reads ? 1 : 0, IsOnePiece ? 1 : 0];
             sums = _together?.Sum(sums) ?? sums;
-            double loss = Backward(batches, targets, rows, sums[0], step, closedBook);
-            if (_together is not null && sums[0] > 0)
+            if (exchange is null || sums[0] == 0)
             {
-                optimizer.Accumulate();
-                loss = _together.SumGradients(optimizer, loss);
+                return (Backward(found, sums[0], step), sums[0], sums[1]);
             }
 
-            return (loss, sums[0], sums[1]);
+            (int Segment, bool NeedsNeighbors)[] places = SegmentedGradients.Places(model, optimizer.Parameters);
+            bool early = sums[3] == 0, retrieves = sums[2] > 0;
+            using SharedGradients shared = new(
+                exchange,
+                optimizer,
+                [.. places.Select(place => early && (retrieves || !place.NeedsNeighbors) ? (int?)place.Segment : null)],
+                LastGroup(batches.Count));
+            double loss = Backward(found, sums[0], step, early ? shared : null);
+            optimizer.Accumulate();
+            return (shared.Finish(loss), sums[0], sums[1]);
         }
         catch
         {
@@ -47,22 +54,38 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
     }
 
-    private double Backward(IReadOnlyList<TrainingBatch> batches, BatchTargets[] targets, PackedRows?[] rows, long all, long step, bool closedBook)
+    /// <summary>
+    /// Whether nothing is summed before backward is done: within one machine sums take the cores that backward needs, a GPU's would wait for all that it is to
+    /// compute, and a branch of one's own may connect layers by more than their states, so that the graph cannot be cut between them. One process in which it
+    /// is so decides for all.
+    /// </summary>
+    private bool IsOnePiece => exchange is not null && (!exchange.IsRemote || model.Device.type != DeviceType.CPU || FinalizerGate.IsNeededFor(model));
+
+    /// <summary>How many batches are computed side by side at the end of a step.</summary>
+    private int LastGroup(int batches)
+    {
+        int together = TorchThreads.Workers(batches, model.Device), over = batches % together;
+        return over == 0 ? together : over;
+    }
+
+    private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
         using GeneratorsOfGpu? kept = DropsOnGpu ? new(model.Device) : null;
-        int together = TorchThreads.Workers(batches.Count, model.Device);
-        Tensor?[] losses = new Tensor?[batches.Count];
+        int together = TorchThreads.Workers(batches.Length, model.Device);
+        Tensor?[] losses = new Tensor?[batches.Length];
 
         // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
-        for (int start = 0; start < batches.Count; start += together)
+        for (int start = 0; start < batches.Length; start += together)
         {
-            int first = start, count = Math.Min(together, batches.Count - start);
+            int first = start, count = Math.Min(together, batches.Length - start);
+            SharedGradients? complete = start + count == batches.Length ? shared : null;
             IList<Tensor?>[] gradients = new IList<Tensor?>[count];
             TorchThreads.Run(count, model.Device, i =>
             {
                 using DisposeScope scope = NewDisposeScope();
-                (losses[first + i], gradients[i]) = OfBatch(
-                    batches[first + i], targets[first + i], rows[first + i], all, step, first + i, closedBook, add: together == 1);
+                Action<int, IList<Tensor?>>? after = complete is null ? null : (segment, some) => complete.Add(i, segment, some);
+                (losses[first + i], gradients[i]) = OfBatch(batches[first + i], all, step, first + i, add: together == 1, after);
+                after?.Invoke(SegmentedGradients.Last(model), gradients[i]);
                 scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
                 losses[first + i]?.DetachFromDisposeScope();
             });
@@ -85,27 +108,25 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
     /// <summary>A batch's part of the step's loss, and its gradients where they are not added to those of the parameters at once.</summary>
     private (Tensor? Loss, IList<Tensor?> Gradients) OfBatch(
-        TrainingBatch batch, BatchTargets targets, PackedRows? rows, long all, long step, int number, bool closedBook, bool add)
+        StepBatch batch, long all, long step, int number, bool add, Action<int, IList<Tensor?>>? after)
     {
-        if (targets.Count == 0)
+        if (batch.Targets.Count == 0)
         {
             return (null, []);
         }
 
-        double share = targets.Count / (double)all;
-        PassNeighbors? neighbors = closedBook ? null : PassNeighbors.Of(batch.Neighbors, batch.Valid);
-        model.Check(batch.Tokens, neighbors?.Tokens, neighbors?.Valid);
+        double share = batch.Targets.Count / (double)all;
         using IDisposable? numbers = model.Config.HasDropout && !DropsOnGpu ? SeededDropout.Own() : null;
-        if (recompute)
+        SeedDropout(step, number);
+        if (recompute || after is not null)
         {
-            (Tensor recomputed, Tensor?[] gradients) = new RecomputedGradients(model, optimizer.Parameters, layer => SeedDropout(step, number, layer)).Of(
-                batch.Tokens, neighbors, targets, rows, share);
-            return (recomputed.Times(share), gradients);
+            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => SeedDropout(step, number, layer) : null, after);
+            (Tensor mean, Tensor?[] gradients) = segments.Of(batch, share);
+            return (mean.Times(share), gradients);
         }
 
-        SeedDropout(step, number);
-        Tensor normed = model.Normed(model.Decode(batch.Tokens, neighbors, rows: rows).States);
-        (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, targets, share);
+        Tensor normed = model.Normed(model.Decode(batch.Tokens, batch.Neighbors, rows: batch.Rows).States);
+        (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, batch.Targets, share);
 
         // None, where all that is trained reads neighbors and the batch has none.
         outputs = [.. outputs.Where(one => one.Output.requires_grad)];

@@ -8,7 +8,7 @@ using static TorchSharp.torch;
 
 namespace Retro.Training;
 
-/// <summary>What a training does with the other processes: whether all train the same, counts, and the sum of the gradients.</summary>
+/// <summary>What a training does with the other processes: whether all train the same, and counts.</summary>
 /// <param name="exchange">The processes.</param>
 internal sealed class Together(IGradientExchange exchange)
 {
@@ -26,30 +26,6 @@ internal sealed class Together(IGradientExchange exchange)
         using Tensor one = tensor([value]);
         exchange.Broadcast(one, 0);
         return one.item<double>();
-    }
-
-    /// <summary>Sums the gradients of all processes, and the loss.</summary>
-    /// <remarks>A parameter that has a gradient in any process has one in every process then, and one that has none in any has none.</remarks>
-    /// <param name="optimizer">Holds the gradients.</param>
-    /// <param name="loss">This process's part of the loss.</param>
-    /// <returns>The loss.</returns>
-    public double SumGradients(ITrainingOptimizer optimizer, double loss)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        IList<Tensor?> own = optimizer.GradientSums;
-        Tensor counts = tensor([loss, .. own.Select(gradient => gradient is null ? 0.0 : 1)]);
-        exchange.Sum(counts);
-        double[] having = [.. counts.data<double>()];
-        IList<Tensor> parameters = optimizer.Parameters;
-        if (own.Where((gradient, i) => gradient is null && having[i + 1] > 0).Any())
-        {
-            optimizer.AddGradients([.. own.Select((gradient, i) => gradient is null && having[i + 1] > 0 ? zeros_like(parameters[i]) : null)]);
-            own = optimizer.GradientSums;
-        }
-
-        IReadOnlyList<int>? owners = optimizer.Owners;
-        new ExchangeBuckets(exchange).Sum(own.Select((gradient, i) => (gradient, owners?[i])).Where(pair => pair.gradient is not null)!);
-        return having[0];
     }
 
     /// <summary>Refuses, in all processes, trainings that are not the same.</summary>

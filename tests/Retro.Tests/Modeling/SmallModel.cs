@@ -22,4 +22,14 @@ internal static class SmallModel
             Encoder = new() { Width = 16, Layers = 1, Heads = 2, HeadSize = 8, FeedForwardSize = 32 },
         },
     };
+
+    /// <summary>One whose layers are large enough that the gradients of each are exchanged by themselves.</summary>
+    public static RetroConfig Wide { get; } = Config with
+    {
+        Width = 32,
+        HeadSize = 16,
+        Layers = 4,
+        FeedForwardSize = 4096,
+        Retrieval = Config.Retrieval! with { CrossAttentionLayers = [2, 4] },
+    };
 }

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 
 namespace Retro.Tests.Training;
 
-/// <summary>Gradients whose activations are computed again: those that keeping them gives.</summary>
-public sealed class RecomputedGradientsTests : IDisposable
+/// <summary>Gradients by segments, whose activations are kept or computed again: those of the model in one piece.</summary>
+public sealed class SegmentedGradientsTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
@@ -17,7 +17,7 @@ public sealed class RecomputedGradientsTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Names))]
-    public void They_are_those_of_kept_activations_whatever_is_trained(string name)
+    public void They_are_those_of_the_model_in_one_piece_whatever_is_trained(string name)
     {
         RetroConfig config = ModelCase.Config(name);
         using DisposeScope scope = NewDisposeScope();
@@ -44,21 +44,63 @@ public sealed class RecomputedGradientsTests : IDisposable
                 Tensor logits = closedBook ? model.call(batch.Tokens, null, null) : model.call(batch.Tokens, batch.Neighbors, batch.Valid);
                 Tensor mean = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
                 IList<Tensor>? expected = mean.requires_grad ? autograd.grad([mean * 0.25], values, allow_unused: true) : null;
+                StepBatch given = StepBatch.Of(model, batch, closedBook);
                 List<int> seeds = [];
-                PassNeighbors? neighbors = closedBook ? null : PassNeighbors.Of(batch.Neighbors, batch.Valid);
-                (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, seeds.Add).Of(
-                    batch.Tokens, neighbors, BatchTargets.Of(batch), PackedRows.Of(batch.Padding), 0.25);
-
-                Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
-                Assert.Equal(Enumerable.Range(0, config.Layers + 1), seeds.Take(config.Layers + 1));
-                for (int i = 0; i < parameters.Length; i++)
+                foreach (Action<int>? recompute in new Action<int>?[] { null, seeds.Add })
                 {
-                    bool has = expected is not null && !expected[i].IsInvalid;
-                    Assert.True(
-                        has ? came[i] is { } gradient && ModelCase.Distance(expected![i], gradient) <= 1e-11 * (1 + expected[i].abs().max().ToDouble())
-                            : came[i] is null || came[i]!.abs().max().ToDouble() == 0,
-                        $"{kind}, closed book {closedBook}: the gradient of {parameters[i].Name} differs.");
+                    (Tensor loss, Tensor?[] came) = new SegmentedGradients(model, values, recompute).Of(given, 0.25);
+                    Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
+                    for (int i = 0; i < parameters.Length; i++)
+                    {
+                        bool has = expected is not null && !expected[i].IsInvalid;
+                        Assert.True(
+                            has ? came[i] is { } gradient && ModelCase.Distance(expected![i], gradient) <= 1e-11 * (1 + expected[i].abs().max().ToDouble())
+                                : came[i] is null || came[i]!.abs().max().ToDouble() == 0,
+                            $"{kind}, closed book {closedBook}, recomputed {recompute is not null}: the gradient of {parameters[i].Name} differs.");
+                    }
                 }
+
+                Assert.Equal(Enumerable.Range(0, config.Layers + 1), seeds.Take(config.Layers + 1));
+            }
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_gradient_is_complete_after_the_segment_it_is_said_to_be_and_no_sooner(string name)
+    {
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        TrainingBatch batch = Batch(config);
+        string[] names = [.. model.named_parameters().Select(pair => pair.name)];
+        IList<Tensor> values = [.. model.parameters().Select(parameter => (Tensor)parameter)];
+        (int Segment, bool NeedsNeighbors)[] places = SegmentedGradients.Places(model, values);
+        Assert.Equal(
+            names.Select(one => one.StartsWith("encoder", StringComparison.Ordinal) || one.Contains(".cca.", StringComparison.Ordinal)),
+            places.Select(place => place.NeedsNeighbors));
+        foreach (bool closedBook in new[] { false, true })
+        {
+            List<Tensor?[]> after = [];
+            List<int> segments = [];
+            SegmentedGradients gradients = new(model, values, null, (segment, some) =>
+            {
+                segments.Add(segment);
+                after.Add([.. some.Select(one => one?.clone().DetachFromDisposeScope())]);
+                scope.Attach(after[^1].OfType<Tensor>());
+            });
+            gradients.Of(StepBatch.Of(model, batch, closedBook), 1);
+            Assert.Equal(Enumerable.Range(0, SegmentedGradients.Last(model) + 1), segments);
+            for (int i = 0; i < values.Count; i++)
+            {
+                (int segment, bool needsNeighbors) = places[i];
+                Tensor? whole = after[^1][i];
+                Assert.Equal(needsNeighbors && closedBook, whole is null);
+                Assert.True(whole is null || ModelCase.BitEqual(whole, after[segment][i]!), $"The gradient of {names[i]} is not complete.");
+
+                // The last norm is told of with the rest of what is small.
+                bool early = segment > 0 && whole is not null && after[segment - 1][i] is { } before && ModelCase.BitEqual(whole, before);
+                Assert.True(!early || names[i].StartsWith("decoder.norm", StringComparison.Ordinal), $"The gradient of {names[i]} was complete before.");
             }
         }
     }
@@ -96,8 +138,7 @@ public sealed class RecomputedGradientsTests : IDisposable
 
         Tensor mean = LogLikelihood.MeanLoss(model.Logits(x), LogLikelihood.Targets(batch.Tokens, batch.LossMask));
         IList<Tensor> expected = autograd.grad([mean], values, allow_unused: true);
-        (Tensor loss, Tensor?[] came) = new RecomputedGradients(model, values, Seed).Of(
-            batch.Tokens, neighbors, BatchTargets.Of(batch), null, 1);
+        (Tensor loss, Tensor?[] came) = new SegmentedGradients(model, values, Seed).Of(StepBatch.Of(model, batch), 1);
 
         Assert.InRange(Math.Abs(loss.item<double>() - mean.item<double>()), 0, 1e-12);
         for (int i = 0; i < values.Count; i++)
@@ -125,6 +166,37 @@ public sealed class RecomputedGradientsTests : IDisposable
     }
 
     [Fact]
+    public void Kept_activations_are_given_up_with_their_segment()
+    {
+        MemoryInUse.Require();
+        RetroConfig config = RetroConfig.Mini with { Layers = 12, Retrieval = null };
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = new(config);
+        TrainingBatch batch = new(ModelCase.Tokens(config, 1, 1024));
+        IList<Tensor> values = [.. model.parameters().Select(parameter => (Tensor)parameter)];
+        StepBatch given = StepBatch.Of(model, batch);
+        LiveTensors.Settled();
+        long before = MemoryInUse.Now();
+        List<long> after = [];
+        SegmentedGradients gradients = new(model, values, null, (_, some) =>
+        {
+            for (int i = 0; i < some.Count; i++)
+            {
+                some[i]?.Dispose();
+                some[i] = null;
+            }
+
+            after.Add(MemoryInUse.Now() - before);
+        });
+        gradients.Of(given, 1);
+        Assert.True(after[0] > 12L * 1024 * 128 * 4 * 4, "Less memory than the layers' states take: the test measures nothing.");
+        for (int i = 1; i < after.Count; i++)
+        {
+            Assert.True(after[i] < after[0] * (14 - i) / 12, $"{after[i] / 1e6:F1} of {after[0] / 1e6:F1} MB after segment {i}.");
+        }
+    }
+
+    [Fact]
     public void They_take_the_memory_of_a_layer_and_not_of_all()
     {
         MemoryInUse.Require();
@@ -145,8 +217,8 @@ public sealed class RecomputedGradientsTests : IDisposable
 
         LiveTensors.Settled();
         long empty = MemoryInUse.Now(), most = 0;
-        new RecomputedGradients(model, values, _ => most = Math.Max(most, MemoryInUse.Now() - empty)).Of(
-            batch.Tokens, null, BatchTargets.Of(batch), null, 1);
+        new SegmentedGradients(model, values, _ => most = Math.Max(most, MemoryInUse.Now() - empty)).Of(
+            StepBatch.Of(model, batch), 1);
         Assert.True(most < before / 2, $"{most / 1e6:F1} MB at most, {before / 1e6:F1} MB with the activations kept.");
     }
 
