@@ -93,7 +93,7 @@ internal static class PeerBenchmark
         """;
 
     /// <summary>The issue's shape: six layers of width 512 that read in the third and the sixth, an encoder of two layers.</summary>
-    internal static RetroConfig Config
+    private static RetroConfig Config
     {
         get
         {
@@ -272,7 +272,7 @@ internal static class PeerBenchmark
     private static double Parse(string number) => double.Parse(number, CultureInfo.InvariantCulture);
 
     /// <summary>A window, some of whose neighbors are missing or short.</summary>
-    internal static TrainingBatch Batch()
+    private static TrainingBatch Batch()
     {
         using DisposeScope scope = NewDisposeScope();
         const int Retrieved = 128, Chunks = (Length / 64) - 1;

@@ -5,13 +5,13 @@ namespace Retro.Search;
 /// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
 internal sealed class FaissIndex : VectorIndex
 {
-    private readonly FaissIndexHandle _handle;
-
     /// <summary>
     /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer are searched for one by one,
     /// which OpenMP's threads, waiting passively, are often too late for: .NET's share them out.
     /// </summary>
     private const int LeastProducts = 20;
+
+    private readonly FaissIndexHandle _handle;
 
     private readonly Lazy<bool> _searchesAmong;
 

@@ -244,7 +244,7 @@ public class SharedGradientsTests
         {
             LayerFactory own = new() { FeedForward = (config, dtype, device) => new OwnFeedForward(config, dtype, device) };
             using RetroModel model = Model(s_wide, _ => true, exchange.Rank == 0 ? own : null);
-            came[exchange.Rank] = Steped(model, s_options, exchange, true);
+            came[exchange.Rank] = Stepped(model, s_options, exchange, true);
         });
         Assert.All(thrown, Assert.Null);
         Assert.All(exchanges, exchange => Assert.Single(exchange.Sums.Select(one => one.Thread).Distinct()));
@@ -275,10 +275,10 @@ public class SharedGradientsTests
     {
         (RetroConfig config, TrainingOptions options, Func<string, bool> trained, bool neighbors) = s_cases[name];
         using RetroModel model = Model(config, trained);
-        return Steped(model, options, exchange, neighbors);
+        return Stepped(model, options, exchange, neighbors);
     }
 
-    private static byte[] Steped(RetroModel model, TrainingOptions options, InProcessExchange? exchange, bool neighbors)
+    private static byte[] Stepped(RetroModel model, TrainingOptions options, InProcessExchange? exchange, bool neighbors)
     {
         using Trainer trainer = new(model, options, exchange: exchange);
         for (int step = 0; step < Steps; step++)
