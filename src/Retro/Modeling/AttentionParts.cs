@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -71,6 +72,58 @@ internal sealed class AttentionParts
     public int KeyHeads => _shape.KeyHeads;
 
     public int HeadSize => _shape.HeadSize;
+
+    /// <summary>Few rows that ask, where what they become can be computed so; null where it cannot. See <see cref="FewRows"/>.</summary>
+    /// <param name="x">[N, 1, D], one query each.</param>
+    /// <param name="ofKeys">Whether keys and values are made of them, too.</param>
+    public FewRows? Few(Tensor x, bool ofKeys) => x.dim() == 3 && x.size(1) == 1 && x.size(2) == _shape.Width
+        ? FewRows.Of(x, _norm, _q, ofKeys ? _k : null, ofKeys ? _v : null, _o)
+        : null;
+
+    /// <summary>Queries [N, H·S] of few rows, normalized.</summary>
+    public Memory<float> Queries(Tensor x, FewRows few) => few.Product(few.Normalized(x, _norm), (LinearLayer)_q);
+
+    /// <summary>Queries [N, H·S], keys and values [N, G·S] of few rows, normalized.</summary>
+    public Memory<float>[] States(Tensor x, FewRows few)
+        => few.Products(few.Normalized(x, _norm), ((LinearLayer)_q).Weights, ((LinearLayer)_k).Weights, ((LinearLayer)_v).Weights);
+
+    /// <summary>
+    /// The position term of few rows' queries, [H, N, L]; empty where positions are not Transformer-XL's. The queries become what attends to the keys'
+    /// content.
+    /// </summary>
+    /// <param name="queries">[N, H·S].</param>
+    /// <param name="plan">Names the keys' distances.</param>
+    /// <param name="distances">Projected distances [H, S, W]; null where positions are not Transformer-XL's.</param>
+    /// <param name="few">The rows.</param>
+    public ReadOnlyMemory<float> PositionTermOfRows(Memory<float> queries, AttentionPlan plan, Tensor? distances, FewRows few)
+    {
+        if (distances is null)
+        {
+            return default;
+        }
+
+        Memory<float> asking = few.Take(queries.Length);
+        queries.CopyTo(asking);
+        if (_biases)
+        {
+            Add(asking.Span, few.Read(Bias("position_bias")).Span);
+            Add(queries.Span, few.Read(Bias("content_bias")).Span);
+        }
+
+        TensorPrimitives.Multiply(asking.Span, (float)(1 / Math.Sqrt(_shape.HeadSize)), asking.Span);
+        return few.PositionTerm(asking, distances, plan.DistanceRows!);
+
+        static void Add(Span<float> rows, ReadOnlySpan<float> bias)
+        {
+            for (int row = 0; row < rows.Length; row += bias.Length)
+            {
+                TensorPrimitives.Add(rows.Slice(row, bias.Length), bias, rows.Slice(row, bias.Length));
+            }
+        }
+    }
+
+    /// <summary>[N, H·S] of few rows to [N, 1, D].</summary>
+    public Tensor Output(Memory<float> attended, FewRows few) => few.ToTensor(few.Product(attended, (LinearLayer)_o).Span, few.Count, 1, _shape.Width);
 
     /// <summary>Normalizes what asks. [.., D] to [.., D].</summary>
     public Tensor Norm(Tensor x) => _norm.call(x);

@@ -122,11 +122,35 @@ public class ChunkedCrossAttention : nn.Module<Tensor, Tensor, AttentionPlan, Te
         ArgumentNullException.ThrowIfNull(cache);
         ArgumentNullException.ThrowIfNull(plan);
         using DisposeScope scope = NewDisposeScope();
-        Tensor q = _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads); // [H, B, 1, S]
-        Tensor attended = Attend(
-            q, cache.Keys!, cache.Values!, plan, cache.Distances(_parts, x.dtype, x.device), cache.Keys!.shape[2] / _retrieval.RetrievedLength);
-        Tensor output = Gated(_parts.Output(attended));
+        using FewRows? few = _parts.Few(x, ofKeys: false);
+        Tensor output = Gated(few is null ? _parts.Output(AttendStep(x, cache, plan)) : OfFewRows(x, cache, plan, few));
         return (plan.HasKey is null ? output : output * plan.HasKey).MoveToOuterDisposeScope();
+    }
+
+    private Tensor AttendStep(Tensor x, CrossAttentionCache cache, AttentionPlan plan) => Attend(
+        _parts.Split(_parts.ProjectQueries(_parts.Norm(x)), _parts.Heads), // [H, B, 1, S]
+        cache.Keys!,
+        cache.Values!,
+        plan,
+        cache.Distances(_parts, x.dtype, x.device),
+        cache.Keys!.shape[2] / _retrieval.RetrievedLength);
+
+    // The same, without tensors in between.
+    private Tensor OfFewRows(Tensor x, CrossAttentionCache cache, AttentionPlan plan, FewRows few)
+    {
+        Memory<float> queries = _parts.Queries(x, few);
+        plan.QueryRotation?.Rotate(few, _parts.HeadSize, queries);
+        int keys = (int)cache.Keys!.size(2);
+        Tensor? distances = plan.DistanceRows is null ? null : cache.Distances(_parts, x.dtype, x.device);
+        ReadOnlyMemory<float> bias = _parts.PositionTermOfRows(queries, plan, distances, few), away = default;
+        ReadOnlyMemory<float> mask = plan.Mask is null ? default : few.Read(plan.Mask);
+        if (_retrieval.MatchBias)
+        {
+            bias = MatchFeatures.Weighted(few, get_parameter("match")!, plan.Matches!, bias);
+            away = few.Read(get_parameter("away")!);
+        }
+
+        return _parts.Output(few.Attend(queries, cache.Keys!, cache.Values!, keys, new(mask, bias, away)), few);
     }
 
     internal CrossAttentionCache NewCache() => new(_config);

@@ -10,6 +10,9 @@ internal sealed class DecodingPass(long[] lengths, Tensor? positions)
     /// <summary>Each row's tokens after the pass.</summary>
     public IReadOnlyList<long> Lengths => lengths;
 
+    /// <summary>Where each row's last token stands, from 0.</summary>
+    public IReadOnlyList<long> Places { get; } = [.. lengths.Select(length => length - 1)];
+
     /// <summary>A step's positions, [B] of int64; null in a prefill.</summary>
     public Tensor? Positions => positions;
 

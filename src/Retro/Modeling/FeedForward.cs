@@ -1,5 +1,6 @@
 using TorchSharp;
 using TorchSharp.Modules;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -45,6 +46,13 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     /// <exception cref="ShapeException">The last dimension has another size.</exception>
     public override Tensor forward(Tensor x)
     {
+        ArgumentNullException.ThrowIfNull(x);
+        using FewRows? few = FewRows.Of(x, _norm, _gate, _up, _down);
+        if (few is not null && x.size(-1) == _width)
+        {
+            return OfFewRows(x, few);
+        }
+
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = _norm.call(x);
         Tensor inner = Activate((_gate ?? _up).call(normed));
@@ -54,11 +62,30 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     /// <summary>Normalizes what the branch reads.</summary>
     internal Tensor Norm(Tensor x) => _norm.call(x);
 
+    private Tensor OfFewRows(Tensor x, FewRows few)
+    {
+        Memory<float> normed = few.Normalized(x, _norm), inner;
+        if (_gate is null)
+        {
+            inner = few.Product(normed, _up);
+            TokenActivation.Apply(_activation, inner.Span);
+        }
+        else
+        {
+            Memory<float>[] products = few.Products(normed, _gate.Weights, _up.Weights);
+            inner = products[0];
+            TokenActivation.Apply(_activation, inner.Span);
+            TensorPrimitives.Multiply(inner.Span, products[1].Span, inner.Span);
+        }
+
+        return few.ToTensor(few.Product(inner, _down).Span, x.shape);
+    }
+
     private Tensor Activate(Tensor x) => _activation switch
     {
-        ActivationKind.GeluTanh => TokenActivation.Takes(x) ? TokenActivation.Gelu(x, tanh: true) : nn.functional.gelu(x, GELU.Approximate.tanh, false),
+        ActivationKind.GeluTanh => nn.functional.gelu(x, GELU.Approximate.tanh, false),
         ActivationKind.SwiGlu => nn.functional.silu(x),
-        _ => TokenActivation.Takes(x) ? TokenActivation.Gelu(x, tanh: false) : nn.functional.gelu(x),
+        _ => nn.functional.gelu(x),
     };
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -1,4 +1,5 @@
 using TorchSharp;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -40,6 +41,11 @@ internal static class MatchFeatures
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
         long rows = retrieved.shape[0], neighbors = retrieved.shape[1], length = retrieved.shape[2];
+        if (text.shape[1] == Compared && text.device_type == DeviceType.CPU)
+        {
+            return OfLast(text, retrieved, valid).view(Count, rows, 1, neighbors * length).to_type(dtype).MoveToOuterDisposeScope();
+        }
+
         Tensor known = valid is null ? retrieved : retrieved.FilledWhere(valid.logical_not(), NoNeighbor);
         Tensor before = Later(known, 1, NoNeighbor); // the token before each retrieved one
         Tensor run = zeros_like(before, ScalarType.Int32), equal = run;
@@ -101,6 +107,59 @@ internal static class MatchFeatures
         using DisposeScope scope = NewDisposeScope();
         Tensor padded = nn.functional.pad(tokens, [Compared, 0L], value: NoText);
         return stack([.. lengths.Select((length, row) => padded.select(0, row).narrow(0, length, Compared))]).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The bias that features are to each head's logits, where a query of few rows is computed with plain numbers.</summary>
+    /// <param name="few">The rows.</param>
+    /// <param name="weights">[H, <see cref="Count"/>].</param>
+    /// <param name="features">[<see cref="Count"/>, N, 1, K·R].</param>
+    /// <param name="others">What else is added to the logits, [H, N, K·R]; empty: nothing.</param>
+    /// <returns>[H, N, K·R], both.</returns>
+    public static Memory<float> Weighted(FewRows few, Tensor weights, Tensor features, ReadOnlyMemory<float> others)
+    {
+        ReadOnlySpan<float> each = few.Read(weights).Span, of = few.Read(features).Span;
+        int heads = each.Length / Count, width = of.Length / Count;
+        Memory<float> bias = few.Take(heads * width);
+        bias.Span.Clear();
+        others.CopyTo(bias);
+        for (int i = 0; i < each.Length; i++)
+        {
+            Span<float> sum = bias.Span.Slice(i / Count * width, width);
+            TensorPrimitives.MultiplyAdd(of.Slice(i % Count * width, width), each[i], sum, sum);
+        }
+
+        return bias;
+    }
+
+    // Of one query a row, which decoding has for every token: counted here, where operators for each of the compared places take longer than all the rest.
+    private static Tensor OfLast(Tensor text, Tensor retrieved, Tensor? valid)
+    {
+        ReadOnlySpan<long> last = text.contiguous().data<long>().ToArray(), known = retrieved.contiguous().data<long>().ToArray();
+        ReadOnlySpan<bool> holds = valid is null ? [] : valid.contiguous().data<bool>().ToArray();
+        int length = (int)retrieved.shape[2], ofRow = (int)retrieved.shape[1] * length, all = known.Length;
+        float[] features = new float[Count * all];
+        for (int place = 0; place < all; place++)
+        {
+            ReadOnlySpan<long> asking = last.Slice(place / ofRow * Compared, Compared);
+            int run = 0, equal = 0, before = Math.Min(Compared, place % length);
+            for (int back = 1; back <= before; back++)
+            {
+                if (asking[Compared - back] == known[place - back] && (holds.IsEmpty || holds[place - back]))
+                {
+                    equal++;
+                    run += run == back - 1 ? 1 : 0;
+                }
+            }
+
+            run = Math.Min(run, LongestRun);
+            ReadOnlySpan<float> of = [run, run >= 1 ? 1 : 0, run >= 2 ? 1 : 0, run >= 4 ? 1 : 0, equal];
+            for (int i = 0; i < Count; i++)
+            {
+                features[(i * all) + place] = of[i];
+            }
+        }
+
+        return tensor(features);
     }
 
     // Moves what stands along the last dimension so many places on.

@@ -1,4 +1,5 @@
 using TorchSharp;
+using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -66,6 +67,30 @@ public sealed class RotaryTable
         }
 
         return cat([RotateAll(x.narrow(-1, 0, _size)), x.narrow(-1, _size, size - _size)], -1);
+    }
+
+    /// <summary>Rotates queries or keys of one position a row in their place.</summary>
+    /// <param name="few">The rows.</param>
+    /// <param name="headSize">S.</param>
+    /// <param name="states">Each of [N, H, S].</param>
+    internal void Rotate(FewRows few, int headSize, params ReadOnlySpan<Memory<float>> states)
+    {
+        int size = (int)_size, half = size / 2;
+        ReadOnlySpan<float> cosines = few.Read(_cosines).Span, sines = few.Read(_sines).Span;
+        Span<float> rolled = few.Take(size).Span;
+        foreach (Memory<float> rows in states)
+        {
+            int width = rows.Length / few.Count;
+            for (int at = 0; at < rows.Length; at += headSize)
+            {
+                int table = cosines.Length == size ? 0 : at / width * size;
+                Span<float> x = rows.Span.Slice(at, size);
+                x[half..].CopyTo(rolled);
+                x[..half].CopyTo(rolled[half..]);
+                TensorPrimitives.Multiply(rolled, sines.Slice(table, size), rolled);
+                TensorPrimitives.MultiplyAdd(x, cosines.Slice(table, size), rolled, x);
+            }
+        }
     }
 
     /// <summary>The table for sequences that hold these positions several times over.</summary>

@@ -75,6 +75,12 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
         AttentionParts parts = _parts
             ?? throw new NotSupportedException($"{GetType().Name} has no parameters of {nameof(SelfAttention)}; it has to override {nameof(Attend)}.");
         Guard.Shape(x, "[B, A, D]", null, null, parts.Width);
+        using FewRows? few = cache is null || plan.Pass?.Positions is null ? null : parts.Few(x, ofKeys: true);
+        if (few is not null)
+        {
+            return OfFewRows(x, plan, cache!, parts, few);
+        }
+
         using DisposeScope scope = NewDisposeScope();
         Tensor normed = parts.Norm(x);
         Tensor q = parts.Split(parts.ProjectQueries(normed, plan.Packed), parts.Heads);
@@ -93,6 +99,18 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
         Tensor? distances = plan.DistanceRows is null ? null : cache!.Distances(parts, x.dtype, x.device);
         Tensor? positions = parts.PositionTerm(q, plan, distances, q.shape[2], k.shape[2]);
         return parts.Output(parts.Attend(q, k, v, plan, positions, positions?.shape), plan.Packed).MoveToOuterDisposeScope();
+    }
+
+    // A step of decoding: the same, without tensors in between.
+    private static Tensor OfFewRows(Tensor x, AttentionPlan plan, SelfAttentionCache cache, AttentionParts parts, FewRows few)
+    {
+        Memory<float>[] states = parts.States(x, few);
+        plan.QueryRotation?.Rotate(few, parts.HeadSize, states[0], states[1]);
+        (Tensor keys, Tensor values) = cache.AppendRows(states[1], states[2], parts, plan.Pass!, few);
+        Tensor? distances = plan.DistanceRows is null ? null : cache.Distances(parts, x.dtype, x.device);
+        ReadOnlyMemory<float> positions = parts.PositionTermOfRows(states[0], plan, distances, few);
+        ReadOnlyMemory<float> mask = plan.Mask is null ? default : few.Read(plan.Mask);
+        return parts.Output(few.Attend(states[0], keys, values, (int)plan.Pass!.KeyCount, new(mask, positions, default)), few);
     }
 
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>

@@ -38,7 +38,8 @@ public sealed class SelfAttentionCache : IDisposable
         DecodingPass pass = plan.Pass
             ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
         long added = keys.shape[2];
-        Reserve(Math.Max(added, pass.KeyCount), keys, values); // a prompt's padding is stored too, and overwritten later
+        // A prompt's padding is stored too, and overwritten later.
+        Reserve(Math.Max(added, pass.KeyCount), keys.shape[0], keys.shape[1], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
         if (pass.Positions is not { } positions)
         {
             Place(_keys!, keys, 0, added);
@@ -59,6 +60,15 @@ public sealed class SelfAttentionCache : IDisposable
         }
 
         return (_keys!.narrow(2, 0, pass.KeyCount), _values!.narrow(2, 0, pass.KeyCount));
+    }
+
+    /// <summary>Stores keys and values [N, G·S] of a step, and gives all that there is room for: keys and values [G, N, capacity, S].</summary>
+    internal (Tensor Keys, Tensor Values) AppendRows(Memory<float> keys, Memory<float> values, AttentionParts parts, DecodingPass pass, FewRows few)
+    {
+        Reserve(pass.KeyCount, parts.KeyHeads, few.Count, (parts.HeadSize, parts.HeadSize), few.Dtype, CPU);
+        few.Store(keys.Span, _keys!, pass.Places);
+        few.Store(values.Span, _values!, pass.Places);
+        return (_keys!, _values!);
     }
 
     /// <summary>Projected sinusoids of the distances 0, 1, ..., [H, S, W], made once per capacity.</summary>
@@ -98,7 +108,7 @@ public sealed class SelfAttentionCache : IDisposable
         place.copy_(source);
     }
 
-    private void Reserve(long count, Tensor keys, Tensor values)
+    private void Reserve(long count, long groups, long rows, (long Key, long Value) sizes, ScalarType dtype, Device device)
     {
         long capacity = _keys?.shape[2] ?? 0;
         if (count <= capacity)
@@ -112,14 +122,13 @@ public sealed class SelfAttentionCache : IDisposable
             wanted = Math.Min(wanted, Math.Max(longest, count));
         }
 
-        Grow(ref _keys, wanted, keys);
-        Grow(ref _values, wanted, values);
+        // Zeros, because masked places are multiplied by zero and must not hold what is no number.
+        Grow(ref _keys, zeros([groups, rows, wanted, sizes.Key], dtype, device));
+        Grow(ref _values, zeros([groups, rows, wanted, sizes.Value], dtype, device));
     }
 
-    // Zeros, because masked places are multiplied by zero and must not hold what is no number.
-    private static void Grow(ref Tensor? tensor, long capacity, Tensor like)
+    private static void Grow(ref Tensor? tensor, Tensor grown)
     {
-        Tensor grown = zeros([like.shape[0], like.shape[1], capacity, like.shape[3]], like.dtype, like.device);
         if (tensor is not null)
         {
             Place(grown, tensor, 0, tensor.shape[2]);

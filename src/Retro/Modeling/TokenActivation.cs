@@ -1,47 +1,36 @@
-using System.Buffers;
 using System.Runtime.Intrinsics;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace Retro.Modeling;
 
-/// <summary>
-/// GELU of as few numbers as a decoded token has, on the processor: libtorch's own wakes all threads for however few, which takes longer than computing them.
-/// </summary>
+/// <summary>The non-linearity of as few numbers as a decoded token has: libtorch's wakes all threads for however few.</summary>
 internal static class TokenActivation
 {
-    private const int Most = 1 << 14;
-
-    /// <summary>Whether it can be computed here.</summary>
-    public static bool Takes(Tensor x) => !is_grad_enabled() && x.device_type == DeviceType.CPU && x.numel() is > 0 and <= Most
-        && x.dtype is ScalarType.Float32 or ScalarType.BFloat16 && x.is_contiguous();
-
-    /// <summary>x Φ(x), or with tanh in the place of the error function (arXiv 1606.08415), computed in float32.</summary>
-    public static Tensor Gelu(Tensor x, bool tanh)
-        => x.dtype == ScalarType.Float32 ? Gelu<float, Float32Format>(x, tanh) : Gelu<ushort, BFloat16Format>(x, tanh);
-
-    private static Tensor Gelu<T, TFormat>(Tensor x, bool tanh)
-        where T : unmanaged
-        where TFormat : IRowFormat<T>
+    /// <summary>Puts activation(x) into the place of x: of gated kinds, what the gate's branch goes through.</summary>
+    public static void Apply(ActivationKind kind, Span<float> numbers)
     {
-        Tensor y = empty_like(x);
-        int count = (int)x.numel(), width = Vector512<float>.Count, whole = (count + width - 1) / width * width;
-        float[] buffer = ArrayPool<float>.Shared.Rent(whole);
-        Span<float> numbers = buffer.AsSpan(0, whole);
-        numbers[count..].Clear();
-        StoredRows<T, TFormat>.Load(new TensorNumbers<T>(x).Slice(0, count), 1, numbers[..count]);
+        int width = Vector512<float>.Count, whole = numbers.Length / width * width;
         for (int i = 0; i < whole; i += width)
         {
             Span<float> some = numbers.Slice(i, width);
-            Vector512<float> of = Vector512.Create<float>(some);
-            (tanh ? OfTanh(of) : OfErf(of)).CopyTo(some);
+            Of(kind, Vector512.Create<float>(some)).CopyTo(some);
         }
 
-        StoredRows<T, TFormat>.Store(numbers[..count], new TensorNumbers<T>(y).Slice(0, count));
-        ArrayPool<float>.Shared.Return(buffer);
-        GC.KeepAlive(x);
-        return y;
+        if (whole < numbers.Length)
+        {
+            Span<float> last = stackalloc float[width];
+            numbers[whole..].CopyTo(last);
+            Of(kind, Vector512.Create<float>(last)).CopyTo(last);
+            last[..(numbers.Length - whole)].CopyTo(numbers[whole..]);
+        }
     }
+
+    // x Φ(x), or with tanh in the place of the error function (arXiv 1606.08415), or x / (1 + e^(-x)).
+    private static Vector512<float> Of(ActivationKind kind, Vector512<float> x) => kind switch
+    {
+        ActivationKind.GeluTanh => OfTanh(x),
+        ActivationKind.SwiGlu => x / (Vector512<float>.One + Vector512.Exp(-x)),
+        _ => OfErf(x),
+    };
 
     // (1 + tanh u) / 2 is 1 / (1 + e^(-2u)), u = sqrt(2/π) (x + 0.044715 x³).
     private static Vector512<float> OfTanh(Vector512<float> x)

@@ -1,9 +1,42 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using TorchSharp;
 using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
+
+/// <summary>Keys or values on the processor, [G, N, L, S], as they lie in memory.</summary>
+/// <typeparam name="T">What a number is stored as.</typeparam>
+/// <param name="states">Them, the last dimension contiguous; they have to stay alive meanwhile.</param>
+/// <param name="count">How many of the L, from the first one.</param>
+internal readonly struct TokenStates<T>(Tensor states, int count)
+    where T : unmanaged
+{
+    private readonly TensorNumbers<T> _numbers = new(states);
+    private readonly long _ofGroup = states.stride(0), _ofRow = states.stride(1);
+
+    public int Groups { get; } = (int)states.size(0);
+
+    public int Rows { get; } = (int)states.size(1);
+
+    public int Count => count;
+
+    public int Size { get; } = (int)states.size(3);
+
+    /// <summary>From one key to the next.</summary>
+    public int Stride { get; } = (int)states.stride(2);
+
+    /// <summary>Some of a sequence's.</summary>
+    public ReadOnlySpan<T> Some(int group, int row, int first, int some)
+        => _numbers.Slice((group * _ofGroup) + (row * _ofRow) + ((long)first * Stride), ((some - 1) * Stride) + Size);
+}
+
+/// <summary>What is added to the logits of single queries.</summary>
+/// <param name="Mask">[N or 1, L]; empty: nothing.</param>
+/// <param name="Positions">[H, N, L]; empty: nothing.</param>
+/// <param name="Away">[H], logits of one more key, whose value is zero; empty: there is none.</param>
+internal readonly record struct TokenLogits(ReadOnlyMemory<float> Mask, ReadOnlyMemory<float> Positions, ReadOnlyMemory<float> Away);
 
 /// <summary>
 /// Attention of one query a sequence, which is what decoding a token takes, on the processor: each key and each value is read once, where it lies, for all
@@ -31,95 +64,111 @@ internal static class TokenAttention
     /// <param name="positions">Added to the logits, of H·N·L values in their order; null for none.</param>
     /// <returns>[N, 1, H·S'].</returns>
     public static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions) => q.dtype == ScalarType.Float32
-        ? Attend<float, Float32Format>(q, k, v, mask, positions)
-        : Attend<ushort, BFloat16Format>(q, k, v, mask, positions);
+        ? OfTensors<float, Float32Format>(q, k, v, mask, positions)
+        : OfTensors<ushort, BFloat16Format>(q, k, v, mask, positions);
 
-    private static Tensor Attend<T, TFormat>(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions)
+    /// <summary>Attends.</summary>
+    /// <param name="queries">[N, H, S], H a multiple of G.</param>
+    /// <param name="keys">[G, N, L, S].</param>
+    /// <param name="values">[G, N, L, S'].</param>
+    /// <param name="added">What is added to the logits.</param>
+    /// <param name="attended">[N, H, S'], what comes out.</param>
+    public static void Attend<T, TFormat>(Memory<float> queries, TokenStates<T> keys, TokenStates<T> values, TokenLogits added, Memory<float> attended)
         where T : unmanaged
         where TFormat : IRowFormat<T>
     {
-        using DisposeScope scope = NewDisposeScope();
-        q = q.contiguous();
-        positions = positions?.to_type(ScalarType.Float32).contiguous();
-        mask = mask?.to_type(ScalarType.Float32).contiguous();
-        int heads = (int)q.size(0), rows = (int)q.size(1), size = (int)q.size(3);
-        int groups = (int)k.size(0), keys = (int)k.size(2), valueSize = (int)v.size(3), shared = heads / groups;
-        long rowsOfMask = mask?.size(1) ?? 0;
-        (long Group, long Row) ofKeys = (k.stride(0), k.stride(1)), ofValues = (v.stride(0), v.stride(1));
-        int keyStride = (int)k.stride(2), valueStride = (int)v.stride(2);
-        TensorNumbers<T> ofQ = new(q), ofK = new(k), ofV = new(v);
-        TensorNumbers<float> ofMask = mask is null ? default : new(mask), ofPositions = positions is null ? default : new(positions);
+        int rows = keys.Rows, count = keys.Count, size = keys.Size, heads = queries.Length / (rows * size), shared = heads / keys.Groups;
+        bool oneMask = added.Mask.Length == count;
         float scale = (float)(1 / Math.Sqrt(size));
-        Tensor attended = empty([rows, 1, heads * valueSize], q.dtype);
-        TensorNumbers<T> ofAttended = new(attended);
-        long bytes = (long)groups * rows * keys * (size + valueSize) * q.dtype.ElementSize();
-        int blocks = groups * rows, threads = (int)Math.Clamp(Math.Min(bytes / BytesOfThread, blocks), 1, get_num_threads());
+        long bytes = (long)keys.Groups * rows * count * (size + values.Size) * Unsafe.SizeOf<T>();
+        int blocks = keys.Groups * rows, threads = (int)Math.Clamp(Math.Min(bytes / BytesOfThread, blocks), 1, get_num_threads());
         WorkerTeam.Shared.Run(blocks, threads, OfBlock);
-        GC.KeepAlive(k);
-        GC.KeepAlive(v);
-        return attended.MoveToOuterDisposeScope();
 
         // One sequence's queries of the heads that share keys.
         void OfBlock(int block)
         {
             (int group, int row) = Math.DivRem(block, rows);
-            float[] buffer = ArrayPool<float>.Shared.Rent(shared * (size + keys + valueSize));
-            Span<float> queries = buffer.AsSpan(0, shared * size), weights = buffer.AsSpan(shared * size, shared * keys);
-            Span<float> sums = buffer.AsSpan(shared * (size + keys), shared * valueSize);
+            float[] buffer = ArrayPool<float>.Shared.Rent(shared * (size + count));
+            Span<float> asking = buffer.AsSpan(0, shared * size), weights = buffer.AsSpan(shared * size, shared * count);
+            int first = (row * heads) + (group * shared);
             for (int i = 0; i < shared; i++)
             {
-                StoredRows<T, TFormat>.Load(ofQ.Slice(((((long)group * shared) + i) * rows + row) * size, size), scale, queries.Slice(i * size, size));
+                StoredRows<T, TFormat>.Arrange(queries.Span.Slice((first + i) * size, size), scale, asking.Slice(i * size, size));
             }
 
-            long first = (group * ofKeys.Group) + (row * ofKeys.Row);
-            for (int key = 0; key < keys; key += KeysOfBlock)
+            for (int key = 0; key < count; key += KeysOfBlock)
             {
-                int count = Math.Min(KeysOfBlock, keys - key);
-                ReadOnlySpan<T> some = ofK.Slice(first + ((long)key * keyStride), ((count - 1) * keyStride) + size);
+                int some = Math.Min(KeysOfBlock, count - key);
+                ReadOnlySpan<T> read = keys.Some(group, row, key, some);
                 for (int i = 0; i < shared; i++)
                 {
-                    StoredRows<T, TFormat>.Dot(some, keyStride, queries.Slice(i * size, size), weights.Slice((i * keys) + key, count));
+                    StoredRows<T, TFormat>.Dot(read, keys.Stride, asking.Slice(i * size, size), weights.Slice((i * count) + key, some));
                 }
             }
 
             for (int i = 0; i < shared; i++)
             {
-                Span<float> logits = weights.Slice(i * keys, keys);
-                if (positions is not null)
+                int head = (group * shared) + i;
+                Span<float> logits = weights.Slice(i * count, count);
+                if (!added.Positions.IsEmpty)
                 {
-                    int head = (group * shared) + i;
-                    TensorPrimitives.Add(logits, ofPositions.Slice((((long)head * rows) + row) * keys, keys), logits);
+                    TensorPrimitives.Add(logits, added.Positions.Span.Slice(((head * rows) + row) * count, count), logits);
                 }
 
-                if (mask is not null)
+                if (!added.Mask.IsEmpty)
                 {
-                    TensorPrimitives.Add(logits, ofMask.Slice(rowsOfMask == 1 ? 0 : (long)row * keys, keys), logits);
+                    TensorPrimitives.Add(logits, added.Mask.Span.Slice(oneMask ? 0 : row * count, count), logits);
                 }
 
-                TensorPrimitives.Subtract(logits, TensorPrimitives.Max<float>(logits), logits);
+                float most = TensorPrimitives.Max<float>(logits), rest = 0;
+                if (!added.Away.IsEmpty)
+                {
+                    float away = added.Away.Span[head];
+                    most = Math.Max(most, away);
+                    rest = MathF.Exp(away - most);
+                }
+
+                TensorPrimitives.Subtract(logits, most, logits);
                 TensorPrimitives.Exp(logits, logits);
-                TensorPrimitives.Divide(logits, TensorPrimitives.Sum<float>(logits), logits);
+                TensorPrimitives.Multiply(logits, 1 / (TensorPrimitives.Sum<float>(logits) + rest), logits);
             }
 
+            Span<float> sums = attended.Span.Slice(first * values.Size, shared * values.Size);
             sums.Clear();
-            first = (group * ofValues.Group) + (row * ofValues.Row);
-            for (int key = 0; key < keys; key += KeysOfBlock)
+            for (int key = 0; key < count; key += KeysOfBlock)
             {
-                int count = Math.Min(KeysOfBlock, keys - key);
-                ReadOnlySpan<T> some = ofV.Slice(first + ((long)key * valueStride), ((count - 1) * valueStride) + valueSize);
+                int some = Math.Min(KeysOfBlock, count - key);
+                ReadOnlySpan<T> read = values.Some(group, row, key, some);
                 for (int i = 0; i < shared; i++)
                 {
-                    StoredRows<T, TFormat>.Add(some, valueStride, weights.Slice((i * keys) + key, count), sums.Slice(i * valueSize, valueSize));
+                    StoredRows<T, TFormat>.Add(read, values.Stride, weights.Slice((i * count) + key, some), sums.Slice(i * values.Size, values.Size));
                 }
             }
 
             for (int i = 0; i < shared; i++)
             {
-                long written = ((long)row * heads) + (group * shared) + i;
-                StoredRows<T, TFormat>.Store(sums.Slice(i * valueSize, valueSize), ofAttended.Slice(written * valueSize, valueSize));
+                StoredRows<T, TFormat>.Restore(sums.Slice(i * values.Size, values.Size));
             }
 
             ArrayPool<float>.Shared.Return(buffer);
         }
+    }
+
+    private static Tensor OfTensors<T, TFormat>(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions)
+        where T : unmanaged
+        where TFormat : IRowFormat<T>
+    {
+        using DisposeScope scope = NewDisposeScope();
+        long heads = q.size(0), rows = q.size(1);
+        int count = (int)k.size(2);
+        float[] queries = Numbers(q.squeeze(2).transpose(0, 1))!, attended = new float[rows * heads * v.size(3)];
+        Attend<T, TFormat>(queries, new(k, count), new(v, count), new(Numbers(mask), Numbers(positions), default), attended);
+        GC.KeepAlive(k);
+        GC.KeepAlive(v);
+        Tensor result = empty([rows, 1, heads * v.size(3)], q.dtype);
+        TFormat.Write(attended, new TensorNumbers<T>(result).Slice(0, attended.Length));
+        return result.MoveToOuterDisposeScope();
+
+        static float[]? Numbers(Tensor? tensor) => tensor?.to_type(ScalarType.Float32).contiguous().data<float>().ToArray();
     }
 }
