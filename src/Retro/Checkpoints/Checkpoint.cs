@@ -103,7 +103,12 @@ public static class Checkpoint
             config.Parameters().ToDictionary(parameter => parameter.Name, parameter => parameter.Shape),
             weights,
             options.Strict && options.Layers is null);
-        RetroModel model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
+        RetroModel model;
+        using (options.Strict ? Initialization.Skip() : null)
+        {
+            model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
+        }
+
         try
         {
             Check(folder, Shapes(model), weights, options.Strict);
@@ -255,8 +260,7 @@ public static class Checkpoint
         foreach ((string name, Parameter parameter) in stored)
         {
             counter.Next();
-            using Tensor value = weights.Read(name);
-            parameter.copy_(value);
+            weights.CopyTo(name, parameter);
         }
 
         counter.End();

@@ -125,6 +125,22 @@ public sealed partial class Safetensors : IDisposable
         return result.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Copies a tensor into one of the same shape that there is already, at once where that holds it as the file does.</summary>
+    internal void CopyTo(string name, Tensor target)
+    {
+        SafetensorsEntry entry = Entry(name);
+        if (target.device_type == DeviceType.CPU && target.is_contiguous() && target.dtype == SafetensorsTypes.ToScalarType(entry.Dtype)
+            && target.shape.AsSpan().SequenceEqual(entry.Shape) && entry.ByteLength > 0)
+        {
+            using Tensor flat = target.view(-1);
+            CopyTo(entry, flat);
+            return;
+        }
+
+        using Tensor value = Read(name);
+        target.copy_(value);
+    }
+
     /// <summary>Unmaps the file.</summary>
     public void Dispose() => _file.Dispose();
 

@@ -170,6 +170,9 @@ internal sealed class WeightFolder : StoredWeights
     /// <inheritdoc/>
     public override Tensor Read(string name) => FileOf(name).Read(name);
 
+    /// <summary>Copies a tensor into one of the same shape that there is already, in whatever type and on whatever device.</summary>
+    public void CopyTo(string name, Tensor target) => FileOf(name).CopyTo(name, target);
+
     /// <summary>Closes the files.</summary>
     public override void Dispose() => _files.ForEach(file => file.Dispose());
 

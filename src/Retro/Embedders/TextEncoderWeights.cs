@@ -33,8 +33,7 @@ internal static class TextEncoderWeights
             foreach ((string name, Parameter parameter) in encoder.named_parameters())
             {
                 counter.Next();
-                using Tensor weight = weights.Read(stored[name]);
-                parameter.copy_(weight);
+                weights.CopyTo(stored[name], parameter);
             }
 
             counter.End();

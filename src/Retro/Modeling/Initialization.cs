@@ -11,6 +11,15 @@ namespace Retro.Modeling;
 /// </summary>
 internal static class Initialization
 {
+    [ThreadStatic]
+    private static int s_skips;
+
+    /// <summary>
+    /// Until it is disposed of, what this thread makes holds whatever its memory held: for models whose every weight is about to be read from elsewhere.
+    /// Drawing takes longer than reading.
+    /// </summary>
+    public static IDisposable Skip() => new Skipping();
+
     /// <summary>A parameter of one value.</summary>
     public static Parameter Constant(double value, long[] shape, ScalarType dtype, Device? device)
         => Own(KeptScalars.Filled(shape, value, dtype, device ?? CPU));
@@ -25,10 +34,20 @@ internal static class Initialization
     /// <summary>A table of embeddings.</summary>
     public static EmbeddingTable Embedding(int count, int width, ScalarType dtype, Device? device)
     {
-        EmbeddingTable embedding = nn.Embedding(count, width, dtype: dtype);
+        // Its constructor draws, too.
+        EmbeddingTable embedding = s_skips > 0 ? nn.Embedding(1, 1, dtype: dtype) : nn.Embedding(count, width, dtype: dtype);
         using (no_grad())
         {
-            embedding.weight!.normal_(0, 1 / Math.Sqrt(width));
+            using Parameter weight = embedding.weight!;
+            if (s_skips > 0)
+            {
+                using Tensor whole = empty([count, width], dtype);
+                weight.set_(whole);
+            }
+            else
+            {
+                weight.normal_(0, 1 / Math.Sqrt(width));
+            }
         }
 
         // Moved as a whole: nn.Embedding_from_pretrained draws a table of its own and leaves it on the processor.
@@ -38,6 +57,11 @@ internal static class Initialization
     /// <summary>A parameter of normal numbers; zeros where the deviation is 0.</summary>
     public static Parameter Normal(long[] shape, double deviation, ScalarType dtype, Device? device)
     {
+        if (s_skips > 0)
+        {
+            return Own(empty(shape, dtype, device ?? CPU));
+        }
+
         if (deviation == 0)
         {
             return Own(zeros(shape, dtype, device ?? CPU));
@@ -57,5 +81,21 @@ internal static class Initialization
         Parameter parameter = new(tensor);
         parameter.DetachFromDisposeScope();
         return parameter;
+    }
+
+    private sealed class Skipping : IDisposable
+    {
+        private bool _over;
+
+        public Skipping() => s_skips++;
+
+        public void Dispose()
+        {
+            if (!_over)
+            {
+                _over = true;
+                s_skips--;
+            }
+        }
     }
 }

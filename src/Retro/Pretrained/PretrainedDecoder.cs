@@ -78,7 +78,12 @@ public sealed class PretrainedDecoder : IDisposable
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
     {
-        RetroModel model = new(config, dtype, device);
+        RetroModel model;
+        using (Initialization.Skip())
+        {
+            model = new(config, dtype, device);
+        }
+
         try
         {
             Dictionary<string, Parameter> left = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);

@@ -27,6 +27,35 @@ public class CheckpointTests
         Assert.Equal(["config.json", "model.safetensors"], Files(folder));
     }
 
+    /// <summary>Its embeddings are made in another way than a fresh model's: they take gradients, and another type, as those do.</summary>
+    [Theory]
+    [InlineData("gpt-2")]
+    [InlineData("rotary")]
+    public void A_loaded_model_has_the_gradients_of_the_saved_one_and_can_be_cast(string name)
+    {
+        using TemporaryFolder folder = new();
+        using DisposeScope scope = NewDisposeScope();
+        RetroConfig config = ModelCase.Config(name);
+        using RetroModel model = ModelCase.Model(config);
+        Checkpoint.Save(folder.Path, model);
+        using RetroModel loaded = Checkpoint.Load(folder.Path);
+        loaded.eval();
+        Tensor tokens = ModelCase.Tokens(config, 2, 12);
+        (Tensor neighbors, Tensor valid) = ModelCase.Neighbors(config, 2, 12, 2);
+        foreach (RetroModel one in new[] { model, loaded })
+        {
+            one.call(tokens, neighbors, valid).square().mean().backward();
+        }
+
+        (string Name, Tensor? Gradient)[] expected = [.. model.named_parameters().Select(pair => (pair.name, pair.parameter.grad))];
+        (string Name, Tensor? Gradient)[] got = [.. loaded.named_parameters().Select(pair => (pair.name, pair.parameter.grad))];
+        Assert.Equal(expected.Select(pair => pair.Name), got.Select(pair => pair.Name));
+        Assert.All(expected.Zip(got), pair => Assert.True(ModelCase.BitEqual(pair.First.Gradient!, pair.Second.Gradient!)));
+        loaded.to(ScalarType.Float32);
+        Assert.All(loaded.parameters(), parameter => Assert.Equal(ScalarType.Float32, parameter.dtype));
+        Assert.Equal(ScalarType.Float32, loaded.call(tokens, neighbors, valid).dtype);
+    }
+
     [Theory]
     [InlineData(ScalarType.Float32)]
     [InlineData(ScalarType.BFloat16)]
