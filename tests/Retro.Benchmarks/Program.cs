@@ -1,7 +1,7 @@
 using Retro;
 using Retro.Benchmarks;
 
-// As in programs that use the library: it is there before libtorch, whose threads wait passively then.
+// As in programs that use the library: it is there before libtorch, whose threads wait as there.
 TorchLibrary.Require();
 
 // Each benchmark compares two ways in one run and prints a Markdown table; results that back a claim are kept in results/.
@@ -23,6 +23,7 @@ Dictionary<string, Action> benchmarks = new(StringComparer.OrdinalIgnoreCase)
     ["start"] = ReportBenchmark.Start,
     ["step"] = StepBenchmark.Run,
     ["throughput"] = ThroughputBenchmark.Run,
+    ["waiting"] = WaitingBenchmark.Run,
 };
 
 if (args is ["peers", "--retro-pytorch", var checkout])
@@ -34,6 +35,12 @@ if (args is ["peers", "--retro-pytorch", var checkout])
 if (args is ["memory", var dtype, var recompute]) // of a training alone, asked for by the peers' benchmark
 {
     PeerBenchmark.Memory(dtype, recompute);
+    return 0;
+}
+
+if (args is ["waiting", "work"]) // one way to wait, asked for by the benchmark of that name
+{
+    WaitingBenchmark.Work();
     return 0;
 }
 

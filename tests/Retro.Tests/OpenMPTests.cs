@@ -8,13 +8,15 @@ namespace Retro.Tests;
 public partial class OpenMPTests
 {
     [Fact]
-    public void Waiting_threads_do_not_spin_unless_the_environment_says_so()
+    public void Waiting_threads_spin_for_microseconds_unless_the_environment_says_so()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no libgomp.");
-        OpenMP.WaitPassively();
+        OpenMP.WaitBriefly();
 
         // .NET's view is that of the process's start, the C library's is what a native runtime reads.
-        Assert.Equal(Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") ?? "passive", Marshal.PtrToStringUTF8(GetEnvironment("OMP_WAIT_POLICY")));
+        string? policy = Environment.GetEnvironmentVariable("OMP_WAIT_POLICY"), count = Environment.GetEnvironmentVariable("GOMP_SPINCOUNT");
+        Assert.Equal(policy ?? "passive", Marshal.PtrToStringUTF8(GetEnvironment("OMP_WAIT_POLICY")));
+        Assert.Equal(policy is null ? count ?? "1000" : count, Marshal.PtrToStringUTF8(GetEnvironment("GOMP_SPINCOUNT")));
     }
 
     [Fact]

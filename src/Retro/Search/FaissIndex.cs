@@ -7,7 +7,7 @@ internal sealed class FaissIndex : VectorIndex
 {
     /// <summary>
     /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer are searched for one by one,
-    /// which OpenMP's threads, waiting passively, are often too late for: .NET's share them out.
+    /// which OpenMP's threads, asleep, are often too late for: .NET's share them out.
     /// </summary>
     private const int LeastProducts = 20;
 
