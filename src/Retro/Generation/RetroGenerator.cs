@@ -315,7 +315,7 @@ public sealed class RetroGenerator
         do
         {
             cancellationToken.ThrowIfCancellationRequested();
-            next = await Task.Run(
+            next = await OnPool(
                 () =>
                 {
                     GeneratedPiece piece = sequence.Next(cancellationToken);
@@ -407,7 +407,7 @@ public sealed class RetroGenerator
             }
 
             cancellationToken.ThrowIfCancellationRequested();
-            pieces = await Task.Run(
+            pieces = await OnPool(
                 () =>
                 {
                     List<(int, GeneratedPiece)> next = [.. running.Order().Select(i => (i, texts[i].Next(cancellationToken)))];
@@ -438,6 +438,12 @@ public sealed class RetroGenerator
             }
         }
     }
+
+    // Where the caller's thread is the pool's already and bound to nothing else, right there: to hand each token to another one takes longer than many a token.
+    private static ValueTask<T> OnPool<T>(Func<T> work, CancellationToken cancellationToken)
+        => Thread.CurrentThread.IsThreadPoolThread && SynchronizationContext.Current is null && TaskScheduler.Current == TaskScheduler.Default
+            ? new(work())
+            : new(Task.Run(work, cancellationToken));
 
     /// <param name="capacity">Tokens to reserve memory for.</param>
     /// <param name="retriever">Finds neighbors; null: none are read.</param>

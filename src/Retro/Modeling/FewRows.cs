@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using TorchSharp;
-using TensorPrimitives = System.Numerics.Tensors.TensorPrimitives;
 using static TorchSharp.torch;
 
 namespace Retro.Modeling;
@@ -146,8 +145,8 @@ internal sealed class FewRows<T, TFormat> : FewRows
 
     private const int PartsOfThread = 4;
 
-    // So few that their weights are still near when the next row reads them.
-    private const int OutputsOfBlock = 32;
+    // So few that their weights are still near when the next row reads them; of one row, as many as a span can hold.
+    private const int OutputsOfBlock = 32, NumbersOfSpan = 1 << 30;
 
     /// <inheritdoc/>
     public override Memory<float> Read(Tensor tensor)
@@ -207,7 +206,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
             foreach (Matrix matrix in all)
             {
                 int start = Math.Max(from - matrix.First, 0), end = Math.Min(to - matrix.First, matrix.Output);
-                int block = rows == 1 ? Math.Max(1, end - start) : OutputsOfBlock;
+                int block = rows == 1 ? Math.Max(1, NumbersOfSpan / input) : OutputsOfBlock;
                 for (int o = start; o < end; o += block)
                 {
                     int count = Math.Min(block, end - o);

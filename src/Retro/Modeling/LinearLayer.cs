@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// x Wᵀ + b, as nn.Linear. Few rows, which decoding has, are multiplied on the processor by reading each row of W once, for all of them, and summed in float32;
-/// see <see cref="FewRows"/>.
+/// x Wᵀ + b, as nn.Linear. Few rows, which decoding has, are multiplied on the processor by reading each row of W once, for all of them, and summed in
+/// float32.
 /// </summary>
 public sealed class LinearLayer : nn.Module<Tensor, Tensor>
 {

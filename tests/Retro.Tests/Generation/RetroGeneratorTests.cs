@@ -383,6 +383,49 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(before, Tensor.TotalCount);
     }
 
+    /// <summary>A thread of the pool goes on by itself, which is faster; one that a window or a page waits for is left alone.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Tokens_are_computed_where_the_caller_is_only_on_a_thread_of_the_pool(bool bound)
+    {
+        HashSet<int> computing = [];
+        nn.Module<Tensor, Tensor> observed = _model.Layers[0].FeedForward;
+        observed.register_forward_pre_hook((_, x) =>
+        {
+            computing.Add(Environment.CurrentManagedThreadId);
+            return x;
+        });
+        bool? same = await Task.Run(() =>
+        {
+            SynchronizationContext? before = SynchronizationContext.Current;
+            if (bound)
+            {
+                SynchronizationContext.SetSynchronizationContext(new());
+            }
+
+            try
+            {
+                IAsyncEnumerator<GeneratedPiece> pieces =
+                    _generator.GenerateAsync(s_texts[0], new() { MaximumNewTokens = 3, MinimumNewTokens = 3 }).GetAsyncEnumerator();
+                while (pieces.MoveNextAsync().AsTask().GetAwaiter().GetResult() && pieces.Current.Token is null)
+                {
+                    // What was found for the prompt.
+                }
+
+                computing.Clear();
+                pieces.MoveNextAsync().AsTask().GetAwaiter().GetResult();
+                pieces.DisposeAsync().AsTask().GetAwaiter().GetResult();
+                return computing.Count == 1 ? computing.Contains(Environment.CurrentManagedThreadId) : (bool?)null;
+            }
+            finally
+            {
+                SynchronizationContext.SetSynchronizationContext(before);
+            }
+        });
+        Assert.Equal(!bound, same);
+    }
+
     [Fact]
     public async Task Tensors_that_the_caller_makes_between_pieces_are_the_callers()
     {
