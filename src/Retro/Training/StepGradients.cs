@@ -74,26 +74,11 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         int together = TorchThreads.Workers(batches.Length, model.Device);
         Tensor?[] losses = new Tensor?[batches.Length];
 
-        // Gradients are summed in the batches' order, as one after the other would; so many at a time that they take no more memory than there are threads.
-        for (int start = 0; start < batches.Length; start += together)
-        {
-            int first = start, count = Math.Min(together, batches.Length - start);
-            SharedGradients? complete = start + count == batches.Length ? shared : null;
-            IList<Tensor?>[] gradients = new IList<Tensor?>[count];
-            TorchThreads.Run(count, model.Device, i =>
-            {
-                using DisposeScope scope = NewDisposeScope();
-                Action<int, IList<Tensor?>>? after = complete is null ? null : (segment, some) => complete.Add(i, segment, some);
-                (losses[first + i], gradients[i]) = OfBatch(batches[first + i], all, step, first + i, add: together == 1, after);
-                after?.Invoke(SegmentedGradients.Last(model), gradients[i]);
-                scope.Detach(gradients[i].OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
-                losses[first + i]?.DetachFromDisposeScope();
-            });
-            foreach (IList<Tensor?> one in gradients.Where(one => one.Count > 0))
-            {
-                optimizer.AddGradients(one);
-            }
-        }
+        // Those that make whole groups follow one another without waiting for a group's slowest; the last group, whose gradients may be shared early or whose
+        // batches have more threads each, comes by itself.
+        int over = batches.Length % together, last = over > 0 ? over : shared is null ? 0 : together;
+        SideBySide(0, batches.Length - last, null);
+        SideBySide(batches.Length - last, last, shared);
 
         // Read at the end, since an accelerator has to have come so far.
         double sum = 0;
@@ -104,6 +89,47 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
 
         return sum;
+
+        // Gradients are summed in the batches' order, as one after the other would: a batch that is done waits for those before it, so that gradients take no
+        // more memory than there are threads.
+        void SideBySide(int first, int count, SharedGradients? complete)
+        {
+            Turns turns = new();
+            IList<Tensor?>[] kept = new IList<Tensor?>[count];
+            TorchThreads.Run(count, model.Device, i =>
+            {
+                try
+                {
+                    using DisposeScope scope = NewDisposeScope();
+                    Action<int, IList<Tensor?>>? after = complete is null ? null : (segment, some) => complete.Add(i, segment, some);
+                    (losses[first + i], IList<Tensor?> gradients) = OfBatch(batches[first + i], all, step, first + i, add: together == 1, after);
+                    losses[first + i]?.DetachFromDisposeScope();
+                    if (complete is null)
+                    {
+                        turns.Take(i, () => Sum(gradients));
+                        return;
+                    }
+
+                    complete.Add(i, SegmentedGradients.Last(model), gradients);
+                    scope.Detach(gradients.OfType<Tensor>().Where(gradient => !gradient.IsInvalid));
+                    kept[i] = gradients;
+                }
+                catch
+                {
+                    turns.End();
+                    throw;
+                }
+            });
+            Array.ForEach(complete is null ? [] : kept, Sum);
+        }
+
+        void Sum(IList<Tensor?> gradients)
+        {
+            if (gradients.Count > 0)
+            {
+                optimizer.AddGradients(gradients);
+            }
+        }
     }
 
     /// <summary>A batch's part of the step's loss, and its gradients where they are not added to those of the parameters at once.</summary>
@@ -159,6 +185,48 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         else
         {
             SeededDropout.Seed(drawn);
+        }
+    }
+
+    /// <summary>Lets pieces that run side by side, and begin in their order, do something in that order.</summary>
+    private sealed class Turns
+    {
+        private readonly object _lock = new();
+        private int _next;
+        private bool _isOver;
+
+        /// <summary>Does it when all before have; not at all once a piece has failed.</summary>
+        public void Take(int number, Action action)
+        {
+            lock (_lock)
+            {
+                while (_next != number && !_isOver)
+                {
+                    Monitor.Wait(_lock);
+                }
+
+                if (_isOver)
+                {
+                    return;
+                }
+            }
+
+            action();
+            lock (_lock)
+            {
+                _next++;
+                Monitor.PulseAll(_lock);
+            }
+        }
+
+        /// <summary>A piece has failed, and those behind it need not wait for it.</summary>
+        public void End()
+        {
+            lock (_lock)
+            {
+                _isOver = true;
+                Monitor.PulseAll(_lock);
+            }
         }
     }
 

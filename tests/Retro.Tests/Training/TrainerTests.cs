@@ -406,6 +406,41 @@ public sealed class TrainerTests : IDisposable
         }
     }
 
+    /// <summary>Batches behind it have been computed, and wait for their turn to be summed.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void A_batch_that_fails_while_it_is_computed_ends_the_step_and_leaves_no_gradient_behind(int threads)
+    {
+        int before = get_num_threads();
+        set_num_threads(threads);
+        try
+        {
+            using RetroModel model = Model(s_config), other = Model(s_config);
+            using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
+            using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
+            using TrainingBatch single = new CopyingData(s_config, 1, 3, seed: 2).Batch(0, 0).ToTensors();
+            nn.Module<Tensor, Tensor> branch = model.Layers[0].FeedForward;
+            branch.register_forward_pre_hook((_, x) => x.shape[0] == 1 ? throw new InvalidDataException("one row") : x);
+            foreach (int place in new[] { 0, 1, 3, 6 })
+            {
+                TrainingBatch[] batches = [.. Enumerable.Repeat(good, 7)];
+                batches[place] = single;
+                Assert.Equal("one row", Assert.Throws<InvalidDataException>(() => trainer.Step(batches)).Message);
+            }
+
+            TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
+
+            Assert.Equal(expected.GradientNorm, after.GradientNorm);
+            AssertSameWeights(other, model);
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+
     [Fact]
     public void What_dropout_draws_leaves_the_generator_as_it_was()
     {
