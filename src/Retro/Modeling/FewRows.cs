@@ -153,7 +153,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     {
         int count = checked((int)tensor.numel());
         Memory<float> numbers = Take(count);
-        TFormat.Read(new TensorNumbers<T>(tensor).Slice(0, count), numbers.Span);
+        TFormat.Read(new TensorNumbers<T>(Stored(tensor)).Slice(0, count), numbers.Span);
         GC.KeepAlive(tensor);
         return numbers;
     }
@@ -234,7 +234,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     {
         int size = (int)cache.size(3), groups = (int)cache.size(0);
         long capacity = cache.size(2);
-        TensorNumbers<T> all = new(cache);
+        TensorNumbers<T> all = new(Stored(cache));
         for (int row = 0; row < Count; row++)
         {
             for (int group = 0; group < groups; group++)
@@ -253,7 +253,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
         int heads = (int)distances.size(0), size = (int)distances.size(1), width = (int)distances.size(2);
         long[] all = columns.data<long>().ToArray();
         int keys = all.Length / Count, used = (int)all.Max() + 1;
-        TensorNumbers<T> projected = new(distances);
+        TensorNumbers<T> projected = new(Stored(distances));
         Memory<float> term = Take(heads * all.Length);
         WorkerTeam.Shared.Run(heads * Count, get_num_threads(), OfQuery);
         GC.KeepAlive(distances);
@@ -280,7 +280,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     /// <inheritdoc/>
     public override Memory<float> Attend(Memory<float> queries, Tensor keys, Tensor values, int count, TokenLogits added = default)
     {
-        TokenStates<T> k = new(keys, count), v = new(values, count);
+        TokenStates<T> k = new(Stored(keys), count), v = new(Stored(values), count);
         int heads = queries.Length / (k.Rows * k.Size);
         Memory<float> attended = Take(k.Rows * heads * v.Size);
         TokenAttention.Attend<T, TFormat>(queries, k, v, added, attended);
@@ -288,6 +288,13 @@ internal sealed class FewRows<T, TFormat> : FewRows
         GC.KeepAlive(values);
         return attended;
     }
+
+    // What a cache holds is of the model as it was then.
+    private Tensor Stored(Tensor tensor) => tensor.dtype == Dtype && tensor.device_type == DeviceType.CPU
+        ? tensor
+        : throw new InvalidOperationException(
+            $"Expected {Dtype} on the processor, as the model is now, got {tensor.dtype} on {tensor.device}: a cache that was filled before a model was cast or "
+                + $"moved cannot go on with it; make a new one with {nameof(RetroModel.NewCache)}.");
 
     /// <summary>A matrix of a loop: its numbers, which of the loop's outputs is its first one, and where its products go.</summary>
     private sealed class Matrix(Tensor weight, Tensor? bias, int first, int output, Memory<float> products)
