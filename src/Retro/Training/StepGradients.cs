@@ -76,7 +76,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
         // Those that make whole groups follow one another without waiting for a group's slowest; the last group, whose gradients may be shared early or whose
         // batches have more threads each, comes by itself.
-        int over = batches.Length % together, last = over > 0 ? over : shared is null ? 0 : together;
+        int last = shared is null && batches.Length % together == 0 ? 0 : LastGroup(batches.Length);
         SideBySide(0, batches.Length - last, null);
         SideBySide(batches.Length - last, last, shared);
 

@@ -89,7 +89,9 @@ public sealed class PageTests : IAsyncLifetime
     [Fact]
     public async Task The_served_page_stops_says_what_is_wrong_and_asks_for_the_token()
     {
-        await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = ServerTests.Tokens(("secret", null)) }, tokens: 2048);
+        const int Most = 100_000; // tokens take longer than a click
+        await using ServedModel served = await ServedModel.StartAsync(
+            options => options with { Access = ServerTests.Tokens(("secret", null)), MostTokens = Most }, tokens: Most);
         IPage page = await Open(Desk, ColorScheme.Light);
         await page.GotoAsync(served.Url);
         Assert.False(await page.Locator("#token").IsVisibleAsync());
@@ -98,10 +100,10 @@ public sealed class PageTests : IAsyncLifetime
         await page.Locator("#go").ClickAsync();
         await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("Send a token that the server knows");
         await page.Locator("#token").FillAsync("secret");
-        await page.Locator("#tokens").FillAsync("99999");
+        await page.Locator("#tokens").FillAsync("999999");
         await page.Locator("#go").ClickAsync();
-        await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("max_tokens has to be a whole number from 1 to 2048.");
-        await page.Locator("#tokens").FillAsync("2048");
+        await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("max_tokens has to be a whole number from 1 to 100000.");
+        await page.Locator("#tokens").FillAsync("100000");
         const string Color = "button => getComputedStyle(button).color";
         string disabled = await page.Locator("#stop").EvaluateAsync<string>(Color);
         await page.Locator("#go").ClickAsync();
