@@ -8,9 +8,9 @@ namespace Retro;
 /// <remarks>
 /// <para>libtorch brings a copy of libgomp that calls itself libgomp.so.1. Loaded first, it is FAISS's as well; loaded after FAISS, it is a second one beside
 /// the system's. Either way its waiting threads spin for milliseconds by default, against the threads of FAISS's BLAS and whatever else computes: searches for
-/// many queries take up to four times as long as where they sleep at once, and a pass of a model beside other busy programs two to three times.</para>
+/// many queries take up to four times as long as where they sleep at once, and a pass of a model beside other busy programs up to three times.</para>
 /// <para>Asleep at once, they are late for every small operator, of which a pass has hundreds. So they look for the next one for some microseconds first, 1/300
-/// of the default, which is worth as much to a pass: it takes 0.4 to 0.75 of the time (tests/Retro.Benchmarks/results/waiting.md). Where there are more of
+/// of the default, which is worth as much to a pass: it takes 0.41 to 0.76 of the time (tests/Retro.Benchmarks/results/waiting.md). Where there are more of
 /// them than cores, they sleep at once.</para>
 /// </remarks>
 internal static partial class OpenMP

@@ -105,7 +105,7 @@ internal static class WaitingBenchmark
 
     private static List<(string What, double Milliseconds)> InProcess(string? count)
     {
-        ProcessStartInfo start = new(Environment.ProcessPath!, ["waiting", "work"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new(Environment.ProcessPath!, ["waiting", "work"]) { RedirectStandardOutput = true };
         if (count is not null)
         {
             start.Environment["OMP_WAIT_POLICY"] = "passive";
@@ -113,8 +113,6 @@ internal static class WaitingBenchmark
         }
 
         using Process process = Process.Start(start)!;
-        process.ErrorDataReceived += (_, _) => { };
-        process.BeginErrorReadLine();
         List<(string, double)> told = [];
         while (process.StandardOutput.ReadLine() is { } line)
         {
@@ -123,6 +121,8 @@ internal static class WaitingBenchmark
         }
 
         process.WaitForExit();
-        return told;
+        return process.ExitCode == 0
+            ? told
+            : throw new InvalidOperationException($"A process that waits in one of the ways ended with {process.ExitCode}.");
     }
 }

@@ -76,7 +76,7 @@ internal sealed class AttentionParts
     /// <summary>Few rows that ask, where what they become can be computed so; null where it cannot. See <see cref="FewRows"/>.</summary>
     /// <param name="x">[N, 1, D], one query each.</param>
     /// <param name="ofKeys">Whether keys and values are made of them, too.</param>
-    public FewRows? Few(Tensor x, bool ofKeys) => x.dim() == 3 && x.size(1) == 1 && x.size(2) == _shape.Width
+    public FewRows? Few(Tensor x, bool ofKeys) => x.dim() == 3 && x.size(1) == 1
         ? FewRows.Of(x, _norm, _q, ofKeys ? _k : null, ofKeys ? _v : null, _o)
         : null;
 

@@ -48,7 +48,7 @@ public class FeedForward : nn.Module<Tensor, Tensor>
     {
         ArgumentNullException.ThrowIfNull(x);
         using FewRows? few = FewRows.Of(x, _norm, _gate, _up, _down);
-        if (few is not null && x.size(-1) == _width)
+        if (few is not null)
         {
             return OfFewRows(x, few);
         }

@@ -39,7 +39,7 @@ internal abstract class FewRows : IDisposable
         ScalarType dtype = x.dtype;
         long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
         int most = dtype == ScalarType.Float32 ? Most : dtype == ScalarType.BFloat16 ? MostOfBFloat16 : 0;
-        if (rows == 0 || rows > most || norm?.IsPlain(dtype) == false)
+        if (rows == 0 || rows > most || norm?.IsPlain(dtype, width) == false)
         {
             return null;
         }
