@@ -68,7 +68,8 @@ public sealed class Normalization : nn.Module<Tensor, Tensor>
     }
 
     /// <summary>Whether nothing but its weights has to do with what it gives, and those can be read where they lie.</summary>
-    internal bool IsPlain(ScalarType dtype, long width) => width == _width && pre_hooks.Count + post_hooks.Count + module_pre_hooks.Count + module_post_hooks.Count == 0
+    internal bool IsPlain(ScalarType dtype, long width) => width == _width
+        && pre_hooks.Count + post_hooks.Count + module_pre_hooks.Count + module_post_hooks.Count == 0
         && FewRows.IsPlain(Weight, dtype) && (Bias is null || FewRows.IsPlain(Bias, dtype));
 
     /// <summary>Normalizes numbers in their place.</summary>
