@@ -11,6 +11,10 @@ internal static class Gradients
     // torch.nn.utils.clip_grad_norm_ divides by the norm plus this.
     private const double ClipEpsilon = 1e-6;
 
+    /// <summary>The numbers of those parameters that a gradient can be asked of: some may have been frozen since the optimizer was made.</summary>
+    /// <remarks>TorchSharp's grad ends the process where it is asked of another, as wherever libtorch throws in it.</remarks>
+    public static int[] Asked(IList<Tensor> parameters) => [.. Enumerable.Range(0, parameters.Count).Where(i => parameters[i].requires_grad)];
+
     /// <summary>The norm of all gradients together; 0 where there is none.</summary>
     public static double Norm(IReadOnlyCollection<Tensor> gradients)
     {

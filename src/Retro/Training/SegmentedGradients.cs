@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -64,7 +65,7 @@ internal sealed class SegmentedGradients(
         (Tensor tokens, PassNeighbors? neighbors, BatchTargets targets, PackedRows? rows) = batch;
         using DisposeScope scope = NewDisposeScope();
         Tensor?[] sums = new Tensor?[parameters.Count];
-        int[] asked = [.. Enumerable.Range(0, parameters.Count).Where(i => parameters[i].requires_grad)]; // some may have been frozen since
+        int[] asked = Gradients.Asked(parameters);
         AttentionPlan plan = AttentionPlan.CausalPass(model.Config, rows?.Length ?? tokens.shape[1], null, model.Dtype, model.Device);
         AttentionPlan? crossPlan = neighbors is null ? null : model.CrossPlan(tokens, neighbors);
         int first = neighbors is null ? -1 : FirstCrossAttending(model);
@@ -176,15 +177,16 @@ internal sealed class SegmentedGradients(
             using DisposeScope segment = NewDisposeScope();
             ((Tensor Output, Tensor Gradient)[] outputs, Tensor[] read) = compute();
             outputs = [.. outputs.Where(output => output.Output.requires_grad)];
-            if (outputs.Length == 0)
+            Tensor[] leaves = [.. read.Where(leaf => leaf.requires_grad)];
+            IList<Tensor> of = [.. leaves, .. asked.Select(i => parameters[i])];
+            if (outputs.Length == 0 || of.Count == 0)
             {
                 return (null, null);
             }
 
-            Tensor[] leaves = [.. read.Where(leaf => leaf.requires_grad)];
             IList<Tensor> gradients = autograd.grad(
                 [.. outputs.Select(output => output.Output)],
-                [.. leaves, .. asked.Select(i => parameters[i])],
+                of,
                 [.. outputs.Select(output => output.Gradient)],
                 allow_unused: true);
             foreach ((int i, Tensor one) in asked.Zip(gradients.Skip(leaves.Length)).Where(pair => !pair.Second.IsInvalid))

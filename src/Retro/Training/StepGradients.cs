@@ -156,14 +156,32 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
         // None, where all that is trained reads neighbors and the batch has none.
         outputs = [.. outputs.Where(one => one.Output.requires_grad)];
-        IList<Tensor> given = [.. outputs.Select(one => one.Output)], gradientsOf = [.. outputs.Select(one => one.Gradient)];
-        if (add && outputs.Length > 0)
+        IList<Tensor> parameters = optimizer.Parameters;
+        int[] asked = Gradients.Asked(parameters);
+        if (outputs.Length == 0 || asked.Length == 0)
         {
-            autograd.backward(given, gradientsOf);
-            optimizer.Accumulate();
+            return (loss.Times(share), []);
         }
 
-        return (loss.Times(share), add || outputs.Length == 0 ? [] : [.. autograd.grad(given, optimizer.Parameters, gradientsOf, allow_unused: true)]);
+        // Of these parameters alone: what is not the optimizer's gets no gradient that nobody would clear.
+        IList<Tensor> given = [.. outputs.Select(one => one.Output)], gradientsOf = [.. outputs.Select(one => one.Gradient)];
+        IList<Tensor> inputs = [.. asked.Select(i => parameters[i])];
+        Tensor?[] apart = [];
+        if (add)
+        {
+            autograd.backward(given, gradientsOf, inputs: inputs);
+            optimizer.Accumulate();
+        }
+        else
+        {
+            apart = new Tensor?[parameters.Count];
+            foreach ((int i, Tensor gradient) in asked.Zip(autograd.grad(given, inputs, gradientsOf, allow_unused: true)))
+            {
+                apart[i] = gradient;
+            }
+        }
+
+        return (loss.Times(share), apart);
     }
 
     /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>

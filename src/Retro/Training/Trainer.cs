@@ -11,7 +11,7 @@ namespace Retro.Training;
 /// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
 /// <remarks>
 /// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters
-/// that are frozen (requires_grad false) when the trainer is made stay as they are.
+/// that are frozen (requires_grad false) when the trainer is made stay as they are, and those that are frozen later do from then on.
 /// <para>Several processes train one model together where each is given its <see cref="IGradientExchange"/>: of the batches of a step, process r of n takes
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone

@@ -530,6 +530,73 @@ public sealed class TrainerTests : IDisposable
         Assert.All(state.Entries, entry => Assert.True(Retrieval(entry.Name[(entry.Name.IndexOf('/', StringComparison.Ordinal) + 1)..])));
     }
 
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(2, true)]
+    public void Parameters_that_are_frozen_later_stay_from_then_on(int threads, bool recompute)
+    {
+        int before = get_num_threads();
+        set_num_threads(threads);
+        try
+        {
+            using RetroModel model = Model(s_config);
+            using Trainer trainer = new(model, s_options with { RecomputeActivations = recompute });
+            using TrainingBatch one = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+            using TrainingBatch other = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
+            trainer.Step([one, other]);
+            Dictionary<string, double[]> then = Weights(model);
+            Freeze(name => name == "head.weight" || name.StartsWith("decoder.2.", StringComparison.Ordinal));
+
+            trainer.Step([one, other]);
+
+            Dictionary<string, double[]> after = Weights(model);
+            Assert.All(model.named_parameters(), pair => Assert.Equal(pair.parameter.requires_grad, !then[pair.name].SequenceEqual(after[pair.name])));
+            Freeze(_ => true);
+            Assert.Equal(0, trainer.Step([one, other]).GradientNorm);
+            Assert.Equal(after, Weights(model));
+
+            void Freeze(Func<string, bool> which)
+            {
+                foreach ((string name, Parameter parameter) in model.named_parameters().Where(pair => which(pair.name)))
+                {
+                    parameter.requires_grad = false;
+                }
+            }
+        }
+        finally
+        {
+            set_num_threads(before);
+        }
+    }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, false)]
+    [InlineData(2, true)]
+    public void What_the_optimizer_does_not_hold_gets_no_gradient(int batches, bool recompute)
+    {
+        foreach (string held in new[] { "decoder.1.", "head.weight" })
+        {
+            using RetroModel model = Model(s_config);
+            using Trainer trainer = new(
+                model,
+                s_options with { RecomputeActivations = recompute },
+                optimizer: all => optim.SGD(all.Where(pair => pair.name.StartsWith(held, StringComparison.Ordinal)).Select(pair => pair.parameter), 0.1));
+            using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+
+            Assert.True(trainer.Step([.. Enumerable.Repeat(batch, batches)]).GradientNorm > 0);
+            Assert.All(model.parameters(), parameter => Assert.Null(parameter.grad));
+            foreach ((_, Parameter parameter) in model.named_parameters().Where(pair => pair.name.StartsWith(held, StringComparison.Ordinal)))
+            {
+                parameter.requires_grad = false;
+            }
+
+            Assert.Equal(0, trainer.Step([.. Enumerable.Repeat(batch, batches)]).GradientNorm);
+            Assert.All(model.parameters(), parameter => Assert.Null(parameter.grad));
+        }
+    }
+
     [Fact]
     public void A_batch_that_cannot_be_read_ends_the_training_with_its_own_fault()
     {
