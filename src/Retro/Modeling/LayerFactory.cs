@@ -7,7 +7,9 @@ namespace Retro.Modeling;
 /// one here.
 /// </summary>
 /// <remarks>A model with branches of one's own is trained, saved, evaluated and generated with as any other; to load it, give the factory again. A branch with
-/// dropout of its own drops by <see cref="SeededDropout"/>.</remarks>
+/// dropout of its own drops by <see cref="SeededDropout"/>. What libtorch refuses in backward, such as a tensor that a branch has changed in its place, is an
+/// exception where a step has one batch and keeps its activations; where batches are computed side by side, or activations again, TorchSharp lets it end the
+/// process, and libtorch tells the standard error stream why: try a branch with one batch first.</remarks>
 public sealed record LayerFactory
 {
     /// <summary>Makes the chunked cross-attention of a layer. Default: <see cref="ChunkedCrossAttention"/>.</summary>
