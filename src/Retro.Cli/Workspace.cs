@@ -32,6 +32,9 @@ internal sealed class Workspace(string folder)
     /// <summary>The folder of the tokenizer that was trained, or copied, for the database.</summary>
     public string Tokenizer => Path.Combine(Folder, "tokenizer");
 
+    /// <summary>The folder of a tokenizer that is to take that one's place once its database is whole.</summary>
+    public string NewTokenizer => Tokenizer + ".new";
+
     /// <summary>The folder of the database that is trained on and retrieved from.</summary>
     public string Database { get; private init; } = Path.Combine(folder, "database");
 

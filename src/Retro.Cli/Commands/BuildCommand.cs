@@ -67,12 +67,29 @@ internal sealed class BuildCommand : Verb
 
     protected override PathOption Home => _out;
 
-    public override string HowToGoOn(ParseResult parsed)
-        => $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
+    public override string HowToGoOn(ParseResult parsed) => KeepsOld(parsed, new(parsed.GetValue(_out)!))
+        ? base.HowToGoOn(parsed)
+        : $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         Workspace workspace = new(parsed.GetValue(_out)!);
+        RequireApart(parsed.GetValue(_corpus)!, workspace);
+        try
+        {
+            return Build(parsed, workspace, cancellationToken);
+        }
+        finally
+        {
+            if (Directory.Exists(workspace.NewTokenizer))
+            {
+                Directory.Delete(workspace.NewTokenizer, recursive: true);
+            }
+        }
+    }
+
+    private Task Build(ParseResult parsed, Workspace workspace, CancellationToken cancellationToken)
+    {
         double share = parsed.GetValue(_heldOutShare);
         long seed = parsed.GetValue(_seed);
         Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions { SkipBroken = parsed.GetValue(_skipBroken) });
@@ -81,11 +98,16 @@ internal sealed class BuildCommand : Verb
 
         // A tokenizer that was trained by the same command is not trained again. Shares are made of what such a command has left, and change none of it.
         WorkShare? part = parsed.GetValue(_share);
-        bool isSame = JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan, _share));
-        bool goesOn = isSame && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver));
+        bool goesOn = IsSame(parsed, workspace) && Directory.Exists(workspace.Tokenizer) && (part is not null || !parsed.GetValue(_startOver));
+
+        // A database that is whole cannot be read without its tokenizer: both stay, and what was typed for them, until the new one is whole.
+        bool keepsOld = KeepsOld(parsed, workspace);
         if (part is null)
         {
-            Remember(parsed, workspace, _startOver, _plan, _share);
+            if (!keepsOld)
+            {
+                Remember(parsed, workspace, _startOver, _plan, _share);
+            }
         }
         else if (named is null && !goesOn)
         {
@@ -117,7 +139,11 @@ internal sealed class BuildCommand : Verb
             ?? (goesOn
                 ? RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken)
                 : Stages.Run("train the tokenizer", progress => BpeTrainer.Train(
-                    known.Select(document => document.Text), parsed.GetValue(_vocabulary), workspace.Tokenizer, progress, cancellationToken)));
+                    known.Select(document => document.Text),
+                    parsed.GetValue(_vocabulary),
+                    keepsOld ? workspace.NewTokenizer : workspace.Tokenizer,
+                    progress,
+                    cancellationToken)));
         ChunkDatabaseOptions options = new()
         {
             ChunkLength = parsed.GetValue(_chunk),
@@ -134,7 +160,11 @@ internal sealed class BuildCommand : Verb
             return Task.CompletedTask;
         }
 
-        named?.Save(workspace.Tokenizer);
+        if (!keepsOld)
+        {
+            named?.Save(workspace.Tokenizer);
+        }
+
         DatabasePlan plan = Stages.Run(
             "plan the database",
             progress => DatabasePlan.For(known, tokenizer, null, parsed.GetValue(_chunk), progress, cancellationToken));
@@ -151,6 +181,12 @@ internal sealed class BuildCommand : Verb
 
         using ChunkDatabase database = Stages.Run(
             "cut chunks", progress => ChunkDatabaseBuilder.Build(workspace.Database, known, tokenizer, options, progress, cancellationToken));
+        if (keepsOld)
+        {
+            tokenizer.Save(workspace.Tokenizer);
+            Remember(parsed, workspace, _startOver, _plan, _share);
+        }
+
         using ChunkDatabase? heldOut = split is null ? null : Stages.Run(
             "cut held-out chunks",
             progress => ChunkDatabaseBuilder.Build(workspace.HeldOut, split.HeldOut(documents), tokenizer, options, progress, cancellationToken));
@@ -184,6 +220,26 @@ internal sealed class BuildCommand : Verb
             ["cleaning"] = Screen.Json(cleaning),
         });
         return Task.CompletedTask;
+    }
+
+    private bool IsSame(ParseResult parsed, Workspace workspace)
+        => JsonNode.DeepEquals(workspace.Section(Name), Typed(parsed, workspace, _startOver, _plan, _share));
+
+    // Shares need the tokenizer where they look for it: whoever makes it for them, and asks for the old database to be replaced, gives that up.
+    private bool KeepsOld(ParseResult parsed, Workspace workspace) => File.Exists(Path.Combine(workspace.Database, DatabaseManifest.FileName))
+        && parsed.GetValue(_share) is null
+        && !(parsed.GetValue(_plan) && parsed.GetValue(_startOver))
+        && (!IsSame(parsed, workspace) || parsed.GetValue(_startOver) || parsed.GetValue(_tokenizer) is not null);
+
+    // What is written there would be read as text from the next time on, the tokenizer's merges.txt to begin with.
+    private void RequireApart(string corpus, Workspace workspace)
+    {
+        if (Path.TrimEndingDirectorySeparator(Path.GetFullPath(corpus)) == Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.Folder)))
+        {
+            throw new UsageException(
+                $"{_out.Name} {workspace.Folder} is the corpus itself, and what is written there would be read as text the next time; name another folder, "
+                    + $"such as {Path.Combine(workspace.Folder, "retro")}.");
+        }
     }
 
     private static RetroTokenizer LoadTokenizer(string folder)

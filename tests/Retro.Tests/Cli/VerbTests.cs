@@ -105,6 +105,44 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>A database says nothing without the tokenizer it was made with.</summary>
+    [Fact]
+    public void A_build_of_another_text_leaves_database_and_tokenizer_until_it_may_replace_them()
+    {
+        _retro.Build();
+        string[] before = Files();
+        _retro.WriteFile("other/ferry.md", "The ferry crosses where the old bridge was, every morning.\n");
+        _retro.WriteFile("other/tower.md", "A tower guards the mouth of the canal, and nobody lives there.\n");
+        string[] build = ["build", "--corpus", "other", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0"];
+        ChildProcess.Outcome refused = _retro.Run(build);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("holds another database", refused.Errors, StringComparison.Ordinal);
+        Assert.Equal(before, Files());
+
+        _retro.Done([.. build, "--plan"]);
+        Assert.Equal(before, Files());
+        _retro.Done("inspect", "--database", "work", "--text", "the river", "--k", "1");
+
+        _retro.Done([.. build, "--start-over"]);
+        _retro.Done("inspect", "--database", "work", "--document", "ferry.md");
+        Assert.Contains("other", File.ReadAllText(Path.Combine(_retro["work"], "retro.json")), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_retro["work"], "tokenizer.new")));
+        _retro.Done("build", "--out", "work");
+
+        // Of a database within its own text, the tokenizer would be text as well.
+        ChildProcess.Outcome within = _retro.Run("build", "--corpus", "other", "--out", "other/");
+        Assert.Equal(2, within.ExitCode);
+        Assert.StartsWith("--out other/ is the corpus itself, and what is written there would be read as text", within.Errors, StringComparison.Ordinal);
+        Assert.Equal(2, Directory.GetFileSystemEntries(_retro["other"]).Length);
+
+        string[] Files() =>
+        [
+            .. Directory.EnumerateFiles(_retro["work"], "*", SearchOption.AllDirectories)
+                .Order(StringComparer.Ordinal)
+                .Select(file => $"{file}: {Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(file)))}"),
+        ];
+    }
+
     [Fact]
     public void What_cleaning_does_is_told_and_kept_to()
     {
