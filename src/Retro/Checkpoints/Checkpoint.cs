@@ -32,6 +32,7 @@ public static class Checkpoint
     /// <exception cref="CheckpointException">A file cannot be written, or the folder holds a model that is none of ours, such as one from Hugging Face: it
     /// would be lost.</exception>
     /// <exception cref="RetroOptionsException">An option makes no sense.</exception>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public static void Save(
         string folder,
         RetroModel model,
@@ -44,7 +45,8 @@ public static class Checkpoint
         options ??= new();
         options.Validate();
         WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
-        List<KeyValuePair<string, Tensor>> tensors = [.. model.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
+        List<KeyValuePair<string, Tensor>> tensors =
+            [.. model.Undisposed.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1
             ? [WeightFolder.SingleName]
@@ -78,6 +80,24 @@ public static class Checkpoint
         cancellationToken.ThrowIfCancellationRequested();
         staged.Commit();
         counter.End();
+    }
+
+    /// <summary>Makes sure that a folder can take a checkpoint, before the work is done that it is to keep.</summary>
+    /// <param name="folder">The folder; made where it is missing.</param>
+    /// <exception cref="CheckpointException">It cannot be made or written, or holds a model that is none of ours.</exception>
+    internal static void RequireWritable(string folder)
+    {
+        WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
+        try
+        {
+            Directory.CreateDirectory(folder);
+            File.Create(Path.Combine(folder, $".writable-{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(
+                $"No checkpoint can be written into '{folder}' ({exception.Message}); name a folder that this user may write.", exception);
+        }
     }
 
     /// <summary>Loads a model.</summary>

@@ -5,9 +5,15 @@ namespace Retro.Modeling;
 
 /// <summary>
 /// A decoder layer (section 2.4 of the paper): self-attention, chunked cross-attention where the layer has it, feed-forward; each a residual branch.
+/// A hook on a layer runs wherever a model computes the layer, in training, evaluation and generation; the first layer that cross-attends has the neighbors
+/// encoded, so that its hooks are given none.
 /// </summary>
 public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, AttentionPlan?, Tensor>
 {
+    // What the layer of this thread computes while hooks run around it.
+    [ThreadStatic]
+    private static (DecoderLayer Layer, Func<Tensor, Tensor> Compute)? s_hooked;
+
     private readonly bool _parallel;
     private readonly double _dropout;
 
@@ -56,6 +62,12 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     public override Tensor forward(Tensor x, AttentionPlan plan, Tensor? encoded, AttentionPlan? crossPlan)
     {
         ArgumentNullException.ThrowIfNull(x);
+        if (s_hooked is { } hooked && hooked.Layer == this)
+        {
+            s_hooked = null;
+            return hooked.Compute(x);
+        }
+
         using DisposeScope scope = NewDisposeScope();
         Tensor h = SelfAttend(x, plan, null);
         if (CrossAttention is not null && encoded is not null)
@@ -65,6 +77,31 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         }
 
         return Finish(x, h).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Whether hooks run around the layer.</summary>
+    internal bool IsHooked => pre_hooks.Count + post_hooks.Count + module_pre_hooks.Count + module_post_hooks.Count > 0;
+
+    /// <summary>
+    /// Runs the layer's hooks around what a model computes in its place: a model does the branches one by one, to encode neighbors between two.
+    /// </summary>
+    /// <param name="x">The layer's input; a hook may give another.</param>
+    /// <param name="plan">How tokens attend to each other.</param>
+    /// <param name="encoded">The neighbors, as far as they are encoded.</param>
+    /// <param name="crossPlan">How chunks attend to them.</param>
+    /// <param name="compute">From the input to the output.</param>
+    /// <returns>The output, or what a hook gives in its place.</returns>
+    internal Tensor Hooked(Tensor x, AttentionPlan plan, Tensor? encoded, AttentionPlan? crossPlan, Func<Tensor, Tensor> compute)
+    {
+        s_hooked = (this, compute);
+        try
+        {
+            return call(x, plan, encoded, crossPlan);
+        }
+        finally
+        {
+            s_hooked = null;
+        }
     }
 
     /// <summary>Adds self-attention to the state.</summary>

@@ -14,6 +14,7 @@ public sealed partial class RetroModel
 
     private void CheckTokens(Tensor tokens)
     {
+        _ = Undisposed;
         Guard.Shape(tokens, nameof(tokens), "[B, T]", [null, null]);
         CheckLength(tokens.shape[1], nameof(tokens));
         CheckIds(tokens, nameof(tokens));

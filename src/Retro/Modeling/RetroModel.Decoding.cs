@@ -117,6 +117,17 @@ public sealed partial class RetroModel
         Tensor? lastTokens = cache.LastTokensWith(tokens);
         for (int i = 0; i < _layers.Length; i++)
         {
+            int index = i;
+            x = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, null, crossPlan, input => Layer(index, input)) : Layer(i, x);
+        }
+
+        Tensor normed = _norm.call(x).view(cache.Rows, -1);
+        cache.SetLengths(pass.Lengths);
+        cache.KeepLastTokens(lastTokens);
+        return normed.MoveToOuterDisposeScope();
+
+        Tensor Layer(int i, Tensor x)
+        {
             DecoderLayer layer = _layers[i];
             using DisposeScope layerScope = NewDisposeScope();
             Tensor h = layer.SelfAttend(x, plan, cache.Self[i]);
@@ -144,13 +155,8 @@ public sealed partial class RetroModel
 
             tap?.Attended(i, x, h);
             Tensor y = layer.Finish(x, h);
-            x = (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
+            return (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
-
-        Tensor normed = _norm.call(x).view(cache.Rows, -1);
-        cache.SetLengths(pass.Lengths);
-        cache.KeepLastTokens(lastTokens);
-        return normed.MoveToOuterDisposeScope();
     }
 
     // Encodes the neighbors of the chunks that this step completes; they take the place of the ones before.
@@ -207,6 +213,7 @@ public sealed partial class RetroModel
     {
         ArgumentNullException.ThrowIfNull(cache);
         cache.ThrowIfDisposed();
+        _ = Undisposed;
         if (cache.Model != this)
         {
             throw new ArgumentException("The cache was made by another model; make one with this model's NewCache.", nameof(cache));

@@ -16,6 +16,7 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     private readonly DecoderLayer[] _layers;
     private readonly Normalization _norm;
     private readonly LinearLayer? _head;
+    private bool _disposed;
 
     /// <summary>
     /// Makes a model with fresh weights, drawn from TorchSharp's generator: matrices normal with 1/sqrt(fan-in), output projections of branches at a share of
@@ -71,10 +72,12 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     public RetrievalEncoder? Encoder { get; }
 
     /// <summary>Type of the parameters.</summary>
-    public ScalarType Dtype => _norm.Weight.dtype;
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    public ScalarType Dtype => Undisposed._norm.Weight.dtype;
 
     /// <summary>Device of the parameters.</summary>
-    public Device Device => _norm.Weight.device;
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    public Device Device => Undisposed._norm.Weight.device;
 
     /// <summary>Predicts the next token at every position.</summary>
     /// <param name="tokens">[B, T] of int64.</param>
@@ -112,6 +115,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         AttentionPlan? crossPlan = null;
         for (int i = 0; i < _layers.Length; i++)
         {
+            int index = i;
+            x = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
+        }
+
+        return (rows is null ? x : rows.Unpack(x), encoded);
+
+        Tensor Layer(int i, Tensor x)
+        {
             DecoderLayer layer = _layers[i];
             using DisposeScope scope = NewDisposeScope();
             Tensor h = layer.SelfAttend(x, plan, cache?.Self[i]);
@@ -134,10 +145,8 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
 
             tap?.Attended(i, x, h);
             Tensor y = layer.Finish(x, h);
-            x = (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
+            return (tap?.Finished(i, x, y) ?? y).MoveToOuterDisposeScope();
         }
-
-        return (rows is null ? x : rows.Unpack(x), encoded);
     }
 
     /// <summary>The tables that <see cref="Embed(Tensor)"/> reads.</summary>
@@ -185,6 +194,23 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()
     {
+    }
+
+    /// <summary>This model, which still has its weights: of one that was disposed, a save would write a checkpoint of none over a good one.</summary>
+    internal RetroModel Undisposed
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return this;
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        _disposed = true;
+        base.Dispose(disposing);
     }
 
     // Numbered layers and the norm after them, so that names are "decoder.1.attn..." and "decoder.norm.weight".

@@ -214,7 +214,7 @@ public sealed partial class Retrofit
 
     /// <summary>What is not as it was in the decoder's files.</summary>
     private KeyValuePair<string, Tensor>[] Saved()
-        => [.. Model.named_parameters()
+        => [.. Model.Undisposed.named_parameters()
             .Where(pair => pair.parameter.requires_grad || !_base.Contains(pair.name))
             .Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter))];
 

@@ -161,14 +161,20 @@ internal sealed class SegmentedGradients(
             Tensor? read = i > first && encoded is not null ? Leaf(encoded, encodingTrained) : null, made = null;
             using DisposeScope inner = NewDisposeScope();
             recompute?.Invoke(i + 1);
-            Tensor h = _layers[i].SelfAttend(x, plan, null);
-            if (neighbors is not null && _layers[i].CrossAttention is not null)
-            {
-                made = read is null ? model.EncodeNeighbors(h, neighbors, rows).MoveToOuterDisposeScope() : null;
-                h = _layers[i].CrossAttend(h, (read ?? made)!, crossPlan!, rows);
-            }
+            Tensor y = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, read, crossPlan, Compute) : Compute(x);
+            return new(y.MoveToOuterDisposeScope(), made?.MoveToOuterDisposeScope(), read is null ? [x] : [x, read]);
 
-            return new(_layers[i].Finish(x, h).MoveToOuterDisposeScope(), made, read is null ? [x] : [x, read]);
+            Tensor Compute(Tensor input)
+            {
+                Tensor h = _layers[i].SelfAttend(input, plan, null);
+                if (neighbors is not null && _layers[i].CrossAttention is not null)
+                {
+                    made = read is null ? model.EncodeNeighbors(h, neighbors, rows) : null;
+                    h = _layers[i].CrossAttend(h, (read ?? made)!, crossPlan!, rows);
+                }
+
+                return _layers[i].Finish(input, h);
+            }
         }
 
         // Adds what a segment gives to the parameters' sums; gives the gradients of what it read.

@@ -244,6 +244,18 @@ public sealed partial class Trainer : IDisposable
                 $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew."));
         }
 
+        if (Options.CheckpointFolder is { } folder && IsFirst)
+        {
+            try
+            {
+                Checkpoint.RequireWritable(folder);
+            }
+            catch (CheckpointException exception)
+            {
+                throw Everywhere(exception);
+            }
+        }
+
         _dataIdentity = data.Identity;
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);

@@ -1,4 +1,8 @@
+using Retro.Checkpoints;
+using Retro.Generation;
 using Retro.Modeling;
+using Retro.Tokenizers;
+using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -24,6 +28,90 @@ public class RetroModelTests
             expected, model.named_parameters().Select(item => $"{item.name} [{string.Join(", ", item.parameter.shape)}]").Order(StringComparer.Ordinal));
         Assert.Equal(expected.Length, model.state_dict().Count);
         Assert.Equal(config.CountParameters().Total, model.parameters().Sum(parameter => parameter.numel()));
+    }
+
+    /// <summary>What a model computes differs by where it is used; a hook on a layer is told everywhere, and what it gives counts.</summary>
+    [Fact]
+    public async Task A_hook_on_a_layer_runs_wherever_the_layer_is_computed()
+    {
+        RetroConfig config = RetroConfig.Tiny with
+        {
+            VocabularySize = 300,
+            Retrieval = RetroConfig.Tiny.Retrieval! with { ChunkLength = 4, RetrievedLength = 8 },
+        };
+        using RetroModel model = new(config);
+        model.eval();
+        using Tensor tokens = randint(0, 300, [1, 16], ScalarType.Int64);
+        using Tensor neighbors = randint(0, 300, [1, 4, 2, 8], ScalarType.Int64);
+        using Tensor before = model.forward(tokens, neighbors);
+        int[] called = new int[config.Layers];
+        for (int i = 0; i < called.Length; i++)
+        {
+            int layer = i;
+            model.Layers[i].register_forward_hook((_, _, _, _, _, output) =>
+            {
+                Interlocked.Increment(ref called[layer]);
+                return output;
+            });
+        }
+
+        using Tensor hooked = model.forward(tokens, neighbors);
+        Assert.True(before.equal(hooked).all().item<bool>());
+        Told(1);
+        using DecodingCache cache = model.NewCache(1);
+        using Tensor prefilled = model.Prefill(cache, tokens), token = tensor(new long[] { 5 }), stepped = model.Step(cache, token);
+        Told(2);
+        using TemporaryFolder folder = new();
+        RetroTokenizer tokenizer = BpeTrainer.Train(["The river has stones, and the bridge has steps."], 300, folder["tokenizer"]);
+        await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer).GenerateAsync("The", new() { MaximumNewTokens = 2 }))
+        {
+            Assert.Null(piece.Retrieved);
+        }
+
+        Assert.All(called, calls => Assert.InRange(calls, 1, int.MaxValue));
+        Array.Clear(called);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 1, WarmupSteps = 0, Dtype = ScalarType.Float32 });
+        using TrainingBatch batch = new(tokens.alias(), neighbors.alias());
+        trainer.Step([batch]);
+        Assert.All(called, calls => Assert.InRange(calls, 1, int.MaxValue));
+
+        // What a hook gives takes the place of what the layer gave.
+        model.eval();
+        model.Layers[^1].register_forward_hook((_, _, _, _, _, output) => output * 0);
+        using Tensor changed = model.forward(tokens);
+        Assert.Equal(0, changed.abs().max().item<float>());
+
+        void Told(int times)
+        {
+            Assert.All(called, calls => Assert.Equal(times, calls));
+            Array.Clear(called);
+        }
+    }
+
+    [Fact]
+    public async Task A_model_that_was_disposed_says_so_and_is_not_saved_over_a_good_one()
+    {
+        using TemporaryFolder folder = new();
+        RetroConfig config = RetroConfig.Tiny with { VocabularySize = 300 };
+        RetroModel model = new(config);
+        Checkpoint.Save(folder["model"], model);
+        byte[] saved = File.ReadAllBytes(folder["model/model.safetensors"]);
+        RetroTokenizer tokenizer = BpeTrainer.Train(["The river has stones, and the bridge has steps."], 300, folder["tokenizer"]);
+        RetroGenerator generator = new(model, tokenizer);
+        model.Dispose();
+        model.Dispose();
+
+        Assert.Throws<ObjectDisposedException>(() => Checkpoint.Save(folder["model"], model));
+        Assert.Equal(saved, File.ReadAllBytes(folder["model/model.safetensors"]));
+        using Tensor tokens = zeros([1, 8], ScalarType.Int64);
+        Assert.Throws<ObjectDisposedException>(() => model.forward(tokens));
+        Assert.Throws<ObjectDisposedException>(() => model.Device);
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () =>
+        {
+            await foreach (GeneratedPiece piece in generator.GenerateAsync("The"))
+            {
+            }
+        });
     }
 
     [Fact]

@@ -78,6 +78,24 @@ public sealed class TrainerTests : IDisposable
         }
     }
 
+    /// <summary>Whoever trains for hours learns at once that nothing of it could be kept.</summary>
+    [Fact]
+    public void A_folder_that_can_take_no_checkpoint_is_told_before_the_first_step()
+    {
+        Directory.CreateDirectory(Folder);
+        string file = Path.Combine(Folder, "a-file"), foreign = Path.Combine(Folder, "foreign");
+        File.WriteAllText(file, "text");
+        Directory.CreateDirectory(foreign);
+        File.WriteAllText(Path.Combine(foreign, "config.json"), """{"model_type": "llama"}""");
+        foreach (string folder in new[] { file, foreign })
+        {
+            using RetroModel model = new(s_config);
+            using Trainer trainer = new(model, s_options with { CheckpointFolder = folder });
+            Assert.Throws<CheckpointException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1)));
+            Assert.Equal(0, trainer.StepsDone);
+        }
+    }
+
     [Fact]
     public void Checkpoints_come_as_often_as_asked_and_any_of_them_leads_to_the_same_end()
     {
