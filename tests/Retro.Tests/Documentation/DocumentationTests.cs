@@ -76,6 +76,19 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public void The_rates_of_a_folder_of_ones_own_are_those_of_the_report()
+    {
+        string report = File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "report.md"));
+        string page = File.ReadAllText(Path.Combine(Fixtures.Root, "docs", "own-folder.md"));
+        string[] rates =
+        [
+            .. page.Split("| what | rate |")[1].Split('\n').Where(line => line.StartsWith("| ", StringComparison.Ordinal)).Select(line => line.Split('|')[2]),
+        ];
+        Assert.InRange(rates.Length, 9, int.MaxValue);
+        Assert.All(rates.SelectMany(rate => NumberPattern().Matches(rate)), rate => Assert.Contains($" {rate.Value} ", report, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void The_readme_fits_on_a_screen() => Assert.InRange(File.ReadLines(Pages.First()).Count(), 1, 75);
 
     private static IEnumerable<string> Files(string folder)
@@ -97,6 +110,9 @@ public sealed partial class DocumentationTests
 
     [GeneratedRegex("samples/([A-Z][A-Za-z]+)")]
     private static partial Regex SamplePattern();
+
+    [GeneratedRegex("[0-9][0-9.,]*[0-9]")]
+    private static partial Regex NumberPattern();
 
     [GeneratedRegex("[^a-z0-9 _-]")]
     private static partial Regex OthersPattern();
