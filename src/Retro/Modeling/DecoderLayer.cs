@@ -6,7 +6,7 @@ namespace Retro.Modeling;
 /// <summary>
 /// A decoder layer (section 2.4 of the paper): self-attention, chunked cross-attention where the layer has it, feed-forward; each a residual branch.
 /// A hook on a layer runs wherever a model computes the layer, in training, evaluation and generation; the first layer that cross-attends has the neighbors
-/// encoded, so that its hooks are given none.
+/// encoded, so that its hooks are given none. A hook on an attention branch runs where whole sequences are computed, and not where a cache is read.
 /// </summary>
 public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, AttentionPlan?, Tensor>
 {
