@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace Retro.Corpora;
@@ -33,26 +34,43 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
                 $"The file {file} is damaged or cut short: {exception.Message.TrimEnd('.')}. Fetch it anew, or skip what is broken (CorpusOptions.SkipBroken).",
                 exception);
         }
+        catch (DecoderFallbackException exception)
+        {
+            throw new CorpusException(
+                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}. Name its encoding, convert it to UTF-8, or skip what is "
+                    + "broken (CorpusOptions.Encoding, SkipBroken).",
+                exception);
+        }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw Unreadable(file, exception);
         }
     }
 
-    // A line that is too long has no bytes.
+    // A line that is too long has no bytes. Lines of UTF-16 and UTF-32 end in other bytes: such a file is made UTF-8 before it is cut.
     private IEnumerable<(int Number, byte[]? Bytes)> Lines(string file)
     {
         using FileStream packed = Open(file);
         using Stream stream = PackedFile.Unpack(file, packed);
-        byte[] buffer = new byte[1 << 16];
+        byte[] read = new byte[1 << 16], buffer = read;
+        Decoder? decoder = null;
         using MemoryStream line = new();
         bool tooLong = false;
         int number = 1;
-        int read;
-        while ((read = stream.Read(buffer)) > 0)
+        for (bool head = true, more = true; more; head = false)
         {
+            int count = stream.ReadAtLeast(read, 4, throwOnEndOfStream: false);
+            more = count > 0;
+            decoder = head ? TextDecoding.Wide(read.AsSpan(0, count), Options.Encoding)?.GetDecoder() : decoder;
+            if (decoder is not null)
+            {
+                char[] text = new char[decoder.GetCharCount(read, 0, count, flush: !more)];
+                buffer = Encoding.UTF8.GetBytes(text, 0, decoder.GetChars(read, 0, count, text, 0, flush: !more));
+                count = buffer.Length;
+            }
+
             int begin = 0;
-            while (buffer.AsSpan(begin, read - begin).IndexOf((byte)'\n') is >= 0 and int length)
+            while (buffer.AsSpan(begin, count - begin).IndexOf((byte)'\n') is >= 0 and int length)
             {
                 Add(begin, length);
                 yield return (number++, tooLong ? null : line.ToArray());
@@ -61,7 +79,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
                 begin += length + 1;
             }
 
-            Add(begin, read - begin);
+            Add(begin, count - begin);
         }
 
         if (line.Length > 0 || tooLong)

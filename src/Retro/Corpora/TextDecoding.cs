@@ -36,6 +36,23 @@ internal static partial class TextDecoding
             ? found.Groups["name"].Value
             : null;
 
+    /// <summary>
+    /// The encoding that is named, where its units have more than a byte (UTF-16, UTF-32) and a file's head is of such: it has a mark of UTF-16, or a byte of
+    /// zero, which UTF-8 allows and no text holds. Where UTF-16 is named, a mark says the order of the bytes.
+    /// </summary>
+    public static Encoding? Wide(ReadOnlySpan<byte> head, string? encoding)
+    {
+        if (encoding is null || Named(encoding) is not { } named || named.GetByteCount("\n") == 1)
+        {
+            return null;
+        }
+
+        bool marked = head.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]), turned = head.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]);
+        return !marked && !turned && !head.Contains((byte)0) ? null
+            : turned && named.CodePage == Encoding.Unicode.CodePage ? Named("utf-16BE")
+            : named;
+    }
+
     /// <summary>Decodes strictly.</summary>
     /// <param name="bytes">The bytes; a byte order mark is dropped.</param>
     /// <param name="where">Names the file (and line) in the error.</param>
@@ -44,7 +61,8 @@ internal static partial class TextDecoding
     public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null)
     {
         ReadOnlySpan<byte> text = bytes.StartsWith(ByteOrderMark) ? bytes[ByteOrderMark.Length..] : bytes;
-        if (Utf8.IsValid(text))
+        Encoding? wide = Wide(bytes, encoding);
+        if (wide is null && Utf8.IsValid(text))
         {
             return Encoding.UTF8.GetString(text);
         }
@@ -53,7 +71,7 @@ internal static partial class TextDecoding
         {
             try
             {
-                return Named(encoding)!.GetString(bytes);
+                return (wide ?? Named(encoding)!).GetString(bytes);
             }
             catch (DecoderFallbackException fault)
             {

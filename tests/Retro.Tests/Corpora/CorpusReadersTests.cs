@@ -132,6 +132,47 @@ public class CorpusReadersTests
             ["Café – €", "Café", "Café"], Corpus.Open(folder.Path, new() { Encoding = "windows-1252" }).Documents().Select(document => document.Text));
     }
 
+    /// <summary>Bytes of line ends and of ASCII are halves of other characters there: U+010A and U+0A0A hold one, and so does every space.</summary>
+    [Theory]
+    [InlineData("utf-16", "utf-16", true)]
+    [InlineData("utf-16", "utf-16", false)]
+    [InlineData("utf-16BE", "utf-16BE", false)]
+    [InlineData("utf-16BE", "utf-16", true)]
+    [InlineData("utf-32", "utf-32", true)]
+    [InlineData("utf-32", "utf-32", false)]
+    public void Encodings_of_more_than_a_byte_are_read_by_option_with_a_mark_or_without(string written, string named, bool marked)
+    {
+        using TemporaryFolder folder = new();
+        byte[] Bytes(string text) => Encoding.GetEncoding(written).GetBytes((marked ? "\uFEFF" : "") + text);
+        folder.File("a.txt", Bytes("plain letters"));
+        folder.File("b.md", Bytes("---\ntitle: Letters\n---\nplain"));
+        byte[] rows = Bytes("{\"text\": \"\u010A\u0A0A 😀\"}\r\n\n{\"text\": \"" + new string('x', 99_999) + "\"}\n{\"text\": \"last\"}");
+        folder.File("rows.jsonl", rows);
+        using (GZipStream packed = new(File.Create(Path.Combine(folder.Path, "rows2.jsonl.gz")), CompressionMode.Compress))
+        {
+            packed.Write(rows);
+        }
+
+        folder.File("utf8.jsonl", "{\"text\": \"as it was\"}");
+
+        Document[] read = [.. Corpus.Open(folder.Path, new() { Encoding = named }).Documents()];
+        string[] texts = ["\u010A\u0A0A 😀", new string('x', 99_999), "last"];
+        Assert.Equal(["plain letters", "plain", .. texts, .. texts, "as it was"], read.Select(document => document.Text));
+        Assert.Equal("Letters", read[1].Title);
+        Assert.Equal("rows.jsonl:4", read[4].Id);
+    }
+
+    [Fact]
+    public void Half_a_character_of_an_encoding_of_more_than_a_byte_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("rows.jsonl", Encoding.Unicode.GetBytes("{\"text\": \"a\"}\n{")[..^1]);
+        List<Document> read = [];
+        string message = Assert.Throws<CorpusException>(() => read.AddRange(Corpus.Open(file, new() { Encoding = "utf-16" }).Documents())).Message;
+        Assert.Contains(file, message, StringComparison.Ordinal);
+        Assert.Contains("of another encoding than is named", message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_an_encoding_does_not_know_is_refused_with_its_place()
     {
