@@ -77,6 +77,9 @@ public sealed class ChatTemplate
                 ["role"] = message.Role.Value, ["content"] = message.Text,
             }).ToList(),
             ["add_generation_prompt"] = true,
+            // As transformers names them where there are none: defined, and none.
+            ["tools"] = null,
+            ["documents"] = null,
         };
         foreach ((string name, string token) in _tokens)
         {

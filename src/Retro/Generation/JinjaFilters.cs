@@ -7,43 +7,64 @@ namespace Retro.Generation;
 /// <summary>The filters and tests that chat templates use.</summary>
 internal static class JinjaFilters
 {
+    /// <summary>
+    /// The filters and their parameters ("?": may be left out), as Jinja and transformers call them; "*" where the filter looks at them itself.
+    /// </summary>
+    private static readonly Dictionary<string, string[]> s_parameters = new(StringComparer.Ordinal)
+    {
+        ["trim"] = ["chars?"], ["length"] = [], ["count"] = [], ["upper"] = [], ["lower"] = [], ["title"] = [], ["capitalize"] = [], ["string"] = [],
+        ["int"] = ["default?"], ["float"] = ["default?"], ["safe"] = [], ["list"] = [], ["first"] = [], ["last"] = [], ["reverse"] = [],
+        ["join"] = ["d?", "attribute?"], ["replace"] = ["old", "new", "count?"], ["default"] = ["default_value?", "boolean?"],
+        ["d"] = ["default_value?", "boolean?"], ["tojson"] = ["ensure_ascii?", "indent?", "separators?", "sort_keys?"], ["items"] = [],
+        ["indent"] = ["width?", "first?", "blank?"], ["map"] = ["*"], ["selectattr"] = ["*"], ["rejectattr"] = ["*"], ["select"] = ["*"], ["reject"] = ["*"],
+        ["unique"] = ["case_sensitive?", "attribute?"],
+    };
+
     /// <summary>Applies a filter.</summary>
-    /// <exception cref="RetroException">There is no such filter here.</exception>
+    /// <exception cref="RetroException">There is no such filter here, or it is given what it does not take here.</exception>
     public static object? Apply(string name, object? value, object?[] arguments, Dictionary<string, object?> named)
     {
-        object? First(object? otherwise = null) => arguments.Length > 0 ? arguments[0] : otherwise;
-        object? Second(string known) => named.TryGetValue(known, out object? given) ? given : arguments.ElementAtOrDefault(1);
-        bool Passes(object? item) => arguments.Length == 0 ? IsTrue(item) : Test(Text(arguments[0]), item, Second(""));
+        if (!s_parameters.TryGetValue(name, out string[]? parameters))
+        {
+            throw new RetroException($"The chat template has the filter '{name}', which is not supported.");
+        }
+
+        object?[] given = parameters is ["*"] ? arguments : Bind(name, parameters, arguments, named);
+        object? Given(int place, object? otherwise) => given[place] == Undefined ? otherwise : given[place];
+        bool Passes(object? item) => given.Length == 0 ? IsTrue(item) : Test(Text(given[0]), item, given.ElementAtOrDefault(1));
         return name switch
         {
-            "trim" => Text(value).Trim(),
-            "length" or "count" => (long)(value is string text ? text.Length : Items(value).Count),
+            "trim" => JinjaMethods.Strip(Text(value), given[0], true, true),
+            "length" or "count" => Length(value),
             "upper" => Text(value).ToUpperInvariant(),
             "lower" => Text(value).ToLowerInvariant(),
-            "title" or "capitalize" => Member(Text(value), name) is Function method ? method([], []) : null,
+            "title" => JinjaMethods.Capitals(Text(value), before => before is '-' or '(' or '{' or '[' or '<' || char.IsWhiteSpace(before)),
+            "capitalize" => JinjaMethods.Of(Text(value), name)!([], []),
             "string" => Text(value),
-            "int" => value is not string digits ? (long)Number(value)
-                : long.TryParse(digits, NumberStyles.Integer, CultureInfo.InvariantCulture, out long parsed) ? parsed : 0L,
-            "float" => value is string number ? double.Parse(number, CultureInfo.InvariantCulture) : Number(value),
+            "int" => long.TryParse(value as string, NumberStyles.Integer, CultureInfo.InvariantCulture, out long whole) ? whole
+                : value is not (string or null) ? (long)Number(value)
+                : Parsed(value as string) is { } number && Math.Abs(number) < long.MaxValue ? (long)number : Given(0, 0L),
+            "float" => value is string or null ? Parsed(value as string) ?? Given(0, 0.0) : Number(value),
             "safe" => value,
             "list" => (List<object?>)[.. Items(value)],
             "first" => Member((List<object?>)[.. Items(value)], 0L),
             "last" => Member((List<object?>)[.. Items(value)], -1L),
-            "reverse" => value is string turned ? new string([.. turned.Reverse()]) : (List<object?>)[.. Enumerable.Reverse(Items(value))],
-            "join" => string.Join(Text(First("")), Items(value).Select(Text)),
-            "replace" => Text(value).Replace(Text(arguments[0]), Text(arguments[1]), StringComparison.Ordinal),
-            "default" or "d" => value == Undefined || (IsTrue(Second("boolean")) && !IsTrue(value)) ? First("") : value,
-            "tojson" => Json(value, (named.TryGetValue("indent", out object? spaces) ? spaces : First()) is { } indent ? Whole(indent) : null),
-            "items" => Member(value, "items") is Function items ? items([], []) : new List<object?>(),
-            "indent" => Text(value).Replace("\n", "\n" + new string(' ', Whole(First(4L))), StringComparison.Ordinal),
-            "map" => Items(value).ConvertAll(item =>
-                named.TryGetValue("attribute", out object? member) ? Member(item, member) : Apply(Text(arguments[0]), item, arguments[1..], [])),
-            "selectattr" => Items(value).FindAll(item => Chosen(item, arguments)),
-            "rejectattr" => Items(value).FindAll(item => !Chosen(item, arguments)),
+            "reverse" => Slice(value is string ? value : Items(value), null, null, -1L),
+            "join" => Joined(Text(given[0]), Items(value).Select(item => Text(given[1] == Undefined ? item : At(item, given[1])))),
+            "replace" => JinjaMethods.Replace(Text(value), Text(given[0]), Text(given[1]), JinjaMethods.Most(given[2])),
+            "default" or "d" => value == Undefined || (IsTrue(given[1]) && !IsTrue(value)) ? Given(0, "") : value,
+            "tojson" => Json(value, Form(given)),
+            "items" => value == Undefined ? new List<object?>() : Member(value, name) is Function items ? items([], []) : new List<object?>(),
+            "indent" => Indent(Text(value), Given(0, 4L), IsTrue(given[1]), IsTrue(given[2])),
+            "map" => Items(value).ConvertAll(item => !named.TryGetValue("attribute", out object? member) ? Apply(Text(given[0]), item, given[1..], named)
+                : At(item, member) is var found && found == Undefined && named.TryGetValue("default", out object? otherwise) ? otherwise : found),
+            "selectattr" => Items(value).FindAll(item => Chosen(item, given)),
+            "rejectattr" => Items(value).FindAll(item => !Chosen(item, given)),
             "select" => Items(value).FindAll(Passes),
             "reject" => Items(value).FindAll(item => !Passes(item)),
-            "unique" => Items(value).Distinct().ToList(),
-            _ => throw new RetroException($"The chat template has the filter '{name}', which is not supported."),
+            _ => Items(value).DistinctBy(item => (given[1] == Undefined ? item : At(item, given[1])) is var key && key is string text && !IsTrue(given[0])
+                ? text.ToLowerInvariant()
+                : key).ToList(),
         };
     }
 
@@ -59,14 +80,20 @@ internal static class JinjaFilters
         "boolean" => value is bool,
         "string" => value is string,
         "integer" => value is long,
-        "number" => value is long or double,
+        "float" => value is double,
+        "number" => value is long or double or bool,
         "mapping" => value is Dictionary<string, object?>,
-        "sequence" or "iterable" => value is List<object?> or string or Dictionary<string, object?>,
+        "sequence" or "iterable" => value is List<object?> or string or Dictionary<string, object?> || value == Undefined,
         "callable" => value is Function,
         "odd" => Whole(value) % 2 != 0,
         "even" => Whole(value) % 2 == 0,
-        "equalto" or "eq" => AreEqual(value, argument),
-        "ne" => !AreEqual(value, argument),
+        "divisibleby" => Whole(value) % Whole(argument) == 0,
+        "equalto" or "eq" or "==" => AreEqual(value, argument),
+        "ne" or "!=" => !AreEqual(value, argument),
+        "lt" or "lessthan" or "<" => Compare(value, argument) < 0,
+        "gt" or "greaterthan" or ">" => Compare(value, argument) > 0,
+        "le" or "<=" => Compare(value, argument) <= 0,
+        "ge" or ">=" => Compare(value, argument) >= 0,
         "in" => Contains(argument, value),
         _ => throw new RetroException($"The chat template has the test '{name}', which is not supported."),
     };
@@ -90,9 +117,28 @@ internal static class JinjaFilters
         return text.ToString();
     }
 
+    private static double? Parsed(string? text)
+        => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? number : null;
+
+    private static JsonForm Form(object?[] given) => new()
+    {
+        Ascii = IsTrue(given[0]),
+        Indent = given[1] is long or double ? Within(Whole(given[1])) : null,
+        Between = given[2] is List<object?> { Count: 2 } between ? Text(between[0]) : null,
+        Colon = given[2] is List<object?> { Count: 2 } colon ? Text(colon[1]) : ": ",
+        Sorted = IsTrue(given[3]),
+    };
+
+    /// <summary>A text with something put before its lines: all but the first and those without text, unless it is said.</summary>
+    private static string Indent(string text, object? width, bool first, bool blank)
+    {
+        string lead = width as string ?? new string(' ', Within(Whole(width)));
+        return Joined("\n", text.Split('\n').Select((line, i) => i == 0 ? (first ? lead + line : line) : blank || line.Length > 0 ? lead + line : line));
+    }
+
     private static bool Chosen(object? item, object?[] arguments)
     {
-        object? member = Member(item, arguments[0]);
+        object? member = At(item, arguments[0]);
         return arguments.Length == 1 ? IsTrue(member) : Test(Text(arguments[1]), member, arguments.ElementAtOrDefault(2));
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -46,21 +47,17 @@ internal static partial class JinjaLexer
     public static List<Word> Cut(string template)
     {
         List<Word> words = [];
-        template = template.ReplaceLineEndings("\n");
+        template = template.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
+        template = template.EndsWith('\n') ? template[..^1] : template; // keep_trailing_newline is off
         int at = 0;
         bool trims = false, afterBlock = false; // what the tag before says of the text behind it
         while (at < template.Length)
         {
             int open = Next(template, at);
             string text = template[at..open];
-            if (trims)
-            {
-                text = text.TrimStart();
-            }
-            else if (afterBlock && text.StartsWith('\n'))
-            {
-                text = text[1..]; // trim_blocks
-            }
+            string kept = trims ? text.TrimStart() : afterBlock && text.StartsWith('\n') ? text[1..] : text; // trim_blocks
+            bool beginsLine = at == 0 || text[..^kept.Length].EndsWith('\n');
+            text = kept;
 
             if (open == template.Length)
             {
@@ -76,8 +73,7 @@ internal static partial class JinjaLexer
             {
                 text = text.TrimEnd();
             }
-            else if (kind != '{' && mark != '+' && (text.LastIndexOf('\n') is var line && text.AsSpan(line + 1).Trim(" \t").IsEmpty)
-                && (line >= 0 || words.Count == 0 || afterBlock))
+            else if (kind != '{' && mark != '+' && text.LastIndexOf('\n') is var line && text.AsSpan(line + 1).IsWhiteSpace() && (line >= 0 || beginsLine))
             {
                 text = text[..(line + 1)]; // lstrip_blocks
             }
@@ -85,21 +81,23 @@ internal static partial class JinjaLexer
             Add(words, text);
             begin += mark is '-' or '+' ? 1 : 0;
             int end;
+            char last;
             if (kind == '#')
             {
                 end = template.IndexOf(closing, begin, StringComparison.Ordinal);
                 end = end >= 0 ? end : throw new RetroException("A comment of the chat template does not end (#}).");
-                trims = template[end - 1] == '-';
+                last = end > begin ? template[end - 1] : ' ';
             }
             else
             {
                 words.Add(new(kind == '{' ? Kind.Output : Kind.Statement, template[open..(open + 2)]));
-                (end, trims) = Words(words, template, begin, closing);
+                (end, last) = Words(words, template, begin, closing);
                 words.Add(new(Kind.End, closing));
             }
 
             at = end + 2;
-            afterBlock = kind != '{';
+            trims = last == '-';
+            afterBlock = kind != '{' && last != '+';
         }
 
         return words;
@@ -127,8 +125,8 @@ internal static partial class JinjaLexer
     }
 
     /// <summary>The words of a tag.</summary>
-    /// <returns>Where it ends, and whether it trims what follows.</returns>
-    private static (int End, bool Trims) Words(List<Word> words, string template, int at, string closing)
+    /// <returns>Where it ends, and what is written there of the text that follows: '-', '+', or neither.</returns>
+    private static (int End, char Last) Words(List<Word> words, string template, int at, string closing)
     {
         int depth = 0; // a dictionary may end like an expression
         while (true)
@@ -138,14 +136,15 @@ internal static partial class JinjaLexer
                 at++;
             }
 
-            if (depth == 0 && string.CompareOrdinal(template, at, "-" + closing, 0, 3) == 0)
+            if (depth == 0 && at < template.Length && (template[at] == '-' || (template[at] == '+' && closing == "%}"))
+                && string.CompareOrdinal(template, at + 1, closing, 0, 2) == 0)
             {
-                return (at + 1, true);
+                return (at + 1, template[at]);
             }
 
             if (depth == 0 && string.CompareOrdinal(template, at, closing, 0, 2) == 0)
             {
-                return (at, false);
+                return (at, ' ');
             }
 
             Match match = Pattern().Match(template, at);
@@ -164,18 +163,30 @@ internal static partial class JinjaLexer
         }
     }
 
+    /// <summary>A text without its escapes, which are Python's: what is none keeps its backslash.</summary>
     private static string Unescape(string text)
-    {
-        StringBuilder plain = new();
-        for (int i = 0; i < text.Length; i++)
+        => !text.Contains('\\', StringComparison.Ordinal) ? text : Escape().Replace(text, escape => escape.Value[1] switch
         {
-            plain.Append(text[i] != '\\' || i + 1 == text.Length ? text[i] : text[++i] switch { 'n' => '\n', 't' => '\t', 'r' => '\r', var other => other });
-        }
+            'n' => "\n", 't' => "\t", 'r' => "\r", 'a' => "\a", 'b' => "\b", 'f' => "\f", 'v' => "\v", '\n' => "",
+            '\\' or '\'' or '"' => escape.Value[1..],
+            'x' or 'u' or 'U' when escape.Length > 2
+                => Character(int.Parse(escape.ValueSpan[2..], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)),
+            >= '0' and <= '7' => ((char)Convert.ToInt32(escape.Value[1..], 8)).ToString(),
+            _ => escape.Value,
+        });
 
-        return plain.ToString();
-    }
+    private static string Character(int code) => code is >= 0 and <= 0xFFFF ? ((char)code).ToString()
+        : Rune.IsValid(code) ? new Rune(code).ToString()
+        : throw new RetroException($"A text of the chat template holds the character \\U{code:x8}, which is none.");
+
+    [GeneratedRegex(@"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|[\s\S])")]
+    private static partial Regex Escape();
 
     [GeneratedRegex(
-        """(?s)\G(?:(?<name>[A-Za-z_]\w*)|(?<number>\d+(?:\.\d+)?)|(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|==|!=|<=|>=|//|[-+*/%~<>=|.,:()\[\]{}])""")]
+        """
+        (?s)\G(?:(?<name>[A-Za-z_]\w*)|(?<number>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(?<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+        |==|!=|<=|>=|//|\*\*|[-+*/%~<>=|.,:()\[\]{}])
+        """,
+        RegexOptions.IgnorePatternWhitespace)]
     private static partial Regex Pattern();
 }

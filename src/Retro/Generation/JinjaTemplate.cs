@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 using static Retro.Generation.JinjaLexer;
@@ -9,10 +8,8 @@ namespace Retro.Generation;
 /// <summary>A template in the part of Jinja that chat templates use. It comes with a model, from strangers: what it may do is bounded.</summary>
 internal sealed class JinjaTemplate
 {
-    /// <summary>Statements that are run, characters that are written, and levels that a template has, at most.</summary>
-    private const int MostStatements = 1_000_000, MostCharacters = 10_000_000, MostLevels = 100;
-
-    private static readonly string[][] s_comparisons = [["=="], ["!="], ["<="], [">="], ["<"], [">"]];
+    /// <summary>Statements that are run, and levels that a template has, at most.</summary>
+    private const int MostStatements = 1_000_000, MostLevels = 100;
 
     private readonly List<Word> _words;
     private int _at;
@@ -47,7 +44,8 @@ internal sealed class JinjaTemplate
         {
             _body(run);
         }
-        catch (Exception fault) when (fault is IndexOutOfRangeException or ArgumentException or InvalidCastException or NullReferenceException)
+        catch (Exception fault) when (fault is IndexOutOfRangeException or ArgumentException or InvalidCastException or NullReferenceException
+            or FormatException or ArithmeticException or OutOfMemoryException)
         {
             throw new RetroException($"The chat template uses a function in a way that is not supported ({fault.Message}).", fault);
         }
@@ -75,7 +73,7 @@ internal sealed class JinjaTemplate
             else if (word.Kind == Kind.Output)
             {
                 _at++;
-                Func<Run, object?> value = Expression();
+                Func<Run, object?> value = Tuple();
                 Take(Kind.End);
                 all.Add(run => run.Write(Text(value(run))));
             }
@@ -162,14 +160,9 @@ internal sealed class JinjaTemplate
 
     private Action<Run> For()
     {
-        List<string> names = [Take(Kind.Name)];
-        while (Is(","))
-        {
-            names.Add(Take(Kind.Name));
-        }
-
+        Action<Run, object?> bind = Target();
         Take("in");
-        Func<Run, object?> of = Or(); // "if" behind it is the loop's own
+        Func<Run, object?> of = Tuple(Or); // "if" behind it is the loop's own
         Func<Run, object?>? when = Is("if") ? Expression() : null;
         Take(Kind.End);
         Action<Run> body = Body("else", "endfor"), otherwise = _ => { };
@@ -183,27 +176,31 @@ internal sealed class JinjaTemplate
         return run =>
         {
             List<object?> items = [.. Items(of(run))];
-            run.Enter();
             if (when is not null)
             {
+                run.Enter();
                 items = [.. items.Where(item =>
                 {
-                    Bind(run, names, item);
+                    bind(run, item);
                     return IsTrue(when(run));
                 })];
+                run.Leave();
             }
 
-            Dictionary<string, object?> loop = new(StringComparer.Ordinal) { ["length"] = (long)items.Count };
+            Dictionary<string, object?> loop = new(StringComparer.Ordinal) { ["length"] = (long)items.Count, ["depth"] = 1L, ["depth0"] = 0L };
+            loop["cycle"] = (Function)((arguments, _) => arguments[(int)((long)loop["index0"]! % arguments.Length)]);
             for (int i = 0; i < items.Count; i++)
             {
                 run.Count();
-                Bind(run, names, items[i]);
+                run.Enter(); // what a round sets the next one does not see
+                bind(run, items[i]);
                 (loop["index"], loop["index0"], loop["first"], loop["last"]) = (i + 1L, (long)i, i == 0, i == items.Count - 1);
                 (loop["revindex"], loop["revindex0"]) = ((long)items.Count - i, (long)items.Count - i - 1);
                 loop["previtem"] = i > 0 ? items[i - 1] : Undefined;
                 loop["nextitem"] = i + 1 < items.Count ? items[i + 1] : Undefined;
                 run.Set("loop", loop);
                 body(run);
+                run.Leave();
                 int jump = run.Jump;
                 run.Jump = 0;
                 if (jump == 1)
@@ -212,7 +209,6 @@ internal sealed class JinjaTemplate
                 }
             }
 
-            run.Leave();
             if (items.Count == 0)
             {
                 otherwise(run);
@@ -220,39 +216,76 @@ internal sealed class JinjaTemplate
         };
     }
 
-    private static void Bind(Run run, List<string> names, object? item)
+    /// <summary>What a value is given to: a name, or several that take its parts.</summary>
+    private Action<Run, object?> Target()
     {
-        if (names.Count == 1)
+        if (++_level > MostLevels)
         {
-            run.Set(names[0], item);
-            return;
+            throw new RetroException($"The chat template has more than {MostLevels} levels.");
         }
 
-        List<object?> parts = Items(item);
-        for (int i = 0; i < names.Count; i++)
+        List<Action<Run, object?>> parts = [];
+        bool several = false;
+        do
         {
-            run.Set(names[i], parts[i]);
+            if (Is("("))
+            {
+                parts.Add(Target());
+                Take(")");
+            }
+            else
+            {
+                string name = Take(Kind.Name);
+                parts.Add((run, value) => run.Set(name, value));
+            }
         }
+        while (Is(",") && (several = true) && (Now.Kind == Kind.Name ? Now.Text != "in" : Now.Text == "("));
+        _level--;
+        return !several ? parts[0] : (run, value) =>
+        {
+            List<object?> values = Items(value);
+            if (values.Count != parts.Count)
+            {
+                throw new RetroException($"The chat template gives {values.Count} values to {parts.Count} names.");
+            }
+
+            for (int i = 0; i < parts.Count; i++)
+            {
+                parts[i](run, values[i]);
+            }
+        };
     }
 
     private Action<Run> Set()
     {
-        string name = Take(Kind.Name);
-        string? member = Is(".") ? Take(Kind.Name) : null;
+        if (_words.ElementAtOrDefault(_at + 1).Text == ".")
+        {
+            string space = Take(Kind.Name), member = Take(".") ? Take(Kind.Name) : "";
+            Take("=");
+            Func<Run, object?> said = Tuple();
+            Take(Kind.End);
+            return run => (run.Get(space) as Dictionary<string, object?>
+                ?? throw new RetroException($"The chat template sets '{member}' of '{space}', which is no namespace."))[member] = said(run);
+        }
+
+        Action<Run, object?> bind = Target();
         if (!Is("="))
         {
             Take(Kind.End);
             Action<Run> body = Body("endset");
             EndOf("endset");
-            return run => run.Set(name, run.Written(body));
+            return run =>
+            {
+                run.Enter();
+                string written = run.Written(body);
+                run.Leave();
+                bind(run, written);
+            };
         }
 
-        Func<Run, object?> value = Expression();
+        Func<Run, object?> value = Tuple();
         Take(Kind.End);
-        return member is null
-            ? run => run.Set(name, value(run))
-            : run => (run.Get(name) as Dictionary<string, object?>
-                ?? throw new RetroException($"The chat template sets '{member}' of '{name}', which is no namespace."))[member] = value(run);
+        return run => bind(run, value(run));
     }
 
     private Action<Run> Macro()
@@ -270,9 +303,22 @@ internal sealed class JinjaTemplate
         Take(Kind.End);
         Action<Run> body = Body("endmacro");
         EndOf("endmacro");
-        return run => run.Set(name, (Function)((arguments, named) =>
+        return run =>
         {
-            run.Enter();
+            Scope around = run.Names;
+            run.Set(name, (Function)((arguments, named) => Call(run, around, arguments, named)));
+        };
+
+        // It sees the names of where it stands, not of where it is called.
+        object? Call(Run run, Scope around, object?[] arguments, Dictionary<string, object?> named)
+        {
+            if (arguments.Length > parameters.Count || named.Keys.FirstOrDefault(given => parameters.All(one => one.Name != given)) is not null)
+            {
+                throw new RetroException($"The chat template gives its macro '{name}' what it does not take, which is not supported.");
+            }
+
+            Scope caller = run.Names;
+            run.Enter(around);
             for (int i = 0; i < parameters.Count; i++)
             {
                 (string parameter, Func<Run, object?>? otherwise) = parameters[i];
@@ -283,9 +329,29 @@ internal sealed class JinjaTemplate
             }
 
             string written = run.Written(body);
-            run.Leave();
+            run.Leave(caller);
             return written;
-        }));
+        }
+    }
+
+    /// <summary>An expression, or several with commas between them, which are a list.</summary>
+    private Func<Run, object?> Tuple(Func<Func<Run, object?>>? one = null)
+    {
+        one ??= Expression;
+        List<Func<Run, object?>> items = [one()];
+        bool several = false;
+        while (Is(","))
+        {
+            several = true;
+            if (Now.Kind == Kind.End)
+            {
+                break;
+            }
+
+            items.Add(one());
+        }
+
+        return several ? run => new Series(items.Select(item => item(run))) : items[0];
     }
 
     private Func<Run, object?> Expression()
@@ -342,32 +408,52 @@ internal sealed class JinjaTemplate
         return count == 0 ? value : run => IsTrue(value(run)) == (count % 2 == 0);
     }
 
+    /// <summary>A value, or values compared each with the next one, as in Python.</summary>
     private Func<Run, object?> Comparison()
     {
         Func<Run, object?> value = Sum();
+        List<(Func<object?, object?, bool> Holds, Func<Run, object?> Other)> comparisons = [];
         while (true)
         {
-            bool negates = Now.Text == "not" && _words.ElementAtOrDefault(_at + 1).Text == "in";
+            bool negates = Now is { Kind: Kind.Name, Text: "not" } && _words.ElementAtOrDefault(_at + 1).Text == "in";
             _at += negates ? 1 : 0;
             string sign = Now.Kind is Kind.Sign or Kind.Name ? Now.Text : "";
-            if (sign != "in" && !s_comparisons.Any(one => one[0] == sign))
+            Func<object?, object?, bool>? holds = sign switch
             {
-                return value;
+                "in" => (one, other) => Contains(other, one) != negates,
+                "==" => AreEqual,
+                "!=" => (one, other) => !AreEqual(one, other),
+                "<" => (one, other) => Compare(one, other) < 0,
+                ">" => (one, other) => Compare(one, other) > 0,
+                "<=" => (one, other) => Compare(one, other) <= 0,
+                ">=" => (one, other) => Compare(one, other) >= 0,
+                _ => null,
+            };
+            if (holds is null)
+            {
+                break;
             }
 
             _at++;
-            Func<Run, object?> one = value, other = Sum();
-            value = sign switch
-            {
-                "in" => run => Contains(other(run), one(run)) != negates,
-                "==" => run => AreEqual(one(run), other(run)),
-                "!=" => run => !AreEqual(one(run), other(run)),
-                "<" => run => Compare(one(run), other(run)) < 0,
-                ">" => run => Compare(one(run), other(run)) > 0,
-                "<=" => run => Compare(one(run), other(run)) <= 0,
-                _ => run => Compare(one(run), other(run)) >= 0,
-            };
+            comparisons.Add((holds, Sum()));
         }
+
+        return comparisons.Count == 0 ? value : run =>
+        {
+            object? one = value(run);
+            foreach ((Func<object?, object?, bool> holds, Func<Run, object?> of) in comparisons)
+            {
+                object? other = of(run);
+                if (!holds(one, other))
+                {
+                    return false;
+                }
+
+                one = other;
+            }
+
+            return true;
+        };
     }
 
     private Func<Run, object?> Sum()
@@ -377,12 +463,7 @@ internal sealed class JinjaTemplate
         {
             string sign = _words[_at++].Text;
             Func<Run, object?> one = value, other = Product();
-            value = sign switch
-            {
-                "~" => run => Text(one(run)) + Text(other(run)),
-                "+" => run => Plus(one(run), other(run)),
-                _ => run => Arithmetic(one(run), other(run), (a, b) => a - b),
-            };
+            value = sign == "~" ? run => Bounded(Text(one(run)) + Text(other(run))) : run => Compute(sign, one(run), other(run));
         }
 
         return value;
@@ -390,58 +471,45 @@ internal sealed class JinjaTemplate
 
     private Func<Run, object?> Product()
     {
-        Func<Run, object?> value = Unary();
+        Func<Run, object?> value = Power();
         while (Now.Kind == Kind.Sign && Now.Text is "*" or "/" or "//" or "%")
         {
             string sign = _words[_at++].Text;
-            Func<Run, object?> one = value, other = Unary();
-            value = sign switch
-            {
-                "*" => run => Arithmetic(one(run), other(run), (a, b) => a * b),
-                "/" => run => Number(one(run)) / Number(other(run)),
-                "//" => run => Arithmetic(one(run), other(run), (a, b) => Math.Floor(a / b)),
-                _ => run => Arithmetic(one(run), other(run), (a, b) => a - (b * Math.Floor(a / b))),
-            };
+            Func<Run, object?> one = value, other = Power();
+            value = run => Compute(sign, one(run), other(run));
         }
 
         return value;
     }
 
-    private static object? Plus(object? one, object? other) => (one, other) switch
+    private Func<Run, object?> Power()
     {
-        (string text, string more) => text + more,
-        (List<object?> list, List<object?> more) => (List<object?>)[.. list, .. more],
-        _ => Arithmetic(one, other, (a, b) => a + b),
-    };
-
-    [SuppressMessage("Performance", "CA1859", Justification = "It returns whole numbers too, which the rule does not see.")]
-    private static object? Arithmetic(object? one, object? other, Func<double, double, double> compute)
-    {
-        double result = compute(Number(one), Number(other));
-        if (one is double || other is double || !double.IsFinite(result))
+        Func<Run, object?> value = Unary();
+        while (Is("**"))
         {
-            return result;
+            Func<Run, object?> one = value, other = Unary();
+            value = run => Compute("**", one(run), other(run));
         }
 
-        return (long)result;
+        return value;
     }
 
+    /// <summary>A value with its sign, which binds more than a filter or a test does.</summary>
     private Func<Run, object?> Unary()
     {
-        int count = 0;
-        while (Is("-"))
+        int minus = 0;
+        for (; Now is { Kind: Kind.Sign, Text: "-" or "+" }; _at++)
         {
-            count++;
+            minus += Now.Text == "-" ? 1 : 0;
         }
 
-        Func<Run, object?> value = Postfix();
-        return count % 2 == 0 ? value : run => Arithmetic(0L, value(run), (a, b) => a - b);
+        Func<Run, object?> value = Postfix(Primary());
+        return Filters(minus % 2 == 0 ? value : run => Compute("-", 0L, value(run)));
     }
 
-    /// <summary>A value with what is asked of it: members, calls, filters, tests.</summary>
-    private Func<Run, object?> Postfix()
+    /// <summary>A value with what is asked of it: members and calls.</summary>
+    private Func<Run, object?> Postfix(Func<Run, object?> value)
     {
-        Func<Run, object?> value = Primary();
         while (true)
         {
             Func<Run, object?> of = value;
@@ -456,21 +524,35 @@ internal sealed class JinjaTemplate
             }
             else if (Now is { Kind: Kind.Sign, Text: "(" })
             {
+                string called = _words[_at - 1] is { Kind: Kind.Name } word ? word.ToString() : "what";
                 Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Arguments();
                 value = run =>
                 {
                     run.Count();
                     (object?[] arguments, Dictionary<string, object?> named) = given(run);
-                    return of(run) is Function function ? function(arguments, named)
-                        : throw new RetroException("The chat template calls what is no function, or one that is not supported.");
+                    return of(run) is Function function ? Bounded(function(arguments, named))
+                        : throw new RetroException($"The chat template calls {called}, which is no function, or one that is not supported.");
                 };
             }
-            else if (Is("|"))
+            else
+            {
+                return value;
+            }
+        }
+    }
+
+    /// <summary>A value with filters and tests.</summary>
+    private Func<Run, object?> Filters(Func<Run, object?> value)
+    {
+        while (true)
+        {
+            Func<Run, object?> of = value;
+            if (Is("|"))
             {
                 string name = Take(Kind.Name);
                 Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
                     Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
-                value = run => given(run) is var (arguments, named) ? JinjaFilters.Apply(name, of(run), arguments, named) : null;
+                value = run => given(run) is var (arguments, named) ? Bounded(JinjaFilters.Apply(name, of(run), arguments, named)) : null;
             }
             else if (Now is { Kind: Kind.Name, Text: "is" })
             {
@@ -478,7 +560,9 @@ internal sealed class JinjaTemplate
                 bool negates = Is("not");
                 string name = Take(Kind.Name);
                 Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var given ? run => given(run).Arguments[0] : null)
-                    : name is "equalto" or "eq" or "in" ? Primary() : null;
+                    : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
+                        or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
+                    : null;
                 value = run => JinjaFilters.Test(name, of(run), argument?.Invoke(run)) != negates;
             }
             else
@@ -565,7 +649,7 @@ internal sealed class JinjaTemplate
                 return run => items.Select(item => item(run)).ToList();
             case Kind.Sign when word.Text == "(":
                 List<Func<Run, object?>> inner = List(")");
-                return inner.Count == 1 && _words[_at - 2].Text != "," ? inner[0] : run => inner.Select(item => item(run)).ToList();
+                return inner.Count == 1 && _words[_at - 2].Text != "," ? inner[0] : run => new Series(inner.Select(item => item(run)));
             case Kind.Sign when word.Text == "{":
                 List<(Func<Run, object?> Key, Func<Run, object?> Value)> pairs = [];
                 while (!Is("}"))
@@ -617,13 +701,7 @@ internal sealed class JinjaTemplate
         return isIt;
     }
 
-    private void Take(string sign)
-    {
-        if (!Is(sign))
-        {
-            throw Unexpected($"'{sign}'");
-        }
-    }
+    private bool Take(string sign) => Is(sign) ? true : throw Unexpected($"'{sign}'");
 
     private string Take(Kind kind)
         => _at < _words.Count && _words[_at].Kind == kind ? _words[_at++].Text : throw Unexpected(kind == Kind.End ? "the end of the tag" : $"a {kind}");
@@ -638,17 +716,24 @@ internal sealed class JinjaTemplate
     private RetroException Unexpected(string expected)
         => new($"The chat template has {(_at < _words.Count ? _words[_at].ToString() : "its end")} where {expected} was expected.");
 
+    /// <summary>Names and their values, and those around them.</summary>
+    private sealed class Scope(Scope? around)
+    {
+        public Scope? Around { get; } = around;
+
+        public Dictionary<string, object?> Values { get; } = new(StringComparer.Ordinal);
+    }
+
     /// <summary>A writing of a template: its names, and what is written so far.</summary>
     private sealed class Run
     {
-        private readonly List<Dictionary<string, object?>> _scopes = [new(StringComparer.Ordinal)];
-        private int _statements;
+        private int _statements, _scopes;
 
         public Run()
         {
             Set("raise_exception", (Function)((arguments, _) => throw new RetroException($"The chat template refuses the conversation: {Text(arguments[0])}")));
-            Set("namespace", (Function)((_, named) => new Dictionary<string, object?>(named, StringComparer.Ordinal)));
-            Set("dict", (Function)((_, named) => new Dictionary<string, object?>(named, StringComparer.Ordinal)));
+            Set("namespace", (Function)Made);
+            Set("dict", (Function)Made);
             Set("range", (Function)((arguments, _) =>
             {
                 (int from, int to) = arguments.Length > 1 ? (Whole(arguments[0]), Whole(arguments[1])) : (0, Whole(arguments[0]));
@@ -670,11 +755,14 @@ internal sealed class JinjaTemplate
         /// <summary>1: the loop ends, 2: its next round begins; 0: neither.</summary>
         public int Jump { get; set; }
 
+        /// <summary>The names that are seen.</summary>
+        public Scope Names { get; private set; } = new(null);
+
         public object? Get(string name)
         {
-            for (int i = _scopes.Count - 1; i >= 0; i--)
+            for (Scope? scope = Names; scope is not null; scope = scope.Around)
             {
-                if (_scopes[i].TryGetValue(name, out object? value))
+                if (scope.Values.TryGetValue(name, out object? value))
                 {
                     return value;
                 }
@@ -683,19 +771,23 @@ internal sealed class JinjaTemplate
             return Undefined;
         }
 
-        public void Set(string name, object? value) => _scopes[^1][name] = value;
+        public void Set(string name, object? value) => Names.Values[name] = value;
 
-        public void Enter()
+        public void Enter(Scope? around = null)
         {
-            if (_scopes.Count >= MostLevels)
+            if (++_scopes > MostLevels)
             {
                 throw new RetroException($"The chat template has more than {MostLevels} levels.");
             }
 
-            _scopes.Add(new(StringComparer.Ordinal));
+            Names = new(around ?? Names);
         }
 
-        public void Leave() => _scopes.RemoveAt(_scopes.Count - 1);
+        public void Leave(Scope? to = null)
+        {
+            _scopes--;
+            Names = to ?? Names.Around!;
+        }
 
         public void Count()
         {
@@ -712,6 +804,19 @@ internal sealed class JinjaTemplate
             {
                 throw new RetroException($"The chat template writes more than {MostCharacters:#,0} characters.");
             }
+        }
+
+        private static Dictionary<string, object?> Made(object?[] arguments, Dictionary<string, object?> named)
+        {
+            Dictionary<string, object?> made = arguments.Length > 0
+                ? new((Dictionary<string, object?>)arguments[0]!, StringComparer.Ordinal)
+                : new(StringComparer.Ordinal);
+            foreach ((string name, object? value) in named)
+            {
+                made[name] = value;
+            }
+
+            return made;
         }
 
         public string Written(Action<Run> body)

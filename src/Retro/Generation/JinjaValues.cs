@@ -1,8 +1,6 @@
 using System.Collections;
 using System.Globalization;
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 
 namespace Retro.Generation;
 
@@ -12,7 +10,8 @@ internal static class JinjaValues
     /// <summary>What has no value: it counts as false, and is written as nothing.</summary>
     public static readonly object Undefined = new();
 
-    private static readonly JsonSerializerOptions s_text = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    /// <summary>Characters that are written, and what a text or list has of them or of values, at most.</summary>
+    public const int MostCharacters = 10_000_000;
 
     /// <summary>A function of a template: its arguments in order, and by name.</summary>
     public delegate object? Function(object?[] arguments, Dictionary<string, object?> named);
@@ -36,15 +35,48 @@ internal static class JinjaValues
         bool flag => flag ? "True" : "False",
         string text => text,
         long number => number.ToString(CultureInfo.InvariantCulture),
-        double number => number.ToString(number == Math.Floor(number) ? "0.0" : "R", CultureInfo.InvariantCulture),
+        double number => Digits(number),
         _ when value == Undefined => "",
-        _ => Json(value, null, '\''),
+        _ => Json(value, JsonForm.Written),
     };
+
+    /// <summary>A value that is not too large: what doubles with each step would soon be.</summary>
+    /// <exception cref="RetroException">It is.</exception>
+    public static object? Bounded(object? value)
+    {
+        Within(value is string text ? text.Length : value is List<object?> list ? list.Count : 0);
+        return value;
+    }
+
+    /// <summary>A size that a text or list may have.</summary>
+    /// <exception cref="RetroException">It is too large.</exception>
+    public static int Within(int size) => size <= MostCharacters
+        ? size
+        : throw new RetroException($"The chat template makes a text or list of more than {MostCharacters:#,0}.");
+
+    /// <summary>Texts with another between them, which is found to be too large before it is made.</summary>
+    /// <exception cref="RetroException">It is.</exception>
+    public static string Joined(string between, IEnumerable<string> parts)
+    {
+        StringBuilder text = new();
+        bool first = true;
+        foreach (string part in parts)
+        {
+            Within(text.Length + part.Length + (first ? 0 : between.Length));
+            text.Append(first ? "" : between).Append(part);
+            first = false;
+        }
+
+        return text.ToString();
+    }
 
     /// <summary>Whether two values are equal.</summary>
     public static bool AreEqual(object? one, object? other) => (one, other) switch
     {
-        (List<object?> some, List<object?> others) => some.Count == others.Count && some.Zip(others).All(pair => AreEqual(pair.First, pair.Second)),
+        (List<object?> some, List<object?> others) => some is Series == others is Series && some.Count == others.Count
+            && some.Zip(others).All(pair => AreEqual(pair.First, pair.Second)),
+        (Dictionary<string, object?> some, Dictionary<string, object?> others) => some.Count == others.Count
+            && some.All(pair => others.TryGetValue(pair.Key, out object? value) && AreEqual(pair.Value, value)),
         (long or double or bool, long or double or bool) => Number(one) == Number(other),
         _ => Equals(one, other),
     };
@@ -65,12 +97,78 @@ internal static class JinjaValues
     /// <summary>A value as a whole number.</summary>
     public static int Whole(object? value) => (int)Math.Clamp(Number(value), int.MinValue, int.MaxValue);
 
+    /// <summary>What an operator of arithmetic makes of two values; texts and lists are added and repeated too.</summary>
+    public static object? Compute(string sign, object? one, object? other)
+    {
+        switch (sign, one, other)
+        {
+            case ("+", string text, string more):
+                return Bounded(text + more);
+            case ("+", List<object?> list, List<object?> more):
+                return Bounded(list is Series ? new Series(list.Concat(more)) : list.Concat(more).ToList());
+            case ("*", string or List<object?>, long times):
+                int size = one is string repeated ? repeated.Length : Items(one).Count;
+                int count = (int)Math.Clamp(times, 0, (MostCharacters / Math.Max(1, size)) + 1);
+                return Bounded(one is string part ? string.Concat(Enumerable.Repeat(part, count))
+                    : Enumerable.Repeat(Items(one), count).SelectMany(item => item).ToList());
+            case (_, long or bool, long or bool) when sign != "/" && !(sign == "**" && Number(other) < 0):
+                (long a, long b) = (Convert.ToInt64(one, CultureInfo.InvariantCulture), Convert.ToInt64(other, CultureInfo.InvariantCulture));
+                return sign switch
+                {
+                    "+" => checked(a + b),
+                    "-" => checked(a - b),
+                    "*" => checked(a * b),
+                    "**" => checked((long)(decimal)Math.Pow(a, b)),
+                    "//" => (a / b) - (a % b != 0 && a < 0 != b < 0 ? 1 : 0),
+                    _ => ((a % b) + b) % b,
+                };
+        }
+
+        (double x, double y) = (Number(one), Number(other));
+        return sign switch
+        {
+            "+" => x + y,
+            "-" => x - y,
+            "*" => x * y,
+            "**" => Math.Pow(x, y),
+            _ when y == 0 => throw new DivideByZeroException(),
+            "/" => x / y,
+            "//" => Math.Floor(x / y),
+            _ => x - (y * Math.Floor(x / y)),
+        };
+    }
+
+    /// <summary>The characters of a text: code points, not halves of them.</summary>
+    private static IEnumerable<string> Characters(string text)
+    {
+        for (int i = 0; i < text.Length;)
+        {
+            int length = i + 1 < text.Length && char.IsSurrogatePair(text[i], text[i + 1]) ? 2 : 1;
+            yield return text.Substring(i, length);
+            i += length;
+        }
+    }
+
+    /// <summary>How many characters a text has, or values a list.</summary>
+    public static long Length(object? value) => value is string text ? Length(text.AsSpan()) : Items(value).Count;
+
+    private static long Length(ReadOnlySpan<char> text)
+    {
+        int pairs = 0;
+        for (int i = 1; i < text.Length; i++)
+        {
+            pairs += char.IsSurrogatePair(text[i - 1], text[i]) ? 1 : 0;
+        }
+
+        return text.Length - pairs;
+    }
+
     /// <summary>The values of a list, the names of a dictionary, the characters of a text.</summary>
     public static List<object?> Items(object? value) => value switch
     {
         List<object?> list => list,
         Dictionary<string, object?> map => [.. map.Keys],
-        string text => [.. text.Select(letter => (object?)letter.ToString())],
+        string text => [.. Characters(text)],
         _ when value == Undefined => [],
         _ => throw new RetroException($"The chat template goes through {Text(value)}, which is no list."),
     };
@@ -80,13 +178,43 @@ internal static class JinjaValues
         ? item is string part && text.Contains(part, StringComparison.Ordinal)
         : Items(value).Exists(one => AreEqual(one, item));
 
+    /// <summary>The member of a value at a path: names and places with points between them.</summary>
+    public static object? At(object? value, object? path) => path is not string names ? Member(value, path)
+        : names.Split('.').Aggregate(
+            value, (of, name) => Member(of, long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out long place) ? place : name));
+
+    /// <summary>What a function was given, in the order of its parameters; what it was not given is <see cref="Undefined"/>.</summary>
+    /// <param name="function">Its name.</param>
+    /// <param name="parameters">The names of its parameters; "?" behind those that may be left out.</param>
+    /// <param name="arguments">What it was given in order.</param>
+    /// <param name="named">What it was given by name.</param>
+    /// <exception cref="RetroException">It was given more than it takes, or less.</exception>
+    public static object?[] Bind(string function, string[] parameters, object?[] arguments, Dictionary<string, object?> named)
+    {
+        object?[] bound = new object?[parameters.Length];
+        int used = 0;
+        for (int i = 0; i < bound.Length; i++)
+        {
+            bool given = named.TryGetValue(parameters[i].TrimEnd('?'), out object? value);
+            used += given ? 1 : 0;
+            bound[i] = i < arguments.Length ? arguments[i] : given ? value
+                : parameters[i].EndsWith('?') ? Undefined
+                : throw Misused($"without \"{parameters[i]}\"");
+        }
+
+        return arguments.Length <= bound.Length && used == named.Count ? bound
+            : throw Misused(arguments.Length > bound.Length ? $"with {arguments.Length} arguments" : $"with \"{string.Join("\", \"", named.Keys)}\"");
+
+        RetroException Misused(string how) => new($"The chat template uses '{function}' in a way that is not supported ({how}).");
+    }
+
     /// <summary>The member of a value: of a dictionary by name, of a list or a text by place, or a method.</summary>
     public static object? Member(object? value, object? name) => (value, name) switch
     {
         (Dictionary<string, object?> map, string key) when map.TryGetValue(key, out object? found) => found,
         (List<object?> list, long place) => (place < 0 ? place + list.Count : place) is var at && at >= 0 && at < list.Count ? list[(int)at] : Undefined,
-        (string text, long place) => (place < 0 ? place + text.Length : place) is var at && at >= 0 && at < text.Length ? text[(int)at].ToString() : Undefined,
-        (string text, string method) => Method(text, method),
+        (string text, long place) => Member(Items(text), place),
+        (string text, string method) => JinjaMethods.Of(text, method) is { } found ? found : Undefined,
         (Dictionary<string, object?> map, string method) => Method(map, method),
         (List<object?> list, "append") => (Function)((arguments, _) =>
         {
@@ -117,63 +245,122 @@ internal static class JinjaValues
             part.Add(items[i]);
         }
 
-        return value is string ? string.Concat(part.Cast<string>()) : part;
+        return value is string ? string.Concat(part.Cast<string>()) : value is Series ? new Series(part) : part;
     }
 
-    /// <summary>JSON as Python writes it.</summary>
+    /// <summary>JSON as Python writes it, or what Python writes of a value.</summary>
     /// <param name="value">The value.</param>
-    /// <param name="indent">Spaces of each level; null: all in one line.</param>
-    /// <param name="quote">The quotation mark; an apostrophe where a value is only written out.</param>
+    /// <param name="form">How.</param>
     /// <param name="depth">Levels around it.</param>
-    public static string Json(object? value, int? indent, char quote = '"', int depth = 0)
+    public static string Json(object? value, JsonForm form, int depth = 0)
     {
-        string Line(int level) => indent is { } spaces ? "\n" + new string(' ', spaces * level) : "";
+        string Line(int level) => form.Indent is { } spaces ? "\n" + new string(' ', spaces * level) : "";
         string line = Line(depth + 1), end = Line(depth);
-        string between = indent is null ? ", " : ",";
+        string between = form.Between ?? (form.Indent is null ? ", " : ",");
         return value switch
         {
-            null => quote == '"' ? "null" : "None",
-            bool flag => quote == '"' ? (flag ? "true" : "false") : Text(flag),
-            string text => quote == '"' ? JsonSerializer.Serialize(text, s_text) : $"'{text}'",
+            null => form.IsJson ? "null" : "None",
+            bool flag => form.IsJson ? (flag ? "true" : "false") : Text(flag),
+            string text => form.IsJson ? Quoted(text, form.Ascii) : Representation(text),
+            Series { Count: 1 } one when !form.IsJson => $"({Json(one[0], form)},)",
+            Series several when !form.IsJson => $"({string.Join(between, several.Select(one => Json(one, form)))})",
             List<object?> { Count: 0 } => "[]",
             Dictionary<string, object?> { Count: 0 } => "{}",
-            List<object?> list => $"[{line}{string.Join(between + line, list.Select(one => Json(one, indent, quote, depth + 1)))}{end}]",
-            Dictionary<string, object?> map => $"{{{line}{string.Join(between + line, map.Select(Pair))}{end}}}",
+            List<object?> list => $"[{line}{string.Join(between + line, list.Select(one => Json(one, form, depth + 1)))}{end}]",
+            Dictionary<string, object?> map => $"{{{line}{string.Join(between + line, InOrder(map).Select(Pair))}{end}}}",
             _ => Text(value),
         };
 
-        string Pair(KeyValuePair<string, object?> one) => $"{Json(one.Key, null, quote)}: {Json(one.Value, indent, quote, depth + 1)}";
+        IEnumerable<KeyValuePair<string, object?>> InOrder(Dictionary<string, object?> map)
+            => form.Sorted ? map.OrderBy(one => one.Key, StringComparer.Ordinal) : map;
+        string Pair(KeyValuePair<string, object?> one) => $"{Json(one.Key, form)}{form.Colon}{Json(one.Value, form, depth + 1)}";
+    }
+
+    /// <summary>A number with the fewest digits that are no other number, and an exponent where Python writes one.</summary>
+    private static string Digits(double number)
+    {
+        string digits = number.ToString("R", CultureInfo.InvariantCulture);
+        return !double.IsFinite(number) ? (double.IsNaN(number) ? "nan" : number > 0 ? "inf" : "-inf")
+            : Math.Abs(number) is < 1e16 and >= 1e15 ? number.ToString("F1", CultureInfo.InvariantCulture)
+            : digits.Contains('E', StringComparison.Ordinal) ? digits.Replace('E', 'e')
+            : digits.Contains('.', StringComparison.Ordinal) ? digits : digits + ".0";
+    }
+
+    /// <summary>A text in JSON, with the escapes that Python's json makes and no others.</summary>
+    private static string Quoted(string text, bool ascii)
+    {
+        StringBuilder quoted = new("\"", text.Length + 2);
+        foreach (char letter in text)
+        {
+            quoted.Append(letter switch
+            {
+                '"' => "\\\"", '\\' => "\\\\", '\n' => "\\n", '\r' => "\\r", '\t' => "\\t", '\b' => "\\b", '\f' => "\\f",
+                < ' ' => $"\\u{(int)letter:x4}",
+                > '~' when ascii => $"\\u{(int)letter:x4}",
+                _ => letter.ToString(),
+            });
+        }
+
+        return quoted.Append('"').ToString();
+    }
+
+    /// <summary>A text as Python writes one that is in a list: in quotation marks, with escapes.</summary>
+    private static string Representation(string text)
+    {
+        char quote = text.Contains('\'', StringComparison.Ordinal) && !text.Contains('"', StringComparison.Ordinal) ? '"' : '\'';
+        StringBuilder written = new(quote.ToString(), text.Length + 2);
+        foreach (string letter in Characters(text))
+        {
+            int code = letter.Length == 2 ? char.ConvertToUtf32(letter[0], letter[1]) : letter[0];
+            bool hidden = code != ' ' && CharUnicodeInfo.GetUnicodeCategory(code) is
+                (>= UnicodeCategory.SpaceSeparator and <= UnicodeCategory.PrivateUse) or UnicodeCategory.OtherNotAssigned;
+            written.Append(letter switch
+            {
+                "\\" => "\\\\", "\n" => "\\n", "\r" => "\\r", "\t" => "\\t",
+                _ when code == quote => "\\" + letter,
+                _ when hidden => code <= 0xFF ? $"\\x{code:x2}" : code <= 0xFFFF ? $"\\u{code:x4}" : $"\\U{code:x8}",
+                _ => letter,
+            });
+        }
+
+        return written.Append(quote).ToString();
     }
 
     private static object? Method(Dictionary<string, object?> map, string name) => name switch
     {
-        "items" => (Function)((_, _) => map.Select(pair => (object?)new List<object?> { pair.Key, pair.Value }).ToList()),
+        "items" => (Function)((_, _) => map.Select(pair => (object?)new Series([pair.Key, pair.Value])).ToList()),
         "keys" => (Function)((_, _) => map.Keys.Select(key => (object?)key).ToList()),
         "values" => (Function)((_, _) => map.Values.ToList()),
-        "get" => (Function)((arguments, _) => map.TryGetValue(Text(arguments[0]), out object? found) ? found : arguments.ElementAtOrDefault(1)),
+        "get" => (Function)((arguments, named) => Bind(name, ["key", "default?"], arguments, named) is var given
+            && map.TryGetValue(Text(given[0]), out object? found) ? found : given[1] == Undefined ? null : given[1]),
         _ => Undefined,
     };
 
-    private static object? Method(string text, string name)
-    {
-        return name switch
-        {
-            "strip" => Of(said => said.Length > 0 ? text.Trim(said[0].ToCharArray()) : text.Trim()),
-            "lstrip" => Of(said => said.Length > 0 ? text.TrimStart(said[0].ToCharArray()) : text.TrimStart()),
-            "rstrip" => Of(said => said.Length > 0 ? text.TrimEnd(said[0].ToCharArray()) : text.TrimEnd()),
-            "upper" => Of(_ => text.ToUpperInvariant()),
-            "lower" => Of(_ => text.ToLowerInvariant()),
-            "title" => Of(_ => CultureInfo.InvariantCulture.TextInfo.ToTitleCase(text.ToLowerInvariant())),
-            "capitalize" => Of(_ => text.Length == 0 ? text : char.ToUpperInvariant(text[0]) + text[1..].ToLowerInvariant()),
-            "startswith" => Of(said => text.StartsWith(said[0], StringComparison.Ordinal)),
-            "endswith" => Of(said => text.EndsWith(said[0], StringComparison.Ordinal)),
-            "replace" => Of(said => text.Replace(said[0], said[1], StringComparison.Ordinal)),
-            "find" => Of(said => (long)text.IndexOf(said[0], StringComparison.Ordinal)),
-            "split" => Of(said => (said.Length > 0 ? text.Split(said[0]) : text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
-                .Select(part => (object?)part).ToList()),
-            _ => Undefined,
-        };
+    /// <summary>Python's tuple: a list that is written in round brackets, and equals no other.</summary>
+    public sealed class Series(IEnumerable<object?> items) : List<object?>(items);
 
-        static Function Of(Func<string[], object?> method) => (arguments, _) => method([.. arguments.Select(Text)]);
+    /// <summary>How <see cref="Json"/> writes.</summary>
+    public sealed record JsonForm
+    {
+        /// <summary>As Python writes a value out.</summary>
+        public static JsonForm Written { get; } = new() { IsJson = false };
+
+        /// <summary>JSON; else Python's own form.</summary>
+        public bool IsJson { get; init; } = true;
+
+        /// <summary>Spaces of each level; null: all in one line.</summary>
+        public int? Indent { get; init; }
+
+        /// <summary>What stands between values; null: a comma, and a space where all is in one line.</summary>
+        public string? Between { get; init; }
+
+        /// <summary>What stands behind a name.</summary>
+        public string Colon { get; init; } = ": ";
+
+        /// <summary>Names in their order, not as they came.</summary>
+        public bool Sorted { get; init; }
+
+        /// <summary>Whether what is not ASCII is escaped.</summary>
+        public bool Ascii { get; init; }
     }
 }
