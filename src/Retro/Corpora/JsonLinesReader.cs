@@ -37,8 +37,8 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         catch (DecoderFallbackException exception)
         {
             throw new CorpusException(
-                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}. Name its encoding, convert it to UTF-8, or skip what is "
-                    + "broken (CorpusOptions.Encoding, SkipBroken).",
+                $"The file {file} is of another encoding than is named: {exception.Message.TrimEnd('.')}. Name its encoding, convert it to UTF-8, or skip what "
+                    + "is broken (CorpusOptions.Encoding, SkipBroken).",
                 exception);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
