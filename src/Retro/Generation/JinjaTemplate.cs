@@ -116,6 +116,8 @@ internal sealed class JinjaTemplate
                 return Set();
             case "macro":
                 return Macro();
+            case "call":
+                return CallBlock();
             case "break" or "continue":
                 Take(Kind.End);
                 int jump = name == "break" ? 1 : 2;
@@ -291,6 +293,26 @@ internal sealed class JinjaTemplate
     private Action<Run> Macro()
     {
         string name = Take(Kind.Name);
+        Func<Run, Function> macro = Written(name, Parameters(), "endmacro");
+        return run => run.Set(name, macro(run));
+    }
+
+    /// <summary>A call of a macro, which writes what stands within where it calls "caller".</summary>
+    private Action<Run> CallBlock()
+    {
+        List<(string Name, Func<Run, object?>? Default)> parameters = Now is { Kind: Kind.Sign, Text: "(" } ? Parameters() : [];
+        Func<Run, object?> call = Expression();
+        Func<Run, Function> caller = Written("caller", parameters, "endcall");
+        return run =>
+        {
+            run.Caller = caller(run);
+            run.Write(Text(call(run)));
+            run.Caller = null;
+        };
+    }
+
+    private List<(string Name, Func<Run, object?>? Default)> Parameters()
+    {
         List<(string Name, Func<Run, object?>? Default)> parameters = [];
         Take("(");
         while (!Is(")"))
@@ -300,13 +322,19 @@ internal sealed class JinjaTemplate
             Is(",");
         }
 
+        return parameters;
+    }
+
+    /// <summary>A function that gives what is written up to a statement.</summary>
+    private Func<Run, Function> Written(string name, List<(string Name, Func<Run, object?>? Default)> parameters, string end)
+    {
         Take(Kind.End);
-        Action<Run> body = Body("endmacro");
-        EndOf("endmacro");
+        Action<Run> body = Body(end);
+        EndOf(end);
         return run =>
         {
             Scope around = run.Names;
-            run.Set(name, (Function)((arguments, named) => Call(run, around, arguments, named)));
+            return (arguments, named) => Call(run, around, arguments, named);
         };
 
         // It sees the names of where it stands, not of where it is called.
@@ -317,8 +345,14 @@ internal sealed class JinjaTemplate
                 throw new RetroException($"The chat template gives its macro '{name}' what it does not take, which is not supported.");
             }
 
-            Scope caller = run.Names;
+            Scope before = run.Names;
             run.Enter(around);
+            if (run.Caller is { } caller)
+            {
+                run.Set("caller", caller);
+                run.Caller = null;
+            }
+
             for (int i = 0; i < parameters.Count; i++)
             {
                 (string parameter, Func<Run, object?>? otherwise) = parameters[i];
@@ -329,7 +363,7 @@ internal sealed class JinjaTemplate
             }
 
             string written = run.Written(body);
-            run.Leave(caller);
+            run.Leave(before);
             return written;
         }
     }
@@ -529,7 +563,10 @@ internal sealed class JinjaTemplate
                 value = run =>
                 {
                     run.Count();
+                    Function? caller = run.Caller;
+                    run.Caller = null; // what is called for the arguments does not have it
                     (object?[] arguments, Dictionary<string, object?> named) = given(run);
+                    run.Caller = caller;
                     return of(run) is Function function ? Bounded(function(arguments, named))
                         : throw new RetroException($"The chat template calls {called}, which is no function, or one that is not supported.");
                 };
@@ -757,6 +794,9 @@ internal sealed class JinjaTemplate
 
         /// <summary>The names that are seen.</summary>
         public Scope Names { get; private set; } = new(null);
+
+        /// <summary>What the next macro that is called knows as "caller".</summary>
+        public Function? Caller { get; set; }
 
         public object? Get(string name)
         {

@@ -100,6 +100,8 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{% set a, b = 1, 2 %}{{ a }}{{ b }}{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}{{ (1,) }}", "12123(1,)")]
     [InlineData("{% macro w() %}{{ name }}{% endmacro %}{% for name in ['a'] %}{{ w() }}{{ loop.cycle('x', 'y') }}{% endfor %}", "x")]
     [InlineData("{{ [\"it's\", 'a\"\\n'] }} {{ {'a': \"x'y\"} }} {{ {'a': [1]} == {'a': [1]} }} {{ dict({'a': 1}, b=2) }}", "[\"it's\", 'a\"\\n'] {'a': \"x'y\"} True {'a': 1, 'b': 2}")]
+    [InlineData("{% macro f(c) %}<{{ c }}{{ caller(c) }}>{% endmacro %}{% set v = 'v' %}{% call(x) f(1) %}in{{ x }}{{ v }}{% endcall %}", "<1in1v>")]
+    [InlineData("{% macro g() %}{{ caller is defined }}{% endmacro %}{% macro f(c) %}{{ c }}{{ caller() }}{% endmacro %}{% call f(g()) %}in{% endcall %}", "Falsein")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
