@@ -3,6 +3,7 @@
 // hold every definition here against the official declaration. No exception leaves an export: a failure is a code and a text.
 #pragma GCC visibility push(default)
 #include <faiss/c_api/AutoTune_c.h>
+#include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/IndexIVF_c.h>
 #include <faiss/c_api/IndexPreTransform_c.h>
 #include <faiss/c_api/Index_c.h>
@@ -27,6 +28,7 @@ int faiss_Index_search_with_params(
 #pragma GCC visibility pop
 
 #include <faiss/AutoTune.h>
+#include <faiss/IndexFlat.h>
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexPreTransform.h>
@@ -177,6 +179,14 @@ int faiss_read_index_fname(const char* fname, int io_flags, FaissIndex** p_out) 
 }
 
 // --- Inside of an index -------------------------------------------------------------------------------------------
+FaissIndexFlat* faiss_IndexFlat_cast(FaissIndex* index) { return reinterpret_cast<FaissIndexFlat*>(index_as<faiss::IndexFlat>(index)); }
+
+void faiss_IndexFlat_xb(FaissIndexFlat* index, float** p_xb, size_t* p_size) {
+    auto* flat = reinterpret_cast<faiss::IndexFlat*>(index);
+    *p_xb = flat->get_xb();
+    *p_size = static_cast<size_t>(flat->ntotal) * static_cast<size_t>(flat->d);
+}
+
 FaissIndexIVF* faiss_IndexIVF_cast(FaissIndex* index) { return reinterpret_cast<FaissIndexIVF*>(index_as<faiss::IndexIVF>(index)); }
 size_t faiss_IndexIVF_nlist(const FaissIndexIVF* index) { return reinterpret_cast<const faiss::IndexIVF*>(index)->nlist; }
 size_t faiss_IndexIVF_nprobe(const FaissIndexIVF* index) { return reinterpret_cast<const faiss::IndexIVF*>(index)->nprobe; }

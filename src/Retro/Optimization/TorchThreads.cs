@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -11,6 +12,8 @@ namespace Retro.Optimization;
 /// </remarks>
 internal static class TorchThreads
 {
+    private static readonly ConcurrentStack<Worker> s_idle = new();
+
     /// <summary>
     /// How many of <paramref name="count"/> pieces run at once: as many as torch has threads, and one on an accelerator, which is kept busy from one thread.
     /// </summary>
@@ -43,45 +46,23 @@ internal static class TorchThreads
         }
 
         ExceptionDispatchInfo? fault = null;
-        using Barrier ready = new(workers + 1);
-        Thread[] others = new Thread[workers - 1];
-        for (int i = 0; i < others.Length; i++)
+        Worker[] team = [.. Enumerable.Range(0, workers).Select(_ => s_idle.TryPop(out Worker? idle) ? idle : new())];
+        Worker[] others = [.. team.Where(worker => worker.Threads != share)];
+        if (others.Length > 0)
         {
-            others[i] = new Thread(Work) { IsBackground = true, Name = "Retro worker" };
-            others[i].Start();
-        }
-
-        // The count is a setting of the thread and of the process, which whatever thread meets torch later takes over for life: once each worker has its own,
-        // the process's is put back, by a thread that computes nothing.
-        Thread keeper = new(() =>
-        {
-            ready.SignalAndWait(CancellationToken.None);
-            set_num_threads(threads);
-            ready.SignalAndWait(CancellationToken.None);
-        }) { IsBackground = true, Name = "Retro thread count" };
-        keeper.Start();
-        try
-        {
-            Work();
-            foreach (Thread other in others)
-            {
-                other.Join();
-            }
-        }
-        finally
-        {
+            // The count is a setting of the thread and of the process, which whatever thread meets torch later takes over for life: once each worker has its
+            // own, the process's is put back.
+            Do(others, worker => worker.SetThreads(share));
             set_num_threads(threads);
         }
 
+        Do(team, _ => Work());
+        s_idle.PushRange(team);
         fault?.Throw();
         cancellationToken.ThrowIfCancellationRequested();
 
         void Work()
         {
-            set_num_threads(share);
-            _ = get_num_threads(); // a thread takes the process's over when it is first asked, even after its own was set
-            ready.SignalAndWait(CancellationToken.None);
-            ready.SignalAndWait(CancellationToken.None);
             try
             {
                 int i;
@@ -97,6 +78,72 @@ internal static class TorchThreads
             catch (Exception)
             {
                 // A second fault of the same run; the first one is told.
+            }
+        }
+    }
+
+    /// <summary>Lets each of some workers do something, and waits for all.</summary>
+    private static void Do(Worker[] team, Action<Worker> action)
+    {
+        using CountdownEvent done = new(team.Length);
+        ExecutionContext? context = ExecutionContext.Capture();
+        foreach (Worker worker in team)
+        {
+            worker.Begin(() =>
+            {
+                try
+                {
+                    if (context is null)
+                    {
+                        action(worker);
+                    }
+                    else
+                    {
+                        ExecutionContext.Run(context, _ => action(worker), null);
+                    }
+                }
+                finally
+                {
+                    done.Signal();
+                }
+            });
+        }
+
+        done.Wait(CancellationToken.None);
+    }
+
+    /// <summary>A thread that lasts as long as the process, with a count of its own, and sleeps between what it is given.</summary>
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Design", "CA1001", Justification = "It lasts as long as the process.")]
+    private sealed class Worker
+    {
+        private readonly SemaphoreSlim _given = new(0);
+        private Action? _work;
+
+        public Worker() => new Thread(Live) { IsBackground = true, Name = "Retro worker" }.UnsafeStart();
+
+        /// <summary>How many threads torch has for what it does; 0: it was never said.</summary>
+        public int Threads { get; private set; }
+
+        /// <summary>To be called on it.</summary>
+        public void SetThreads(int threads)
+        {
+            set_num_threads(threads);
+            _ = get_num_threads(); // a thread takes the process's over when it is first asked, even after its own was set
+            Threads = threads;
+        }
+
+        public void Begin(Action work)
+        {
+            _work = work;
+            _given.Release();
+        }
+
+        private void Live()
+        {
+            while (true)
+            {
+                _given.Wait();
+                Interlocked.Exchange(ref _work, null)!();
             }
         }
     }

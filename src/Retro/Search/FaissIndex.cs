@@ -6,8 +6,8 @@ namespace Retro.Search;
 internal sealed class FaissIndex : VectorIndex
 {
     /// <summary>
-    /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer are searched for one by one,
-    /// which OpenMP's threads, asleep, are often too late for: .NET's share them out.
+    /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer it compares one by one, each of
+    /// which goes over all vectors again.
     /// </summary>
     private const int LeastProducts = 20;
 
@@ -133,7 +133,11 @@ internal sealed class FaissIndex : VectorIndex
 
         if (ListCount == 0)
         {
-            Find(n, queries, count, ids, distances);
+            if (n >= LeastProducts || !TryFindByProducts(n, queries, count, ids, distances))
+            {
+                Find(n, queries, count, ids, distances);
+            }
+
             return;
         }
 
@@ -184,15 +188,10 @@ internal sealed class FaissIndex : VectorIndex
         {
             float* x = firstQuery, found = firstDistance;
             long* labels = firstId;
-            int parts = n < LeastProducts && ListCount == 0 ? (int)Math.Min(Threads, n) : 1;
-            if (parts <= 1)
-            {
-                Some(0, n, Threads);
-            }
-            else
-            {
-                ParallelLoop.For(parts, part => Some(n * part / parts, n * (part + 1) / parts, 1), parts);
-            }
+
+            // Few queries are over before OpenMP's threads have come: a team that looks out for them shares them out.
+            int parts = n < LeastProducts ? (int)Math.Min(Threads, n) : 1;
+            WorkerTeam.Shared.Run(parts, parts, part => Some(n * part / parts, n * (part + 1) / parts, parts == 1 ? Threads : 1));
 
             void Some(long first, long end, int threadsOfCall)
             {
@@ -212,6 +211,43 @@ internal sealed class FaissIndex : VectorIndex
         }
 
         Clean(ids, distances);
+    }
+
+    /// <summary>
+    /// Compares queries with all vectors of FAISS's exact index by this library's own search, where FAISS would go over them for each query anew: among 100,000
+    /// that is a sixth of the time for 16 queries.
+    /// </summary>
+    /// <returns>Whether it was done: not with another kind of index.</returns>
+    private unsafe bool TryFindByProducts(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
+    {
+        FaissIndexHandle index = Handle();
+        nint exact = FaissNative.AsExact(index);
+        if (exact == 0 || !Enum.IsDefined(Metric))
+        {
+            return false;
+        }
+
+        bool held = false;
+        try
+        {
+            index.DangerousAddRef(ref held);
+            FaissNative.ExactVectors(exact, out float* vectors, out _);
+            fixed (float* x = queries)
+            fixed (long* found = ids)
+            fixed (float* values = distances)
+            {
+                new ExactSearch(vectors, Count, Dimensions, Metric, Threads, null).Find(x, (int)n, count, found, values);
+            }
+
+            return true;
+        }
+        finally
+        {
+            if (held)
+            {
+                index.DangerousRelease();
+            }
+        }
     }
 
     /// <summary>FAISS passes over the ids whose bits are not set while it compares.</summary>

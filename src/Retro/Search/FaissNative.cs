@@ -147,6 +147,12 @@ internal static unsafe partial class FaissNative
     [LibraryImport(Library, EntryPoint = "faiss_ParameterSpace_set_index_parameters", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int SetParameters(nint space, FaissIndexHandle index, string text);
 
+    [LibraryImport(Library, EntryPoint = "faiss_IndexFlat_cast")]
+    public static partial nint AsExact(FaissIndexHandle index);
+
+    [LibraryImport(Library, EntryPoint = "faiss_IndexFlat_xb")]
+    public static partial void ExactVectors(nint exact, out float* vectors, out nuint numbers);
+
     [LibraryImport(Library, EntryPoint = "faiss_IndexIVF_cast")]
     public static partial nint AsInvertedLists(nint index);
 

@@ -267,8 +267,16 @@ public sealed partial class Trainer : IDisposable
             {
                 TokenBatch[] batches = next.GetAwaiter().GetResult();
                 next = Prepare(data, _batches + Options.Accumulation, Options.TimeBudget is null ? (double)(StepsDone + 1) / Options.Steps : Progress);
-                TrainingProgress done = Step(batches);
-                _batches += Options.Accumulation;
+                TrainingProgress done;
+                long before = StepsDone;
+                try
+                {
+                    done = Step(batches);
+                }
+                finally
+                {
+                    _batches += (StepsDone - before) * Options.Accumulation; // also of the step that ends the training for its gradient, which counts
+                }
 
                 // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;

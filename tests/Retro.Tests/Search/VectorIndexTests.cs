@@ -7,8 +7,8 @@ public class VectorIndexTests(ITestOutputHelper output)
     [Theory]
     [InlineData(1, 1, 1, 1)]
     [InlineData(7, 3, 5, 3)]
-    [InlineData(500, 16, 19, 10)] // fewer than 20 queries: FAISS compares directly
-    [InlineData(3000, 33, 64, 8)] // more: FAISS goes through matrix products
+    [InlineData(500, 16, 19, 10)] // fewer than 20 queries: by this library's own search
+    [InlineData(3000, 33, 64, 8)] // more: by FAISS
     public void P25_an_exact_index_finds_what_comparing_with_everything_finds(int count, int dimensions, int queries, int k)
     {
         float[] vectors = Vectors.Random(count, dimensions, seed: 1);
@@ -76,6 +76,26 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Equal((1, 2), (one.Threads, two.Threads));
         NeighborResults.AssertSame(Search(one, queries, 7), Search(two, queries, 7), 7);
         Assert.Throws<ArgumentOutOfRangeException>(() => VectorIndex.Create(16, threads: 0));
+    }
+
+    [Theory]
+    [InlineData(VectorMetric.SquaredL2)]
+    [InlineData(VectorMetric.InnerProduct)]
+    public void A_few_queries_of_FAISSs_exact_index_have_the_bits_of_the_managed_one(VectorMetric metric)
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+        float[] vectors = Vectors.Random(3000, 33, seed: 10), queries = Vectors.Random(20, 33, seed: 11);
+        using VectorIndex faiss = VectorIndex.Create(33, metric: metric, engine: VectorEngine.Faiss);
+        using VectorIndex managed = VectorIndex.Create(33, metric: metric, engine: VectorEngine.Exact);
+        faiss.Add(vectors);
+        managed.Add(vectors);
+        (long[] Ids, float[] Distances) few = Search(faiss, queries[..(19 * 33)], 8), expected = Search(managed, queries[..(19 * 33)], 8);
+        (long[] ids, float[] distances) = Search(faiss, queries, 8);
+
+        Assert.Equal(expected.Ids, few.Ids);
+        Assert.Equal(expected.Distances, few.Distances);
+        NeighborResults.AssertSame((ids[..(19 * 8)], distances[..(19 * 8)]), few, 8);
+        Assert.NotEqual(distances[..(19 * 8)], few.Distances); // FAISS sums in another order: the few were not its own
     }
 
     [Fact]

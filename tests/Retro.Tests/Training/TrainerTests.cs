@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -528,6 +529,12 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(2, steps.Count);
         Assert.All(steps, step => Assert.True(step.Skipped));
         Assert.Equal(before, Weights(model));
+
+        // What goes on from there reads on behind the batches of all three steps.
+        trainer.Save(Folder);
+        using JsonDocument state = JsonDocument.Parse(File.ReadAllText(Path.Combine(Folder, Trainer.StateFile.Replace(".safetensors", ".json"))));
+        Assert.Equal(3, state.RootElement.GetProperty("Steps").GetInt64());
+        Assert.Equal(3 * trainer.Options.Accumulation, state.RootElement.GetProperty("Batches").GetInt64());
     }
 
     [Fact]

@@ -1,0 +1,372 @@
+using System.Globalization;
+using static Retro.Generation.JinjaLexer;
+using static Retro.Generation.JinjaValues;
+
+namespace Retro.Generation;
+
+/// <content>What has a value, from the loosest operator to the tightest.</content>
+internal sealed partial class JinjaTemplate
+{
+    /// <summary>An expression, or several with commas between them, which are a list.</summary>
+    private Func<Run, object?> Tuple(Func<Func<Run, object?>>? one = null)
+    {
+        one ??= Expression;
+        List<Func<Run, object?>> items = [one()];
+        bool several = false;
+        while (Is(","))
+        {
+            several = true;
+            if (Now.Kind == Kind.End)
+            {
+                break;
+            }
+
+            items.Add(one());
+        }
+
+        return several ? run => new Series(items.Select(item => item(run))) : items[0];
+    }
+
+    private Func<Run, object?> Expression()
+    {
+        if (++_level > MostLevels)
+        {
+            throw new RetroException($"The chat template has more than {MostLevels} levels.");
+        }
+
+        Func<Run, object?> value = Or();
+        if (Is("if"))
+        {
+            Func<Run, object?> when = Or(), otherwise = Is("else") ? Expression() : _ => Undefined, then = value;
+            value = run => IsTrue(when(run)) ? then(run) : otherwise(run);
+        }
+
+        _level--;
+        return value;
+    }
+
+    private Func<Run, object?> Or()
+    {
+        Func<Run, object?> value = And();
+        while (Is("or"))
+        {
+            Func<Run, object?> one = value, other = And();
+            value = run => one(run) is var first && IsTrue(first) ? first : other(run);
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> And()
+    {
+        Func<Run, object?> value = Not();
+        while (Is("and"))
+        {
+            Func<Run, object?> one = value, other = Not();
+            value = run => one(run) is var first && !IsTrue(first) ? first : other(run);
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> Not()
+    {
+        int count = 0;
+        while (Is("not"))
+        {
+            count++;
+        }
+
+        Func<Run, object?> value = Comparison();
+        return count == 0 ? value : run => IsTrue(value(run)) == (count % 2 == 0);
+    }
+
+    /// <summary>A value, or values compared each with the next one, as in Python.</summary>
+    private Func<Run, object?> Comparison()
+    {
+        Func<Run, object?> value = Sum();
+        List<(Func<object?, object?, bool> Holds, Func<Run, object?> Other)> comparisons = [];
+        while (true)
+        {
+            bool negates = Now is { Kind: Kind.Name, Text: "not" } && _words.ElementAtOrDefault(_at + 1).Text == "in";
+            _at += negates ? 1 : 0;
+            string sign = Now.Kind is Kind.Sign or Kind.Name ? Now.Text : "";
+            Func<object?, object?, bool>? holds = sign switch
+            {
+                "in" => (one, other) => Contains(other, one) != negates,
+                "==" => AreEqual,
+                "!=" => (one, other) => !AreEqual(one, other),
+                "<" => (one, other) => Compare(one, other) < 0,
+                ">" => (one, other) => Compare(one, other) > 0,
+                "<=" => (one, other) => Compare(one, other) <= 0,
+                ">=" => (one, other) => Compare(one, other) >= 0,
+                _ => null,
+            };
+            if (holds is null)
+            {
+                break;
+            }
+
+            _at++;
+            comparisons.Add((holds, Sum()));
+        }
+
+        return comparisons.Count == 0 ? value : run =>
+        {
+            object? one = value(run);
+            foreach ((Func<object?, object?, bool> holds, Func<Run, object?> of) in comparisons)
+            {
+                object? other = of(run);
+                if (!holds(one, other))
+                {
+                    return false;
+                }
+
+                one = other;
+            }
+
+            return true;
+        };
+    }
+
+    private Func<Run, object?> Sum()
+    {
+        Func<Run, object?> value = Product();
+        while (Now.Kind == Kind.Sign && Now.Text is "+" or "-" or "~")
+        {
+            string sign = _words[_at++].Text;
+            Func<Run, object?> one = value, other = Product();
+            value = sign == "~" ? run => Bounded(Text(one(run)) + Text(other(run))) : run => Compute(sign, one(run), other(run));
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> Product()
+    {
+        Func<Run, object?> value = Power();
+        while (Now.Kind == Kind.Sign && Now.Text is "*" or "/" or "//" or "%")
+        {
+            string sign = _words[_at++].Text;
+            Func<Run, object?> one = value, other = Power();
+            value = run => Compute(sign, one(run), other(run));
+        }
+
+        return value;
+    }
+
+    private Func<Run, object?> Power()
+    {
+        Func<Run, object?> value = Unary();
+        while (Is("**"))
+        {
+            Func<Run, object?> one = value, other = Unary();
+            value = run => Compute("**", one(run), other(run));
+        }
+
+        return value;
+    }
+
+    /// <summary>A value with its sign, which binds more than a filter or a test does.</summary>
+    private Func<Run, object?> Unary()
+    {
+        int minus = 0;
+        for (; Now is { Kind: Kind.Sign, Text: "-" or "+" }; _at++)
+        {
+            minus += Now.Text == "-" ? 1 : 0;
+        }
+
+        Func<Run, object?> value = Postfix(Primary());
+        return Filters(minus % 2 == 0 ? value : run => Compute("-", 0L, value(run)));
+    }
+
+    /// <summary>A value with what is asked of it: members and calls.</summary>
+    private Func<Run, object?> Postfix(Func<Run, object?> value)
+    {
+        while (true)
+        {
+            Func<Run, object?> of = value;
+            if (Is("."))
+            {
+                string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
+                value = run => Member(of(run), long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out long place) ? place : name);
+            }
+            else if (Is("["))
+            {
+                value = Subscript(of);
+            }
+            else if (Now is { Kind: Kind.Sign, Text: "(" })
+            {
+                string called = _words[_at - 1] is { Kind: Kind.Name } word ? word.ToString() : "what";
+                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Arguments();
+                value = run =>
+                {
+                    run.Count();
+                    Function? caller = run.Caller;
+                    run.Caller = null; // what is called for the arguments does not have it
+                    (object?[] arguments, Dictionary<string, object?> named) = given(run);
+                    run.Caller = caller;
+                    return of(run) is Function function ? Bounded(function(arguments, named))
+                        : throw new RetroException($"The chat template calls {called}, which is no function, or one that is not supported.");
+                };
+            }
+            else
+            {
+                return value;
+            }
+        }
+    }
+
+    /// <summary>A value with filters and tests.</summary>
+    private Func<Run, object?> Filters(Func<Run, object?> value)
+    {
+        while (true)
+        {
+            Func<Run, object?> of = value;
+            if (Is("|"))
+            {
+                string name = Take(Kind.Name);
+                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
+                    Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
+                value = run => given(run) is var (arguments, named) ? Bounded(JinjaFilters.Apply(name, of(run), arguments, named)) : null;
+            }
+            else if (Now is { Kind: Kind.Name, Text: "is" })
+            {
+                _at++;
+                bool negates = Is("not");
+                string name = Take(Kind.Name);
+                Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var given ? run => given(run).Arguments[0] : null)
+                    : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
+                        or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
+                    : null;
+                value = run => JinjaFilters.Test(name, of(run), argument?.Invoke(run)) != negates;
+            }
+            else
+            {
+                return value;
+            }
+        }
+    }
+
+    private Func<Run, object?> Subscript(Func<Run, object?> of)
+    {
+        Func<Run, object?>? first = Now.Text == ":" ? null : Expression(), to = null, step = null;
+        if (Is("]"))
+        {
+            return run => Member(of(run), first!(run));
+        }
+
+        Take(":");
+        to = Now.Text is "]" or ":" ? null : Expression();
+        step = Is(":") && Now.Text != "]" ? Expression() : null;
+        Take("]");
+        return run => Slice(of(run), first?.Invoke(run), to?.Invoke(run), step?.Invoke(run));
+    }
+
+    private Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> Arguments()
+    {
+        Take("(");
+        List<Func<Run, object?>> arguments = [];
+        List<(string Name, Func<Run, object?> Value)> named = [];
+        while (!Is(")"))
+        {
+            if (Now.Kind == Kind.Name && _words.ElementAtOrDefault(_at + 1) is { Kind: Kind.Sign, Text: "=" })
+            {
+                string name = Take(Kind.Name);
+                Take("=");
+                named.Add((name, Expression()));
+            }
+            else
+            {
+                arguments.Add(Expression());
+            }
+
+            if (Now.Text != ")")
+            {
+                Take(",");
+            }
+        }
+
+        return run => ([.. arguments.Select(one => one(run))], named.ToDictionary(one => one.Name, one => one.Value(run), StringComparer.Ordinal));
+    }
+
+    private Func<Run, object?> Primary()
+    {
+        Word word = Now;
+        _at++;
+        switch (word.Kind)
+        {
+            case Kind.String:
+                string text = word.Text;
+                while (Now.Kind == Kind.String)
+                {
+                    text += _words[_at++].Text;
+                }
+
+                return _ => text;
+            case Kind.Number:
+                if (long.TryParse(word.Text, NumberStyles.None, CultureInfo.InvariantCulture, out long whole))
+                {
+                    return _ => whole;
+                }
+
+                double number = double.Parse(word.Text, CultureInfo.InvariantCulture);
+                return _ => number;
+            case Kind.Name:
+                return word.Text switch
+                {
+                    "true" or "True" => _ => true,
+                    "false" or "False" => _ => false,
+                    "none" or "None" => _ => null,
+                    _ => run => run.Get(word.Text),
+                };
+            case Kind.Sign when word.Text == "[":
+                List<Func<Run, object?>> items = List("]");
+                return run => items.Select(item => item(run)).ToList();
+            case Kind.Sign when word.Text == "(":
+                List<Func<Run, object?>> inner = List(")");
+                return inner.Count == 1 && _words[_at - 2].Text != "," ? inner[0] : run => new Series(inner.Select(item => item(run)));
+            case Kind.Sign when word.Text == "{":
+                List<(Func<Run, object?> Key, Func<Run, object?> Value)> pairs = [];
+                while (!Is("}"))
+                {
+                    Func<Run, object?> key = Expression();
+                    Take(":");
+                    pairs.Add((key, Expression()));
+                    if (Now.Text != "}")
+                    {
+                        Take(",");
+                    }
+                }
+
+                return run =>
+                {
+                    Dictionary<string, object?> map = new(StringComparer.Ordinal);
+                    foreach ((Func<Run, object?> key, Func<Run, object?> value) in pairs)
+                    {
+                        map[Text(key(run))] = value(run);
+                    }
+
+                    return map;
+                };
+            default:
+                _at--;
+                throw Unexpected("a value");
+        }
+    }
+
+    private List<Func<Run, object?>> List(string end)
+    {
+        List<Func<Run, object?>> items = [];
+        while (!Is(end))
+        {
+            items.Add(Expression());
+            if (Now.Text != end)
+            {
+                Take(",");
+            }
+        }
+
+        return items;
+    }
+}
