@@ -29,8 +29,11 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
     /// <summary>Bytes of the vectors in a block: about a quarter of a second-level cache.</summary>
     private const int BlockBytes = 1 << 18;
 
-    /// <summary>Fewer vectors than this are not worth another thread.</summary>
-    private const int LeastPart = 1024;
+    /// <summary>Fewer products of numbers than this, about half a millisecond's, are not worth another thread, which may come later than that.</summary>
+    private const long LeastPart = 1 << 24;
+
+    /// <summary>Queries whose products with a vector take as long as reading it from memory.</summary>
+    private const int QueriesOfReading = 4;
 
     /// <summary>Candidates beyond those wanted, for squared distances.</summary>
     private const int Slack = 16;
@@ -49,7 +52,7 @@ internal sealed unsafe partial class ExactSearch(float* vectors, long total, int
         int size = (n + blocks - 1) / blocks;
 
         // Few queries leave too few blocks for all threads: then each thread takes a part of the vectors, and the parts are joined.
-        int parts = blocks >= 4 * threads ? 1 : (int)Math.Clamp(total / LeastPart, 1, threads);
+        int parts = blocks >= 4 * threads ? 1 : (int)Math.Clamp(total * dimensions * Math.Max(n, QueriesOfReading) / LeastPart, 1, Math.Min(threads, total));
         Part[][] found = new Part[blocks][];
         int[] missing = new int[blocks];
         for (int i = 0; i < blocks; i++)

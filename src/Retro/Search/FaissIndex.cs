@@ -181,32 +181,19 @@ internal sealed class FaissIndex : VectorIndex
 
     private unsafe void Find(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances)
     {
-        FaissIndexHandle index = Handle();
-        fixed (float* firstQuery = queries)
-        fixed (long* firstId = ids)
-        fixed (float* firstDistance = distances)
+        fixed (float* x = queries)
+        fixed (long* labels = ids)
+        fixed (float* found = distances)
         {
-            float* x = firstQuery, found = firstDistance;
-            long* labels = firstId;
-
-            // Few queries are over before OpenMP's threads have come: a team that looks out for them shares them out.
-            int parts = n < LeastProducts ? (int)Math.Min(Threads, n) : 1;
-            WorkerTeam.Shared.Run(parts, parts, part => Some(n * part / parts, n * (part + 1) / parts, parts == 1 ? Threads : 1));
-
-            void Some(long first, long end, int threadsOfCall)
+            int former = FaissNative.ExchangeThreads(Threads);
+            try
             {
-                int former = FaissNative.ExchangeThreads(threadsOfCall);
-                try
-                {
-                    FaissNative.Check(
-                        FaissNative.Search(
-                            index, end - first, x + (first * Dimensions), count, found + (first * count), labels + (first * count)),
-                        $"The index cannot be searched for {count} neighbors of {end - first} queries");
-                }
-                finally
-                {
-                    _ = FaissNative.ExchangeThreads(former);
-                }
+                FaissNative.Check(
+                    FaissNative.Search(Handle(), n, x, count, found, labels), $"The index cannot be searched for {count} neighbors of {n} queries");
+            }
+            finally
+            {
+                _ = FaissNative.ExchangeThreads(former);
             }
         }
 
