@@ -61,7 +61,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
     private sealed class Beams
     {
         private readonly GenerationOptions _options;
-        private readonly int _endOfText;
+        private readonly int _endOfText, _looked;
         private Beam? _best;
         private double _bestScore = double.NegativeInfinity;
         private int _ended;
@@ -70,6 +70,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         {
             _options = options;
             _endOfText = endOfText;
+            _looked = (int)Math.Min(int.MaxValue, 2L * options.Beams);
             Beam first = new(text, text.Begin(whole: true, cancellationToken), 0, 0);
             Running = text.WantsLogits ? [first] : [];
             _best = text.WantsLogits ? null : first;
@@ -92,9 +93,9 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
             (int Beam, int Token, double LogProbability)[] likeliest =
             [
                 .. Running
-                    .SelectMany((beam, i) => beam.Text.Likeliest(2 * _options.Beams).Select(next => (i, next.Token, beam.LogProbability + next.LogProbability)))
+                    .SelectMany((beam, i) => beam.Text.Likeliest(_looked).Select(next => (i, next.Token, beam.LogProbability + next.LogProbability)))
                     .OrderByDescending(next => next.Item3)
-                    .Take(2 * _options.Beams),
+                    .Take(_looked),
             ];
             List<(int Beam, int Token, double LogProbability)> chosen = [];
             for (int rank = 0; rank < likeliest.Length && chosen.Count < _options.Beams; rank++)

@@ -158,6 +158,7 @@ internal sealed class GenerationSequence
     private List<(int Token, double LogProbability)> Likeliest(int count, Func<int, bool> mayCome)
     {
         ReadOnlySpan<float> logits = Logits;
+        count = Math.Min(count, logits.Length);
         PriorityQueue<int, (float Logit, int Order)> best = new(count + 1);
         for (int token = 0; count > 0 && token < logits.Length; token++)
         {

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Text;
+using System.Text.Json;
 using Microsoft.Extensions.AI;
 
 namespace Retro.Generation;
@@ -125,8 +126,7 @@ public sealed class RetroChatClient : IChatClient
         TopP = options?.TopP ?? _defaults.TopP,
         TopK = options?.TopK ?? _defaults.TopK,
         Seed = options?.Seed ?? _defaults.Seed,
-        RepetitionPenalty = options?.AdditionalProperties?.TryGetValue("repetition_penalty", out double penalty) == true
-            ? penalty : _defaults.RepetitionPenalty,
+        RepetitionPenalty = Number(options?.AdditionalProperties, "repetition_penalty") ?? _defaults.RepetitionPenalty,
         Stop = [.. _defaults.Stop, .. _template is null ? s_plainStops : [], .. options?.StopSequences ?? []],
     };
 
@@ -161,6 +161,13 @@ public sealed class RetroChatClient : IChatClient
             }
         }
     }
+
+    /// <summary>A number among additional properties, also as it comes from options that were read of JSON.</summary>
+    private static double? Number(AdditionalPropertiesDictionary? properties, string key)
+        => properties?.TryGetValue(key, out object? value) != true ? null
+            : value is JsonElement { ValueKind: JsonValueKind.Number } json ? json.GetDouble()
+            : properties.TryGetValue(key, out double number) ? number
+            : null;
 
     private static (long, string) Place(RetrievedNeighbor neighbor) => (neighbor.Chunk, neighbor.Chunk < 0 ? neighbor.Text : "");
 }

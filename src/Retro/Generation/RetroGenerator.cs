@@ -217,6 +217,12 @@ public sealed class RetroGenerator
                     : _plan is null ? $"RetrievalStride {stride} has to be null: the model does not retrieve."
                     : $"RetrievalStride {stride} has to be a divisor of the chunk length, {_plan.QueryLength}.");
             }
+            else if (_reader is PromptReader { Prompt: { } prompt } && stride > prompt.Room)
+            {
+                faults.Add(
+                    $"RetrievalStride {stride} has to be at most {prompt.Room}: of the {prompt.WindowLength} tokens that {_reader.Name} reads at once, the "
+                        + "others may stand in front of the text.");
+            }
         }
 
         if (options.Beams > 1 && (_reader is not null || options.RetrievalStride is not null))

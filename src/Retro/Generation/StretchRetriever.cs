@@ -65,7 +65,9 @@ internal sealed class StretchRetriever(
         {
             for (int k = 0; k < _given.Length; k++)
             {
+                // The order is all that is known, and the score says it, as that of a GivenNeighborSource.
                 int start = retrieved.Offset(0, c, k);
+                retrieved.Scores[start / retrieved.Length] = -k;
                 for (int i = 0; i < _given[k].Length && i < plan.RetrievedLength; i++)
                 {
                     (retrieved.Tokens[start + i], retrieved.Valid[start + i]) = (_given[k][i], true);

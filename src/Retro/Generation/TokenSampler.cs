@@ -59,7 +59,10 @@ internal sealed class TokenSampler
     {
         foreach (int token in _seen)
         {
-            logits[token] = logits[token] > 0 ? (float)(logits[token] / _options.RepetitionPenalty) : (float)(logits[token] * _options.RepetitionPenalty);
+            double logit = logits[token], changed = logit > 0 ? logit / _options.RepetitionPenalty : logit * _options.RepetitionPenalty;
+
+            // However large the penalty, a token that may come still may, and no logit becomes infinite that was not.
+            logits[token] = double.IsFinite(logit) ? (float)Math.Clamp(changed, float.MinValue, float.MaxValue) : (float)logit;
         }
 
         int next = Draw(logits);

@@ -43,6 +43,9 @@ internal sealed class PassagePrompt
     /// <summary>Most tokens that are read at once.</summary>
     public int WindowLength { get; }
 
+    /// <summary>Tokens of text that have room behind the longest prefix.</summary>
+    public int Room => WindowLength - _options.PrefixLength;
+
     /// <summary>Most tokens of one prompt with so many of text.</summary>
     public int LongestFor(int length) => (int)Math.Min(WindowLength, _options.PrefixLength + (long)length);
 
@@ -50,7 +53,7 @@ internal sealed class PassagePrompt
     /// <exception cref="ArgumentException">It has not.</exception>
     public void RequireRoomFor(int chunkLength, string name, bool wholeChunks = false)
     {
-        if (WindowLength - _options.PrefixLength < (wholeChunks ? (4 * chunkLength) - 3 : chunkLength))
+        if (Room < (wholeChunks ? (4 * chunkLength) - 3 : chunkLength))
         {
             throw new ArgumentException(
                 $"{name} reads {WindowLength} tokens at once, of which {_options.PrefixLength} may stand in front of the text: no room is left for a chunk of "

@@ -169,6 +169,15 @@ public sealed class BeamSearchTests : IDisposable
     }
 
     [Fact]
+    public async Task More_beams_than_there_are_tokens_follow_all_of_them()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 1 };
+        AssertSame(
+            await Collect(_generator.GenerateAsync("", options with { Beams = s_tokenizer.VocabularySize })),
+            await Collect(_generator.GenerateAsync("", options with { Beams = int.MaxValue })));
+    }
+
+    [Fact]
     public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
     {
         Refused("Beams 4 takes Temperature 0 and RepetitionPenalty 1: beams look for the text", _generator, new() { Beams = 4 });

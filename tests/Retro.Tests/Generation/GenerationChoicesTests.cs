@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Retro.Corpora;
 using Retro.Database;
@@ -87,6 +88,15 @@ public sealed class GenerationChoicesTests : IDisposable
         }
 
         Assert.Contains(pieces, piece => piece.Alternatives[0].Token != piece.Token);
+    }
+
+    [Fact]
+    public async Task More_alternatives_than_there_are_tokens_are_all_of_them()
+    {
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 1, Alternatives = int.MaxValue };
+        IReadOnlyList<TokenAlternative> all = (await Collect(_generator, "tea", options)).Single(piece => piece.Token is not null).Alternatives;
+        Assert.Equal(s_tokenizer.VocabularySize, all.Count);
+        Assert.Equal(1, all.Sum(one => Math.Exp(one.LogProbability)), 1e-6);
     }
 
     [Fact]
@@ -265,6 +275,16 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.StartsWith(shorter.Text, response.Text, StringComparison.Ordinal);
         Assert.Equal(3, shorter.Usage!.OutputTokenCount);
         Assert.Throws<NotSupportedException>(() => client.GetStreamingResponseAsync(messages, new() { ResponseFormat = ChatResponseFormat.Json }));
+
+        // However the number comes, also as options hold it that were read of JSON.
+        List<string> penalized = [];
+        foreach (object penalty in new object[] { 5.0, 5f, 5, JsonDocument.Parse("5").RootElement })
+        {
+            ChatOptions penalizing = new() { AdditionalProperties = new() { ["repetition_penalty"] = penalty } };
+            penalized.Add((await client.GetResponseAsync(messages, penalizing, TestContext.Current.CancellationToken)).Text);
+        }
+
+        Assert.NotEqual(response.Text, Assert.Single(penalized.Distinct()));
         Assert.Same(_generator, client.GetService(typeof(RetroGenerator)));
         Assert.Equal("tiny", ((ChatClientMetadata)client.GetService(typeof(ChatClientMetadata))!).DefaultModelId);
     }

@@ -164,6 +164,64 @@ public sealed class ReaderGenerationTests : IDisposable
             StringComparison.Ordinal);
     }
 
+    /// <summary>Of passages that are given the order is known, and an ensemble weighs them by it.</summary>
+    [Fact]
+    public async Task An_ensemble_weighs_given_passages_by_their_order()
+    {
+        string[] passages = ["What stands in one passage.", "And in another one."];
+        IReader reader = Reader("ensemble", 512);
+        List<GeneratedPiece> pieces = await Collect(
+            Generator(reader), _heldOut[0].Text[..40], new() { Temperature = 0, MaximumNewTokens = M + 2, Alternatives = 2, Passages = passages });
+
+        List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(_heldOut[0].Text[..40])];
+        foreach (GeneratedPiece piece in pieces.Where(piece => piece.Token is not null))
+        {
+            ReadingBatch batch = new(1, tokens.Count, M) { Retrieved = new(1, tokens.Count / M, K, 2 * M) };
+            tokens.Select(token => (long)token).ToArray().CopyTo(batch.Tokens, 0);
+            for (int place = 0; place < tokens.Count / M * K; place++)
+            {
+                (int k, int at) = (place % K, place * 2 * M);
+                long[] read = k < passages.Length ? [.. s_tokenizer.Encode(passages[k]).Take(2 * M).Select(token => (long)token)] : [];
+                read.CopyTo(batch.Retrieved.Tokens, at);
+                batch.Retrieved.Valid.AsSpan(at, read.Length).Fill(true);
+                batch.Retrieved.Scores[place] = -k;
+            }
+
+            // How much likelier the first is than the second, since ids that the tokenizer does not have count for the reader alone.
+            Assert.Equal(
+                Of(piece.Alternatives[0].Token) - Of(piece.Alternatives[1].Token),
+                piece.Alternatives[0].LogProbability - piece.Alternatives[1].LogProbability,
+                1e-5);
+            tokens.Add(piece.Token!.Value);
+
+            double Of(int token)
+            {
+                batch.Targets[^1] = token;
+                return reader.LogLikelihoods(batch)[^1];
+            }
+        }
+    }
+
+    /// <summary>A stretch has to have room behind the passages, or its tokens would be asked for before there is any text to predict them from.</summary>
+    [Fact]
+    public async Task A_stretch_is_as_long_as_there_is_room_behind_passages_and_no_longer()
+    {
+        foreach (string kind in new[] { "in context", "ensemble" })
+        {
+            RetroGenerator generator = Generator(Reader(kind, 80)); // of which 40 stand in front of the text
+            GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 90, RetrievalStride = 40 };
+            foreach (string prompt in new[] { "", _heldOut[0].Text[..60] })
+            {
+                Assert.Equal(90, (await Collect(generator, prompt, options)).Count(piece => piece.Token is not null));
+            }
+
+            Assert.Contains(
+                "RetrievalStride 41 has to be at most 40",
+                Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", options with { RetrievalStride = 41 })).Message,
+                StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>Nothing is read of what is excluded: neither states nor neighbors.</summary>
     [Fact]
     public async Task Nearest_states_of_excluded_documents_are_passed_over()

@@ -155,6 +155,22 @@ public class TokenSamplerTests
     }
 
     [Theory]
+    [InlineData(1e-300)]
+    [InlineData(1e300)]
+    public void No_penalty_makes_a_logit_infinite_or_rules_a_token_out(double penalty)
+    {
+        TokenSampler sampler = new(new GenerationOptions { Temperature = 0, RepetitionPenalty = penalty });
+        sampler.See([0, 1, 2]);
+        float[] logits = [3, 2, float.NegativeInfinity];
+
+        Assert.InRange(sampler.Next(logits), 0, 1);
+        Assert.Equal(float.NegativeInfinity, logits[2]);
+        float[] negative = [-3, -2, float.NegativeInfinity];
+        Assert.InRange(sampler.Next(negative), 0, 1);
+        Assert.All(logits[..2].Concat(negative[..2]), logit => Assert.True(float.IsFinite(logit)));
+    }
+
+    [Theory]
     [InlineData(float.NaN)]
     [InlineData(float.PositiveInfinity)]
     public void A_logit_that_is_no_number_is_refused(float logit)
