@@ -34,6 +34,7 @@ public static class FourAbilities
     /// <returns>What was measured.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="ArgumentException">No question has another of its kind with another answer.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static AbilityResult Measure(
         IReader reader,
         IReadOnlyList<Question> questions,

@@ -80,6 +80,7 @@ public sealed class QuestionReader
     /// <param name="answers">The answers.</param>
     /// <returns>The log-likelihood of each with its end, in nats.</returns>
     /// <exception cref="ArgumentException">Question and answer are longer than the model takes.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public double[] LogLikelihoods(Question question, IReadOnlyList<long> passages, IReadOnlyList<string> answers)
     {
         ArgumentNullException.ThrowIfNull(question);
@@ -98,6 +99,7 @@ public sealed class QuestionReader
     /// <param name="cancellationToken">Stops between two questions.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="ArgumentException">There is no question, or one is longer than the model takes.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static async Task<AnswerResult> MeasureAsync(
         IReader reader,
         IReadOnlyList<Question> questions,
@@ -180,7 +182,7 @@ public sealed class QuestionReader
                 }
             }
 
-            double[] likelihoods = Reader.LogLikelihoods(batch);
+            double[] likelihoods = ReaderChecks.LogLikelihoods(Reader, batch);
             for (int i = 0; i < some.Length; i++)
             {
                 (int question, int answer, int[] prompt, int[] tokens) = some[i];

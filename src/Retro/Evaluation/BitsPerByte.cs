@@ -28,6 +28,7 @@ public static class BitsPerByte
     /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
     /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     /// <exception cref="ArgumentException">
     /// A table comes without its database, or for a model that does not retrieve, or holds fewer neighbors than are read.
     /// </exception>
@@ -66,6 +67,7 @@ public static class BitsPerByte
     /// A held-out document is in the retrieval database, the table belongs to other databases, there is no held-out document, or chunk lengths differ.
     /// </exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     /// <exception cref="ArgumentException">
     /// A table comes without its database or holds fewer neighbors than are read, or a table is missing or too much.
     /// </exception>
@@ -101,6 +103,7 @@ public static class BitsPerByte
     /// <returns>What was measured.</returns>
     /// <exception cref="DatabaseException">A held-out document is in the source's database, or there is no held-out document.</exception>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     /// <exception cref="ArgumentException">The reader reads no neighbors, its s is no divisor of the held-out database's chunk length, or the source has no
     /// database.</exception>
     public static BitsPerByteResult Measure(
@@ -193,7 +196,7 @@ public static class BitsPerByte
             TorchThreads.Run(
                 batches.Length,
                 reader.Device,
-                i => likelihoods[i] = reader.LogLikelihoods(Batch(heldOut, stretch, retrieve, batches[i])),
+                i => likelihoods[i] = ReaderChecks.LogLikelihoods(reader, Batch(heldOut, stretch, retrieve, batches[i])),
                 cancellationToken: cancellationToken);
             for (int i = 0; i < batches.Length; i++)
             {

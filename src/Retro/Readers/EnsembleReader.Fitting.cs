@@ -22,6 +22,7 @@ public sealed partial class EnsembleReader
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or does not fit template and model.</exception>
     /// <exception cref="ArgumentException">The source has no database.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static EnsembleReader Fit(
         RetroModel model,
         RetroTokenizer tokenizer,
@@ -113,7 +114,7 @@ public sealed partial class EnsembleReader
             }
 
             batch.Retrieved = one;
-            likelihoods[neighbor] = new InContextReader(Model, Prompt, alone).LogLikelihoods(batch);
+            likelihoods[neighbor] = ReaderChecks.LogLikelihoods(new InContextReader(Model, Prompt, alone), batch);
         }
 
         for (int place = chunkLength - 1; place < length; place++)

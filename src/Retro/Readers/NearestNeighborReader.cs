@@ -87,6 +87,7 @@ public sealed class NearestNeighborReader : IReader
     /// <returns>The reader.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
     /// <exception cref="ArgumentException">Another model made the store.</exception>
+    /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static NearestNeighborReader Fit(
         RetroModel model,
         TokenStore store,
@@ -126,6 +127,7 @@ public sealed class NearestNeighborReader : IReader
 
             HashSet<int> own = [.. same.Of(number)];
             (double[] likelihoods, double[] states) = Read(model, batch, batch.TargetPlaces());
+            ReaderChecks.RequireNumbers(name ?? "The decoder", likelihoods);
             for (int place = 0; place < length; place++)
             {
                 (int[] next, double[] distances) = Look(store, states.AsSpan(place * store.Width, store.Width), options.Neighbors, own);

@@ -61,4 +61,21 @@ public sealed class FourAbilitiesTests : IDisposable
             ["Passages is 0", "WrongAnswers is 0", "HardShare is 2"], part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
         Assert.Throws<ArgumentException>(() => FourAbilities.Measure(new HoldingReader(3), [_towns.Set.Questions[0]], _towns.Passages));
     }
+
+    /// <summary>Else a reader that gives no numbers would have an area of 0.5, which is chance, and a share of 0.</summary>
+    [Fact]
+    public void What_is_not_a_number_is_no_ability()
+        => Assert.Contains(
+            "not a number",
+            Assert.Throws<RetroException>(() => FourAbilities.Measure(new HoldingReader(3, double.NaN), _towns.Set.Questions, _towns.Passages)).Message,
+            StringComparison.Ordinal);
+
+    [Fact]
+    public void A_question_has_an_answer()
+    {
+        Question question = _towns.Set.Questions[0];
+        Assert.Contains("0 answers", Assert.Throws<ArgumentException>(() => question with { Answers = [] }).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "one of them empty", Assert.Throws<ArgumentException>(() => new Question("q", "", ["a", ""], "", "", "")).Message, StringComparison.Ordinal);
+    }
 }

@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Answering;
 
 /// <summary>A reader that takes whatever stands in a passage to be ten times as likely as what does not, in no order. No distribution.</summary>
-internal sealed class HoldingReader(int neighbors) : IReader
+internal sealed class HoldingReader(int neighbors, double held = 0.1) : IReader
 {
     public string Name => $"holding, k = {neighbors}";
 
@@ -28,7 +28,7 @@ internal sealed class HoldingReader(int neighbors) : IReader
             int row = at / batch.Length, chunk = (((at % batch.Length) + 1) / batch.ChunkLength) - 1;
             if (batch.Targets[at] != LogLikelihood.NoTarget)
             {
-                result[at] = Math.Log(Holds(batch.Retrieved, row, chunk, batch.Targets[at]) ? 0.1 : 0.01);
+                result[at] = Math.Log(Holds(batch.Retrieved, row, chunk, batch.Targets[at]) ? held : 0.01);
             }
         }
 

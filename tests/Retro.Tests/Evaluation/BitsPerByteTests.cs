@@ -206,6 +206,32 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Throws<DatabaseException>(() => HeldOut.Require(bytes, retrieval, tokenizer));
     }
 
+    /// <summary>A mean of what is not a number is none, and a comparison of such numbers comes out as if by chance.</summary>
+    [Fact]
+    public void Weights_that_are_not_numbers_are_refused_by_whatever_measures_or_fits()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
+        using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(retrieval);
+        using RetroModel model = new(s_config);
+        using (no_grad())
+        {
+            model.parameters().Last().fill_(float.NaN);
+        }
+
+        InContextOptions context = new() { Neighbors = 2, PrefixLength = 20, WindowLength = 60 };
+        PassagePrompt prompt = new(context, TestDatabases.EndOfText, [], [], ['\n'], null);
+        using TokenStore states = TokenStore.Build(model, retrieval);
+        Refused(() => BitsPerByte.Measure(model, heldOut, options: new() { KeepTokens = true }));
+        Refused(() => BitsPerByte.Measure(new RetroReader(model, 2), heldOut, source));
+        Refused(() => BitsPerByte.Measure(new InContextReader(model, prompt, context), heldOut, source));
+        Refused(() => new EnsembleReader(model, prompt, context, 1).BestTemperature(heldOut, source));
+        Refused(() => NearestNeighborReader.Fit(model, states, heldOut, new() { Neighbors = 2, Tokens = 50, WindowLength = 20 }));
+
+        static void Refused(Action measure)
+            => Assert.Contains("a log-likelihood that is not a number", Assert.Throws<RetroException>(measure).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Cancelling_ends_the_measurement()
     {
