@@ -147,16 +147,24 @@ public static partial class RetrieverObjectives
     /// <summary>
     /// What an objective costs more when passages are added that the reader gets nothing from: −log of the share that a row's own passages have among all. For
     /// <see cref="Marginal"/> (which gives log Σ_z p(z|x) p(y|x,z), p(y|x,z) being 0 for the others) and for <see cref="Distillation"/> (with evidence −∞ for
-    /// them), the sum of both is the objective over all passages.
+    /// them), the sum of both is the objective over all passages; for <see cref="Realm"/> with the null document among them.
     /// </summary>
     /// <param name="scores">Of a row's own passages, [B, K].</param>
     /// <param name="all">The row's scores of every passage, its own among them, [B, N].</param>
     /// <param name="barred">Which of them are no negatives of the row, bool [B, N]; of its own passages false.</param>
     /// <param name="present">Which of its own there are, bool [B, K].</param>
+    /// <param name="nullScores">The null document's scores, [B], for <see cref="Realm"/>: one of a row's own; null: there is none.</param>
     /// <returns>[B], at least 0; 0 for a row without a passage.</returns>
-    internal static Tensor OwnAmongAll(Tensor scores, Tensor all, Tensor barred, Tensor present)
+    internal static Tensor OwnAmongAll(Tensor scores, Tensor all, Tensor barred, Tensor present, Tensor? nullScores = null)
     {
         using DisposeScope scope = NewDisposeScope();
+        if (nullScores is not null)
+        {
+            Tensor one = nullScores.unsqueeze(1), there = ones_like(one, ScalarType.Bool); // [B, 1]
+            (scores, all) = (cat([scores, one], 1), cat([all, one], 1));
+            (present, barred) = (cat([present, there], 1), cat([barred, there.logical_not()], 1));
+        }
+
         Tensor some = present.any(1), none = some.logical_not(); // [B]
         Tensor own = Sum(scores, present.logical_not().logical_and(some.unsqueeze(1))), total = Sum(all, barred.logical_and(some.unsqueeze(1)));
         return (total - own).FilledWhere(none, 0).MoveToOuterDisposeScope();

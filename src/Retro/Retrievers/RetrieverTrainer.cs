@@ -57,7 +57,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <param name="cancellationToken">Stops between two documents.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>
     /// <exception cref="ArgumentException">The keys were made with another embedder or tokenizer, or the source alongside is of another database, or the
-    /// reader reads too few neighbors, or other chunks.</exception>
+    /// reader reads too few neighbors, or other chunks, or looks by itself into a database in which a document of the examples stands.</exception>
     /// <exception cref="DatabaseException">A database was made with another tokenizer, the source has no key file, or a held-out document is in a
     /// database.</exception>
     /// <exception cref="TrainingException">No document of the examples has two chunks.</exception>
@@ -83,7 +83,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         Options = (options ?? new()).Validate(_texts.ChunkLength);
         _texts.RequireTokenizer(tokenizer);
         source.Database.RequireTokenizer(tokenizer);
-        Require(embedder, reader, alongside);
+        Require(embedder, reader, alongside, progress, cancellationToken);
         foreach (ChunkDatabase read in heldOut is null ? [] : new[] { _texts, source.Database }.Distinct())
         {
             HeldOut.Require(heldOut!, read, progress, cancellationToken);
@@ -280,7 +280,10 @@ public sealed partial class RetrieverTrainer : IDisposable
             NullScores = hasNull ? Score(queries, tensor(_nullKey, [1, _nullKey.Length], device: device)).squeeze(1) : null,
             WithoutLikelihoods = read.Without,
         };
-        return (batch, staleness, Options.InBatchNegatives ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present) : null);
+        Tensor? apart = Options.InBatchNegatives
+            ? RetrieverObjectives.OwnAmongAll(batch.Scores, scores, Barred(), batch.Present, batch.NullScores)
+            : null;
+        return (batch, staleness, apart);
 
         // What is of an example's own document, in which its target stands, is no negative of it.
         Tensor Barred() => tensor(
@@ -377,7 +380,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         }
     }
 
-    private void Require(TextEmbedder embedder, IReader reader, INeighborSource? alongside)
+    private void Require(
+        TextEmbedder embedder, IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         if (_source.KeyIdentity is var made && new ChunkKeyer(_tokenizer, embedder).Identity is var given && made != given)
         {
@@ -400,6 +404,16 @@ public sealed partial class RetrieverTrainer : IDisposable
         {
             throw new ArgumentException(
                 $"{Objective.Name} reads up to {together} passages together, and {reader.Name} reads {reader.Neighbors}: ask for fewer, or read more.",
+                nameof(reader));
+        }
+
+        // The target could be read off there, whatever passage is given, so that none would be worth anything.
+        if (reader.Database is { } looked && new SameDocuments(_texts, looked, progress, cancellationToken) is var there
+            && Enumerable.Range(0, _texts.Documents.Count).FirstOrDefault(document => there.Of(document).Any(), -1) is >= 0 and int known)
+        {
+            throw new ArgumentException(
+                $"{reader.Name} looks into {looked.Folder} by itself, where the example document \"{_texts.Documents[known].Id}\" stands, and would read there "
+                    + "what it is to predict; take a reader that reads passages alone, or examples of other documents.",
                 nameof(reader));
         }
 

@@ -167,16 +167,18 @@ public class RetrieverObjectivesTests
 
         Check(RetrieverObjectives.Distillation(each, scores, counted, 0.5), own => RetrieverObjectives.Distillation(likelihoods, own, present, 0.5));
         Check(RetrieverObjectives.Marginal(each, scores, counted), own => RetrieverObjectives.Marginal(likelihoods, own, present));
+        Tensor nulls = randn([rows], ScalarType.Float64), alone = randn([rows], ScalarType.Float64);
+        Check(RetrieverObjectives.Realm(each, scores, alone, nulls, counted), own => RetrieverObjectives.Realm(likelihoods, own, alone, nulls, present), nulls);
         Tensor none = present.clone();
         none[1] = false;
         Assert.Equal(0, RetrieverObjectives.OwnAmongAll(scores.narrow(1, 0, own), scores, barred, none)[1].item<double>());
 
-        void Check(Tensor expected, Func<Tensor, Tensor> objective)
+        void Check(Tensor expected, Func<Tensor, Tensor> objective, Tensor? nullScores = null)
         {
             expected.sum().backward();
             double[] gradient = [.. scores.grad!.reshape(-1).data<double>()];
             scores.grad.zero_();
-            Tensor mine = scores.narrow(1, 0, own), loss = objective(mine) + RetrieverObjectives.OwnAmongAll(mine, scores, barred, present);
+            Tensor mine = scores.narrow(1, 0, own), loss = objective(mine) + RetrieverObjectives.OwnAmongAll(mine, scores, barred, present, nullScores);
             loss.sum().backward();
             AssertNear([.. expected.data<double>()], loss);
             AssertNear(gradient, scores.grad);

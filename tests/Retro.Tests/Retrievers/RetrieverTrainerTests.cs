@@ -209,6 +209,36 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         }
     }
 
+    /// <summary>The null document is one of a row's own: the others' passages take less from a row that it has a share of.</summary>
+    [Fact]
+    public void The_null_document_counts_among_what_others_passages_are_measured_by()
+    {
+        double[] losses = [.. new[] { RetrieverInputs.None, RetrieverInputs.Null }.Select(inputs =>
+        {
+            RetrieverObjective nothing = new("nothing", batch => batch.Scores.sum(1) * 0, inputs);
+            using RetrieverTrainer trainer = _world.Trainer(nothing, Options with { InBatchNegatives = true });
+            return trainer.Step(TestContext.Current.CancellationToken).Loss;
+        })];
+        Assert.True(losses[1] < losses[0] && losses[1] > 0, $"{losses[0]} without and {losses[1]} with");
+    }
+
+    [Fact]
+    public void A_reader_that_looks_into_the_examples_documents_by_itself_is_refused()
+    {
+        ArgumentException fault = Assert.Throws<ArgumentException>(() => Made(_world.Examples).Dispose());
+        Assert.Contains("where the example document \"e0\" stands", fault.Message, StringComparison.Ordinal);
+        Made(_world.Passages).Dispose();
+
+        RetrieverTrainer Made(ChunkDatabase looked) => new(
+            _world.Embedder,
+            Tokenizer,
+            _world.Source,
+            new UnigramReader(Tokenizer.VocabularySize, 4, database: looked),
+            RetrieverObjective.Emdr2,
+            Options,
+            _world.Examples);
+    }
+
     [Fact]
     public void With_both_towers_the_age_of_the_index_is_told_and_how_far_documents_have_moved_from_it()
     {

@@ -1,3 +1,4 @@
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using static TorchSharp.torch;
@@ -8,7 +9,7 @@ namespace Retro.Tests.Retrievers;
 /// A reader that computes nothing: each target is drawn evenly from the tokens of the passages that its chunk has, or, half the time, from the vocabulary.
 /// What a passage is worth to it is plain to see.
 /// </summary>
-internal sealed class UnigramReader(int vocabulary, int neighbors, int? chunkLength = null) : IReader
+internal sealed class UnigramReader(int vocabulary, int neighbors, int? chunkLength = null, ChunkDatabase? database = null) : IReader
 {
     public string Name => "unigrams";
 
@@ -17,6 +18,8 @@ internal sealed class UnigramReader(int vocabulary, int neighbors, int? chunkLen
     public int? ChunkLength => chunkLength;
 
     public int? RetrievedLength => null;
+
+    public ChunkDatabase? Database => database;
 
     public Device Device => CPU;
 
