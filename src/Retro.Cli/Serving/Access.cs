@@ -87,7 +87,7 @@ internal sealed class Access
                 ? (token, [.. labels.Select(label => (string)label!)])
                 : null;
         }
-        catch (Exception fault) when (fault is JsonException or ArgumentException)
+        catch (Exception fault) when (fault is JsonException or ArgumentException or InvalidOperationException)
         {
             return null; // what a parser says of a line may hold the token
         }

@@ -25,7 +25,12 @@ internal sealed class RequestBody
         {
             JsonNode? json = await JsonNode.ParseAsync(
                 context.Request.Body, documentOptions: new() { MaxDepth = 32 }, cancellationToken: context.RequestAborted).ConfigureAwait(false);
+            RequireRead(json);
             return new(json as JsonObject ?? throw new Fault(400, "The body has to be a JSON object.", "invalid_json"));
+        }
+        catch (InvalidOperationException)
+        {
+            throw new Fault(400, "The body holds text that is none: bytes that are no UTF-8, or half a surrogate pair.", "invalid_json");
         }
         catch (JsonException fault)
         {
@@ -46,20 +51,7 @@ internal sealed class RequestBody
     }
 
     /// <summary>A member as it is; null where it is missing or null.</summary>
-    public JsonNode? this[string name]
-    {
-        get
-        {
-            try
-            {
-                return _json[name];
-            }
-            catch (ArgumentException)
-            {
-                throw new Fault(400, "The body names a member twice.", "invalid_json", name); // which is found when it is first asked for one
-            }
-        }
-    }
+    public JsonNode? this[string name] => _json[name];
 
     /// <summary>A text.</summary>
     /// <returns>The text; null where it is missing.</returns>
@@ -110,5 +102,32 @@ internal sealed class RequestBody
         return texts is not null && texts.Length <= most && texts.All(text => text.Length > 0)
             ? texts
             : throw new Fault(400, $"{name} has to be a text or up to {most} texts, none of them empty.", "invalid_type", name);
+    }
+
+    /// <summary>
+    /// Reads all of a body, no deeper than it was parsed: members that are named twice, and text that is none, are found when they are first asked for.
+    /// </summary>
+    private static void RequireRead(JsonNode? node)
+    {
+        switch (node)
+        {
+            case JsonObject members:
+                foreach ((_, JsonNode? member) in members)
+                {
+                    RequireRead(member);
+                }
+
+                break;
+            case JsonArray items:
+                foreach (JsonNode? item in items)
+                {
+                    RequireRead(item);
+                }
+
+                break;
+            case JsonValue value:
+                _ = value.TryGetValue<string>(out _);
+                break;
+        }
     }
 }
