@@ -117,7 +117,8 @@ internal static class ModelFolder
                 ? ((long)steps, TimeSpan.Parse((string)elapsed!, CultureInfo.InvariantCulture))
                 : default;
         }
-        catch (Exception fault) when (fault is JsonException or FormatException or InvalidOperationException or IOException)
+        catch (Exception fault) when (fault is JsonException or FormatException or OverflowException or InvalidOperationException or ArgumentException
+            or IOException or UnauthorizedAccessException)
         {
             return default; // it is there to be read by people, and what it says is worth a column of a table
         }

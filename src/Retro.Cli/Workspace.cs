@@ -171,7 +171,8 @@ internal sealed class Workspace(string folder)
         try
         {
             return File.Exists(SettingsPath)
-                ? JsonNode.Parse(File.ReadAllText(SettingsPath)) as JsonObject ?? throw new JsonException("it holds no object")
+                ? JsonNode.Parse(File.ReadAllText(SettingsPath), documentOptions: new() { AllowDuplicateProperties = false }) as JsonObject
+                    ?? throw new JsonException("it holds no object")
                 : [];
         }
         catch (Exception exception) when (exception is JsonException or IOException or UnauthorizedAccessException or ArgumentException)

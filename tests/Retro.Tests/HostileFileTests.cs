@@ -1,9 +1,12 @@
 using System.Diagnostics;
 using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Generation;
+using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tokenizers;
+using Retro.Training;
 
 namespace Retro.Tests;
 
@@ -40,6 +43,34 @@ public sealed class HostileFileTests : IDisposable
         Assert.Throws<CheckpointException>(() => StrictJson.Open(_folder["config.json"]));
         Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(_folder.Path));
         Assert.Throws<CorpusException>(() => TokenizerFiles.Read(_folder["tokenizer.json"]));
+        foreach (string name in new[] { "tokenizer_config.json", "chat_template.jinja" })
+        {
+            File.CreateSymbolicLink(_folder[name], pipe);
+            Assert.Contains("is a pipe", Assert.Throws<RetroException>(() => ChatTemplate.Load(_folder.Path)).Message, StringComparison.Ordinal);
+            File.Delete(_folder[name]);
+        }
+    }
+
+    /// <summary>A parser finds some faults only when a value is read, and a path with a character 0 is none.</summary>
+    [Fact]
+    public void What_a_model_s_files_say_in_no_text_twice_or_as_no_path_is_a_fault_of_theirs()
+    {
+        foreach (string type in new[] { "\"\\ud800\"", "\"retro\", \"model_type\": \"retro\"" })
+        {
+            _folder.File("config.json", $"{{\"model_type\": {type}}}");
+            Assert.Null(WeightFolder.ConfigText(_folder["config.json"], "model_type"));
+            Assert.Throws<CheckpointException>(() => Checkpoint.LoadConfig(_folder.Path));
+        }
+
+        string index = _folder.File("model.safetensors.index.json", "{\"weight_map\": {\"a\": \"b\\u0000c\"}}");
+        Assert.Contains("names the file", Assert.Throws<CheckpointException>(() => WeightFolder.ReadIndex(index)).Message, StringComparison.Ordinal);
+
+        const string Counts = "\"FormatVersion\": 2, \"Steps\": 1, \"Batches\": 1, \"Tokens\": 1, \"SkippedInARow\": 0, \"Elapsed\": \"00:00:01\"";
+        foreach (string config in new[] { "{\"width\": \"\\ud800\"}", "{\"width\": 8, \"width\": 8}" })
+        {
+            string state = $"{{{Counts}, \"Options\": {{}}, \"OptimizerSteps\": {{}}, \"Config\": {config}}}";
+            Assert.Throws<CheckpointException>(() => TrainingState.Parse(state, "state").RequireConfig(RetroConfig.Tiny, "state"));
+        }
     }
 
     [Fact]

@@ -43,7 +43,16 @@ internal sealed class StrictJson : IDisposable
         if (root.ValueKind == JsonValueKind.Object)
         {
             HashSet<string> keys = new(StringComparer.Ordinal);
-            string? twice = root.EnumerateObject().Select(property => property.Name).FirstOrDefault(name => !keys.Add(name));
+            string? twice;
+            try
+            {
+                twice = root.EnumerateObject().Select(property => property.Name).FirstOrDefault(name => !keys.Add(name));
+            }
+            catch (InvalidOperationException)
+            {
+                throw Fault("a key holds half a surrogate pair, which is no text");
+            }
+
             if (twice is not null)
             {
                 throw Fault($"\"{place}{twice}\" stands there twice; keep the one that is meant");
@@ -95,11 +104,7 @@ internal sealed class StrictJson : IDisposable
         catch (Exception exception)
         {
             document?.Dispose();
-
-            // A string with half a surrogate pair is found when it is decoded.
-            throw exception is JsonException or InvalidOperationException
-                ? new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception)
-                : exception;
+            throw exception is JsonException ? new CheckpointException($"{path} is not valid JSON: {exception.Message}", exception) : exception;
         }
     }
 

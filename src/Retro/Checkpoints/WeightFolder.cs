@@ -123,7 +123,8 @@ internal sealed class WeightFolder : StoredWeights
                 ? text
                 : null;
         }
-        catch (Exception exception) when (exception is JsonException or ArgumentException or IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is JsonException or ArgumentException or InvalidOperationException
+            or IOException or UnauthorizedAccessException)
         {
             return null;
         }
@@ -143,7 +144,7 @@ internal sealed class WeightFolder : StoredWeights
         Dictionary<string, string> files = map.Keys.ToDictionary(name => name, name => map.Text(name) ?? "", StringComparer.Ordinal);
         foreach (string file in files.Values.Distinct(StringComparer.Ordinal))
         {
-            if (file.Length == 0 || file != Path.GetFileName(file) || file is "." or ".." || file.AsSpan().IndexOfAny('/', '\\', ':') >= 0)
+            if (file.Length == 0 || file != Path.GetFileName(file) || file is "." or ".." || file.AsSpan().IndexOfAny(['/', '\\', ':', '\0']) >= 0)
             {
                 throw index.Fault($"\"weight_map\" names the file \"{file}\"; files beside the index are allowed alone");
             }

@@ -123,9 +123,9 @@ internal sealed record TextEncoderFolder(TextEncoderConfig Config, bool LowerCas
         {
             string type = module.Text("type") ?? throw module.Fault("\"type\" is missing; every module has to have a \"type\" and a \"path\"");
             string relative = module.Text("path") ?? throw module.Fault("\"path\" is missing; every module has to have a \"type\" and a \"path\"");
-            if (Path.IsPathRooted(relative) || relative.Split('/', '\\').Contains(".."))
+            if (Path.IsPathRooted(relative) || relative.Contains('\0') || relative.Split('/', '\\').Contains(".."))
             {
-                throw module.Fault($"\"path\" is \"{relative}\", which leads out of the folder; supported is a folder below it");
+                throw module.Fault($"\"path\" is \"{relative}\", which leads out of the folder, or nowhere; supported is a folder below it");
             }
 
             modules.Add((type.Split('.')[^1], Path.Combine(folder, relative)));

@@ -41,7 +41,7 @@ public sealed class ChatTemplate
         {
             if (File.Exists(config))
             {
-                using JsonDocument json = Utf8Json.Parse(File.ReadAllBytes(config));
+                using JsonDocument json = Utf8Json.Parse(SmallFile.Read(config, SmallFile.Configuration));
                 foreach (JsonProperty property in json.RootElement.EnumerateObject())
                 {
                     if (property.Name.EndsWith("_token", StringComparison.Ordinal) && TokenText(property.Value) is { } text)
@@ -53,7 +53,7 @@ public sealed class ChatTemplate
                 template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
             }
 
-            template = File.Exists(file) ? File.ReadAllText(file) : template;
+            template = File.Exists(file) ? Encoding.UTF8.GetString(SmallFile.Read(file, SmallFile.Configuration)) : template;
         }
         catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
         {

@@ -63,7 +63,7 @@ public sealed class JsonLinesObserver(string path) : IProgress<TrainingProgress>
                 Watched = (double?)json[names[7]] is { } off ? new TrainingWatch(off, (double?)json[names[8]]) : null,
             };
         }
-        catch (Exception fault) when (fault is JsonException or FormatException or InvalidOperationException or OverflowException)
+        catch (Exception fault) when (fault is JsonException or FormatException or InvalidOperationException or ArgumentException or OverflowException)
         {
             return null;
         }

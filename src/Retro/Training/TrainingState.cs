@@ -82,7 +82,17 @@ internal sealed record TrainingState
     /// <summary>Refuses a model of another configuration, naming each value that differs.</summary>
     public void RequireConfig(RetroConfig config, string path)
     {
-        RetroConfig stored = RetroConfigJson.Read((FormatVersion == 1 ? FirstFormat(Config) : Config).ToJsonString());
+        RetroConfig stored;
+        try
+        {
+            stored = RetroConfigJson.Read((FormatVersion == 1 ? FirstFormat(Config) : Config).ToJsonString());
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException)
+        {
+            // A key that stands there twice, or half a surrogate pair, is found when it is read.
+            throw new CheckpointException($"The configuration in {path} cannot be read: {exception.Message} Use another checkpoint.", exception);
+        }
+
         if (stored == config)
         {
             return;

@@ -11,7 +11,7 @@ public sealed class StrictJsonTests
     [InlineData("{\"n\": 3000000000}", "\"n\" has to be a whole number, not 3000000000")]
     [InlineData("{\"n\": 1, \"n\": 2}", "\"n\" stands there twice")]
     [InlineData("{\"n\": \"\\ud800\"}", "\"n\" has to be a whole number")]
-    [InlineData("{\"\\ud800\": 1}", "is not valid JSON")]
+    [InlineData("{\"\\ud800\": 1}", "a key holds half a surrogate pair")]
     [InlineData("[1]", "has to hold a JSON object")]
     [InlineData("{\"n\": 1", "is not valid JSON")]
     public void A_fault_names_file_key_and_what_was_expected(string json, string expected)
@@ -43,6 +43,23 @@ public sealed class StrictJsonTests
         Assert.Contains(
             "\"t\" is \"x\"; supported is \"y\"", Assert.Throws<CheckpointException>(() => file.Require("t", "y")).Message, StringComparison.Ordinal);
         Assert.Contains("\"f\" has to be a string", Assert.Throws<CheckpointException>(() => file.Text("f")).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The parser lets both pass, at any depth, and throws where they are read.</summary>
+    [Fact]
+    public void Bytes_that_are_no_text_and_keys_of_half_a_surrogate_pair_are_refused_with_the_file()
+    {
+        foreach (byte[] json in new byte[][] { [.. "{\"o\": {\"k"u8, 0xFF, .. "\": 1}}"u8], [.. "{\"o\": \"v"u8, 0xC3, .. "\"}"u8] })
+        {
+            Assert.Contains(
+                "some.json is not valid JSON: it is not valid UTF-8",
+                Assert.Throws<CheckpointException>(() => StrictJson.Parse("some.json", json)).Message,
+                StringComparison.Ordinal);
+        }
+
+        using StrictJson file = StrictJson.Parse("some.json", "{\"o\": {\"\\ud800\": 1}}"u8.ToArray());
+        Assert.Contains(
+            "some.json, \"o\": a key holds half a surrogate pair", Assert.Throws<CheckpointException>(() => file.Part("o")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
