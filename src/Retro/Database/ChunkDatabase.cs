@@ -280,6 +280,7 @@ public sealed class ChunkDatabase : IDisposable
     /// <param name="chunk">The chunk's number.</param>
     /// <returns><c>[M]</c> ids, where the file lies; beyond <see cref="TokenCount"/> they are padding (the end-of-text token).</returns>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="DatabaseException">The file is damaged: one of them is no id of the vocabulary.</exception>
     /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
     public ReadOnlySpan<int> Tokens(long chunk)
     {
@@ -327,6 +328,7 @@ public sealed class ChunkDatabase : IDisposable
     /// <param name="valid"><c>[R]</c> flags to fill: whether the token is one of the document's.</param>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such chunk, and it is not -1.</exception>
+    /// <exception cref="DatabaseException">The file is damaged: one of the tokens is no id of the vocabulary.</exception>
     public void CopyRetrieved(long chunk, Span<long> tokens, Span<bool> valid)
     {
         if (tokens.Length != valid.Length)
@@ -681,7 +683,17 @@ public sealed class ChunkDatabase : IDisposable
         return (Segments[segment], chunk);
     }
 
-    private ReadOnlySpan<int> Row(long chunk, int count) => _tokens!.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);
+    // Opening does not read the tokens, and whoever gets one counts on an id of the vocabulary; looking at a row costs next to nothing beside what is done
+    // with it.
+    private ReadOnlySpan<int> Row(long chunk, int count)
+    {
+        ReadOnlySpan<int> tokens = _tokens!.Values<int>(TokenFile.HeaderBytes + chunk * ChunkLength * sizeof(int), count);
+        return tokens.IndexOfAnyExceptInRange(0, Manifest.VocabularySize - 1) is var at and >= 0
+            ? throw new DatabaseException(
+                $"'{_tokens.Path}' is damaged: chunk {chunk + at / ChunkLength} holds token {tokens[at]}, but the vocabulary has {Manifest.VocabularySize}; "
+                    + "build the database again.")
+            : tokens;
+    }
 
     // From the chunk's first token to the end of its document.
     private long TokensToDocumentEnd(long chunk)
@@ -696,6 +708,26 @@ public sealed class ChunkDatabase : IDisposable
         return _documents.TokenCount(document) - (chunk - _documents.FirstChunk(document)) * ChunkLength;
     }
 
+    /// <summary>
+    /// Makes sure that tokens and documents have their checksums. Whoever writes them anew asks first: what was damaged would have a checksum of its own then.
+    /// </summary>
+    /// <exception cref="DatabaseException">One has another.</exception>
+    internal void RequireWhole(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    {
+        foreach (ChunkDatabase segment in Segments)
+        {
+            foreach (DatabaseFile file in segment.Manifest.Files.Except(segment.Manifest.Stages))
+            {
+                string path = segment.PathOf(file.Name);
+                if (FileHash.Sha256(path, progress, cancellationToken) is var found && found != file.Sha256)
+                {
+                    throw new DatabaseException(
+                        $"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
+                }
+            }
+        }
+    }
+
     private void Verify(IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         if (_live is not null)
@@ -706,18 +738,15 @@ public sealed class ChunkDatabase : IDisposable
             }
         }
 
-        foreach (DatabaseFile file in _live is null ? Manifest.Files : Manifest.Stages)
+        else
         {
-            string path = PathOf(file.Name);
-            string found = FileHash.Sha256(path, progress, cancellationToken);
-            if (found != file.Sha256)
-            {
-                if (file.MadeFrom is null)
-                {
-                    throw new DatabaseException(
-                        $"'{path}' has checksum {found}, but the manifest says {file.Sha256}: it was changed; build the database again.");
-                }
+            RequireWhole(progress, cancellationToken);
+        }
 
+        foreach (DatabaseFile file in Manifest.Stages)
+        {
+            if (FileHash.Sha256(PathOf(file.Name), progress, cancellationToken) != file.Sha256)
+            {
                 _changed.Add((file.Name, file.Sha256));
             }
         }
@@ -737,15 +766,8 @@ public sealed class ChunkDatabase : IDisposable
                 progress?.Report(new StageProgress("check tokens", chunk, ChunkCount));
             }
 
-            foreach (int token in Tokens(chunk))
-            {
-                if ((uint)token >= (uint)Manifest.VocabularySize)
-                {
-                    throw new DatabaseException(
-                        $"Chunk {chunk} of the database in '{Folder}' holds token {token}, but the vocabulary has {Manifest.VocabularySize}: it is "
-                            + "damaged; build the database again.");
-                }
-            }
+            // Reading a chunk checks it.
+            _ = Tokens(chunk);
         }
 
         for (int document = 0; document < _documents!.Count; document++)

@@ -177,7 +177,7 @@ public static class ChunkDatabaseUpdate
     /// <param name="progress">Told of the documents copied.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The database, open; dispose it.</returns>
-    /// <exception cref="DatabaseException">There is none, or its folder cannot be written.</exception>
+    /// <exception cref="DatabaseException">There is none, it is damaged, or its folder cannot be written.</exception>
     internal static ChunkDatabase Compact(
         string folder, Action<ChunkDatabase, ChunkDatabase> carry, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
@@ -191,8 +191,9 @@ public static class ChunkDatabaseUpdate
             int number = NextNumber(before);
             string path = Path.Combine(folder, DatabaseChanges.FolderOf(number));
             using (ChunkDatabase database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken))
-            using (ChunkDatabase copy = ChunkDatabaseBuilder.Copy(path, database, progress, cancellationToken))
             {
+                database.RequireWhole(progress, cancellationToken);
+                using ChunkDatabase copy = ChunkDatabaseBuilder.Copy(path, database, progress, cancellationToken);
                 carry(database, copy);
             }
 

@@ -347,11 +347,11 @@ public sealed record DatabaseManifest
         }
 
         HashSet<string> used = [.. Paths];
-        foreach (string leaving in Leaving ?? [])
+        foreach (string? leaving in Leaving ?? [])
         {
-            string name = Path.GetFileName(leaving), place = Path.GetDirectoryName(leaving)!;
+            string name = Path.GetFileName(leaving) ?? "", place = Path.GetDirectoryName(leaving) ?? "";
             Require(
-                IsPlainName(name) && name is not (FileName or WriterLock.FileName or WriterLock.HolderName) && !used.Contains(leaving)
+                leaving is not null && IsPlainName(name) && name is not (FileName or WriterLock.FileName or WriterLock.HolderName) && !used.Contains(leaving)
                     && (place.Length == 0 || DatabaseChanges.IsFolder(place)),
                 $"that '{leaving}' is of no use any more");
         }

@@ -37,14 +37,10 @@ internal sealed class EarlierTokens : IDisposable
         try
         {
             database = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
-            bool whole = database.Segments.All(segment => segment.Manifest.Files.Except(segment.Manifest.Stages)
-                .All(file => FileHash.Sha256(segment.PathOf(file.Name), progress, cancellationToken) == file.Sha256));
-            if (whole)
-            {
-                EarlierTokens tokens = new(database);
-                database = null;
-                return tokens;
-            }
+            database.RequireWhole(progress, cancellationToken);
+            EarlierTokens tokens = new(database);
+            database = null;
+            return tokens;
         }
         catch (DatabaseException)
         {

@@ -262,6 +262,30 @@ public sealed class ChunkDatabaseTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(257)]
+    [InlineData(int.MinValue)]
+    public void Without_verifying_a_token_that_is_none_is_refused_where_its_chunk_is_read(int token)
+    {
+        string folder = BuildWithKeys(), path = Path.Combine(folder, "tokens.bin");
+        byte[] changed = File.ReadAllBytes(path);
+        BitConverter.GetBytes(token).CopyTo(changed, TokenFile.HeaderBytes + 8 * sizeof(int));
+        File.WriteAllBytes(path, changed);
+
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        Assert.Equal(8, database.Tokens(0).Length);
+        long[] retrieved = new long[16];
+        bool[] valid = new bool[16];
+        foreach (Action read in new Action[] { () => database.Tokens(1), () => database.CopyRetrieved(0, retrieved, valid) })
+        {
+            Assert.Contains(
+                $"'{path}' is damaged: chunk 1 holds token {token}, but the vocabulary has 257",
+                Assert.Throws<DatabaseException>(read).Message,
+                StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Without_verifying_a_damaged_document_table_is_refused_or_read_within_its_bounds()
     {

@@ -13,6 +13,28 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
     public void Dispose() => _databases.Dispose();
 
+    /// <summary>The copy has checksums of its own, with which the damage would be right.</summary>
+    [Theory]
+    [InlineData("tokens.bin")]
+    [InlineData("documents.bin")]
+    [InlineData("segments/1/tokens.bin")]
+    public void What_is_damaged_is_not_copied_by_compacting(string name)
+    {
+        string folder = _databases.Folder(), path = Path.Combine(folder, name);
+        _databases.Build(SearchDatabase.Documents(10, seed: 1)).Dispose();
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "some text")], ["d1"], TestDatabases.Bytes).Dispose();
+        byte[] whole = File.ReadAllBytes(path), changed = [.. whole];
+        changed[^(name.Contains("tokens", StringComparison.Ordinal) ? 8 * sizeof(int) : 6)] ^= 1; // a letter is another, of the text or the location
+        File.WriteAllBytes(path, changed);
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+
+        Assert.Contains($"'{path}' has checksum", Assert.Throws<DatabaseException>(() => DatabaseCompaction.Compact(folder)).Message, StringComparison.Ordinal);
+        Assert.Equal(before, TestDatabases.Contents(folder));
+        File.WriteAllBytes(path, whole);
+        DatabaseCompaction.Compact(folder).Dispose();
+        ChunkDatabase.Open(folder, verify: true).Dispose();
+    }
+
     [Fact]
     public void A_changed_database_reads_as_one_that_was_built_of_what_is_there_now()
     {
@@ -127,10 +149,10 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
 
         // A manifest of somebody else's cannot have anything else removed.
         string manifestPath = Path.Combine(made, DatabaseManifest.FileName);
-        foreach (string foreign in new[] { "../other", "segments/x/keys.bin", "sub/keys.bin", "manifest.json", "/etc/passwd" })
+        foreach (string? foreign in new[] { "../other", "segments/x/keys.bin", "sub/keys.bin", "manifest.json", "/etc/passwd", "", null })
         {
-            (DatabaseManifest.Load(done) with { Leaving = [foreign] }).Save(made);
-            Assert.Contains(foreign, Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(made)).Message, StringComparison.Ordinal);
+            (DatabaseManifest.Load(done) with { Leaving = [foreign!] }).Save(made);
+            Assert.Contains($"'{foreign}'", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(made)).Message, StringComparison.Ordinal);
         }
 
         string Stopped(string name)
