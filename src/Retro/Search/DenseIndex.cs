@@ -25,7 +25,6 @@ internal sealed class DenseIndex : IDisposable
 
     private readonly VectorIndex _index;
     private readonly KeyedChunks _keyed;
-    private readonly long _chunks;
 
     // The keys that FAISS's index was made of, to score anew what it finds; null for other engines, or where they are not there any more.
     private readonly ChunkKeys? _keys;
@@ -66,7 +65,6 @@ internal sealed class DenseIndex : IDisposable
 
         _index = index;
         _keys = keys;
-        _chunks = segment.ChunkCount;
         _exact = factory == VectorIndexPlan.Exact;
         _candidates = keys is null || factory is null || !VectorIndexPlan.HasCodes(factory) ? 1
             : factory.Contains("PQ", StringComparison.Ordinal) ? CandidatesOfProducts
@@ -252,14 +250,14 @@ internal sealed class DenseIndex : IDisposable
                 continue;
             }
 
-            long chunk = _keyed.ChunkOf(rows[i]);
-            if (chunk >= _chunks)
+            // FAISS gives the numbers that its lists hold, whatever they are.
+            if (rows[i] >= _index.Count)
             {
                 throw new DatabaseException(
-                    $"The vector index names chunk {chunk} of a database of {_chunks}: it is damaged or belongs to another database; "
-                        + "build it again.");
+                    $"The vector index names key {rows[i]} and has {_index.Count}: it is damaged or belongs to another database; build it again.");
             }
 
+            long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);
             if (visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk))

@@ -143,13 +143,11 @@ internal static class IndexRecall
         }
 
         double recall = 1;
-        bool isKnown = StageFile.IsMade(database, FileName, details, RecallDetail);
-        if (isKnown)
+        bool isKnown = StageFile.IsMade(database, FileName, details, RecallDetail)
+            && double.TryParse(database.Manifest.Find(FileName)!.Details[RecallDetail], NumberStyles.Float, CultureInfo.InvariantCulture, out recall);
+        if (!isKnown)
         {
-            recall = double.Parse(database.Manifest.Find(FileName)!.Details[RecallDetail], CultureInfo.InvariantCulture);
-        }
-        else
-        {
+            recall = 1;
             using ChunkKeys keys = ChunkKeys.Open(database);
             if (Probes.Of(keys, KeyedChunks.OfSegments(database), source.Metric, threads, progress, cancellationToken) is { } probes)
             {

@@ -80,12 +80,21 @@ internal sealed class KeyedChunks
     public static KeyedChunks Open(ChunkDatabase database)
     {
         string name = NameOf(database);
-        if (database.Manifest.Find(name) is null)
+        if (database.Manifest.Find(name) is not { } entry)
         {
             return All;
         }
 
-        using MappedFile file = MappedFile.Open(database.RequireFile(name));
+        // All of it is read anyhow, and one wrong number in it moves every row behind it to another chunk.
+        string path = database.RequireFile(name);
+        if (FileHash.Sha256(path) is var found && found != entry.Sha256)
+        {
+            throw new DatabaseException(
+                $"The list {path} of chunks without a key has checksum {found}, and the manifest says {entry.Sha256}: it was changed; make the vector index "
+                    + "again.");
+        }
+
+        using MappedFile file = MappedFile.Open(path);
         int count = file.Length <= int.MaxValue && file.Length % sizeof(long) == 0 ? (int)(file.Length / sizeof(long)) : -1;
         long[] unkeyed = count < 0 ? [] : file.Values<long>(0, count).ToArray();
         for (int i = 0; i < Math.Max(1, count); i++)

@@ -317,6 +317,59 @@ public class DenseNeighborSourceTests
         Assert.Equal(whole, File.ReadAllBytes(data["index.faiss"]));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_changed_list_of_chunks_without_a_key_is_refused_and_made_again(bool mapped)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 10));
+        TestKeyer keyer = new(
+            (chunks, keys, cancellationToken) =>
+            {
+                data.Keys(chunks, keys, cancellationToken);
+                for (int i = 0; i < chunks.Count; i++)
+                {
+                    if (chunks[i].Span.SequenceEqual(data.Chunks[3]))
+                    {
+                        keys.Slice(i * SearchDatabase.Dimensions, SearchDatabase.Dimensions).Clear();
+                    }
+                }
+            },
+            SearchDatabase.Dimensions,
+            "all but one");
+        DenseNeighborOptions options = new() { MemoryMapped = mapped };
+        DenseNeighborSource.Build(data.Database, keyer, options).Dispose();
+        byte[] whole = File.ReadAllBytes(data["unkeyed.bin"]);
+        Assert.Equal(BitConverter.GetBytes(3L), whole);
+
+        // As good a list as the one before, and every chunk between would stand for its neighbor.
+        File.WriteAllBytes(data["unkeyed.bin"], BitConverter.GetBytes(1L));
+        Assert.Contains(
+            "checksum", Assert.Throws<DatabaseException>(() => DenseNeighborSource.Open(data.Database, keyer, options)).Message, StringComparison.Ordinal);
+        DenseNeighborSource.Build(data.Database, keyer, options).Dispose();
+        Assert.Equal(whole, File.ReadAllBytes(data["unkeyed.bin"]));
+    }
+
+    /// <summary>FAISS keeps the number of each vector in its list, and gives what stands there; a mapped file's checksum is not taken.</summary>
+    [Theory]
+    [InlineData(long.MaxValue)]
+    [InlineData(1 << 20)]
+    public void An_index_that_names_a_key_that_is_not_there_is_refused_where_it_is_searched(long number)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(40, seed: 10));
+        DenseNeighborOptions options = new() { Factory = "IVF2,Flat", Parameters = "nprobe=2", MemoryMapped = true };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        byte[] changed = File.ReadAllBytes(data["index.faiss"]);
+        BitConverter.GetBytes(number).CopyTo(changed, changed.Length - sizeof(long)); // the last of the last list
+        File.WriteAllBytes(data["index.faiss"], changed);
+
+        using DenseNeighborSource source = DenseNeighborSource.Open(data.Database, data.Keyer(), new() { MemoryMapped = true });
+        Assert.Contains(
+            $"names key {number} and has {data.Chunks.Count}",
+            Assert.Throws<DatabaseException>(() => source.Ask([new(data.Chunks[0], [])], data.Chunks.Count)).Message,
+            StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Damaged_keys_are_made_again_and_where_they_are_not_looked_at_the_fault_says_how()
     {

@@ -111,6 +111,15 @@ public sealed class UpdatedIndexTests : IDisposable
             DateTime measured = File.GetLastWriteTimeUtc(Path.Combine(folder, "recall.json"));
             DenseNeighborSource.Build(changed, Keyer(), s_options).Dispose();
             Assert.Equal(measured, File.GetLastWriteTimeUtc(Path.Combine(folder, "recall.json")));
+
+            // What says no number is measured again.
+            string manifest = Path.Combine(folder, "manifest.json"), said = File.ReadAllText(manifest);
+            string recall = changed.Files.Single(file => file.Name == "recall.json").Details["recall"];
+            File.WriteAllText(manifest, said.Replace($"\"recall\": \"{recall}\"", "\"recall\": \"much\"", StringComparison.Ordinal));
+            using ChunkDatabase again = ChunkDatabase.Open(folder);
+            Assert.Equal("much", again.Files.Single(file => file.Name == "recall.json").Details["recall"]);
+            DenseNeighborSource.Build(again, Keyer(), s_options).Dispose();
+            Assert.Equal(said, File.ReadAllText(manifest));
         }
 
         using ChunkDatabase exact = ChunkDatabaseUpdate.Apply(folder, [], ["d5"], TestDatabases.Bytes);
