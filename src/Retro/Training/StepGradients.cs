@@ -14,8 +14,7 @@ namespace Retro.Training;
 internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, IGradientExchange? exchange = null)
 {
     private readonly Together? _together = exchange is null ? null : new(exchange);
-
-    private bool DropsOnGpu => model.Config.HasDropout && model.Device.type == DeviceType.CUDA;
+    private readonly StepDropout _dropout = new(model, seed, exchange);
 
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
@@ -70,7 +69,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
 
     private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
-        using GeneratorsOfGpu? kept = DropsOnGpu ? new(model.Device) : null;
+        using IDisposable? kept = _dropout.KeepGenerators();
         int together = TorchThreads.Workers(batches.Length, model.Device);
         Tensor?[] losses = new Tensor?[batches.Length];
 
@@ -94,7 +93,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         // more memory than there are threads.
         void SideBySide(int first, int count, SharedGradients? complete)
         {
-            Turns turns = new();
+            InOrder order = new();
             IList<Tensor?>[] kept = new IList<Tensor?>[count];
             TorchThreads.Run(count, model.Device, i =>
             {
@@ -106,7 +105,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                     losses[first + i]?.DetachFromDisposeScope();
                     if (complete is null)
                     {
-                        turns.Take(i, () => Sum(gradients));
+                        order.Take(i, () => Sum(gradients));
                         return;
                     }
 
@@ -116,7 +115,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                 }
                 catch
                 {
-                    turns.End();
+                    order.End();
                     throw;
                 }
             });
@@ -142,15 +141,20 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
 
         double share = batch.Targets.Count / (double)all;
-        using IDisposable? numbers = model.Config.HasDropout && !DropsOnGpu ? SeededDropout.Own() : null;
-        SeedDropout(step, number);
+        using IDisposable? numbers = _dropout.Begin(step, number);
         if (recompute || after is not null)
         {
-            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => SeedDropout(step, number, layer) : null, after);
+            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => _dropout.Seed(step, number, layer) : null, after);
             (Tensor mean, Tensor?[] gradients) = segments.Of(batch, share);
             return (mean.Times(share), gradients);
         }
 
+        return OfWhole(batch, share, add);
+    }
+
+    /// <summary>The same of one graph for the whole model.</summary>
+    private (Tensor? Loss, IList<Tensor?> Gradients) OfWhole(StepBatch batch, double share, bool add)
+    {
         Tensor normed = model.Normed(model.Decode(batch.Tokens, batch.Neighbors, rows: batch.Rows).States);
         (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, batch.Targets, share);
 
@@ -182,86 +186,5 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         }
 
         return (loss.Times(share), apart);
-    }
-
-    /// <summary>What is dropped follows from the seed and the step alone, on every device: no generator's state has to be kept.</summary>
-    private void SeedDropout(long step, int batch, int? layer = null)
-    {
-        if (!model.Config.HasDropout)
-        {
-            return;
-        }
-
-        // The number that the batch has in the whole step, so that it drops the same whichever process has it.
-        long number = exchange is null ? batch : exchange.Rank + ((long)batch * exchange.Size);
-        ulong mixed = SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed) + (ulong)step) + (ulong)number);
-        long drawn = (long)((layer is { } of ? SeededRandom.Mix(mixed + (ulong)of) : mixed) >> 1);
-        if (DropsOnGpu)
-        {
-            cuda.manual_seed_all(drawn);
-        }
-        else
-        {
-            SeededDropout.Seed(drawn);
-        }
-    }
-
-    /// <summary>Lets pieces that run side by side, and begin in their order, do something in that order.</summary>
-    private sealed class Turns
-    {
-        private readonly object _lock = new();
-        private int _next;
-        private bool _isOver;
-
-        /// <summary>Does it when all before have; not at all once a piece has failed.</summary>
-        public void Take(int number, Action action)
-        {
-            lock (_lock)
-            {
-                while (_next != number && !_isOver)
-                {
-                    Monitor.Wait(_lock);
-                }
-
-                if (_isOver)
-                {
-                    return;
-                }
-            }
-
-            action();
-            lock (_lock)
-            {
-                _next++;
-                Monitor.PulseAll(_lock);
-            }
-        }
-
-        /// <summary>A piece has failed, and those behind it need not wait for it.</summary>
-        public void End()
-        {
-            lock (_lock)
-            {
-                _isOver = true;
-                Monitor.PulseAll(_lock);
-            }
-        }
-    }
-
-    /// <summary>
-    /// Gives the generators of GPUs back, from which dropout takes its numbers there: what it draws is no business of whoever uses them besides. Their state,
-    /// which TorchSharp cannot read, goes on from a number that was drawn from them, so that it follows from their own seed as before.
-    /// </summary>
-    private sealed class GeneratorsOfGpu : IDisposable
-    {
-        private readonly long _next;
-
-        public GeneratorsOfGpu(Device device)
-        {
-            using Tensor drawn = randint(long.MaxValue, 1, ScalarType.Int64, device);
-            _next = drawn.item<long>();
-        }
-
-        public void Dispose() => cuda.manual_seed_all(_next);
     }
 }
