@@ -181,7 +181,18 @@ internal sealed class DenseIndex : IDisposable
                             visible[q],
                             chunks.Slice(q * count, count),
                             scores.Slice(q * count, count));
-                        if (!met && (width < total || probed < lists))
+                        if (!met && ended && probed >= lists && _keys is not null)
+                        {
+                            // A graph does not lead to every key, however far it is followed: all that may come are compared.
+                            CompareAll(
+                                _keys,
+                                vectors.AsSpan(q * dimensions, dimensions),
+                                excluded[q],
+                                visible[q],
+                                chunks.Slice(q * count, count),
+                                scores.Slice(q * count, count));
+                        }
+                        else if (!met && (width < total || probed < lists))
                         {
                             unmet.Add(q);
                             efforts[q] = probed < lists && (ended || width == total)
@@ -260,12 +271,40 @@ internal sealed class DenseIndex : IDisposable
             long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);
-            if (visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk))
+            if (MayCome(chunk, excluded, visible))
             {
                 best.Offer(chunk, _keys is null ? score : Score(_index.Metric, query, _keys.Row(chunk)));
             }
         }
 
+        int found = Write(best, chunks, exact, scores);
+        return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+    }
+
+    /// <summary>Takes the best of all that may come, by their keys.</summary>
+    private void CompareAll(
+        ChunkKeys keys, ReadOnlySpan<float> query, ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible, Span<long> chunks, Span<float> scores)
+    {
+        Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
+        Ranking best = new(chunks, exact);
+        for (long row = 0; row < _index.Count; row++)
+        {
+            long chunk = _keyed.ChunkOf(row);
+            if (MayCome(chunk, excluded, visible))
+            {
+                best.Offer(chunk, Score(_index.Metric, query, keys.Row(chunk)));
+            }
+        }
+
+        Write(best, chunks, exact, scores);
+    }
+
+    private static bool MayCome(long chunk, ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible)
+        => visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk);
+
+    /// <summary>Writes a ranking that was made in the room for chunks, and says how many it holds.</summary>
+    private static int Write(Ranking best, Span<long> chunks, ReadOnlySpan<double> exact, Span<float> scores)
+    {
         int found = best.Sort();
         chunks[found..].Fill(-1);
         for (int i = 0; i < scores.Length; i++)
@@ -273,7 +312,7 @@ internal sealed class DenseIndex : IDisposable
             scores[i] = i < found ? (float)exact[i] : float.NaN;
         }
 
-        return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
+        return found;
     }
 
     /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>

@@ -75,6 +75,29 @@ public class DenseNeighborSourceTests
     }
 
     [Fact]
+    public void Where_a_graph_does_not_lead_to_enough_of_what_may_come_the_rest_is_compared_by_its_keys()
+    {
+        Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
+
+        // Texts that come often are far from the others and near to each other: few edges lead out.
+        using SearchDatabase data = new(SearchDatabase.Documents(60, seed: 3)
+            .Select((document, i) => document with { Text = i % 3 == 0 ? "the same text that comes often" : document.Text, Labels = i % 20 == 1 ? [] : ["a"] }));
+        using DenseNeighborSource graph = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "HNSW8" });
+        using VectorIndex index = data.Index();
+        int all = data.Chunks.Count;
+        NeighborQuery[] queries = [.. data.OwnQueries().Select((query, i) => query with { Labels = i % 2 == 0 ? [] : null })];
+        foreach (int count in new[] { 12, all })
+        {
+            (long[] expected, _) = data.Dense(index).Ask(queries, count);
+            (long[] came, _) = graph.Ask(queries, count);
+            for (int q = 0; q < queries.Length; q++)
+            {
+                Assert.Equal(expected.Skip(q * count).Take(count).Count(chunk => chunk >= 0), came.Skip(q * count).Take(count).Count(chunk => chunk >= 0));
+            }
+        }
+    }
+
+    [Fact]
     public void Where_everything_is_excluded_or_nothing_more_is_there_neighbors_are_missing()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(3, seed: 4));
