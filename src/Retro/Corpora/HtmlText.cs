@@ -58,7 +58,9 @@ internal static class HtmlText
             }
             else if (begins || token.Type == HtmlTokenType.EndTag)
             {
-                if (begins)
+                // As in XHTML, an element that its own tag closes holds nothing: what follows is neither a script nor the title.
+                bool closes = token is HtmlTagToken { IsSelfClosing: true };
+                if (begins && !closes)
                 {
                     tokens.State = ContentOf(token.Name);
                 }
@@ -66,16 +68,16 @@ internal static class HtmlText
                 if (silent is not null)
                 {
                     // An element of the same name within counts, so that its end is not taken for the end.
-                    silentDepth += token.Name != silent || token is HtmlTagToken { IsSelfClosing: true } ? 0 : begins ? 1 : -1;
+                    silentDepth += token.Name != silent || closes ? 0 : begins ? 1 : -1;
                     silent = silentDepth > 0 ? silent : null;
                 }
-                else if (begins && s_silent.Contains(token.Name) && token is not HtmlTagToken { IsSelfClosing: true })
+                else if (begins && !closes && s_silent.Contains(token.Name))
                 {
                     (silent, silentDepth) = (token.Name, 1);
                 }
                 else
                 {
-                    Tag(token.Name, begins);
+                    Tag(token.Name, begins, closes);
                 }
             }
         }
@@ -84,20 +86,20 @@ internal static class HtmlText
         name = name.Length > 0 ? name : Cleaning.Collapse(heading.ToString());
         return (name.Length > 0 ? name : null, Cleaning.Collapse(text.ToString()));
 
-        void Tag(string element, bool begins)
+        void Tag(string element, bool begins, bool closes)
         {
             if (element == "title")
             {
-                named = begins && title.Length == 0 ? title : null;
+                named = begins && !closes && title.Length == 0 ? title : null;
                 return;
             }
 
             if (element == "h1")
             {
-                named = begins && heading.Length == 0 ? heading : null;
+                named = begins && !closes && heading.Length == 0 ? heading : null;
             }
 
-            kept = element == "pre" ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
+            kept = element == "pre" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
             named?.Append(IsBlock(element) ? " " : "");
             text.Append(element is "td" or "th" ? " " : IsBlock(element) ? "\n" : "").Append(element == "li" && begins ? "- " : "");
         }

@@ -98,6 +98,14 @@ public class CorpusReadersTests
         Assert.Equal("page", Read("page.html", "<p>text").Title);
     }
 
+    [Theory]
+    [InlineData("<head><title/></head><body><p>one <b>two</b></p><p>three</p></body>", "page", "one two\nthree")]
+    [InlineData("<head><title>T</title><script src='x.js'/><style/></head><p>one <b>two</b></p><iframe/><p>three</p><textarea/>", "T", "one two\nthree")]
+    [InlineData("<script>no<script/>no</script><p>one</p>", "page", "one")]
+    [InlineData("<h1/><p>one</p><pre/><p>two\n  three</p><h1>T</h1>", "T", "one\ntwo three\nT")]
+    public void An_element_of_XHTML_that_closes_itself_holds_nothing_of_what_follows(string page, string title, string text)
+        => Assert.Equal((title, text), Read("page.xhtml", page) is var read ? (read.Title, read.Text) : default);
+
     [Fact]
     public void Html_that_nests_without_end_is_read_in_a_time_that_grows_with_its_length()
     {
