@@ -63,9 +63,11 @@ public sealed class Corpus
 
         try
         {
-            CorpusFiles files = isFile ? CorpusFiles.Of(path, options) : CorpusFiles.Below(path, options);
+            // Documents are read later, and more than once: they stay those of this folder wherever the process goes meanwhile.
+            string full = System.IO.Path.GetFullPath(path);
+            CorpusFiles files = isFile ? CorpusFiles.Of(full, options) : CorpusFiles.Below(full, options);
             return files.Files.Count > 0
-                ? new Corpus(path, isFile ? System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))! : path, files, options)
+                ? new Corpus(path, isFile ? System.IO.Path.GetDirectoryName(full)! : full, files, options)
                 : throw new CorpusException(
                     $"{path} holds no .txt, .md, .html, .rst, .jsonl or .xml file that is asked for"
                         + $"{(files.LeftOut.Count > 0 ? $" (left out: {Told(files.LeftOut)})" : "")}. {Remedy}");

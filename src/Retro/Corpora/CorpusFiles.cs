@@ -46,10 +46,10 @@ internal sealed class CorpusFiles
     /// <summary>How many files, or folders, were left out, by what they are.</summary>
     public IReadOnlyDictionary<string, int> LeftOut => _leftOut;
 
-    /// <summary>One file that was named; the patterns do not matter.</summary>
+    /// <summary>One file that was named, by its full path; the patterns do not matter.</summary>
     public static CorpusFiles Of(string file, CorpusOptions options)
     {
-        CorpusFiles files = new(Path.GetDirectoryName(Path.GetFullPath(file))!, options);
+        CorpusFiles files = new(Path.GetDirectoryName(file)!, options);
         files.Take(file, KindOf(file) is var kind and not DocumentKinds.None ? kind : files.OnlyKind());
         return files;
     }
@@ -120,7 +120,12 @@ internal sealed class CorpusFiles
 
             foreach (FileSystemInfo entry in new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal))
             {
-                if ((entry.Attributes & (FileAttributes.Hidden | FileAttributes.System)) != 0)
+                if ((int)entry.Attributes == -1)
+                {
+                    // Nothing is there by the name that .NET gives: it has no other for a name of bytes that are no UTF-8.
+                    LeaveOut(entry.Name.Contains('\uFFFD', StringComparison.Ordinal) ? "names that are no UTF-8" : "gone meanwhile");
+                }
+                else if ((entry.Attributes & (FileAttributes.Hidden | FileAttributes.System)) != 0)
                 {
                     LeaveOut("hidden");
                 }

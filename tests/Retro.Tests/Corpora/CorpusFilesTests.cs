@@ -132,12 +132,52 @@ public class CorpusFilesTests
         Assert.Contains(
             "is a pipe", Assert.Throws<CorpusException>(() => Corpus.Open(folder["pipe.txt"]).Documents().ToList()).Message, StringComparison.Ordinal);
 
-        static void Run(string program, params string[] arguments)
+    }
+
+    [Fact]
+    public void A_name_of_bytes_that_are_no_UTF_8_is_told_as_such()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Elsewhere no name is of such bytes.");
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "a");
+        folder.File(".b.txt", "hidden");
+        Run("bash", "-c", $"echo text > '{folder.Path}'/$'na\\xefve.txt' && mkdir '{folder.Path}'/$'stra\\xdfe'");
+
+        Corpus corpus = Corpus.Open(folder.Path);
+
+        Run("bash", "-c", $"rm -r '{folder.Path}'/na?ve.txt '{folder.Path}'/stra?e"); // .NET has no name to delete them by
+        Assert.Equal(["a.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal([("hidden", 1), ("names that are no UTF-8", 2)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+    }
+
+    [Theory]
+    [InlineData("docs")]
+    [InlineData("docs/a.txt")]
+    public void A_corpus_of_a_relative_path_is_the_same_one_wherever_the_process_goes(string path)
+    {
+        string before = Environment.CurrentDirectory;
+        using TemporaryFolder folder = new(), elsewhere = new();
+        folder.File("docs/a.txt", "here");
+        elsewhere.File("docs/a.txt", "elsewhere");
+        try
         {
-            using Process process = Process.Start(program, arguments);
-            process.WaitForExit();
-            Assert.Equal(0, process.ExitCode);
+            Environment.CurrentDirectory = folder.Path;
+            Corpus corpus = Corpus.Open(path);
+            Environment.CurrentDirectory = elsewhere.Path;
+            Assert.Equal(new Document("a.txt", "a", "here", "a.txt"), Assert.Single(corpus.Documents()));
+            Assert.Equal(path, corpus.Path);
         }
+        finally
+        {
+            Environment.CurrentDirectory = before;
+        }
+    }
+
+    private static void Run(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(program, arguments);
+        process.WaitForExit();
+        Assert.Equal(0, process.ExitCode);
     }
 
     [Fact]
