@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
@@ -54,6 +56,7 @@ internal sealed class UpdateCommand : Verb
         CorpusOptions reading = new() { SkipBroken = parsed.GetValue(_skipBroken) };
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
+        HashSet<string> leftOut = new(StringComparer.Ordinal);
         string folder;
         int before;
         using (Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken))
@@ -68,11 +71,28 @@ internal sealed class UpdateCommand : Verb
                             + $"({_clean.Name}).");
                 }
 
+                // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
+                using ChunkDatabase? heldOut = sources.HeldOut();
+                HashSet<string> ids = [.. heldOut?.Documents.Select(document => document.Id) ?? []];
+                HashSet<string> texts = [.. heldOut?.Documents.Select(document => document.ContentHash) ?? []];
                 IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()))
+                    .Where(document => !IsHeldOut(document))
                     .Select(document => document with { Labels = [.. document.Labels, .. labels] });
                 Stages.Run(
                     "add and remove documents",
                     progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken)).Dispose();
+
+                bool IsHeldOut(Document document)
+                {
+                    bool isHeld = ids.Contains(document.Id)
+                        || texts.Contains(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))));
+                    if (isHeld)
+                    {
+                        leftOut.Add(document.Id);
+                    }
+
+                    return isHeld;
+                }
             }
         }
 
@@ -83,6 +103,11 @@ internal sealed class UpdateCommand : Verb
 
         using ChunkDatabase now = ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
         Screen.Line($"{folder}: {now.Documents.Count:#,0} documents ({before:#,0} before), {now.ChunkCount:#,0} chunks, in {now.SegmentCount:#,0} piece(s)");
+        if (leftOut.Count > 0)
+        {
+            Screen.Line($"{leftOut.Count:#,0} documents are held out, by their ids or their texts, and were not added");
+        }
+
         Screen.Report(cleaning);
         long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
         if (skipped > 0)
@@ -92,7 +117,8 @@ internal sealed class UpdateCommand : Verb
 
         WriteJson(parsed, new JsonObject
         {
-            ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["unreadable"] = skipped,
+            ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["heldOut"] = leftOut.Count,
+            ["unreadable"] = skipped,
         });
         return Task.CompletedTask;
     }

@@ -67,6 +67,32 @@ public sealed class VerbTests : IDisposable
     }
 
     [Fact]
+    public void Held_out_documents_stay_out_of_what_is_added()
+    {
+        _retro.WriteCorpus();
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2", "--json", "built.json");
+        int documents = (int)_retro.Json("built.json")["documents"]!, held = (int)_retro.Json("built.json")["heldOutDocuments"]!;
+        string[] ids;
+        using (ChunkDatabase heldOut = ChunkDatabase.Open(_retro["work/held-out"]))
+        {
+            ids = [.. heldOut.Documents.Select(document => document.Id)];
+        }
+
+        // The folder that the database was built of, with one more document, and a held-out text by another name.
+        _retro.WriteFile("docs/new.md", "What is new here was never seen before.");
+        _retro.WriteFile("docs/copy.md", File.ReadAllText(Path.Combine(_retro["docs"], ids[0])));
+        string done = _retro.Done("update", "--database", "work", "--add", "docs", "--json", "update.json");
+        Assert.Contains("held out", done, StringComparison.Ordinal);
+        Assert.InRange((int)_retro.Json("update.json")["heldOut"]!, held, held + 1);
+        using ChunkDatabase changed = ChunkDatabase.Open(_retro["work/database"]);
+        string[] there = [.. changed.Documents.Select(document => document.Id)];
+        Assert.Contains("new.md", there);
+        Assert.DoesNotContain("copy.md", there);
+        Assert.Empty(there.Intersect(ids));
+        Assert.True(there.Length > documents);
+    }
+
+    [Fact]
     public void Documents_are_added_replaced_and_removed()
     {
         _retro.Build();
