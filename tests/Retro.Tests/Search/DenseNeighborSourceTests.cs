@@ -81,7 +81,11 @@ public class DenseNeighborSourceTests
 
         // Texts that come often are far from the others and near to each other: few edges lead out.
         using SearchDatabase data = new(SearchDatabase.Documents(60, seed: 3)
-            .Select((document, i) => document with { Text = i % 3 == 0 ? "the same text that comes often" : document.Text, Labels = i % 20 == 1 ? [] : ["a"] }));
+            .Select((document, i) => document with
+            {
+                Text = i % 3 == 0 ? "the same text that comes often" : document.Text,
+                Labels = i % 20 == 1 ? [] : ["a"],
+            }));
         using DenseNeighborSource graph = DenseNeighborSource.Build(data.Database, data.Keyer(), new() { Factory = "HNSW8" });
         using VectorIndex index = data.Index();
         int all = data.Chunks.Count;
