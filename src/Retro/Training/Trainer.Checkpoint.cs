@@ -57,9 +57,15 @@ public sealed partial class Trainer
             fault = exception.Message; // the weights are kept all the same
         }
 
+        WriteByFirst(() => Write(folder, memory, fault, progress, cancellationToken));
+    }
+
+    /// <summary>Has the first process do what concerns files, while the others wait; where it cannot, all throw.</summary>
+    private void WriteByFirst(Action write)
+    {
         if (_exchange is null)
         {
-            Write(folder, memory, fault, progress, cancellationToken);
+            write();
             return;
         }
 
@@ -68,7 +74,7 @@ public sealed partial class Trainer
         {
             if (IsFirst)
             {
-                Write(folder, memory, fault, progress, cancellationToken);
+                write();
             }
         }
         catch (Exception exception) when (exception is RetroException or OperationCanceledException)

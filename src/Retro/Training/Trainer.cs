@@ -244,16 +244,9 @@ public sealed partial class Trainer : IDisposable
                 $"The training was begun on other data. Begun on: {_dataIdentity}. Now: {data.Identity}. Go on with the data it was begun on, or start anew."));
         }
 
-        if (Options.CheckpointFolder is { } folder && IsFirst)
+        if (Options.CheckpointFolder is { } folder)
         {
-            try
-            {
-                Checkpoint.RequireWritable(folder);
-            }
-            catch (CheckpointException exception)
-            {
-                throw Everywhere(exception);
-            }
+            WriteByFirst(() => Checkpoint.RequireWritable(folder));
         }
 
         _dataIdentity = data.Identity;
