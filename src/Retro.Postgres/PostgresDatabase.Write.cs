@@ -20,9 +20,11 @@ public sealed partial class PostgresDatabase
     /// Its stored keys are taken where they were made by the same function, and made otherwise. In one transaction.
     /// </summary>
     /// <param name="database">The database, of the same tokenizer, chunk length and cleaning.</param>
-    /// <param name="progress">Told the documents done.</param>
+    /// <param name="progress">Told the bytes checked, then the documents done.</param>
     /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
-    /// <exception cref="DatabaseException">It was made with another tokenizer, chunk length or cleaning.</exception>
+    /// <exception cref="DatabaseException">
+    /// It was made with another tokenizer, chunk length or cleaning, or its tokens or documents do not have their checksums: it is damaged.
+    /// </exception>
     /// <exception cref="PostgresDatabaseException">
     /// A text of a document cannot be stored, or the server does not answer or refuses; nothing is then changed. Where the connection is lost while the
     /// transaction ends, all may be there or nothing; doing it again makes sure.
@@ -30,6 +32,7 @@ public sealed partial class PostgresDatabase
     public void Import(ChunkDatabase database, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         RequireSettings(database);
+        database.RequireWhole(progress, cancellationToken);
         Write(database, [], progress, cancellationToken);
     }
 
@@ -166,8 +169,9 @@ public sealed partial class PostgresDatabase
                 $"PostgreSQL stores no text with the character U+0000, and {what} of the document '{document.Id}' has one: take it out.")
             : text;
 
-    /// <summary>Makes the others wait who would change the database.</summary>
-    private void Lock(NpgsqlConnection connection) => PostgresTables.Run(connection, $"SELECT 1 FROM {_tables.Settings} FOR UPDATE");
+    /// <summary>Makes the others wait who would change the database, and waits for the one who does.</summary>
+    private void Lock(NpgsqlConnection connection, CancellationToken cancellationToken)
+        => PostgresTables.Run(connection, $"SELECT 1 FROM {_tables.Settings} FOR UPDATE", cancellationToken);
 
     private void Write(ChunkDatabase? database, string[] remove, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
@@ -178,7 +182,7 @@ public sealed partial class PostgresDatabase
             connection =>
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
-                Lock(connection);
+                Lock(connection, cancellationToken);
                 Remove(connection, remove);
                 int total = database?.Documents.Count ?? 0;
                 List<DocumentEntry> block = [];

@@ -109,8 +109,8 @@ public sealed partial class PostgresDatabase : IDisposable
             connection =>
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
-                Lock(connection);
-                PostgresTables.Run(connection, $"DROP INDEX IF EXISTS {_tables.KeyIndex}");
+                Lock(connection, cancellationToken);
+                PostgresTables.Run(connection, $"DROP INDEX IF EXISTS {_tables.KeyIndex}", cancellationToken);
                 string metric = _settings.Metric == VectorMetric.InnerProduct ? "vector_ip_ops" : "vector_l2_ops";
                 string? how = options.Kind switch
                 {
@@ -120,9 +120,7 @@ public sealed partial class PostgresDatabase : IDisposable
                 };
                 if (how is not null)
                 {
-                    using NpgsqlCommand command = new($"CREATE INDEX chunks_key ON {_tables.Chunks} USING {how}", connection) { CommandTimeout = 0 };
-                    using CancellationTokenRegistration stop = cancellationToken.Register(command.Cancel);
-                    command.ExecuteNonQuery();
+                    PostgresTables.Run(connection, $"CREATE INDEX chunks_key ON {_tables.Chunks} USING {how}", cancellationToken);
                 }
 
                 transaction.Commit();

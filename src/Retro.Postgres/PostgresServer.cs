@@ -1,3 +1,4 @@
+using System.Data;
 using System.Net.Sockets;
 using Npgsql;
 
@@ -46,11 +47,11 @@ internal sealed class PostgresServer : IDisposable
     public T Use<T>(string what, Func<NpgsqlConnection, T> work, CancellationToken cancellationToken)
     {
         _room.Wait(cancellationToken);
-        bool open = false;
+        NpgsqlConnection? opened = null;
         try
         {
             using NpgsqlConnection connection = _source.OpenConnection();
-            open = true;
+            opened = connection;
             return work(connection);
         }
         catch (PostgresException refusal) when (refusal.SqlState == PostgresErrorCodes.QueryCanceled && cancellationToken.IsCancellationRequested)
@@ -62,10 +63,12 @@ internal sealed class PostgresServer : IDisposable
             throw new PostgresDatabaseException($"{Name} refused to {what}: {refusal.MessageText} ({refusal.SqlState}). {Advice(refusal.SqlState)}", refusal);
         }
         catch (Exception fault) when (
-            fault is NpgsqlException or IOException or SocketException or TimeoutException or InvalidOperationException { Source: "Npgsql" })
+            fault is NpgsqlException or InvalidOperationException { Source: "Npgsql" }
+            // Where the connection is still open, that is the fault of what the work does besides, such as to make keys.
+            || (fault is IOException or SocketException or TimeoutException && opened is not { State: ConnectionState.Open }))
         {
             throw new PostgresDatabaseException(
-                open
+                opened is not null
                     ? $"{Name} was to {what}, and the connection was lost or took too long ({fault.Message}). A change is there whole or not at all; see that "
                         + "the server runs, and do it again."
                     : $"{Name} does not answer ({fault.Message}). See that it runs and that host, port, user and password are right.",

@@ -53,7 +53,12 @@ internal sealed record PostgresTables(string Schema)
         Run(connection, "SELECT pg_advisory_xact_lock(hashtext('retro'))");
         if (!Exists(connection))
         {
-            Run(connection, $"CREATE SCHEMA IF NOT EXISTS {Quoted(Schema)}");
+            // Where it is there, a user without the right to make one must not be asked for that, and IF NOT EXISTS asks.
+            if (!Names(connection, "to_regnamespace", Quoted(Schema)))
+            {
+                Run(connection, $"CREATE SCHEMA {Quoted(Schema)}");
+            }
+
             Run(connection, $"""
                 CREATE TABLE {Settings} (
                     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -119,11 +124,7 @@ internal sealed record PostgresTables(string Schema)
     }
 
     /// <summary>Whether the tables are there.</summary>
-    public bool Exists(NpgsqlConnection connection)
-    {
-        using NpgsqlCommand command = new("SELECT to_regclass($1) IS NOT NULL", connection) { Parameters = { new() { Value = Settings } } };
-        return (bool)command.ExecuteScalar()!;
-    }
+    public bool Exists(NpgsqlConnection connection) => Names(connection, "to_regclass", Settings);
 
     /// <summary>Reads the settings.</summary>
     /// <exception cref="PostgresDatabaseException">There are none, or they are of another version.</exception>
@@ -171,10 +172,21 @@ internal sealed record PostgresTables(string Schema)
             row.GetString(10));
     }
 
-    public static void Run(NpgsqlConnection connection, string sql)
+    /// <summary>Runs a statement, however long it takes or waits for others, unless it is canceled.</summary>
+    /// <exception cref="OperationCanceledException">Canceled.</exception>
+    public static void Run(NpgsqlConnection connection, string sql, CancellationToken cancellationToken = default)
     {
         using NpgsqlCommand command = new(sql, connection) { CommandTimeout = 0 };
-        command.ExecuteNonQuery();
+
+        // The driver's own way with a token, which nothing else has: Cancel does nothing to a command that is about to begin.
+        command.ExecuteNonQueryAsync(cancellationToken).GetAwaiter().GetResult();
+    }
+
+    // Whether there is what a name is to name.
+    private static bool Names(NpgsqlConnection connection, string function, string name)
+    {
+        using NpgsqlCommand command = new($"SELECT {function}($1) IS NOT NULL", connection) { Parameters = { new() { Value = name } } };
+        return (bool)command.ExecuteScalar()!;
     }
 
     private static string Quoted(string name) => $"\"{name.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";

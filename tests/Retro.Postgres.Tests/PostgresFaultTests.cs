@@ -138,7 +138,7 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     [Fact]
     public void Another_version_other_settings_and_nothing_at_all_are_named()
     {
-        string schema = server.NewSchema(), quoted = $"\"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
+        string schema = server.NewSchema(), quoted = Quoted(schema);
         PostgresOptions options = TestTexts.Options(schema);
         Open(server.ConnectionString, server.NewSchema()).Dispose(); // which is what makes the extension, where this test is the first
         Refused(() => PostgresDatabase.Open(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, options), schema, "create it");
@@ -185,6 +185,103 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
     }
 
     [Fact]
+    public async Task Whoever_waits_for_another_writer_can_be_stopped()
+    {
+        Assert.SkipWhen(TestServer.Given is null, "PGlite takes one connection at a time: set RETRO_POSTGRES to the connection string of a server.");
+        string schema = server.NewSchema();
+        using PostgresDatabase database = Open(server.ConnectionString, schema);
+        List<Document> documents = TestTexts.Documents(10, seed: 24);
+        database.Update(documents, []);
+        List<string> before = server.Rows(schema);
+        using (NpgsqlConnection other = new(server.ConnectionString))
+        {
+            other.Open();
+            using NpgsqlTransaction writing = other.BeginTransaction();
+            using NpgsqlCommand held = new($"SELECT 1 FROM {Quoted(schema)}.settings FOR UPDATE", other, writing);
+            held.ExecuteNonQuery();
+            Action<CancellationToken>[] waiting =
+            [
+                stop => database.Update([documents[0] with { Title = "another" }], [], cancellationToken: stop),
+                stop => database.Update([], [documents[0].Id], cancellationToken: stop),
+                stop => database.BuildIndex(cancellationToken: stop),
+            ];
+            foreach (Action<CancellationToken> one in waiting)
+            {
+                using CancellationTokenSource stop = new(TimeSpan.FromSeconds(0.5));
+                Task task = Task.Run(() => one(stop.Token), CancellationToken.None);
+                Assert.IsAssignableFrom<OperationCanceledException>(await Record.ExceptionAsync(() => task.WaitAsync(TimeSpan.FromSeconds(30))));
+            }
+        }
+
+        Assert.Equal(before, server.Rows(schema));
+        database.Update([], [documents[0].Id]); // nothing is held
+    }
+
+    [Theory]
+    [InlineData(typeof(IOException))]
+    [InlineData(typeof(TimeoutException))]
+    [InlineData(typeof(SocketException))]
+    public void What_making_keys_throws_is_not_put_down_to_the_server(Type thrown)
+    {
+        string schema = server.NewSchema();
+        Exception own = (Exception)Activator.CreateInstance(thrown)!;
+        using PostgresDatabase database = Open(server.ConnectionString, schema, new CountingKeyer(TestTexts.Keyer, _ => throw own));
+        Assert.Same(own, Assert.Throws(thrown, () => database.Update([new("one", "", "the river", "")], [])));
+        Assert.Equal((0, 0), database.Count());
+    }
+
+    [Fact]
+    public void A_database_that_is_damaged_is_not_imported()
+    {
+        string schema = server.NewSchema(), folder = _folder["damaged"];
+        using PostgresDatabase database = Open(server.ConnectionString, schema);
+        string tokens;
+        using (ChunkDatabase whole = TestTexts.Build(TestTexts.Documents(10, seed: 25), folder))
+        {
+            tokens = whole.PathOf(whole.Manifest.Files.Single(file => file.Name.StartsWith("tokens", StringComparison.Ordinal)).Name);
+        }
+
+        using (FileStream file = File.Open(tokens, FileMode.Open))
+        {
+            // Another token of the same vocabulary, which reading alone does not notice.
+            file.Position = TokenFile.HeaderBytes + sizeof(int);
+            int first = file.ReadByte();
+            file.Position--;
+            file.WriteByte((byte)(first ^ 1));
+        }
+
+        using ChunkDatabase damaged = ChunkDatabase.Open(folder, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Contains("checksum", Assert.Throws<DatabaseException>(() => database.Import(damaged)).Message, StringComparison.Ordinal);
+        Assert.Equal((0, 0), database.Count());
+    }
+
+    [Fact]
+    public void A_schema_that_was_given_to_a_user_takes_a_database_without_the_right_to_make_another()
+    {
+        Assert.SkipWhen(TestServer.Given is null, "PGlite has one user: set RETRO_POSTGRES to the connection string of a server.");
+        string schema = server.NewSchema(), role = $"\"{Guid.NewGuid():N}\"";
+        Open(server.ConnectionString, server.NewSchema()).Dispose(); // which is what makes the extension, where this test is the first
+        server.Ask($"CREATE ROLE {role}");
+        try
+        {
+            server.Ask($"CREATE SCHEMA {Quoted(schema)} AUTHORIZATION {role}");
+            string connectionString = new NpgsqlConnectionStringBuilder(server.ConnectionString) { Options = $"-c role={role.Trim('"')}" }.ConnectionString;
+            using (PostgresDatabase database = Open(connectionString, schema))
+            {
+                database.Update([new("one", "", "the river", "")], []);
+                Assert.Equal((1, 1), database.Count());
+            }
+
+            Refused(() => Open(connectionString, server.NewSchema()), "42501", "administrator");
+        }
+        finally
+        {
+            server.Ask($"DROP SCHEMA IF EXISTS {Quoted(schema)} CASCADE");
+            server.Ask($"DROP ROLE {role}");
+        }
+    }
+
+    [Fact]
     public void Keys_of_too_many_numbers_have_no_index()
     {
         using PostgresDatabase database = Open(server.ConnectionString, server.NewSchema(), new CountingKeyer(TestTexts.Keyer, dimensions: 2_001));
@@ -193,6 +290,8 @@ public sealed class PostgresFaultTests(TestServer server) : IDisposable
 
     private static PostgresDatabase Open(string connectionString, string schema, IChunkKeyer? keyer = null)
         => PostgresDatabase.Create(connectionString, TestTexts.Tokenizer, keyer ?? TestTexts.Keyer, TestTexts.Options(schema));
+
+    private static string Quoted(string schema) => $"\"{schema.Replace("\"", "\"\"", StringComparison.Ordinal)}\"";
 
     private static void Refused(Action action, params string[] said)
     {
