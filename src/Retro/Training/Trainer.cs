@@ -11,7 +11,8 @@ namespace Retro.Training;
 /// <summary>Trains a <see cref="RetroModel"/>: loss, gradients, clipping, optimizer, schedule, checkpoints.</summary>
 /// <remarks>
 /// By steps, the same seed and number of threads give the same bits on the same machine, whether or not the training was interrupted and resumed. Parameters
-/// that are frozen (requires_grad false) when the trainer is made stay as they are, and those that are frozen later do from then on.
+/// that are frozen (requires_grad false) when the trainer is made stay as they are, and those that are frozen later do from then on; of several processes, all
+/// freeze the same ones.
 /// <para>Several processes train one model together where each is given its <see cref="IGradientExchange"/>: of the batches of a step, process r of n takes
 /// r, r + n, r + 2n and so on, and the gradients are summed, so that the number of processes changes the weights by rounding alone. All of them do the same, in
 /// the same order: <see cref="Step(IReadOnlyList{TrainingBatch})"/>, <see cref="Run"/>, <see cref="Save"/>, <see cref="Load"/>. What fails in one of them alone
@@ -373,10 +374,11 @@ public sealed partial class Trainer : IDisposable
     private bool IsCanceled(CancellationToken cancellationToken)
         => _together is null ? cancellationToken.IsCancellationRequested : _together.Sum(cancellationToken.IsCancellationRequested ? 1 : 0)[0] > 0;
 
-    /// <summary>Refuses processes that do not train the same, before the first step and each run.</summary>
+    /// <summary>Refuses processes that do not train the same, before the first step and each run, and once one has frozen what others train.</summary>
     private void RequireSame(ITrainingData? data)
     {
-        if (_exchange is null || (_compared && data is null))
+        int[] asked = _exchange is null ? [] : Gradients.Asked(_optimizer.Parameters);
+        if (_exchange is null || (_compared && data is null && IsEverywhere(asked)))
         {
             return;
         }
@@ -387,7 +389,7 @@ public sealed partial class Trainer : IDisposable
             ["steps done"] = $"{StepsDone}",
             ["batches read"] = $"{_batches}",
             ["optimizer"] = OptimizerName ?? nameof(RetroOptimizer),
-            ["trained parameters"] = string.Join(' ', _optimizer.ParameterNames),
+            ["trained parameters"] = string.Join(' ', asked.Select(_optimizer.ParameterNames.ElementAt)),
             ["measure"] = Measure is null ? "none" : "given",
             ["weights (SHA-256)"] = Together.WeightsHash(Model),
         };
@@ -410,6 +412,16 @@ public sealed partial class Trainer : IDisposable
         }
 
         _compared = true;
+    }
+
+    /// <summary>
+    /// Whether all processes give the same numbers, by one sum: a parameter of which some ask no gradient would be moved by a part of it, in all of them.
+    /// </summary>
+    private bool IsEverywhere(int[] numbers)
+    {
+        // Without the upper bits, so that the sum has room for millions of processes.
+        long own = (long)(numbers.Aggregate(0UL, (mixed, number) => SeededRandom.Mix(mixed + (ulong)number)) >> 24);
+        return _together!.Sum(own)[0] == own * _exchange!.Size;
     }
 
     /// <summary>Notes what every process throws, so that none has to be ended.</summary>

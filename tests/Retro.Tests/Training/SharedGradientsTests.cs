@@ -200,6 +200,49 @@ public class SharedGradientsTests
         Assert.All(exchanges, exchange => Assert.NotNull(exchange.Aborted));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Parameters_are_frozen_later_in_all_processes_or_in_none(bool inAll)
+    {
+        InProcessExchange[] exchanges = InProcessExchange.Of(3);
+        byte[][] came = new byte[3][];
+        bool[] stayed = new bool[3];
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange =>
+        {
+            using RetroModel model = Model(s_wide, _ => true);
+            using Trainer trainer = new(model, s_options, exchange: exchange);
+            using TrainingBatch batch = Batch(s_wide, exchange.Rank, true);
+            trainer.Step([batch]);
+            Parameter frozen = model.parameters().Last();
+            using Tensor before = frozen.detach().clone();
+            frozen.requires_grad_(!inAll && exchange.Rank != 1);
+            try
+            {
+                trainer.Step([batch]);
+            }
+            finally
+            {
+                stayed[exchange.Rank] = frozen.equal(before).all().ToBoolean();
+                came[exchange.Rank] = [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
+            }
+        });
+        Assert.Equal([true, true, true], stayed);
+        Assert.All(came, weights => Assert.Equal(came[0], weights));
+        Assert.All(exchanges, exchange => Assert.Null(exchange.Aborted));
+        foreach (Exception? one in thrown)
+        {
+            if (inAll)
+            {
+                Assert.Null(one);
+                continue;
+            }
+
+            Assert.Contains("trained parameters: ", Assert.IsType<TrainingException>(one).Message, StringComparison.Ordinal);
+            Assert.Contains(" in thread 1 of 3", one.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Sums_that_have_not_begun_are_left_where_the_step_fails()
     {
