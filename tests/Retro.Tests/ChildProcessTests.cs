@@ -35,5 +35,14 @@ public class ChildProcessTests
 
     /// <summary>A process that has ended and is not waited for by its parent counts as ended.</summary>
     private static bool Runs(int process)
-        => File.Exists($"/proc/{process}/stat") && File.ReadAllText($"/proc/{process}/stat").Split(") ")[^1][0] != 'Z';
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{process}/stat").Split(") ")[^1][0] != 'Z';
+        }
+        catch (IOException)
+        {
+            return false; // gone, perhaps between opening and reading
+        }
+    }
 }
