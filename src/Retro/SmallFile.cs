@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace Retro;
 
 /// <summary>Reads files that are held in memory whole: configurations, indexes of other files, vocabularies.</summary>
@@ -32,4 +34,11 @@ internal static class SmallFile
 
         return content.ToArray();
     }
+
+    /// <summary>Reads a file of UTF-8; a byte order mark before the text, as some editors write, is no part of it.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="most">The most bytes that it may have.</param>
+    /// <exception cref="IOException">It is longer, no file, or cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
+    public static string ReadText(string path, int most = Any) => Encoding.UTF8.GetString(Read(path, most)).TrimStart('\uFEFF');
 }

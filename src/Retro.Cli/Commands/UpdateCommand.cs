@@ -85,7 +85,7 @@ internal sealed class UpdateCommand : Verb
                 bool IsHeldOut(Document document)
                 {
                     bool isHeld = ids.Contains(document.Id)
-                        || texts.Contains(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))));
+                        || texts.Count > 0 && texts.Contains(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))));
                     if (isHeld)
                     {
                         leftOut.Add(document.Id);

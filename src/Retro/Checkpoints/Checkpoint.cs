@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Modeling;
 using TorchSharp;
@@ -175,7 +174,7 @@ public static class Checkpoint
         string path = Path.Combine(folder, ConfigName);
         try
         {
-            return RetroConfigJson.Read(Encoding.UTF8.GetString(SmallFile.Read(path, SmallFile.Configuration)).TrimStart('\uFEFF'));
+            return RetroConfigJson.Read(SmallFile.ReadText(path, SmallFile.Configuration));
         }
         catch (CheckpointException exception)
         {

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.AI;
 
@@ -53,7 +52,7 @@ public sealed class ChatTemplate
                 template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
             }
 
-            template = File.Exists(file) ? Encoding.UTF8.GetString(SmallFile.Read(file, SmallFile.Configuration)) : template;
+            template = File.Exists(file) ? SmallFile.ReadText(file, SmallFile.Configuration) : template;
         }
         catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
         {

@@ -189,7 +189,7 @@ internal sealed partial class JinjaTemplate
             if (Is("."))
             {
                 string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
-                value = run => Member(of(run), long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out long place) ? place : name);
+                value = run => At(of(run), name);
             }
             else if (Is("["))
             {
