@@ -8,6 +8,7 @@ native="$root/artifacts/native"
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
+[ $# -eq 0 ] || [ "$*" = --distributed ] || fail "--distributed is all that can be asked for, and \"$*\" was."
 command -v dotnet >/dev/null || fail "the .NET SDK 10 is missing; install it (https://dotnet.microsoft.com/download) and run this again."
 case $(dotnet --version) in
   1[0-9].*) ;;
@@ -34,9 +35,16 @@ if [ ${#missing[@]} -gt 0 ]; then
     command -v sudo >/dev/null || fail "missing: ${missing[*]}; install them as root: apt-get install ${missing[*]}"
     as_root=(sudo)
   fi
+  # sudo keeps no proxy of its caller's.
+  proxies=()
+  for name in http_proxy https_proxy no_proxy; do
+    [ -z "${!name-}" ] || proxies+=("$name=${!name}")
+  done
+  apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive ${proxies[@]+"${proxies[@]}"} apt-get -o DPkg::Lock::Timeout=600 "$@"; }
   say "installing ${missing[*]}"
   log=$(mktemp)
-  if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  # A source of somebody else's that does not answer is no reason: what is missing may come from another.
+  if ! { { apt update || true; } && apt install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 5 "$log" >&2
     fail "could not install ${missing[*]}; install them by hand and run this again."
   fi
@@ -51,13 +59,15 @@ if [ -e "$native/libfaiss_c.so" ] && [ "$(cat "$native/fingerprint" 2>/dev/null)
 fi
 say "building libfaiss_c.so (half a minute)"
 log=$(mktemp)
-if ! { cmake -S "$root/src/Native" -B "$native/build" && cmake --build "$native/build" --parallel 2; } >"$log" 2>&1; then
+mkdir -p "$native"
+build=$(mktemp -d "$native/build.XXXXXX") # its own: two may run at once, and one that was stopped leaves half a folder
+trap 'rm -rf "$build"' EXIT
+if ! { cmake -S "$root/src/Native" -B "$build" && cmake --build "$build" --parallel 2; } >"$log" 2>&1; then
   tail -n 30 "$log" >&2
   fail "libfaiss_c.so did not build (above)."
 fi
 rm -f "$log"
 # Renamed, not written over: a program that runs has the old one mapped.
-mv -f "$native/build/libfaiss_c.so" "$native/"
-rm -r "$native/build"
+mv -f "$build/libfaiss_c.so" "$native/"
 echo "$fingerprint" >"$native/fingerprint"
 say "done"

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 eng/setup.sh > /dev/null
-dotnet build tests/Retro.Benchmarks -c Release -v q --nologo > /dev/null
+eng/build.sh tests/Retro.Benchmarks > /dev/null
 dotnet run -c Release --no-build --project tests/Retro.Benchmarks -- report
 if [ $# -gt 0 ]; then
     echo
