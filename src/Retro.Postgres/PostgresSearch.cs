@@ -16,6 +16,9 @@ internal sealed class PostgresSearch
     // Queries that are sent in one go.
     private const int Block = 64;
 
+    // Chunks of the same value as the last that is wanted which are sent at most: so many are one as good as the other.
+    private const int MostTies = 1 << 12;
+
     private static readonly UTF8Encoding s_strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     private readonly PostgresServer _server;
@@ -129,12 +132,7 @@ internal sealed class PostgresSearch
                         }
                     }
 
-                    int found = ranking.Sort();
-                    row[found..].Fill(-1);
-                    for (int k = 0; k < found; k++)
-                    {
-                        scores[question.Query * count + k] = (float)best[k];
-                    }
+                    ranking.Finish(scores.Slice(question.Query * count, count));
                 }
             }
         }
@@ -168,7 +166,9 @@ internal sealed class PostgresSearch
             Add("c.document <> ALL($", Array.ConvertAll(excluded, document => _documents[document]), ")");
         }
 
+        // Ties are told apart by number, here, as far as they are sent.
         sql.Append(CultureInfo.InvariantCulture, $" ORDER BY {order} FETCH FIRST {limit} ROWS WITH TIES");
+        sql.Insert(0, "SELECT * FROM (").Append(CultureInfo.InvariantCulture, $") best LIMIT {limit + (long)MostTies}");
         command.CommandText = sql.ToString();
         return command;
 

@@ -43,7 +43,7 @@ internal sealed record PostgresTables(string Schema)
         }
     }
 
-    /// <summary>Makes extension, schema and tables where they are missing, in one transaction.</summary>
+    /// <summary>Makes schema and tables where they are missing, in one transaction.</summary>
     public void Create(NpgsqlConnection connection, PostgresSettings settings)
     {
         BuildSettings build = settings.Build;

@@ -39,6 +39,24 @@ internal static partial class FileIdentity
     public static bool IsLink(string path)
         => new FileInfo(path).LinkTarget is not null && (!LeadsSomewhere(path) || IsFile(path) || Directory.Exists(path));
 
+    /// <summary>The first link among the folders that lead from one to a file below it; null where the file lies in that folder indeed.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="name">The file's path from there.</param>
+    public static string? LinkTo(string folder, string name)
+    {
+        string path = folder;
+        foreach (string part in name.Split('/', Path.DirectorySeparatorChar)[..^1])
+        {
+            path = Path.Combine(path, part);
+            if (IsLink(path))
+            {
+                return path;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Makes sure that opening a path cannot wait without end.</summary>
     /// <param name="path">The path; where nothing is there, opening it says so.</param>
     /// <exception cref="IOException">It leads to a pipe, a socket or a device.</exception>

@@ -172,9 +172,10 @@ internal sealed class StagedFiles : IDisposable
             Record? record = stream.Length <= MaximumRecordBytes
                 ? JsonSerializer.Deserialize<Record>(stream)
                 : throw new JsonException($"it has {stream.Length} bytes");
-            return record is { Written: not null, Removed: not null } && record.Written.Concat(record.Removed).All(IsWithin)
-                ? record
-                : throw new JsonException($"it names what is no file in '{folder}'");
+            return record is { Written: not null, Removed: not null }
+                && record.Written.Concat(record.Removed).All(name => IsWithin(name) && FileIdentity.LinkTo(folder, name) is null)
+                    ? record
+                    : throw new JsonException($"it names what is no file in '{folder}'");
         }
 
         public static bool IsWithin(string? name)

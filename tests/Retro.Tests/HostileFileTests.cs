@@ -100,7 +100,7 @@ public sealed class HostileFileTests : IDisposable
         string rows = _folder["rows"];
         File.WriteAllText(rows + ".part.txt", "note");
         File.CreateSymbolicLink(rows + ".part", kept);
-        using (ResumableFile file = ResumableFile.Open(rows, "note", [1], 1, 1))
+        using (ResumableFile file = ResumableFile.Open(rows, "note", [1], 1, 1, 1))
         {
             file.Append([2], 1);
             file.Complete();
@@ -113,6 +113,47 @@ public sealed class HostileFileTests : IDisposable
         File.CreateSymbolicLink(_folder["index.new"], kept);
         index.Save(_folder["index"]);
         Assert.Equal("somebody else's", File.ReadAllText(kept));
+    }
+
+    /// <summary>A record of renames that comes with a stranger's folder must not reach through a link in it.</summary>
+    [Fact]
+    public void A_record_of_a_saving_that_leads_through_a_link_is_refused()
+    {
+        string kept = _folder.File("elsewhere/kept", "somebody else's"), model = _folder["model"];
+        Directory.CreateDirectory(model);
+        Directory.CreateSymbolicLink(Path.Combine(model, "x"), Path.GetDirectoryName(kept)!);
+        foreach (string record in new[] { """{"Written":[],"Removed":["x/kept"]}""", """{"Written":["x/kept"],"Removed":[]}""" })
+        {
+            File.WriteAllText(Path.Combine(model, StagedFiles.RecordName), record);
+            File.WriteAllText(kept + AtomicFile.TemporarySuffix, "ours");
+            Assert.Throws<CheckpointException>(() => StagedFiles.Finish(model, (message, fault) => new CheckpointException(message, fault)));
+            Assert.Equal("somebody else's", File.ReadAllText(kept));
+        }
+    }
+
+    /// <summary>What a database removes when it is built or changed is its own.</summary>
+    [Fact]
+    public void Building_and_changing_a_database_removes_nothing_of_somebody_else_s()
+    {
+        string folder = _folder["database"], elsewhere = Path.GetDirectoryName(_folder.File("elsewhere/3/kept", "somebody else's"))!;
+        string[] others = [.. new[] { "segments/train", "segments/7", "building" }.Select(name => Path.Combine(folder, name, "kept"))];
+        foreach (string path in others)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllText(path, "somebody else's");
+        }
+
+        ChunkDatabaseBuilder.Build(folder, [TestDatabases.Document("a", "some text")], TestDatabases.Bytes, new() { ChunkLength = 4 }).Dispose();
+        Assert.All(others, path => Assert.True(File.Exists(path), path));
+        Assert.Equal([others[^1]], Directory.GetFileSystemEntries(Path.Combine(folder, "building")));
+
+        Directory.Delete(Path.Combine(folder, "segments"), recursive: true);
+        File.WriteAllText(Path.Combine(elsewhere, WriterLock.FileName), "");
+        Directory.CreateSymbolicLink(Path.Combine(folder, "segments"), Path.GetDirectoryName(elsewhere)!);
+        File.CreateSymbolicLink(Path.Combine(folder, WriterLock.HolderName), Path.Combine(elsewhere, "kept"));
+        ChunkDatabaseOptions again = new() { ChunkLength = 4, StartOver = true };
+        ChunkDatabaseBuilder.Build(folder, [TestDatabases.Document("b", "other text")], TestDatabases.Bytes, again).Dispose();
+        Assert.Equal("somebody else's", File.ReadAllText(Path.Combine(elsewhere, "kept")));
     }
 
     [Theory]

@@ -12,7 +12,9 @@ internal sealed class BuildFolder : IDisposable
 {
     public const string Name = "building";
 
-    private const string TokensName = "tokens.bin";
+    private const string JournalName = "journal.jsonl", TokensName = "tokens.bin", RecordsName = "records.bin";
+
+    private static readonly string[] s_files = [JournalName, TokensName, RecordsName];
 
     private readonly string _target;
     private readonly string _finishedTokens;
@@ -26,15 +28,14 @@ internal sealed class BuildFolder : IDisposable
         _target = target;
         _finishedTokens = Path.Combine(target, DatabaseManifest.TokensFileOf(version));
         _path = Path.Combine(target, Name);
-        string[] own = [_path, .. new[] { "journal.jsonl", TokensName, "records.bin" }.Select(name => Path.Combine(_path, name))];
-        if (Array.Find(own, FileIdentity.IsLink) is { } link)
+        if (Array.Find([_path, .. FilesIn(_path)], FileIdentity.IsLink) is { } link)
         {
             throw new DatabaseException(
                 $"'{link}' is a link, and an unfinished database holds none: building would write over what it leads to. Delete the link, and build again.");
         }
 
         AtomicFile.CreateFolder(_path);
-        _journal = Open("journal.jsonl");
+        _journal = Open(JournalName);
         try
         {
             string tokens = Path.Combine(_path, TokensName);
@@ -45,7 +46,7 @@ internal sealed class BuildFolder : IDisposable
             }
 
             Tokens = Open(TokensName);
-            Records = Open("records.bin");
+            Records = Open(RecordsName);
             AtomicFile.FlushFolder(_path);
         }
         catch
@@ -85,15 +86,26 @@ internal sealed class BuildFolder : IDisposable
         }
     }
 
-    /// <summary>Removes what an unfinished database left in a folder.</summary>
+    /// <summary>Whether an unfinished database lies in a folder, or something of one.</summary>
+    public static bool IsThere(string target)
+    {
+        string path = Path.Combine(target, Name);
+        return Directory.Exists(path) && !FileIdentity.IsLink(path) && (FilesIn(path).Any(File.Exists) || IsEmpty(path));
+    }
+
+    /// <summary>Removes what an unfinished database left in a folder; what somebody else has put there stays.</summary>
     public static void Delete(string target)
     {
         string path = Path.Combine(target, Name);
         AtomicFile.Guard(path, Fault, () =>
         {
-            if (Directory.Exists(path))
+            if (IsThere(target))
             {
-                Directory.Delete(path, recursive: true);
+                Array.ForEach(FilesIn(path), File.Delete);
+                if (IsEmpty(path))
+                {
+                    Directory.Delete(path);
+                }
             }
         });
     }
@@ -140,6 +152,10 @@ internal sealed class BuildFolder : IDisposable
             }
         }
     }
+
+    private static string[] FilesIn(string path) => Array.ConvertAll(s_files, name => Path.Combine(path, name));
+
+    private static bool IsEmpty(string path) => !Directory.EnumerateFileSystemEntries(path).Any();
 
     private static DatabaseException Fault(string message, Exception inner) => new(message, inner);
 

@@ -737,7 +737,6 @@ public sealed class ChunkDatabase : IDisposable
                 segment.Verify(progress, cancellationToken);
             }
         }
-
         else
         {
             RequireWhole(progress, cancellationToken);
@@ -745,7 +744,17 @@ public sealed class ChunkDatabase : IDisposable
 
         foreach (DatabaseFile file in Manifest.Stages)
         {
-            if (FileHash.Sha256(PathOf(file.Name), progress, cancellationToken) != file.Sha256)
+            string? found = null;
+            try
+            {
+                found = FileHash.Sha256(PathOf(file.Name), progress, cancellationToken);
+            }
+            catch (DatabaseException)
+            {
+                // One that cannot be read costs its stage, as a changed one does.
+            }
+
+            if (found != file.Sha256)
             {
                 _changed.Add((file.Name, file.Sha256));
             }

@@ -7,7 +7,7 @@ internal static class DatabaseFolder
 {
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
-        => manifest.Leaving is not null || Directory.Exists(Path.Combine(folder, BuildFolder.Name)) || File.Exists(CopiedManifest(folder, manifest))
+        => manifest.Leaving is not null || BuildFolder.IsThere(folder) || File.Exists(CopiedManifest(folder, manifest))
             || Files(folder, manifest).Any() || Segments(folder, manifest).Any();
 
     /// <summary>
@@ -17,7 +17,7 @@ internal static class DatabaseFolder
     public static void Clean(string folder, DatabaseManifest manifest)
     {
         BuildFolder.Delete(folder);
-        string[] leaving = [.. (manifest.Leaving ?? []).Select(path => Path.Combine(folder, path))];
+        string[] leaving = [.. (manifest.Leaving ?? []).Where(path => FileIdentity.LinkTo(folder, path) is null).Select(path => Path.Combine(folder, path))];
         string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
         foreach (string path in leaving.Concat(others))
         {
@@ -54,6 +54,12 @@ internal static class DatabaseFolder
         string path = Path.Combine(folder, DatabaseChanges.SegmentsFolder);
         string[] kept = [.. (manifest.Changes?.Segments.Select(segment => segment.Number) ?? []).Append(manifest.Home).Select(
             number => number.ToString(CultureInfo.InvariantCulture))];
-        return Directory.Exists(path) ? Directory.EnumerateDirectories(path).Where(segment => !kept.Contains(Path.GetFileName(segment))) : [];
+        return Directory.Exists(path) && !FileIdentity.IsLink(path)
+            ? Directory.EnumerateDirectories(path).Where(segment => IsBuilt(segment) && !kept.Contains(Path.GetFileName(segment)))
+            : [];
+
+        // A folder that has its name from somebody else, or leads elsewhere, is not ours to remove: whoever builds a segment locks it first.
+        static bool IsBuilt(string segment) => Path.GetFileName(segment).All(char.IsAsciiDigit) && !FileIdentity.IsLink(segment)
+            && File.Exists(Path.Combine(segment, WriterLock.FileName));
     }
 }

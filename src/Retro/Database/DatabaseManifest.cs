@@ -50,7 +50,7 @@ public sealed record DatabaseManifest
     /// <summary>The name of the cleaning the documents went through.</summary>
     public required string Cleaning { get; init; }
 
-    /// <summary>SHA-256 over every document's id, title, source, labels and text, in order.</summary>
+    /// <summary>SHA-256 over every document's id, title, location, labels and text, in order.</summary>
     public required string CorpusHash { get; init; }
 
     /// <summary>How many documents there are.</summary>
@@ -288,7 +288,7 @@ public sealed record DatabaseManifest
         => version == 0 ? $"{what}.bin" : string.Create(CultureInfo.InvariantCulture, $"{what}-{version}.bin");
 
     /// <summary>A name that cannot lead out of the folder.</summary>
-    private static bool IsPlainName(string name)
+    internal static bool IsPlainName(string name)
         => name.Length > 0
             && name is not ("." or "..")
             && name.IndexOfAny(['/', '\\', ':', '\0']) < 0

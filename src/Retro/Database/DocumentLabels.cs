@@ -14,7 +14,8 @@ internal sealed class DocumentLabels
     // Which of the combinations that occur each document has; null where no document has a label.
     private readonly int[]? _documents;
     private readonly List<IReadOnlyList<string>> _combinations = [];
-    private readonly Dictionary<string, ChunkSet?> _sets = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _labels;
+    private readonly Dictionary<string, Lazy<ChunkSet?>> _sets = new(StringComparer.Ordinal);
 
     /// <summary>Reads the entries of all documents.</summary>
     public DocumentLabels(ChunkDatabase database)
@@ -25,7 +26,7 @@ internal sealed class DocumentLabels
         for (int document = 0; document < documents.Length; document++)
         {
             string[] labels = [.. database.Documents[document].Labels.Distinct().Order(StringComparer.Ordinal)];
-            string key = string.Concat(labels.Select(label => $"{label.Length}:{label}"));
+            string key = KeyOf(labels);
             if (!known.TryGetValue(key, out documents[document]))
             {
                 documents[document] = known[key] = _combinations.Count;
@@ -33,6 +34,7 @@ internal sealed class DocumentLabels
             }
         }
 
+        _labels = [.. _combinations.SelectMany(labels => labels)];
         _documents = _combinations.Exists(labels => labels.Count > 0) ? documents : null;
     }
 
@@ -46,23 +48,28 @@ internal sealed class DocumentLabels
             return null;
         }
 
-        bool[] seen = Seen(labels);
-        string key = string.Concat(seen.Select(visible => visible ? '1' : '0'));
+        // Labels that no document has change nothing. The set, which takes a pass over all documents, is made outside of the lock.
+        string[] own = [.. labels.Where(_labels.Contains).Distinct().Order(StringComparer.Ordinal)];
+        string key = KeyOf(own);
+        Lazy<ChunkSet?>? set;
         lock (_sets)
         {
-            if (!_sets.TryGetValue(key, out ChunkSet? set))
+            if (!_sets.TryGetValue(key, out set))
             {
                 if (_sets.Count >= Kept)
                 {
                     _sets.Clear();
                 }
 
-                set = Array.TrueForAll(seen, visible => visible) ? null : new ChunkSet(_database.ChunkCount, Chunks(seen));
-                _sets.Add(key, set);
+                _sets.Add(key, set = new(() =>
+                {
+                    bool[] seen = Seen(own);
+                    return Array.TrueForAll(seen, visible => visible) ? null : new ChunkSet(_database.ChunkCount, Chunks(seen));
+                }));
             }
-
-            return set;
         }
+
+        return set.Value;
     }
 
     /// <summary>The documents that may not be seen.</summary>
@@ -78,7 +85,13 @@ internal sealed class DocumentLabels
         return Enumerable.Range(0, _documents.Length).Where(document => !seen[_documents[document]]);
     }
 
-    private bool[] Seen(IReadOnlyList<string> labels) => [.. _combinations.Select(combination => combination.All(labels.Contains))];
+    private static string KeyOf(string[] labels) => string.Concat(labels.Select(label => $"{label.Length}:{label}"));
+
+    private bool[] Seen(IReadOnlyList<string> labels)
+    {
+        HashSet<string> shown = [.. labels];
+        return [.. _combinations.Select(combination => combination.All(shown.Contains))];
+    }
 
     private IEnumerable<(long First, long Count)> Chunks(bool[] seen)
     {

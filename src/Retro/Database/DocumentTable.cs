@@ -172,7 +172,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
             _firstChunks[document] = BinaryPrimitives.ReadInt64LittleEndian(entry);
             _tokenCounts[document] = BinaryPrimitives.ReadInt32LittleEndian(entry[16..]);
             int length = BinaryPrimitives.ReadInt32LittleEndian(entry[20..]);
-            if (_firstChunks[document] != chunk || BinaryPrimitives.ReadInt64LittleEndian(entry[8..]) != offset || _tokenCounts[document] < 1 || length < 0)
+            if (_firstChunks[document] != chunk || BinaryPrimitives.ReadInt64LittleEndian(entry[8..]) != offset || _tokenCounts[document] < 2 || length < 0)
             {
                 throw new DatabaseException(
                     $"'{_file.Path}' is damaged: the index of document {document} does not follow that of the one before; build the database again.");

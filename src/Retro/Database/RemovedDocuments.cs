@@ -54,6 +54,11 @@ internal static class RemovedDocuments
 
         string path = Path.Combine(folder, file.Name);
         using MappedFile mapped = MappedFile.Open(path);
+        if (mapped.Length > int.MaxValue)
+        {
+            throw Unfit();
+        }
+
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         mapped.AppendTo(hash, 0, mapped.Length);
         if (Convert.ToHexStringLower(hash.GetHashAndReset()) is var found && found != file.Sha256)

@@ -91,18 +91,15 @@ internal static partial class ShareName
 
     /// <summary>Removes the shares of a file that is whole; not those that a process is making.</summary>
     /// <param name="path">The whole file.</param>
-    /// <param name="isOurs">Whether a share, by its path, was made of the same things; null: every one is.</param>
-    public static void Remove(string path, Func<string, bool>? isOurs = null)
+    public static void Remove(string path)
     {
         foreach (string own in Near(path).Select(share => PathOf(path, share)))
         {
             try
             {
                 using FileStream held = Hold(own);
-                foreach (string file in new[] { own, own + PartSuffix }.Where(file => File.Exists(file) && isOurs?.Invoke(file) != false))
-                {
-                    File.Delete(file);
-                }
+                File.Delete(own);
+                File.Delete(own + PartSuffix);
             }
             catch (Exception exception) when (exception is DatabaseException or IOException or UnauthorizedAccessException)
             {

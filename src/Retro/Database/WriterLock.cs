@@ -21,6 +21,7 @@ internal sealed class WriterLock : IDisposable
     {
         _file = file;
         _holder = Path.Combine(folder, HolderName);
+        File.Delete(_holder); // whatever stands there: what a link leads to is not ours to write
         File.WriteAllText(_holder, string.Create(
             CultureInfo.InvariantCulture,
             $"process {Environment.ProcessId} ({Path.GetFileName(Environment.ProcessPath)}) on {Environment.MachineName}, which is to {what}, since {DateTime.UtcNow:yyyy-MM-dd HH:mm:ss} UTC"));
@@ -87,7 +88,9 @@ internal sealed class WriterLock : IDisposable
     {
         try
         {
-            return File.ReadAllText(Path.Combine(folder, HolderName)) is { Length: > 0 } holder ? holder : "a process that has just begun";
+            string path = Path.Combine(folder, HolderName);
+            FileIdentity.RequireFile(path);
+            return File.ReadAllText(path) is { Length: > 0 } holder ? holder : "a process that has just begun";
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {

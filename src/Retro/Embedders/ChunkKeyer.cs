@@ -83,10 +83,8 @@ public sealed class ChunkKeyer : IChunkKeyer
         for (int start = 0; start < chunks.Count; start += Block)
         {
             string[] texts = new string[Math.Min(Block, chunks.Count - start)];
-            for (int i = 0; i < texts.Length; i++)
-            {
-                texts[i] = _tokenizer.Decode(chunks[start + i].Span);
-            }
+            int from = start;
+            ParallelLoop.For(texts.Length, i => texts[i] = _tokenizer.Decode(chunks[from + i].Span), 0, cancellationToken);
 
             EmbedWords(texts, keys.Slice(start * Dimensions, texts.Length * Dimensions), cancellationToken);
         }

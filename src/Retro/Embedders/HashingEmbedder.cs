@@ -40,11 +40,9 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     {
         ArgumentNullException.ThrowIfNull(texts);
         EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
-        for (int i = 0; i < texts.Count; i++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Embed(texts[i], vectors.Slice(i * Dimensions, Dimensions));
-        }
+        float[] made = new float[vectors.Length]; // spans cannot go to other threads
+        ParallelLoop.For(texts.Count, i => Embed(texts[i], made.AsSpan(i * Dimensions, Dimensions)), 0, cancellationToken);
+        made.CopyTo(vectors);
     }
 
     /// <inheritdoc/>

@@ -80,11 +80,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         ArgumentNullException.ThrowIfNull(texts);
         EmbeddingResults.RequireRoom(texts.Count, Dimensions, vectors.Length, nameof(vectors));
         int[][] tokens = new int[texts.Count][];
-        for (int i = 0; i < tokens.Length; i++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            tokens[i] = Tokens(texts[i]);
-        }
+        ParallelLoop.For(tokens.Length, i => tokens[i] = Tokens(texts[i]), 0, cancellationToken);
 
         List<int[]> batches = [];
         foreach (IGrouping<int, int> equal in Enumerable.Range(0, tokens.Length).GroupBy(i => tokens[i].Length).OrderByDescending(group => group.Key))

@@ -222,7 +222,7 @@ public sealed unsafe class TokenStore : IDisposable
         CancellationToken cancellationToken)
     {
         byte[] header = layout.Header();
-        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, layout.RowBytes, BlockRows))
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, layout.RowBytes, BlockRows, layout.Rows))
         {
             for (long first = file.Rows; first < layout.Rows; first += BlockRows)
             {

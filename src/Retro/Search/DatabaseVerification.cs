@@ -117,46 +117,36 @@ public static class DatabaseVerification
     private static StageCheck Recall(ChunkDatabase database, DenseNeighborSource source, ChunkKeys keys, long[] chunks, CancellationToken cancellationToken)
     {
         int count = (int)Math.Min(RecallNeighbors, database.ChunkCount);
+        KeyedChunks keyed = KeyedChunks.OfSegments(database);
+        chunks = [.. chunks.Where(chunk => !KeyedChunks.IsNone(keys.Row(chunk)))];
+        float[][] queries = Array.ConvertAll(chunks, chunk => keys.Row(chunk).ToArray());
+        long[] nearest = new long[chunks.Length * count], found = new long[nearest.Length];
+        if (chunks.Length > 0)
+        {
+            keys.Nearest([.. queries.SelectMany(key => key)], source.Metric, Environment.ProcessorCount, [.. keyed.Unkeyed], nearest);
+            cancellationToken.ThrowIfCancellationRequested();
+            source.Find([.. queries.Select(key => new NeighborQuery(default, []) { Key = key })], count, found, new float[found.Length], cancellationToken);
+        }
+
         long wanted = 0, missed = 0;
         string? example = null;
-        foreach (long chunk in chunks)
+        for (int i = 0; i < chunks.Length; i++)
         {
-            float[] key = keys.Row(chunk).ToArray();
-            if (KeyedChunks.IsNone(key))
-            {
-                continue;
-            }
-
-            long[] nearest = new long[count], found = new long[count];
-            double[] exact = new double[count];
-            Ranking best = new(nearest, exact);
-            for (long other = 0; other < database.ChunkCount; other++)
-            {
-                if ((other & 0xfff) == 0)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                }
-
-                ReadOnlySpan<float> row = keys.Row(other);
-                if (!KeyedChunks.IsNone(row))
-                {
-                    best.Offer(other, DenseIndex.Score(source.Metric, key, row));
-                }
-            }
-
-            int there = best.Sort();
-            float[] scores = new float[count];
-            NeighborQuery query = new(database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray(), []) { Key = key };
-            source.Find([query], count, found, scores, cancellationToken);
+            double[] there = Scores(nearest, i), given = Scores(found, i);
 
             // One that is as near as the last of the nearest is as good.
-            double least = exact[there - 1] - 1e-4 * Math.Max(1, Math.Abs(exact[there - 1]));
-            int good = found.Count(other => other >= 0 && DenseIndex.Score(source.Metric, key, keys.Row(other)) >= least);
-            wanted += there;
-            missed += Math.Max(0, there - good);
-            example ??= good < there ? $"chunk {chunk}: {good} of its {there} nearest are found" : null;
+            double least = there[^1] - 1e-4 * Math.Max(1, Math.Abs(there[^1]));
+            int good = given.Count(score => score >= least);
+            wanted += there.Length;
+            missed += Math.Max(0, there.Length - good);
+            example ??= good < there.Length ? $"chunk {chunks[i]}: {good} of its {there.Length} nearest are found" : null;
         }
 
         return new($"recall@{RecallNeighbors} of {VectorIndexFile.FileName}", wanted, missed, example, IsRecall: true);
+
+        double[] Scores(long[] answers, int query) => [.. answers.AsSpan(query * count, count).ToArray()
+            .Where(chunk => chunk >= 0)
+            .Select(chunk => DenseIndex.Score(source.Metric, queries[query], keys.Row(chunk)))
+            .OrderDescending()];
     }
 }

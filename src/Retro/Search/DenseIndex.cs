@@ -86,7 +86,7 @@ internal sealed class DenseIndex : IDisposable
     /// <summary>What its answers depend on beside the chunks and their keys.</summary>
     public object?[] Identity { get; }
 
-    /// <summary>Opens the index of a segment with the keys of an exact one, where they are there.</summary>
+    /// <summary>Opens the index of a segment with its keys, where they are there and it is one of FAISS.</summary>
     public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer)
     {
         ChunkKeys? keys = null;
@@ -277,7 +277,7 @@ internal sealed class DenseIndex : IDisposable
             }
         }
 
-        int found = Write(best, chunks, exact, scores);
+        int found = best.Finish(scores);
         return found == chunks.Length && (all || _keys is null || !_exact || last < exact[^1] - Tolerance(query, _keys.Row(chunks[^1])));
     }
 
@@ -296,24 +296,11 @@ internal sealed class DenseIndex : IDisposable
             }
         }
 
-        Write(best, chunks, exact, scores);
+        best.Finish(scores);
     }
 
     private static bool MayCome(long chunk, ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible)
         => visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk);
-
-    /// <summary>Writes a ranking that was made in the room for chunks, and says how many it holds.</summary>
-    private static int Write(Ranking best, Span<long> chunks, ReadOnlySpan<double> exact, Span<float> scores)
-    {
-        int found = best.Sort();
-        chunks[found..].Fill(-1);
-        for (int i = 0; i < scores.Length; i++)
-        {
-            scores[i] = i < found ? (float)exact[i] : float.NaN;
-        }
-
-        return found;
-    }
 
     /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>
     public static double Score(VectorMetric metric, ReadOnlySpan<float> query, ReadOnlySpan<float> key)

@@ -74,10 +74,9 @@ internal sealed class FaissFile : IDisposable
 
         Require(lists && kind is "IwFl" or "IwSq" or "IwPQ", $"it holds an index of the kind {kind}");
         long listCount = _reader.ReadInt64();
-        Skip(8); // lists that are looked into
+        Require(_reader.ReadInt64() > 0, "it looks into none of its lists");
         Require(Index(lists: false) == (dimensions, listCount), "it says other sizes than the index over its lists");
-        Skip(1); // kind of the map from ids to lists
-        Require(_reader.ReadInt64() == 0, "it holds a map from ids to lists");
+        Require(_reader.ReadByte() == 0 && _reader.ReadInt64() == 0, "it holds a map from ids to lists");
         if (kind == "IwSq")
         {
             const string Sizes = "its codes are of another kind or size than it says";

@@ -15,7 +15,7 @@ internal sealed class FaissIndex : VectorIndex
 
     private readonly Lazy<bool> _searchesAmong;
 
-    // The number of probed lists belongs to the native index, so searches among lists take turns; each of them uses all threads.
+    // The number of probed lists belongs to the native index: where FAISS does not take it with the search, searches take turns.
     private readonly Lock _gate = new();
 
     private FaissIndex(FaissIndexHandle handle, int threads)
@@ -125,13 +125,14 @@ internal sealed class FaissIndex : VectorIndex
     private protected override void Find(
         long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet? among)
     {
-        if (among is not null)
+        bool hasLists = ListCount > 0;
+        if (among is not null || (hasLists && SearchesAmong))
         {
-            FindAmong(n, queries, count, ids, distances, probedLists, among);
+            FindAmong(n, queries, count, ids, distances, hasLists ? probedLists ?? ProbedLists : 0, among);
             return;
         }
 
-        if (ListCount == 0)
+        if (!hasLists)
         {
             if (n >= LeastProducts || !TryFindByProducts(n, queries, count, ids, distances))
             {
@@ -237,23 +238,28 @@ internal sealed class FaissIndex : VectorIndex
         }
     }
 
-    /// <summary>FAISS passes over the ids whose bits are not set while it compares.</summary>
-    private unsafe void FindAmong(
-        long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long? probedLists, ChunkSet among)
+    /// <summary>
+    /// Searches with parameters of the search's own: how many lists are looked into, 0 where there are none, and which ids count. FAISS passes over those whose
+    /// bits are not set while it compares.
+    /// </summary>
+    private unsafe void FindAmong(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
     {
         FaissIndexHandle index = Handle();
-        long lists = probedLists ?? ProbedLists;
         nint selector = 0, parameters = 0;
         fixed (float* x = queries)
         fixed (long* labels = ids)
         fixed (float* found = distances)
-        fixed (byte* bits = among.Bytes)
+        fixed (byte* bits = among is null ? [] : among.Bytes)
         {
             int former = FaissNative.ExchangeThreads(Threads);
             try
             {
-                string action = $"The index cannot be searched for {count} neighbors of {n} queries among {among.Count} vectors";
-                FaissNative.Check(FaissNative.BitmapNew(out selector, (nuint)among.Bytes.Length, bits), action);
+                string action = $"The index cannot be searched for {count} neighbors of {n} queries among {among?.Count ?? Count} vectors";
+                if (among is not null)
+                {
+                    FaissNative.Check(FaissNative.BitmapNew(out selector, (nuint)among.Bytes.Length, bits), action);
+                }
+
                 FaissNative.Check(
                     lists > 0
                         ? FaissNative.SearchParametersNewForLists(out parameters, selector, (nuint)lists, 0)
@@ -297,7 +303,7 @@ internal sealed class FaissIndex : VectorIndex
             // Kinds that would pass the selection over without a word find something among nothing. (Where one neighbor is wanted, FAISS's exact index finds
             // the first among nothing, too.)
             long[] found = [-1, -1];
-            FindAmong(1, new float[Dimensions], 2, found, new float[2], null, new ChunkSet(Count, []));
+            FindAmong(1, new float[Dimensions], 2, found, new float[2], ListCount > 0 ? ProbedLists : 0, new ChunkSet(Count, []));
             return found[0] < 0;
         }
         catch (FaissException)

@@ -114,12 +114,7 @@ public sealed class HybridNeighborSource : INeighborSource
                 best.Offer(chunk, sum);
             }
 
-            int length = best.Sort();
-            row[length..].Fill(-1);
-            for (int i = 0; i < count; i++)
-            {
-                scores[q * count + i] = i < length ? (float)exact[i] : float.NaN;
-            }
+            best.Finish(scores.Slice(q * count, count));
         }
     }
 }

@@ -7,7 +7,7 @@ namespace Retro.Search;
 /// </summary>
 public interface INeighborSource
 {
-    /// <summary>A short name, such as "dense"; it stands in file names and reports.</summary>
+    /// <summary>A short name, such as "dense": it stands in file names, so without slashes and colons, and in reports.</summary>
     string Name { get; }
 
     /// <summary>The database whose chunk numbers are found; null where the source has none.</summary>

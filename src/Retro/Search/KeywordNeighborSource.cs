@@ -162,6 +162,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         NeighborQueries.Check(queries, count, chunks, scores);
         if (queries.Count == 1)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             Find(queries[0], chunks, scores);
             return;
         }

@@ -142,7 +142,7 @@ public sealed unsafe partial class NeighborTable
         RowBlocks blocks = BlocksOf(header, queries, count);
         using (NeighborRows rows = new(queries, source, count, excludeOwnDocument, progress, cancellationToken))
         using (ShareFiles shares = ShareFiles.Open(path, blocks, Stage, progress))
-        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, blocks.RowBytes, BlockRows))
+        using (ResumableFile file = ResumableFile.Open(path, Convert.ToHexStringLower(header), header, blocks.RowBytes, BlockRows, blocks.Rows))
         {
             for (long first = file.Rows; first < queries.ChunkCount; first += BlockRows)
             {

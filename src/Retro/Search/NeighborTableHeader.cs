@@ -44,9 +44,9 @@ internal sealed record NeighborTableHeader(
         $"{SourceName} {SourceIdentityHash}, {Count} of {RetrievalHash ?? "no database"} for {QueryHash}{(ExcludesOwnDocument ? ", own document left out" : "")}");
 
     /// <summary>The header of the table that a source gives for a database.</summary>
-    /// <exception cref="ArgumentException">The source's name is empty or too long.</exception>
+    /// <exception cref="ArgumentException">The source's name is empty or too long, or cannot stand in a file name.</exception>
     public static NeighborTableHeader Of(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-        => Encoding.UTF8.GetByteCount(source.Name) is > 0 and <= NameSize
+        => Encoding.UTF8.GetByteCount(source.Name) is > 0 and <= NameSize && DatabaseManifest.IsPlainName(source.Name)
             ? new(
                 queries.ChunkCount,
                 count,
@@ -56,7 +56,9 @@ internal sealed record NeighborTableHeader(
                 source.Database?.Manifest.TokensHash,
                 Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Identity))), source.Name)
             : throw new ArgumentException(
-                $"A source's name takes 1 to {NameSize} bytes, and \"{source.Name}\" takes {Encoding.UTF8.GetByteCount(source.Name)}.", nameof(source));
+                $"A source's name stands in file names: 1 to {NameSize} bytes without slashes, colons and the ending {AtomicFile.TemporarySuffix}. "
+                    + $"\"{source.Name}\" of {Encoding.UTF8.GetByteCount(source.Name)} bytes cannot.",
+                nameof(source));
 
     /// <summary>Reads a header; the file's length has to be the one that it says.</summary>
     /// <exception cref="DatabaseException">It is none, or of another version, or contradicts the file's length.</exception>

@@ -14,8 +14,6 @@ internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0
     /// <summary>Once the room is full, a score below this cannot enter; before, every score can.</summary>
     public readonly double Least => Count < _items.Length || Count == 0 ? double.NegativeInfinity : _scores[0];
 
-    public void Clear() => Count = 0;
-
     public void Offer(long item, double score)
     {
         if (Count < _items.Length)
@@ -39,6 +37,20 @@ internal ref struct Ranking(Span<long> items, Span<double> scores, int count = 0
         }
 
         return Count;
+    }
+
+    /// <summary>Sorts, with -1 behind the last and, in room for each item's score as it is given out, NaN; gives their number.</summary>
+    public readonly int Finish(Span<float> scores)
+    {
+        int found = Sort();
+        _items[found..].Fill(-1);
+        for (int i = 0; i < found; i++)
+        {
+            scores[i] = (float)_scores[i];
+        }
+
+        scores[found..].Fill(float.NaN);
+        return found;
     }
 
     private static bool IsWorse(long item, double score, long other, double otherScore)

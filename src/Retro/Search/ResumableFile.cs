@@ -1,4 +1,3 @@
-
 namespace Retro.Search;
 
 /// <summary>
@@ -35,8 +34,9 @@ internal sealed class ResumableFile : IDisposable
     /// <param name="header">What stands in front of the rows; <see cref="Complete"/> may write over it.</param>
     /// <param name="rowBytes">Bytes of a row.</param>
     /// <param name="blockRows">Rows of a block.</param>
+    /// <param name="rows">How many rows there will be; <see cref="Complete"/> may have written more bytes behind them.</param>
     /// <exception cref="DatabaseException">It cannot be written.</exception>
-    public static ResumableFile Open(string path, string note, ReadOnlySpan<byte> header, long rowBytes, long blockRows)
+    public static ResumableFile Open(string path, string note, ReadOnlySpan<byte> header, long rowBytes, long blockRows, long rows)
     {
         ResumableFile? file = null;
         byte[] start = header.ToArray();
@@ -56,7 +56,7 @@ internal sealed class ResumableFile : IDisposable
             FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
             try
             {
-                long blocks = Math.Max(0, (stream.Length - start.Length) / (rowBytes * blockRows) - 1);
+                long blocks = Math.Clamp((stream.Length - start.Length) / (rowBytes * blockRows) - 1, 0, rows / blockRows);
                 file = new(path, stream, blocks * blockRows, start.Length, checked((int)(rowBytes * blockRows)));
                 stream.Write(start);
                 stream.SetLength(start.Length + blocks * blockRows * rowBytes);

@@ -82,7 +82,7 @@ internal sealed class RowBlocks(byte[] header, long rows, long rowBytes, int blo
         using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         using MemoryStream checksums = new();
         whole.AppendData(header);
-        using ResumableFile file = ResumableFile.Open(path, note, header, rowBytes, blockRows);
+        using ResumableFile file = ResumableFile.Open(path, note, header, rowBytes, blockRows, rows);
         file.ReadBlocks(Add);
         for (long first = file.Rows; first < rows; first += blockRows)
         {

@@ -26,12 +26,7 @@ internal static class SegmentResults
                 }
             }
 
-            int length = best.Sort();
-            chunks.Slice(row + length, count - length).Fill(-1);
-            for (int i = 0; i < count; i++)
-            {
-                scores[row + i] = i < length ? (float)exact[i] : float.NaN;
-            }
+            best.Finish(scores.Slice(row, count));
         }
     }
 }

@@ -236,7 +236,7 @@ internal static class VectorIndexFile
             }
         }
 
-        return sample[..(taken * keys.Dimensions)];
+        return taken == count ? sample : sample[..(taken * keys.Dimensions)]; // a copy may be a GB
     }
 
     private static void Require(string path, string what, string? made, string? asked)

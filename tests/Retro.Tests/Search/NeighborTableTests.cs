@@ -371,10 +371,22 @@ public class NeighborTableTests
         Assert.Throws<OperationCanceledException>(() => NeighborTable.Open(data.Database, source, cancellationToken: stopped.Token));
     }
 
+    [Theory]
+    [InlineData("web/docs")]
+    [InlineData("..")]
+    [InlineData("")]
+    public void A_source_whose_name_cannot_stand_in_a_file_name_is_refused_before_it_is_asked(string name)
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(5, seed: 51));
+        Forgetful source = new(data.Database, 0, () => Assert.Fail("It was asked.")) { Name = name };
+        string message = Assert.Throws<ArgumentException>(() => NeighborTable.Build(data.Database, source)).Message;
+        Assert.Contains("name stands in file names", message, StringComparison.Ordinal);
+    }
+
     /// <summary>A source that always finds one chunk.</summary>
     private sealed class Forgetful(ChunkDatabase? database, long chunk, Action called) : INeighborSource
     {
-        public string Name => "forgetful";
+        public string Name { get; init; } = "forgetful";
 
         public ChunkDatabase? Database => database;
 

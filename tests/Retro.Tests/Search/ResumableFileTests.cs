@@ -65,7 +65,7 @@ public class ResumableFileTests
         Exception? fault = Record.Exception(() =>
         {
             // Of eight pages the note has one; the seventh block fits, and what comes behind it does not.
-            using ResumableFile file = ResumableFile.Open(path, "note", [], block.Length, 1);
+            using ResumableFile file = ResumableFile.Open(path, "note", [], block.Length, 1, blocks);
             for (int i = 0; i < blocks; i++)
             {
                 block.AsSpan().Fill((byte)i);
@@ -81,7 +81,7 @@ public class ResumableFileTests
 
         File.Copy(path + ".part", disk["../file.part"]);
         File.Copy(path + ".part.txt", disk["../file.part.txt"]);
-        using (ResumableFile more = ResumableFile.Open(disk["../file"], "note", [], block.Length, 1))
+        using (ResumableFile more = ResumableFile.Open(disk["../file"], "note", [], block.Length, 1, blocks))
         {
             Assert.Equal(6, more.Rows);
             int next = 0;
@@ -89,10 +89,32 @@ public class ResumableFileTests
         }
     }
 
+    /// <summary>Checksums behind the rows may be longer than a block; they are no rows.</summary>
+    [Fact]
+    public void What_was_written_behind_the_rows_before_a_kill_is_not_taken_for_rows()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder["file"];
+        using (ResumableFile file = ResumableFile.Open(path, "note", [], 1, 1, 4))
+        {
+            for (byte row = 0; row < 4; row++)
+            {
+                file.Append([row], 1);
+            }
+        }
+
+        File.AppendAllText(path + ".part", "checksums");
+        using ResumableFile again = ResumableFile.Open(path, "note", [], 1, 1, 4);
+        Assert.Equal(4, again.Rows);
+        List<byte> rows = [];
+        again.ReadBlocks(block => rows.AddRange(block));
+        Assert.Equal([0, 1, 2, 3], rows);
+    }
+
     /// <summary>Ten rows in blocks of three, the last one short, and a header.</summary>
     private static byte[] Write(string path, string note)
     {
-        using (ResumableFile file = ResumableFile.Open(path, note, new byte[Header], Row, BlockRows))
+        using (ResumableFile file = ResumableFile.Open(path, note, new byte[Header], Row, BlockRows, 10))
         {
             for (long first = file.Rows; first < 10; first += BlockRows)
             {
