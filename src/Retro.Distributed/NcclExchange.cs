@@ -34,8 +34,8 @@ public sealed unsafe class NcclExchange : IGradientExchange, IDisposable
     public string Place => _mpi.Place;
 
     /// <summary>
-    /// Joins the GPUs of the processes. Each takes the GPU whose number is its <see cref="MpiExchange.LocalRank"/>, by CUDA_VISIBLE_DEVICES, unless that is
-    /// set: so this comes before anything uses a GPU.
+    /// Joins the GPUs of the processes. Each takes the GPU whose number is its <see cref="MpiExchange.LocalRank"/>, of those in CUDA_VISIBLE_DEVICES where that
+    /// lists several, by setting it: so this comes before anything uses a GPU. Where it names one, that is taken.
     /// </summary>
     /// <param name="mpi">The processes; it stays the caller's, and is disposed after what is returned.</param>
     /// <returns>The exchange; disposing it leaves the others.</returns>
@@ -44,7 +44,14 @@ public sealed unsafe class NcclExchange : IGradientExchange, IDisposable
     {
         ArgumentNullException.ThrowIfNull(mpi);
         Nccl.Load();
-        _ = Nccl.SetEnvironment("CUDA_VISIBLE_DEVICES", mpi.LocalRank.ToString(CultureInfo.InvariantCulture), overwrite: 0);
+        const string Visible = "CUDA_VISIBLE_DEVICES";
+        string[] listed = Environment.GetEnvironmentVariable(Visible)?.Split(',') ?? [];
+        if (listed.Length != 1)
+        {
+            string own = listed.ElementAtOrDefault(mpi.LocalRank) ?? mpi.LocalRank.ToString(CultureInfo.InvariantCulture);
+            _ = Nccl.SetEnvironment(Visible, own, overwrite: 1);
+        }
+
         Nccl.UniqueId id = default;
         if (mpi.Rank == 0)
         {

@@ -45,7 +45,7 @@ public static class Checkpoint
         options.Validate();
         WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
         List<KeyValuePair<string, Tensor>> tensors =
-            [.. model.Undisposed.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter))];
+            [.. model.Undisposed.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter)), .. Buffers(model)];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1
             ? [WeightFolder.SingleName]
@@ -130,7 +130,7 @@ public static class Checkpoint
 
         try
         {
-            Check(folder, Shapes(model), weights, options.Strict);
+            Check(folder, model, weights, options.Strict);
             Copy(folder, model, weights, options.RequireFinite, progress, cancellationToken);
             return model;
         }
@@ -159,7 +159,7 @@ public static class Checkpoint
         ArgumentNullException.ThrowIfNull(model);
         options ??= new();
         using WeightFolder weights = WeightFolder.Open(folder);
-        Check(folder, Shapes(model), weights, options.Strict);
+        Check(folder, model, weights, options.Strict);
         Copy(folder, model, weights, options.RequireFinite, progress, cancellationToken);
     }
 
@@ -208,11 +208,24 @@ public static class Checkpoint
 
     private static string ShardName(int number, int count) => string.Create(CultureInfo.InvariantCulture, $"model-{number:D5}-of-{count:D5}.safetensors");
 
-    private static Dictionary<string, IReadOnlyList<long>> Shapes(RetroModel model)
-        => model.named_parameters().ToDictionary(pair => pair.name, pair => (IReadOnlyList<long>)pair.parameter.shape);
+    /// <summary>What branches of one's own keep beside their parameters, such as running means; the library's own keep nothing.</summary>
+    internal static IEnumerable<KeyValuePair<string, Tensor>> Buffers(RetroModel model) => model.state_dict().Where(pair => pair.Value is not Parameter);
 
-    /// <summary>Refuses weights that do not have the shapes that are expected; one message lists every fault.</summary>
-    internal static void Check(string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict)
+    private static void Check(string folder, RetroModel model, WeightFolder weights, bool strict)
+    {
+        KeyValuePair<string, Tensor>[] buffers = [.. Buffers(model)];
+        Dictionary<string, IReadOnlyList<long>> shapes = [];
+        foreach ((string name, Tensor tensor) in model.named_parameters().Select(pair => KeyValuePair.Create(pair.name, (Tensor)pair.parameter)).Concat(buffers))
+        {
+            shapes.Add(name, tensor.shape);
+        }
+
+        Check(folder, shapes, weights, strict, [.. buffers.Select(pair => pair.Key)]);
+    }
+
+    /// <summary>Refuses weights that do not have the shapes that are expected; one message lists every fault. Buffers may be of whole numbers.</summary>
+    internal static void Check(
+        string folder, Dictionary<string, IReadOnlyList<long>> expected, WeightFolder weights, bool strict, HashSet<string>? buffers = null)
     {
         List<string> faults = [];
         foreach ((string name, IReadOnlyList<long> shape) in expected)
@@ -232,7 +245,8 @@ public static class Checkpoint
             {
                 faults.Add($"shape: {name} has to be [{string.Join(", ", shape)}], is [{string.Join(", ", entry.Dimensions)}]");
             }
-            else if (SafetensorsTypes.ToScalarType(entry.Dtype) is not (ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16))
+            else if (buffers?.Contains(name) != true
+                && SafetensorsTypes.ToScalarType(entry.Dtype) is not (ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16))
             {
                 faults.Add($"type: {name} is {entry.Dtype}, not F64, F32, BF16 or F16");
             }
@@ -257,14 +271,15 @@ public static class Checkpoint
     private static void Copy(
         string folder, RetroModel model, WeightFolder weights, bool requireFinite, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        (string Name, Parameter Parameter)[] stored = [.. model.named_parameters()
-            .Where(pair => weights.Contains(pair.name))
-            .Select(pair => (pair.name, pair.parameter))];
+        KeyValuePair<string, Tensor>[] stored = [.. model.named_parameters()
+            .Select(pair => KeyValuePair.Create(pair.name, (Tensor)pair.parameter))
+            .Concat(Buffers(model))
+            .Where(pair => weights.Contains(pair.Key))];
         using IDisposable noGrad = no_grad();
         if (requireFinite)
         {
             StageCounter checks = new("check weights", stored.Length, progress, cancellationToken);
-            string[] faulty = [.. stored.Select(pair => pair.Name).Where(name => !IsFinite(weights, name, checks))];
+            string[] faulty = [.. stored.Select(pair => pair.Key).Where(name => !IsFinite(weights, name, checks))];
             if (faulty.Length > 0)
             {
                 throw new CheckpointException(
@@ -276,10 +291,10 @@ public static class Checkpoint
         }
 
         StageCounter counter = new("load weights", stored.Length, progress, cancellationToken);
-        foreach ((string name, Parameter parameter) in stored)
+        foreach ((string name, Tensor tensor) in stored)
         {
             counter.Next();
-            weights.CopyTo(name, parameter);
+            weights.CopyTo(name, tensor);
         }
 
         counter.End();

@@ -49,9 +49,7 @@ public sealed record CheckpointLoadOptions
     {
         OptionFaults faults = new(nameof(CheckpointLoadOptions));
         faults.Require(
-            Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16,
-            Dtype,
-            "Float64, Float32, BFloat16 or Float16, or null");
+            Dtype is null or ScalarType.Float64 or ScalarType.Float32 or ScalarType.BFloat16, Dtype, "Float64, Float32 or BFloat16, or null");
         faults.Throw();
         return this;
     }

@@ -13,6 +13,9 @@ internal static class AttentionKernel
     // Queries that are computed together: the fewer, the less lies after them, and the more calls.
     private const long LeastQueries = 128, MostQueries = 512, LeastBlocks = 8;
 
+    // A dimension of a CUDA grid: its fused kernels take a block for each sequence there (https://github.com/pytorch/pytorch/issues/142228).
+    private const long MostSequences = 65_535;
+
     /// <summary>Whether the fused kernel is the faster one.</summary>
     /// <remarks>
     /// On the processor in bfloat16 it takes 2 to 5 times as long as the explicit form, whose products come from oneDNN, forward and backward together as for a
@@ -57,7 +60,8 @@ internal static class AttentionKernel
             }
         }
 
-        Tensor attended = IsFused(q.dtype, q.device) ? Fused(q, k, v, mask, causal, positions, positionShape)
+        bool fused = IsFused(q.dtype, q.device) && (q.device_type == DeviceType.CPU || batch <= MostSequences);
+        Tensor attended = fused ? Fused(q, k, v, mask, causal, positions, positionShape)
             : causal ? ExplicitCausal(q, k, v)
             : Explicit(q, k, v, mask, positions, positionShape);
         return batch * queries == 1

@@ -334,7 +334,7 @@ public sealed class AttentionPlan
         {
             Mask = mask.Additive,
             HasKey = mask.HasKey,
-            Matches = matches?.MoveToOuterDisposeScope(),
+            Matches = matches, // in its caller's scope already
             QueryRotation = rotation,
             DistanceRows = rows,
         };

@@ -93,6 +93,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
     /// <returns>The output, or what a hook gives in its place.</returns>
     internal Tensor Hooked(Tensor x, AttentionPlan plan, Tensor? encoded, AttentionPlan? crossPlan, Func<Tensor, Tensor> compute)
     {
+        (DecoderLayer, Func<Tensor, Tensor>)? outer = s_hooked; // a hook may run another model
         s_hooked = (this, compute);
         try
         {
@@ -100,7 +101,7 @@ public sealed class DecoderLayer : nn.Module<Tensor, AttentionPlan, Tensor?, Att
         }
         finally
         {
-            s_hooked = null;
+            s_hooked = outer;
         }
     }
 

@@ -207,8 +207,8 @@ public sealed class DecodingCache : IDisposable
         long chunk = Model.Config.Retrieval!.ChunkLength;
         for (int row = 0; row < Rows; row++)
         {
-            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % chunk, 1), source = states.select(0, row);
-            place.copy_(source);
+            using Tensor target = kept.select(0, row), place = target.narrow(0, _rowLengths[row] % chunk, 1), own = states.select(0, row);
+            place.copy_(own);
         }
 
         return kept;

@@ -161,7 +161,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     /// <inheritdoc/>
     public override Tensor ToTensor(ReadOnlySpan<float> numbers, params ReadOnlySpan<long> shape)
     {
-        Tensor tensor = empty(shape, Dtype);
+        Tensor tensor = empty(shape, Dtype, CPU);
         TFormat.Write(numbers, new TensorNumbers<T>(tensor).Slice(0, numbers.Length));
         return tensor;
     }

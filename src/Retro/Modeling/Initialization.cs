@@ -35,13 +35,13 @@ internal static class Initialization
     public static EmbeddingTable Embedding(int count, int width, ScalarType dtype, Device? device)
     {
         // Its constructor draws, too.
-        EmbeddingTable embedding = s_skips > 0 ? nn.Embedding(1, 1, dtype: dtype) : nn.Embedding(count, width, dtype: dtype);
+        EmbeddingTable embedding = s_skips > 0 ? nn.Embedding(1, 1, device: CPU, dtype: dtype) : nn.Embedding(count, width, device: CPU, dtype: dtype);
         using (no_grad())
         {
             using Parameter weight = embedding.weight!;
             if (s_skips > 0)
             {
-                using Tensor whole = empty([count, width], dtype);
+                using Tensor whole = empty([count, width], dtype, CPU);
                 weight.set_(whole);
             }
             else
@@ -67,7 +67,7 @@ internal static class Initialization
             return Own(zeros(shape, dtype, device ?? CPU));
         }
 
-        Tensor drawn = zeros(shape, dtype).normal_(0, deviation), moved = drawn.to(device ?? CPU);
+        Tensor drawn = zeros(shape, dtype, CPU).normal_(0, deviation), moved = drawn.to(device ?? CPU);
         if (!ReferenceEquals(moved, drawn))
         {
             drawn.Dispose();

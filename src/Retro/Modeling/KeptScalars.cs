@@ -112,6 +112,15 @@ internal static class KeptScalars
         return arange(first, last, distance, dtype, device);
     }
 
+    /// <summary>
+    /// A few of the host's numbers on a device. They are handed over as they are, so that nobody waits for what the device has still to compute.
+    /// </summary>
+    public static Tensor Numbers(double[] values, Device device)
+    {
+        Tensor own = tensor(values, device: CPU);
+        return device.type == DeviceType.CPU ? own : own.to(device, disposeAfter: true, non_blocking: true);
+    }
+
     /// <summary>The one value that x holds, of whatever type.</summary>
     public static double Value(this Tensor x)
     {

@@ -79,5 +79,5 @@ public static class LogLikelihood
 
     private static Tensor CrossEntropy(Tensor logits, Tensor targets, nn.Reduction reduction)
         => nn.functional.cross_entropy(
-            Precision.AtLeastFloat32(logits.view(-1, logits.shape[2])), targets.reshape(-1), ignore_index: NoTarget, reduction: reduction);
+            Precision.AtLeastFloat32(logits.reshape(-1, logits.shape[2])), targets.reshape(-1), ignore_index: NoTarget, reduction: reduction);
 }

@@ -18,7 +18,7 @@ internal static class RelativePositions
         using DisposeScope scope = NewDisposeScope();
         Tensor distances = KeptScalars.Range(first, first - count, -1, ScalarType.Float64, device).unsqueeze(-1);
         double[] frequencies = RotaryTable.Frequencies(width, Base);
-        Tensor angles = distances * tensor(frequencies, device: device);
+        Tensor angles = distances * KeptScalars.Numbers(frequencies, device);
         return cat([angles.sin(), angles.cos()], -1).to_type(dtype).MoveToOuterDisposeScope();
     }
 

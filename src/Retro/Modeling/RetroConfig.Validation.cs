@@ -17,6 +17,7 @@ public sealed partial record RetroConfig
         faults.Between(Layers, 1, MostLayers);
         Size(faults, Heads);
         Size(faults, HeadSize);
+        HeadsTogether(faults, Heads, HeadSize);
         Size(faults, FeedForwardSize);
         if (KeyValueHeads is int keyValueHeads)
         {
@@ -115,6 +116,7 @@ public sealed partial record RetroConfig
         of.Between(encoder.Layers, 0, MostLayers);
         Size(of, encoder.Heads);
         Size(of, encoder.HeadSize);
+        HeadsTogether(of, encoder.Heads, encoder.HeadSize);
         Size(of, encoder.FeedForwardSize);
         CheckLayers(of, encoder.CrossAttentionLayers, encoder.Layers);
         of.ShareBelowOne(encoder.Dropout);
@@ -132,11 +134,19 @@ public sealed partial record RetroConfig
     }
 
     /// <summary>
-    /// A size: positive, and small enough that no product of two overflows and no table of one alone fills a machine. It stops a damaged or hostile file before
-    /// anything is allocated.
+    /// A size: positive, and small enough that no product of two overflows a long and no table of one alone fills a machine. It stops a damaged or hostile file
+    /// before anything is allocated.
     /// </summary>
     private static void Size(OptionFaults faults, int value, [CallerArgumentExpression(nameof(value))] string name = "")
         => faults.Between(value, 1, LargestSize, name);
+
+    /// <summary>The heads side by side are a size, too.</summary>
+    private static void HeadsTogether(OptionFaults faults, int heads, int headSize)
+        => faults.Require(
+            (long)heads * headSize <= LargestSize,
+            headSize,
+            FormattableString.Invariant($"at most {LargestSize} features in all {heads} heads"),
+            nameof(HeadSize));
 
     private static void CheckLayers(OptionFaults faults, LayerList? list, int layers, [CallerArgumentExpression(nameof(list))] string name = "")
         => faults.Require(

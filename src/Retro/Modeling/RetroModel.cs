@@ -116,7 +116,14 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
         for (int i = 0; i < _layers.Length; i++)
         {
             int index = i;
-            x = _layers[i].IsHooked ? _layers[i].Hooked(x, plan, encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
+            bool isHooked = _layers[i].IsHooked;
+            Tensor y = isHooked ? _layers[i].Hooked(x, plan, encoded, crossPlan, input => Layer(index, input)) : Layer(i, x);
+            if (!isHooked && (i == 0 || !_layers[i - 1].IsHooked))
+            {
+                x.Dispose(); // no later layer reads it; backward has what it needs of it
+            }
+
+            x = y;
         }
 
         return (rows is null ? x : rows.Unpack(x), encoded);

@@ -30,7 +30,7 @@ public sealed class RotaryTable
         ArgumentNullException.ThrowIfNull(positions);
         ArgumentNullException.ThrowIfNull(frequencies);
         using DisposeScope scope = NewDisposeScope();
-        Tensor angles = positions.to_type(ScalarType.Float64).unsqueeze(-1) * tensor(frequencies, device: positions.device);
+        Tensor angles = positions.to_type(ScalarType.Float64).unsqueeze(-1) * KeptScalars.Numbers(frequencies, positions.device);
         Tensor cosine = angles.cos(), sine = angles.sin();
         Tensor cosines = cat([cosine, cosine], -1).to_type(dtype);
         Tensor sines = cat([-sine, sine], -1).to_type(dtype);

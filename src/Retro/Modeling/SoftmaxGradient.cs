@@ -28,7 +28,7 @@ internal static class SoftmaxGradient
         bool plain = logits.device_type == DeviceType.CPU && logits.is_contiguous();
         if (plain && logits.dtype == ScalarType.Float32)
         {
-            return (tensor(InPlace<float, Float32Format>(logits, targets, (float)scale)), logits);
+            return (tensor(InPlace<float, Float32Format>(logits, targets, (float)scale), device: CPU), logits);
         }
 
         return plain && logits.dtype == ScalarType.BFloat16

@@ -165,7 +165,7 @@ internal static class TokenAttention
         Attend<T, TFormat>(queries, new(k, count), new(v, count), new(Numbers(mask), Numbers(positions), default), attended);
         GC.KeepAlive(k);
         GC.KeepAlive(v);
-        Tensor result = empty([rows, 1, heads * v.size(3)], q.dtype);
+        Tensor result = empty([rows, 1, heads * v.size(3)], q.dtype, CPU);
         TFormat.Write(attended, new TensorNumbers<T>(result).Slice(0, attended.Length));
         return result.MoveToOuterDisposeScope();
 

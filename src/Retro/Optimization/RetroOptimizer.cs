@@ -116,42 +116,47 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        List<(OptimizerSlot Slot, Tensor Gradient)> present = [];
-        foreach (OptimizerSlot slot in _slots)
+        try
         {
-            if (slot.SumsApart)
+            List<(OptimizerSlot Slot, Tensor Gradient)> present = [];
+            foreach (OptimizerSlot slot in _slots)
             {
-                slot.Accumulate();
+                if (slot.SumsApart)
+                {
+                    slot.Accumulate();
+                }
+
+                if (slot.Gradient is { } gradient)
+                {
+                    present.Add((slot, gradient));
+                }
             }
 
-            if (slot.Gradient is { } gradient)
+            double norm = Norm(present);
+            if (double.IsFinite(norm))
             {
-                present.Add((slot, gradient));
+                double clip = Gradients.Clip(norm, Options.ClipNorm);
+                new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: false }), rate, clip);
+                Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate, clip);
+                foreach ((OptimizerSlot slot, _) in present)
+                {
+                    slot.Round();
+                    slot.Steps += slot.IsOwn ? 0 : 1; // its owner has moved it
+                }
+
+                if (_sharing is not null)
+                {
+                    new ExchangeBuckets(_sharing).Broadcast(_slots.Zip(_owners!)
+                        .Where(pair => pair.First.Gradient is not null)
+                        .Select(pair => ((Tensor)pair.First.Parameter, (int?)pair.Second)));
+                }
             }
+            return norm;
         }
-
-        double norm = Norm(present);
-        if (double.IsFinite(norm))
+        finally
         {
-            double clip = Gradients.Clip(norm, Options.ClipNorm);
-            new AdamW(Options, FusedAdamW).Move(present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: false }), rate, clip);
-            Muon.Move([.. present.Where(pair => pair.Slot is { IsOwn: true, IsMuon: true })], Options, muonRate, clip);
-            foreach ((OptimizerSlot slot, _) in present)
-            {
-                slot.Round();
-                slot.Steps += slot.IsOwn ? 0 : 1; // its owner has moved it
-            }
-
-            if (_sharing is not null)
-            {
-                new ExchangeBuckets(_sharing).Broadcast(_slots.Zip(_owners!)
-                    .Where(pair => pair.First.Gradient is not null)
-                    .Select(pair => ((Tensor)pair.First.Parameter, (int?)pair.Second)));
-            }
+            ClearGradients(); // where a step throws, too: the next one's would be added to them
         }
-
-        ClearGradients();
-        return norm;
     }
 
     /// <summary>The norm of all gradients. Other processes have the norms of those that they sum; zeros alone are added to each, so the bits stay.</summary>
@@ -259,9 +264,11 @@ public sealed class RetroOptimizer : ITrainingOptimizer
                 _sharing.Broadcast(tensor, owner);
                 if (_sharing.Rank == 0)
                 {
-                    state.Add(name, tensor);
+                    // In the processor's memory: all together need not fit an accelerator's, which is what shares are for.
+                    state.Add(name, slot.IsOwn || tensor.device_type == DeviceType.CPU ? tensor : tensor.cpu());
                 }
-                else if (!slot.IsOwn)
+
+                if (!slot.IsOwn && !(_sharing.Rank == 0 && tensor.device_type == DeviceType.CPU))
                 {
                     tensor.Dispose();
                 }

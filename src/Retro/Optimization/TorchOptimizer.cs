@@ -103,32 +103,37 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
     public double Step(double rate, double muonRate)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor[] gradients = [.. _parameters.Select(pair => pair.Parameter.grad).OfType<Tensor>()];
-        double norm = Gradients.Norm(gradients);
-        if (double.IsFinite(norm))
+        try
         {
-            double clip = Gradients.Clip(norm, _clipNorm);
-            if (clip < 1)
+            Tensor[] gradients = [.. _parameters.Select(pair => pair.Parameter.grad).OfType<Tensor>()];
+            double norm = Gradients.Norm(gradients);
+            if (double.IsFinite(norm))
             {
-                using Scalar factor = clip.ToScalar();
-                foreach (Tensor gradient in gradients)
+                double clip = Gradients.Clip(norm, _clipNorm);
+                if (clip < 1)
                 {
-                    gradient.mul_(factor);
+                    using Scalar factor = clip.ToScalar();
+                    foreach (Tensor gradient in gradients)
+                    {
+                        gradient.mul_(factor);
+                    }
                 }
-            }
 
-            foreach ((optim.ILearningRateController group, double own) in _optimizer.ParamGroups.Zip(_rates))
-            {
-                group.LearningRate = own * rate / _peak;
-            }
+                foreach ((optim.ILearningRateController group, double own) in _optimizer.ParamGroups.Zip(_rates))
+                {
+                    group.LearningRate = own * rate / _peak;
+                }
 
 #pragma warning disable RS0030 // The trainer holds the finalizer gate around a step of it.
-            _ = _optimizer.step();
+                _ = _optimizer.step();
 #pragma warning restore RS0030
+            }
+            return norm;
         }
-
-        ClearGradients();
-        return norm;
+        finally
+        {
+            ClearGradients();
+        }
     }
 
     /// <inheritdoc/>

@@ -10,21 +10,23 @@ namespace Retro.Training;
 /// </summary>
 internal static class HeadLoss
 {
-    /// <summary>Most bytes of logits at a time, in float32; those of one target are made in any case.</summary>
-    private const long MostBytes = 64 << 20;
+    // Most bytes of logits at a time, in float32; those of one target are made in any case. On a processor slices that are soon read again are the fastest; an
+    // accelerator's products want many rows, and each slice of a trained head costs a pass over its gradient.
+    private const long MostBytes = 64 << 20, MostBytesOfAccelerator = 1 << 30;
 
     /// <summary>Computes it.</summary>
     /// <param name="model">The model.</param>
     /// <param name="normed">[B, T, D], the last states, normed.</param>
     /// <param name="targets">The batch's targets, one at least.</param>
     /// <param name="share">What the gradients are multiplied with.</param>
-    /// <param name="mostBytes">Most bytes of logits at a time.</param>
+    /// <param name="mostBytes">Most bytes of logits at a time; null: what suits the device.</param>
     /// <returns>The mean loss of the targets, a scalar of float64; and of what it depends on, the states and the head's matrix where it is trained, each with
     /// its gradient, for <see cref="autograd.grad"/>. They are the current scope's.</returns>
     public static (Tensor Loss, (Tensor Output, Tensor Gradient)[] Outputs) Of(
-        RetroModel model, Tensor normed, BatchTargets targets, double share, long mostBytes = MostBytes)
+        RetroModel model, Tensor normed, BatchTargets targets, double share, long? mostBytes = null)
     {
-        (Tensor loss, Tensor ofStates, Tensor? ofHead) = Gradients(model, normed, targets, share, mostBytes);
+        long most = mostBytes ?? (normed.device_type == DeviceType.CPU ? MostBytes : MostBytesOfAccelerator);
+        (Tensor loss, Tensor ofStates, Tensor? ofHead) = Gradients(model, normed, targets, share, most);
         return (loss, ofHead is null ? [(normed, ofStates)] : [(normed, ofStates), (model.HeadWeight.alias(), ofHead)]);
     }
 

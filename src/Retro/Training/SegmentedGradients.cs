@@ -16,8 +16,9 @@ namespace Retro.Training;
 /// be the same both times. Null: they are kept.</param>
 /// <param name="after">Called after the backward of a segment with its number, from 0 for the head, and the gradients as they are by then, of which it may take
 /// some and leave null. Segments below anything that is trained are left out. Null: nobody is told.</param>
+/// <param name="mayShare">Whether autograd may give two parameters one tensor.</param>
 internal sealed class SegmentedGradients(
-    RetroModel model, IList<Tensor> parameters, Action<int>? recompute = null, Action<int, IList<Tensor?>>? after = null)
+    RetroModel model, IList<Tensor> parameters, Action<int>? recompute = null, Action<int, IList<Tensor?>>? after = null, bool mayShare = false)
 {
     private readonly DecoderLayer[] _layers = [.. model.Layers];
 
@@ -203,7 +204,7 @@ internal sealed class SegmentedGradients(
                 }
                 else
                 {
-                    sums[i] = one.MoveToOuterDisposeScope();
+                    sums[i] = (mayShare ? one.clone() : one).MoveToOuterDisposeScope();
                 }
             }
 

@@ -111,7 +111,7 @@ internal sealed class SharedGradients : IDisposable
             _isOwn[i] |= _isLate[i] && own[i] is not null;
         }
 
-        Tensor counts = tensor([loss, .. _isOwn.Select(isOwn => isOwn ? 1.0 : 0)]);
+        Tensor counts = tensor([loss, .. _isOwn.Select(isOwn => isOwn ? 1.0 : 0)], device: CPU);
         _exchange.Sum(counts);
         double[] having = [.. counts.data<double>()];
         for (int i = 0; i < own.Count; i++)

@@ -16,6 +16,9 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
     private readonly Together? _together = exchange is null ? null : new(exchange);
     private readonly StepDropout _dropout = new(model, seed, exchange);
 
+    // Two parameters may get one tensor for their gradients, as those of y = a + b do: to add to one would add to both. Only branches of one's own have such.
+    private readonly bool _mayShare = FinalizerGate.IsNeededFor(model);
+
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
@@ -144,7 +147,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
         using IDisposable? numbers = _dropout.Begin(step, number);
         if (recompute || after is not null)
         {
-            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => _dropout.Seed(step, number, layer) : null, after);
+            SegmentedGradients segments = new(model, optimizer.Parameters, recompute ? layer => _dropout.Seed(step, number, layer) : null, after, _mayShare);
             (Tensor mean, Tensor?[] gradients) = segments.Of(batch, share);
             return (mean.Times(share), gradients);
         }
@@ -181,7 +184,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
             apart = new Tensor?[parameters.Count];
             foreach ((int i, Tensor gradient) in asked.Zip(autograd.grad(given, inputs, gradientsOf, allow_unused: true)))
             {
-                apart[i] = gradient;
+                apart[i] = _mayShare && !gradient.IsInvalid ? gradient.clone() : gradient;
             }
         }
 

@@ -15,7 +15,7 @@ internal sealed class Together(IGradientExchange exchange)
     /// <summary>Sums whole numbers over the processes.</summary>
     public long[] Sum(params long[] counts)
     {
-        using Tensor sums = tensor(counts);
+        using Tensor sums = tensor(counts, device: CPU);
         exchange.Sum(sums);
         return sums.data<long>().ToArray();
     }
@@ -23,7 +23,7 @@ internal sealed class Together(IGradientExchange exchange)
     /// <summary>The first process's number.</summary>
     public double First(double value)
     {
-        using Tensor one = tensor([value]);
+        using Tensor one = tensor([value], device: CPU);
         exchange.Broadcast(one, 0);
         return one.item<double>();
     }

@@ -19,11 +19,11 @@ public sealed partial class Trainer
     private const string ModelPrefix = "model/";
     private const string OptimizerPrefix = "optimizer/";
     private const string AveragePrefix = "average/";
+    private const string BufferPrefix = "buffer/";
 
     /// <summary>
     /// Writes a checkpoint: the model (config.json, model.safetensors; with the average of its weights where there is one) and the state of the training
-    /// (training.safetensors; training.json says it for the
-    /// reader).
+    /// (training.safetensors; training.json says it for the reader).
     /// </summary>
     /// <remarks>
     /// training.safetensors holds all that <see cref="Load"/> reads, the trained weights included, and takes its name only when it is whole: a process killed
@@ -34,10 +34,12 @@ public sealed partial class Trainer
     /// <param name="progress">Stage "save weights", in tensors, first of the training's state and then of the model; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors, and leaves what a kill would.</param>
     /// <exception cref="CheckpointException">A file cannot be written; all processes throw it.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
         {
+            RequireOwnWeights();
             SaveTogether(folder, progress, cancellationToken);
             return 0;
         });
@@ -110,8 +112,8 @@ public sealed partial class Trainer
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
-    /// Frozen parameters stay as the model has them. An average of the weights that the checkpoint does not have begins with its weights. The schedule is that
-    /// of this trainer; a scheduler has to be new, and is taken as many steps on.
+    /// Frozen parameters stay as the model has them. Buffers of branches of one's own go on as they were. An average of the weights that the checkpoint does not
+    /// have begins with its weights. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
@@ -122,6 +124,13 @@ public sealed partial class Trainer
     /// </exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        => Alone(() =>
+        {
+            LoadAlone(folder, progress, cancellationToken);
+            return 0;
+        });
+
+    private void LoadAlone(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string path = Path.Combine(folder, StateFile);
@@ -152,20 +161,21 @@ public sealed partial class Trainer
         }
 
         using DisposeScope scope = NewDisposeScope();
-        Dictionary<string, Tensor> weights = [], memory = [], averages = [];
+        Dictionary<string, Tensor> weights = [], memory = [], averages = [], buffers = [];
+        (string Prefix, Dictionary<string, Tensor> Of)[] parts =
+            [(ModelPrefix, weights), (OptimizerPrefix, memory), (AveragePrefix, averages), (BufferPrefix, buffers)];
         StageCounter counter = new("load weights", file.Entries.Count, progress, cancellationToken);
         foreach (SafetensorsEntry entry in file.Entries)
         {
             counter.Next();
-            (Dictionary<string, Tensor> target, string prefix) = entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal)
-                ? (weights, ModelPrefix)
-                : entry.Name.StartsWith(AveragePrefix, StringComparison.Ordinal) ? (averages, AveragePrefix) : (memory, OptimizerPrefix);
-            if (!entry.Name.StartsWith(prefix, StringComparison.Ordinal))
+            (string prefix, Dictionary<string, Tensor>? target) = Array.Find(parts, part => entry.Name.StartsWith(part.Prefix, StringComparison.Ordinal));
+            if (target is null)
             {
                 throw new CheckpointException($"{path} holds the tensor {entry.Name}, which is no part of a training; use another checkpoint.");
             }
 
-            target.Add(entry.Name[prefix.Length..], file.Read(entry.Name, device: Model.Device));
+            // In the processor's memory: the model and the optimizer take copies, and of several processes each its share.
+            target.Add(entry.Name[prefix.Length..], file.Read(entry.Name));
         }
 
         counter.End();
@@ -194,6 +204,11 @@ public sealed partial class Trainer
             {
                 parameter.copy_(weights[name]);
             }
+        }
+
+        foreach ((string name, Tensor buffer) in Checkpoint.Buffers(Model).Where(pair => buffers.ContainsKey(pair.Key)))
+        {
+            buffer.copy_(buffers[name]);
         }
 
         _average?.Load(averages);
@@ -235,7 +250,8 @@ public sealed partial class Trainer
     private IEnumerable<KeyValuePair<string, Tensor>> Tensors(IReadOnlyDictionary<string, Tensor> memory)
         => Trained().Select(pair => KeyValuePair.Create(ModelPrefix + pair.Key, pair.Value.detach()))
             .Concat(memory.Select(pair => KeyValuePair.Create(OptimizerPrefix + pair.Key, pair.Value)))
-            .Concat((_average?.State ?? []).Select(pair => KeyValuePair.Create(AveragePrefix + pair.Key, pair.Value)));
+            .Concat((_average?.State ?? []).Select(pair => KeyValuePair.Create(AveragePrefix + pair.Key, pair.Value)))
+            .Concat(Checkpoint.Buffers(Model).Select(pair => KeyValuePair.Create(BufferPrefix + pair.Key, pair.Value)));
 
     private Dictionary<string, Parameter> Trained()
     {

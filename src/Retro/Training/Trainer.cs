@@ -169,12 +169,14 @@ public sealed partial class Trainer : IDisposable
     /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
     /// <returns>What the step gave, to every process the same but for its time.</returns>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same.</exception>
+    /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
     private TrainingProgress OneStep(IReadOnlyList<TrainingBatch> batches)
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentOutOfRangeException.ThrowIfZero(batches.Count, nameof(batches));
+        RequireOwnWeights();
         RequireSame(null);
         long began = _time.GetTimestamp();
         double rate = _scheduler is not null ? ((TorchOptimizer)_optimizer).Rate
@@ -325,6 +327,17 @@ public sealed partial class Trainer : IDisposable
     {
         _average?.Dispose();
         _optimizer.Dispose();
+    }
+
+    /// <summary>A step would be undone, and a checkpoint would hold the average for what is trained.</summary>
+    private void RequireOwnWeights()
+    {
+        if (_average?.IsPut == true)
+        {
+            throw new InvalidOperationException(
+                $"The model holds the average of its weights, as it does for {nameof(Measure)} and {nameof(Watch)}: dispose what {nameof(Averaged)} gave before a "
+                    + "step or a checkpoint, or save the model itself with Checkpoint.Save.");
+        }
     }
 
     private WeightAverage? Average() => Options.AverageDecay is { } decay ? new(Trained(), decay) : null;

@@ -38,10 +38,11 @@ internal sealed class WeightAverage : IDisposable
     {
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        double share = 1 - Math.Min(_decay, (1.0 + steps) / (10.0 + steps));
+        double decay = Math.Min(_decay, (1.0 + steps) / (10.0 + steps));
+        using Scalar kept = decay.ToScalar(), added = (1 - decay).ToScalar();
         foreach ((Parameter parameter, Tensor average) in _weights.Values)
         {
-            average.AddInPlace(parameter.to(average.dtype).Plus(average.neg()).Times(share));
+            average.mul_(kept).add_(parameter, added);
         }
     }
 
@@ -54,6 +55,9 @@ internal sealed class WeightAverage : IDisposable
             average.copy_(state.GetValueOrDefault(name) ?? parameter);
         }
     }
+
+    /// <summary>Whether the averages are in the weights' places.</summary>
+    public bool IsPut { get; private set; }
 
     /// <summary>Puts the averages in the weights' places, until what is given back is disposed.</summary>
     public IDisposable Put() => new Exchange(this);
@@ -70,11 +74,14 @@ internal sealed class WeightAverage : IDisposable
     private sealed class Exchange : IDisposable
     {
         private readonly (Parameter Parameter, Tensor Own)[] _own;
+        private readonly WeightAverage _averages;
         private bool _isDisposed;
 
         public Exchange(WeightAverage averages)
         {
             using IDisposable noGradients = no_grad();
+            _averages = averages;
+            averages.IsPut = true;
             _own = [.. averages._weights.Values.Select(pair => (pair.Parameter, pair.Parameter.detach().clone().DetachFromDisposeScope()))];
             foreach ((Parameter parameter, Tensor average) in averages._weights.Values)
             {
@@ -90,6 +97,7 @@ internal sealed class WeightAverage : IDisposable
             }
 
             _isDisposed = true;
+            _averages.IsPut = false;
             using IDisposable noGradients = no_grad();
             foreach ((Parameter parameter, Tensor own) in _own)
             {

@@ -76,6 +76,15 @@ public class LogLikelihoodTests
     }
 
     [Fact]
+    public void Logits_may_be_a_part_of_others()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor all = randn(2, 6, 7), part = all.narrow(1, 0, 5), targets = randint(7, [2, 5], ScalarType.Int64);
+        Assert.True(LogLikelihood.Of(part, targets).equal(LogLikelihood.Of(part.contiguous(), targets)).all().item<bool>());
+        Assert.Equal(LogLikelihood.MeanLoss(part.contiguous(), targets).item<float>(), LogLikelihood.MeanLoss(part, targets).item<float>());
+    }
+
+    [Fact]
     public void Other_shapes_are_refused()
     {
         using DisposeScope scope = NewDisposeScope();

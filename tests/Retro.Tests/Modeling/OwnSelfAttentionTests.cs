@@ -55,6 +55,51 @@ public sealed class OwnSelfAttentionTests : IDisposable
         }
     }
 
+    /// <summary>What a branch keeps beside its parameters is as much of the model as they are.</summary>
+    [Fact]
+    public void Its_buffers_are_saved_loaded_and_go_on_with_the_training()
+    {
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Counting(config, dtype, device) };
+        CopyingData data = new(s_config, 4, 4, seed: 2);
+        TrainingOptions options = TrainingOptions.SmallModel with { Steps = 6, WarmupSteps = 0, CheckpointFolder = _folder.Path, Dtype = ScalarType.Float32 };
+        long[] counted;
+        using (RetroModel model = new(s_config, layers: layers))
+        using (Trainer trainer = new(model, options))
+        {
+            trainer.Run(data);
+            counted = Counts(model);
+            Assert.All(counted, count => Assert.InRange(count, 6, long.MaxValue));
+        }
+
+        using RetroModel loaded = Checkpoint.Load(_folder.Path, new() { Layers = layers }), resumed = new(s_config, layers: layers);
+        Assert.Equal(counted, Counts(loaded));
+        using Trainer again = new(resumed, options);
+        again.Load(_folder.Path);
+        Assert.Equal(counted, Counts(resumed));
+
+        static long[] Counts(RetroModel model) => [.. model.named_buffers().Select(pair => pair.buffer.item<long>())];
+    }
+
+    private sealed class Counting : FeedForward
+    {
+        private readonly Tensor _calls = zeros([], ScalarType.Int64);
+
+        public Counting(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+            => register_buffer("calls", _calls);
+
+        public override Tensor forward(Tensor x)
+        {
+            lock (_calls)
+            {
+                using IDisposable noGradients = no_grad();
+                _calls.AddInPlace(ones([], ScalarType.Int64));
+            }
+
+            return base.forward(x);
+        }
+    }
+
     [Fact]
     public void Rows_of_unlike_length_are_decoded_as_each_alone()
     {

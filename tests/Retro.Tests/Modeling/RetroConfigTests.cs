@@ -99,4 +99,16 @@ public class RetroConfigTests
         Assert.NotEqual(RetroConfig.Tiny, RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval! with { CrossAttentionLayers = [2] } });
         Assert.Equal(LayerList.Every(6, 3, 14), [6, 9, 12]);
     }
+
+    /// <summary>Each number is a size by itself; together they are no width that fits a whole number.</summary>
+    [Fact]
+    public void Heads_that_together_are_too_wide_are_refused()
+    {
+        RetroConfig config = RetroConfig.Tiny with { Heads = 65_536, HeadSize = 65_536 };
+        string message = Assert.Throws<RetroOptionsException>(config.Validate).Message;
+        Assert.Contains("HeadSize is 65536; expected at most 16777216 features in all 65536 heads", message, StringComparison.Ordinal);
+        EncoderConfig encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Heads = 1 << 12, HeadSize = 1 << 13 };
+        config = RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval with { Encoder = encoder } };
+        Assert.Contains("Encoder.HeadSize", Assert.Throws<RetroOptionsException>(config.Validate).Message, StringComparison.Ordinal);
+    }
 }

@@ -30,6 +30,41 @@ public class RetroModelTests
         Assert.Equal(config.CountParameters().Total, model.parameters().Sum(parameter => parameter.numel()));
     }
 
+    /// <summary>A hook may ask another model, whose layers have hooks, too.</summary>
+    [Fact]
+    public void A_hook_that_runs_another_model_with_hooks_changes_nothing_of_its_own()
+    {
+        using RetroModel model = new(SmallModel.Config), asked = new(SmallModel.Config);
+        using Tensor tokens = randint(0, 31, [1, 16], ScalarType.Int64), neighbors = randint(0, 31, [1, 4, 1, 8], ScalarType.Int64);
+        model.eval();
+        using Tensor before = model.forward(tokens, neighbors), without = model.forward(tokens);
+        Assert.False(before.equal(without).all().item<bool>());
+        asked.Layers[0].register_forward_hook((_, _, _, _, _, output) => output);
+        model.Layers[1].register_forward_pre_hook((_, _, _, _, _) =>
+        {
+            using Tensor logits = asked.forward(tokens);
+            return null;
+        });
+        using Tensor hooked = model.forward(tokens, neighbors);
+        Assert.True(before.equal(hooked).all().item<bool>());
+    }
+
+    /// <summary>Without a graph no more than a layer's input and output live at once.</summary>
+    [Fact]
+    public void A_pass_without_gradients_lets_go_of_each_layer_s_input()
+    {
+        using RetroModel model = new(SmallModel.Config with { Layers = 6, Retrieval = null });
+        using Tensor tokens = randint(0, 31, [1, 16], ScalarType.Int64);
+        using IDisposable noGradients = no_grad();
+        List<Tensor> outputs = [];
+        using DisposeScope scope = NewDisposeScope();
+        DecoderTap tap = new Kept(outputs);
+        (Tensor states, _) = model.Decode(tokens, null, tap: tap);
+        Assert.False(states.IsInvalid);
+        Assert.Equal(6, outputs.Count);
+        Assert.All(outputs[..^1], output => Assert.True(output.IsInvalid));
+    }
+
     /// <summary>What a model computes differs by where it is used; a hook on a layer is told everywhere, and what it gives counts.</summary>
     [Fact]
     public async Task A_hook_on_a_layer_runs_wherever_the_layer_is_computed()
@@ -334,4 +369,12 @@ public class RetroModelTests
         Assert.Throws<RetroOptionsException>(() => new RetroModel(config with { Width = -1 }));
     }
 
+    private sealed class Kept(List<Tensor> outputs) : DecoderTap
+    {
+        public override Tensor Finished(int index, Tensor input, Tensor output)
+        {
+            outputs.Add(output);
+            return output;
+        }
+    }
 }

@@ -107,4 +107,46 @@ public class HeadLossTests
             pair => Assert.InRange(ModelCase.Distance(pair.First, pair.Second!), 0, Rounding));
         optimizer.ClearGradients();
     }
+
+    /// <summary>Autograd gives the two parameters of a + b one tensor for their gradients; what one is given must not go to the other as well.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Parameters_whose_gradient_is_one_tensor_get_it_once_for_each_batch(bool recompute)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(5);
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new Shifted(config, dtype, device) };
+        using RetroModel model = new(SmallModel.Config with { Retrieval = null }, ScalarType.Float64, layers: layers);
+        using RetroOptimizer optimizer = new(model);
+        TrainingBatch[] batches = [.. Enumerable.Range(0, 3).Select(_ => new TrainingBatch(randint(31, [1, 20], ScalarType.Int64)))];
+        Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
+        IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
+
+        _ = new StepGradients(model, optimizer, 0, recompute).Add(batches, 0, closedBook: false);
+
+        Assert.All(
+            expected.Zip(((ITrainingOptimizer)optimizer).GradientSums),
+            pair => Assert.InRange(ModelCase.Distance(pair.First, pair.Second!), 0, Rounding));
+        optimizer.ClearGradients();
+    }
+
+    /// <summary>A branch that adds the sum of two parameters.</summary>
+    private sealed class Shifted : FeedForward
+    {
+        private readonly Parameter _a, _b;
+
+        public Shifted(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+        {
+            register_parameter("a", _a = new Parameter(zeros(config.Width, dtype, device)));
+            register_parameter("b", _b = new Parameter(zeros(config.Width, dtype, device)));
+        }
+
+        public override Tensor forward(Tensor x)
+        {
+            using DisposeScope scope = NewDisposeScope();
+            return base.forward(x).Plus(_a.Plus(_b)).MoveToOuterDisposeScope();
+        }
+    }
 }

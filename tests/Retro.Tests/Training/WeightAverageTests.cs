@@ -50,6 +50,24 @@ public sealed class WeightAverageTests : IDisposable
         Assert.Null(other.Averaged());
     }
 
+    /// <summary>A step would be undone when the weights come back, and a checkpoint would hold the average for what is trained.</summary>
+    [Fact]
+    public void While_the_model_holds_it_nothing_is_trained_or_saved_as_if_it_were_the_weights()
+    {
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, Options);
+        using TrainingBatch batch = new(randint(SmallModel.Config.VocabularySize, [1, 8], ScalarType.Int64));
+        using (trainer.Averaged())
+        {
+            Assert.Throws<InvalidOperationException>(() => trainer.Save(_folder.Path));
+            string message = Assert.Throws<InvalidOperationException>(() => trainer.Step([batch])).Message;
+            Assert.Contains("dispose what Averaged gave", message, StringComparison.Ordinal);
+        }
+
+        trainer.Step([batch]);
+        trainer.Save(_folder.Path);
+    }
+
     [Fact]
     public void It_goes_on_with_the_same_bits_and_begins_where_a_checkpoint_has_none()
     {
