@@ -14,6 +14,9 @@ public sealed class FeedbackLog : IDisposable
     /// <summary>Longer lines are damage.</summary>
     private const int LongestLine = 1 << 20;
 
+    /// <summary>What each line begins with.</summary>
+    private static readonly byte[] s_lineBegin = [.. "{\"Time\":"u8];
+
     private readonly FileStream _file, _writing;
     private readonly TimeProvider _time;
     private readonly Lock _lock = new();
@@ -27,7 +30,7 @@ public sealed class FeedbackLog : IDisposable
     /// <param name="path">The file, in a folder that is there.</param>
     /// <param name="time">Tells the time of entries; null: the system's clock.</param>
     /// <returns>The log; dispose it.</returns>
-    /// <exception cref="RetroException">The file cannot be written, or another writes to it.</exception>
+    /// <exception cref="RetroException">The file cannot be written, or another writes to it, or it ends in what is no entry.</exception>
     public static FeedbackLog Open(string path, TimeProvider? time = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -35,17 +38,24 @@ public sealed class FeedbackLog : IDisposable
         try
         {
             writing = new($"{path}.lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            file = new(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite);
+
+            // Without a buffer, so that nothing is left in it of an entry that the disk had no room for.
+            file = new(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
             file.SetLength(WholeLines(file));
             file.Seek(0, SeekOrigin.End);
             return new(file, writing, time ?? TimeProvider.System);
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception)
         {
             file?.Dispose();
             writing?.Dispose();
-            throw new RetroException(
-                $"The feedback log {path} cannot be written ({exception.Message}); name a file that no other process writes to.", exception);
+            if (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new RetroException(
+                    $"The feedback log {path} cannot be written ({exception.Message}); name a file that no other process writes to.", exception);
+            }
+
+            throw;
         }
     }
 
@@ -161,11 +171,17 @@ public sealed class FeedbackLog : IDisposable
     }
 
     /// <summary>Bytes up to the end of the last whole line.</summary>
+    /// <exception cref="RetroException">What stands behind it is not the beginning of an entry.</exception>
     private static long WholeLines(FileStream file)
     {
         byte[] tail = new byte[Math.Min(file.Length, 2L * LongestLine)];
         file.Seek(-tail.Length, SeekOrigin.End);
         file.ReadExactly(tail);
-        return file.Length - tail.Length + (tail.AsSpan().LastIndexOf((byte)'\n') + 1);
+        ReadOnlySpan<byte> rest = tail.AsSpan(tail.AsSpan().LastIndexOf((byte)'\n') + 1);
+        int begin = Math.Min(rest.Length, s_lineBegin.Length);
+        return rest.Length <= LongestLine && rest[..begin].SequenceEqual(s_lineBegin.AsSpan(0, begin))
+            ? file.Length - rest.Length
+            : throw new RetroException(
+                $"{file.Name} ends in a line that is no entry of a feedback log; name a log, or take the line out, or end it where it is an entry.");
     }
 }

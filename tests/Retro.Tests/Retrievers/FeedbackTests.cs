@@ -80,6 +80,41 @@ public sealed class FeedbackTests : IDisposable
     }
 
     [Fact]
+    public void A_log_on_a_full_disk_stays_whole_and_goes_on_with_more_space()
+    {
+        using MountedDisk disk = new("32k");
+        string path = disk["feedback.jsonl"], filler = disk["filler"];
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("a", _world.Passages, [0], accepted: true);
+            File.WriteAllBytes(filler, new byte[6 * 4096]);
+            RetroException fault = Assert.Throws<RetroException>(() => log.Append(new string('b', 12_000), _world.Passages, [0], accepted: true));
+            Assert.Contains("free space", fault.Message, StringComparison.Ordinal);
+            Assert.Single(File.ReadAllLines(path));
+            File.Delete(filler);
+            log.Append("c", _world.Passages, [0], accepted: true);
+        }
+
+        Assert.Equal(["a", "c"], FeedbackLog.Read(path).Select(entry => entry.Prompt));
+    }
+
+    [Theory]
+    [InlineData("""{"vocabulary":["a","b"]}""")]
+    [InlineData("some notes\nof somebody")]
+    [InlineData("{\"Time\":")]
+    public void A_file_that_is_no_log_is_refused_and_stays_as_it_is(string text)
+    {
+        string path = _world["other.json"];
+        text = text.EndsWith(':') ? text + new string('1', 3 << 20) : text;
+        File.WriteAllText(path, text);
+        Assert.Contains("no entry of a feedback log", Assert.Throws<RetroException>(() => FeedbackLog.Open(path)).Message, StringComparison.Ordinal);
+        Assert.Throws<RetroException>(() => FeedbackLog.Read(path));
+        Assert.Equal(text, File.ReadAllText(path));
+        File.WriteAllText(path, "");
+        FeedbackLog.Open(path).Dispose(); // nothing keeps it from being written
+    }
+
+    [Fact]
     public void A_query_tower_that_is_trained_on_feedback_finds_what_was_accepted()
     {
         // Prompts are the first words of a topic, and the passages have others: an embedder that knows words finds nothing.
