@@ -23,15 +23,16 @@ public static class FeedbackTrainer
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
     /// <param name="source">The source over the documents' keys.</param>
     /// <param name="pairs">Pairs of its database (<see cref="FeedbackLog.Replay"/>).</param>
-    /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate and seed; null takes the
-    /// defaults.</param>
+    /// <param name="options">Steps, prompts of a step (<see cref="RetrieverTrainingOptions.BatchSize"/>), temperature, rate, decay and seed, and nothing
+    /// else; null takes the defaults.</param>
     /// <param name="progress">Told the steps done.</param>
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
-    /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
+    /// <exception cref="RetroOptionsException">A setting is outside its range, or is of another training and not at its default.</exception>
     /// <exception cref="TrainingException">No chunk was accepted, or the loss is no longer finite.</exception>
     /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
-    /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key.</exception>
+    /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key; or the keys were made with another embedder or
+    /// tokenizer.</exception>
     public static TextEmbedder Train(
         TextEmbedder embedder,
         RetroTokenizer tokenizer,
@@ -45,7 +46,8 @@ public static class FeedbackTrainer
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentNullException.ThrowIfNull(pairs);
-        options = (options ?? new()).Validate();
+        options = Validated(options ?? new());
+        RetrieverDocuments.RequireEmbedder(source, embedder, tokenizer);
         FeedbackPair[] accepted = [.. pairs.Where(pair => pair.Accepted)];
         if (accepted.Length == 0)
         {
@@ -62,6 +64,12 @@ public static class FeedbackTrainer
         ILookup<string, long> rejected = pairs.Where(pair => !pair.Accepted).ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         ILookup<string, long> wanted = accepted.ToLookup(pair => pair.Prompt, pair => pair.Chunk);
         using RetrieverDocuments documents = RetrieverDocuments.Open(source, embedder, tokenizer, trained: false);
+        if (pairs.FirstOrDefault(pair => !documents.HasKey(pair.Chunk)) is { } lost)
+        {
+            throw new ArgumentException(
+                $"Chunk {lost.Chunk}, which a pair names, has no key, so that no tower can find it; leave out the pairs that name it.", nameof(pairs));
+        }
+
         using RetrieverTower tower = new(embedder, tokenizer);
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
@@ -102,6 +110,19 @@ public static class FeedbackTrainer
         }
 
         return tower.Export();
+    }
+
+    /// <summary>Refuses what is set for nothing: feedback names its passages, and no reader reads them.</summary>
+    private static RetrieverTrainingOptions Validated(RetrieverTrainingOptions options)
+    {
+        RetrieverTrainingOptions usual = new();
+        OptionFaults faults = new(nameof(RetrieverTrainingOptions));
+        faults.Require(options.Neighbors == usual.Neighbors, options.Neighbors, $"{usual.Neighbors}, since feedback names its passages");
+        faults.Require(options.WindowLength == usual.WindowLength, options.WindowLength, $"{usual.WindowLength}, since no reader reads the passages");
+        faults.Require(!options.InBatchNegatives, options.InBatchNegatives, "False, since the passages of others always count");
+        faults.Require(options.RefreshEvery is null, options.RefreshEvery, "not set, since documents keep their keys");
+        faults.Throw();
+        return options.Validate();
     }
 
     private static FeedbackPair[] Draw(FeedbackPair[] accepted, RetrieverTrainingOptions options, long step)

@@ -24,6 +24,19 @@ internal sealed class RetrieverDocuments : IDisposable
     private RetrieverDocuments(DenseNeighborSource first, RetroTokenizer tokenizer, ChunkKeys keys, RetrieverTower? tower)
         => (_first, _tokenizer, _keys, Tower) = (first, tokenizer, keys, tower);
 
+    /// <summary>Makes sure that a source's keys were made with an embedder and a tokenizer.</summary>
+    /// <exception cref="ArgumentException">They were made with others.</exception>
+    public static void RequireEmbedder(DenseNeighborSource source, TextEmbedder embedder, RetroTokenizer tokenizer)
+    {
+        if (new ChunkKeyer(tokenizer, embedder).Identity is var given && given != source.KeyIdentity)
+        {
+            throw new ArgumentException(
+                $"The source's keys were made with the embedder and tokenizer {source.KeyIdentity}, and those given are {given}: a query tower starts as a "
+                    + "copy of the embedder that made the keys.",
+                nameof(embedder));
+        }
+    }
+
     /// <summary>Opens the document side.</summary>
     /// <param name="first">The source that is searched until keys are made anew.</param>
     /// <param name="embedder">The embedder of its keys.</param>
@@ -59,6 +72,9 @@ internal sealed class RetrieverDocuments : IDisposable
 
     /// <summary>The tower's weights by which the keys were made; null before they were made anew.</summary>
     public TextEncoder? MadeBy { get; private set; }
+
+    /// <summary>Whether a chunk has a key, and can be found.</summary>
+    public bool HasKey(long chunk) => !KeyedChunks.IsNone(Key(chunk));
 
     /// <summary>The vectors of chunks, [n, D]; and how far they have moved from the keys in the mean.</summary>
     public (Tensor Vectors, double Staleness) Vectors(IReadOnlyList<long> chunks, Device device)

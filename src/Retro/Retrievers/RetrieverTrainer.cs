@@ -383,14 +383,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     private void Require(
         TextEmbedder embedder, IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        if (_source.KeyIdentity is var made && new ChunkKeyer(_tokenizer, embedder).Identity is var given && made != given)
-        {
-            throw new ArgumentException(
-                $"The source's keys were made with the embedder and tokenizer {made}, and those given are {given}: a query tower starts as a copy of the "
-                    + "embedder that made the keys.",
-                nameof(embedder));
-        }
-
+        RetrieverDocuments.RequireEmbedder(_source, embedder, _tokenizer);
         if (alongside is not null && alongside.Database?.Manifest.TokensHash != _source.Database.Manifest.TokensHash)
         {
             throw new ArgumentException(

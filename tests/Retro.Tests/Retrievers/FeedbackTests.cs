@@ -165,6 +165,30 @@ public sealed class FeedbackTests : IDisposable
             "names chunk", Assert.Throws<ArgumentException>(() => Train(new FeedbackPair("a", long.MaxValue, true))).Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Another_embedder_a_chunk_without_a_key_and_settings_of_other_trainings_are_refused()
+    {
+        FeedbackPair[] pairs = [new("a", 0, true)];
+        using TextEmbedder other = new(new TextEncoder(Embedders.EmbeddingInputs.Tiny, 4), RetrieverWorld.Tokenizer);
+        Assert.Contains(
+            "a query tower starts as a copy",
+            Assert.Throws<ArgumentException>(() => FeedbackTrainer.Train(other, RetrieverWorld.Tokenizer, _world.Source, pairs)).Message,
+            StringComparison.Ordinal);
+
+        using RetrieverWorld wordless = new(_ => [new("a", "", "words are here", ""), new("b", "", "... --- ...", "")]);
+        Assert.Contains(
+            "Chunk 1, which a pair names, has no key",
+            Assert.Throws<ArgumentException>(
+                () => FeedbackTrainer.Train(wordless.Embedder, RetrieverWorld.Tokenizer, wordless.Source, [.. pairs, new("a", 1, false)])).Message,
+            StringComparison.Ordinal);
+
+        RetrieverTrainingOptions options = new() { Neighbors = 4, WindowLength = 128, InBatchNegatives = true, RefreshEvery = 10 };
+        RetroOptionsException fault = Assert.Throws<RetroOptionsException>(
+            () => FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs, options));
+        Assert.Equal(4, fault.Faults.Count);
+        Assert.Contains("RefreshEvery is 10; expected not set, since documents keep their keys", fault.Message, StringComparison.Ordinal);
+    }
+
     private static string Text(ChunkDatabase database, DocumentEntry entry)
         => RetrieverWorld.Tokenizer.Decode(Database.TestDatabases.Text(database, entry));
 }
