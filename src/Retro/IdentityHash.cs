@@ -22,7 +22,7 @@ internal static class IdentityHash
         StringBuilder text = new();
         foreach (object? part in parts)
         {
-            string value = Convert.ToString(part, CultureInfo.InvariantCulture) ?? "";
+            string value = InvariantText.Of(part);
             text.Append(CultureInfo.InvariantCulture, $"{value.Length}:{value}{end}");
         }
 

@@ -116,6 +116,30 @@ public sealed class CultureTests : IDisposable
         Assert.True(expected.Count > 15);
     }
 
+    /// <summary>A record writes its numbers in the thread's culture, whatever asks for its text.</summary>
+    [Fact]
+    public void Identities_that_hold_settings_are_the_same()
+    {
+        using Answering.Towns towns = new(8);
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = 64, Dropout = 0.25 });
+        using Retrievers.RetrieverWorld world = new();
+        using RetrieverTrainer trainer = world.Trainer();
+        string[] Made() =>
+        [
+            new Retro.Answering.QuestionSampler(towns.Set.Questions, towns.Passages, new() { HardShare = 0.25 }).Identity,
+            Retro.Readers.TokenStore.HashOf(model),
+            IdentityHash.Of(";", new GenerationOptions { TopP = 0.5 }, 0.5, -1, null),
+        ];
+
+        Assert.Equal(In(CultureInfo.InvariantCulture, Made), In(s_foreign, Made));
+        In(s_foreign, () =>
+        {
+            trainer.Save(_folder["retriever"]);
+            return true;
+        });
+        trainer.Load(_folder["retriever"]);
+    }
+
     private static T In<T>(CultureInfo culture, Func<T> work)
     {
         CultureInfo before = CultureInfo.CurrentCulture;

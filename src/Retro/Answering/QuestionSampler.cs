@@ -52,7 +52,7 @@ public sealed class QuestionSampler : ITrainingData
         string asked = IdentityHash.Of(IdentityHash.SourceEnd, [.. _questions.SelectMany(one => new[] { one.Id, one.Prompt, one.Answers[0] })]);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
-            $"questions {asked}, passages {passages.Database.Manifest.TokensHash}, source {passages.Source?.Identity ?? "none"}, {Options}");
+            $"questions {asked}, passages {passages.Database.Manifest.TokensHash}, source {passages.Source?.Identity ?? "none"}, {InvariantText.Of(Options)}");
     }
 
     /// <summary>The settings.</summary>

@@ -170,7 +170,7 @@ public sealed unsafe class TokenStore : IDisposable
     internal static string HashOf(RetroModel model, CancellationToken cancellationToken = default)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(System.Text.Encoding.UTF8.GetBytes($"{model.Config} {model.Dtype}"));
+        sha.AppendData(System.Text.Encoding.UTF8.GetBytes($"{InvariantText.Of(model.Config)} {model.Dtype}"));
         using IDisposable noGradients = no_grad();
         foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
         {

@@ -116,6 +116,7 @@ public sealed partial class RetrieverTrainer
         ["examples"] = _texts.Manifest.TokensHash,
         ["source"] = _source.Identity,
         ["alongside"] = _alongside?.Identity ?? "nothing",
-        ["options"] = Options.ToString(),
+        ["reader"] = _reading.ReaderName,
+        ["options"] = InvariantText.Of(Options),
     };
 }
