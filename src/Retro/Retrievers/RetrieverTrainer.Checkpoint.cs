@@ -58,6 +58,7 @@ public sealed partial class RetrieverTrainer
         using Safetensors file = Safetensors.Open(path);
         RetrieverState state = RetrieverState.Parse(file.Metadata?.GetValueOrDefault(MetadataKey), path);
         state.RequireSettings(Settings(), path);
+        RequireChains(state.Chains, path);
         using DisposeScope scope = NewDisposeScope();
         (string Name, Parameter Parameter)[] trained = [.. Trained().Select(one => (one.Name, one.Parameter))];
         Dictionary<string, Tensor> weights = trained.ToDictionary(one => one.Name, one => Read(file, one.Name, one.Parameter));
@@ -92,6 +93,19 @@ public sealed partial class RetrieverTrainer
         }
 
         (StepsDone, _chains) = (state.Steps, state.Chains);
+    }
+
+    /// <summary>Refuses a chain of no example, or at a passage that an example is never given.</summary>
+    private void RequireChains(Dictionary<long, long> chains, string path)
+    {
+        foreach ((long example, long passage) in chains)
+        {
+            if (example < 0 || example >= _texts.ChunkCount || passage < 0 || passage >= _source.Database.ChunkCount
+                || _same.Of(_texts.DocumentOf(example)).Contains(_source.Database.DocumentOf(passage)))
+            {
+                throw new CheckpointException($"{path} has the chain of example {example} at passage {passage}, where it cannot be: it is damaged.");
+            }
+        }
     }
 
     private static Tensor Read(Safetensors file, string name, Tensor like)

@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+using Retro.Checkpoints;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -336,6 +338,45 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
     }
 
     [Fact]
+    public void A_checkpoint_of_another_reader_is_refused_and_one_that_names_none_is_of_any()
+    {
+        string path = Path.Combine(_world["saved"], RetrieverTrainer.StateFile);
+        using RetrieverTrainer trainer = _world.Trainer();
+        using RetrieverTrainer other = new(
+            _world.Embedder, Tokenizer, _world.Source, new UnigramReader(Tokenizer.VocabularySize, 4, name: "others"), trainer.Objective, Options,
+            _world.Examples);
+        trainer.Save(_world["saved"]);
+        Assert.Contains(
+            "reader unigrams (now: others)",
+            Assert.Throws<CheckpointException>(() => other.Load(_world["saved"])).Message,
+            StringComparison.Ordinal);
+        Change(path, state => state["Settings"]!.AsObject().Remove("reader"));
+        other.Load(_world["saved"]);
+    }
+
+    [Theory]
+    [InlineData(0, 1_000_000)]
+    [InlineData(0, -1)]
+    [InlineData(1_000_000, 0)]
+    [InlineData(-1, 0)]
+    [InlineData(0, 1)] // of its own document, in which its target stands
+    public void A_chain_that_is_where_it_cannot_be_is_refused(long example, long passage)
+    {
+        Document[] texts = [.. Texts("e", 8, new Random(2))];
+        using RetrieverWorld world = new(_ => texts, _ => texts);
+        using RetrieverTrainer trainer = new(
+            world.Embedder, Tokenizer, world.Source, Reader(), RetrieverObjective.JointStochastic(), Options);
+        trainer.Step(TestContext.Current.CancellationToken);
+        trainer.Save(world["saved"]);
+        trainer.Load(world["saved"]);
+        Change(Path.Combine(world["saved"], RetrieverTrainer.StateFile), state => state["Chains"]!.AsObject()[$"{example}"] = passage);
+        Assert.Contains(
+            $"the chain of example {example} at passage {passage}",
+            Assert.Throws<CheckpointException>(() => trainer.Load(world["saved"])).Message,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_objective_of_ones_own_is_given_what_it_asks_for()
     {
         int asked = 0;
@@ -512,6 +553,22 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Throws<DatabaseException>(() => NextChunkRecall.Measure(source, _world.Passages, 2));
 
         static int[] Text(ChunkDatabase database, long chunk) => database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray();
+    }
+
+    /// <summary>Changes what a checkpoint says besides its tensors.</summary>
+    private static void Change(string path, Action<JsonNode> change)
+    {
+        Dictionary<string, Tensor> tensors;
+        JsonNode state;
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            tensors = file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name));
+            state = JsonNode.Parse(file.Metadata!["retriever"])!;
+        }
+
+        change(state);
+        Safetensors.Write(path, tensors, new Dictionary<string, string> { ["retriever"] = state.ToJsonString() });
+        Array.ForEach([.. tensors.Values], tensor => tensor.Dispose());
     }
 
     [Fact]

@@ -9,9 +9,9 @@ namespace Retro.Tests.Retrievers;
 /// A reader that computes nothing: each target is drawn evenly from the tokens of the passages that its chunk has, or, half the time, from the vocabulary.
 /// What a passage is worth to it is plain to see.
 /// </summary>
-internal sealed class UnigramReader(int vocabulary, int neighbors, int? chunkLength = null, ChunkDatabase? database = null) : IReader
+internal sealed class UnigramReader(int vocabulary, int neighbors, int? chunkLength = null, ChunkDatabase? database = null, string name = "unigrams") : IReader
 {
-    public string Name => "unigrams";
+    public string Name => name;
 
     public int Neighbors => neighbors;
 
