@@ -17,9 +17,14 @@ internal sealed class NearestNeighborFit
     public void Add(double logP, double[] distances, bool[] hits) => _places.Add((logP, distances, hits));
 
     /// <summary>Fits.</summary>
-    /// <returns>Share of what was found, 0 where it helps in no way; and the temperature.</returns>
+    /// <returns>Share of what was found, 0 where it helps in no way or there is no token; and the temperature.</returns>
     public (double Share, double Temperature) Find()
     {
+        if (_places.Count == 0)
+        {
+            return (0, 1);
+        }
+
         // Temperatures on the scale of the distances.
         double[] spread = [.. _places.Where(place => place.Distances.Length > 0).Select(place => place.Distances.Average()).Where(mean => mean > 0)];
         double scale = spread.Length == 0 ? 1 : spread.Order().ElementAt(spread.Length / 2);

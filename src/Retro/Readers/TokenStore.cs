@@ -348,13 +348,20 @@ public sealed unsafe class TokenStore : IDisposable
             : $"{path}.{IdentityHash.Of(IdentityHash.KeyEnd, Convert.ToHexStringLower(layout.Header()), factory)[..12]}.index";
         if (file is not null && File.Exists(file))
         {
-            VectorIndex made = VectorIndex.Open(file, parameters: parameters);
-            if (made.Count == layout.Rows && made.Dimensions == layout.Width)
+            try
             {
-                return made;
-            }
+                VectorIndex made = VectorIndex.Open(file, parameters: parameters);
+                if (made.Count == layout.Rows && made.Dimensions == layout.Width)
+                {
+                    return made;
+                }
 
-            made.Dispose();
+                made.Dispose();
+            }
+            catch (DatabaseException)
+            {
+                // It is damaged: it is made anew.
+            }
         }
 
         VectorIndex index = VectorIndex.Create(layout.Width, factory, parameters: parameters);
