@@ -132,22 +132,7 @@ public sealed unsafe class TokenStore : IDisposable
     internal void Key(long number, Span<float> key) => _layout.Read(_memory, number, key);
 
     /// <summary>The document of a key.</summary>
-    internal int DocumentOf(long number)
-    {
-        // Documents of one token have no key, and begin where the next one does.
-        int found = Array.BinarySearch(_starts, number);
-        if (found < 0)
-        {
-            return ~found - 1;
-        }
-
-        while (found + 1 < _starts.Length && _starts[found + 1] == number)
-        {
-            found++;
-        }
-
-        return found;
-    }
+    internal int DocumentOf(long number) => Upper(_starts, number) - 1;
 
     /// <summary>How many keys a document has.</summary>
     internal long CountOf(int document) => _starts[document + 1] - _starts[document];
@@ -317,6 +302,7 @@ public sealed unsafe class TokenStore : IDisposable
         return model.KeysAndStatesAt(tensor(tokens, [rows, length], device: model.Device), tensor(places, device: model.Device));
     }
 
+    /// <summary>How many documents begin at a key or before it, those of one token among them, which have none and begin where the next one does.</summary>
     private static int Upper(long[] starts, long number)
     {
         int low = 0, high = starts.Length;
@@ -369,12 +355,13 @@ public sealed unsafe class TokenStore : IDisposable
         {
             if (!index.IsTrained)
             {
-                // Spread over the whole; 256 a list is what k-means takes at most.
-                long wanted = Math.Min(layout.Rows, Math.Max(1 << 14, Math.Max(plan.TrainingVectors, 64 * index.ListCount)));
+                // Spread over the whole.
+                long enough = bySize ? plan.TrainingVectors : Math.Max(1 << 14, 64L * index.ListCount);
+                int wanted = (int)Math.Min(Math.Min(layout.Rows, enough), Array.MaxLength / layout.Width);
                 float[] some = new float[wanted * layout.Width];
-                for (long i = 0; i < wanted; i++)
+                for (int i = 0; i < wanted; i++)
                 {
-                    layout.Read(memory, i * layout.Rows / wanted, some.AsSpan((int)(i * layout.Width), layout.Width));
+                    layout.Read(memory, i * layout.Rows / wanted, some.AsSpan(i * layout.Width, layout.Width));
                 }
 
                 progress?.Report(new StageProgress("train the index", 0, 1));
