@@ -26,7 +26,8 @@ public sealed class QuestionSampler : ITrainingData
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or the template does not fit.</exception>
     /// <exception cref="TrainingException">There is no question, or all are longer than the window.</exception>
-    /// <exception cref="ArgumentException">The passage of a question is not among the passages.</exception>
+    /// <exception cref="ArgumentException">The passage of a question is not among the passages, or what stands in front of a question leaves no room for a
+    /// chunk of it.</exception>
     public QuestionSampler(IReadOnlyList<Question> questions, QuestionPassages passages, QuestionSamplerOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(questions);
@@ -36,6 +37,7 @@ public sealed class QuestionSampler : ITrainingData
         _retrievedLength = Options.RetrievedLength ?? (2 * _stretch);
         InContextOptions? prompt = Options.InContext is { } context && Options.Neighbors > 0 ? context with { Neighbors = Options.Neighbors } : null;
         _prompt = prompt?.PromptFor(passages.Tokenizer, null);
+        _prompt?.RequireRoomFor(_stretch, nameof(QuestionSampler));
         int room = Options.WindowLength - (prompt?.PrefixLength ?? 0);
         _questions = [.. questions.Where(question => Prompt(question).Length + Answer(question).Length - 1 <= room)];
         LeftOut = questions.Count - _questions.Length;
@@ -86,6 +88,7 @@ public sealed class QuestionSampler : ITrainingData
             (int[] tokens, int answer, IReadOnlyList<long> passages) = rows[row];
             Array.ConvertAll(tokens, token => (long)token).CopyTo(batch.Tokens, row * length);
             batch.LossMask.AsSpan((row * length) + answer, tokens.Length - answer).Fill(true);
+            batch.Padding.AsSpan((row * length) + tokens.Length, length - tokens.Length).Fill(true);
             for (int stretch = 0; batch.Retrieved is not null && stretch < tokens.Length / _stretch; stretch++)
             {
                 batch.Retrieved.Take(row, stretch, _passages.Database, [.. passages]);

@@ -1,5 +1,6 @@
 using Retro.Answering;
 using Retro.Modeling;
+using Retro.Optimization;
 using Retro.Readers;
 using Retro.Tests.Readers;
 using Retro.Training;
@@ -29,6 +30,9 @@ public sealed class QuestionSamplerTests : IDisposable
             Assert.Equal(0, start % M);
             Assert.Equal(" " + question.Answers[0], _towns.Tokenizer.Decode([.. targets[..^1].Select(at => (int)batch.Tokens[at])]));
             Assert.Equal(_towns.Tokenizer.EndOfText, batch.Tokens[targets[^1]]);
+            Assert.Equal(
+                Enumerable.Range(targets[^1] + 1, ((row + 1) * batch.Length) - targets[^1] - 1),
+                Enumerable.Range(row * batch.Length, batch.Length).Where(at => batch.Padding[at]));
             int[] prompt = [.. batch.Tokens.AsSpan(row * batch.Length, start).ToArray().Select(token => (int)token)];
             Assert.Equal(question.Prompt, _towns.Tokenizer.Decode(prompt.SkipWhile(token => token == _towns.Tokenizer.BeginOfText).ToArray()));
             Assert.Equal(_towns.Tokenizer.BeginOfText, prompt[0]);
@@ -108,9 +112,15 @@ public sealed class QuestionSamplerTests : IDisposable
 
         using TrainingBatch batch = sampler.Batch(0, 0).ToTensors();
         using DisposeScope scope = NewDisposeScope();
-        using IDisposable none = no_grad();
-        Tensor likelihoods = LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask);
-        Assert.Equal(sum, likelihoods.sum().item<double>(), 1e-9);
+        using (no_grad())
+        {
+            Tensor likelihoods = LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask);
+            Assert.Equal(sum, likelihoods.sum().item<double>(), 1e-9);
+        }
+
+        using RetroOptimizer optimizer = new(model);
+        (double loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([batch], 0, closedBook: false);
+        Assert.Equal(sum, -loss * targets, 1e-9);
     }
 
     [Fact]
@@ -148,6 +158,9 @@ public sealed class QuestionSamplerTests : IDisposable
             Assert.Throws<TrainingException>(() => Sampler(new() { WindowLength = 300, InContext = new() { PrefixLength = 260 } }, repeated: 9)).Message,
             StringComparison.Ordinal);
         Assert.Contains("no question", Assert.Throws<TrainingException>(() => new QuestionSampler([], _towns.Passages)).Message, StringComparison.Ordinal);
+        InContextOptions narrow = new() { PrefixLength = 260, WindowLength = 260 + M - 1 };
+        Assert.Contains(
+            $"no room is left for a chunk of {M}", Assert.Throws<ArgumentException>(() => Sampler(new() { InContext = narrow })).Message, StringComparison.Ordinal);
         Question strange = _towns.Set.Questions[0] with { PassageId = "nowhere#0" };
         Assert.Contains("\"nowhere#0\"", Assert.Throws<ArgumentException>(() => _towns.Passages.Oracle(strange)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new QuestionSampler([strange], _towns.Passages));
