@@ -47,7 +47,10 @@ public static class FourAbilities
         ArgumentNullException.ThrowIfNull(questions);
         options = (options ?? new()).Validate();
         QuestionReader asked = new(reader, passages);
-        Item[] items = [.. questions.Select((question, number) => Item.Of(question, number, others ?? questions, passages, options)).OfType<Item>()];
+        others ??= questions;
+        Dictionary<string, string> normalized = questions.Concat(others).SelectMany(one => one.Answers).Distinct()
+            .ToDictionary(answer => answer, AnswerMatch.Normalize, StringComparer.Ordinal);
+        Item[] items = [.. questions.Select((question, number) => Item.Of(question, number, others, passages, options, normalized)).OfType<Item>()];
         if (items.Length == 0)
         {
             throw new ArgumentException(
@@ -68,7 +71,7 @@ public static class FourAbilities
 
         // As many passages, and none of them with the answer.
         double[] without = [.. Likelihoods(item => item.Passages(noises[^1] + 1, holds: false), item => item.Answers).Select(one => one.Max())];
-        MeanInterval rejection = Mean(with.Select(one => without.Average(other => one > other ? 1 : one < other ? 0 : 0.5)));
+        MeanInterval rejection = Mean(Areas(with, without));
         MeanInterval integration = reader.Neighbors == 1 ? MeanInterval.Of([]) : Integration();
         List<CounterfactualResult> counterfactual =
         [
@@ -112,6 +115,20 @@ public static class FourAbilities
         }
     }
 
+    /// <summary>
+    /// What each question has of the area under the curve by which values with the answer stand above those without. It has one of either, and with both to
+    /// be drawn, both are counted: how often the one stands above the others, and those of others above the other, less what it is usually.
+    /// </summary>
+    internal static IEnumerable<double> Areas(double[] with, double[] without)
+    {
+        double[] above = [.. with.Select(one => without.Average(other => Over(one, other)))];
+        double[] below = [.. without.Select(other => with.Average(one => Over(one, other)))];
+        double area = above.Average();
+        return above.Zip(below, (one, other) => one + other - area);
+
+        static double Over(double one, double other) => one > other ? 1 : one < other ? 0 : 0.5;
+    }
+
     /// <summary>A question with everything that it is asked with.</summary>
     private sealed class Item
     {
@@ -134,7 +151,8 @@ public static class FourAbilities
             get
             {
                 (string one, string other) = (Answers[0], Partner!.Answer);
-                string? wrong = Answers.FirstOrDefault(answer => !Same(answer, one) && !Same(answer, other));
+                string? wrong = Answers.FirstOrDefault(answer
+                    => AnswerMatch.Normalize(answer) != AnswerMatch.Normalize(one) && AnswerMatch.Normalize(answer) != AnswerMatch.Normalize(other));
                 return [$"{one} and {other}", $"{other} and {one}", .. wrong is null ? [] : new[] { $"{one} and {wrong}", $"{wrong} and {other}" }];
             }
         }
@@ -148,26 +166,32 @@ public static class FourAbilities
         /// <summary>The same with the first wrong answer in its place; null where it does not stand there word for word.</summary>
         public long[]? Wrong { get; }
 
-        public static Item? Of(Question question, int number, IReadOnlyList<Question> all, QuestionPassages passages, AbilityOptions options)
+        public static Item? Of(
+            Question question,
+            int number,
+            IReadOnlyList<Question> all,
+            QuestionPassages passages,
+            AbilityOptions options,
+            Dictionary<string, string> normalized)
         {
             long oracle = passages.Oracle(question);
             IReadOnlyList<long> noise = passages.Distractors(question, options.Passages, options.HardShare, options.Seed, number);
             SeededRandom random = new(options.Seed, ChoicePurpose, number);
 
             // What the noise says of the same kind first, since that is what is confused.
-            string right = AnswerMatch.Normalize(question.Answers[0]);
-            Question[] others = [.. all.Where(one => one.Kind == question.Kind && question.Answers.All(answer => !Same(answer, one.Answers[0])))];
+            HashSet<string> right = [.. question.Answers.Select(answer => normalized[answer])];
+            Question[] others = [.. all.Where(one => one.Kind == question.Kind && !right.Contains(normalized[one.Answers[0]]))];
             HashSet<string> said = [.. noise.Select(chunk => passages.Database.Documents[passages.Database.DocumentOf(chunk)].Id)];
             List<string> answers = [question.Answers[0]];
             foreach (Question other in others.Where(one => said.Contains(one.PassageId)).Concat(Shuffled(others)))
             {
-                if (answers.Count <= options.WrongAnswers && answers.All(answer => !Same(answer, other.Answers[0])))
+                if (answers.Count <= options.WrongAnswers && answers.All(answer => normalized[answer] != normalized[other.Answers[0]]))
                 {
                     answers.Add(other.Answers[0]);
                 }
             }
 
-            if (answers.Count == 1 || right.Length == 0)
+            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0)
             {
                 return null;
             }
@@ -228,8 +252,6 @@ public static class FourAbilities
             string title = passages.Database.Documents[passages.Database.DocumentOf(passages.Oracle(question))].Title;
             return title.Length > 0 && question.Prompt.StartsWith(title, StringComparison.Ordinal) ? title : "";
         }
-
-        private static bool Same(string one, string other) => AnswerMatch.Normalize(one) == AnswerMatch.Normalize(other);
     }
 
     /// <summary>Two questions in one.</summary>

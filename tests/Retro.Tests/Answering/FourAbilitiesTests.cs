@@ -28,6 +28,15 @@ public sealed class FourAbilitiesTests : IDisposable
         Assert.True(found.NegativeRejection.HasInterval);
     }
 
+    /// <summary>Both sides of the area under the curve are drawn: where one side alone varies, either way round, so does the area.</summary>
+    [Theory]
+    [InlineData(new[] { 1.0, 1.0 }, new[] { 0.0, 2.0 }, new[] { 1.0, 0.0 })]
+    [InlineData(new[] { 0.0, 2.0 }, new[] { 1.0, 1.0 }, new[] { 0.0, 1.0 })]
+    [InlineData(new[] { 1.0, 1.0, 1.0 }, new[] { 1.0, 1.0, 1.0 }, new[] { 0.5, 0.5, 0.5 })]
+    [InlineData(new[] { 3.0, 2.0 }, new[] { 1.0, 0.0 }, new[] { 1.0, 1.0 })]
+    public void Each_question_has_its_part_of_the_area_from_both_sides(double[] with, double[] without, double[] expected)
+        => Assert.Equal(expected, FourAbilities.Areas(with, without));
+
     [Fact]
     public void A_reader_that_reads_nothing_is_the_same_with_any_passages()
     {
