@@ -8,6 +8,9 @@ namespace Retro.Answering;
 /// <param name="Answers">Its answers.</param>
 public sealed record AnswerResult(string Reader, string Passages, IReadOnlyList<AnsweredQuestion> Answers)
 {
+    /// <summary>Its answers.</summary>
+    public IReadOnlyList<AnsweredQuestion> Answers { get; } = Answers;
+
     /// <summary>Share of the answers that are a right one, see <see cref="AnswerMatch.Exact"/>.</summary>
     public MeanInterval ExactMatch { get; } = Mean(Answers.Where(one => one.Answer is not null), one => AnswerMatch.Exact(one.Answer!, one.Question.Answers));
 
