@@ -9,7 +9,7 @@ public sealed partial class EnsembleReader
 {
     /// <summary>
     /// Fits the temperature on documents: the one under which they are most likely, among 25 from a 64th of the scores' usual spread to 64 times it, and
-    /// infinity.
+    /// infinity, which it is where they tell nothing.
     /// </summary>
     /// <param name="model">The decoder.</param>
     /// <param name="tokenizer">The tokenizer that it was trained with.</param>
@@ -62,7 +62,7 @@ public sealed partial class EnsembleReader
         progress?.Report(new StageProgress("fit the temperature", validation.Documents.Count, validation.Documents.Count));
         double[] spreads = [.. places.Select(place => place.Scores.Max() - place.Scores.Min()).Where(spread => spread > 0 && double.IsFinite(spread)).Order()];
         double usual = spreads.Length == 0 ? 1 : spreads[spreads.Length / 2];
-        return Enumerable.Range(-12, 25).Select(half => usual * Math.Pow(2, half / 2.0)).Append(double.PositiveInfinity)
+        return Enumerable.Range(-12, 25).Select(half => usual * Math.Pow(2, half / 2.0)).Prepend(double.PositiveInfinity)
             .MaxBy(temperature => places.Sum(place => Mixed(place.LogP, place.Scores, temperature)));
     }
 

@@ -289,6 +289,10 @@ public sealed class PromptReaderTests
         Assert.NotEqual(BitsPerByte.Measure(equal, heldOut, source).Value, byScore, 1e-9);
         Assert.True(double.IsFinite(byScore));
 
+        // Where nothing is to be told apart all passages count alike.
+        using ChunkDatabase shorter = databases.Build([TestDatabases.Document("s", "short.")], 8, "short");
+        Assert.Equal(double.PositiveInfinity, equal.BestTemperature(shorter, source));
+
         // The temperature that is fitted is the best: no other one gives these documents fewer bits.
         double fitted = equal.BestTemperature(heldOut, source);
         double best = BitsPerByte.Measure(new EnsembleReader(model, prompt, options, fitted), heldOut, source).Value;
