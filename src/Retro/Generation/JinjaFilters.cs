@@ -24,6 +24,7 @@ internal static class JinjaFilters
     /// <exception cref="RetroException">There is no such filter here, or it is given what it does not take here.</exception>
     public static object? Apply(string name, object? value, object?[] arguments, Dictionary<string, object?> named)
     {
+        RequireStack(); // "map" is given the filter that it applies, which may be "map"
         if (!s_parameters.TryGetValue(name, out string[]? parameters))
         {
             throw new RetroException($"The chat template has the filter '{name}', which is not supported.");

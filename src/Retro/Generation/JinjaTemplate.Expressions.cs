@@ -42,31 +42,41 @@ internal sealed partial class JinjaTemplate
         }
 
         _level--;
-        return value;
+        return run =>
+        {
+            RequireStack();
+            return value(run);
+        };
     }
 
-    private Func<Run, object?> Or()
+    private Func<Run, object?> Or() => FirstOf("or", And, when: true);
+
+    private Func<Run, object?> And() => FirstOf("and", Not, when: false);
+
+    /// <summary>The first of the values with a word between them that counts as true, or as false; else the last one.</summary>
+    private Func<Run, object?> FirstOf(string word, Func<Func<Run, object?>> one, bool when) => Followed(one(), () =>
     {
-        Func<Run, object?> value = And();
-        while (Is("or"))
+        if (!Is(word))
         {
-            Func<Run, object?> one = value, other = And();
-            value = run => one(run) is var first && IsTrue(first) ? first : other(run);
+            return null;
         }
 
-        return value;
-    }
+        Func<Run, object?> other = one();
+        return (run, value) => IsTrue(value) == when ? value : other(run);
+    });
 
-    private Func<Run, object?> And()
+    /// <summary>A value, and what is made of it step by step: a list of steps, so that no chain of them goes deeper than the stack.</summary>
+    /// <param name="first">The value.</param>
+    /// <param name="next">The next step; null where there is none.</param>
+    private static Func<Run, object?> Followed(Func<Run, object?> first, Func<Func<Run, object?, object?>?> next)
     {
-        Func<Run, object?> value = Not();
-        while (Is("and"))
+        List<Func<Run, object?, object?>> steps = [];
+        while (next() is { } step)
         {
-            Func<Run, object?> one = value, other = Not();
-            value = run => one(run) is var first && !IsTrue(first) ? first : other(run);
+            steps.Add(step);
         }
 
-        return value;
+        return steps.Count == 0 ? first : run => steps.Aggregate(first(run), (value, step) => step(run, value));
     }
 
     private Func<Run, object?> Not()
@@ -129,43 +139,23 @@ internal sealed partial class JinjaTemplate
         };
     }
 
-    private Func<Run, object?> Sum()
+    private Func<Run, object?> Sum() => Computed(Product, "+", "-", "~");
+
+    private Func<Run, object?> Product() => Computed(Power, "*", "/", "//", "%");
+
+    private Func<Run, object?> Power() => Computed(Unary, "**");
+
+    private Func<Run, object?> Computed(Func<Func<Run, object?>> one, params string[] signs) => Followed(one(), () =>
     {
-        Func<Run, object?> value = Product();
-        while (Now.Kind == Kind.Sign && Now.Text is "+" or "-" or "~")
+        if (Now.Kind != Kind.Sign || !signs.Contains(Now.Text))
         {
-            string sign = _words[_at++].Text;
-            Func<Run, object?> one = value, other = Product();
-            value = sign == "~" ? run => Bounded(Text(one(run)) + Text(other(run))) : run => Compute(sign, one(run), other(run));
+            return null;
         }
 
-        return value;
-    }
-
-    private Func<Run, object?> Product()
-    {
-        Func<Run, object?> value = Power();
-        while (Now.Kind == Kind.Sign && Now.Text is "*" or "/" or "//" or "%")
-        {
-            string sign = _words[_at++].Text;
-            Func<Run, object?> one = value, other = Power();
-            value = run => Compute(sign, one(run), other(run));
-        }
-
-        return value;
-    }
-
-    private Func<Run, object?> Power()
-    {
-        Func<Run, object?> value = Unary();
-        while (Is("**"))
-        {
-            Func<Run, object?> one = value, other = Unary();
-            value = run => Compute("**", one(run), other(run));
-        }
-
-        return value;
-    }
+        string sign = _words[_at++].Text;
+        Func<Run, object?> other = one();
+        return (run, value) => Compute(sign, value, other(run));
+    });
 
     /// <summary>A value with its sign, which binds more than a filter or a test does.</summary>
     private Func<Run, object?> Unary()
@@ -181,86 +171,77 @@ internal sealed partial class JinjaTemplate
     }
 
     /// <summary>A value with what is asked of it: members and calls.</summary>
-    private Func<Run, object?> Postfix(Func<Run, object?> value)
+    private Func<Run, object?> Postfix(Func<Run, object?> value) => Followed(value, () =>
     {
-        while (true)
+        if (Is("."))
         {
-            Func<Run, object?> of = value;
-            if (Is("."))
-            {
-                string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
-                value = run => At(of(run), name);
-            }
-            else if (Is("["))
-            {
-                value = Subscript(of);
-            }
-            else if (Now is { Kind: Kind.Sign, Text: "(" })
-            {
-                string called = _words[_at - 1] is { Kind: Kind.Name } word ? word.ToString() : "what";
-                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Arguments();
-                value = run =>
-                {
-                    run.Count();
-                    Function? caller = run.Caller;
-                    run.Caller = null; // what is called for the arguments does not have it
-                    (object?[] arguments, Dictionary<string, object?> named) = given(run);
-                    run.Caller = caller;
-                    return of(run) is Function function ? Bounded(function(arguments, named))
-                        : throw new RetroException($"The chat template calls {called}, which is no function, or one that is not supported.");
-                };
-            }
-            else
-            {
-                return value;
-            }
+            string name = Now.Kind is Kind.Name or Kind.Number ? _words[_at++].Text : throw Unexpected("a name");
+            return (_, of) => At(of, name);
         }
-    }
+
+        if (Is("["))
+        {
+            return Subscript();
+        }
+
+        if (Now is not { Kind: Kind.Sign, Text: "(" })
+        {
+            return null;
+        }
+
+        string called = _words[_at - 1] is { Kind: Kind.Name } word ? word.ToString() : "what";
+        Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given = Arguments();
+        return (run, of) =>
+        {
+            run.Count();
+            Function? caller = run.Caller;
+            run.Caller = null; // what is called for the arguments does not have it
+            (object?[] arguments, Dictionary<string, object?> named) = given(run);
+            run.Caller = caller;
+            return of is Function function ? Bounded(function(arguments, named))
+                : throw new RetroException($"The chat template calls {called}, which is no function, or one that is not supported.");
+        };
+    });
 
     /// <summary>A value with filters and tests.</summary>
-    private Func<Run, object?> Filters(Func<Run, object?> value)
+    private Func<Run, object?> Filters(Func<Run, object?> value) => Followed(value, () =>
     {
-        while (true)
+        if (Is("|"))
         {
-            Func<Run, object?> of = value;
-            if (Is("|"))
-            {
-                string name = Take(Kind.Name);
-                Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
-                    Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
-                value = run => given(run) is var (arguments, named) ? Bounded(JinjaFilters.Apply(name, of(run), arguments, named)) : null;
-            }
-            else if (Now is { Kind: Kind.Name, Text: "is" })
-            {
-                _at++;
-                bool negates = Is("not");
-                string name = Take(Kind.Name);
-                Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var given ? run => given(run).Arguments[0] : null)
-                    : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
-                        or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
-                    : null;
-                value = run => JinjaFilters.Test(name, of(run), argument?.Invoke(run)) != negates;
-            }
-            else
-            {
-                return value;
-            }
+            string filter = Take(Kind.Name);
+            Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> given =
+                Now is { Kind: Kind.Sign, Text: "(" } ? Arguments() : _ => ([], []);
+            return (run, of) => given(run) is var (arguments, named) ? Bounded(JinjaFilters.Apply(filter, of, arguments, named)) : null;
         }
-    }
 
-    private Func<Run, object?> Subscript(Func<Run, object?> of)
+        if (Now is not { Kind: Kind.Name, Text: "is" })
+        {
+            return null;
+        }
+
+        _at++;
+        bool negates = Is("not");
+        string name = Take(Kind.Name);
+        Func<Run, object?>? argument = Now is { Kind: Kind.Sign, Text: "(" } ? (Arguments() is var all ? run => all(run).Arguments[0] : null)
+            : Now is { Kind: Kind.String or Kind.Number } or { Kind: Kind.Sign, Text: "[" or "{" }
+                or { Kind: Kind.Name, Text: not ("and" or "or" or "not" or "is" or "in" or "if" or "else") } ? Postfix(Primary())
+            : null;
+        return (run, of) => JinjaFilters.Test(name, of, argument?.Invoke(run)) != negates;
+    });
+
+    private Func<Run, object?, object?> Subscript()
     {
         Func<Run, object?>? first = Now.Text == ":" ? null : Expression(), to = null, step = null;
         if (Is("]"))
         {
-            return run => Member(of(run), first!(run));
+            return (run, of) => Member(of, first!(run));
         }
 
         Take(":");
         to = Now.Text is "]" or ":" ? null : Expression();
         step = Is(":") && Now.Text != "]" ? Expression() : null;
         Take("]");
-        return run => Slice(of(run), first?.Invoke(run), to?.Invoke(run), step?.Invoke(run));
+        return (run, of) => Slice(of, first?.Invoke(run), to?.Invoke(run), step?.Invoke(run));
     }
 
     private Func<Run, (object?[] Arguments, Dictionary<string, object?> Named)> Arguments()

@@ -82,8 +82,10 @@ internal sealed partial class JinjaTemplate
             Names = to ?? Names.Around!;
         }
 
+        /// <summary>Counts a statement, a call or a round, each of which may hold others.</summary>
         public void Count()
         {
+            RequireStack();
             if (++_statements > MostStatements)
             {
                 throw new RetroException($"The chat template runs more than {MostStatements:#,0} statements.");

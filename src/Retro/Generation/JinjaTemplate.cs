@@ -6,8 +6,8 @@ namespace Retro.Generation;
 /// <summary>A template in the part of Jinja that chat templates use. It comes with a model, from strangers: what it may do is bounded.</summary>
 internal sealed partial class JinjaTemplate
 {
-    /// <summary>Statements that are run, and levels that a template has, at most.</summary>
-    private const int MostStatements = 1_000_000, MostLevels = 100;
+    /// <summary>Statements that are run at most.</summary>
+    private const int MostStatements = 1_000_000;
 
     private readonly List<Word> _words;
     private int _at;

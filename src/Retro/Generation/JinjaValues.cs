@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text;
 
 namespace Retro.Generation;
@@ -12,6 +13,9 @@ internal static class JinjaValues
 
     /// <summary>Characters that are written, and what a text or list has of them or of values, at most.</summary>
     public const int MostCharacters = 10_000_000;
+
+    /// <summary>Levels that a template or a value has at most.</summary>
+    public const int MostLevels = 100;
 
     /// <summary>A function of a template: its arguments in order, and by name.</summary>
     public delegate object? Function(object?[] arguments, Dictionary<string, object?> named);
@@ -37,6 +41,7 @@ internal static class JinjaValues
         long number => number.ToString(CultureInfo.InvariantCulture),
         double number => Digits(number),
         _ when value == Undefined => "",
+        Function => throw new RetroException("The chat template writes out a function, which is not supported."),
         _ => Json(value, JsonForm.Written),
     };
 
@@ -70,16 +75,60 @@ internal static class JinjaValues
         return text.ToString();
     }
 
-    /// <summary>Whether two values are equal.</summary>
-    public static bool AreEqual(object? one, object? other) => (one, other) switch
+    /// <summary>Refuses what goes deeper than the stack.</summary>
+    /// <exception cref="RetroException">There is little of it left.</exception>
+    public static void RequireStack()
     {
-        (List<object?> some, List<object?> others) => some is Series == others is Series && some.Count == others.Count
-            && some.Zip(others).All(pair => AreEqual(pair.First, pair.Second)),
-        (Dictionary<string, object?> some, Dictionary<string, object?> others) => some.Count == others.Count
-            && some.All(pair => others.TryGetValue(pair.Key, out object? value) && AreEqual(pair.Value, value)),
-        (long or double or bool, long or double or bool) => Number(one) == Number(other),
-        _ => Equals(one, other),
-    };
+        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+        {
+            throw new RetroException("The chat template goes deeper than the stack.");
+        }
+    }
+
+    /// <summary>Whether two values are equal.</summary>
+    /// <exception cref="RetroException">They have too many levels or parts: a list may hold itself.</exception>
+    public static bool AreEqual(object? one, object? other)
+    {
+        int left = MostCharacters;
+        return AreEqual(one, other, MostLevels, ref left);
+    }
+
+    /// <summary>Whether two values are equal.</summary>
+    /// <param name="one">One.</param>
+    /// <param name="other">The other.</param>
+    /// <param name="levels">Levels that they may have.</param>
+    /// <param name="left">Comparisons that may still be made.</param>
+    private static bool AreEqual(object? one, object? other, int levels, ref int left)
+    {
+        if (levels == 0 || --left < 0)
+        {
+            throw new RetroException($"The chat template compares values of more than {MostLevels} levels, or more than {MostCharacters:#,0} of them.");
+        }
+
+        switch (one, other)
+        {
+            case (List<object?> some, List<object?> others):
+                bool equal = some is Series == others is Series && some.Count == others.Count;
+                for (int i = 0; equal && i < some.Count; i++)
+                {
+                    equal = AreEqual(some[i], others[i], levels - 1, ref left);
+                }
+
+                return equal;
+            case (Dictionary<string, object?> some, Dictionary<string, object?> others):
+                bool same = some.Count == others.Count;
+                foreach ((string name, object? value) in some)
+                {
+                    same = same && others.TryGetValue(name, out object? with) && AreEqual(value, with, levels - 1, ref left);
+                }
+
+                return same;
+            case (long or double or bool, long or double or bool):
+                return Number(one) == Number(other);
+            default:
+                return Equals(one, other);
+        }
+    }
 
     /// <summary>Which of two values comes first.</summary>
     public static int Compare(object? one, object? other)
@@ -102,6 +151,8 @@ internal static class JinjaValues
     {
         switch (sign, one, other)
         {
+            case ("~", _, _):
+                return Bounded(Text(one) + Text(other));
             case ("+", string text, string more):
                 return Bounded(text + more);
             case ("+", List<object?> list, List<object?> more):
@@ -174,9 +225,13 @@ internal static class JinjaValues
     };
 
     /// <summary>Whether a value holds another one.</summary>
-    public static bool Contains(object? value, object? item) => value is string text
-        ? item is string part && text.Contains(part, StringComparison.Ordinal)
-        : Items(value).Exists(one => AreEqual(one, item));
+    public static bool Contains(object? value, object? item)
+    {
+        int left = MostCharacters;
+        return value is string text
+            ? item is string part && text.Contains(part, StringComparison.Ordinal)
+            : Items(value).Exists(one => AreEqual(one, item, MostLevels, ref left));
+    }
 
     /// <summary>The member of a value at a path: names and places with points between them.</summary>
     public static object? At(object? value, object? path) => path is not string names ? Member(value, path)
@@ -251,29 +306,67 @@ internal static class JinjaValues
     /// <summary>JSON as Python writes it, or what Python writes of a value.</summary>
     /// <param name="value">The value.</param>
     /// <param name="form">How.</param>
-    /// <param name="depth">Levels around it.</param>
-    public static string Json(object? value, JsonForm form, int depth = 0)
+    /// <exception cref="RetroException">It has too many levels or characters: a list may hold itself.</exception>
+    public static string Json(object? value, JsonForm form)
     {
-        string Line(int level) => form.Indent is { } spaces ? "\n" + new string(' ', spaces * level) : "";
-        string line = Line(depth + 1), end = Line(depth);
-        string between = form.Between ?? (form.Indent is null ? ", " : ",");
-        return value switch
-        {
-            null => form.IsJson ? "null" : "None",
-            bool flag => form.IsJson ? (flag ? "true" : "false") : Text(flag),
-            string text => form.IsJson ? Quoted(text, form.Ascii) : Representation(text),
-            Series { Count: 1 } one when !form.IsJson => $"({Json(one[0], form)},)",
-            Series several when !form.IsJson => $"({string.Join(between, several.Select(one => Json(one, form)))})",
-            List<object?> { Count: 0 } => "[]",
-            Dictionary<string, object?> { Count: 0 } => "{}",
-            List<object?> list => $"[{line}{string.Join(between + line, list.Select(one => Json(one, form, depth + 1)))}{end}]",
-            Dictionary<string, object?> map => $"{{{line}{string.Join(between + line, InOrder(map).Select(Pair))}{end}}}",
-            _ => Text(value),
-        };
+        StringBuilder text = new();
+        Write(text, value, form, 0);
+        return text.ToString();
+    }
 
-        IEnumerable<KeyValuePair<string, object?>> InOrder(Dictionary<string, object?> map)
-            => form.Sorted ? map.OrderBy(one => one.Key, StringComparer.Ordinal) : map;
-        string Pair(KeyValuePair<string, object?> one) => $"{Json(one.Key, form)}{form.Colon}{Json(one.Value, form, depth + 1)}";
+    private static void Write(StringBuilder text, object? value, JsonForm form, int depth)
+    {
+        if (depth > MostLevels)
+        {
+            throw new RetroException($"The chat template writes a value of more than {MostLevels} levels.");
+        }
+
+        switch (value)
+        {
+            case null or bool when form.IsJson:
+                text.Append(value switch { null => "null", true => "true", _ => "false" });
+                break;
+            case string said:
+                text.Append(form.IsJson ? Quoted(said, form.Ascii) : Representation(said));
+                break;
+            case List<object?> list:
+                bool isSeries = list is Series && !form.IsJson;
+                text.Append(isSeries ? '(' : '[');
+                Several(list, one => Write(text, one, form, depth + 1));
+                text.Append(!isSeries ? "]" : list.Count == 1 ? ",)" : ")");
+                break;
+            case Dictionary<string, object?> map:
+                text.Append('{');
+                Several(form.Sorted ? map.OrderBy(one => one.Key, StringComparer.Ordinal) : map.AsEnumerable(), one =>
+                {
+                    Write(text, one.Key, form, depth + 1);
+                    text.Append(form.Colon);
+                    Write(text, one.Value, form, depth + 1);
+                });
+                text.Append('}');
+                break;
+            default:
+                text.Append(Text(value));
+                break;
+        }
+
+        Within(text.Length);
+
+        void Several<T>(IEnumerable<T> items, Action<T> write)
+        {
+            string line = Line(depth + 1), between = (form.Between ?? (form.Indent is null ? ", " : ",")) + line;
+            bool first = true;
+            foreach (T item in items)
+            {
+                text.Append(first ? line : between);
+                write(item);
+                first = false;
+            }
+
+            text.Append(first ? "" : Line(depth));
+        }
+
+        string Line(int level) => form.Indent is { } spaces ? "\n" + new string(' ', Within(spaces * level)) : "";
     }
 
     /// <summary>A number with the fewest digits that are no other number, and an exponent where Python writes one.</summary>

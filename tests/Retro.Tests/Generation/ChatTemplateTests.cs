@@ -30,6 +30,9 @@ public sealed class ChatTemplateTests : IDisposable
         {{ ns.count }} of {{ messages|length }}{{ " and a tool" if tools is defined and tools else "" }}
         """;
 
+    private const string TwiceTheSame =
+        "{% set n = namespace(x=1, y=1) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}";
+
     private static readonly ChatMessage[] s_messages =
     [
         new(ChatRole.System, "Be brief."), new(ChatRole.User, " What is a river? "), new(ChatRole.Assistant, "Water."), new(ChatRole.User, "And a \"bridge\"?"),
@@ -129,6 +132,17 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ 'a'.replace('b') }}", "in a way that is not supported")]
     [InlineData("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "runs more than 1,000,000 statements")]
     [InlineData("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "more than 100 levels")]
+    [InlineData("{% set l = [] %}{% set _ = l.append(l) %}{{ l }}", "writes a value of more than 100 levels")]
+    [InlineData("{% set l = [] %}{% set _ = l.append(l) %}{{ l | tojson(indent=2) }}", "writes a value of more than 100 levels")]
+    [InlineData("{% set n = namespace(a=1) %}{% set n.a = n %}{{ n }}", "writes a value of more than 100 levels")]
+    [InlineData("{% set n = namespace(x=1) %}{% for i in range(200) %}{% set n.x = (n.x,) %}{% endfor %}{{ n.x }}", "writes a value of more than 100 levels")]
+    [InlineData("{% set n = namespace(x=1) %}{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}", "a text or list of more than 10,000,000")]
+    [InlineData("{{ [[1]] | tojson(indent=9000000) }}", "a text or list of more than 10,000,000")]
+    [InlineData(TwiceTheSame + "{{ n.x == n.y }}", "compares values")]
+    [InlineData(TwiceTheSame + "{{ n.x in [n.y] }}", "compares values")]
+    [InlineData("{% set l = [] %}{% set _ = l.append(l) %}{% set m = [] %}{% set _ = m.append(m) %}{{ l == m }}", "compares values")]
+    [InlineData("{{ range }}", "writes out a function")]
+    [InlineData("{% for i in [1] %}{{ loop }}{% endfor %}", "writes out a function")]
     public void What_a_template_must_not_do_it_is_told(string template, string message)
         => Assert.Contains(
             message, Assert.Throws<RetroException>(() => new ChatTemplate(template, s_tokens).Render(s_messages)).Message, StringComparison.Ordinal);
@@ -150,6 +164,37 @@ public sealed class ChatTemplateTests : IDisposable
         Assert.Throws<RetroException>(() => new ChatTemplate($"{{{{ {new string('(', 100_000)}1{new string(')', 100_000)} }}}}"));
         Assert.Throws<RetroException>(() => new ChatTemplate(string.Concat(Enumerable.Repeat("{% if 1 %}", 100_000))));
         Assert.Equal("True", new ChatTemplate($"{{{{ {string.Concat(Enumerable.Repeat("not ", 100_000))}1 }}}}").Render(s_messages));
+    }
+
+    [Fact]
+    public void No_chain_of_a_template_is_deeper_than_the_stack()
+    {
+        string Links(string link) => string.Concat(Enumerable.Repeat(link, 50_000));
+        (string Template, string Expected)[] chains =
+        [
+            ($"{{{{ 1{Links(" + 1")} }}}}", "50001"),
+            ($"{{{{ ({Links("'' ~ ")}'a') }}}}", "a"),
+            ($"{{{{ 1{Links(" * 1")} }}}}", "1"),
+            ($"{{{{ 1{Links(" ** 1")} }}}}", "1"),
+            ($"{{{{ 0{Links(" or 0")} or 2 }}}}", "2"),
+            ($"{{{{ 1{Links(" and 1")} and 2 }}}}", "2"),
+            ($"{{{{ 'a'{Links("[0]")} }}}}", "a"),
+            ($"{{{{ 'a'{Links(" | trim")} }}}}", "a"),
+        ];
+        string[] written = [], refused = [];
+        string call = $"{new string('[', 90)}a(n){new string(']', 90)}";
+        Thread small = new(
+            () =>
+            {
+                written = [.. chains.Select(chain => new ChatTemplate(chain.Template).Render(s_messages))];
+                string[] hostile = [$"{{% macro a(n) %}}{{{{ {call} }}}}{{% endmacro %}}{{{{ a(1) }}}}", $"{{{{ 'a' | map({Links("'map', ")}'trim') }}}}"];
+                refused = [.. hostile.Select(template => Assert.Throws<RetroException>(() => new ChatTemplate(template).Render(s_messages)).Message)];
+            },
+            maxStackSize: 600_000);
+        small.Start();
+        small.Join();
+        Assert.Equal(chains.Select(chain => chain.Expected), written);
+        Assert.Equal(["The chat template goes deeper than the stack.", "The chat template goes deeper than the stack."], refused);
     }
 
     [Fact]
