@@ -160,7 +160,9 @@ public sealed class QuestionSamplerTests : IDisposable
         Assert.Contains("no question", Assert.Throws<TrainingException>(() => new QuestionSampler([], _towns.Passages)).Message, StringComparison.Ordinal);
         InContextOptions narrow = new() { PrefixLength = 260, WindowLength = 260 + M - 1 };
         Assert.Contains(
-            $"no room is left for a chunk of {M}", Assert.Throws<ArgumentException>(() => Sampler(new() { InContext = narrow })).Message, StringComparison.Ordinal);
+            $"no room is left for a chunk of {M}",
+            Assert.Throws<ArgumentException>(() => Sampler(new() { InContext = narrow })).Message,
+            StringComparison.Ordinal);
         Question strange = _towns.Set.Questions[0] with { PassageId = "nowhere#0" };
         Assert.Contains("\"nowhere#0\"", Assert.Throws<ArgumentException>(() => _towns.Passages.Oracle(strange)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new QuestionSampler([strange], _towns.Passages));
