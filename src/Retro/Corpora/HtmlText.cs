@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using AngleSharp.Html;
 using AngleSharp.Html.Parser;
 using AngleSharp.Html.Parser.Tokens;
@@ -10,8 +11,11 @@ namespace Retro.Corpora;
 /// The text of an HTML page and its title. It is read tag by tag, without a tree: a page may nest as deep as it likes, and the time grows with its length
 /// alone.
 /// </summary>
-internal static class HtmlText
+internal static partial class HtmlText
 {
+    // Where HTML has to name its encoding (https://html.spec.whatwg.org/multipage/semantics.html#charset).
+    private const int HeadBytes = 1024;
+
     // Elements that begin and end lines: those that HTML shows as blocks, list items, or rows (https://html.spec.whatwg.org/multipage/rendering.html).
     private static readonly HashSet<string> s_blocks = new(StringComparer.OrdinalIgnoreCase)
     {
@@ -30,12 +34,46 @@ internal static class HtmlText
     /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
     public static bool IsBlock(string element) => s_blocks.Contains(element);
 
+    /// <summary>
+    /// The encoding that a page names at its head, for <see cref="TextDecoding.Named"/>: as XML does, or in a <c>meta</c> element
+    /// (https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding); null where it names none that is known.
+    /// </summary>
+    public static string? EncodingOf(ReadOnlySpan<byte> page)
+    {
+        if (TextDecoding.DeclaredInXml(page) is { } declared)
+        {
+            return TextDecoding.NameOfLabel(declared);
+        }
+
+        HtmlTokenizer tokens = Tokens(Encoding.Latin1.GetString(page[..Math.Min(page.Length, HeadBytes)]));
+        for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
+        {
+            if (token is not HtmlTagToken { Type: HtmlTokenType.StartTag } tag)
+            {
+                continue;
+            }
+
+            tokens.State = tag.IsSelfClosing ? HtmlParseMode.PCData : ContentOf(tag.Name);
+            string label = tag.Name != "meta" ? ""
+                : tag.GetAttribute("charset") is { Length: > 0 } charset ? charset
+                : tag.GetAttribute("http-equiv").Equals("content-type", StringComparison.OrdinalIgnoreCase)
+                    ? Charset().Match(tag.GetAttribute("content")).Groups["label"].Value
+                : "";
+            if (label.Length > 0 && TextDecoding.NameOfLabel(label.Trim()) is { } name)
+            {
+                return name;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>Reads a page.</summary>
     /// <param name="html">The page.</param>
     /// <returns>Its title, or its first heading of the first level, null where it has neither; and its text, a line for each block.</returns>
     public static (string? Title, string Text) Read(string html)
     {
-        HtmlTokenizer tokens = new(new TextSource(html), HtmlEntityProvider.Resolver);
+        HtmlTokenizer tokens = Tokens(html);
         StringBuilder text = new(), title = new(), heading = new();
         StringBuilder? named = null;
         string? silent = null;
@@ -105,6 +143,8 @@ internal static class HtmlText
         }
     }
 
+    private static HtmlTokenizer Tokens(string html) => new(new TextSource(html), HtmlEntityProvider.Resolver);
+
     // The tokenizer leaves it to the tree's builder to say which elements hold no tags.
     private static HtmlParseMode ContentOf(string element) => element switch
     {
@@ -114,4 +154,7 @@ internal static class HtmlText
         "plaintext" => HtmlParseMode.Plaintext,
         _ => HtmlParseMode.PCData,
     };
+
+    [GeneratedRegex("""charset\s*=\s*["']?\s*(?<label>[^\s;"']+)""", RegexOptions.IgnoreCase)]
+    private static partial Regex Charset();
 }

@@ -61,7 +61,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         {
             int count = stream.ReadAtLeast(read, 4, throwOnEndOfStream: false);
             more = count > 0;
-            decoder = head ? TextDecoding.Wide(read.AsSpan(0, count), Options.Encoding)?.GetDecoder() : decoder;
+            decoder = head ? TextDecoding.Certain(read.AsSpan(0, count), Options.Encoding)?.GetDecoder() : decoder;
             if (decoder is not null)
             {
                 char[] text = new char[decoder.GetCharCount(read, 0, count, flush: !more)];

@@ -4,15 +4,28 @@ using System.Text.Unicode;
 
 namespace Retro.Corpora;
 
-/// <summary>From bytes to text: UTF-8, or the encoding that the user or the file names. Nothing that does not fit becomes a sign of replacement.</summary>
+/// <summary>
+/// From bytes to text: UTF-8, or the encoding that the user or the file names, or a mark at its head. Nothing that does not fit becomes a sign of replacement.
+/// </summary>
 internal static partial class TextDecoding
 {
-    // Where HTML has to say its encoding (https://html.spec.whatwg.org/multipage/semantics.html#charset), and more than XML needs for its first line.
+    // More than XML needs for its first line.
     private const int DeclarationBytes = 1024;
+
+    // Encodings that write letters of other scripts with bytes of ASCII: ISO 2022 (by escape sequences) and HZ (by tildes).
+    private const int FirstOfIso2022 = 50220, LastOfIso2022 = 50229, Hz = 52936;
+
+    // Labels of the web that .NET does not know and no rule makes.
+    private static readonly Dictionary<string, string> s_webLabels = new(StringComparer.OrdinalIgnoreCase)
+    {
+        ["866"] = "ibm866", ["csibm866"] = "ibm866", ["csmacintosh"] = "macintosh", ["gb_2312"] = "gbk", ["koi8_r"] = "koi8-r", ["mac"] = "macintosh",
+        ["ms932"] = "shift_jis", ["windows-31j"] = "shift_jis", ["windows-949"] = "ks_c_5601-1987", ["x-gbk"] = "gbk", ["x-mac-roman"] = "macintosh",
+        ["x-user-defined"] = "windows-1252",
+    };
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
-    /// <summary>An encoding that refuses what it cannot read; null where none has the name.</summary>
+    /// <summary>An encoding that refuses what it cannot read; null where none has the name, or .NET does not read it (UTF-7).</summary>
     public static Encoding? Named(string name)
     {
         try
@@ -21,37 +34,46 @@ internal static partial class TextDecoding
             encoding.DecoderFallback = DecoderFallback.ExceptionFallback;
             return encoding;
         }
-        catch (ArgumentException)
+        catch (Exception exception) when (exception is ArgumentException or NotSupportedException)
         {
             return null;
         }
     }
 
-    /// <summary>The encoding that HTML or XML tells at its head, by a mark of UTF-16 or by name; null where it tells none that is known.</summary>
-    public static string? Declared(ReadOnlySpan<byte> bytes)
-        => bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]) ? "utf-16"
-            : bytes.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]) ? "utf-16BE"
-            : Declaration().Match(Encoding.Latin1.GetString(bytes[..Math.Min(bytes.Length, DeclarationBytes)])) is { Success: true } found
-                && Named(found.Groups["name"].Value) is not null
+    /// <summary>
+    /// The name for <see cref="Named"/> of what a label means on the web, where "iso-8859-1" is windows-1252, for instance
+    /// (https://encoding.spec.whatwg.org/#names-and-labels); null where it means none, UTF-8, or UTF-16, which a page in it cannot say in ASCII.
+    /// </summary>
+    public static string? NameOfLabel(string label)
+    {
+        const int Ascii = 20127, Latin1 = 28591, Latin5 = 28599, EucKr = 51949;
+        string name = s_webLabels.GetValueOrDefault(label) ?? Label().Replace(
+            label, found => found.Groups["windows"].Success ? $"windows-{found.Groups["windows"].Value}" : $"iso-8859-{found.Groups["iso"].Value}");
+        Encoding? encoding = Named(name);
+        return encoding?.CodePage switch
+        {
+            Ascii or Latin1 => "windows-1252",
+            Latin5 => "windows-1254",
+            EucKr => "ks_c_5601-1987",
+            _ => encoding is null || encoding.CodePage == Encoding.UTF8.CodePage || encoding.GetByteCount("\n") > 1 ? null : name,
+        };
+    }
+
+    /// <summary>The name of the encoding in the declaration that XML begins with; null where there is none.</summary>
+    public static string? DeclaredInXml(ReadOnlySpan<byte> bytes)
+        => Declaration().Match(Encoding.Latin1.GetString(bytes[..Math.Min(bytes.Length, DeclarationBytes)])) is { Success: true } found
             ? found.Groups["name"].Value
             : null;
 
     /// <summary>
-    /// The encoding that is named, where its units have more than a byte (UTF-16, UTF-32) and a file's head is of such: it has a mark of UTF-16, or a byte of
-    /// zero, which UTF-8 allows and no text holds. Where UTF-16 is named, a mark says the order of the bytes.
+    /// The encoding of text that is not UTF-8, or could be taken for it: that of a mark of UTF-16 or UTF-32 at its head; or the one that is named, where its
+    /// units have more than a byte and the head holds a byte of zero, which UTF-8 allows and no text holds, or where it writes with bytes of ASCII and the head
+    /// holds what it marks them with.
     /// </summary>
-    public static Encoding? Wide(ReadOnlySpan<byte> head, string? encoding)
-    {
-        if (encoding is null || Named(encoding) is not { } named || named.GetByteCount("\n") == 1)
-        {
-            return null;
-        }
-
-        bool marked = head.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]), turned = head.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]);
-        return !marked && !turned && !head.Contains((byte)0) ? null
-            : turned && named.CodePage == Encoding.Unicode.CodePage ? Named("utf-16BE")
-            : named;
-    }
+    public static Encoding? Certain(ReadOnlySpan<byte> head, string? encoding)
+        => Marked(head) is { } mark ? Named(mark)
+            : encoding is not null && Named(encoding) is { } named && Holds(head, named) ? named
+            : null;
 
     /// <summary>Decodes strictly.</summary>
     /// <param name="bytes">The bytes; a byte order mark is dropped.</param>
@@ -60,34 +82,49 @@ internal static partial class TextDecoding
     /// <exception cref="CorpusException">The bytes are neither; the message holds the position of the first that does not fit.</exception>
     public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null)
     {
+        const string remedy = "Name its encoding (CorpusOptions.Encoding), convert it to UTF-8, or skip what is broken (SkipBroken).";
         ReadOnlySpan<byte> text = bytes.StartsWith(ByteOrderMark) ? bytes[ByteOrderMark.Length..] : bytes;
-        Encoding? wide = Wide(bytes, encoding);
-        if (wide is null && Utf8.IsValid(text))
+        Encoding? certain = Certain(bytes, encoding);
+        if (certain is null && Utf8.IsValid(text))
         {
-            return Encoding.UTF8.GetString(text);
+            int zeros = text.Count((byte)0);
+            return zeros <= text.Length / 4
+                ? Encoding.UTF8.GetString(text)
+                : throw new CorpusException(
+                    $"{where} is no text in UTF-8: {zeros} of its {text.Length} bytes are zero, as in UTF-16 or UTF-32 without a mark. {remedy}");
         }
 
-        if (encoding is not null)
+        if (certain is not null || encoding is not null)
         {
             try
             {
-                return (wide ?? Named(encoding)!).GetString(bytes);
+                string decoded = (certain ?? Named(encoding!)!).GetString(bytes);
+                return decoded.StartsWith('\uFEFF') ? decoded[1..] : decoded;
             }
             catch (DecoderFallbackException fault)
             {
-                throw new CorpusException(
-                    $"{where} is neither UTF-8 nor {encoding}, at byte {fault.Index}. Name its encoding, convert it to UTF-8, or skip what is broken "
-                        + "(CorpusOptions.Encoding, SkipBroken).",
-                    fault);
+                throw new CorpusException($"{where} is neither UTF-8 nor {certain?.WebName ?? encoding}, at byte {fault.Index}. {remedy}", fault);
             }
         }
 
-        string hint = bytes.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]) || bytes.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]) ? " (it looks like UTF-16)" : "";
         int position = bytes.Length - text.Length + FirstInvalid(text);
-        throw new CorpusException(
-            $"{where} is not UTF-8{hint}: invalid byte 0x{bytes[position]:X2} at byte {position}. Name its encoding (CorpusOptions.Encoding), convert it to "
-                + "UTF-8, or skip what is broken (SkipBroken).");
+        throw new CorpusException($"{where} is not UTF-8: invalid byte 0x{bytes[position]:X2} at byte {position}. {remedy}");
     }
+
+    // A mark of UTF-32 begins as one of UTF-16.
+    private static string? Marked(ReadOnlySpan<byte> head)
+        => head.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE, 0, 0]) ? "utf-32"
+            : head.StartsWith((ReadOnlySpan<byte>)[0, 0, 0xFE, 0xFF]) ? "utf-32BE"
+            : head.StartsWith((ReadOnlySpan<byte>)[0xFF, 0xFE]) ? "utf-16"
+            : head.StartsWith((ReadOnlySpan<byte>)[0xFE, 0xFF]) ? "utf-16BE"
+            : null;
+
+    private static bool Holds(ReadOnlySpan<byte> head, Encoding encoding) => encoding.CodePage switch
+    {
+        >= FirstOfIso2022 and <= LastOfIso2022 => head.Contains((byte)0x1B),
+        Hz => head.Contains((byte)'~'),
+        _ => encoding.GetByteCount("\n") > 1 && head.Contains((byte)0),
+    };
 
     private static int FirstInvalid(ReadOnlySpan<byte> bytes)
     {
@@ -100,6 +137,9 @@ internal static partial class TextDecoding
         return at;
     }
 
-    [GeneratedRegex("""(?i:encoding|charset)\s*=\s*["']?\s*(?<name>[A-Za-z0-9_:.-]+)""")]
+    [GeneratedRegex("""\A(?:\u00EF\u00BB\u00BF)?<\?xml\s[^>]*?\sencoding\s*=\s*["'](?<name>[A-Za-z0-9_:.-]+)""")]
     private static partial Regex Declaration();
+
+    [GeneratedRegex(@"\A(?:(?:x-)?cp(?<windows>125\d)|iso-?8859-?(?<iso>\d+)(?:-[ei])?)\z", RegexOptions.IgnoreCase)]
+    private static partial Regex Label();
 }

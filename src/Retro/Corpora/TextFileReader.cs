@@ -14,7 +14,7 @@ internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOpti
     private Document Read(string file)
     {
         byte[] bytes = ReadBytes(file);
-        string? encoding = kind == DocumentKinds.Html ? TextDecoding.Declared(bytes) ?? Options.Encoding : Options.Encoding;
+        string? encoding = kind == DocumentKinds.Html ? HtmlText.EncodingOf(bytes) ?? Options.Encoding : Options.Encoding;
         string text = Cleaning.Clean(TextDecoding.Decode(bytes, $"The file {file}", encoding));
         string? title = null;
         switch (kind)

@@ -61,7 +61,9 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     /// <summary>The file's types in the order of their first appearance, each with its entries in the file's order, the type's own first.</summary>
     private List<(string Type, List<XElement> Members)> Types(string file, byte[] bytes)
     {
-        string text = TextDecoding.Decode(bytes, $"The file {file}", TextDecoding.Declared(bytes) ?? Options.Encoding).TrimStart('\uFEFF');
+        string? declared = TextDecoding.DeclaredInXml(bytes);
+        string? encoding = declared is not null && TextDecoding.Named(declared) is not null ? declared : Options.Encoding;
+        string text = TextDecoding.Decode(bytes, $"The file {file}", encoding);
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
         try

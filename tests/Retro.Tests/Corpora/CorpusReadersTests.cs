@@ -181,6 +181,100 @@ public class CorpusReadersTests
         Assert.Contains("of another encoding than is named", message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("utf-16")]
+    [InlineData("utf-16BE")]
+    [InlineData("utf-32")]
+    [InlineData("utf-32BE")]
+    public void A_mark_of_UTF_16_or_UTF_32_says_the_encoding_without_an_option_and_whatever_is_named(string written)
+    {
+        using TemporaryFolder folder = new();
+        byte[] Bytes(string text) => Encoding.GetEncoding(written).GetBytes("\uFEFF" + text);
+        folder.File("a.txt", Bytes("Héllo"));
+        folder.File("b.html", Bytes("<meta charset='windows-1252'><p>Héllo"));
+        folder.File("c.jsonl", Bytes("{\"text\": \"é\"}\n{\"text\": \"\u010A\"}\n"));
+        foreach (string? encoding in new[] { null, "windows-1252", "utf-16" })
+        {
+            Corpus corpus = Corpus.Open(folder.Path, new() { Encoding = encoding });
+            Assert.Equal(["Héllo", "Héllo", "é", "\u010A"], corpus.Documents().Select(document => document.Text));
+        }
+    }
+
+    [Theory]
+    [InlineData("utf-16")]
+    [InlineData("utf-16BE")]
+    [InlineData("utf-32")]
+    public void Text_that_is_UTF_8_only_by_its_bytes_of_zero_is_refused(string written)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("a.txt", Encoding.GetEncoding(written).GetBytes("Plain letters"));
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+        Assert.Contains($"{file} is no text in UTF-8", message, StringComparison.Ordinal);
+        Assert.Contains("UTF-16 or UTF-32", message, StringComparison.Ordinal);
+        Assert.Equal("one \0 is none", Read("a.txt", "one \0 is none").Text);
+    }
+
+    /// <summary>https://encoding.spec.whatwg.org/#names-and-labels.</summary>
+    [Theory]
+    [InlineData("iso-8859-1", "93", "“")]
+    [InlineData("US-ASCII", "E9", "é")]
+    [InlineData("latin1", "80", "€")]
+    [InlineData("iso88591", "96", "–")]
+    [InlineData("iso-8859-9", "FD", "ı")]
+    [InlineData("latin5", "93", "“")]
+    [InlineData("x-cp1251", "EF", "п")]
+    [InlineData("cp1251", "EF", "п")]
+    [InlineData("koi8_r", "D0", "п")]
+    [InlineData("tis-620", "A1", "ก")]
+    [InlineData("x-user-defined", "E9", "é")]
+    [InlineData("euc-kr", "8C63", "똠")]
+    [InlineData("windows-31j", "8740", "①")]
+    [InlineData("iso-2022-jp", "1B2442467C1B2842", "日")]
+    public void Html_means_by_the_name_of_an_encoding_what_the_web_does(string label, string bytes, string text)
+    {
+        byte[] content = Convert.FromHexString(bytes);
+        using TemporaryFolder folder = new();
+        folder.File("a.html", [.. Encoding.ASCII.GetBytes($"<meta charset=\"{label}\"><p>"), .. content]);
+        folder.File("b.xhtml", [.. Encoding.ASCII.GetBytes($"<?xml version='1.0' encoding='{label}'?><p>"), .. content]);
+        Assert.Equal([text, text], Corpus.Open(folder.Path).Documents().Select(document => document.Text));
+    }
+
+    /// <summary>https://html.spec.whatwg.org/multipage/parsing.html#prescan-a-byte-stream-to-determine-its-encoding.</summary>
+    [Theory]
+    [InlineData("<script src='a.js' charset='windows-1251'></script><meta charset='windows-1252'>")]
+    [InlineData("<!-- <meta charset='windows-1251'> --><META CHARSET=windows-1252>")]
+    [InlineData("<meta name='description' content='charset=windows-1251'><meta/charset=windows-1252>")]
+    [InlineData("<meta data-charset='windows-1251'><meta http-equiv='Content-Type' content='text/html; charset=windows-1252'>")]
+    [InlineData("<script>'<meta charset=windows-1251>'</script><meta charset=' windows-1252 '>")]
+    [InlineData("<meta charset='nonsense'><meta charset='windows-1252'>")]
+    public void Html_names_its_encoding_in_an_element_for_that(string head)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("a.html", [.. Encoding.ASCII.GetBytes(head + "<p>"), 0xE9]);
+        Assert.Equal("é", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
+    [Fact]
+    public void An_encoding_that_NET_does_not_read_is_as_unknown_as_any()
+    {
+        Assert.Equal("plain", Read("a.html", "<meta charset='utf-7'><p>plain").Text);
+        Assert.Contains(
+            "Encoding", Assert.Throws<RetroOptionsException>(() => new CorpusOptions { Encoding = "utf-7" }.Validate()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Letters_that_are_written_with_bytes_of_ASCII_are_read_by_option()
+    {
+        using TemporaryFolder folder = new();
+        byte[] escaped = [0x1B, 0x24, 0x42, 0x46, 0x7C, 0x1B, 0x28, 0x42];
+        folder.File("a.txt", [.. "a "u8, .. escaped]);
+        folder.File("b.txt", "plain");
+        folder.File("c.jsonl", [.. Encoding.ASCII.GetBytes($"{{\"text\": \"{new string('x', 99_999)}\"}}\n{{\"text\": \""), .. escaped, .. "\"}\n"u8]);
+        Assert.Equal(
+            ["a 日", "plain", new string('x', 99_999), "日"],
+            Corpus.Open(folder.Path, new() { Encoding = "iso-2022-jp" }).Documents().Select(document => document.Text));
+    }
+
     [Fact]
     public void What_an_encoding_does_not_know_is_refused_with_its_place()
     {
