@@ -5,19 +5,19 @@ namespace Retro.Corpora;
 /// <summary>What is done to every text, and to text that was marked up.</summary>
 internal static class Cleaning
 {
-    /// <summary>Stands for a space that is kept until white space has been collapsed; a private use character that no text is expected to hold.</summary>
-    public const char KeptSpace = '\uE000';
+    // Stand for white space that is kept while other is collapsed: characters that Unicode keeps for such uses and no text holds (23.7, "Noncharacters").
+    private const char KeptSpace = '\uFDD0', KeptTab = '\uFDD1', KeptLine = '\uFDD2';
+
+    /// <summary>Newlines become '\n', and a byte order mark goes.</summary>
+    public static string Lines(string text) => text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n').Trim('\uFEFF');
 
     /// <summary>Newlines become '\n', a byte order mark goes, and white space at both ends.</summary>
-    public static string Clean(string text)
-    {
-        if (text.Contains('\r', StringComparison.Ordinal))
-        {
-            text = text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
-        }
+    public static string Clean(string text) => Lines(text).Trim();
 
-        return text.Trim('\uFEFF').Trim();
-    }
+    /// <summary>Text of which <see cref="Collapse"/> keeps spaces, tabs and lines as they are, but for what is empty at its ends.</summary>
+    public static string Keep(string text)
+        => text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', KeptLine).Replace('\n', KeptLine)
+            .Replace(' ', KeptSpace).Replace('\u00A0', KeptSpace).Replace('\t', KeptTab);
 
     /// <summary>Text of which white space means nothing but where a '\n' parts two lines: runs become one space, empty lines go.</summary>
     public static string Collapse(string text)
@@ -25,14 +25,25 @@ internal static class Cleaning
         StringBuilder collapsed = new(text.Length);
         foreach (Range range in text.AsSpan().Split('\n'))
         {
-            bool begun = false;
-            foreach (string word in text[range].Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))
+            if (Kept(string.Join(' ', text[range].Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries))) is { Length: > 0 } line)
             {
-                collapsed.Append(begun ? " " : collapsed.Length > 0 ? "\n" : "").Append(word.Replace(KeptSpace, ' '));
-                begun = true;
+                collapsed.Append(collapsed.Length > 0 ? "\n" : "").Append(line);
             }
         }
 
         return collapsed.ToString();
+    }
+
+    private static string Kept(string line)
+    {
+        ReadOnlySpan<char> kept = [KeptSpace, KeptTab, KeptLine];
+        int first = line.AsSpan().IndexOfAnyExcept(kept);
+        if (first < 0 || !line.AsSpan().ContainsAny(kept))
+        {
+            return first < 0 ? "" : line;
+        }
+
+        int begin = line.AsSpan(0, first).LastIndexOf(KeptLine) + 1;
+        return line[begin..].TrimEnd(KeptSpace, KeptTab, KeptLine).Replace(KeptSpace, ' ').Replace(KeptTab, '\t').Replace(KeptLine, '\n');
     }
 }

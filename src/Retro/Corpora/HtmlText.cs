@@ -21,15 +21,26 @@ internal static partial class HtmlText
     {
         "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "dialog", "dir", "div", "dl", "dt", "fieldset",
         "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "legend", "li", "listing",
-        "main", "menu", "nav", "ol", "optgroup", "option", "p", "plaintext", "pre", "search", "section", "summary", "table", "tbody", "tfoot", "thead", "title",
-        "tr", "ul", "xmp",
+        "main", "menu", "nav", "ol", "optgroup", "option", "p", "plaintext", "pre", "search", "section", "select", "summary", "table", "tbody", "tfoot",
+        "thead", "title", "tr", "ul", "xmp",
     };
 
-    // What is no text for a reader, to the end of the element.
+    // What is no text for a reader, to the end of the element; of audio, canvas and video it is what stands in for them where they are not known.
     private static readonly HashSet<string> s_silent = new(StringComparer.OrdinalIgnoreCase)
     {
-        "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template", "textarea",
+        "audio", "canvas", "datalist", "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template", "textarea", "video",
     };
+
+    // Elements that end a picture whose own end is missing, and those of a picture in which they may stand
+    // (https://html.spec.whatwg.org/multipage/parsing.html#parsing-main-inforeign).
+    private static readonly HashSet<string> s_endPicture = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "b", "big", "blockquote", "body", "br", "center", "code", "dd", "div", "dl", "dt", "em", "embed", "h1", "h2", "h3", "h4", "h5", "h6", "head", "hr", "i",
+        "img", "li", "listing", "menu", "meta", "nobr", "ol", "p", "pre", "ruby", "s", "small", "span", "strong", "strike", "sub", "sup", "table", "tt", "u",
+        "ul", "var",
+    };
+
+    private static readonly HashSet<string> s_withinPicture = new(StringComparer.OrdinalIgnoreCase) { "desc", "foreignobject", "title" };
 
     /// <summary>Whether an element's text is parted by lines from what stands before and after it.</summary>
     public static bool IsBlock(string element) => s_blocks.Contains(element);
@@ -77,7 +88,7 @@ internal static partial class HtmlText
         StringBuilder text = new(), title = new(), heading = new();
         StringBuilder? named = null;
         string? silent = null;
-        int silentDepth = 0, kept = 0;
+        int silentDepth = 0, withinPicture = 0, kept = 0;
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
             bool begins = token.Type == HtmlTokenType.StartTag;
@@ -85,8 +96,7 @@ internal static partial class HtmlText
             {
                 if (silent is null)
                 {
-                    string words = kept > 0 ? token.Data.Replace("\r\n", "\n", StringComparison.Ordinal).Replace(' ', Cleaning.KeptSpace)
-                        : token.Data.Replace('\n', ' ').Replace('\r', ' ');
+                    string words = kept > 0 ? Cleaning.Keep(token.Data) : token.Data.Replace('\n', ' ').Replace('\r', ' ');
                     named?.Append(words);
                     if (!ReferenceEquals(named, title))
                     {
@@ -97,10 +107,23 @@ internal static partial class HtmlText
             else if (begins || token.Type == HtmlTokenType.EndTag)
             {
                 // As in XHTML, an element that its own tag closes holds nothing: what follows is neither a script nor the title.
-                bool closes = token is HtmlTagToken { IsSelfClosing: true };
+                HtmlTagToken tag = token.AsTag();
+                bool closes = tag.IsSelfClosing;
                 if (begins && !closes)
                 {
                     tokens.State = ContentOf(token.Name);
+                }
+
+                // Sections of text are XHTML's; where HTML has one, it is a comment.
+                tokens.IsAcceptingCharacterData |= tag.Name == "html" && tag.GetAttribute("xmlns").Length > 0;
+
+                if (silent == "svg" && !closes && s_withinPicture.Contains(token.Name))
+                {
+                    withinPicture = Math.Max(0, withinPicture + (begins ? 1 : -1));
+                }
+                else if (silent == "svg" && begins && withinPicture == 0 && s_endPicture.Contains(token.Name))
+                {
+                    silent = null;
                 }
 
                 if (silent is not null)
@@ -111,7 +134,7 @@ internal static partial class HtmlText
                 }
                 else if (begins && !closes && s_silent.Contains(token.Name))
                 {
-                    (silent, silentDepth) = (token.Name, 1);
+                    (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
                 }
                 else
                 {
@@ -137,7 +160,7 @@ internal static partial class HtmlText
                 named = begins && !closes && heading.Length == 0 ? heading : null;
             }
 
-            kept = element == "pre" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
+            kept = element is "pre" or "listing" or "xmp" or "plaintext" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
             named?.Append(IsBlock(element) ? " " : "");
             text.Append(element is "td" or "th" ? " " : IsBlock(element) ? "\n" : "").Append(element == "li" && begins ? "- " : "");
         }

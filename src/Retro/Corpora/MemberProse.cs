@@ -73,12 +73,8 @@ internal sealed class MemberProse(GenericNames names)
     {
         switch (element.Name.LocalName)
         {
-            case "see" or "seealso" when element.IsEmpty || element.Value.Length == 0:
-                text.Append(element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
-                    : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "");
-                break;
-            case "paramref" or "typeparamref":
-                text.Append((string?)element.Attribute("name") ?? "");
+            case var _ when Reference(element) is { } reference:
+                text.Append(reference);
                 break;
             case "item" or "li":
                 text.Append("\n- ");
@@ -89,9 +85,7 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(": ");
                 break;
             case "code" or "pre":
-                text.Append('\n')
-                    .Append(element.Value.Replace("\r\n", "\n", StringComparison.Ordinal).Trim('\n').Replace(' ', Cleaning.KeptSpace))
-                    .Append('\n');
+                text.Append('\n').Append(Cleaning.Keep(Code(element))).Append('\n');
                 break;
             case "td" or "th":
                 text.Append(' ');
@@ -106,4 +100,60 @@ internal sealed class MemberProse(GenericNames names)
                 break;
         }
     }
+
+    /// <summary>What an element without text refers to; null where it is none that refers.</summary>
+    private string? Reference(XElement element) => element.Name.LocalName switch
+    {
+        "see" or "seealso" when element.IsEmpty || element.Value.Length == 0
+            => element.Attribute("cref") is { } reference ? MemberName.ShortReference(reference.Value, names)
+                : (string?)element.Attribute("langword") ?? (string?)element.Attribute("href") ?? "",
+        "paramref" or "typeparamref" => (string?)element.Attribute("name") ?? "",
+        _ => null,
+    };
+
+    /// <summary>The lines of code without what indents all of them; the compiler indents a file's entries.</summary>
+    private string Code(XElement element)
+    {
+        StringBuilder code = new();
+        WriteCode(element, code);
+        string[] lines = code.ToString().Split('\n');
+
+        // A first line behind the tag is indented as the line that the tag stands in.
+        string? indentation = string.IsNullOrWhiteSpace(lines[0]) ? null
+            : element.PreviousNode is XText before && before.Value.LastIndexOf('\n') is >= 0 and var end ? IndentationOf(before.Value[(end + 1)..])
+            : "";
+        foreach (string line in lines.Skip(1).Where(line => !string.IsNullOrWhiteSpace(line)))
+        {
+            string own = IndentationOf(line);
+            indentation = own[..own.AsSpan().CommonPrefixLength(indentation ?? own)];
+        }
+
+        return string.Join('\n', lines.Select((line, i) => i > 0 && line.StartsWith(indentation ?? "", StringComparison.Ordinal)
+            ? line[(indentation ?? "").Length..]
+            : line));
+    }
+
+    private void WriteCode(XElement element, StringBuilder code)
+    {
+        foreach (XNode node in element.Nodes())
+        {
+            if (node is XText text)
+            {
+                code.Append(text.Value);
+            }
+            else if (node is XElement child)
+            {
+                if (Reference(child) is { } reference)
+                {
+                    code.Append(reference);
+                }
+                else
+                {
+                    WriteCode(child, code);
+                }
+            }
+        }
+    }
+
+    private static string IndentationOf(string line) => line[..(line.Length - line.TrimStart().Length)];
 }

@@ -106,6 +106,23 @@ public class CorpusReadersTests
     public void An_element_of_XHTML_that_closes_itself_holds_nothing_of_what_follows(string page, string title, string text)
         => Assert.Equal((title, text), Read("page.xhtml", page) is var read ? (read.Title, read.Text) : default);
 
+    [Theory]
+    [InlineData("<pre>\n\nif x:\n\ty\n\n  \t<b>z</b>\n\n</pre>end", "if x:\n\ty\n\n  \tz\nend")]
+    [InlineData("<p>a \t b</p><listing>c\n  d</listing><xmp><i>\n  e</xmp>", "a b\nc\n  d\n<i>\n  e")]
+    [InlineData("x<pre>  &nbsp;a&nbsp;&nbsp;b</pre>", "x\n   a  b")]
+    public void What_is_preformatted_keeps_tabs_and_empty_lines(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
+
+    [Theory]
+    [InlineData("<p>a</p><video>Your browser <b>plays</b> no video.</video><audio>no</audio><canvas>no</canvas><datalist><option>no</datalist>b", "a\nb")]
+    [InlineData("one<svg><path d=''><text>no</text><p>two</p><svg/>three", "one\ntwo\nthree")]
+    [InlineData("one<svg><foreignObject><p>no</p></foreignObject><desc><b>no</b></desc></svg>two", "onetwo")]
+    [InlineData("<select><option>a<option>b</select>c", "a\nb\nc")]
+    [InlineData("<html xmlns='http://www.w3.org/1999/xhtml'><p><![CDATA[a < b && <c>]]></p>", "a < b && <c>")]
+    [InlineData("<p>a<![CDATA[a comment in HTML]]>b</p>", "ab")]
+    [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
+    [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
+    public void Html_is_read_as_its_standard_has_it(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
+
     [Fact]
     public void Html_that_nests_without_end_is_read_in_a_time_that_grows_with_its_length()
     {
