@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 using System.Xml.Linq;
 
 namespace Retro.Corpora;
@@ -11,9 +12,14 @@ namespace Retro.Corpora;
 /// <param name="Type">The full name of the type that it is or belongs to; "" where the id is not of that form.</param>
 /// <param name="Member">The member's name; "" for a type.</param>
 /// <param name="Arguments">The argument types as written, null where there is no list.</param>
-internal sealed record MemberName(char Kind, string Type, string Member, string? Arguments)
+internal sealed partial record MemberName(char Kind, string Type, string Member, string? Arguments)
 {
+    // What some tools name all methods of one name by.
+    private const string Overloads = "Overload:";
+
     public bool IsType => Kind == 'T';
+
+    private bool IsConstructor => Member is "#ctor" or "#cctor";
 
     public static MemberName Parse(string id)
     {
@@ -51,8 +57,9 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
     /// <summary>The last part of a reference, as a sentence would name it: "String", or "String.Format" for a member.</summary>
     public static string ShortReference(string id, GenericNames names)
     {
-        MemberName name = Parse(id);
+        MemberName name = Parse(id.StartsWith(Overloads, StringComparison.Ordinal) ? $"O:{id.AsSpan(Overloads.Length)}" : id);
         return name.IsType ? ShortType(name.Type, names, name.Type, [])
+            : name.IsConstructor ? Readable(name.Member, names, name.Type, [])
             : name.Type.Length > 0 ? $"{ShortType(name.Type, names, name.Type, [])}.{Readable(name.Member, names, name.Type, [])}"
             : id.Length > 2 && id[1] == ':' ? id[2..] : id;
     }
@@ -130,7 +137,7 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
 
     private static string ShortType(string name, GenericNames names, string type, string[] own)
     {
-        string text = Display(name.Replace("@", "", StringComparison.Ordinal), names, type, own);
+        string text = Display(Aside().Replace(name, ""), names, type, own);
         StringBuilder shortened = new();
         Stack<int> around = [];
         int begin = 0, typeBegin = 0;
@@ -151,7 +158,7 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
                 break;
             }
 
-            shortened.Append(text[i]).Append(text[i] == ',' && begin < text.Length && text[begin] != ' ' ? " " : "");
+            shortened.Append(text[i]).Append(text[i] == ',' && begin < text.Length && text[begin] is not (' ' or ',' or ']') ? " " : "");
             if (text[i] == '<')
             {
                 around.Push(typeBegin);
@@ -184,4 +191,9 @@ internal sealed record MemberName(char Kind, string Type, string Member, string?
     }
 
     private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
+
+    // What an id says of a type beside its name: that it is passed by reference, the bounds of an array's dimensions, and what C++ modifies it with
+    // (https://learn.microsoft.com/dotnet/csharp/language-reference/xmldoc/#id-strings).
+    [GeneratedRegex(@"@|(?<=[\[,])\d*:\d*(?=[\],])|[!|][\w.]+")]
+    private static partial Regex Aside();
 }

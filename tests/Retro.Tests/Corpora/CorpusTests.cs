@@ -194,6 +194,45 @@ public class CorpusTests
             documents[0].Text);
     }
 
+    /// <summary>The compiler indents every line of an entry; what all lines of code have in common is none of it.</summary>
+    [Theory]
+    [InlineData("\n      <code>\n      if (x)\n      {\n\n      \ty();\n      }\n      </code>\n", "if (x)\n{\n\n\ty();\n}")]
+    [InlineData("\n            <code>if (x)\n                y();</code>", "if (x)\n    y();")]
+    [InlineData("<code>\n\tif (x)\n\t\ty();\n</code>", "if (x)\n\ty();")]
+    [InlineData("<code><![CDATA[\n  List<int> a;\n\n  b();\n]]></code>", "List<int> a;\n\nb();")]
+    [InlineData("<code>a = <see cref=\"T:N.Box`1\"/>.Of(<paramref name=\"b\"/>)  <b>+</b> 1;</code>", "a = Box<T>.Of(b)  + 1;")]
+    public void Code_keeps_its_lines_and_loses_the_indentation_of_the_entry(string code, string text)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("A.xml", $"<doc><members><member name=\"T:N.Box`1\"><summary>Box.{code}end</summary></member></members></doc>");
+        Assert.Equal($"N.Box<T>\nBox.\n{text}\nend", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
+    /// <summary>https://learn.microsoft.com/dotnet/csharp/language-reference/xmldoc/#id-strings.</summary>
+    [Theory]
+    [InlineData("M:N.C.F(System.Int32[0:,0:],System.String[][0:,0:,0:],System.Int64@)", "F(Int32[,], String[][,,], Int64)")]
+    [InlineData("M:N.C.F(System.Char!System.Runtime.CompilerServices.IsConst*,System.Int32|X.Y)", "F(Char*, Int32)")]
+    [InlineData("M:N.C.F(System.Collections.Generic.Dictionary{System.String,System.Int32[0:,0:]})", "F(Dictionary<String, Int32[,]>)")]
+    public void Types_of_parameters_are_written_as_in_a_program(string id, string signature)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("A.xml", $"<doc><members><member name=\"{id}\"><summary>F.</summary></member></members></doc>");
+        Assert.Contains($"\n{signature}\n", Assert.Single(Corpus.Open(file).Documents()).Text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("M:System.Exception.#ctor(System.String)", "new Exception")]
+    [InlineData("Overload:System.String.Format", "String.Format")]
+    [InlineData("Overload:N.Box`1.#ctor", "new Box<T>")]
+    [InlineData("N:System.Text", "System.Text")]
+    [InlineData("!:Unknown", "Unknown")]
+    public void References_are_named_as_a_sentence_would_name_them(string reference, string name)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("A.xml", $"<doc><members><member name=\"T:C\"><summary>See <see cref=\"{reference}\"/>.</summary></member></members></doc>");
+        Assert.Equal($"C\nSee {name}.", Assert.Single(Corpus.Open(file).Documents()).Text);
+    }
+
     [Fact]
     public void Xml_that_nests_without_end_is_refused_or_skipped()
     {
