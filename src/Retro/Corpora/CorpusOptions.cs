@@ -36,7 +36,10 @@ public sealed record CorpusOptions
     /// </summary>
     public bool SkipBroken { get; init; }
 
-    /// <summary>Keeps the YAML block between two lines of "---" at the head of a Markdown file. It holds settings of a web site more often than text.</summary>
+    /// <summary>
+    /// Keeps the YAML between two lines of "---", or the TOML between two of "+++", at the head of a Markdown file. It holds settings of a web site more often
+    /// than text.
+    /// </summary>
     public bool KeepFrontMatter { get; init; }
 
     /// <summary>

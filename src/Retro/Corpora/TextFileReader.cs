@@ -15,12 +15,12 @@ internal sealed class TextFileReader(DocumentKinds kind, string root, CorpusOpti
     {
         byte[] bytes = ReadBytes(file);
         string? encoding = kind == DocumentKinds.Html ? HtmlText.EncodingOf(bytes) ?? Options.Encoding : Options.Encoding;
-        string text = Cleaning.Clean(TextDecoding.Decode(bytes, $"The file {file}", encoding));
+        string text = Cleaning.Lines(TextDecoding.Decode(bytes, $"The file {file}", encoding));
         string? title = null;
         switch (kind)
         {
             case DocumentKinds.Markdown:
-                (_, title, string body) = MarkdownText.SplitFrontMatter(text);
+                (title, string body) = FrontMatter.Split(text);
                 title ??= MarkdownText.TitleOf(body);
                 text = Options.KeepFrontMatter ? text : body;
                 break;

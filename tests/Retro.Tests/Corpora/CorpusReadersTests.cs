@@ -23,6 +23,12 @@ public class CorpusReadersTests
     [InlineData("## Second level\n\ntext", "page")]
     [InlineData("#\n\n# ", "page")]
     [InlineData("\\# escaped\n\nText", "page")]
+    [InlineData("    # four spaces at the head make this code\n\n# Real", "Real")]
+    [InlineData("\t# and so does a tab\n\n# Real", "Real")]
+    [InlineData("---\nx: 1\n---\n\n    # code\n\n# Real", "Real")]
+    [InlineData("# [Retro] [1.0.0][v] ![logo][] [other]\n\n[retro]: /a\n\n> [v]:\n> /b\n\n[LOGO]: /c", "Retro 1.0.0 logo [other]")]
+    [InlineData("[Foo*bar\\]] [link [foo [bar]]][ref]\n===\n\n[Foo*bar\\]]: /a\n[ref]: /b", "Foo*bar] link [foo [bar]]")]
+    [InlineData("# [unpaired <https://a.b/?c=d&e=f>", "[unpaired https://a.b/?c=d&e=f")]
     public void The_title_of_a_Markdown_page_is_its_first_heading(string page, string title) => Assert.Equal(title, Read("page.md", page).Title);
 
     /// <summary>YAML 1.2: the spellings of a scalar (7.3, 8.1), and what is none.</summary>
@@ -42,6 +48,11 @@ public class CorpusReadersTests
     [InlineData("title:\nlayout: page", "Heading")]
     [InlineData("layout: page", "Heading")]
     [InlineData("title: not: quite: YAML", "Heading")]
+    [InlineData("title: \"\\UFFFFFFFF\"", "Heading")]
+    [InlineData("title: in\u2028two\u0085parts", "in two parts")]
+    [InlineData("# comment\n# another", "Heading")]
+    [InlineData("# comment\ntitle: not: quite: YAML", "Heading")]
+    [InlineData("", "Heading")]
     public void Front_matter_is_YAML_and_leaves_the_text(string yaml, string title)
     {
         Document document = Read("page.md", $"---\n{yaml}\n---\n\n# Heading\n\nBody");
@@ -56,6 +67,14 @@ public class CorpusReadersTests
     [InlineData("---\ntitle: Nothing follows\nx: 1\n---", "Nothing follows", "")]
     [InlineData("---\nA quotation, no front matter.\n\n---\nBody", "page", "---\nA quotation, no front matter.\n\n---\nBody")]
     [InlineData("----\ntitle: no\n---\nBody", "page", "----\ntitle: no\n---\nBody")]
+    [InlineData("---\n---\nBody", "page", "Body")]
+    [InlineData("---\n\n## A slide\n\n---\nBody", "page", "---\n\n## A slide\n\n---\nBody")]
+    [InlineData("+++\ndate = 2026-01-01\ntitle = \"The \\\"quoted\\\" \\u00e9\"\n[x]\ntitle = \"no\"\n+++\nBody", "The \"quoted\" é", "Body")]
+    [InlineData("+++\nTitle = 'C:\\path' # comment\n+++\nBody", "C:\\path", "Body")]
+    [InlineData("+++\ntitle = \"\"\"\nTwo \\\n  lines\"\"\"\n+++\nBody", "Two lines", "Body")]
+    [InlineData("+++\n[x]\ntitle = \"no\"\n+++\nBody", "page", "Body")]
+    [InlineData("+++\n+++\nBody", "page", "Body")]
+    [InlineData("+++\nNo TOML.\n+++\nBody", "page", "+++\nNo TOML.\n+++\nBody")]
     public void Front_matter_ends_where_it_ends(string page, string title, string text)
     {
         using TemporaryFolder folder = new();

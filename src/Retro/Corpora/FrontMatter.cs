@@ -1,0 +1,137 @@
+using System.Globalization;
+using System.Text;
+using System.Text.RegularExpressions;
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
+
+namespace Retro.Corpora;
+
+/// <summary>What stands before a Markdown page for the programs that publish it: YAML between lines of "---", or TOML between lines of "+++".</summary>
+internal static partial class FrontMatter
+{
+    private const int MostCharacters = 1 << 16;
+    private const int DeepestNode = 64;
+
+    /// <summary>
+    /// Splits front matter off: from a first line "---" to the next "---" or "...", where a mapping stands between them, or at least begins as one does (files
+    /// whose YAML is not quite right are many), or nothing but comments; or from "+++" to "+++", where TOML is between them.
+    /// </summary>
+    /// <returns>The title in it, if any, and the rest; the whole text where there is none.</returns>
+    public static (string? Title, string Body) Split(string text)
+    {
+        if (Yaml().Match(text) is { Success: true } yaml && yaml.Groups["in"].Length <= MostCharacters)
+        {
+            string inside = yaml.Groups["in"].Value;
+            (bool mapping, string? title) = ReadYaml(inside);
+            if (mapping || YamlBegins().IsMatch(inside))
+            {
+                return (title, text[yaml.Length..]);
+            }
+        }
+        else if (Toml().Match(text) is { Success: true } toml && toml.Groups["in"].Length <= MostCharacters && TomlBegins().IsMatch(toml.Groups["in"].Value))
+        {
+            return (TitleOfToml(toml.Groups["in"].Value), text[toml.Length..]);
+        }
+
+        return (null, text);
+    }
+
+    /// <summary>Whether YAML is a mapping, and the scalar under its key "title". Read as events: no depth of nesting costs the stack.</summary>
+    private static (bool Mapping, string? Title) ReadYaml(string yaml)
+    {
+        bool mapping = false;
+        string? title = null, key = null;
+        Dictionary<string, string> anchors = new(StringComparer.Ordinal);
+        try
+        {
+            // Characters that ended lines in YAML 1.1, and do so for this parser, are white space in 1.2 (5.4).
+            Parser events = new(new StringReader(Regex.Replace(yaml, "[\u0085\u2028\u2029]", " ")));
+            int depth = 0;
+            bool isKey = true;
+            while (events.MoveNext())
+            {
+                ParsingEvent current = events.Current!;
+                if (current is Scalar { Anchor.IsEmpty: false } named)
+                {
+                    anchors[named.Anchor.Value] = named.Value;
+                }
+
+                if (depth == 1 && mapping && current is Scalar or AnchorAlias or SequenceStart or MappingStart)
+                {
+                    string? value = current is Scalar scalar ? scalar.Value
+                        : current is AnchorAlias alias ? anchors.GetValueOrDefault(alias.Value.Value)
+                        : null;
+                    if (!isKey && "title".Equals(key, StringComparison.OrdinalIgnoreCase))
+                    {
+                        title ??= IsNull(current) ? null : value;
+                    }
+
+                    key = isKey ? value : null;
+                    isKey = !isKey;
+                }
+
+                mapping |= depth == 0 && current is MappingStart;
+                depth += current is MappingStart or SequenceStart ? 1 : current is MappingEnd or SequenceEnd ? -1 : 0;
+                if (depth > DeepestNode || current is DocumentEnd)
+                {
+                    break;
+                }
+            }
+        }
+        catch (Exception exception) when (exception is YamlException or ArgumentException)
+        {
+            return (false, null); // the parser throws the latter at an escape for what is no character
+        }
+
+        return (mapping, Line(title));
+    }
+
+    // The core schema's spellings of nothing (YAML 1.2.2, 10.3.2).
+    private static bool IsNull(ParsingEvent value) => value is Scalar { Style: ScalarStyle.Plain, Value: "" or "~" or "null" or "Null" or "NULL" };
+
+    /// <summary>The string under the key "title" before the first table (https://toml.io/en/v1.0.0#string).</summary>
+    private static string? TitleOfToml(string toml)
+    {
+        Match found = TomlTitle().Match(TomlTable().Match(toml) is { Success: true } table ? toml[..table.Index] : toml);
+        return Line(found.Groups["basic"].Success ? TomlEscape().Replace(found.Groups["basic"].Value, Unescaped) : found.Groups["literal"].Value);
+
+        static string Unescaped(Match escape)
+        {
+            if (escape.Groups["hex"] is { Success: true } hex)
+            {
+                uint code = uint.Parse(hex.ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+                return (Rune.TryCreate(code, out Rune character) ? character : Rune.ReplacementChar).ToString();
+            }
+
+            return escape.Groups["one"].Value switch { "b" or "f" or "n" or "r" or "t" => " ", "\n" => "", var one => one };
+        }
+    }
+
+    private static string? Line(string? title)
+        => title is not null && Cleaning.Collapse(title.Replace('\n', ' ')) is { Length: > 0 } line ? line : null;
+
+    [GeneratedRegex(@"\A(?:[ \t]*\n)*---[ \t]*\n(?<in>(?:.*\n)*?)(?:---|\.\.\.)[ \t]*(?:\n|\z)")]
+    private static partial Regex Yaml();
+
+    [GeneratedRegex(@"\A(?:\s*\z|(?:#.*\n)+\z|(?:#.*\n)*\s*[\p{L}_][\p{L}\p{N}_.-]*[ \t]*:(?:\s|\z))")]
+    private static partial Regex YamlBegins();
+
+    [GeneratedRegex(@"\A(?:[ \t]*\n)*\+\+\+[ \t]*\n(?<in>(?:.*\n)*?)\+\+\+[ \t]*(?:\n|\z)")]
+    private static partial Regex Toml();
+
+    [GeneratedRegex("""\A(?:\s|#.*\n)*(?:\z|\[|[\w.'"-]+[ \t]*=)""")]
+    private static partial Regex TomlBegins();
+
+    [GeneratedRegex(@"^[ \t]*\[", RegexOptions.Multiline)]
+    private static partial Regex TomlTable();
+
+    [GeneratedRegex(
+        """""
+        ^[ \t]*["']?title["']?[ \t]*=[ \t]*(?:"""(?<basic>(?:[^\\]|\\.)*?)"""|'''(?<literal>.*?)'''|"(?<basic>(?:[^"\\\n]|\\.)*)"|'(?<literal>[^'\n]*)')
+        """"",
+        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.IgnoreCase)]
+    private static partial Regex TomlTitle();
+
+    [GeneratedRegex(@"\\(?:u(?<hex>[0-9A-Fa-f]{4})|U(?<hex>[0-9A-Fa-f]{8})|(?<one>\n)\s*|(?<one>.))")]
+    private static partial Regex TomlEscape();
+}
