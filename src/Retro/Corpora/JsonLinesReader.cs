@@ -8,6 +8,11 @@ namespace Retro.Corpora;
 /// </summary>
 internal sealed class JsonLinesReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
+    // What else a row holds may nest as deep as it likes: the parser keeps a bit for each level, and nothing here goes down.
+    private static readonly JsonDocumentOptions s_json = new() { MaxDepth = int.MaxValue };
+
+    private static readonly string[] s_members = ["text", "id", "title", "labels"];
+
     public override IEnumerable<Document> Documents(string file)
     {
         string name = NameOf(file);
@@ -115,14 +120,24 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
 
         try
         {
-            using JsonDocument parsed = JsonDocument.Parse(json);
+            using JsonDocument parsed = JsonDocument.Parse(json, s_json);
             JsonElement row = parsed.RootElement;
             if (row.ValueKind != JsonValueKind.Object || !row.TryGetProperty("text", out JsonElement text) || text.ValueKind != JsonValueKind.String)
             {
                 throw Broken("it is no object with a \"text\" of type string", null);
             }
 
+            if (Array.Find(s_members, name => row.EnumerateObject().Count(member => member.NameEquals(name)) > 1) is { } twice)
+            {
+                throw Broken($"it has \"{twice}\" more than once", null);
+            }
+
             string? given = Scalar(row, "id");
+            if (given is null && row.TryGetProperty("id", out JsonElement other) && other.ValueKind is not (JsonValueKind.Null or JsonValueKind.String))
+            {
+                throw Broken("its \"id\" is neither a string nor a number", null);
+            }
+
             string id = given is null ? $"{name}:{number}" : Options.IdsByFile ? $"{name}:{given}" : given;
             return new Document(id, Scalar(row, "title") ?? id, Cleaning.Clean(text.GetString()!), $"{name}:{number}") { Labels = Labels(row) };
         }

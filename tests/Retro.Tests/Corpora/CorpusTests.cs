@@ -103,6 +103,34 @@ public class CorpusTests
         Assert.Equal(1, lenient.Skipped);
     }
 
+    /// <summary>RFC 8259 leaves open which of two members counts; labels that are given twice would let a document be seen.</summary>
+    [Theory]
+    [InlineData("""{"text": "a", "text": "b"}""", "it has \"text\" more than once")]
+    [InlineData("""{"text": "a", "labels": ["secret"], "labels": []}""", "it has \"labels\" more than once")]
+    [InlineData("""{"i\u0064": "1", "id": "2", "text": "a"}""", "it has \"id\" more than once")]
+    [InlineData("""{"id": {"$oid": "5f1"}, "text": "a"}""", "its \"id\" is neither a string nor a number")]
+    [InlineData("""{"id": true, "text": "a"}""", "its \"id\" is neither a string nor a number")]
+    public void A_row_that_can_be_read_in_two_ways_is_refused(string row, string fault)
+    {
+        using TemporaryFolder folder = new();
+        string file = folder.File("rows.jsonl", $"{{\"text\": \"fine\", \"x\": 1, \"x\": 2}}\n{row}");
+        string message = Assert.Throws<CorpusException>(() => Corpus.Open(file).Documents().ToList()).Message;
+        Assert.Contains($"Line 2 of {file} is broken: {fault}", message, StringComparison.Ordinal);
+        Assert.Equal("fine", Assert.Single(Corpus.Open(file, new() { SkipBroken = true }).Documents()).Text);
+    }
+
+    [Theory]
+    [InlineData(65)]
+    [InlineData(100_000)]
+    public void What_else_a_row_holds_may_nest(int depth)
+    {
+        using TemporaryFolder folder = new();
+        string nest = string.Concat(Enumerable.Repeat("{\"a\":[", depth)) + string.Concat(Enumerable.Repeat("]}", depth));
+        string file = folder.File("rows.jsonl", $"{{\"meta\": {nest}, \"text\": \"found\", \"id\": null}}");
+        Document document = Assert.Single(Corpus.Open(file).Documents());
+        Assert.Equal(("rows.jsonl:1", "found"), (document.Id, document.Text));
+    }
+
     [Fact]
     public void Lines_longer_than_any_buffer_are_read_whole()
     {
