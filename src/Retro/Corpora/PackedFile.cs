@@ -1,12 +1,15 @@
 using ICSharpCode.SharpZipLib;
 using ICSharpCode.SharpZipLib.GZip;
 using ZstdSharp;
+using ZstdSharp.Unsafe;
 
 namespace Retro.Corpora;
 
 /// <summary>Files that may be packed with gzip or Zstandard, by their endings.</summary>
 internal static class PackedFile
 {
+    private const int LongestWindow = 31;
+
     /// <summary>A file's path without the ending that says how it is packed.</summary>
     public static string WithoutEnding(string file) => IsGzip(file) || IsZstandard(file) ? Path.ChangeExtension(file, null) : file;
 
@@ -14,7 +17,17 @@ internal static class PackedFile
     /// What a stream of a file holds. Not .NET's own reader of gzip: of a file that was cut short it gives the beginning, and says nothing.
     /// </summary>
     public static Stream Unpack(string file, Stream stream)
-        => IsGzip(file) ? new GZipInputStream(stream, 1 << 16) : IsZstandard(file) ? new DecompressionStream(stream) : stream;
+    {
+        if (!IsZstandard(file))
+        {
+            return IsGzip(file) ? new WholeGzip(stream) : stream;
+        }
+
+        // As far back as the format goes (zstd --long=31); by default the reader refuses more than 128 MiB.
+        DecompressionStream unpacked = new(stream);
+        unpacked.SetParameter(ZSTD_dParameter.ZSTD_d_windowLogMax, LongestWindow);
+        return unpacked;
+    }
 
     /// <summary>Whether an exception says that a packed file is damaged or cut short.</summary>
     public static bool IsDamage(Exception exception) => exception is SharpZipBaseException or ZstdException or EndOfStreamException;
@@ -23,4 +36,36 @@ internal static class PackedFile
 
     private static bool IsZstandard(string file)
         => file.EndsWith(".zst", StringComparison.OrdinalIgnoreCase) || file.EndsWith(".zstd", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>
+    /// The reader says nothing of what stands behind a whole member and begins none: a damaged one, with all that follow it. Zeros are padding.
+    /// </summary>
+    private sealed class WholeGzip(Stream packed) : GZipInputStream(packed, 1 << 16)
+    {
+        private readonly Stream _packed = packed;
+
+        public override int Read(byte[] buffer, int offset, int count)
+        {
+            int read = base.Read(buffer, offset, count);
+            if (read == 0 && count > 0)
+            {
+                RequireZeros(inputBuffer.RawData.AsSpan(inputBuffer.RawLength - inputBuffer.Available, inputBuffer.Available));
+                byte[] rest = new byte[1 << 16];
+                for (int length; (length = _packed.Read(rest)) > 0;)
+                {
+                    RequireZeros(rest.AsSpan(0, length));
+                }
+            }
+
+            return read;
+        }
+
+        private static void RequireZeros(ReadOnlySpan<byte> rest)
+        {
+            if (rest.ContainsAnyExcept((byte)0))
+            {
+                throw new GZipException("What follows its first part is no gzip");
+            }
+        }
+    }
 }

@@ -353,13 +353,20 @@ public class CorpusReadersTests
         byte[] changed = [.. packed];
         changed[packed.Length / 2] ^= 16;
 
+        // A later part that does not begin as one is not what pads a file.
+        byte[] next = [.. parts];
+        next[Pack(text[..half], Gzip).Length] ^= 16;
+        byte[] padded = [.. packed, .. new byte[1000]];
+
         Assert.Equal(20_000, Rows("a.jsonl.gz", packed).Count);
         Assert.Equal(20_000, Rows("a.ndjson.gz", parts).Count);
+        Assert.Equal(20_000, Rows("padded.jsonl.gz", padded).Count);
         Assert.Equal("19999", Rows("a.jsonl.zst", zstd)[^1].Id);
+        Assert.Equal("19999", Rows("long.jsonl.zst", Pack(text, Long))[^1].Id);
         foreach ((string name, byte[] content) in new[]
         {
             ("cut.jsonl.gz", packed[..(packed.Length / 2)]), ("end.jsonl.gz", packed[..^3]),
-            ("cut.jsonl.zst", zstd[..(zstd.Length / 2)]), ("none.jsonl.zst", packed), ("none.jsonl.gz", text),
+            ("cut.jsonl.zst", zstd[..(zstd.Length / 2)]), ("none.jsonl.zst", packed), ("none.jsonl.gz", text), ("next.jsonl.gz", next),
         })
         {
             string file = folder.File(name, content);
@@ -377,6 +384,14 @@ public class CorpusReadersTests
         Assert.Equal(3, lenient.Skipped);
 
         List<Document> Rows(string name, byte[] content) => [.. Corpus.Open(folder.File(name, content)).Documents()];
+
+        // zstd --long=31
+        static Stream Long(Stream stream)
+        {
+            ZstdSharp.CompressionStream packer = new(stream);
+            packer.SetParameter(ZstdSharp.Unsafe.ZSTD_cParameter.ZSTD_c_windowLog, 31);
+            return packer;
+        }
 
         static Stream Gzip(Stream stream) => new GZipStream(stream, CompressionMode.Compress);
 
