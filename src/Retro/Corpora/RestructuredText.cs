@@ -1,10 +1,18 @@
+using System.Text.RegularExpressions;
+
 namespace Retro.Corpora;
 
 /// <summary>What a reStructuredText file is called.</summary>
-internal static class RestructuredText
+internal static partial class RestructuredText
 {
+    // A line of marks that is shorter than the title is taken for one from here on, with a warning, as docutils does.
+    private const int CertainRule = 4;
+
+    // Longer lines are no titles; markup in them may take a time that grows with the square of their length.
+    private const int LongestMarkup = 1 << 12;
+
     /// <summary>
-    /// The first section's title: a line that is underlined, or over- and underlined, by one mark at least as long
+    /// The first section's title as plain text: a line that is underlined, or over- and underlined, by one mark at least as long, or four
     /// (https://docutils.sourceforge.io/docs/ref/rst/restructuredtext.html#sections); null where there is none.
     /// </summary>
     public static string? TitleOf(string text)
@@ -14,11 +22,11 @@ internal static class RestructuredText
         {
             string under = next.TrimEnd().ToString();
             if (line.Trim() is { Length: > 0 } title
-                && IsRule(under, line.Length)
+                && IsRule(under, Math.Min(line.Length, CertainRule))
                 && !IsRule(line, 1)
-                && (before.Length == 0 ? !char.IsWhiteSpace(line[0]) : before == under))
+                && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) : before == under))
             {
-                return title;
+                return title.Length > LongestMarkup ? title : Markup().Replace(title, found => found.Groups["text"].Value);
             }
 
             (before, line) = (line, under);
@@ -27,7 +35,24 @@ internal static class RestructuredText
         return null;
     }
 
+    // What is indented, and what begins with two dots, ends where a line is not indented.
+    private static bool EndsBlock(string line) => line.Length == 0 || char.IsWhiteSpace(line[0]) || line.StartsWith(".. ", StringComparison.Ordinal);
+
     private static bool IsRule(string line, int length)
-        => line.Length >= Math.Max(2, length) && char.IsAscii(line[0]) && (char.IsPunctuation(line[0]) || char.IsSymbol(line[0]))
+        => line.Length >= Math.Max(1, length) && char.IsAscii(line[0]) && (char.IsPunctuation(line[0]) || char.IsSymbol(line[0]))
             && !line.AsSpan().ContainsAnyExcept(line[0]);
+
+    /// <summary>Inline markup with its text: an escaped character; literal, strong or emphasized text; a reference or role, with a target or without.</summary>
+    [GeneratedRegex(
+        """
+        \\(?<text>.)
+        | (?<![\w\\])
+          (?: ``(?<text>\S(?:.*?\S)?)``
+            | \*\*(?<text>\S(?:.*?\S)?)\*\*
+            | \*(?<text>[^\s*](?:[^*]*?\S)?)\*
+            | (?::[\w.:+-]+:)?`[~!]?(?<text>[^\s`](?:[^`<]*[^`<\s])?)(?:\s*<[^`>]*>)?`_{0,2})
+          (?!\w)
+        """,
+        RegexOptions.IgnorePatternWhitespace)]
+    private static partial Regex Markup();
 }

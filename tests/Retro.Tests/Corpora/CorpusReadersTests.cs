@@ -157,6 +157,14 @@ public class CorpusReadersTests
     [InlineData("Code::\n\n    not this\n    ========\n\nTitle\n=====", "Title")]
     [InlineData("Too long a line\n===\n\ntext", "page")]
     [InlineData("Words\n\n----\n\nmore words", "page")]
+    [InlineData("Underlined too short\n====\n\ntext", "Underlined too short")]
+    [InlineData("====\nBoth too short\n====\n\ntext", "Both too short")]
+    [InlineData("A\n=\n\ntext", "A")]
+    [InlineData(".. _label:\nTitle\n=====\n\ntext", "Title")]
+    [InlineData(".. comment\n   more of it\nTitle\n=====", "Title")]
+    [InlineData(":mod:`json` --- ``JSON`` *encoder* and **decoder**\n========================================", "json --- JSON encoder and decoder")]
+    [InlineData("See :ref:`the guide <guide>`, `a page <x.html>`_ and 2 * 3 * 4\n=====", "See the guide, a page and 2 * 3 * 4")]
+    [InlineData("Not \\*emphasized\\*\n=====", "Not *emphasized*")]
     public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
     {
         Document document = Read("page.rst", page);
