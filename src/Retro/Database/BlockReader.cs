@@ -36,6 +36,22 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
 
     public void Dispose() => _documents.Dispose();
 
+    /// <summary>
+    /// Refuses an id or a label that holds half a surrogate pair: in the file it would be a sign of replacement, as another's would, so that what is asked for
+    /// by the one or hidden by the other could be another document.
+    /// </summary>
+    public static void RequireText(Document document)
+    {
+        if (document.Labels.Append(document.Id).FirstOrDefault(name => !IsText(name)) is { } broken)
+        {
+            throw new DatabaseException(
+                $"The id or a label of a document from {document.Location} is no text: '{broken}' holds half a surrogate pair; give it another.");
+        }
+
+        static bool IsText(string name)
+            => !name.AsSpan().ContainsAnyInRange('\uD800', '\uDFFF') || Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(name)) == name;
+    }
+
     private void Enter(Document document)
     {
         if (document.Id.Length == 0)
@@ -43,6 +59,7 @@ internal sealed class BlockReader(IEnumerable<Document> documents, ChunkDatabase
             throw new DatabaseException($"A document from {document.Location} has an empty id; every document needs an id of its own.");
         }
 
+        RequireText(document);
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(Encoding.UTF8.GetBytes(document.Id), hash);
         if (!_ids.Add(MemoryMarshal.Read<UInt128>(hash)))

@@ -64,6 +64,7 @@ public static class ChunkDatabaseUpdate
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
+                BlockReader.RequireText(document);
                 if (!asked.Add(document.Id))
                 {
                     throw new DatabaseException(

@@ -264,6 +264,12 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Refused("no document with the id 'nowhere'", () => ChunkDatabaseUpdate.Apply(folder, [], ["nowhere"], TestDatabases.Bytes));
         Refused("Nothing would be left", () => ChunkDatabaseUpdate.Apply(folder, [], there.Select(document => document.Id), TestDatabases.Bytes));
         Refused("have the id 'x'", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", ""), new("x", "", "b", "")], [], TestDatabases.Bytes));
+        Refused("half a surrogate pair", () => ChunkDatabaseUpdate.Apply(folder, [new("x\uD800", "", "a", "")], [], TestDatabases.Bytes));
+        Refused(
+            "half a surrogate pair",
+            () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "") { Labels = ["secret", "\uDFFF"] }], [], TestDatabases.Bytes));
+        Refused("half a surrogate pair", () => _databases.Build([.. there, new("x\uD800", "", "a", "")], name: "none"));
+        Directory.Delete(_databases.Folder("none"), recursive: true);
         Refused("the one in use is", () => ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes with { VocabularySize = 300 }));
         Refused("There is no database", () => ChunkDatabaseUpdate.Apply(_databases.Folder("none"), [new("x", "", "a", "")], [], TestDatabases.Bytes));
         Refused("There is no database", () => DatabaseCompaction.Compact(_databases.Folder("none")));
