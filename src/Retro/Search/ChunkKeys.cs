@@ -21,43 +21,38 @@ internal sealed class ChunkKeys : IDisposable
 
     /// <summary>Opens the keys of a database.</summary>
     /// <param name="database">The database; it stays the caller's.</param>
-    /// <exception cref="DatabaseException">A segment has none yet, or those of another function than the others.</exception>
+    /// <exception cref="DatabaseException">A segment has none yet, damaged ones, or those of another function than the others.</exception>
     public static ChunkKeys Open(ChunkDatabase database)
     {
-        List<KeyFile> files = [];
-        try
+        ChunkKeys keys = OpenFiles(database);
+        if (keys.FindOther() is not { } other)
         {
-            foreach (ChunkDatabase segment in database.Segments)
-            {
-                files.Add(KeyFile.Open(segment));
-                if ((files[^1].Identity, files[^1].Dimensions) != (files[0].Identity, files[0].Dimensions))
-                {
-                    throw new DatabaseException(
-                        $"The keys in {segment.Folder} were made with {files[^1].Identity}, and those in {database.Folder} with {files[0].Identity}: build the "
-                            + "dense source again.");
-                }
-            }
+            return keys;
+        }
 
-            return new(database, [.. files]);
-        }
-        catch
-        {
-            files.ForEach(file => file.Dispose());
-            throw;
-        }
+        keys.Dispose();
+        throw new DatabaseException(
+            $"The keys in {database.Segments[other].Folder} were made with {keys._files[other].Identity}, and those in {database.Folder} with {keys.Identity}: "
+                + "build the dense source again.");
     }
 
     /// <summary>Opens them where all chunks have keys of one function; null where they have not.</summary>
+    /// <exception cref="DatabaseException">They are damaged.</exception>
     public static ChunkKeys? TryOpen(ChunkDatabase database)
     {
-        try
+        if (!database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null && File.Exists(segment.PathOf(KeyFile.FileName))))
         {
-            return database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null) ? Open(database) : null;
+            return null;
         }
-        catch (DatabaseException)
+
+        ChunkKeys keys = OpenFiles(database);
+        if (keys.FindOther() is null)
         {
-            return null; // what is damaged is made again by whoever needs it
+            return keys;
         }
+
+        keys.Dispose();
+        return null;
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -156,4 +151,23 @@ internal sealed class ChunkKeys : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Array.ForEach(_files, file => file.Dispose());
+
+    private static ChunkKeys OpenFiles(ChunkDatabase database)
+    {
+        List<KeyFile> files = [];
+        try
+        {
+            files.AddRange(database.Segments.Select(KeyFile.Open));
+            return new(database, [.. files]);
+        }
+        catch
+        {
+            files.ForEach(file => file.Dispose());
+            throw;
+        }
+    }
+
+    /// <summary>A segment whose keys are of another function than those of the first; null for none.</summary>
+    private int? FindOther()
+        => Array.FindIndex(_files, file => (file.Identity, file.Dimensions) != (Identity, Dimensions)) is >= 0 and int segment ? segment : null;
 }
