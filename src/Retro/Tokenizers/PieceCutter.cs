@@ -12,7 +12,9 @@ internal sealed class PieceCutter
     private readonly TokenAutomaton _userDefined;
     private readonly int _longest;
     private readonly float _lowest = float.MaxValue;
-    private readonly float _highest = float.MinValue;
+
+    // C's FLT_MIN, from which the original starts: the smallest normal number above 0, where it would have to be below every score.
+    private readonly float _highest = 1.17549435E-38f;
 
     /// <param name="model">The model.</param>
     /// <exception cref="FormatException">The model is of a kind that is not known.</exception>
@@ -73,8 +75,8 @@ internal sealed class PieceCutter
                     continue;
                 }
 
-                float score = _model.Pieces[id].Kind == PieceKind.UserDefined
-                    ? (float)((System.Text.Encoding.UTF8.GetByteCount(text.Slice(begin, length)) * _highest) - 0.1)
+                double score = _model.Pieces[id].Kind == PieceKind.UserDefined
+                    ? (System.Text.Encoding.UTF8.GetByteCount(text.Slice(begin, length)) * _highest) - 0.1
                     : _model.Pieces[id].Score;
                 Offer(begin, length, best[begin] + score, id);
                 single |= length == character;
@@ -82,7 +84,7 @@ internal sealed class PieceCutter
 
             if (!single)
             {
-                Offer(begin, character, best[begin] + unknownScore, _model.UnknownId);
+                Offer(begin, character, (float)(best[begin] + unknownScore), _model.UnknownId);
             }
 
             begin += character;
@@ -97,11 +99,12 @@ internal sealed class PieceCutter
         cuts.Reverse();
         return cuts;
 
-        void Offer(int begin, int length, float score, int id)
+        // As the original adds and compares in double what it keeps as float: of paths that nearly tie the sums' rounding decides.
+        void Offer(int begin, int length, double score, int id)
         {
             if (from[begin + length] < 0 || score > best[begin + length])
             {
-                (best[begin + length], from[begin + length], ids[begin + length]) = (score, begin, id);
+                (best[begin + length], from[begin + length], ids[begin + length]) = ((float)score, begin, id);
             }
         }
     }

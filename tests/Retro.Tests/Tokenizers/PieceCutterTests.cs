@@ -1,0 +1,49 @@
+using System.Text;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Tokenizers;
+
+public class PieceCutterTests
+{
+    /// <summary>
+    /// Ids that the sentencepiece library (0.1.97) gives for such models. Scores that tie but for rounding are reported at
+    /// https://github.com/google/sentencepiece/issues/843 and https://github.com/huggingface/tokenizers/issues/1213.
+    /// </summary>
+    [Theory]
+    [InlineData("a -2.7, aa -4.9, aaa -2.9", "aaaa", "3 1")]
+    [InlineData("a -1.8, aa -3.5, aaa -2.5", "aaaaaaa", "3 3 1")]
+    [InlineData("a -4.3, aa -2.3, aaa -3.5", "aaaaaaa", "3 2 2")]
+    [InlineData("a -3.6, aa -4.4, aaa -1.7", "aaaaaaa", "3 1 3")]
+    [InlineData("a -1.9, aa -4.2, aaa -4.8", "aaaaa", "3 1 1")]
+    [InlineData("a -4.6, b -0.6, !aa 0, aab -0.8", "aab", "3 2")]
+    [InlineData("a -2.6, b -3.7, !aa 0, aab -3.5", "baaaa", "2 3 3")]
+    [InlineData("a -2.4, b -4.8, !aa 0, aab -5.9", "aabbb", "3 2 2 2")]
+    [InlineData("a -1.2, b -3.3, !aa 0, aab -4.1", "aaaba", "3 1 2 1")]
+    public void A_unigram_model_s_near_ties_and_a_user_s_symbols_are_cut_as_the_original_cuts_them(string pieces, string text, string expected)
+    {
+        List<byte> model = [];
+        Append(model, 1, [.. Text(1, "<unk>"), .. Number(3, (int)PieceKind.Unknown)]);
+        foreach (string piece in pieces.Split(", "))
+        {
+            bool userDefined = piece[0] == '!';
+            string[] parts = piece.TrimStart('!').Split(' ');
+            byte[] score = BitConverter.GetBytes(float.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture));
+            Append(
+                model,
+                1,
+                [.. Text(1, parts[0]), (2 << 3) | 5, .. score, .. Number(3, (int)(userDefined ? PieceKind.UserDefined : PieceKind.Normal))]);
+        }
+
+        Append(model, 2, Number(3, 1));
+
+        IEnumerable<int> ids = new PieceCutter(SentencePieceModel.Parse(model.ToArray())).Cut(text).Select(cut => cut.Id);
+
+        Assert.Equal(expected.Split(' ').Select(int.Parse), ids);
+    }
+
+    private static byte[] Number(int field, int value) => [(byte)(field << 3), (byte)value];
+
+    private static byte[] Text(int field, string value) => [(byte)((field << 3) | 2), (byte)value.Length, .. Encoding.UTF8.GetBytes(value)];
+
+    private static void Append(List<byte> model, int field, byte[] message) => model.AddRange([(byte)((field << 3) | 2), (byte)message.Length, .. message]);
+}
