@@ -45,7 +45,8 @@ internal sealed class BertPreTokenizer : PreTokenizer
         return pieces;
     }
 
-    private static bool IsPunctuation(int code)
+    /// <summary>BERT's punctuation: Unicode's, and every ASCII sign.</summary>
+    internal static bool IsPunctuation(int code)
         => code < 0x80 ? code is (>= '!' and <= '/') or (>= ':' and <= '@') or (>= '[' and <= '`') or (>= '{' and <= '~')
             : CharUnicodeInfo.GetUnicodeCategory(code) is >= UnicodeCategory.ConnectorPunctuation and <= UnicodeCategory.OtherPunctuation;
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.ML.Tokenizers;
@@ -10,6 +11,9 @@ internal sealed record BpeSettings
 {
     /// <summary>Whether the symbols stand for bytes (<see cref="ByteSymbols"/>) instead of characters.</summary>
     public bool ByteLevel { get; init; }
+
+    /// <summary>How the symbols of a piece are split further, where they stand for bytes.</summary>
+    public IReadOnlyList<PreTokenizer> SymbolSplits { get; init; } = [];
 
     /// <summary>
     /// Whether characters that the vocabulary lacks become its pieces <c>&lt;0x00&gt;</c> to <c>&lt;0xFF&gt;</c>, as in converted SentencePiece models.
@@ -81,16 +85,20 @@ internal sealed class BpeModel : IPieceModel
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
     {
+        if (_settings.SymbolSplits.Count > 0)
+        {
+            EncodeSplit(piece, position, tokens);
+            return;
+        }
+
         if (_settings.IgnoreMerges && _lookup.TryGetValue(_settings.ByteLevel ? ByteSymbols.Of(piece) : piece, out int whole))
         {
             tokens.Add(new EncodedToken(whole, _texts[whole], position..(position + piece.Length)));
             return;
         }
 
-        List<int> symbols = new(piece.Length);
-        List<int> lengths = new(piece.Length);
+        Run run = new(this, piece.Length);
         Span<byte> utf8 = stackalloc byte[4];
-        bool unknownBefore = false;
         for (int i = 0; i < piece.Length;)
         {
             int length = CodePoints.LengthAt(piece, i);
@@ -106,15 +114,14 @@ internal sealed class BpeModel : IPieceModel
             {
                 for (int k = 0; k < count; k++)
                 {
-                    AddOrUnknown(_symbols[utf8[k]], k == 0 ? length : 0);
+                    run.AddOrUnknown(_symbols[utf8[k]], k == 0 ? length : 0);
                 }
             }
             else if (!_lookup.TryGetValue(character, out int id) && AreKnown(utf8[..count]))
             {
-                unknownBefore = false;
                 for (int k = 0; k < count; k++)
                 {
-                    Add(_bytes[utf8[k]], k == 0 ? length : 0);
+                    run.Add(_bytes[utf8[k]], k == 0 ? length : 0);
                 }
             }
             else if (!_lookup.ContainsKey(character) && _unknown < 0)
@@ -125,36 +132,45 @@ internal sealed class BpeModel : IPieceModel
             }
             else
             {
-                AddOrUnknown(_lookup.TryGetValue(character, out id) ? id : -1, length);
+                run.AddOrUnknown(_lookup.TryGetValue(character, out id) ? id : -1, length);
             }
         }
 
-        Span<int> merged = CollectionsMarshal.AsSpan(symbols);
-        Span<int> spans = CollectionsMarshal.AsSpan(lengths);
-        int left = _merges.Merge(merged, spans);
-        for (int i = 0; i < left; i++)
+        run.Merge(position, tokens);
+    }
+
+    /// <summary>Encodes a piece whose symbols are split once more, each part by itself. A split may fall between the bytes of one character.</summary>
+    private void EncodeSplit(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
+    {
+        string symbols = ByteSymbols.Of(piece);
+        int[] lengths = new int[symbols.Length];
+        for (int i = 0, first = 0; i < piece.Length;)
         {
-            tokens.Add(new EncodedToken(merged[i], _texts[merged[i]], position..(position + spans[i])));
-            position += spans[i];
+            int length = CodePoints.LengthAt(piece, i);
+            lengths[first] = length;
+            first += Encoding.UTF8.GetByteCount(piece.Slice(i, length));
+            i += length;
         }
 
-        // The first byte of a character stands for its place in the text.
-        void Add(int id, int length)
+        int at = 0;
+        foreach ((int offset, int count) in PieceSplits.Of(symbols, _settings.SymbolSplits))
         {
-            symbols.Add(id);
-            lengths.Add(length);
-        }
-
-        void AddOrUnknown(int id, int length)
-        {
-            if (id < 0 && _settings.FuseUnknown && unknownBefore)
+            position += TensorPrimitives.Sum<int>(lengths.AsSpan(at, offset - at));
+            at = offset + count;
+            Run run = new(this, count);
+            if (_settings.IgnoreMerges && _lookup.TryGetValue(symbols.AsSpan(offset, count), out int whole))
             {
-                lengths[^1] += length;
-                return;
+                run.Add(whole, TensorPrimitives.Sum<int>(lengths.AsSpan(offset, count)));
+            }
+            else
+            {
+                for (int k = offset; k < at; k++)
+                {
+                    run.AddOrUnknown(_symbols[ByteSymbols.ToByte(symbols[k])], lengths[k]);
+                }
             }
 
-            Add(id < 0 ? _unknown : id, length);
-            unknownBefore = id < 0;
+            position = run.Merge(position, tokens);
         }
     }
 
@@ -184,4 +200,52 @@ internal sealed class BpeModel : IPieceModel
 
     private int Id(string text)
         => _vocabulary.TryGetValue(text, out int id) ? id : throw new FormatException($"a merge needs the piece \"{text}\", which the vocabulary lacks");
+
+    /// <summary>The symbols of a piece, each with its length in the text; the first byte of a character stands for its place.</summary>
+    private sealed class Run(BpeModel model, int capacity)
+    {
+        private readonly List<int> _symbols = new(capacity);
+        private readonly List<int> _lengths = new(capacity);
+        private bool _unknownBefore;
+
+        public void Add(int id, int length)
+        {
+            _symbols.Add(id);
+            _lengths.Add(length);
+            _unknownBefore = false;
+        }
+
+        public void AddOrUnknown(int id, int length)
+        {
+            if (id >= 0)
+            {
+                Add(id, length);
+            }
+            else if (model._settings.FuseUnknown && _unknownBefore)
+            {
+                _lengths[^1] += length;
+            }
+            else
+            {
+                Add(model._unknown, length);
+                _unknownBefore = true;
+            }
+        }
+
+        /// <summary>Merges them and appends the tokens.</summary>
+        /// <returns>The position behind them.</returns>
+        public int Merge(int position, List<EncodedToken> tokens)
+        {
+            Span<int> merged = CollectionsMarshal.AsSpan(_symbols);
+            Span<int> lengths = CollectionsMarshal.AsSpan(_lengths);
+            int left = model._merges.Merge(merged, lengths);
+            for (int i = 0; i < left; i++)
+            {
+                tokens.Add(new EncodedToken(merged[i], model._texts[merged[i]], position..(position + lengths[i])));
+                position += lengths[i];
+            }
+
+            return position;
+        }
+    }
 }

@@ -51,6 +51,10 @@ internal static class CodePoints
             : CharacterClass.Other;
     }
 
+    /// <summary>Whether a character is a number (<c>\p{N}</c>).</summary>
+    public static bool IsNumber(int code)
+        => CharUnicodeInfo.GetUnicodeCategory(code) is >= UnicodeCategory.DecimalDigitNumber and <= UnicodeCategory.OtherNumber;
+
     /// <summary>How many units the character at a position has: two for a surrogate pair, else one.</summary>
     public static int LengthAt(ReadOnlySpan<char> text, int at) => at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? 2 : 1;
 

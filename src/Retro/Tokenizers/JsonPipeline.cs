@@ -75,7 +75,7 @@ internal sealed class JsonPipeline : TextPipeline
                 }
 
                 string prepared = _prepare(part, start);
-                foreach ((int offset, int length) in Pieces(prepared))
+                foreach ((int offset, int length) in PieceSplits.Of(prepared, _splits))
                 {
                     _model.Encode(prepared.AsSpan(offset, length), all.Length + offset, tokens);
                 }
@@ -115,17 +115,5 @@ internal sealed class JsonPipeline : TextPipeline
         }
 
         return _decode(texts);
-    }
-
-    private IEnumerable<(int Offset, int Length)> Pieces(string text)
-    {
-        IEnumerable<(int Offset, int Length)> pieces = text.Length == 0 ? [] : [(0, text.Length)];
-        foreach (PreTokenizer split in _splits)
-        {
-            pieces = pieces.SelectMany(piece =>
-                split.PreTokenize(text.AsSpan(piece.Offset, piece.Length)).Select(inner => (piece.Offset + inner.Offset, inner.Length)));
-        }
-
-        return pieces;
     }
 }

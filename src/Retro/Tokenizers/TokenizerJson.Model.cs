@@ -1,11 +1,12 @@
 using System.Text.Json;
+using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
 
 /// <content>From pieces to ids: <c>model</c>.</content>
 internal static partial class TokenizerJson
 {
-    private static IPieceModel ReadModel(JsonElement element, bool byteLevel, string? spaceMark)
+    private static IPieceModel ReadModel(JsonElement element, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark)
     {
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         // The oldest files give no type.
@@ -13,6 +14,11 @@ internal static partial class TokenizerJson
         if (type is not ("BPE" or "WordPiece"))
         {
             throw Unsupported("model", element, "BPE and WordPiece");
+        }
+
+        if (type == "WordPiece" && symbolSplits is not null)
+        {
+            throw new FormatException("its WordPiece model has a pre_tokenizer \"ByteLevel\" before it; supported is one that leaves characters.");
         }
 
         HashSet<int> ids = [];
@@ -27,7 +33,7 @@ internal static partial class TokenizerJson
             }
         }
 
-        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, byteLevel, spaceMark);
+        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, symbolSplits, spaceMark);
     }
 
     private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
@@ -39,7 +45,7 @@ internal static partial class TokenizerJson
                 Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
                 Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
 
-    private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, bool byteLevel, string? spaceMark)
+    private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark)
     {
         foreach (string affix in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
         {
@@ -56,7 +62,8 @@ internal static partial class TokenizerJson
 
         return new BpeModel(vocabulary, element.GetProperty("merges").EnumerateArray().Select(ReadMerge).ToList(), new BpeSettings
         {
-            ByteLevel = byteLevel,
+            ByteLevel = symbolSplits is not null,
+            SymbolSplits = symbolSplits ?? [],
             ByteFallback = Flag(element, "byte_fallback", false),
             Unknown = Part(element, "unk_token")?.GetString(),
             FuseUnknown = Flag(element, "fuse_unk", false),

@@ -52,88 +52,111 @@ internal static partial class TokenizerJson
     private static Func<string, string> Strip(bool left, bool right)
         => text => left && right ? text.Trim() : left ? text.TrimStart() : right ? text.TrimEnd() : text;
 
-    private static void ReadPreTokenizer(JsonElement element, List<PreTokenizer> splits, List<Func<string, bool, string>> changes)
+    private static void ReadPreTokenizer(JsonElement element, PreTokenizerSteps steps)
     {
         switch (Type(element))
         {
             case "Sequence":
                 foreach (JsonElement inner in element.GetProperty("pretokenizers").EnumerateArray())
                 {
-                    ReadPreTokenizer(inner, splits, changes);
+                    ReadPreTokenizer(inner, steps);
                 }
 
                 break;
             case "BertPreTokenizer":
-                splits.Add(new BertPreTokenizer());
+                steps.Add(new BertPreTokenizer());
                 break;
             case "ByteLevel":
-                if (Flag(element, "add_prefix_space", true))
-                {
-                    if (splits.Count > 0)
-                    {
-                        throw Unsupported(
-                            "pre_tokenizer",
-                            element,
-                            "\"add_prefix_space\" false, or no split before it",
-                            "that adds a space to each piece (\"add_prefix_space\")");
-                    }
-
-                    changes.Add((text, _) => text.Length == 0 || text[0] == ' ' ? text : " " + text);
-                }
-
-                if (Flag(element, "use_regex", true))
-                {
-                    splits.Add(new Gpt2PreTokenizer());
-                }
-
-                splits.Add(new ByteLevelMark());
+                ReadByteLevel(element, steps);
                 break;
             case "Split":
-                splits.Add(ReadSplit(element));
+                steps.Add(ReadSplit(element));
                 break;
             case "Digits":
-                splits.Add(new DigitPreTokenizer(Flag(element, "individual_digits", false)));
+                steps.Add(new CharacterPreTokenizer(
+                    CodePoints.IsNumber, Flag(element, "individual_digits", false) ? SplitBehavior.Isolated : SplitBehavior.Contiguous));
+                break;
+            case "Punctuation":
+                steps.Add(new CharacterPreTokenizer(BertPreTokenizer.IsPunctuation, Behavior(element, "Isolated")));
                 break;
             case "Metaspace":
-                ReadMetaspace(element, splits, changes);
+                ReadMetaspace(element, steps);
                 break;
             default:
-                throw Unsupported("pre_tokenizer", element, "Sequence, BertPreTokenizer, ByteLevel, Split, Digits and Metaspace");
+                throw Unsupported("pre_tokenizer", element, "Sequence, BertPreTokenizer, ByteLevel, Split, Digits, Punctuation and Metaspace");
         }
+    }
+
+    private static void ReadByteLevel(JsonElement element, PreTokenizerSteps steps)
+    {
+        if (steps.SymbolSplits is not null)
+        {
+            throw Unsupported("pre_tokenizer", element, "one ByteLevel", "that stands there twice");
+        }
+
+        if (Flag(element, "add_prefix_space", true))
+        {
+            if (steps.Splits.Count > 0)
+            {
+                throw Unsupported(
+                    "pre_tokenizer",
+                    element,
+                    "\"add_prefix_space\" false, or no split before it",
+                    "that adds a space to each piece (\"add_prefix_space\")");
+            }
+
+            steps.Changes.Add((text, _) => text.Length == 0 || text[0] == ' ' ? text : " " + text);
+        }
+
+        if (Flag(element, "use_regex", true))
+        {
+            steps.Splits.Add(new Gpt2PreTokenizer());
+        }
+
+        steps.SymbolSplits = [];
     }
 
     private static PreTokenizer ReadSplit(JsonElement element)
     {
-        string? expression = Part(element, "pattern") is { } pattern ? Part(pattern, "Regex")?.GetString() : null;
+        JsonElement? pattern = Part(element, "pattern");
+        SplitBehavior behavior = Behavior(element, null);
         bool inverted = Flag(element, "invert", false);
-
-        // The expressions below leave nothing between their matches, so that taking away what they do not match takes nothing away.
-        if ((Text(element, "behavior"), inverted) is not (("Isolated", _) or ("Removed", true)))
+        if (pattern is { } plain && Part(plain, "String")?.GetString() is { Length: > 0 } text)
         {
-            throw Unsupported(
-                "pre_tokenizer",
-                element,
-                "Isolated, or Removed with \"invert\" true",
-                $"with the \"behavior\" {Text(element, "behavior")}{(inverted ? ", inverted" : "")}");
+            return ExpressionPreTokenizer.OfText(text, behavior, inverted);
         }
 
-        return expression switch
+        string? expression = pattern is { } other ? Part(other, "Regex")?.GetString() : null;
+
+        // These leave nothing between their matches, so that taking away what they do not match takes nothing away.
+        PreTokenizer? known = (behavior, inverted) is not ((SplitBehavior.Isolated, _) or (SplitBehavior.Removed, true)) ? null : expression switch
         {
             Contractions + @"\p{N}{1,3}" + Rest or Tiktoken => new Gpt4PreTokenizer(3),
             Contractions + @"\p{N}" + Rest => new Gpt4PreTokenizer(1),
             @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
                 or @"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" => new Gpt2PreTokenizer(),
-            _ => throw Unsupported(
+            _ => null,
+        };
+        return known ?? (expression is null ? null : ExpressionPreTokenizer.Create(expression, behavior, inverted))
+            ?? throw Unsupported(
                 "pre_tokenizer",
                 element,
-                "one of the regular expressions of GPT-2, GPT-4, Llama 3 and Qwen2",
-                $"with the \"pattern\" {expression ?? "of a string"}"),
-        };
+                "a regular expression of alternatives of characters, classes and categories with their quantifiers, as GPT-2, GPT-4, Llama 3 and Qwen2 have it",
+                $"with the \"pattern\" {expression ?? "of an empty string"}");
     }
 
-    private static void ReadMetaspace(JsonElement element, List<PreTokenizer> splits, List<Func<string, bool, string>> changes)
+    private static SplitBehavior Behavior(JsonElement element, string? unsaid)
     {
-        if (splits.Count > 0)
+        string behavior = unsaid is null ? Text(element, "behavior") : Part(element, "behavior")?.GetString() ?? unsaid;
+        return Enum.GetNames<SplitBehavior>().Contains(behavior, StringComparer.Ordinal)
+            ? Enum.Parse<SplitBehavior>(behavior)
+            : throw Unsupported(
+                "pre_tokenizer", element, $"one of {string.Join(", ", Enum.GetNames<SplitBehavior>())}", $"with the \"behavior\" {behavior}");
+    }
+
+    private static void ReadMetaspace(JsonElement element, PreTokenizerSteps steps)
+    {
+        if (steps.Splits.Count > 0 || steps.SymbolSplits is not null)
         {
             throw Unsupported("pre_tokenizer", element, "a Metaspace before every split", "after a split");
         }
@@ -145,7 +168,7 @@ internal static partial class TokenizerJson
             throw Unsupported("pre_tokenizer", element, "always, first or never", $"with the \"prepend_scheme\" {scheme}");
         }
 
-        changes.Add((text, start) =>
+        steps.Changes.Add((text, start) =>
         {
             string marked = text.Replace(" ", mark, StringComparison.Ordinal);
             bool prepend = scheme == "always" || (scheme == "first" && start);
@@ -154,15 +177,23 @@ internal static partial class TokenizerJson
         if (Flag(element, "split", true))
         {
             string escaped = Regex.Escape(mark);
-            splits.Add(new RegexPreTokenizer(new Regex($"{escaped}(?:(?!{escaped}).)*|(?:(?!{escaped}).)+", RegexOptions.Singleline), null));
+            steps.Splits.Add(new RegexPreTokenizer(new Regex($"{escaped}(?:(?!{escaped}).)*|(?:(?!{escaped}).)+", RegexOptions.Singleline), null));
         }
     }
 
-    /// <summary>Says that bytes, not characters, are what the model sees.</summary>
-    private sealed class ByteLevelMark : PreTokenizer
+    /// <summary>What a pre-tokenizer's parts do, in their order.</summary>
+    private sealed class PreTokenizerSteps
     {
-        public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => [(0, text.Length)];
+        /// <summary>What they change in a text before any split. Told whether the text's start is in it.</summary>
+        public List<Func<string, bool, string>> Changes { get; } = [];
 
-        public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text) => [(0, text.Length)];
+        /// <summary>How they split it.</summary>
+        public List<PreTokenizer> Splits { get; } = [];
+
+        /// <summary>How they split the symbols that stand for its bytes (<see cref="ByteSymbols"/>); null where the model sees characters.</summary>
+        public List<PreTokenizer>? SymbolSplits { get; set; }
+
+        /// <summary>Adds a splitter of what there is by then.</summary>
+        public void Add(PreTokenizer split) => (SymbolSplits ?? Splits).Add(split);
     }
 }

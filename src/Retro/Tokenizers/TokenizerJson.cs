@@ -30,17 +30,14 @@ internal static partial class TokenizerJson
     private static JsonPipeline Read(JsonElement root)
     {
         Func<string, string> normalize = Chain(Part(root, "normalizer") is { } normalizer ? Normalizers(normalizer).ToList() : []);
-        List<PreTokenizer> splits = [];
-        List<Func<string, bool, string>> changes = [];
+        PreTokenizerSteps steps = new();
         if (Part(root, "pre_tokenizer") is { } preTokenizer)
         {
-            ReadPreTokenizer(preTokenizer, splits, changes);
+            ReadPreTokenizer(preTokenizer, steps);
         }
 
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
-        IPieceModel model = ReadModel(
-            Part(root, "model") ?? throw new FormatException("it has no model."), splits.Exists(split => split is ByteLevelMark), spaceMark);
-        splits.RemoveAll(split => split is ByteLevelMark);
+        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
         List<int> before = [];
         List<int> after = [];
@@ -53,8 +50,8 @@ internal static partial class TokenizerJson
         return new JsonPipeline(
             new AddedTokens(added, normalize),
             normalize,
-            (text, start) => changes.Aggregate(text, (changed, change) => change(changed, start)),
-            splits,
+            (text, start) => steps.Changes.Aggregate(text, (changed, change) => change(changed, start)),
+            steps.Splits,
             model,
             texts => string.Concat(decoder(texts)),
             before.ToArray(),

@@ -13,9 +13,12 @@ public class PretrainedTokenizerTests
     [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, "
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, " + Model + "}", "Sideways")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Punctuation\", \"behavior\": \"1\"}, " + Model + "}", "\"behavior\" 1")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "empty string")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"ByteLevel\"}]}, "
         + Model
-        + "}", "MergedWithNext")]
+        + "}", "twice")]
     [InlineData("[]", "no model")]
     [InlineData("null", "no model")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 2000000000}, \"merges\": []}}", "above 16777215")]
@@ -27,6 +30,8 @@ public class PretrainedTokenizerTests
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}}", "cannot be used")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"dropout\": 0.1}}", "dropout")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"<unk>\"}}", "<unk>")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
+        + "\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"a\"}}", "\"ByteLevel\" before it")]
     [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 7}, \"unk_token\": \"a\"}}", "id 7")]
     [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}}", "unk_token")]
     [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}}", "[UNK]")]
@@ -37,7 +42,7 @@ public class PretrainedTokenizerTests
     [InlineData("{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": null}}], \"special_tokens\": {}}, "
         + Model
         + "}", "no id")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "x+")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(x+)+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "(x+)+")]
     [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
     [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", "id 0")]
@@ -59,10 +64,10 @@ public class PretrainedTokenizerTests
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
     [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"MergedWithNext\"}, "
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, "
         + Model
-        + "}", "Isolated, or Removed")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"x+\"}, \"behavior\": \"Isolated\"}, "
+        + "}", "Isolated, Removed, MergedWith")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(x+)+\"}, \"behavior\": \"Isolated\"}, "
         + Model
         + "}", "GPT-2, GPT-4, Llama 3")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"last\"}, "

@@ -7,6 +7,10 @@ namespace Retro.Tests.Tokenizers;
 /// <summary>Every <c>tokenizer.json</c> at hand against Hugging Face's own library (Tokenizers.DotNet), over random and hard text.</summary>
 public class TokenizerOracleTests(ITestOutputHelper output)
 {
+    private const string Bytes = """{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}""";
+    private const string Plain = """{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}""";
+    private const string Digits = """, {"type": "Digits", "individual_digits": true}""";
+
     [Fact]
     public void Two_thousand_random_texts_give_the_other_library_s_ids_and_texts() => Compare(2_000, seed: 1);
 
@@ -26,6 +30,48 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     {
         using TemporaryFolder folder = new();
         folder.File("tokenizer.json", json);
+        List<string> differences = Differences(folder.Path, 1_000, 5);
+        Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
+    }
+
+    /// <summary>Ways to split before a byte-level vocabulary: those of Falcon, Viking, DeepSeek Coder, Mistral Nemo and GPT-4o among them.</summary>
+    [Theory]
+    [InlineData("bytes, then digits", Bytes + Digits)]
+    [InlineData("bytes, then runs of digits", Bytes + """, {"type": "Digits", "individual_digits": false}""")]
+    [InlineData("punctuation, bytes, digits in threes", """{"type": "Punctuation", "behavior": "Contiguous"}, """ + Bytes + """, {"type": "Digits", "individual_digits": false}, {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": false}""")]
+    [InlineData("words, bytes, digits", """{"type": "Split", "pattern": {"Regex": " ?[^(\\s|[.,!?…。，、।۔،])]+"}, "behavior": "Isolated", "invert": false}, """ + Plain + Digits)]
+    [InlineData("one after another", """{"type": "Split", "pattern": {"Regex": "[\r\n]"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "\\s?\\p{L}+"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "\\s?\\p{P}+"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "[一-龥ࠀ-一가-퟿]+"}, "behavior": "Isolated", "invert": false}, {"type": "Digits", "individual_digits": true}, """ + Plain)]
+    [InlineData("words by their case", """{"type": "Split", "pattern": {"Regex": "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false}, """ + Plain)]
+    [InlineData("words by their case, with contractions", """{"type": "Split", "pattern": {"Regex": "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}, "behavior": "Removed", "invert": true}, """ + Plain)]
+    [InlineData("a sign with what is before", """{"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithPrevious", "invert": false}, """ + Plain)]
+    [InlineData("a number with what is behind", """{"type": "Split", "pattern": {"Regex": "\\p{N}"}, "behavior": "MergedWithNext", "invert": false}, """ + Plain)]
+    [InlineData("numbers taken away", """{"type": "Split", "pattern": {"Regex": "\\p{N}{1,3}"}, "behavior": "Removed", "invert": false}, """ + Plain)]
+    [InlineData("all but letters, together", """{"type": "Split", "pattern": {"Regex": "\\p{L}"}, "behavior": "Contiguous", "invert": true}, """ + Bytes)]
+    public void A_split_of_this_kind_gives_the_other_library_s_ids_and_texts(string kind, string steps)
+    {
+        Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
+        for (int value = 0; value < 256; value++)
+        {
+            vocabulary.Add(ByteSymbols.ToChar((byte)value).ToString(), value);
+        }
+
+        List<string> merges = [];
+        foreach (string word in (string[])["½", "²", "é", "123", " the", "HE", "...", "日本", "\uD835\uDFD8", "\n\n", "a1", "1a", "'s", " ."])
+        {
+            string symbols = ByteSymbols.Of(word);
+            for (int end = 2; end <= symbols.Length; end++)
+            {
+                merges.Add($"{symbols[..(end - 1)]} {symbols[end - 1]}");
+                vocabulary.TryAdd(symbols[..end], vocabulary.Count);
+            }
+        }
+
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [" + steps + "]}, \"decoder\": " + Bytes
+                + ", \"model\": {\"type\": \"BPE\", \"vocab\": " + JsonSerializer.Serialize(vocabulary)
+                + ", \"merges\": " + JsonSerializer.Serialize(merges) + "}}");
         List<string> differences = Differences(folder.Path, 1_000, 5);
         Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
     }

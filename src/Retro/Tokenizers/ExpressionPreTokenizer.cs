@@ -1,0 +1,158 @@
+using System.Globalization;
+using System.Text;
+using System.Text.RegularExpressions;
+using Microsoft.ML.Tokenizers;
+
+namespace Retro.Tokenizers;
+
+/// <summary>
+/// A split by a regular expression as Oniguruma understands it, of the kinds that tokenizers use: alternatives of character classes and characters, each with
+/// its quantifier, of which at most three have no upper bound: a hostile file must not make a text take time without end.
+/// </summary>
+/// <remarks>
+/// .NET's expressions see UTF-16 units. A text with characters beyond U+FFFF is matched through a copy in which each stands as one character of the same
+/// category that the expression does not name.
+/// </remarks>
+internal sealed partial class ExpressionPreTokenizer : PreTokenizer
+{
+    private const string Single = @"\\[pP]\{(?:L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|C[cfon]?)\}|\\[sSdrnt]|\\[!-/:-@\[-^`{-~]";
+    private const string Item = Single + @"|[^\\\[\]\uD800-\uDFFF]";
+
+    // English contractions in any case. Folding makes an s of the long s too.
+    private static readonly Dictionary<string, string> s_contractions = new(StringComparer.Ordinal)
+    {
+        ["(?i:'s|'t|'re|'ve|'m|'ll|'d)"] = "(?:'[sStTmMdD\u017F]|'[rR][eE]|'[vV][eE]|'[lL][lL])",
+        ["(?i:[sdmt]|ll|ve|re)"] = "(?:[sStTmMdD\u017F]|[lL][lL]|[vV][eE]|[rR][eE])",
+        ["(?:[sdmt]|ll|ve|re)"] = "(?:[sdmt]|ll|ve|re)",
+    };
+
+    private readonly Regex _expression;
+    private readonly SplitBehavior _behavior;
+    private readonly bool _inverted;
+
+    // By category; null where the expression is matched with the text as it is.
+    private readonly char[]? _standIns;
+
+    private ExpressionPreTokenizer(string expression, SplitBehavior behavior, bool inverted, char[]? standIns)
+    {
+        _expression = new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.Compiled);
+        (_behavior, _inverted, _standIns) = (behavior, inverted, standIns);
+    }
+
+    /// <summary>Takes an expression; null where it is of another kind.</summary>
+    public static ExpressionPreTokenizer? Create(string expression, SplitBehavior behavior, bool inverted)
+        => Translate(expression) is { } translated && StandIns(expression) is { } standIns ? new(translated, behavior, inverted, standIns) : null;
+
+    /// <summary>Takes a text to be found as it is.</summary>
+    public static ExpressionPreTokenizer OfText(string text, SplitBehavior behavior, bool inverted)
+        => new(Regex.Escape(text), behavior, inverted, standIns: null);
+
+    /// <inheritdoc/>
+    public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => PreTokenize(text.AsSpan());
+
+    /// <inheritdoc/>
+    public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text)
+    {
+        List<(int Begin, int End)> matches = [];
+        if (_standIns is null || text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
+        {
+            foreach (ValueMatch match in _expression.EnumerateMatches(text))
+            {
+                matches.Add((match.Index, match.Index + match.Length));
+            }
+        }
+        else
+        {
+            StringBuilder copy = new(text.Length);
+            List<int> places = new(text.Length + 1);
+            for (int i = 0, length; i < text.Length; i += length)
+            {
+                length = CodePoints.LengthAt(text, i);
+                places.Add(i);
+                copy.Append(length == 1 ? text[i] : _standIns[(int)CharUnicodeInfo.GetUnicodeCategory(char.ConvertToUtf32(text[i], text[i + 1]))]);
+            }
+
+            places.Add(text.Length);
+            foreach (ValueMatch match in _expression.EnumerateMatches(copy.ToString()))
+            {
+                matches.Add((places[match.Index], places[match.Index + match.Length]));
+            }
+        }
+
+        return PieceSplits.Of(matches, text.Length, _behavior, _inverted);
+    }
+
+    /// <summary>The expression as .NET writes it; null where it is of a kind that is not known.</summary>
+    private static string? Translate(string expression)
+    {
+        StringBuilder translated = new(expression.Length);
+        int at = 0, unbounded = 0;
+        while (at < expression.Length)
+        {
+            Match match = Atom().Match(expression, at);
+            if (!match.Success || match.Groups["class"].Value.Contains("&&", StringComparison.Ordinal)
+                || (match.Groups["nested"].Success && match.Groups["class"].Value.Contains(@"\\", StringComparison.Ordinal)))
+            {
+                return null;
+            }
+
+            string atom = match.Groups["atom"].Value, quantifier = match.Groups["quantifier"].Value;
+            bool isUnbounded = quantifier.AsSpan().IndexOfAny("*+") >= 0 || quantifier.EndsWith(",}", StringComparison.Ordinal);
+            unbounded = atom == "|" ? 0 : isUnbounded ? unbounded + 1 : unbounded;
+            bool isAssertion = atom is "|" or "(?!\\S)";
+            bool isPossessive = quantifier.Length == 2 && quantifier[1] == '+';
+            if (unbounded > 3 || (isAssertion && quantifier.Length > 0))
+            {
+                return null;
+            }
+
+            // A class within a class adds its characters.
+            atom = match.Groups["nested"].Success ? $"[{Regex.Replace(atom[1..^1], @"(?<!\\)[\[\]]", "")}]" : s_contractions.GetValueOrDefault(atom, atom);
+            translated.Append(isPossessive ? $"(?>{atom}{quantifier[0]})" : atom + quantifier);
+            at += match.Length;
+        }
+
+        // What matches nothing would cut nowhere, or everywhere.
+        return translated.Length > 0 && !Regex.IsMatch("", translated.ToString(), RegexOptions.CultureInvariant) ? translated.ToString() : null;
+    }
+
+    /// <summary>For each category a character that the expression does not name; null where it leaves none to one that there is beyond U+FFFF.</summary>
+    private static char[]? StandIns(string expression)
+    {
+        char[] standIns = new char[(int)UnicodeCategory.OtherNotAssigned + 1];
+        for (int code = 0xFFFD; code >= 0x80; code--)
+        {
+            if (!Names(expression, (char)code))
+            {
+                standIns[(int)CharUnicodeInfo.GetUnicodeCategory(code)] = (char)code;
+            }
+        }
+
+        return standIns.Where((standIn, category) => standIn == '\0'
+            && (UnicodeCategory)category is not (UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
+                or UnicodeCategory.Control or UnicodeCategory.Surrogate)).Any() ? null : standIns;
+    }
+
+    /// <summary>Whether an expression may name a character: by itself, or within a range.</summary>
+    private static bool Names(string expression, char character)
+    {
+        for (int i = 0; i < expression.Length; i++)
+        {
+            if (expression[i] == character
+                || (i + 2 < expression.Length && expression[i + 1] == '-' && expression[i] < character && character <= expression[i + 2]))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    // A category, a class, an escaped sign or a character that means itself; then how often.
+    [GeneratedRegex(
+        @"\G(?<atom>\(\?i:'s\|'t\|'re\|'ve\|'m\|'ll\|'d\)|\(\?i:\[sdmt\]\|ll\|ve\|re\)|\(\?:\[sdmt\]\|ll\|ve\|re\)|\(\?!\\S\)|\||" + Single
+            + @"|(?<class>\[\^?(?:" + Item + @"|(?<nested>\[(?!\^)(?:" + Item + @")+\]))+\])|[^\\\[\](){}|?*+^$.\uD800-\uDFFF])"
+            + @"(?<quantifier>[?*+]\+?(?![?+*])|\{[0-9]{1,3}(?:,[0-9]{0,3})?\}(?![?+*])|(?![?*+{]))",
+        RegexOptions.ExplicitCapture | RegexOptions.CultureInvariant)]
+    private static partial Regex Atom();
+}
