@@ -37,13 +37,11 @@ internal static partial class TokenizerJson
     }
 
     private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
-        => vocabulary.Values.FirstOrDefault(id => id >= vocabulary.Count, -1) is >= 0 and int high
-            ? throw new FormatException($"its vocabulary of {vocabulary.Count} pieces has the id {high}.")
-            : new WordPieceModel(
-                vocabulary,
-                Text(element, "unk_token"),
-                Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
-                Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
+        => new(
+            vocabulary,
+            Text(element, "unk_token"),
+            Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
+            Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
 
     private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark)
     {

@@ -32,7 +32,6 @@ public class PretrainedTokenizerTests
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [], \"unk_token\": \"<unk>\"}}", "<unk>")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
         + "\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"a\"}}", "\"ByteLevel\" before it")]
-    [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 7}, \"unk_token\": \"a\"}}", "id 7")]
     [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}}}", "unk_token")]
     [InlineData("{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 0}, \"unk_token\": \"[UNK]\"}}", "[UNK]")]
     [InlineData("{\"added_tokens\": [{\"id\": -3, \"content\": \"x\"}], " + Model + "}", "negative")]
