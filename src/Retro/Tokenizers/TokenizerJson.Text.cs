@@ -168,6 +168,7 @@ internal static partial class TokenizerJson
             throw Unsupported("pre_tokenizer", element, "always, first or never", $"with the \"prepend_scheme\" {scheme}");
         }
 
+        steps.MindStart |= scheme == "first";
         steps.Changes.Add((text, start) =>
         {
             string marked = text.Replace(" ", mark, StringComparison.Ordinal);
@@ -186,6 +187,9 @@ internal static partial class TokenizerJson
     {
         /// <summary>What they change in a text before any split. Told whether the text's start is in it.</summary>
         public List<Func<string, bool, string>> Changes { get; } = [];
+
+        /// <summary>Whether those count on it.</summary>
+        public bool MindStart { get; set; }
 
         /// <summary>How they split it.</summary>
         public List<PreTokenizer> Splits { get; } = [];

@@ -58,6 +58,8 @@ internal static partial class TokenizerJson
             after.ToArray(),
             addsSpace || model is WordPieceModel)
         {
+            Replaced = Part(root, "normalizer") is null || !steps.MindStart ? null
+                : [.. Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "Replace").Select(step => PatternString("normalizer", step))],
             BertNormalizer = Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "BertNormalizer").Select(ReadBert).FirstOrDefault(),
         };
     }
