@@ -39,6 +39,7 @@ internal static partial class TokenizerJson
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
+        RequireOneId(added, model);
         List<int> before = [];
         List<int> after = [];
         if (Part(root, "post_processor") is { } processor)
@@ -146,6 +147,22 @@ internal static partial class TokenizerJson
             Flag(element, "lstrip", false),
             Flag(element, "rstrip", false),
             Flag(element, "normalized", !special));
+    }
+
+    // The originals go by the content and pass over the id that the file says, with a warning at most.
+    private static void RequireOneId(List<AddedToken> added, IPieceModel model)
+    {
+        Dictionary<string, int> ids = new(StringComparer.Ordinal);
+        foreach (AddedToken token in added)
+        {
+            int known = model.IdOf(token.Content) is >= 0 and int piece ? piece : ids.GetValueOrDefault(token.Content, token.Id);
+            if (known != token.Id)
+            {
+                throw new FormatException($"its added token \"{token.Content}\" has the id {token.Id}, and {known} where the file has it before.");
+            }
+
+            ids[token.Content] = token.Id;
+        }
     }
 
     private static void ReadTemplate(JsonElement element, List<int> before, List<int> after)

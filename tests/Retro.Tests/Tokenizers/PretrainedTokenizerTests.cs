@@ -42,6 +42,8 @@ public class PretrainedTokenizerTests
         + Model
         + "}", "no id")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(x+)+\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "(x+)+")]
+    [InlineData("{\"added_tokens\": [{\"id\": 3, \"content\": \"x\"}, {\"id\": 4, \"content\": \"x\"}], " + Model + "}", "\"x\" has the id 4, and 3")]
+    [InlineData("{\"added_tokens\": [{\"id\": 3, \"content\": \"ab\"}], " + Model + "}", "\"ab\" has the id 3, and 2")]
     [InlineData("{\"post_processor\": {\"type\": \"Other\"}, " + Model + "}", "post_processor \"Other\"")]
     [InlineData("{\"decoder\": {\"type\": \"CTC\"}, " + Model + "}", "decoder \"CTC\"")]
     [InlineData("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", "id 0")]
