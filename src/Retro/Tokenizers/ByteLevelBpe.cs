@@ -13,8 +13,22 @@ internal static class ByteLevelBpe
     // Tokens that end a document, in the order of preference.
     public static readonly string[] Ends = [RetroTokenizer.EndOfTextToken, "<|end_of_text|>", "</s>", "<eos>"];
 
+    private static readonly Dictionary<string, string[]> s_supported = new(StringComparer.Ordinal)
+    {
+        // Those of transformers that split as GPT-2 does; PreTrainedTokenizerFast and TokenizersBackend are names for any.
+        ["tokenizer_class"] =
+        [
+            "GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer", "MvpTokenizer", "BlenderbotTokenizer",
+            "DebertaTokenizer", "CodeGenTokenizer", "GPTNeoXTokenizer", "WhisperTokenizer", "PreTrainedTokenizer", "TokenizersBackend",
+        ],
+        ["add_prefix_space"] = ["false"],
+    };
+
     public static RetroTokenizer Load(string folder)
     {
+        string configurationPath = Path.Combine(folder, WordPiece.ConfigurationFile);
+        TokenizerConfig.Read(File.Exists(configurationPath) ? TokenizerFiles.Read(configurationPath) : null, configurationPath)
+            .Require(configurationPath, $"{VocabularyFile} with {MergesFile}", s_supported);
         string vocabularyPath = Path.Combine(folder, VocabularyFile);
         string mergesPath = Path.Combine(folder, MergesFile);
         byte[] vocabularyBytes = TokenizerFiles.Read(vocabularyPath);

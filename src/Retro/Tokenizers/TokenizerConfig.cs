@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Retro.Tokenizers;
 
-/// <summary>What a <c>tokenizer_config.json</c> says that changes ids; the rest of it (chat templates, names of classes) does not count.</summary>
+/// <summary>What a <c>tokenizer_config.json</c> says that changes ids; the rest of it (chat templates, padding) does not count.</summary>
 /// <param name="LowerCase"><c>do_lower_case</c>.</param>
 /// <param name="StripAccents"><c>strip_accents</c>.</param>
 /// <param name="SeparateIdeographs"><c>tokenize_chinese_chars</c>.</param>
@@ -10,6 +10,15 @@ namespace Retro.Tokenizers;
 /// <param name="AddsBegin"><c>add_bos_token</c>.</param>
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
+    // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
+    private static readonly string[] s_beyond =
+    [
+        "tokenizer_class", "word_tokenizer_type", "subword_tokenizer_type", "do_basic_tokenize", "never_split", "add_prefix_space", "unk_token", "sep_token",
+        "cls_token",
+    ];
+
+    private Dictionary<string, string> Beyond { get; init; } = [];
+
     /// <summary>Reads a file.</summary>
     /// <param name="content">Its content; null where there is none, which says nothing.</param>
     /// <param name="path">Names it in the error.</param>
@@ -25,20 +34,47 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         {
             using JsonDocument document = Utf8Json.Parse(content);
             JsonElement root = document.RootElement;
+            return new TokenizerConfig(
+                Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), Token("eos_token"), Flag("add_bos_token"))
+            {
+                Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))
+                    .Where(entry => entry.Value is not null)
+                    .ToDictionary(entry => entry.Key, entry => Token(entry.Key) ?? entry.Value!.Value.GetRawText()),
+            };
+
             bool? Flag(string name) => !root.TryGetProperty(name, out JsonElement value) || value.ValueKind == JsonValueKind.Null ? null
                 : value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean()
                 : throw new JsonException($"\"{name}\" is {value.GetRawText()}; supported is true, false or null.");
-            JsonElement? end = TokenizerJson.Part(root, "eos_token");
-            string? endToken = end is { ValueKind: JsonValueKind.String } text
-                ? text.GetString()
-                : end is { } token
-                ? TokenizerJson.Part(token, "content")?.GetString()
-                : null;
-            return new TokenizerConfig(Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), endToken, Flag("add_bos_token"));
+
+            string? Token(string name) => TokenizerJson.Part(root, name) switch
+            {
+                { ValueKind: JsonValueKind.String } text => text.GetString(),
+                { ValueKind: JsonValueKind.Object } token => TokenizerJson.Part(token, "content")?.GetString(),
+                _ => null,
+            };
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw new CorpusException($"The file {path} cannot be used: {exception.Message} Correct it or take it away.", exception);
+        }
+    }
+
+    /// <summary>Refuses what says that a text is cut in another way than the vocabulary's kind of file stands for.</summary>
+    /// <param name="path">The configuration's file.</param>
+    /// <param name="vocabulary">The vocabulary's file.</param>
+    /// <param name="supported">The values that are known, by key; a class with or without "Fast".</param>
+    /// <exception cref="CorpusException">A value is another.</exception>
+    public void Require(string path, string vocabulary, Dictionary<string, string[]> supported)
+    {
+        foreach ((string key, string[] values) in supported)
+        {
+            if (Beyond.TryGetValue(key, out string? said) && !values.Contains(said, StringComparer.Ordinal)
+                && !(key == "tokenizer_class" && said.EndsWith("Fast", StringComparison.Ordinal) && values.Contains(said[..^4], StringComparer.Ordinal)))
+            {
+                throw new CorpusException(
+                    $"The file {path} says \"{key}\" {said}, which changes ids in a way that {vocabulary} does not tell; supported beside it is "
+                        + $"{string.Join(", ", values)}. Take the model's tokenizer.json as well.");
+            }
         }
     }
 }

@@ -13,6 +13,24 @@ internal static class WordPiece
     private const string Unknown = "[UNK]";
     private const string Continuing = "##";
     private const int MostCharacters = 100;
+    private static readonly Dictionary<string, string[]> s_supported = new(StringComparer.Ordinal)
+    {
+        // Those of transformers that cut as BERT does; PreTrainedTokenizerFast and TokenizersBackend are names for any.
+        ["tokenizer_class"] =
+        [
+            "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer", "SqueezeBertTokenizer",
+            "RetriBertTokenizer", "LayoutLMTokenizer", "SplinterTokenizer", "LxmertTokenizer", "RealmTokenizer", "DPRContextEncoderTokenizer",
+            "DPRQuestionEncoderTokenizer", "DPRReaderTokenizer", "PreTrainedTokenizer", "TokenizersBackend",
+        ],
+        ["word_tokenizer_type"] = ["basic"],
+        ["subword_tokenizer_type"] = ["wordpiece"],
+        ["do_basic_tokenize"] = ["true"],
+        ["never_split"] = ["[]"],
+        ["unk_token"] = [Unknown],
+        ["sep_token"] = [SeparatorToken],
+        ["cls_token"] = [ClassificationToken],
+    };
+
     private static readonly string[] s_special = ["[PAD]", Unknown, ClassificationToken, SeparatorToken, "[MASK]"];
 
     public static RetroTokenizer Load(string folder)
@@ -25,6 +43,8 @@ internal static class WordPiece
             files.Insert(0, (ConfigurationFile, TokenizerFiles.Read(configurationPath)));
         }
 
+        TokenizerConfig config = TokenizerConfig.Read(files.Count > 1 ? files[0].Content : null, configurationPath);
+        config.Require(configurationPath, VocabularyFile, s_supported);
         string[] pieces = ReadPieces(files[^1].Content, path);
         string? lacking = new[] { SeparatorToken, Unknown }.FirstOrDefault(token => !pieces.Contains(token, StringComparer.Ordinal));
         if (lacking is not null)
@@ -34,7 +54,6 @@ internal static class WordPiece
                     + "vocab.txt of a BERT.");
         }
 
-        TokenizerConfig config = TokenizerConfig.Read(files.Count > 1 ? files[0].Content : null, configurationPath);
         bool lowerCase = config.LowerCase ?? true;
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         for (int id = 0; id < pieces.Length; id++)

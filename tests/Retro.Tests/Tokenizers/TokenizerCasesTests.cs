@@ -285,6 +285,46 @@ public class TokenizerCasesTests
         Assert.Equal(new string(' ', leading) + text, tokenizer.DecodeWithin(ids));
     }
 
+    /// <summary>Reported at https://github.com/huggingface/transformers/issues/1317 and https://github.com/dotnet/machinelearning/issues/7507.</summary>
+    [Theory]
+    [InlineData("vocab.txt", "\"tokenizer_class\": \"BertJapaneseTokenizer\"", "\"tokenizer_class\" BertJapaneseTokenizer")]
+    [InlineData("vocab.txt", "\"tokenizer_class\": \"MPNetTokenizerFast\"", "\"tokenizer_class\" MPNetTokenizerFast")]
+    [InlineData("vocab.txt", "\"word_tokenizer_type\": \"mecab\"", "\"word_tokenizer_type\" mecab")]
+    [InlineData("vocab.txt", "\"subword_tokenizer_type\": \"character\"", "\"subword_tokenizer_type\" character")]
+    [InlineData("vocab.txt", "\"do_basic_tokenize\": false", "\"do_basic_tokenize\" false")]
+    [InlineData("vocab.txt", "\"never_split\": [\"one\"]", "\"never_split\" [\"one\"]")]
+    [InlineData("vocab.txt", "\"cls_token\": \"<s>\"", "\"cls_token\" <s>")]
+    [InlineData("vocab.txt", "\"sep_token\": {\"content\": \"</s>\", \"lstrip\": false}", "\"sep_token\" </s>")]
+    [InlineData("vocab.txt", "\"unk_token\": \"<unk>\"", "\"unk_token\" <unk>")]
+    [InlineData("vocab.json", "\"tokenizer_class\": \"Qwen2Tokenizer\"", "\"tokenizer_class\" Qwen2Tokenizer")]
+    [InlineData("vocab.json", "\"tokenizer_class\": \"CLIPTokenizer\"", "\"tokenizer_class\" CLIPTokenizer")]
+    [InlineData("vocab.json", "\"add_prefix_space\": true", "\"add_prefix_space\" true")]
+    public void A_vocabulary_that_is_another_tokenizer_s_is_refused(string vocabulary, string said, string named)
+    {
+        using TemporaryFolder folder = new();
+        WriteVocabulary(folder, vocabulary);
+        string file = folder.File("tokenizer_config.json", $"{{{said}}}");
+
+        string message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Contains(file, message, StringComparison.Ordinal);
+        Assert.Contains("supported beside it is", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("vocab.txt", "\"tokenizer_class\": \"BertTokenizerFast\", \"do_basic_tokenize\": true, \"never_split\": null, \"cls_token\": \"[CLS]\"")]
+    [InlineData("vocab.txt", "\"tokenizer_class\": \"DistilBertTokenizer\", \"sep_token\": {\"content\": \"[SEP]\"}, \"add_prefix_space\": true")]
+    [InlineData("vocab.json", "\"tokenizer_class\": \"GPT2Tokenizer\", \"add_prefix_space\": false, \"unk_token\": \"<|endoftext|>\"")]
+    [InlineData("vocab.json", "\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"bos_token\": null")]
+    public void A_configuration_that_says_what_the_vocabulary_stands_for_changes_no_id(string vocabulary, string said)
+    {
+        using TemporaryFolder folder = new();
+        WriteVocabulary(folder, vocabulary);
+        int[] ids = RetroTokenizer.Load(folder.Path).Encode("one One");
+        folder.File("tokenizer_config.json", $"{{{said}}}");
+        Assert.Equal(ids, RetroTokenizer.Load(folder.Path).Encode("one One"));
+    }
+
     [Fact]
     public void A_chat_template_is_no_part_of_a_tokenizer_s_identity_and_what_changes_ids_is()
     {
@@ -311,6 +351,19 @@ public class TokenizerCasesTests
     {
         RetroTokenizer tokenizer = RetroTokenizer.Load(Path.Combine(Fixtures.Own, folder));
         Assert.Equal((begin, end), (tokenizer.BeginOfText, tokenizer.EndOfText));
+    }
+
+    private static void WriteVocabulary(TemporaryFolder folder, string vocabulary)
+    {
+        if (vocabulary == "vocab.txt")
+        {
+            folder.File("vocab.txt", "one\n[UNK]\n[CLS]\n[SEP]\n<s>\n</s>\n<unk>\n");
+            return;
+        }
+
+        IEnumerable<string> symbols = Enumerable.Range(0, 256).Select(value => ByteSymbols.ToChar((byte)value).ToString()).Append("<|endoftext|>");
+        folder.File("vocab.json", JsonSerializer.Serialize(symbols.Select((symbol, id) => (symbol, id)).ToDictionary(pair => pair.symbol, pair => pair.id)));
+        folder.File("merges.txt", "#version: 0.2\n");
     }
 
     private static string Word(Random random, int length, int letters = 26)
