@@ -36,7 +36,9 @@ internal static class PretrainedFiles
                     + $"{WordPiece.ConfigurationFile}.");
         }
 
+        // transformers puts the begin there by its configuration where the template of tokenizer.json has none.
         int? begin = config.AddsBegin == false ? end
+            : config.AddsBegin == true && pipeline.Before.Length == 0 && config.BeginToken is { } first && pipeline.IdOf(first) is >= 0 and int said ? said
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
             : null;
         return new RetroTokenizer(tokenizer, end, files, begin);

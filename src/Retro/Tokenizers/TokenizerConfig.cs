@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Retro.Tokenizers;
 
@@ -10,6 +11,10 @@ namespace Retro.Tokenizers;
 /// <param name="AddsBegin"><c>add_bos_token</c>.</param>
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
+    /// <summary><c>bos_token</c>: begins a text where <see cref="AddsBegin"/> says so.</summary>
+    [JsonIgnore]
+    public string? BeginToken { get; private init; }
+
     // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
     private static readonly string[] s_beyond =
     [
@@ -37,6 +42,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
             return new TokenizerConfig(
                 Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), Token("eos_token"), Flag("add_bos_token"))
             {
+                BeginToken = Token("bos_token"),
                 Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))
                     .Where(entry => entry.Value is not null)
                     .ToDictionary(entry => entry.Key, entry => Token(entry.Key) ?? entry.Value!.Value.GetRawText()),

@@ -325,6 +325,26 @@ public class TokenizerCasesTests
         Assert.Equal(ids, RetroTokenizer.Load(folder.Path).Encode("one One"));
     }
 
+    /// <summary>Reported at https://github.com/huggingface/text-generation-inference/pull/2137.</summary>
+    [Theory]
+    [InlineData("\"add_bos_token\": true, \"bos_token\": \"<s>\"", 1)]
+    [InlineData("\"add_bos_token\": true, \"bos_token\": {\"content\": \"<s>\", \"special\": true}", 1)]
+    [InlineData("\"add_bos_token\": true, \"bos_token\": null", 2)]
+    [InlineData("\"add_bos_token\": true, \"bos_token\": \"<unheard>\"", 2)]
+    [InlineData("\"add_bos_token\": false, \"bos_token\": \"<s>\"", 2)]
+    [InlineData("\"bos_token\": \"<s>\"", 2)]
+    public void A_document_begins_as_the_configuration_says_where_the_template_says_nothing(string said, int begin)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"post_processor\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"<s>\": 1, \"</s>\": 2}, \"merges\": []}}");
+        folder.File("tokenizer_config.json", $"{{\"eos_token\": \"</s>\", {said}}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal((begin, 2), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        Assert.True(tokenizer.IsSpecial(begin));
+    }
+
     [Fact]
     public void A_chat_template_is_no_part_of_a_tokenizer_s_identity_and_what_changes_ids_is()
     {
