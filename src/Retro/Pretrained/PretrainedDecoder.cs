@@ -55,7 +55,8 @@ public sealed class PretrainedDecoder : IDisposable
     }
 
     /// <summary>
-    /// Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond its ids, to a multiple of 8, are accepted: many models have such.
+    /// Refuses a tokenizer that is not this decoder's. Embeddings padded a little beyond its ids, to a multiple of 8 or by up to a thousandth, are accepted:
+    /// many models have such.
     /// </summary>
     /// <param name="tokenizer">The tokenizer.</param>
     /// <exception cref="CheckpointException">The tokenizer has ids beyond the embedding, or the embedding far more rows than padding explains.</exception>

@@ -176,6 +176,44 @@ public sealed class PretrainedDecoderTests
         Assert.Equal(plain.Model.call(tokens, null, null).data<float>().ToArray(), other.Model.call(tokens, null, null).data<float>().ToArray());
     }
 
+    /// <summary>
+    /// max_sequence_length stands in Vicuna's files (https://github.com/lm-sys/FastChat/pull/2925), the others in what Unsloth and Dolly write.
+    /// </summary>
+    [Fact]
+    public void What_tools_note_in_a_configuration_changes_nothing()
+    {
+        using TemporaryFolder folder = Copy("llama-rope-linear");
+        string path = Path.Combine(folder.Path, "config.json");
+        JsonNode config = JsonNode.Parse(File.ReadAllText(path))!;
+        config["max_sequence_length"] = 16384;
+        config["unsloth_version"] = "2025.3.1";
+        config["unsloth_fixed"] = true;
+        config["custom_pipelines"] = new JsonObject { ["text-generation"] = new JsonObject { ["impl"] = "pipeline.Own" } };
+        File.WriteAllText(path, config.ToJsonString());
+        using PretrainedDecoder noted = PretrainedDecoder.Load(folder.Path);
+        using PretrainedDecoder plain = PretrainedDecoder.Load(Folder("llama-rope-linear"));
+        Assert.Equal(plain.Model.Config, noted.Model.Config);
+        Assert.Equal(plain.Origin.ContextLength, noted.Origin.ContextLength);
+    }
+
+    /// <summary>As the hub's cache lays a model out: https://github.com/huggingface/huggingface_hub/issues/1388.</summary>
+    [Fact]
+    public void A_folder_of_links_to_files_is_read_as_the_files()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string name in (string[])["config.json", "model.safetensors", "tokenizer.json"])
+        {
+            string blob = folder.File($"blobs/{name.Length:x40}", File.ReadAllBytes(Path.Combine(Folder("llama-rope-linear"), name)));
+            Directory.CreateDirectory(Path.Combine(folder.Path, "snapshots"));
+            File.CreateSymbolicLink(Path.Combine(folder.Path, "snapshots", name), Path.Combine("..", "blobs", Path.GetFileName(blob)));
+        }
+
+        using PretrainedDecoder linked = PretrainedDecoder.Load(Path.Combine(folder.Path, "snapshots"));
+        using PretrainedDecoder plain = PretrainedDecoder.Load(Folder("llama-rope-linear"));
+        Assert.Equal(plain.Origin.Hash, linked.Origin.Hash);
+        linked.RequireTokenizer(RetroTokenizer.Load(Path.Combine(folder.Path, "snapshots")));
+    }
+
     [Theory]
     [InlineData("gpt2-no-prefix", "activation_function", "gelu_accurate")]
     [InlineData("gpt2-no-prefix", "activation_function", "gelu_python_tanh")]

@@ -1,0 +1,34 @@
+using Retro.Checkpoints;
+using Retro.Pretrained;
+using Retro.Tokenizers;
+
+namespace Retro.Tests.Pretrained;
+
+public class PaddedVocabularyTests
+{
+    /// <summary>
+    /// One row more for a token that training added: https://github.com/lm-sys/FastChat/issues/153, https://github.com/OpenNMT/CTranslate2/issues/1618.
+    /// </summary>
+    [Theory]
+    [InlineData(31_999, false)]
+    [InlineData(32_000, true)]
+    [InlineData(32_001, true)]
+    [InlineData(32_002, true)]
+    [InlineData(32_032, true)]
+    [InlineData(32_035, false)]
+    [InlineData(32_064, true)]
+    [InlineData(34_304, false)]
+    public void An_embedding_may_have_a_few_rows_more_than_the_tokenizer_has_ids(int rows, bool accepted)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 31999, \"content\": \"</s>\", \"special\": true}], "
+                + "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+
+        Exception? fault = Record.Exception(() => PaddedVocabulary.Require(tokenizer, rows, "the model"));
+
+        Assert.Equal(accepted ? null : typeof(CheckpointException), fault?.GetType());
+    }
+}
