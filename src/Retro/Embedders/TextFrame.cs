@@ -3,12 +3,12 @@ using Retro.Tokenizers;
 namespace Retro.Embedders;
 
 /// <summary>
-/// How a text becomes the ids that an encoder reads: what stands before and after it ([CLS] and [SEP], or &lt;|endoftext|&gt; on both sides), and which tokens
-/// count as themselves where the text spells them out.
+/// How a text becomes the ids that an encoder reads: what stands before and after it ([CLS] and [SEP], &lt;s&gt; and &lt;/s&gt;, or &lt;|endoftext|&gt; on both
+/// sides), and which tokens count as themselves where the text spells them out.
 /// </summary>
 /// <remarks>
-/// BERT's originals recognize special tokens in a text, and so does this for a WordPiece vocabulary; in a byte-level one, special tokens written in a text are
-/// plain characters.
+/// BERT's originals recognize special tokens in a text, and so does this for a WordPiece vocabulary, and for one of SentencePiece's kind whose template frames
+/// a text; in a byte-level one, special tokens written in a text are plain characters.
 /// </remarks>
 internal sealed class TextFrame
 {
@@ -32,6 +32,10 @@ internal sealed class TextFrame
                 _ => throw new CheckpointException(
                     $"The tokenizer puts {before.Length} tokens before and {after.Length} after a text; supported is one on each side ([CLS] and [SEP])."),
             };
+        }
+        else
+        {
+            _recognizesSpecial = tokenizer.Kind != ByteLevelBpe.KindName && tokenizer.Template is ({ Length: 1 }, { Length: 1 });
         }
     }
 

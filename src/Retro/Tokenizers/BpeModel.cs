@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -181,8 +180,7 @@ internal sealed class BpeModel : IPieceModel
     public byte[] BytesOf(int id)
         => TextOf(id) is not { } text ? []
             : _settings.ByteLevel ? ByteSymbols.ToBytes(text) ?? Encoding.UTF8.GetBytes(text)
-            : _settings.ByteFallback && text.Length == 6 && text.StartsWith("<0x", StringComparison.Ordinal) && text[5] == '>'
-                && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value) ? [value]
+            : _settings.ByteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
             : Encoding.UTF8.GetBytes(_settings.SpaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
 
     private bool AreKnown(ReadOnlySpan<byte> utf8)

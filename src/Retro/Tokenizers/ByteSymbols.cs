@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Retro.Tokenizers;
 
 /// <summary>
@@ -53,6 +55,11 @@ internal static class ByteSymbols
 
         return bytes;
     }
+
+    /// <summary>The byte of a piece such as <c>&lt;0x0A&gt;</c>; null where it is another.</summary>
+    public static byte? FallbackByte(string piece)
+        => piece.Length == 6 && piece.StartsWith("<0x", StringComparison.Ordinal) && piece[5] == '>'
+            && byte.TryParse(piece.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value) ? value : null;
 
     /// <summary>The byte that a character stands for, -1 where it stands for none.</summary>
     public static int ToByte(char symbol) => symbol < s_byteOfChar.Length ? s_byteOfChar[symbol] : -1;

@@ -27,13 +27,19 @@ internal sealed class CharacterMap
 
     /// <summary>The replacement of the longest sequence that the text begins with.</summary>
     /// <returns>The length of the sequence in bytes, 0 where none is known.</returns>
-    public int Longest(ReadOnlySpan<byte> text, out ReadOnlySpan<byte> replacement)
+    public int Longest(ReadOnlySpan<byte> text, out ReadOnlySpan<byte> replacement) => Find(text, shortest: false, out replacement);
+
+    /// <summary>The replacement of the shortest sequence that the text begins with.</summary>
+    /// <returns>The length of the sequence in bytes, 0 where none is known.</returns>
+    public int Shortest(ReadOnlySpan<byte> text, out ReadOnlySpan<byte> replacement) => Find(text, shortest: true, out replacement);
+
+    private int Find(ReadOnlySpan<byte> text, bool shortest, out ReadOnlySpan<byte> replacement)
     {
         replacement = default;
         int longest = 0;
         uint value = 0;
         uint position = Offset(_units[0]);
-        for (int i = 0; i < text.Length; i++)
+        for (int i = 0; i < text.Length && !(shortest && longest > 0); i++)
         {
             position ^= text[i];
             if (position >= _units.Length || (_units[position] & 0x800000FF) != text[i])

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
 
@@ -91,8 +90,7 @@ internal static class Decoders
         List<byte> bytes = [];
         foreach (string text in texts)
         {
-            if (text.Length == 6 && text.StartsWith("<0x", StringComparison.Ordinal) && text[5] == '>'
-                && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value))
+            if (ByteSymbols.FallbackByte(text) is { } value)
             {
                 bytes.Add(value);
                 continue;

@@ -45,8 +45,8 @@ internal sealed class JsonPipeline : TextPipeline
     /// <summary>The BERT normalizer among its steps; null where there is none.</summary>
     public BertNormalizer? BertNormalizer { get; init; }
 
-    /// <summary>What the normalizer replaces, where it counts whether a piece stands at the text's start; else null.</summary>
-    public IReadOnlyList<string>? Replaced { get; init; }
+    /// <summary>Whether the normalizer takes a text's beginning away, where it counts whether a piece stands there; else null.</summary>
+    public Func<string, bool>? LosesBeginning { get; init; }
 
     public override string Kind => _model.Kind;
 
@@ -70,7 +70,7 @@ internal sealed class JsonPipeline : TextPipeline
             }
 
             // Where the normalizer takes the text's beginning away, what is left does not stand at the start.
-            start = start && !(Replaced is { } replaced && LosesBeginning(raw, replaced));
+            start = start && LosesBeginning?.Invoke(raw) != true;
             foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(raw), recognizeSpecial))
             {
                 if (token is not null)
@@ -120,14 +120,5 @@ internal sealed class JsonPipeline : TextPipeline
         }
 
         return _decode(texts);
-    }
-
-    // Of several characters that become one or more, what comes of them stands at the last, in the original.
-    private bool LosesBeginning(string text, IReadOnlyList<string> replaced)
-    {
-        string whole = _normalize(text);
-        int longest = Math.Min(text.Length, replaced.Select(one => one.Length).Append(CodePoints.LengthAt(text, 0)).Max());
-        return replaced.Any(one => one.Length > CodePoints.LengthAt(one, 0) && text.StartsWith(one, StringComparison.Ordinal))
-            || Enumerable.Range(1, longest).Any(length => !CodePoints.IsWithinPair(text, length) && _normalize(text[length..]) == whole);
     }
 }

@@ -6,19 +6,25 @@ namespace Retro.Tokenizers;
 /// <content>From pieces to ids: <c>model</c>.</content>
 internal static partial class TokenizerJson
 {
-    private static IPieceModel ReadModel(JsonElement element, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark)
+    private static IPieceModel ReadModel(JsonElement element, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark, List<AddedToken> added)
     {
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         // The oldest files give no type.
-        string type = Part(element, "type")?.GetString() ?? (Part(element, "merges") is null ? "WordPiece" : "BPE");
-        if (type is not ("BPE" or "WordPiece"))
+        string type = Part(element, "type")?.GetString()
+            ?? (Part(element, "merges") is not null ? "BPE" : Part(element, "vocab") is { ValueKind: JsonValueKind.Array } ? "Unigram" : "WordPiece");
+        if (type is not ("BPE" or "WordPiece" or "Unigram"))
         {
-            throw Unsupported("model", element, "BPE and WordPiece");
+            throw Unsupported("model", element, "BPE, WordPiece and Unigram");
         }
 
-        if (type == "WordPiece" && symbolSplits is not null)
+        if (type != "BPE" && symbolSplits is not null)
         {
-            throw new FormatException("its WordPiece model has a pre_tokenizer \"ByteLevel\" before it; supported is one that leaves characters.");
+            throw new FormatException($"its {type} model has a pre_tokenizer \"ByteLevel\" before it; supported is one that leaves characters.");
+        }
+
+        if (type == "Unigram")
+        {
+            return ReadUnigram(element, spaceMark, added);
         }
 
         HashSet<int> ids = [];
@@ -34,6 +40,25 @@ internal static partial class TokenizerJson
         }
 
         return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, symbolSplits, spaceMark);
+    }
+
+    private static UnigramModel ReadUnigram(JsonElement element, string? spaceMark, List<AddedToken> added)
+    {
+        List<(string Text, double Score)> pieces = [];
+        foreach (JsonElement entry in element.GetProperty("vocab").EnumerateArray())
+        {
+            double score = entry[1].GetDouble();
+            pieces.Add(
+                (entry[0].GetString() ?? throw new FormatException($"its piece {pieces.Count} has no text."),
+                    double.IsFinite(score) ? score : throw new FormatException($"its piece {pieces.Count} has a score that is no number.")));
+        }
+
+        return new(
+            pieces,
+            Part(element, "unk_id")?.GetInt32(),
+            Flag(element, "byte_fallback", false),
+            spaceMark,
+            added.Where(token => token.Special).Select(token => token.Content).ToHashSet(StringComparer.Ordinal));
     }
 
     private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)

@@ -7,6 +7,7 @@ namespace Retro.Tokenizers;
 /// <content>What changes a text and cuts it before the model: <c>normalizer</c> and <c>pre_tokenizer</c>.</content>
 internal static partial class TokenizerJson
 {
+    private const string WordsBefore = "one before a Metaspace that splits and puts its mark before each word (\"prepend_scheme\" always)";
     private const string Contractions = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
     private const string Tiktoken = @"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+";
     private const string Rest = @"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -35,13 +36,51 @@ internal static partial class TokenizerJson
                 string prefix = Text(element, "prepend");
                 return [text => text.Length == 0 ? text : prefix + text];
             case "Replace":
-                string from = PatternString("normalizer", element);
                 string to = Text(element, "content");
+                if (IsRunOfSpaces(element))
+                {
+                    return [text => SpaceRuns().Replace(text, to.Replace("$", "$$", StringComparison.Ordinal))];
+                }
+
+                string from = PatternString("normalizer", element);
                 return [text => text.Replace(from, to, StringComparison.Ordinal)];
+            case "Precompiled":
+                byte[] map = Convert.FromBase64String(Text(element, "precompiled_charsmap"));
+                return [map.Length == 0 ? text => text : new PrecompiledNormalizer(new CharacterMap(map)).Normalize];
             default:
-                throw Unsupported("normalizer", element, "Sequence, BertNormalizer, NFC, NFD, Lowercase, StripAccents, Strip, Prepend and Replace");
+                throw Unsupported(
+                    "normalizer", element, "Sequence, BertNormalizer, NFC, NFD, Lowercase, StripAccents, Strip, Prepend, Replace and Precompiled");
         }
     }
+
+    /// <summary>
+    /// Whether normalization takes away what a text begins with, by the originals' count: of several characters that are replaced, what comes of them stands at
+    /// the last; a map's entries stand where the text begins, even where they take its first character away.
+    /// </summary>
+    private static Func<string, bool> LosesBeginning(JsonElement root, List<Func<string, string>> steps)
+    {
+        List<JsonElement> parts = Steps(root, "normalizer", "normalizers").ToList();
+        int mapped = Type(parts[0]) == "Precompiled" ? 1 : 0;
+        Func<string, string> map = Chain(steps[..mapped]), normalize = Chain(steps[mapped..]);
+        string[] replaced = [.. parts.Where(part => Type(part) == "Replace")
+            .Select(part => IsRunOfSpaces(part) ? "  " : PatternString("normalizer", part))];
+        return original =>
+        {
+            string text = map(original), whole = normalize(text);
+            int longest = Math.Min(text.Length, replaced.Select(one => one.Length).Append(2).Max());
+            return replaced.Any(one => one.Length > CodePoints.LengthAt(one, 0) && text.StartsWith(one, StringComparison.Ordinal))
+                || Enumerable.Range(1, longest).Any(length => !CodePoints.IsWithinPair(text, length) && normalize(text[length..]) == whole);
+        };
+    }
+
+    /// <summary>Whether a Replace seeks two spaces or more, as the converters of SentencePiece models write it.</summary>
+    private static bool IsRunOfSpaces(JsonElement element)
+        => Part(element, "pattern") is { } pattern
+            && Part(pattern, "Regex") is { ValueKind: JsonValueKind.String } expression
+            && expression.ValueEquals(" {2,}");
+
+    [GeneratedRegex(" {2,}")]
+    private static partial Regex SpaceRuns();
 
     private static BertNormalizer ReadBert(JsonElement element)
     {
@@ -82,8 +121,14 @@ internal static partial class TokenizerJson
             case "Metaspace":
                 ReadMetaspace(element, steps);
                 break;
+            case "WhitespaceSplit" when steps is { Splits.Count: 0, Changes.Count: 0, SymbolSplits: null, Words: null }:
+                steps.Words = element;
+                break;
             default:
-                throw Unsupported("pre_tokenizer", element, "Sequence, BertPreTokenizer, ByteLevel, Split, Digits, Punctuation and Metaspace");
+                throw Unsupported(
+                    "pre_tokenizer",
+                    element,
+                    "Sequence, BertPreTokenizer, ByteLevel, Split, Digits, Punctuation, Metaspace and, right before that, WhitespaceSplit");
         }
     }
 
@@ -168,12 +213,25 @@ internal static partial class TokenizerJson
             throw Unsupported("pre_tokenizer", element, "always, first or never", $"with the \"prepend_scheme\" {scheme}");
         }
 
+        if (steps.Words is { } words)
+        {
+            if (scheme != "always" || !Flag(element, "split", true))
+            {
+                throw Unsupported("pre_tokenizer", words, WordsBefore, "before another Metaspace");
+            }
+
+            steps.Words = null;
+            steps.Changes.Add((text, _) => string.Concat(
+                text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)
+                    .Select(word => word.StartsWith(mark, StringComparison.Ordinal) ? word : mark + word)));
+        }
+
         steps.MindStart |= scheme == "first";
         steps.Changes.Add((text, start) =>
         {
             string marked = text.Replace(" ", mark, StringComparison.Ordinal);
             bool prepend = scheme == "always" || (scheme == "first" && start);
-            return prepend && !marked.StartsWith(mark, StringComparison.Ordinal) ? mark + marked : marked;
+            return prepend && marked.Length > 0 && !marked.StartsWith(mark, StringComparison.Ordinal) ? mark + marked : marked;
         });
         if (Flag(element, "split", true))
         {
@@ -190,6 +248,9 @@ internal static partial class TokenizerJson
 
         /// <summary>Whether those count on it.</summary>
         public bool MindStart { get; set; }
+
+        /// <summary>A split into words whose spaces the next part has to mark; null where there is none.</summary>
+        public JsonElement? Words { get; set; }
 
         /// <summary>How they split it.</summary>
         public List<PreTokenizer> Splits { get; } = [];

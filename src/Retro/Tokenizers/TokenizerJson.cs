@@ -29,16 +29,22 @@ internal static partial class TokenizerJson
 
     private static JsonPipeline Read(JsonElement root)
     {
-        Func<string, string> normalize = Chain(Part(root, "normalizer") is { } normalizer ? Normalizers(normalizer).ToList() : []);
+        List<Func<string, string>> normalizers = Part(root, "normalizer") is { } normalizer ? Normalizers(normalizer).ToList() : [];
+        Func<string, string> normalize = Chain(normalizers);
         PreTokenizerSteps steps = new();
         if (Part(root, "pre_tokenizer") is { } preTokenizer)
         {
             ReadPreTokenizer(preTokenizer, steps);
         }
 
+        if (steps.Words is { } words)
+        {
+            throw Unsupported("pre_tokenizer", words, WordsBefore, "without a Metaspace right behind it");
+        }
+
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
-        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
+        IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);
         RequireOneId(added, model);
         List<int> before = [];
         List<int> after = [];
@@ -59,8 +65,7 @@ internal static partial class TokenizerJson
             after.ToArray(),
             addsSpace || model is WordPieceModel)
         {
-            Replaced = Part(root, "normalizer") is null || !steps.MindStart ? null
-                : [.. Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "Replace").Select(step => PatternString("normalizer", step))],
+            LosesBeginning = steps.MindStart && normalizers.Count > 0 ? LosesBeginning(root, normalizers) : null,
             BertNormalizer = Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "BertNormalizer").Select(ReadBert).FirstOrDefault(),
         };
     }
@@ -75,7 +80,7 @@ internal static partial class TokenizerJson
         {
             switch (Type(part))
             {
-                case "Replace" when PatternString("normalizer", part) == " ":
+                case "Replace" when !IsRunOfSpaces(part) && PatternString("normalizer", part) == " ":
                     mark = Text(part, "content");
                     break;
                 case "Prepend":

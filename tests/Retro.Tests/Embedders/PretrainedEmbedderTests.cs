@@ -46,6 +46,38 @@ public class PretrainedEmbedderTests
         Assert.Equal(Embed(embedder, "Naïve [MASK] Texts"), Embed(loaded, "Naïve [MASK] Texts"));
     }
 
+    /// <summary>As the multilingual sentence encoders of BERT's architecture have it.</summary>
+    [Fact]
+    public void A_unigram_tokenizer_frames_a_text_as_its_template_says()
+    {
+        using TemporaryFolder target = new();
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(Fixtures.Own, "pretrained", "bert-masked-lm-old-names"))
+            .Where(file => !Path.GetFileName(file).StartsWith("tokenizer", StringComparison.Ordinal)))
+        {
+            File.Copy(file, Path.Combine(target.Path, Path.GetFileName(file)));
+        }
+
+        using JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(target.Path, "config.json")));
+        int rows = config.RootElement.GetProperty("vocab_size").GetInt32();
+        string[] pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁a", "▁", "b", .. Enumerable.Range(7, rows - 7).Select(id => $"piece{id}")];
+        string template = """
+            "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+            {"SpecialToken": {"id": "</s>", "type_id": 0}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [0]}, "</s>": {"id": "</s>", "ids": [2]}}}
+            """;
+        target.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 0, \"content\": \"<s>\", \"special\": true}, {\"id\": 2, \"content\": \"</s>\", \"special\": true}], "
+                + "\"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"▁\", \"add_prefix_space\": true}, " + template
+                + ", \"model\": {\"unk_id\": 3, \"vocab\": "
+                + JsonSerializer.Serialize(pieces.Select((piece, id) => new object[] { piece, id > 3 ? -2.5 : 0 })) + "}}");
+
+        using TextEmbedder embedder = TextEmbedder.Load(target.Path);
+
+        Assert.Equal([0, 4, 5, 6, 3, 2], embedder.Tokens("a b??"));
+        Assert.Equal([0, 4, 2, 4, 2], embedder.Tokens("a</s>a"));
+        Assert.All(Embed(embedder, "a b").SelectMany(vector => vector), value => Assert.True(float.IsFinite(value)));
+    }
+
     [Fact]
     public void A_vocabulary_of_another_size_is_refused()
     {

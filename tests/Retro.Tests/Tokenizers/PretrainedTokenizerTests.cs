@@ -10,7 +10,15 @@ public class PretrainedTokenizerTests
 
     [Theory]
     [InlineData("{", "tokenizer")]
-    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "model \"Unigram\"")]
+    [InlineData("{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", "model \"WordLevel\"")]
+    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "0 pieces")]
+    [InlineData("{\"model\": {\"type\": \"Unigram\", \"unk_id\": 1, \"vocab\": [[\"a\", -1]]}}", "1 pieces and the unknown id 1")]
+    [InlineData("{\"model\": {\"vocab\": [[\"a\"]]}}", "cannot be used")]
+    [InlineData("{\"model\": {\"vocab\": [[null, 0]]}}", "piece 0 has no text")]
+    [InlineData("{\"model\": {\"vocab\": [[\"a\", 1e999]]}}", "score")]
+    [InlineData("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"////\"}, " + Model + "}", "normalization map is damaged")]
+    [InlineData("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"?\"}, " + Model + "}", "cannot be used")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, " + Model + "}", "pre_tokenizer \"WhitespaceSplit\"")]
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, " + Model + "}", "Sideways")]
@@ -61,7 +69,7 @@ public class PretrainedTokenizerTests
     }
 
     [Theory]
-    [InlineData("{\"model\": {\"type\": \"Unigram\", \"vocab\": []}}", "BPE and WordPiece")]
+    [InlineData("{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", "BPE, WordPiece and Unigram")]
     [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
     [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]

@@ -9,6 +9,8 @@ public class TokenizerOracleTests(ITestOutputHelper output)
 {
     private const string Bytes = """{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}""";
     private const string Plain = """{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}""";
+    private const string Words = """{"type": "WhitespaceSplit"}""";
+    private const string Marks = """{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true}""";
     private const string Digits = """, {"type": "Digits", "individual_digits": true}""";
 
     [Fact]
@@ -80,6 +82,31 @@ public class TokenizerOracleTests(ITestOutputHelper output)
         Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
     }
 
+    /// <summary>A unigram model with its map, as the multilingual sentence encoders, T5 and others have it.</summary>
+    [Theory]
+    [InlineData("words", "[MAP]", Words + ", " + Marks)]
+    [InlineData("spaces in one", """[MAP], {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}""", Marks)]
+    [InlineData("the end stripped", """[MAP], {"type": "Strip", "strip_left": false, "strip_right": true}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}""", """{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true}""")]
+    [InlineData("in one piece", "[MAP]", """{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": false}""")]
+    [InlineData("no map", """{"type": "NFC"}""", Words + ", " + Marks)]
+    public void A_unigram_model_gives_the_other_library_s_ids_and_texts(string kind, string normalizers, string steps)
+    {
+        SentencePieceModel source = SentencePieceModel.Parse(File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("unigram-nfkc"), "tokenizer.model")));
+        string map = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"" + Convert.ToBase64String(source.CharacterMap) + "\"}";
+        string vocabulary = JsonSerializer.Serialize(source.Pieces.Select(piece => new object[] { piece.Text, piece.Score }));
+        string added = JsonSerializer.Serialize(source.Pieces.Select((piece, id) => new { id, content = piece.Text, special = true, piece.Kind })
+            .Where(token => token.Kind is PieceKind.Control or PieceKind.Unknown).Select(token => new { token.id, token.content, token.special }));
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": " + added + ", \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": ["
+                + normalizers.Replace("[MAP]", map, StringComparison.Ordinal) + "]}, \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [" + steps
+                + "]}, \"decoder\": " + Marks + ", \"model\": {\"type\": \"Unigram\", \"unk_id\": "
+                + source.UnknownId.ToString(System.Globalization.CultureInfo.InvariantCulture) + ", \"vocab\": " + vocabulary + ", \"byte_fallback\": false}}");
+        List<string> differences = Differences(folder.Path, 1_000, 5);
+        Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
+    }
+
     private void Compare(int count, int seed)
     {
         string[] folders = [.. new[]
@@ -126,7 +153,9 @@ public class TokenizerOracleTests(ITestOutputHelper output)
         using global::Tokenizers.DotNet.Tokenizer? theirs = Open(copy.File("tokenizer.json", root.ToJsonString()));
         PretrainedTokenizer ours = PretrainedTokenizer.Load(folder);
         string[] pieces = [
-            .. root["model"]!["vocab"]!.AsObject().Select(entry => entry.Key),
+            .. root["model"]!["vocab"] is JsonArray list
+                ? list.Select(entry => (string)entry![0]!)
+                : root["model"]!["vocab"]!.AsObject().Select(entry => entry.Key),
             .. (root["added_tokens"] as JsonArray ?? []).Select(token => (string)token!["content"]!)
         ];
         OracleTexts texts = new(seed, pieces);
