@@ -83,12 +83,7 @@ internal static class ModelFolder
     /// <returns>The folder's workspace, and values by option.</returns>
     public static (Workspace Workspace, JsonObject Section) Made(string path)
     {
-        Workspace workspace = new(path);
-        if (!File.Exists(workspace.SettingsPath) && Path.GetDirectoryName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))) is { } parent)
-        {
-            workspace = new(parent);
-        }
-
+        Workspace workspace = Workspace.FindModel(path) ?? new(path);
         JsonObject taken = [];
         foreach (JsonObject section in s_makers.Select(workspace.Section).OfType<JsonObject>())
         {
@@ -101,7 +96,7 @@ internal static class ModelFolder
 
         if (!taken.ContainsKey("database") && Directory.Exists(workspace.Database))
         {
-            taken["database"] = workspace.Database;
+            taken["database"] = Path.GetFullPath(workspace.Database);
         }
 
         return (workspace, taken);

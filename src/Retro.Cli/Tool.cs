@@ -101,10 +101,16 @@ internal static class Tool
     private static ParseResult Complete(RootCommand root, string[] arguments)
     {
         ParseResult parsed = root.Parse(arguments);
-        return parsed.CommandResult.Command is Verb verb && parsed.Action is AsynchronousCommandLineAction or ParseErrorAction
-            && verb.Remembered(parsed) is { Count: > 0 } remembered
-            ? root.Parse([.. arguments, .. remembered])
-            : parsed;
+        if (parsed.CommandResult.Command is not Verb verb || parsed.Action is not (AsynchronousCommandLineAction or ParseErrorAction))
+        {
+            return parsed;
+        }
+
+        verb.Original = parsed;
+
+        // Behind the verb: what stands behind -- is no option.
+        int place = Array.IndexOf(arguments, verb.Name) + 1;
+        return verb.Remembered(parsed) is { Count: > 0 } remembered ? root.Parse([.. arguments[..place], .. remembered, .. arguments[place..]]) : parsed;
     }
 
     private static async Task<int> RunAsync(Verb verb, ParseResult parsed)

@@ -26,6 +26,9 @@ internal abstract class Verb : Command
     /// <summary>Where the results go for programs.</summary>
     public PathOption Json { get; } = new("--json", "FILE") { Description = "Write the results into this file too, as JSON." };
 
+    /// <summary>The command line as it was typed, before retro.json completed it.</summary>
+    public ParseResult? Original { get; set; }
+
     /// <summary>Adds the verb's own options, and after them those that all verbs have.</summary>
     protected void AddOptions(params Option[] own)
     {
@@ -59,13 +62,16 @@ internal abstract class Verb : Command
     /// <summary>What to do after it was stopped.</summary>
     public virtual string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command starts again.";
 
+    /// <summary>Whether an option was typed, and is not from retro.json.</summary>
+    protected bool IsTyped(Option option) => Original?.GetResult(option) is { Implicit: false };
+
     /// <summary>What retro.json adds to a command line: options that are not typed, with their values.</summary>
     /// <param name="parsed">The command line.</param>
     /// <exception cref="RetroException">The file cannot be read.</exception>
     public virtual IReadOnlyList<string> Remembered(ParseResult parsed)
     {
-        bool isNamed = Home is not null && parsed.GetResult(Home) is { Implicit: false } result && !result.Errors.Any();
-        return isNamed && parsed.GetValue(Home!) is { Length: > 0 } folder ? [.. Remembered(parsed, new Workspace(folder))] : [];
+        bool isThere = Home is not null && parsed.GetResult(Home) is { } result && !result.Errors.Any();
+        return isThere && parsed.GetValue(Home!) is { Length: > 0 } folder ? [.. Remembered(parsed, new Workspace(folder))] : [];
     }
 
     /// <summary>What a folder's retro.json adds to a command line.</summary>

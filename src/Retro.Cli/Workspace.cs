@@ -16,6 +16,8 @@ internal sealed class Workspace(string folder)
     /// <summary>The file of what was typed.</summary>
     public const string SettingsFile = "retro.json";
 
+    private static readonly (string Part, string File) s_database = ("database", DatabaseManifest.FileName), s_model = ("model", Checkpoint.ConfigName);
+
     private static readonly JsonSerializerOptions s_json = new()
     {
         WriteIndented = true,
@@ -57,23 +59,21 @@ internal sealed class Workspace(string folder)
     /// <param name="path">The workspace, or the database in it.</param>
     /// <exception cref="RetroException">There is no database.</exception>
     public static Workspace OfDatabase(string path)
-        => Of(
-            path,
-            DatabaseManifest.FileName,
-            "database",
-            itself => new(Path.GetDirectoryName(itself)!) { Database = itself },
-            $"make one with: {Tool.Name} build --corpus TEXT --out {path}");
+        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT --out {path}");
+
+    /// <summary>The workspace that a named database belongs to; null: there is none.</summary>
+    /// <inheritdoc cref="OfDatabase"/>
+    public static Workspace? FindDatabase(string path) => Find(path, s_database, itself => new(Path.GetDirectoryName(itself)!) { Database = itself });
 
     /// <summary>The workspace that a named model belongs to.</summary>
     /// <param name="path">The workspace, or the model in it.</param>
     /// <exception cref="RetroException">There is no model.</exception>
     public static Workspace OfModel(string path)
-        => Of(
-            path,
-            Checkpoint.ConfigName,
-            "model",
-            itself => new(Path.GetDirectoryName(itself)!) { Model = itself },
-            $"make one with: {Tool.Name} train --database FOLDER --out {path}");
+        => FindModel(path) ?? throw Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {path}");
+
+    /// <summary>The workspace that a named model belongs to; null: there is none.</summary>
+    /// <inheritdoc cref="OfModel"/>
+    public static Workspace? FindModel(string path) => Find(path, s_model, itself => new(Path.GetDirectoryName(itself)!) { Model = itself });
 
     /// <summary>A path as retro.json keeps it.</summary>
     public string ToRelative(string path)
@@ -152,19 +152,18 @@ internal sealed class Workspace(string folder)
         }
     }
 
-    private static Workspace Of(string path, string file, string part, Func<string, Workspace> itself, string remedy)
+    // Where the part itself is named, what belongs to it lies beside it.
+    private static Workspace? Find(string path, (string Part, string File) what, Func<string, Workspace> itself)
     {
         string full = Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
-        if (File.Exists(full))
-        {
-            throw new RetroException($"{path} is a file; name the folder of a {part}.");
-        }
-
-        // Where the part itself is named, what belongs to it lies beside it.
-        return File.Exists(Path.Combine(full, part, file)) ? new(path)
-            : File.Exists(Path.Combine(full, file)) ? itself(full)
-            : throw new RetroException($"{path} holds no {part} ({Path.Combine(part, file)}); {remedy}");
+        return File.Exists(Path.Combine(full, what.Part, what.File)) ? new(path)
+            : File.Exists(Path.Combine(full, what.File)) ? itself(full)
+            : null;
     }
+
+    private static RetroException Missing(string path, (string Part, string File) what, string remedy) => new(File.Exists(path)
+        ? $"{path} is a file; name the folder of a {what.Part}."
+        : $"{path} holds no {what.Part} ({Path.Combine(what.Part, what.File)}); {remedy}");
 
     private JsonObject Read()
     {

@@ -158,6 +158,26 @@ public sealed partial class CommandLineTests : IDisposable
         Assert.False(File.Exists(Path.Combine(_retro["other"], "retro.json")));
     }
 
+    /// <summary>What stands behind -- is no option, and what retro.json knows is one.</summary>
+    [Fact]
+    public void A_text_that_begins_with_a_dash_is_no_option()
+    {
+        _retro.WriteFile("m/model/config.json", "{}");
+        _retro.WriteFile("m/retro.json", """{"train": {"database": "nowhere"}}""");
+        ChildProcess.Outcome run = _retro.Run("generate", "--model", "m", "--", "- first");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("nowhere holds no database", run.Errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_folder_that_is_meant_where_none_is_named_knows_what_was_typed()
+    {
+        _retro.WriteFile(Path.Combine("artifacts", "quickstart", "retro.json"), """{"quickstart": {"corpus": "nowhere"}}""");
+        ChildProcess.Outcome run = _retro.Run("quickstart", "--resume");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Contains("There is no folder or file ", run.Errors, StringComparison.Ordinal);
+    }
+
     /// <summary>The words of a command line without its first, with quotes taken off.</summary>
     private static string[] Words(string line)
     {
