@@ -14,6 +14,21 @@ namespace Retro.Cli;
 /// <summary>Options that several verbs have: the same name means the same everywhere. Each verb makes its own.</summary>
 internal static class CommonOptions
 {
+    /// <summary>No step of cleaning.</summary>
+    private const string NoCleaning = "none";
+
+    /// <summary>What stands between the steps in a cleaning's name.</summary>
+    private const string Between = ", ";
+
+    /// <summary>The steps of cleaning that can be asked for, in the order they are done.</summary>
+    private static readonly (string Name, Func<CleaningStep> Step)[] s_cleaning =
+    [
+        ("unicode", CleaningStep.Unicode), ("personal", () => CleaningStep.PersonalData()), ("lines", () => CleaningStep.RepeatedLines()),
+        ("exact", CleaningStep.ExactDuplicates), ("near", () => CleaningStep.NearDuplicates()),
+    ];
+
+    private static readonly string[] s_cleanedByDefault = ["unicode", "exact"];
+
     /// <summary>The sources there are for neighbors; "none" beside them is a decoder alone.</summary>
     private static readonly string[] s_sources = ["bm25", "dense", "hybrid", "rerank", "random", "none"];
 
@@ -80,30 +95,38 @@ internal static class CommonOptions
     };
 
     /// <summary>The labels that documents get.</summary>
-    public static Option<string[]> GivenLabels() => new("--labels")
+    /// <param name="unsaid">What holds without the option; null: nothing is to be said of it.</param>
+    public static Option<string[]> GivenLabels(string? unsaid = null) => new("--labels")
     {
-        Description = "Give every document this label, beside those that JSON lines name; may be given several times. Whoever reads a document has to see all "
-            + "of its labels.",
+        Description = "Give every document this label, beside those that JSON lines name; may be given several times, \"\" for none. Whoever reads a document "
+            + $"has to see all of its labels.{(unsaid is null ? "" : $" Default: {unsaid}.")}",
         HelpName = "LABEL",
     };
 
+    /// <summary>The labels that were said with <see cref="GivenLabels"/>.</summary>
+    public static string[] Given(ParseResult parsed, Option<string[]> labels) => [.. (parsed.GetValue(labels) ?? []).Where(label => label.Length > 0)];
+
     /// <summary>What is done to documents before they come into a database.</summary>
-    public static Option<string[]> Clean()
+    /// <param name="byDefault">Without the option, as the help says it.</param>
+    public static Option<string[]> Clean(string byDefault)
     {
-        string[] names = ["unicode", "exact", "lines", "near", "personal", "none"];
+        string[] names = [.. s_cleaning.Select(step => step.Name), NoCleaning];
         Option<string[]> option = new("--clean")
         {
             Description = "A step of cleaning; may be given several times. unicode: one form of each character, no control characters; exact: no text twice; "
                 + "lines: no lines that stand in 10 documents or more; near: nothing that nearly repeats an earlier document; personal: tags in place of "
-                + "addresses and numbers of persons; none. Default: unicode, exact.",
+                + $"addresses and numbers of persons; none. Default: {byDefault}.",
             HelpName = string.Join('|', names),
-            DefaultValueFactory = _ => ["unicode", "exact"],
         };
         option.Validators.Add(result =>
         {
             if (result.Tokens.FirstOrDefault(token => !names.Contains(token.Value)) is { } wrong)
             {
                 result.AddError($"--clean takes one of {string.Join(", ", names)}, not '{wrong.Value}'.");
+            }
+            else if (result.Tokens.Any(token => token.Value == NoCleaning) && result.Tokens.Any(token => token.Value != NoCleaning))
+            {
+                result.AddError($"--clean {NoCleaning} is no cleaning at all; leave out the other steps, or it.");
             }
         });
         option.CompletionSources.Add(names);
@@ -113,13 +136,30 @@ internal static class CommonOptions
     /// <summary>The cleaning that was asked for with <see cref="Clean"/>; its steps come in one order, however they were named.</summary>
     public static CorpusCleaning Cleaning(ParseResult parsed, Option<string[]> clean)
     {
-        string[] said = parsed.GetValue(clean)!;
-        (string Name, Func<CleaningStep> Step)[] steps =
-        [
-            ("unicode", CleaningStep.Unicode), ("personal", () => CleaningStep.PersonalData()), ("lines", () => CleaningStep.RepeatedLines()),
-            ("exact", CleaningStep.ExactDuplicates), ("near", () => CleaningStep.NearDuplicates()),
-        ];
-        return new([.. steps.Where(step => said.Contains(step.Name)).Select(step => step.Step())]);
+        string[] said = parsed.GetValue(clean) is { Length: > 0 } named ? named : s_cleanedByDefault;
+        return new([.. s_cleaning.Where(step => said.Contains(step.Name)).Select(step => step.Step())]);
+    }
+
+    /// <summary>A cleaning by its name, as <see cref="Clean"/> takes it.</summary>
+    /// <param name="cleaning">The name, of a manifest.</param>
+    /// <returns>What is typed; null: the tool has no such cleaning.</returns>
+    public static string? Typed(string cleaning)
+    {
+        List<string> words = [];
+        string left = cleaning == new CorpusCleaning().Name ? "" : cleaning + Between;
+        while (left.Length > 0)
+        {
+            int first = Array.FindIndex(s_cleaning, step => left.StartsWith(step.Step().Name + Between, StringComparison.Ordinal));
+            if (first < 0)
+            {
+                return null;
+            }
+
+            words.Add(s_cleaning[first].Name);
+            left = left[(s_cleaning[first].Step().Name.Length + Between.Length)..];
+        }
+
+        return string.Join(' ', words.DefaultIfEmpty(NoCleaning).Select(word => $"--clean {word}"));
     }
 
     /// <summary>Leaving out what cannot be read.</summary>
@@ -133,7 +173,22 @@ internal static class CommonOptions
         => parsed.GetResult(labels) is { Implicit: false } ? parsed.GetValue(labels) : null;
 
     /// <summary>Seed of every random choice.</summary>
-    public static Option<long> Seed() => new("--seed") { Description = "Seed of every random choice.", DefaultValueFactory = _ => 1, HelpName = "NUMBER" };
+    public static Option<long> Seed() => new("--seed")
+    {
+        Description = "Seed of every random choice.",
+        HelpName = "NUMBER",
+        DefaultValueFactory = _ => 1,
+        CustomParser = result =>
+        {
+            string said = string.Join(' ', result.Tokens.Select(token => token.Value));
+            if (!long.TryParse(said, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long seed))
+            {
+                result.AddError($"--seed takes a whole number of 64 bits, not '{said}'.");
+            }
+
+            return seed;
+        },
+    };
 
     /// <summary>Threads.</summary>
     public static Option<int> Threads() => Whole("--threads", "Threads that compute; 0: one for each processor.", 0, 0, 4096);

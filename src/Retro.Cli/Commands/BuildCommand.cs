@@ -37,7 +37,7 @@ internal sealed class BuildCommand : Verb
 
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
-    private readonly Option<string[]> _clean = CommonOptions.Clean();
+    private readonly Option<string[]> _clean = CommonOptions.Clean("unicode, exact");
     private readonly Option<bool> _plan = new("--plan")
     {
         Description = "Say what the database will be and take, once there is a tokenizer, and stop.",
@@ -126,7 +126,7 @@ internal sealed class BuildCommand : Verb
                     + $"none out ({_heldOutShare.Name} 0).");
         }
 
-        string[] labels = parsed.GetValue(_labels) ?? [];
+        string[] labels = CommonOptions.Given(parsed, _labels);
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         IEnumerable<Document> documents = cleaning.Clean(corpus.Documents().Where(takes))
             .Select(document => document with { Labels = [.. document.Labels, .. labels] });

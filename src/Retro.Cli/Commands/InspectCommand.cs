@@ -57,7 +57,7 @@ internal sealed class InspectCommand : Verb
             : null;
         ChunkDatabase shown = heldOut ?? sources.Database;
         DocumentEntry? document = parsed.GetValue(_document) is { } id
-            ? shown.Documents.FirstOrDefault(entry => entry.Id == id)
+            ? shown.Documents.FirstOrDefault(entry => entry.Id == id && IsSeen(parsed, entry))
                 ?? throw new RetroException($"{shown.Folder} has no document with the id '{id}'; without {_document.Name}, {Tool.Name} inspect lists them.")
             : null;
         JsonObject result = parsed.GetValue(_text) is { } text ? Neighbors(parsed, sources, [.. sources.Tokenizer.Encode(text)], [], cancellationToken)
@@ -70,7 +70,8 @@ internal sealed class InspectCommand : Verb
 
     private JsonObject Documents(ParseResult parsed, ChunkDatabase database)
     {
-        DocumentEntry[] listed = [.. database.Documents.Take(parsed.GetValue(_most))];
+        DocumentEntry[] seen = [.. database.Documents.Where(document => IsSeen(parsed, document))];
+        DocumentEntry[] listed = [.. seen.Take(parsed.GetValue(_most))];
         Screen.Table(
             null,
             ["document", "title", "chunks", "bytes", "location", "labels"],
@@ -82,7 +83,7 @@ internal sealed class InspectCommand : Verb
             1,
             4,
             5);
-        More(listed.Length, database.Documents.Count, "documents");
+        More(listed.Length, seen.Length, "documents");
         return new() { ["documents"] = new JsonArray([.. listed.Select(Describe)]) };
     }
 
@@ -114,6 +115,11 @@ internal sealed class InspectCommand : Verb
 
         long chunk = (document?.FirstChunk ?? 0) + number - 1;
         DocumentEntry owner = shown.Documents[shown.DocumentOf(chunk)];
+        if (!IsSeen(parsed, owner))
+        {
+            throw new RetroException($"Chunk {number} is of a document that has other labels than may be seen ({_labels.Name}).");
+        }
+
         string text = Passages.Text(shown, sources.Tokenizer, chunk);
         Screen.Line($"{Passages.Name(owner.Title, owner.Id)}, chunk {chunk - owner.FirstChunk + 1} of {owner.ChunkCount}, {owner.Location}:");
         Screen.Line($"{text}\n");
@@ -184,6 +190,9 @@ internal sealed class InspectCommand : Verb
             return (chunks, values);
         }
     }
+
+    private bool IsSeen(ParseResult parsed, DocumentEntry document)
+        => CommonOptions.Seen(parsed, _labels) is not { } labels || document.Labels.All(labels.Contains);
 
     private void More(int shown, int all, string what)
     {

@@ -12,6 +12,11 @@ namespace Retro.Cli.Commands;
 /// <summary>`retro update`: documents into a database and out of it, without building it anew.</summary>
 internal sealed class UpdateCommand : Verb
 {
+    private const string AsBuilt = "as the database was built, as its retro.json says";
+
+    /// <summary>Options of build that hold for what is added, too.</summary>
+    private static readonly string[] s_taken = ["clean", "labels"];
+
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly Option<string[]> _add = new("--add")
@@ -32,8 +37,8 @@ internal sealed class UpdateCommand : Verb
             + "them.",
     };
 
-    private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
-    private readonly Option<string[]> _clean = CommonOptions.Clean();
+    private readonly Option<string[]> _labels = CommonOptions.GivenLabels(AsBuilt);
+    private readonly Option<string[]> _clean = CommonOptions.Clean(AsBuilt);
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
     public UpdateCommand()
@@ -44,9 +49,11 @@ internal sealed class UpdateCommand : Verb
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
         => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _skipBroken, _tokenizer);
 
+    protected override PathOption Home => _database;
+
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        string[] add = parsed.GetValue(_add) ?? [], remove = parsed.GetValue(_remove) ?? [], labels = parsed.GetValue(_labels) ?? [];
+        string[] add = parsed.GetValue(_add) ?? [], remove = parsed.GetValue(_remove) ?? [], labels = CommonOptions.Given(parsed, _labels);
         bool compact = parsed.GetValue(_compact);
         if (add.Length == 0 && remove.Length == 0 && !compact)
         {
@@ -67,20 +74,34 @@ internal sealed class UpdateCommand : Verb
                 if (add.Length > 0 && sources.Database.Manifest.Cleaning != cleaning.Name)
                 {
                     throw new UsageException(
-                        $"The database was cleaned by: {sources.Database.Manifest.Cleaning}; what is added would be by: {cleaning.Name}. Say the same "
-                            + $"({_clean.Name}).");
+                        $"The database was cleaned by: {sources.Database.Manifest.Cleaning}; what is added would be by: {cleaning.Name}. "
+                            + (CommonOptions.Typed(sources.Database.Manifest.Cleaning) is { } same
+                                ? $"Say the same ({same})."
+                                : $"{_clean.Name} has no such steps; add by the library."));
                 }
 
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
                 HashSet<string> ids = [.. heldOut?.Documents.Select(document => document.Id) ?? []];
                 HashSet<string> texts = [.. heldOut?.Documents.Select(document => document.ContentHash) ?? []];
+                Dictionary<string, IReadOnlyList<string>> labelled = IsTyped(_labels)
+                    ? []
+                    : sources.Database.Documents.Where(document => document.Labels.Count > 0).ToDictionary(document => document.Id, document => document.Labels);
                 IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()))
                     .Where(document => !IsHeldOut(document))
-                    .Select(document => document with { Labels = [.. document.Labels, .. labels] });
+                    .Select(document => document with { Labels = [.. document.Labels, .. labels] })
+                    .Select(KeepsLabels);
                 Stages.Run(
                     "add and remove documents",
                     progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken)).Dispose();
+
+                // Nobody sees more by an update who was not named in it.
+                Document KeepsLabels(Document document)
+                    => labelled.TryGetValue(document.Id, out IReadOnlyList<string>? before) && before.Except(document.Labels).ToArray() is { Length: > 0 } lost
+                        ? throw new UsageException(
+                            $"The document '{document.Id}' is labelled {string.Join(", ", lost)}, and what would take its place is not: more people would "
+                                + $"read it. Say the labels of what is added ({_labels.Name}; \"\" for none).")
+                        : document;
 
                 bool IsHeldOut(Document document)
                 {
@@ -121,5 +142,12 @@ internal sealed class UpdateCommand : Verb
             ["unreadable"] = skipped,
         });
         return Task.CompletedTask;
+    }
+
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
+    {
+        Workspace built = Workspace.FindDatabase(workspace.Folder) ?? workspace;
+        IEnumerable<KeyValuePair<string, JsonNode?>> taken = (built.Section("build") ?? []).Where(pair => s_taken.Contains(pair.Key));
+        return ArgumentsOf(parsed, built, new(taken.Select(pair => KeyValuePair.Create(pair.Key, pair.Value?.DeepClone()))), all: true);
     }
 }

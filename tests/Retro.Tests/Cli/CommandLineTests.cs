@@ -91,6 +91,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "Option '--corpus' is required.", "build --out work")]
     [InlineData(2, "--chunk takes a whole number from 2 to 4096, not '1.5'.", "build --corpus docs --out work --chunk 1.5")]
     [InlineData(2, "--held-out-share takes a number from 0 to 0.5, not '2'.", "build --corpus docs --out work --held-out-share 2")]
+    [InlineData(2, "--seed takes a whole number of 64 bits, not 'x'.", "build --corpus docs --out work --seed x")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
     [InlineData(2, "--share takes a share as 3/8, from 1/N to N/N, not '9/8'.", "neighbors --database work --share 9/8")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, none, not 'google'.", "train --database work --out model --source google")]

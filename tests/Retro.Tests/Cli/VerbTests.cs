@@ -28,10 +28,73 @@ public sealed class VerbTests : IDisposable
         Assert.Empty(Found("--labels", "secret"));
         Assert.Empty(Found("--labels", ""));
 
+        // Neither are its name and its text shown.
+        Assert.Equal(["open"], Listed("--labels", "staff"));
+        Assert.Empty(Listed("--labels", ""));
+        foreach (string[] asked in new[] { new[] { "--document", "secret" }, ["--document", "secret", "--chunk", "1"] })
+        {
+            ChildProcess.Outcome hidden = _retro.Run(["inspect", "--database", "work", "--labels", "staff", .. asked]);
+            Assert.Equal(1, hidden.ExitCode);
+            Assert.Contains("no document with the id 'secret'", hidden.Errors, StringComparison.Ordinal);
+        }
+
+        int last;
+        using (ChunkDatabase database = Open())
+        {
+            last = (int)database.ChunkCount;
+        }
+
+        string refused = _retro.Run("inspect", "--database", "work", "--labels", "staff", "--chunk", $"{last}").Errors;
+        Assert.Contains("of a document that has other labels than may be seen", refused, StringComparison.Ordinal);
+        _retro.Done("inspect", "--database", "work", "--labels", "staff", "--labels", "secret", "--chunk", $"{last}");
+
+        IEnumerable<string> Listed(params string[] labels)
+        {
+            _retro.Done(["inspect", "--database", "work", "--json", "listed.json", .. labels]);
+            return _retro.Json("listed.json")["documents"]!.AsArray().Select(document => (string)document!["id"]!);
+        }
+
         IEnumerable<string> Found(params string[] labels)
         {
             _retro.Done(["inspect", "--database", "work", "--text", "the river runs", "--k", "9", "--json", "found.json", .. labels]);
             return _retro.Json("found.json")["neighbors"]!.AsArray().Select(neighbor => (string)neighbor!["document"]!).Distinct().Order();
+        }
+    }
+
+    /// <summary>What is added to a database is labelled and cleaned as it was built, and no document loses a label that nobody spoke of.</summary>
+    [Fact]
+    public void What_is_added_has_the_labels_and_the_cleaning_of_the_build()
+    {
+        _retro.WriteFile("docs/d1.md", "The river runs to the harbor, past the old bridge.");
+        _retro.WriteFile("docs/d2.md", "The mountain stands over the valley, and nobody climbs it.");
+        _retro.WriteFile("own/o.jsonl", """{"id": "o", "text": "The keeper sleeps at noon, and the gate is shut.", "labels": ["board"]}""");
+        string[] sizes = ["--vocabulary", "300", "--chunk", "8", "--held-out-share", "0"];
+        _retro.Done(["build", "--corpus", "docs", "--out", "work", "--labels", "hr", "--labels", "staff", "--clean", "unicode", "--clean", "near", .. sizes]);
+        Assert.Equal(["hr", "staff"], Labels("d1.md"));
+        _retro.WriteFile("docs/d1.md", "The river runs to the harbor, past the new bridge.");
+        _retro.Done("update", "--database", "work", "--add", "docs");
+        Assert.Equal(["hr", "staff"], Labels("d1.md"));
+        _retro.Done("update", "--database", Path.Combine("work", "database"), "--add", "own");
+        Assert.Equal(["board", "hr", "staff"], Labels("o"));
+
+        // What a document names by itself cannot be lost in silence either.
+        _retro.WriteFile("own/o.jsonl", """{"id": "o", "text": "The keeper sleeps at noon, and the gate is open."}""");
+        ChildProcess.Outcome lost = _retro.Run("update", "--database", "work", "--add", "own");
+        Assert.Equal(2, lost.ExitCode);
+        Assert.StartsWith("The document 'o' is labelled board, and what would take its place is not", lost.Errors, StringComparison.Ordinal);
+        Assert.Equal(["board", "hr", "staff"], Labels("o"));
+        _retro.Done("update", "--database", "work", "--add", "own", "--labels", "");
+        Assert.Empty(Labels("o"));
+
+        string cleaned = _retro.Run("update", "--database", "work", "--add", "own", "--clean", "unicode").Errors;
+        Assert.Contains("Say the same (--clean unicode --clean near).", cleaned, StringComparison.Ordinal);
+        string both = _retro.Run("update", "--database", "work", "--add", "own", "--clean", "none", "--clean", "exact").Errors;
+        Assert.StartsWith("--clean none is no cleaning at all", both, StringComparison.Ordinal);
+
+        string[] Labels(string id)
+        {
+            using ChunkDatabase database = Open();
+            return [.. database.Documents.Single(document => document.Id == id).Labels.Order(StringComparer.Ordinal)];
         }
     }
 
@@ -187,8 +250,9 @@ public sealed class VerbTests : IDisposable
         Assert.Contains("<email>", _retro.Done("inspect", "--database", "work", "--document", "a"), StringComparison.Ordinal);
 
         _retro.WriteFile("new/d.txt", "The ferryman answers at ferry@bridge.example.");
-        Assert.Contains("Say the same", _retro.Run("update", "--database", "work", "--add", "new").Errors, StringComparison.Ordinal);
-        _retro.Done("update", "--database", "work", "--add", "new", "--clean", "personal", "--clean", "exact", "--clean", "unicode");
+        string other = _retro.Run("update", "--database", "work", "--add", "new", "--clean", "unicode").Errors;
+        Assert.Contains("Say the same (--clean unicode --clean personal --clean exact).", other, StringComparison.Ordinal);
+        _retro.Done("update", "--database", "work", "--add", "new"); // retro.json has the cleaning
         Assert.DoesNotContain("ferry@", _retro.Done("inspect", "--database", "work", "--document", "d.txt"), StringComparison.Ordinal);
         Assert.Contains("not 'bleach'", _retro.Run([.. build, "--clean", "bleach"]).Errors, StringComparison.Ordinal);
     }
@@ -204,7 +268,10 @@ public sealed class VerbTests : IDisposable
         string built = _retro.Done([.. build, "--json", "build.json"]);
         Assert.Contains("5 documents held out", built, StringComparison.Ordinal);
         JsonObject counts = _retro.Json("build.json");
-        Assert.Equal((19, 5, 16), ((int)counts["documents"]!, (int)counts["heldOutDocuments"]!, Open().ChunkLength));
+        using (ChunkDatabase database = Open())
+        {
+            Assert.Equal((19, 5, 16), ((int)counts["documents"]!, (int)counts["heldOutDocuments"]!, database.ChunkLength));
+        }
 
         // What is left out is taken from retro.json, and what is done is not done again.
         byte[] manifest = File.ReadAllBytes(Path.Combine(_retro["work"], "database", "manifest.json"));
@@ -388,9 +455,5 @@ public sealed class VerbTests : IDisposable
         Assert.DoesNotMatch("(src|href)=|url\\(|@import|<script", page);
     }
 
-    private ChunkDatabase Open()
-    {
-        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
-        return database;
-    }
+    private ChunkDatabase Open() => ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
 }
