@@ -10,7 +10,7 @@ namespace Retro.Readers;
 
 public sealed partial class CopyReader
 {
-    private const string FormatKey = "retro.copy_reader", Format = "1";
+    private const string FormatKey = "retro.copy_reader", Format = "1", ModelKey = "model";
 
     /// <summary>Writes the reader's own weights and settings to one safetensors file; the model is saved by itself.</summary>
     /// <param name="path">The file; replaced when the new one is whole.</param>
@@ -19,7 +19,7 @@ public sealed partial class CopyReader
         => Safetensors.Write(
             path,
             _mixture.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)),
-            Settings().Append((FormatKey, Format)).ToDictionary(pair => pair.Item1, pair => pair.Item2));
+            Settings().Append((FormatKey, Format)).Append((ModelKey, WeightsHash.Rounded(_model))).ToDictionary(pair => pair.Item1, pair => pair.Item2));
 
     /// <summary>Loads a reader for the model that it was trained for.</summary>
     /// <param name="path">The file.</param>
@@ -27,7 +27,7 @@ public sealed partial class CopyReader
     /// <param name="index">The index of runs where the reader was trained with one; another database's will do.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
     /// <returns>The reader; dispose it.</returns>
-    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of a model of another width.</exception>
+    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of another model.</exception>
     public static CopyReader Load(string path, RetroModel model, TokenIndex? index = null, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -77,6 +77,13 @@ public sealed partial class CopyReader
                 index is null
                     ? $"{path} was trained to copy from anywhere in a database; give the index of its runs."
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
+        }
+
+        // Files from before models were told apart do not say which one theirs was.
+        if (file.Metadata.GetValueOrDefault(ModelKey) is { } trained && WeightsHash.Rounded(model) is var here && here != trained)
+        {
+            throw new CheckpointException(
+                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was trained for.");
         }
 
         CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);

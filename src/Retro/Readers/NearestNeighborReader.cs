@@ -240,7 +240,7 @@ public sealed class NearestNeighborReader : IReader
 
     private static void RequireModel(RetroModel model, TokenStore store)
     {
-        if (TokenStore.HashOf(model) is var hash && hash != store.ModelHash)
+        if (WeightsHash.Exact(model) is var hash && hash != store.ModelHash)
         {
             throw new ArgumentException(
                 $"The states were made by the model {store.ModelHash[..12]}, and this one is {hash[..12]}: make them with this model.", nameof(store));

@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -75,7 +74,7 @@ public sealed unsafe class TokenStore : IDisposable
         }
 
         TokenStoreLayout layout = new(
-            starts[^1], model.Config.Width, options.Float16, options.WindowLength, database.Manifest.TokensHash, HashOf(model, cancellationToken));
+            starts[^1], model.Config.Width, options.Float16, options.WindowLength, database.Manifest.TokensHash, WeightsHash.Exact(model, cancellationToken));
         MappedFile memory = path is null
             ? Fill(model, database, starts, layout, progress, cancellationToken)
             : TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken) ?? Write(path, model, database, starts, layout, progress, cancellationToken);
@@ -149,23 +148,6 @@ public sealed unsafe class TokenStore : IDisposable
     {
         _index.Dispose();
         _memory.Dispose();
-    }
-
-    /// <summary>What tells one model from another: configuration and weights.</summary>
-    internal static string HashOf(RetroModel model, CancellationToken cancellationToken = default)
-    {
-        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(System.Text.Encoding.UTF8.GetBytes($"{InvariantText.Of(model.Config)} {model.Dtype}"));
-        using IDisposable noGradients = no_grad();
-        foreach ((string name, TorchSharp.Modules.Parameter parameter) in model.named_parameters())
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using Tensor plain = parameter.detach().cpu().contiguous();
-            sha.AppendData(System.Text.Encoding.UTF8.GetBytes(name));
-            sha.AppendData(plain.bytes);
-        }
-
-        return Convert.ToHexStringLower(sha.GetHashAndReset());
     }
 
     private static int Token(ChunkDatabase database, int document, long place)

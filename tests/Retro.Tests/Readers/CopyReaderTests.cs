@@ -235,6 +235,28 @@ public sealed class CopyReaderTests : IDisposable
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
         Assert.Contains("width 16", Assert.Throws<CheckpointException>(() => CopyReader.Load(path, other)).Message, StringComparison.Ordinal);
         Checkpoint.Save(_folder.Path, model);
+
+        // The same model in another type is the same; one with other weights is not, and a file that does not say is taken as it always was.
+        using (RetroModel rounded = Checkpoint.Load(_folder.Path, new CheckpointLoadOptions { Dtype = ScalarType.BFloat16 }))
+        {
+            CopyReader.Load(path, rounded).Dispose();
+        }
+
+        using RetroModel trained = new(s_config);
+        Assert.Contains(
+            "was trained for a model whose weights have the hash",
+            Assert.Throws<CheckpointException>(() => CopyReader.Load(path, trained)).Message,
+            StringComparison.Ordinal);
+        string old = Path.Combine(_folder.Path, "old.safetensors");
+        using (Safetensors file = Safetensors.Open(path))
+        {
+            Safetensors.Write(
+                old,
+                file.Entries.Select(entry => KeyValuePair.Create(entry.Name, file.Read(entry.Name))),
+                file.Metadata!.Where(pair => pair.Key != "model").ToDictionary());
+        }
+
+        CopyReader.Load(old, trained).Dispose();
         Assert.Contains(
             "no copy reader",
             Assert.Throws<CheckpointException>(() => CopyReader.Load(Path.Combine(_folder.Path, "model.safetensors"), model)).Message,
