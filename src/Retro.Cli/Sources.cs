@@ -120,19 +120,30 @@ internal sealed class Sources : IDisposable
                 ? Stages.Run("load the embedder", progress => TextEmbedder.Load(EmbedderFolder, _device, progress, _cancellationToken))
                 : throw new RetroException(
                     $"There is no embedder in {EmbedderFolder}; name a BERT or sentence-transformers folder (--embedder), or train one: "
-                        + $"{Tool.Name} embed-train --database {Workspace.Folder} --out {Workspace.Folder}");
+                        + $"{Tool.Name} embed-train --database {Shell.Quote(Workspace.Folder)} --out {Shell.Quote(Workspace.Folder)}");
         }
     }
 
     /// <summary>The sources that can rank without anything being built: those that were opened, and what else has its index.</summary>
     public IReadOnlyList<INeighborSource> Ready()
     {
-        if (_dense is null && HasEmbedder && Database.Manifest.Find(KeyFile) is not null)
+        lock (_lock)
         {
-            Dense();
-        }
+            if (_dense is null && HasEmbedder && Database.Manifest.Find(KeyFile) is not null)
+            {
+                try
+                {
+                    _dense = DenseNeighborSource.Open(
+                        Database, new ChunkKeyer(Tokenizer, Embedder()), new DenseNeighborOptions { Threads = _threads }, null, _cancellationToken);
+                }
+                catch (RetroException)
+                {
+                    // Made with another embedder, or not whole: it cannot rank as it is.
+                }
+            }
 
-        return [.. new INeighborSource?[] { _keyword, _dense }.OfType<INeighborSource>()];
+            return [.. new INeighborSource?[] { _keyword, _dense }.OfType<INeighborSource>()];
+        }
     }
 
     /// <inheritdoc/>
@@ -142,21 +153,28 @@ internal sealed class Sources : IDisposable
         _embedder?.Dispose();
     }
 
-    private KeywordNeighborSource Keyword() => _keyword ??= Stages.Run(
-        "index words",
-        progress => KeywordNeighborSource.Build(Database, Words, progress, _cancellationToken));
+    private KeywordNeighborSource Keyword()
+    {
+        lock (_lock)
+        {
+            return _keyword ??= Stages.Run("index words", progress => KeywordNeighborSource.Build(Database, Words, progress, _cancellationToken));
+        }
+    }
 
     private KeywordNeighborOptions Words => new() { Threads = _threads };
 
     private DenseNeighborSource Dense()
     {
-        if (_dense is null)
+        lock (_lock)
         {
-            ChunkKeyer keyer = new(Tokenizer, Embedder());
-            _dense = Stages.Run("embed chunks", progress =>
-                DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken));
-        }
+            if (_dense is null)
+            {
+                ChunkKeyer keyer = new(Tokenizer, Embedder());
+                _dense = Stages.Run("embed chunks", progress =>
+                    DenseNeighborSource.Build(Database, keyer, new DenseNeighborOptions { Threads = _threads }, progress, _cancellationToken));
+            }
 
-        return _dense;
+            return _dense;
+        }
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Net;
 using Retro.Cli.Serving;
+using Retro.Cli.Workflow;
 using Retro.Generation;
 
 namespace Retro.Cli.Commands;
@@ -91,6 +92,8 @@ internal sealed class ServeCommand : Verb
         {
             Template = ChatTemplate.Load(Workspace.OfModel(folder).Model),
         };
+        opened.Sources?.Ready(); // what requests ask for is open before they come, and nothing is drawn while they are answered
+        Stages.Quiet = true;
         await using Server server = new(opened, defaults, options);
         await server.StartAsync(cancellationToken).ConfigureAwait(false);
         Screen.Line($"{options.Name} is served at {server.Url} (Ctrl-C ends it)");

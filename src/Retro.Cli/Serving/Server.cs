@@ -81,6 +81,7 @@ internal sealed class Server : IAsyncDisposable
     {
         using CancellationTokenSource soon = new(TimeSpan.FromSeconds(5)); // streams that run are cut off then
         await _app.StopAsync(soon.Token).ConfigureAwait(false);
+        await _turns.EndAsync(TimeSpan.FromMinutes(1)).ConfigureAwait(false); // what computes needs the model until it is done
         await _app.DisposeAsync().ConfigureAwait(false);
         _turns.Dispose();
     }

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Retro.Cli.Serving;
 
 /// <summary>Lets so many requests compute at once and so many wait; others are told to come again.</summary>
@@ -41,6 +43,19 @@ internal sealed class Turns(int running, int waiting) : IDisposable
 
         Interlocked.Increment(ref _computing);
         return new Turn(this);
+    }
+
+    /// <summary>Waits until nobody computes or waits any more.</summary>
+    /// <param name="most">For so long at most.</param>
+    /// <returns>Whether nobody does.</returns>
+    public async Task<bool> EndAsync(TimeSpan most)
+    {
+        for (long start = Stopwatch.GetTimestamp(); Inside > 0 && Stopwatch.GetElapsedTime(start) < most;)
+        {
+            await Task.Delay(20).ConfigureAwait(false);
+        }
+
+        return Inside == 0;
     }
 
     public void Dispose() => _free.Dispose();

@@ -327,6 +327,17 @@ public sealed class ServerTests
     }
 
     [Fact]
+    public async Task Whoever_closes_the_server_waits_for_what_computes()
+    {
+        using Turns turns = new(1, 1);
+        IDisposable turn = await turns.TakeAsync(TestContext.Current.CancellationToken);
+        Assert.False(await turns.EndAsync(TimeSpan.FromMilliseconds(50)));
+        Task<bool> end = turns.EndAsync(TimeSpan.FromMinutes(5));
+        turn.Dispose();
+        Assert.True(await end);
+    }
+
+    [Fact]
     public Task Streams_at_once_lose_nothing() => LoseNothing(24, 1);
 
     [Fact]
