@@ -59,7 +59,7 @@ internal sealed class Workspace(string folder)
     /// <param name="path">The workspace, or the database in it.</param>
     /// <exception cref="RetroException">There is no database.</exception>
     public static Workspace OfDatabase(string path)
-        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT --out {path}");
+        => FindDatabase(path) ?? throw Missing(path, s_database, $"make one with: {Tool.Name} build --corpus TEXT --out {Shell.Quote(path)}");
 
     /// <summary>The workspace that a named database belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfDatabase"/>
@@ -69,7 +69,7 @@ internal sealed class Workspace(string folder)
     /// <param name="path">The workspace, or the model in it.</param>
     /// <exception cref="RetroException">There is no model.</exception>
     public static Workspace OfModel(string path)
-        => FindModel(path) ?? throw Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {path}");
+        => FindModel(path) ?? throw Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {Shell.Quote(path)}");
 
     /// <summary>The workspace that a named model belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfModel"/>

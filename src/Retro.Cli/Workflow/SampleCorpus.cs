@@ -49,7 +49,7 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
             }
         }
 
-        throw new RetroException($"{numbered} holds the run of another corpus, or of nobody knows which; take it away, or name another --output.");
+        throw new RetroException($"{numbered} holds the run of another corpus, or of nobody knows which; take it away, or name another folder for all runs.");
     }
 
     /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
