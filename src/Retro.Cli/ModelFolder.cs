@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Readers;
+using Retro.Tokenizers;
 using Retro.Training;
 using Retro.Cli.Workflow;
 using static TorchSharp.torch;
@@ -30,12 +31,14 @@ internal static class ModelFolder
     /// <param name="path">The folder that was named.</param>
     /// <param name="dtype">Type to compute in; null: <see cref="BestType"/>.</param>
     /// <param name="device">Where; null: on the processor.</param>
+    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>The model, which is the caller's.</returns>
-    /// <exception cref="RetroException">It is missing or damaged.</exception>
-    public static TrainedModel Load(string path, ScalarType? dtype, Device? device, CancellationToken cancellationToken)
+    /// <exception cref="RetroException">It is missing or damaged, or was trained with another tokenizer.</exception>
+    public static TrainedModel Load(string path, ScalarType? dtype, Device? device, RetroTokenizer tokenizer, CancellationToken cancellationToken)
     {
         Workspace workspace = Workspace.OfModel(path);
+        RequireTokenizer(workspace.Model, tokenizer);
         CheckpointLoadOptions options = new() { Dtype = dtype ?? BestType(workspace.Model, device), Device = device };
         RetroModel model = Stages.Run($"load {workspace.Model}", progress => Checkpoint.Load(workspace.Model, options, progress, cancellationToken));
         model.eval();
@@ -67,6 +70,25 @@ internal static class ModelFolder
             return false;
         }
     }
+
+    /// <summary>Refuses a model that was trained with another tokenizer, whose ids mean other texts; a folder that has none is taken as it is.</summary>
+    /// <param name="model">The model's own folder, or a file.</param>
+    /// <param name="tokenizer">The tokenizer that it is to be used with.</param>
+    /// <exception cref="RetroException">It was.</exception>
+    public static void RequireTokenizer(string model, RetroTokenizer tokenizer)
+    {
+        if (HasTokenizer(model) && RetroTokenizer.Load(model) is var own && own.Hash != tokenizer.Hash)
+        {
+            throw new RetroException(
+                $"{model} was trained with another tokenizer, {own.Kind} of {own.VocabularySize} tokens with the hash {own.Hash}; that of the database is "
+                    + $"{tokenizer.Kind} of {tokenizer.VocabularySize} tokens with the hash {tokenizer.Hash}. Use a database that was built with the model's "
+                    + "(--tokenizer of build).");
+        }
+    }
+
+    /// <summary>Whether a folder holds a tokenizer.</summary>
+    public static bool HasTokenizer(string folder)
+        => new[] { "tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt" }.Any(name => File.Exists(Path.Combine(folder, name)));
 
     /// <summary>Loads what copies on top of a model.</summary>
     /// <param name="path">The folder that was named.</param>
@@ -100,6 +122,38 @@ internal static class ModelFolder
         }
 
         return (workspace, taken);
+    }
+
+    /// <summary>The source of the neighbors that a model was trained with, as --source names it; null: it reads none.</summary>
+    /// <param name="path">The folder that was named.</param>
+    /// <param name="trained">The model.</param>
+    public static string? Source(string path, TrainedModel trained)
+        => !trained.Model.Config.HasRetrieval && !File.Exists(Path.Combine(Workspace.OfModel(path).Model, CopyingFile)) ? null
+            : Made(path).Section["source"]?.ToString() ?? "bm25";
+
+    /// <summary>
+    /// The folders of the databases that a model was trained on, and the decoder below it; null among them: of some part it is not known what it was trained on.
+    /// </summary>
+    /// <param name="path">The folder that was named.</param>
+    public static IReadOnlyList<string?> TrainedOn(string path)
+    {
+        List<string?> databases = [];
+        HashSet<string> seen = [];
+        for (string? next = path; next is not null && seen.Add(Path.GetFullPath(next));)
+        {
+            if (!IsOurs(next))
+            {
+                databases.Add(null);
+                break;
+            }
+
+            (Workspace workspace, JsonObject section) = Made(next);
+            Workspace? database = section["database"]?.ToString() is { } named ? Workspace.FindDatabase(workspace.FromRelative(named)) : null;
+            databases.Add(database is null ? null : Path.GetFullPath(database.Database));
+            next = workspace.Section("fit")?["base"]?.ToString() is { } below ? workspace.FromRelative(below) : null;
+        }
+
+        return databases;
     }
 
     private static (long Steps, TimeSpan Time) Training(Workspace workspace)

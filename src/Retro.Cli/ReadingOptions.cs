@@ -113,7 +113,7 @@ internal sealed class ReadingOptions
         {
             RetroTokenizer tokenizer = sources?.Tokenizer
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
-            trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, cancellationToken);
+            trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             CopyReader? copying = ModelFolder.Copying(path, trained);
             INeighborSource? source = sources is null || (!trained.Model.Config.HasRetrieval && copying is null && !needsDatabase)
                 ? null

@@ -135,7 +135,7 @@ internal static class Tool
         string? fault;
         try
         {
-            verb.RequireJsonPlace(parsed);
+            verb.RequireMeant(parsed);
             await Task.Run(() => verb.RunAsync(parsed, stopping.Token), stopping.Token).ConfigureAwait(false);
             return ExitCodes.Done;
         }

@@ -5,6 +5,7 @@ using Retro.Checkpoints;
 using Retro.Cli.Reports;
 using Retro.Database;
 using Retro.Modeling;
+using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
@@ -55,6 +56,9 @@ internal sealed class TrainingRun
     private readonly Option<bool> _resume = CommonOptions.Resume();
     private readonly Option<bool> _startOver = CommonOptions.StartOver("model");
 
+    private Action? _keep;
+    private bool _isSaved;
+
     /// <summary>The folder that is written into.</summary>
     public PathOption Out { get; } = CommonOptions.Out("Folder for the model. It may be the database's: each has a folder of its own in it.");
 
@@ -70,6 +74,16 @@ internal sealed class TrainingRun
 
     /// <summary>Options that say what to do this time alone.</summary>
     public Option[] NotKept => [_resume, _startOver];
+
+    /// <summary>How long it is trained.</summary>
+    public Option[] Length => [_steps, _minutes];
+
+    /// <summary>What copying, which is trained in one go, cannot be asked for, with why.</summary>
+    public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
+        .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"));
+
+    /// <summary>The files that are written meanwhile.</summary>
+    public IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [(_csv.Name, parsed.GetValue(_csv))];
 
     /// <summary>Whether a model is so small that it takes the recipe with which such models learn within minutes.</summary>
     public static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
@@ -103,14 +117,19 @@ internal sealed class TrainingRun
         return workspace;
     }
 
-    /// <summary>Refuses what copying, which is trained in one go, cannot be asked for.</summary>
-    /// <exception cref="UsageException">It is asked for.</exception>
-    public void RequireCopying(ParseResult parsed)
+    /// <summary>Has what was typed kept: at once, or where the folder holds a model that is replaced, with the first checkpoint of the new one.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder.</param>
+    /// <param name="keep">Keeps it.</param>
+    public void Keep(ParseResult parsed, Workspace workspace, Action keep)
     {
-        Option[] others = [_resume, _minutes, _every, _csv, _tensorBoard];
-        if (others.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } said)
+        if (GoesOn(parsed) || !File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)))
         {
-            throw new UsageException($"Copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone; leave out {said.Name}.");
+            keep();
+        }
+        else
+        {
+            _keep = keep;
         }
     }
 
@@ -118,9 +137,10 @@ internal sealed class TrainingRun
     public string HowToGoOn(ParseResult parsed, string verb)
     {
         Workspace workspace = new(parsed.GetValue(Out)!);
-        return File.Exists(Path.Combine(workspace.Model, Trainer.StateFile))
-            ? $"The checkpoint is in {workspace.Model}; go on with: {Tool.Name} {verb} --out {workspace.Folder} --resume"
-            : $"No step was done; begin again with: {Tool.Name} {verb} --out {workspace.Folder}";
+        return !_isSaved && !GoesOn(parsed) ? "No step was saved, and what the folder held is as it was; the same command begins again."
+            : File.Exists(Path.Combine(workspace.Model, Trainer.StateFile))
+            ? $"The checkpoint is in {workspace.Model}; go on with: {Tool.Name} {verb} --out {Shell.Quote(workspace.Folder)} --resume"
+            : $"What was trained is in {workspace.Model}.";
     }
 
     /// <summary>Opens the database.</summary>
@@ -259,14 +279,21 @@ internal sealed class TrainingRun
         long before = trainer.StepsDone;
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
+        SavedCheckpoint saved = new(Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile, Retrofit.FileName));
         using (JsonLinesObserver lines = new(stepsFile))
         using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
         using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)
         {
-            reports = Stages.Train(name, time, progress => trainer.Run(data, new Observers(progress, lines, table, events), cancellationToken));
+            try
+            {
+                reports = Stages.Train(name, time, progress => trainer.Run(data, new Observers(progress, lines, table, events, saved), cancellationToken));
+            }
+            finally
+            {
+                saved.Look();
+            }
         }
 
-        sources.Tokenizer.Save(workspace.Model);
         string page = Path.Combine(workspace.Folder, RunReport.FileName);
         RunReport report = new($"{Tool.Name}: {name}, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);
@@ -295,7 +322,7 @@ internal sealed class TrainingRun
         }
 
         Screen.Note($"Report: {page}");
-        Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
+        Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
         return result;
     }
 
@@ -329,7 +356,7 @@ internal sealed class TrainingRun
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
-        sources.Tokenizer.Save(workspace.Model);
+        Saved(workspace, sources, Trainer.StateFile, ModelFolder.TrainingFile, RunReport.StepsFile, Retrofit.FileName);
         using ChunkDatabase? heldOut = sources.HeldOut();
         RunReport report = new($"{Tool.Name}: train copying, {workspace.Model}");
         report.Corpus(sources.Database, heldOut);
@@ -348,8 +375,21 @@ internal sealed class TrainingRun
         Screen.Line($"  {steps.Count:#,0} steps in {took.TotalMinutes:0.0} minutes;");
         Screen.Line($"  loss {steps[0].Loss:0.00} at step 1, {last:0.00} over the last {lastSteps:#,0}");
         Screen.Note($"Report: {page}");
-        Screen.Note($"Next: {Tool.Name} eval --model {workspace.Folder}");
+        Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
         return new() { ["steps"] = options.Steps, ["neighbors"] = options.Neighbors, ["stride"] = options.Stride, ["loss"] = last };
+    }
+
+    // From now on the folder holds another model: what belongs to it comes, and what belonged to the one before goes.
+    private void Saved(Workspace workspace, Sources sources, params string[] others)
+    {
+        _isSaved = true;
+        _keep?.Invoke();
+        _keep = null;
+        sources.Tokenizer.Save(workspace.Model);
+        foreach (string other in others)
+        {
+            File.Delete(Path.Combine(workspace.Model, other));
+        }
     }
 
     private NeighborTable FindNeighbors(ParseResult parsed, Sources sources, int read, CancellationToken cancellationToken)
@@ -371,6 +411,24 @@ internal sealed class TrainingRun
             }
 
             other.Report(value);
+        }
+    }
+
+    /// <summary>Says once when there is a checkpoint that was not there at the beginning.</summary>
+    private sealed class SavedCheckpoint(string path, Action isSaved) : IProgress<TrainingProgress>
+    {
+        private readonly DateTime _before = File.GetLastWriteTimeUtc(path);
+        private bool _isSaid;
+
+        public void Report(TrainingProgress value) => Look();
+
+        public void Look()
+        {
+            if (!_isSaid && File.GetLastWriteTimeUtc(path) != _before)
+            {
+                _isSaid = true;
+                isSaved();
+            }
         }
     }
 

@@ -54,6 +54,16 @@ internal abstract class Verb : Command
     /// <summary>The option that names the folder whose retro.json says what is not typed; null: none.</summary>
     protected virtual PathOption? Home => null;
 
+    /// <summary>Options of which one alone can be meant; what is typed of them takes the place of what is remembered.</summary>
+    protected virtual IReadOnlyList<Option> OneOf => [];
+
+    /// <summary>Options that do nothing beside what else is said, each with why, as a clause.</summary>
+    /// <param name="said">The value of an option that takes a word.</param>
+    protected virtual IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said) => [];
+
+    /// <summary>The files that it writes when its work is done, with the options that name them.</summary>
+    protected virtual IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => HasResults ? [(Json.Name, parsed.GetValue(Json))] : [];
+
     /// <summary>Does the work.</summary>
     /// <param name="parsed">The command line, completed.</param>
     /// <param name="cancellationToken">Ends it.</param>
@@ -86,6 +96,7 @@ internal abstract class Verb : Command
     /// <returns>The arguments.</returns>
     protected IEnumerable<string> ArgumentsOf(ParseResult parsed, Workspace workspace, JsonObject? section, bool all)
     {
+        Option[] idle = [.. Idle(Said).Select(one => one.Option)];
         foreach ((string name, JsonNode? value) in section ?? [])
         {
             Option? option = Options.FirstOrDefault(option => option.Name == $"--{name}");
@@ -99,7 +110,7 @@ internal abstract class Verb : Command
                 continue;
             }
 
-            if (parsed.GetResult(option) is { Implicit: false })
+            if (IsTyped(option) || idle.Contains(option) || (OneOf.Contains(option) && OneOf.Any(IsTyped)))
             {
                 continue;
             }
@@ -111,6 +122,10 @@ internal abstract class Verb : Command
                 yield return option is PathOption ? workspace.FromRelative(text) : text;
             }
         }
+
+        string? Said(Option<string> option) => IsTyped(option)
+            ? parsed.GetResult(option)!.Tokens is [.., var last] ? last.Value : null
+            : section?[option.Name[2..]]?.ToString() ?? (string?)option.GetDefaultValue();
     }
 
     /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
@@ -139,13 +154,45 @@ internal abstract class Verb : Command
         return section;
     }
 
-    /// <summary>Makes sure, before any work is done, that the results can be written where --json asks for them.</summary>
-    /// <exception cref="RetroException">They cannot.</exception>
-    public void RequireJsonPlace(ParseResult parsed)
+    /// <summary>Makes sure, before any work is done, that all that was said can be meant, and that the results can be written where they are asked for.</summary>
+    /// <exception cref="UsageException">It cannot be meant.</exception>
+    /// <exception cref="RetroException">They cannot be written.</exception>
+    public void RequireMeant(ParseResult parsed)
     {
-        if (parsed.GetValue(Json) is { } file && (Directory.Exists(file) || !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file)))))
+        if (OneOf.Where(IsTyped).ToArray() is [var one, var other, ..])
         {
-            throw new RetroException($"{Json.Name} {file}: name a file, in a folder that is there.");
+            throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
+        }
+
+        foreach ((Option option, string why) in Idle(option => parsed.GetValue(option)))
+        {
+            if (parsed.GetResult(option) is { Implicit: false })
+            {
+                throw new UsageException($"{option.Name} does nothing here: {why}; leave it out.");
+            }
+        }
+
+        foreach ((string name, string? file) in Written(parsed))
+        {
+            if (file is null)
+            {
+                continue;
+            }
+
+            string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
+            if (Directory.Exists(file) || !Directory.Exists(folder))
+            {
+                throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
+            }
+
+            try
+            {
+                File.Create(Path.Combine(folder, $".writable-{Guid.NewGuid():N}"), 1, FileOptions.DeleteOnClose).Dispose();
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new RetroException($"{name} {file} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
+            }
         }
     }
 

@@ -69,7 +69,7 @@ internal sealed class BuildCommand : Verb
 
     public override string HowToGoOn(ParseResult parsed) => KeepsOld(parsed, new(parsed.GetValue(_out)!))
         ? base.HowToGoOn(parsed)
-        : $"Go on with: {Tool.Name} build --out {parsed.GetValue(_out)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
+        : $"Go on with: {Tool.Name} build --out {Shell.Quote(parsed.GetValue(_out)!)}{(parsed.GetValue(_share) is { } share ? $" {_share.Name} {share}" : "")}";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -176,6 +176,11 @@ internal sealed class BuildCommand : Verb
         plan.Require(workspace.Database);
         if (parsed.GetValue(_plan))
         {
+            WriteJson(parsed, new JsonObject
+            {
+                ["documents"] = plan.Documents, ["bytes"] = plan.TextBytes, ["tokens"] = plan.Tokens, ["chunks"] = plan.Chunks,
+                ["diskBytes"] = plan.DiskBytes, ["memoryBytes"] = plan.MemoryBytes, ["minutes"] = plan.Time.TotalMinutes,
+            });
             return Task.CompletedTask;
         }
 
@@ -207,7 +212,7 @@ internal sealed class BuildCommand : Verb
             Screen.Line($"{corpus.Skipped:#,0} files, lines or types could not be read and were left out");
         }
 
-        Screen.Note($"Next: {Tool.Name} train --out {workspace.Folder}");
+        Screen.Note($"Next: {Tool.Name} train --out {Shell.Quote(workspace.Folder)}");
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = database.Documents.Count,

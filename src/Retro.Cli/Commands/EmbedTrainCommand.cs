@@ -31,6 +31,8 @@ internal sealed class EmbedTrainCommand : Verb
 
     protected override PathOption Home => _out;
 
+    protected override IReadOnlyList<Option> OneOf => [_steps, _minutes];
+
     public override string HowToGoOn(ParseResult parsed) => "An embedder's training has no checkpoints; the same command begins again.";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

@@ -46,7 +46,7 @@ internal sealed class EvalCommand : Verb
 
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
-    private readonly Option<string> _source = CommonOptions.Source("bm25");
+    private readonly Option<string> _source = CommonOptions.Source(null);
     private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
     private readonly PathOption _report = new("--report", "FILE")
     {
@@ -82,8 +82,26 @@ internal sealed class EvalCommand : Verb
         }
 
         (Workspace workspace, JsonObject section) = ModelFolder.Made(named.Tokens[0].Value);
+        section.Remove(_source.Name[2..]); // each model's own
         return [.. ArgumentsOf(parsed, workspace, section, all: false)];
     }
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said) => said(_task) == CommonOptions.Answering
+        ? [.. new Option[] { _source, _window, _report, _tokenRecords }.Select(option => (option, "answers are measured, and not text"))]
+        : [(_questions, $"it is for {_task.Name} {CommonOptions.Answering}")];
+
+    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) =>
+    [
+        .. base.Written(parsed),
+        (_tokenRecords.Name, parsed.GetValue(_tokenRecords)),
+        .. parsed.GetValue(_task) == CommonOptions.Answering || IsNowhere(parsed) ? [] : new[] { (_report.Name, (string?)ReportFile(parsed)) },
+    ];
+
+    // Of a model that is not there, something else is to be said.
+    private bool IsNowhere(ParseResult parsed) => parsed.GetValue(_report) is null && Workspace.FindModel(parsed.GetValue(_models)![0]) is null;
+
+    private string ReportFile(ParseResult parsed) => parsed.GetValue(_report)
+        ?? Path.Combine(new Workspace(parsed.GetValue(_models)![0]).Folder, RunReport.FileName);
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -111,14 +129,14 @@ internal sealed class EvalCommand : Verb
         Stages.Run("look for held-out documents in the database", progress =>
             HeldOut.Require(heldOut, database, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
 
-        INeighborSource source = sources.Open(parsed.GetValue(_source)!, parsed.GetValue(_seed));
+        bool isUnseen = RequireUnseen(paths, sources, heldOut, cancellationToken);
         torch.ScalarType? dtype = CommonOptions.Type(parsed.GetValue(_dtype), device);
         List<TrainedModel> models = [];
         try
         {
             foreach (string path in paths)
             {
-                models.Add(ModelFolder.Load(path, dtype, device, cancellationToken));
+                models.Add(ModelFolder.Load(path, dtype, device, sources.Tokenizer, cancellationToken));
             }
 
             if (parsed.GetValue(_task) == CommonOptions.Answering)
@@ -129,12 +147,35 @@ internal sealed class EvalCommand : Verb
             }
 
             int window = Window(parsed, database.ChunkLength, models), most = models.Max(one => one.Model.Config.Retrieval?.Neighbors ?? 0);
-            Measure(parsed, sources, heldOut, source, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), cancellationToken);
+            Measure(parsed, sources, heldOut, [.. paths.Zip(models)], window, Math.Max(RuleNeighbors, most), isUnseen, cancellationToken);
         }
         finally
         {
             models.ForEach(one => one.Model.Dispose());
         }
+    }
+
+    /// <summary>Refuses held-out documents that a model was trained on, as far as it is known on what it was.</summary>
+    /// <returns>Whether it is known of all of them.</returns>
+    private static bool RequireUnseen(string[] paths, Sources sources, ChunkDatabase heldOut, CancellationToken cancellationToken)
+    {
+        string measured = Path.GetFullPath(sources.Database.Folder);
+        string?[] trained = [.. paths.SelectMany(ModelFolder.TrainedOn).Distinct().Where(folder => folder != measured)];
+        bool isKnown = true;
+        foreach (string? folder in trained)
+        {
+            using ChunkDatabase? other = folder is null ? null : ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
+            if (other is null || other.Manifest.TokenizerHash != sources.Database.Manifest.TokenizerHash)
+            {
+                isKnown = false;
+                continue;
+            }
+
+            Stages.Run($"look for held-out documents in {folder}", progress =>
+                HeldOut.Require(heldOut, other, sources.Tokenizer, progress: progress, cancellationToken: cancellationToken));
+        }
+
+        return isKnown;
     }
 
     private int Window(ParseResult parsed, int chunk, List<TrainedModel> models)
@@ -155,48 +196,69 @@ internal sealed class EvalCommand : Verb
         ParseResult parsed,
         Sources sources,
         ChunkDatabase heldOut,
-        INeighborSource source,
         (string Path, TrainedModel Trained)[] models,
         int window,
         int kept,
+        bool isUnseen,
         CancellationToken cancellationToken)
     {
         ChunkDatabase database = sources.Database;
+
+        // Each model reads by the source that it was trained with, or all by the one that was typed; the rule, by that of the first that reads.
+        string? typed = parsed.GetValue(_source);
+        Dictionary<string, INeighborSource> opened = [];
+        Dictionary<string, NeighborTable> tables = [];
+        INeighborSource SourceOf(string? trainedWith)
+        {
+            string said = typed ?? trainedWith ?? "bm25";
+            return opened.TryGetValue(said, out INeighborSource? open) ? open : opened[said] = sources.Open(said, parsed.GetValue(_seed));
+        }
+
+        NeighborTable TableOf(INeighborSource from)
+            => tables.TryGetValue(from.Name, out NeighborTable? there) ? there : tables[from.Name] = FindHeldOut(from, $"find held-out neighbors, {from.Name}");
+
+        INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
         using NeighborTable neighbors = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken));
-        using NeighborTable found = FindHeldOut(source, "find held-out neighbors"),
-            random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
+        NeighborTable found = TableOf(source);
+        using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
         PointerRule[] rules = [.. new[] { 2, RuleNeighbors }.Select(k => Stages.Run(
             $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
 
         Comparison comparison = new(heldOut, database, found, random, rules);
         BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
-        List<(string Path, string Name, TrainedModel Trained)> measured = [];
+        List<Measured> measured = [];
         HashSet<string> names = [];
         string? baseline = null;
         foreach ((string path, TrainedModel trained) in models.OrderBy(one => one.Trained.Model.Config.HasRetrieval))
         {
             bool reads = trained.Model.Config.HasRetrieval;
-            string kind = reads ? Retrieving : ClosedBook, name = names.Add(kind) ? kind : $"{kind} of {path}";
-            measured.Add((path, name, trained));
+            string? trainedWith = ModelFolder.Source(path, trained);
+            INeighborSource own = SourceOf(trainedWith);
             if (!reads)
             {
                 using CopyReader? copying = ModelFolder.Copying(path, trained);
-                if (copying is null || baseline is null)
+
+                // What copying was trained on top of is often among the models, under another name.
+                Measured? same = copying is null ? null : measured.FirstOrDefault(one => IsSame(one.Trained.Model, trained.Model));
+                string closed = same?.Off ?? Named(ClosedBook, path);
+                if (same is null)
                 {
-                    baseline ??= name;
-                    comparison.ClosedBook(name, trained, options, cancellationToken);
+                    baseline ??= closed;
+                    comparison.ClosedBook(closed, trained, options, cancellationToken);
                 }
 
+                string shown = copying is null ? closed : Named(Copying, path);
                 if (copying is not null)
                 {
-                    string copies = names.Add(Copying) ? Copying : $"{Copying} of {path}";
-                    names.Add(copies);
-                    comparison.Copying(copies, copying, trained, source, [], options, cancellationToken);
+                    comparison.Copying(shown, copying, trained, own, [], options, cancellationToken, trainedWith);
                 }
 
+                measured.Add(new(path, shown, closed, trained, own));
                 continue;
             }
+
+            string name = Named(Retrieving, path);
 
             // Where there is no decoder to compare with, its own retrieval off stands in for one.
             if (baseline is null)
@@ -205,7 +267,8 @@ internal sealed class EvalCommand : Verb
                 comparison.ClosedBook(baseline, trained, options, cancellationToken);
             }
 
-            comparison.Retro(name, trained, "its database", [], options, cancellationToken, off: baseline != $"{name} off");
+            measured.Add(new(path, name, $"{name} off", trained, own));
+            comparison.Retro(name, trained, trainedWith!, [], options, cancellationToken, off: baseline != $"{name} off", TableOf(own));
         }
 
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
@@ -216,8 +279,10 @@ internal sealed class EvalCommand : Verb
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         names.UnionWith([baseline!, rule]);
+        string[] notes = Notes(table, isUnseen);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
-        Print(table, leakage);
+        Print(table, leakage, notes);
+        WriteJson(parsed, ResultsJson.Of(table, leakage));
         if (parsed.GetValue(_tokenRecords) is { } tokens)
         {
             Dictionary<string, BitsPerByteResult> results = entries.ToDictionary(entry => entry.Reader, entry => entry.Results[0]);
@@ -225,24 +290,34 @@ internal sealed class EvalCommand : Verb
                 tokens, heldOut, results, found, database, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
         }
 
-        string page = parsed.GetValue(_report) ?? Path.Combine(new Workspace(models[0].Path).Folder, RunReport.FileName);
+        string page = ReportFile(parsed);
         RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
-        report.Evaluation(Header(table), Rows(table), string.Join(' ', Notes(table)), table);
+        report.Evaluation(Header(table), Rows(table), string.Join(' ', notes), table);
         report.Leakage(LeakageHeader(leakage), LeakageRows(leakage), LeakageTitle + ".", leakage);
-        Inspect(report, sources, heldOut, source, measured, entries, baseline!, cancellationToken);
+        Inspect(report, sources, heldOut, measured, entries, cancellationToken);
         report.Corpus(database, heldOut);
-        foreach ((string path, string name, TrainedModel trained) in measured)
+        foreach ((string path, string name, _, TrainedModel trained, _) in measured)
         {
             Workspace workspace = Workspace.OfModel(path);
             string steps = Path.Combine(workspace.Model, RunReport.StepsFile);
             report.Training(name, File.Exists(steps) ? JsonLinesObserver.Read(steps) : []);
-            string? typed = File.Exists(workspace.SettingsPath) ? File.ReadAllText(workspace.SettingsPath) : null;
-            report.Configuration(name, workspace.Model, trained.Model.Config, typed);
+            string? settings = File.Exists(workspace.SettingsPath) ? File.ReadAllText(workspace.SettingsPath) : null;
+            report.Configuration(name, workspace.Model, trained.Model.Config, settings);
         }
 
         report.Write(page);
         Screen.Note($"Report: {page}");
-        WriteJson(parsed, ResultsJson.Of(table, leakage));
+        foreach (NeighborTable one in tables.Values)
+        {
+            one.Dispose();
+        }
+
+        string Named(string kind, string path)
+        {
+            string name = names.Add(kind) ? kind : $"{kind} of {path}";
+            names.Add(name);
+            return name;
+        }
 
         NeighborTable FindHeldOut(INeighborSource from, string stage) => Stages.Run(
             stage, progress => NeighborTable.Build(heldOut, from, kept, excludeOwnDocument: false, progress, cancellationToken));
@@ -253,24 +328,20 @@ internal sealed class EvalCommand : Verb
         RunReport report,
         Sources sources,
         ChunkDatabase heldOut,
-        INeighborSource source,
-        List<(string Path, string Name, TrainedModel Trained)> measured,
+        List<Measured> measured,
         IReadOnlyList<EvaluationEntry> entries,
-        string baseline,
         CancellationToken cancellationToken)
     {
         BitsPerByteResult? Result(string name) => entries.FirstOrDefault(entry => entry.Reader == name)?.Results[0];
-        foreach ((string path, string name, TrainedModel trained) in measured)
+        foreach ((string path, string on, string off, TrainedModel trained, INeighborSource source) in measured)
         {
             using CopyReader? copying = ModelFolder.Copying(path, trained);
             IReader? reader = copying is not null ? copying : trained.Model.Config.HasRetrieval ? new RetroReader(trained.Model) : null;
-            string on = copying is not null ? Copying : name;
-            if (reader is null || source.Database is null || Result(on) is not { TokenBits: { } onBits })
+            if (reader is null || source.Database is null || Result(on) is not { TokenBits: { } onBits } || Result(off) is not { TokenBits: { } offBits })
             {
                 continue;
             }
 
-            IReadOnlyList<float> offBits = (Result($"{name} off") ?? Result(baseline)!).TokenBits!;
             Inspection inspection = new(sources.Database, sources.Tokenizer, reader, source, sources.Ready());
             report.Page.Heading($"What {on} read").Html(Inspection.Legend);
             DocumentEntry[] all = [.. heldOut.Documents.Where(document => document.ChunkCount > 1)];
@@ -289,10 +360,17 @@ internal sealed class EvalCommand : Verb
         }
     }
 
-    private static void Print(EvaluationTable table, LeakageTable leakage)
+    private static bool IsSame(RetroModel one, RetroModel other)
+    {
+        using IDisposable noGradients = torch.no_grad();
+        Dictionary<string, torch.Tensor> there = other.named_parameters().ToDictionary(pair => pair.name, pair => (torch.Tensor)pair.parameter);
+        return one.Config == other.Config && one.Dtype == other.Dtype && one.named_parameters().All(pair => there.TryGetValue(pair.name, out torch.Tensor? its) && pair.parameter.Equals(its));
+    }
+
+    private static void Print(EvaluationTable table, LeakageTable leakage, string[] notes)
     {
         Screen.Table("held-out bits per byte (less is better)", Header(table), Rows(table), 1);
-        foreach (string note in Notes(table))
+        foreach (string note in notes)
         {
             Screen.Line($"{note}");
         }
@@ -317,14 +395,15 @@ internal sealed class EvalCommand : Verb
             ]),
         ];
 
-    private static string[] Notes(EvaluationTable table)
+    private static string[] Notes(EvaluationTable table, bool isUnseen)
     {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
         return
         [
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them trained on or retrieved from."),
+                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them {(isUnseen ? "trained on or " : "")}retrieved from."),
+            .. isUnseen ? [] : new[] { "Of some model it is not known here what it was trained on, and so not whether it has seen them." },
             any.Documents < PairedDifference.LeastDocuments
                 ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
                 : "In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.",
@@ -351,4 +430,12 @@ internal sealed class EvalCommand : Verb
         => difference is null ? "" : difference.HasInterval ? difference.ToString() : Number(difference.Value, "+0.0 %;-0.0 %;0.0 %");
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+
+    /// <summary>A model that was measured.</summary>
+    /// <param name="Path">The folder that was named.</param>
+    /// <param name="Name">Its row; of what copies and of a RETRO, that with retrieval on.</param>
+    /// <param name="Off">The row of its decoder.</param>
+    /// <param name="Trained">The model.</param>
+    /// <param name="Source">The source that it reads by.</param>
+    private sealed record Measured(string Path, string Name, string Off, TrainedModel Trained, INeighborSource Source);
 }

@@ -69,6 +69,20 @@ internal sealed class FitCommand : Verb
 
     protected override PathOption Home => _run.Out;
 
+    protected override IReadOnlyList<Option> OneOf => _run.Length;
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said)
+    {
+        string? reader = said(_reader);
+        bool isRetro = reader is not (Copying or InContext);
+        return
+        [
+            .. reader == Copying ? _run.NotOfCopying : [],
+            .. isRetro ? [] : new Option[] { _attention, _unfreeze, _rank }.Select(option => (option, $"it is for {_reader.Name} retro")),
+            .. said(_task) == CommonOptions.Answering ? [((Option)_run.Source, "the passages of questions are found by their words")] : Array.Empty<(Option, string)>(),
+        ];
+    }
+
     public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -87,11 +101,6 @@ internal sealed class FitCommand : Verb
                 : $"{_reader.Name} {InContext} is trained to answer questions: it takes {_task.Name} qa.");
         }
 
-        if (copies)
-        {
-            _run.RequireCopying(parsed);
-        }
-
         // A model of the tool's lies in its folder, one of Hugging Face is its folder.
         bool ours = ModelFolder.IsOurs(path);
         path = ours ? Workspace.OfModel(path).Model : path;
@@ -104,8 +113,12 @@ internal sealed class FitCommand : Verb
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));
         decoder.RequireTokenizer(sources.Tokenizer);
         int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
-        Remember(parsed, workspace, _run.NotKept);
-        workspace.Write("train", null); // the folder's model is of one verb
+        ModelFolder.RequireTokenizer(path, sources.Tokenizer);
+        _run.Keep(parsed, workspace, () =>
+        {
+            Remember(parsed, workspace, _run.NotKept);
+            workspace.Write("train", null); // the folder's model is of one verb
+        });
         WriteJson(parsed, copies
             ? _run.FitCopying(parsed, workspace, decoder.Model, sources, window, cancellationToken)
             : parsed.GetValue(_reader) == InContext
@@ -113,6 +126,8 @@ internal sealed class FitCommand : Verb
                 : FitRetro(parsed, workspace, decoder, sources, window, answers, cancellationToken));
         return Task.CompletedTask;
     }
+
+    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));

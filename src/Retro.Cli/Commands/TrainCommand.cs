@@ -28,6 +28,8 @@ internal sealed class TrainCommand : Verb
 
     protected override PathOption Home => _run.Out;
 
+    protected override IReadOnlyList<Option> OneOf => _run.Length;
+
     public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -36,8 +38,11 @@ internal sealed class TrainCommand : Verb
         using Sources sources = _run.Open(parsed, cancellationToken);
         RetroConfig config = Config(parsed, sources);
         int window = _run.Window(parsed, sources, null);
-        Remember(parsed, workspace, _run.NotKept);
-        workspace.Write("fit", null);
+        _run.Keep(parsed, workspace, () =>
+        {
+            Remember(parsed, workspace, _run.NotKept);
+            workspace.Write("fit", null); // the folder's model is of one verb
+        });
 
         manual_seed(_run.Seed(parsed));
         using RetroModel model = new(config, device: _run.Device(parsed));
@@ -54,6 +59,8 @@ internal sealed class TrainCommand : Verb
         WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));
         return Task.CompletedTask;
     }
+
+    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));

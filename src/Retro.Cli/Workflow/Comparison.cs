@@ -78,6 +78,7 @@ internal sealed class Comparison(
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
     /// <param name="off">Whether it is measured with retrieval off, too; false where that was done, as a closed book.</param>
+    /// <param name="own">Neighbors by its own source; null: those of the comparison.</param>
     public void Retro(
         string name,
         TrainedModel trained,
@@ -85,7 +86,8 @@ internal sealed class Comparison(
         IReadOnlyList<NeighborTable> others,
         BitsPerByteOptions options,
         CancellationToken cancellationToken,
-        bool off = true)
+        bool off = true,
+        NeighborTable? own = null)
     {
         if (off)
         {
@@ -93,7 +95,7 @@ internal sealed class Comparison(
         }
 
         Measure(new RetroReader(trained.Model, name: $"{name} random"), trained, trainedWith, random, options, cancellationToken);
-        Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, table, options, cancellationToken);
+        Measure(new RetroReader(trained.Model, name: name), trained, trainedWith, own ?? table, options, cancellationToken);
         foreach (NeighborTable other in others)
         {
             Measure(new RetroReader(trained.Model, name: $"{name}, {other.SourceName}"), trained, trainedWith, other, options, cancellationToken);
@@ -104,10 +106,11 @@ internal sealed class Comparison(
     /// <param name="name">The row's name.</param>
     /// <param name="reader">The reader.</param>
     /// <param name="trained">Its model, with the time that both took.</param>
-    /// <param name="source">Finds the neighbors; the reader was trained with it.</param>
+    /// <param name="source">Finds the neighbors.</param>
     /// <param name="others">Find neighbors too; their names stand in their rows'.</param>
     /// <param name="options">Settings.</param>
     /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="trainedWith">The source that the reader was trained with; null: this one.</param>
     public void Copying(
         string name,
         CopyReader reader,
@@ -115,13 +118,14 @@ internal sealed class Comparison(
         INeighborSource source,
         IReadOnlyList<INeighborSource> others,
         BitsPerByteOptions options,
-        CancellationToken cancellationToken)
+        CancellationToken cancellationToken,
+        string? trainedWith = null)
     {
         (string, INeighborSource)[] rows =
             [($"{name}, random", new RandomNeighborSource(database, 1)), (name, source), .. others.Select(other => ($"{name}, {other.Name}", other))];
         foreach ((string row, INeighborSource from) in rows)
         {
-            Add(row, trained, source.Name, progress => BitsPerByte.Measure(reader, heldOut, from, options, progress, cancellationToken));
+            Add(row, trained, trainedWith ?? source.Name, progress => BitsPerByte.Measure(reader, heldOut, from, options, progress, cancellationToken));
         }
     }
 

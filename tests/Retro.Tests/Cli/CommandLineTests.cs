@@ -91,6 +91,9 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "Option '--corpus' is required.", "build --out work")]
     [InlineData(2, "--chunk takes a whole number from 2 to 4096, not '1.5'.", "build --corpus docs --out work --chunk 1.5")]
     [InlineData(2, "--held-out-share takes a number from 0 to 0.5, not '2'.", "build --corpus docs --out work --held-out-share 2")]
+    [InlineData(1, "--report nowhere/r.html: name a file, in a folder that is there.", "eval --model m --report nowhere/r.html")]
+    [InlineData(1, "--report /proc/report.html cannot be written", "eval --model m --report /proc/report.html")]
+    [InlineData(1, "--csv nowhere/s.csv: name a file, in a folder that is there.", "train --database work --out m --csv nowhere/s.csv")]
     [InlineData(2, "--seed takes a whole number of 64 bits, not 'x'.", "build --corpus docs --out work --seed x")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
     [InlineData(2, "--share takes a share as 3/8, from 1/N to N/N, not '9/8'.", "neighbors --database work --share 9/8")]
@@ -137,6 +140,19 @@ public sealed partial class CommandLineTests : IDisposable
         string[] said = run.Errors.Trim().Split('\n');
         Assert.Contains(message, said[0], StringComparison.Ordinal);
         Assert.Equal(code == 2 ? [$"See retro {line.Split(' ')[0]} --help."] : [], said[1..]);
+    }
+
+    [Theory]
+    [InlineData("--steps and --minutes exclude each other; leave out one of them.", "train --database work --out m --steps 3 --minutes 1")]
+    [InlineData("--window does nothing here: answers are measured, and not text; leave it out.", "eval --model m --task qa --window 64")]
+    [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
+    [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
+    [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]
+    public void What_would_do_nothing_is_not_taken_in_silence(string message, string line)
+    {
+        ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));
+        Assert.Equal(2, run.ExitCode);
+        Assert.StartsWith(message, run.Errors, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -24,7 +24,8 @@ public sealed partial class StoppingTests : IDisposable
         Assert.Equal("Stopping after what is being done; once more stops at once.", said[0]);
         Assert.Equal($"Stopped. The checkpoint is in {Path.Combine("work", "model")}; go on with: retro train --out work --resume", said[1]);
 
-        // Everything but the folder is remembered.
+        // What was saved can be used; everything but the folder is remembered.
+        _retro.Done("generate", "--model", "work", "--source", "none", "--tokens", "3", "The");
         _retro.Done("train", "--out", "work", "--resume", "--json", "resumed.json");
         Assert.Equal(Steps, (int)_retro.Json("resumed.json")["steps"]!);
         _retro.Done([.. s_train, "--database", "work", "--out", "whole", "--steps", $"{Steps}"]);
@@ -44,6 +45,22 @@ public sealed partial class StoppingTests : IDisposable
         Assert.DoesNotContain("Stopped.", run.Errors, StringComparison.Ordinal);
         _retro.Done("verify", "work", "--quiet");
         Assert.Equal(before, Weights("work"));
+    }
+
+    [Fact]
+    public void What_is_stopped_before_it_was_saved_leaves_the_model_and_what_was_typed_for_it()
+    {
+        _retro.Build();
+        _retro.Done([.. s_train, "--database", "work", "--out", "decoder", "--steps", "2", "--quiet"]);
+        string[] fit = ["fit", "--base", "decoder", "--reader", "copying", "--database", "work", "--out", "copied", "--window", "64"];
+        _retro.Done([.. fit, "--steps", "2", "--quiet"]);
+        string typed = File.ReadAllText(Path.Combine(_retro["copied"], "retro.json"));
+        byte[] before = Weights("copied");
+        ChildProcess.Outcome run = Stop([.. fit, "--steps", "100000", "--start-over"], times: 1, "train copying");
+        Assert.Equal(130, run.ExitCode);
+        Assert.EndsWith("No step was saved, and what the folder held is as it was; the same command begins again.\n", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(typed, File.ReadAllText(Path.Combine(_retro["copied"], "retro.json")));
+        Assert.Equal(before, Weights("copied"));
     }
 
     [Fact]
@@ -76,10 +93,10 @@ public sealed partial class StoppingTests : IDisposable
     private byte[] Weights(string folder) => File.ReadAllBytes(Path.Combine(_retro[folder], "model", "model.safetensors"));
 
     // Once it trains; somewhere in the middle of it.
-    private ChildProcess.Outcome Stop(string[] arguments, int times) => _retro.Run(
+    private ChildProcess.Outcome Stop(string[] arguments, int times, string stage = "train the decoder") => _retro.Run(
         (process, line) =>
         {
-            if (line == "train the decoder")
+            if (line == stage)
             {
                 Thread.Sleep(500);
                 Assert.Equal(0, Signal(process.Id, Interrupt));
