@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Tokenizers;
 using Retro.Training;
 
@@ -31,9 +33,16 @@ internal sealed class InfoCommand : Verb
 
         JsonObject all = [];
         Workspace workspace = new(folder);
-        foreach (string part in new[] { folder, workspace.Tokenizer, workspace.Database, workspace.HeldOut, workspace.Embedder, workspace.Model })
+        foreach (string part in new[] { folder, workspace.Tokenizer, workspace.Database, workspace.HeldOut, workspace.Model })
         {
             Describe(part, all);
+        }
+
+        if (Directory.Exists(workspace.Embedder))
+        {
+            using TextEmbedder embedder = TextEmbedder.Load(workspace.Embedder, cancellationToken: cancellationToken);
+            Screen.Line($"embedder {workspace.Embedder}: keys of {embedder.Dimensions} numbers");
+            all[$"embedder {workspace.Embedder}"] = new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity };
         }
 
         if (File.Exists(workspace.SettingsPath))
@@ -42,7 +51,7 @@ internal sealed class InfoCommand : Verb
             {
                 if (workspace.Section(verb) is { } section)
                 {
-                    Screen.Line($"remembered for {Tool.Name} {verb}: {string.Join(' ', section.Select(pair => $"--{pair.Key} {pair.Value}"))}");
+                    Screen.Line($"remembered for {Tool.Name} {verb}: {string.Join(' ', section.SelectMany(Typed))}");
                     all[$"remembered for {verb}"] = section.DeepClone();
                 }
             }
@@ -56,6 +65,9 @@ internal sealed class InfoCommand : Verb
         WriteJson(parsed, all);
         return Task.CompletedTask;
     }
+
+    private static IEnumerable<string> Typed(KeyValuePair<string, JsonNode?> option)
+        => (option.Value is JsonArray many ? [.. many] : new[] { option.Value }).Select(value => $"--{option.Key} {Shell.Quote(value?.ToString() ?? "")}");
 
     private static void Describe(string folder, JsonObject all)
     {
@@ -91,6 +103,14 @@ internal sealed class InfoCommand : Verb
             string reads = config.Retrieval is { } reading
                 ? $"RETRO reading {reading.Neighbors} neighbors of {reading.RetrievedLength} tokens per chunk of {reading.ChunkLength}"
                 : "decoder without retrieval";
+            string copying = Path.Combine(folder, ModelFolder.CopyingFile);
+            if (File.Exists(copying))
+            {
+                using RetroModel model = Checkpoint.Load(folder);
+                using CopyReader reader = CopyReader.Load(copying, model);
+                reads = $"a decoder, and a reader that copies from {reader.Neighbors} neighbors, found anew every {reader.Options.Stride} tokens";
+            }
+
             Screen.Line($"model {folder}: {total:#,0} parameters, {config.Layers} layers of width {config.Width}, {config.VocabularySize:#,0} tokens; {reads}");
             all[$"model {folder}"] = new JsonObject
             {
@@ -99,10 +119,11 @@ internal sealed class InfoCommand : Verb
                 ["width"] = config.Width,
                 ["vocabulary"] = config.VocabularySize,
                 ["retrieval"] = config.HasRetrieval,
+                ["copying"] = File.Exists(copying),
             };
             Screen.Note($"  {(File.Exists(Path.Combine(folder, Trainer.StateFile)) ? "its training can go on (--resume)" : "it has no state of a training")}");
         }
-        else if (new[] { "tokenizer.json", "vocab.json", "tokenizer.model", "vocab.txt" }.Any(name => File.Exists(Path.Combine(folder, name))))
+        else if (ModelFolder.HasTokenizer(folder))
         {
             RetroTokenizer tokenizer = RetroTokenizer.Load(folder);
             Screen.Line($"tokenizer {folder}: {tokenizer.Kind}, {tokenizer.VocabularySize:#,0} tokens");

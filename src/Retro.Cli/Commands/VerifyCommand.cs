@@ -2,8 +2,12 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Modeling;
+using Retro.Readers;
 using Retro.Search;
+using Retro.Tokenizers;
+using Retro.Training;
 using Retro.Cli.Workflow;
 
 namespace Retro.Cli.Commands;
@@ -25,7 +29,8 @@ internal sealed class VerifyCommand : Verb
     public VerifyCommand()
         : base(
             "verify",
-            "Reads every byte of a folder's databases and models and says whether all is as it was written; ends with 1 where it is not.",
+            "Reads every byte of a folder's databases and models, and its tokenizer and embedder, and says whether all is as it was written; ends with 1 where "
+                + "it is not.",
             "retro verify work",
             "retro verify work/database --recompute 0.01 --source hybrid")
     {
@@ -39,7 +44,10 @@ internal sealed class VerifyCommand : Verb
         Workspace workspace = new(folder);
         JsonObject all = [];
         List<string> faults = [];
-        foreach (string part in new[] { folder, workspace.Database, workspace.HeldOut, workspace.Model })
+        foreach (string part in new[]
+        {
+            folder, workspace.Database, workspace.HeldOut, workspace.Passages, workspace.HeldOutPassages, workspace.Model,
+        })
         {
             if (File.Exists(Path.Combine(part, DatabaseManifest.FileName)))
             {
@@ -59,9 +67,27 @@ internal sealed class VerifyCommand : Verb
                     CheckpointLoadOptions options = new() { RequireFinite = true };
                     using RetroModel model = Stages.Run(
                         $"verify {part}", progress => Checkpoint.Load(part, options, progress, cancellationToken));
-                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite";
+                    string copying = Path.Combine(part, ModelFolder.CopyingFile), state = Path.Combine(part, Trainer.StateFile);
+                    using CopyReader? reader = File.Exists(copying) ? CopyReader.Load(copying, model) : null;
+                    using Safetensors? training = File.Exists(state) ? Safetensors.Open(state) : null;
+                    return $"{model.Config.CountParameters().Total:#,0} parameters are there and finite{(reader is null ? "" : "; so is what copies on top")}";
                 });
             }
+        }
+
+        if (ModelFolder.HasTokenizer(workspace.Tokenizer))
+        {
+            Check(workspace.Tokenizer, () => $"{RetroTokenizer.Load(workspace.Tokenizer, cancellationToken: cancellationToken).VocabularySize:#,0} tokens");
+        }
+
+        if (Directory.Exists(workspace.Embedder))
+        {
+            Check(workspace.Embedder, () =>
+            {
+                using TextEmbedder embedder = Stages.Run(
+                    $"verify {workspace.Embedder}", progress => TextEmbedder.Load(workspace.Embedder, null, progress, cancellationToken));
+                return $"keys of {embedder.Dimensions} numbers";
+            });
         }
 
         if (all.Count == 0)

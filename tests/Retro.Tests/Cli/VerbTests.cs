@@ -98,6 +98,97 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>A folder holds one model: what belonged to the one before it goes with it, and what is typed takes the place of what excludes it.</summary>
+    [Fact]
+    public void A_model_that_is_replaced_leaves_nothing_of_its_own()
+    {
+        string[] copying = ["copying.safetensors"], training = ["training.safetensors", "training.json", "steps.jsonl", "retrofit.safetensors"];
+        _retro.Build();
+        string[] train = ["train", "--database", "work", "--out", "decoder", "--source", "none", .. CliRun.Tiny];
+        _retro.Done([.. train, "--minutes", "0.02"]);
+        _retro.Done([.. train, "--steps", "3", "--start-over", "--json", "train.json"]);
+        Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
+
+        string[] fit = ["fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--window", "64"];
+        _retro.Done([.. fit, "--minutes", "0.02", "--csv", "steps.csv"]);
+        Assert.Equal(training.Order(), Files([.. copying, .. training]));
+        _retro.Done([.. fit, "--reader", "copying", "--steps", "2", "--start-over"]);
+        Assert.Equal(copying, Files([.. copying, .. training]));
+        Assert.Contains("a reader that copies", _retro.Done("info", "fitted"), StringComparison.Ordinal);
+        Assert.Contains("so is what copies on top", _retro.Done("verify", "fitted"), StringComparison.Ordinal);
+        string file = Path.Combine(_retro["fitted"], "model", copying[0]);
+        byte[] whole = File.ReadAllBytes(file);
+        File.WriteAllBytes(file, new byte[100]);
+        Assert.Equal(1, _retro.Run("verify", "fitted").ExitCode);
+        File.WriteAllBytes(file, whole);
+        _retro.Done([.. fit, "--reader", "retro", "--steps", "2", "--start-over"]);
+        Assert.Equal(training.Order(), Files([.. copying, .. training]));
+
+        string[] Files(string[] names) => [.. names.Where(name => File.Exists(Path.Combine(_retro["fitted"], "model", name))).Order()];
+    }
+
+    /// <summary>A model knows the ids of one tokenizer, and what it has seen of a text that is measured.</summary>
+    [Fact]
+    public void A_model_is_not_used_with_what_it_was_not_trained_for()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        _retro.WriteFile("other/a.md", string.Concat(Enumerable.Range(0, 60).Select(i => $"Quiet yellow foxes jump over {i * 31} lazy dogs.\n")));
+        _retro.WriteFile("other/b.md", string.Concat(Enumerable.Range(0, 60).Select(i => $"Zebras graze where {i * 17} kiwis nest in vain.\n")));
+        _retro.Done("build", "--corpus", "other", "--out", "w2", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.5");
+        foreach (string[] line in new string[][]
+        {
+            ["ask", "--model", "decoder", "--database", "w2", "Who?"],
+            ["eval", "--model", "decoder", "--database", "w2"],
+            ["fit", "--base", "decoder", "--database", "w2", "--out", "fitted"],
+            ["generate", "--model", "decoder", "--source", "none", "--tokenizer", Path.Combine("w2", "tokenizer"), "The"],
+        })
+        {
+            ChildProcess.Outcome run = _retro.Run(line);
+            Assert.True(run.ExitCode == 1, $"{line[0]}: {run.Output}{run.Errors}");
+            Assert.Contains("was trained with another tokenizer", run.Errors, StringComparison.Ordinal);
+        }
+
+        // The same text and tokenizer, with other documents held out.
+        _retro.Done(
+            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w3", "--chunk", "16", "--held-out-share", "0.2", "--seed",
+            "5");
+        ChildProcess.Outcome seen = _retro.Run("eval", "--model", "decoder", "--database", "w3");
+        Assert.Equal(1, seen.ExitCode);
+        Assert.Contains($"work{Path.DirectorySeparatorChar}database", seen.Errors, StringComparison.Ordinal);
+        Assert.Contains("none of them trained on or retrieved from", _retro.Done("eval", "--model", "decoder", "--window", "64"), StringComparison.Ordinal);
+
+        // Where it is not known what a model was trained on, nothing is said of it.
+        File.Delete(Path.Combine(_retro["decoder"], "retro.json"));
+        string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
+        Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
+        Assert.Contains("it is not known here what it was trained on", measured, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Each_model_is_measured_by_the_source_and_beside_the_decoder_that_it_was_trained_with()
+    {
+        _retro.Build();
+        string[] train = ["train", "--database", "work", "--source", "none", .. CliRun.Tiny];
+        _retro.Done([.. train, "--out", "decoder", "--steps", "2"]);
+        _retro.Done([.. train, "--out", "big", "--steps", "3"]);
+        string[] fit = ["fit", "--base", "decoder", "--database", "work", "--steps", "2", "--window", "64"];
+        _retro.Done([.. fit, "--out", "copied", "--reader", "copying", "--source", "random"]);
+        _retro.Done([.. fit, "--out", "fitted"]);
+        string[] names = ["closed book", "closed book of copied", "copying", "RETRO"];
+        Assert.Equal(["off", "off", "random", "bm25"], Sources("big", "copied", "fitted"));
+        Assert.Equal(["off", "-", "random", "bm25"], Sources("fitted", "decoder", "copied"));
+        Assert.Equal(["off", "-", "bm25", "bm25"], Sources("fitted", "decoder", "copied", "--source", "bm25"));
+
+        string[] Sources(params string[] models)
+        {
+            _retro.Done(["eval", "--window", "64", "--json", "eval.json", "--model", .. models]);
+            Dictionary<string, string> rows = _retro.Json("eval.json")["readers"]!.AsArray()
+                .ToDictionary(row => (string)row!["reader"]!, row => (string)row!["source"]!);
+            return [.. names.Select(name => rows.GetValueOrDefault(name, "-"))];
+        }
+    }
+
     /// <summary>A model is trained in what the processor multiplies fast, goes on in what it was begun in, and is used in either.</summary>
     [Fact]
     public void A_type_that_the_processor_has_no_products_of_is_not_chosen_and_what_it_costs_is_said()
@@ -262,8 +353,9 @@ public sealed class VerbTests : IDisposable
     {
         _retro.WriteCorpus();
         string[] build = ["build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "16", "--held-out-share", "0.2"];
-        string planned = _retro.Done([.. build, "--plan"]);
+        string planned = _retro.Done([.. build, "--plan", "--json", "plan.json"]);
         Assert.Contains("19 documents", planned, StringComparison.Ordinal);
+        Assert.Equal(19, (int)_retro.Json("plan.json")["documents"]!);
         Assert.False(Directory.Exists(Path.Combine(_retro["work"], "database")));
         string built = _retro.Done([.. build, "--json", "build.json"]);
         Assert.Contains("5 documents held out", built, StringComparison.Ordinal);
@@ -357,8 +449,13 @@ public sealed class VerbTests : IDisposable
         Assert.All(new[] { "bm25.bin", "keys.bin", "recall@10" }, stage => Assert.Contains(stage, verified, StringComparison.Ordinal));
         _retro.Done("export", "--database", "work", "--out", "all.jsonl");
         Assert.Equal(19, File.ReadLines(_retro["all.jsonl"]).Count());
-        Assert.Contains("remembered for retro train: --database . --steps 3", _retro.Done("info", "work"), StringComparison.Ordinal);
-        Assert.Contains("are there and finite", _retro.Done("verify", "work"), StringComparison.Ordinal);
+        string info = _retro.Done("info", "work");
+        Assert.Contains("remembered for retro train: --database . --steps 3", info, StringComparison.Ordinal);
+        Assert.Contains("embedder work/embedder: keys of ", info, StringComparison.Ordinal);
+        verified = _retro.Done("verify", "work");
+        Assert.Contains("are there and finite", verified, StringComparison.Ordinal);
+        Assert.Contains("work/tokenizer: 300 tokens", verified, StringComparison.Ordinal);
+        Assert.Contains("work/embedder: keys of ", verified, StringComparison.Ordinal);
     }
 
     [Fact]
