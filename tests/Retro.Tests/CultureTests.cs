@@ -127,7 +127,7 @@ public sealed class CultureTests : IDisposable
         string[] Made() =>
         [
             new Retro.Answering.QuestionSampler(towns.Set.Questions, towns.Passages, new() { HardShare = 0.25 }).Identity,
-            Retro.Readers.TokenStore.HashOf(model),
+            Retro.Readers.WeightsHash.Exact(model),
             IdentityHash.Of(";", new GenerationOptions { TopP = 0.5 }, 0.5, -1, null),
         ];
 
