@@ -11,7 +11,7 @@ namespace Retro.Corpora;
 internal static class WordGrams
 {
     private const ulong Prime = 1099511628211;
-    private const int LongestWord = 40;
+    private const int LongestWord = 40, ZeroWidthSpace = 0x200B;
 
     /// <summary>The different grams' hashes, ascending.</summary>
     public static ulong[] Of(string text, int words)
@@ -81,6 +81,11 @@ internal static class WordGrams
         foreach (Rune rune in UnicodeForms.ToFormC(text).EnumerateRunes())
         {
             Rune letter = Plain(rune);
+            if (Rune.GetUnicodeCategory(letter) == UnicodeCategory.Format && letter.Value != ZeroWidthSpace)
+            {
+                continue; // a soft hyphen or a joiner is seen by nobody and ends no word (https://unicode.org/reports/tr29/#WB4)
+            }
+
             bool alone = WritesWithoutSpaces(letter.Value);
             bool part = Rune.IsLetterOrDigit(letter)
                 || Rune.GetUnicodeCategory(letter) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
@@ -91,7 +96,8 @@ internal static class WordGrams
 
             if (part)
             {
-                letters.Add((ulong)Rune.ToLowerInvariant(letter).Value);
+                // By way of upper case, as both small sigmas are one letter.
+                letters.Add((ulong)Rune.ToLowerInvariant(Rune.ToUpperInvariant(letter)).Value);
             }
 
             if (alone)

@@ -144,6 +144,10 @@ public sealed class HeldOutSplitTests
     [InlineData("\u1e69", "s\u0307\u0323")]
     [InlineData("\uff21\uff11 b", "A1 B")]
     [InlineData("\ud55c\uad6d", "\u1112\u1161\u11ab\u1100\u116e\u11a8")]
+    [InlineData("hyphen\u00ADated wo\u2060rds", "hyphenated words")]
+    [InlineData("\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0646\u0645\u06cc\u062e\u0648\u0627\u0647\u0645")]
+    [InlineData("two\u200Bwords", "two words")]
+    [InlineData("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2")]
     public void Spellings_of_one_text_have_the_same_grams(string one, string other) => Assert.Equal(WordGrams.Of(one, 2), WordGrams.Of(other, 2));
 
     [Fact]
