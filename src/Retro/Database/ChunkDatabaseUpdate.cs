@@ -25,8 +25,8 @@ public static class ChunkDatabaseUpdate
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The changed database, open; dispose it.</returns>
     /// <exception cref="DatabaseException">
-    /// There is no such database or no document to remove, nothing would be left, the tokenizer is another, two documents have one id, or the folder cannot be
-    /// written.
+    /// There is no such database or no document to remove, nothing would be left, the tokenizer is another, two documents have one id, the documents to add
+    /// change while they are read, or the folder cannot be written.
     /// </exception>
     /// <exception cref="CorpusException">The documents to add have no text.</exception>
     public static ChunkDatabase Apply(
@@ -118,8 +118,27 @@ public static class ChunkDatabaseUpdate
                 }
 
                 DatabaseFolder.Clean(folder, manifest);
-                manifest = Change(folder, manifest, database, gone, added == 0 ? null : add.Where(document => !unchanged.Contains(document.Id)));
+                manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added());
             }
+
+            // What was compared is what is written: another document would stand there twice, and one that went would be gone from the database.
+            IEnumerable<Document> Added()
+            {
+                long left = added;
+                foreach (Document document in add.Where(document => !unchanged.Contains(document.Id)))
+                {
+                    left -= asked.Contains(document.Id) ? 1 : throw Changed($"'{document.Id}' from {document.Location} has come");
+                    yield return document;
+                }
+
+                if (left != 0)
+                {
+                    throw Changed($"{left} of {added} have gone");
+                }
+            }
+
+            static DatabaseException Changed(string how)
+                => new($"The documents to add changed while they were read: {how}. The database is as it was; run it again when nothing changes them.");
         }
 
         DatabaseFolder.Clean(folder, manifest);

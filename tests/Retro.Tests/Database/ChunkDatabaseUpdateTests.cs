@@ -254,6 +254,30 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(1, "changed while they were read: 'late' from late.txt has come")]
+    [InlineData(-1, "changed while they were read: 1 of 2 have gone")]
+    public void Documents_that_change_while_they_are_read_change_nothing(int more, string fault)
+    {
+        List<Document> there = SearchDatabase.Documents(5, seed: 5);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        int pass = 0;
+        Assert.Contains(
+            fault,
+            Assert.Throws<DatabaseException>(() => ChunkDatabaseUpdate.Apply(folder, Changing(), [], TestDatabases.Bytes)).Message,
+            StringComparison.Ordinal);
+        using ChunkDatabase database = ChunkDatabase.Open(folder);
+        AssertReadsAs(there, database);
+
+        // Compared twice, then written.
+        IEnumerable<Document> Changing()
+        {
+            Document[] documents = [new("new", "", "a", ""), new(there[0].Id, "", "another text", ""), new("late", "", "another text, too", "late.txt")];
+            return new[] { 0 }.SelectMany(_ => documents[..(2 + (++pass > 2 ? more : 0))]);
+        }
+    }
+
     [Fact]
     public void What_cannot_be_done_is_said_and_changes_nothing()
     {
