@@ -1,9 +1,10 @@
+using System.Text.RegularExpressions;
 using Retro.Database;
 
 namespace Retro.Search;
 
 /// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
-internal sealed class FaissIndex : VectorIndex
+internal sealed partial class FaissIndex : VectorIndex
 {
     /// <summary>
     /// Queries from which on FAISS compares with all vectors by products of matrices (distance_compute_blas_threshold). Fewer it compares one by one, each of
@@ -56,6 +57,12 @@ internal sealed class FaissIndex : VectorIndex
     public static FaissIndex Make(int dimensions, string factory, VectorMetric metric, int threads)
     {
         FaissNative.Require();
+        if (TooFew().Match(factory) is { Success: true } few)
+        {
+            // FAISS ends the process where such an index is trained or filled.
+            throw new FaissException($"No index \"{factory}\" can be made: {few.Value} is too few; of a graph's links, at least 2 are needed (HNSW2).");
+        }
+
         FaissNative.Check(
             FaissNative.Factory(out FaissIndexHandle handle, dimensions, factory, (int)metric),
             $"No index \"{factory}\" can be made for vectors of {dimensions} numbers");
@@ -173,6 +180,10 @@ internal sealed class FaissIndex : VectorIndex
         try
         {
             FaissNative.Check(FaissNative.SetParameters(space, Handle(), parameters), action);
+            if (ListCount > 0 && ProbedLists < 1)
+            {
+                throw new FaissException($"{action}: a search looks into 1 of the inverted lists at least (nprobe=1).");
+            }
         }
         finally
         {
@@ -366,4 +377,7 @@ internal sealed class FaissIndex : VectorIndex
             }
         }
     }
+
+    [GeneratedRegex(@"\b(?:[A-Za-z]+0+|HNSW0*1)(?!\d)|(?<=_)HNSW0*[01](?!\d)")]
+    private static partial Regex TooFew();
 }

@@ -227,6 +227,21 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Contains(
             "nosuch", Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nosuch=1")).Message, StringComparison.Ordinal);
         Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nprobe"));
+        foreach (string none in new[] { "nprobe=0", "nprobe=-1" })
+        {
+            Assert.Contains(
+                "looks into 1 of the inverted lists at least",
+                Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: none)).Message,
+                StringComparison.Ordinal);
+        }
+
+        // Such indexes would end the process where vectors are added.
+        foreach (string few in new[] { "HNSW0", "HNSW1,Flat", "IVF32_HNSW0,Flat", "IVF32_HNSW1,Flat", "IVF0,Flat" })
+        {
+            Assert.Contains("is too few", Assert.Throws<FaissException>(() => VectorIndex.Create(8, few)).Message, StringComparison.Ordinal);
+        }
+
+        VectorIndex.Create(8, "HNSW10,Flat").Dispose();
         Assert.Throws<ArgumentOutOfRangeException>(() => Search(index, new float[8], 1, probedLists: 0));
     }
 
