@@ -17,6 +17,9 @@ public sealed class QuestionReader
     /// <summary>Rows that are read at once.</summary>
     private const int Together = 16;
 
+    /// <summary>Questions that are measured one after the other, so that their rows are sorted by length among many.</summary>
+    private const int Block = 256;
+
     private readonly QuestionPassages _passages;
     private readonly int _stretch, _retrievedLength;
     private readonly bool _writes;
@@ -118,14 +121,22 @@ public sealed class QuestionReader
 
         choose ??= question => reader.Neighbors == 0 ? [] : passages.Found(question, reader.Neighbors);
         List<AnsweredQuestion> answered = [];
-        foreach (Question question in questions)
+        foreach (Question[] block in questions.Chunk(Block))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            IReadOnlyList<long> chosen = choose(question);
-            double bits = -asked.LogLikelihoods(question, chosen, [question.Answers[0]])[0] / Math.Log(2);
-            string? answer = await asked.AnswerAsync(question, chosen, cancellationToken: cancellationToken).ConfigureAwait(false);
-            answered.Add(new(question, answer, bits, chosen.Take(reader.Neighbors).Any(chunk => passages.Holds(chunk, question))));
-            progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
+            IReadOnlyList<long>[] chosen = Array.ConvertAll(block, question =>
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return choose(question);
+            });
+            double[][] likelihoods = asked.LogLikelihoods(
+                [.. block.Zip(chosen, (question, some) => (question, asked.Texts(some), (IReadOnlyList<string>)[question.Answers[0]]))], cancellationToken);
+            for (int i = 0; i < block.Length; i++)
+            {
+                string? answer = await asked.AnswerAsync(block[i], chosen[i], cancellationToken: cancellationToken).ConfigureAwait(false);
+                bool found = chosen[i].Take(reader.Neighbors).Any(chunk => passages.Holds(chunk, block[i]));
+                answered.Add(new(block[i], answer, -likelihoods[i][0] / Math.Log(2), found));
+                progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
+            }
         }
 
         return new(reader.Name, given ?? passages.Source?.Name ?? "none", answered);
