@@ -30,7 +30,7 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
         int vocabulary = all.Length / texts.Count;
         for (int row = 0; row < texts.Count; row++)
         {
-            texts[row].Take(all[(row * vocabulary)..((row + 1) * vocabulary)]);
+            texts[row].Take(all.AsMemory(row * vocabulary, vocabulary));
         }
     }
 

@@ -20,7 +20,8 @@ internal sealed class GenerationSequence
     private readonly BannedStrings _banned;
     private readonly HashSet<int> _bannedTokens;
     private readonly int _longest;
-    private float[] _logits = [];
+    private ReadOnlyMemory<float> _logits;
+    private float[] _changed = []; // what the sampler may change
     private double? _logSum;
     private GenerationEnd? _end;
 
@@ -74,8 +75,8 @@ internal sealed class GenerationSequence
         return Found?.PerStretch.Select(retrieved => new GeneratedPiece("", null, retrieved)).ToArray() ?? [];
     }
 
-    /// <summary>Takes what the model says of the next token.</summary>
-    public void Take(float[] logits) => (_logits, _logSum) = (logits, null);
+    /// <summary>Takes what the model says of the next token, and keeps it where it lies: others that go on from here read it too.</summary>
+    public void Take(ReadOnlyMemory<float> logits) => (_logits, _logSum) = (logits, null);
 
     /// <summary>Chooses the next token, or ends the text.</summary>
     public GeneratedPiece Next(CancellationToken cancellationToken)
@@ -83,7 +84,10 @@ internal sealed class GenerationSequence
         Found = null;
         if (_end is null)
         {
-            float[] logits = [.. Logits];
+            ReadOnlySpan<float> said = Logits;
+            _changed = _changed.Length == said.Length ? _changed : new float[said.Length];
+            Span<float> logits = _changed;
+            said.CopyTo(logits);
             foreach (int banned in _bannedTokens)
             {
                 logits[banned] = float.NegativeInfinity;
@@ -112,13 +116,13 @@ internal sealed class GenerationSequence
     public List<(int Token, double LogProbability)> Likeliest(int count)
         => double.IsNaN(LogSum)
             ? throw new RetroException("The model's logits are not all numbers: its weights are damaged or its training diverged.")
-            : Likeliest(count, token => !float.IsNegativeInfinity(_logits[token]) && !IsRefused(token));
+            : Likeliest(count, token => !float.IsNegativeInfinity(_logits.Span[token]) && !IsRefused(token));
 
     /// <summary>Goes on with a token.</summary>
     public GeneratedPiece Go(int token, CancellationToken cancellationToken)
     {
         Found = null;
-        double logProbability = _logits[token] - LogSum;
+        double logProbability = Logits[token] - LogSum;
         TokenAlternative[] alternatives =
         [
             .. Likeliest(_options.Alternatives, _ => true)
@@ -145,7 +149,7 @@ internal sealed class GenerationSequence
         return fork;
     }
 
-    private Span<float> Logits => _logits.AsSpan(0, _tokenizer.VocabularySize);
+    private ReadOnlySpan<float> Logits => _logits.Span[.._tokenizer.VocabularySize];
 
     /// <summary>What a logit's token is more probable than its logit says, in nats.</summary>
     private double LogSum => _logSum ??= LogSumOf(Logits);
