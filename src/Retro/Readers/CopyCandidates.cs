@@ -153,23 +153,10 @@ internal sealed class CopyCandidates
         ReadingBatch batch, RetrievedTokens retrieved, int neighbors, int row, ReadOnlySpan<long> places, Span<List<Candidate>?> found, bool content)
     {
         ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length);
-        int size = neighbors
-            * retrieved.Length, first = batch.ChunkLength - 1, end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), next = 0;
+        int next = 0;
         PointerMatch match = new(neighbors, retrieved.Length);
-        for (int place = first; place < end; place++)
+        foreach (int place in match.Walk(batch, retrieved, row))
         {
-            // The last token of a stretch is the first that sees what was retrieved for it.
-            (int chunk, int within) = Math.DivRem(place + 1, batch.ChunkLength);
-            if (within == 0)
-            {
-                int start = retrieved.Offset(row, chunk - 1, 0);
-                match.Begin(retrieved.Tokens.AsSpan(start, size), retrieved.Valid.AsSpan(start, size), tokens[..(place + 1)]);
-            }
-            else
-            {
-                match.Append(tokens[place]);
-            }
-
             while (next < places.Length && places[next] < ((long)row * batch.Length) + place)
             {
                 next++;

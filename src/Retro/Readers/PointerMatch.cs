@@ -1,3 +1,5 @@
+using Retro.Search;
+
 namespace Retro.Readers;
 
 /// <summary>
@@ -21,6 +23,35 @@ internal sealed class PointerMatch
 
     /// <summary>The longest run of last tokens that ends anywhere in the neighbors, at most <see cref="PointerRule.LongestRun"/>.</summary>
     public int Longest => _runs.Max();
+
+    /// <summary>Goes along a row of a batch, from place to place that sees something that was retrieved, with each match at it.</summary>
+    /// <param name="batch">The batch.</param>
+    /// <param name="retrieved">Its neighbors, of which the first K are taken.</param>
+    /// <param name="row">The row.</param>
+    /// <returns>The places in the row.</returns>
+    public IEnumerable<int> Walk(ReadingBatch batch, RetrievedTokens retrieved, int row)
+    {
+        int end = Math.Min(batch.Length, ((retrieved.Chunks + 1) * batch.ChunkLength) - 1), first = row * batch.Length;
+        for (int place = batch.ChunkLength - 1; place < end; place++)
+        {
+            // The last token of a chunk is the first that sees the chunk's neighbors: it predicts the next chunk's first token.
+            (int chunk, int within) = Math.DivRem(place + 1, batch.ChunkLength);
+            if (within == 0)
+            {
+                int start = retrieved.Offset(row, chunk - 1, 0);
+                Begin(
+                    retrieved.Tokens.AsSpan(start, _tokens.Length),
+                    retrieved.Valid.AsSpan(start, _tokens.Length),
+                    batch.Tokens.AsSpan(first, place + 1));
+            }
+            else
+            {
+                Append(batch.Tokens[first + place]);
+            }
+
+            yield return place;
+        }
+    }
 
     /// <summary>Takes other neighbors.</summary>
     /// <param name="tokens">[K, R].</param>

@@ -1,6 +1,5 @@
 using Retro.Database;
 using Retro.Modeling;
-using Retro.Search;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -72,36 +71,18 @@ public sealed class PointerReader : IReader
         PointerMatch match = new(_rule.Neighbors, retrieved.Length);
         for (int row = 0; row < batch.Rows; row++)
         {
-            Read(batch, retrieved, row, match, result.AsSpan(row * batch.Length, batch.Length));
+            foreach (int place in match.Walk(batch, retrieved, row))
+            {
+                int at = (row * batch.Length) + place;
+                if (batch.Targets[at] != LogLikelihood.NoTarget)
+                {
+                    (int length, double share) = match.Look(batch.Targets[at]);
+                    result[at] = Mix(result[at], _rule.Mass(length), share);
+                }
+            }
         }
 
         return result;
-    }
-
-    private void Read(ReadingBatch batch, RetrievedTokens retrieved, int row, PointerMatch match, Span<double> likelihoods)
-    {
-        ReadOnlySpan<long> tokens = batch.Tokens.AsSpan(row * batch.Length, batch.Length), targets = batch.Targets.AsSpan(row * batch.Length, batch.Length);
-        int end = Math.Min(batch.Length, (retrieved.Chunks + 1) * batch.ChunkLength - 1), size = _rule.Neighbors * retrieved.Length;
-        for (int place = batch.ChunkLength - 1; place < end; place++)
-        {
-            // The last token of a chunk is the first that sees the chunk's neighbors: it predicts the next chunk's first token.
-            (int chunk, int within) = Math.DivRem(place + 1, batch.ChunkLength);
-            if (within == 0)
-            {
-                int start = retrieved.Offset(row, chunk - 1, 0);
-                match.Begin(retrieved.Tokens.AsSpan(start, size), retrieved.Valid.AsSpan(start, size), tokens[..(place + 1)]);
-            }
-            else
-            {
-                match.Append(tokens[place]);
-            }
-
-            if (targets[place] != LogLikelihood.NoTarget)
-            {
-                (int length, double share) = match.Look(targets[place]);
-                likelihoods[place] = Mix(likelihoods[place], _rule.Mass(length), share);
-            }
-        }
     }
 
     /// <summary>log((1 − mass)·p + mass·share), of p = exp(<paramref name="likelihood"/>), which may be too small for a double.</summary>
