@@ -8,7 +8,8 @@ namespace Retro.Evaluation;
 /// <param name="DocumentSums">Bits of each document's tokens and bytes of its text in UTF-8.</param>
 /// <param name="ChunkBits">Bits of the tokens of each chunk of the held-out database.</param>
 /// <param name="TokensBeforeRetrieval">
-/// Tokens, among <paramref name="Tokens"/>, that stand in a window's first chunk, before anything could have been retrieved.
+/// Tokens, among <paramref name="Tokens"/>, that stand in a window's first stretch of the reader's (a chunk, unless it retrieves more often), before anything
+/// could have been retrieved.
 /// </param>
 /// <param name="BitsBeforeRetrieval">Bits of these.</param>
 /// <param name="HeldOutHash">The checksum of the held-out database's tokens.</param>
