@@ -150,14 +150,5 @@ public sealed class QuestionPassages
 
     private long First(long chunk) => Database.Documents[Database.DocumentOf(chunk)].FirstChunk;
 
-    private string Text(int document)
-    {
-        List<int> tokens = [];
-        for (long chunk = Database.Documents[document].FirstChunk; tokens.Count < Database.Documents[document].TokenCount; chunk++)
-        {
-            tokens.AddRange(Database.Tokens(chunk)[..Database.TokenCount(chunk)]);
-        }
-
-        return _tokenizer.Decode(tokens.ToArray());
-    }
+    private string Text(int document) => _tokenizer.Decode(Database.TokensOf(Database.Documents[document]));
 }

@@ -289,6 +289,22 @@ public sealed class ChunkDatabase : IDisposable
         return segment.Row(chunk, ChunkLength);
     }
 
+    /// <summary>A token by its place in all chunks one after the other: that of token i of chunk c is c·M + i.</summary>
+    internal int TokenAt(long place) => Tokens(place / ChunkLength)[(int)(place % ChunkLength)];
+
+    /// <summary>The tokens of a document.</summary>
+    internal int[] TokensOf(DocumentEntry document)
+    {
+        int[] tokens = new int[document.TokenCount];
+        for (int start = 0; start < tokens.Length; start += ChunkLength)
+        {
+            int length = Math.Min(ChunkLength, tokens.Length - start);
+            Tokens(document.FirstChunk + (start / ChunkLength))[..length].CopyTo(tokens.AsSpan(start));
+        }
+
+        return tokens;
+    }
+
     /// <summary>How many tokens of a chunk belong to its document: <c>M</c>, or fewer in a document's last chunk.</summary>
     /// <param name="chunk">The chunk's number.</param>
     /// <returns>From 1 to <c>M</c>.</returns>

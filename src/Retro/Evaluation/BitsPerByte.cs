@@ -286,7 +286,7 @@ public static class BitsPerByte
     }
 
     private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
-        => database.Tokens(window.FirstChunk + place / database.ChunkLength)[place % database.ChunkLength];
+        => database.TokenAt((window.FirstChunk * database.ChunkLength) + place);
 
     /// <summary>Adds up what was measured.</summary>
     private sealed class Tally

@@ -79,18 +79,7 @@ public static class HeldOut
 
         Refuse(heldOut, retrieval, "nearly word for word", [.. near.Values]);
 
-        ulong[] Grams(ChunkDatabase database, DocumentEntry document) => WordGrams.Of(Text(database, document, tokenizer), options.GramWords);
-    }
-
-    private static string Text(ChunkDatabase database, DocumentEntry document, RetroTokenizer tokenizer)
-    {
-        List<int> tokens = new(document.TokenCount);
-        for (long chunk = document.FirstChunk; chunk < document.FirstChunk + document.ChunkCount; chunk++)
-        {
-            tokens.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
-        }
-
-        return tokenizer.Decode(tokens.ToArray());
+        ulong[] Grams(ChunkDatabase database, DocumentEntry document) => WordGrams.Of(tokenizer.Decode(database.TokensOf(document)), options.GramWords);
     }
 
     private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, string[] found)

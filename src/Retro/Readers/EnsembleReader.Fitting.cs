@@ -129,7 +129,7 @@ public sealed partial class EnsembleReader
             }
         }
 
-        int Token(int place) => validation.Tokens(document.FirstChunk + (place / chunkLength))[place % chunkLength];
+        int Token(int place) => validation.TokenAt((document.FirstChunk * chunkLength) + place);
     }
 
     private double Mixed(double[] logP, double[] scores, double temperature)

@@ -57,10 +57,10 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
             long end = (document.FirstChunk * database.ChunkLength) + document.TokenCount;
             for (int place = 0; place < windows[row].Tokens; place++)
             {
-                batch.Tokens[(row * length) + place] = Token(start + place);
+                batch.Tokens[(row * length) + place] = database.TokenAt(start + place);
                 if (start + place + 1 < end)
                 {
-                    batch.Targets[(row * length) + place] = Token(start + place + 1);
+                    batch.Targets[(row * length) + place] = database.TokenAt(start + place + 1);
                 }
             }
         }
@@ -103,6 +103,4 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
 
         return windows;
     }
-
-    private int Token(long place) => database.Tokens(place / database.ChunkLength)[(int)(place % database.ChunkLength)];
 }

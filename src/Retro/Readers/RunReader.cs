@@ -99,8 +99,7 @@ public sealed class RunReader : IReader
                 int[] last = new int[Math.Min(TokenIndex.LongestRun, place - first)];
                 for (int i = 0; i < last.Length; i++)
                 {
-                    (long at, long within) = Math.DivRem(place - last.Length + i, database.ChunkLength);
-                    last[i] = database.Tokens(at)[(int)within];
+                    last[i] = database.TokenAt(place - last.Length + i);
                 }
 
                 (int length, double share) = Look(index, last, own, database.Tokens(chunk)[(int)(place - start)]);

@@ -52,8 +52,7 @@ internal static class StrideRetrieval
                 int[] query = new int[Math.Min(queryLength, end - documentStart)];
                 for (int i = 0; i < query.Length; i++)
                 {
-                    (long chunk, long within) = Math.DivRem(end - query.Length + i, database.ChunkLength);
-                    query[i] = database.Tokens(chunk)[(int)within];
+                    query[i] = database.TokenAt(end - query.Length + i);
                 }
 
                 queries.Add(new NeighborQuery(query, without));
