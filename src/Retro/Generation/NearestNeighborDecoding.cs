@@ -1,3 +1,4 @@
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
@@ -13,6 +14,7 @@ namespace Retro.Generation;
 internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int capacity, IReadOnlySet<int> excluded) : IDecoding
 {
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
+    private readonly ChunkSet? _among = reader.Store.Without(excluded);
 
     public bool ReadsWholePrompt => false;
 
@@ -23,7 +25,7 @@ internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int 
         (Tensor keys, Tensor states) = _cache.Lengths[0] == 0
             ? model.PrefillKeysAndStates(_cache, tensor(text.Select(token => (long)token).ToArray(), [1, text.Count], device: model.Device))
             : model.StepKeysAndStates(_cache, tensor([(long)text[^1]], device: model.Device));
-        return reader.LogDistribution(keys, states, excluded).MoveToOuterDisposeScope();
+        return reader.LogDistribution(keys, states, _among).MoveToOuterDisposeScope();
     }
 
     public void Dispose() => _cache.Dispose();

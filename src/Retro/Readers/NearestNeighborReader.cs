@@ -76,6 +76,9 @@ public sealed class NearestNeighborReader : IReader
     /// <summary>The decoder.</summary>
     internal RetroModel Model => _model;
 
+    /// <summary>What is looked up.</summary>
+    internal TokenStore Store => _store;
+
     /// <summary>Fits share and temperature on documents, without the states of each one's own document and of its copies.</summary>
     /// <param name="model">The decoder that made the store's keys.</param>
     /// <param name="store">The states.</param>
@@ -125,18 +128,18 @@ public sealed class NearestNeighborReader : IReader
                 (batch.Tokens[place], batch.Targets[place]) = (Token(start + place), Token(start + place + 1));
             }
 
-            HashSet<int> own = [.. same.Of(number)];
             (double[] likelihoods, double[] states) = Read(model, batch, batch.TargetPlaces());
             ReaderChecks.RequireNumbers(name ?? "The decoder", likelihoods);
+            (int[] Next, double[] Distances)[] found = Look(store, states, options.Neighbors, store.Without(same.Of(number).ToHashSet()));
             for (int place = 0; place < length; place++)
             {
-                (int[] next, double[] distances) = Look(store, states.AsSpan(place * store.Width, store.Width), options.Neighbors, own);
+                (int[] next, double[] distances) = found[place];
                 fit.Add(likelihoods[place], distances, [.. next.Select(token => token == batch.Targets[place])]);
             }
 
             read += length;
 
-            int Token(int place) => validation.Tokens(document.FirstChunk + (place / validation.ChunkLength))[place % validation.ChunkLength];
+            int Token(int place) => validation.TokenAt((document.FirstChunk * validation.ChunkLength) + place);
         }
 
         (double share, double temperature) = fit.Find();
@@ -158,20 +161,13 @@ public sealed class NearestNeighborReader : IReader
         }
 
         (double[] likelihoods, double[] states) = Read(_model, batch, places);
-        int count = (int)Math.Min(States, Math.Max(1, _store.Count));
-        (long[] keys, double[] distances) = Look(_store, states, count);
-        bool[] hits = new bool[count];
+        (int[] Next, double[] Distances)[] found = Look(_store, states, States, null);
         for (int i = 0; i < places.Length; i++)
         {
-            // Where the index finds no more, -1 stands behind what it found.
-            int found = 0;
-            for (; found < count && keys[(i * count) + found] >= 0; found++)
-            {
-                hits[found] = _store.Next(keys[(i * count) + found]) == batch.Targets[places[i]];
-            }
-
-            double probability = NearestNeighborFit.Probability(distances.AsSpan(i * count, found), hits.AsSpan(0, found), Temperature);
-            result[places[i]] = PointerReader.Mix(likelihoods[i], found == 0 ? 0 : Share, probability);
+            (int[] next, double[] distances) = found[i];
+            bool[] hits = [.. next.Select(token => token == batch.Targets[places[i]])];
+            double probability = NearestNeighborFit.Probability(distances, hits, Temperature);
+            result[places[i]] = PointerReader.Mix(likelihoods[i], next.Length == 0 ? 0 : Share, probability);
         }
 
         return result;
@@ -192,13 +188,13 @@ public sealed class NearestNeighborReader : IReader
     /// <summary>The distribution of the next token. No gradients are recorded.</summary>
     /// <param name="keys">[1, D], what is asked with.</param>
     /// <param name="states">[1, D], the model's last states, normed.</param>
-    /// <param name="excluded">Documents whose states are passed over.</param>
+    /// <param name="among">The stored states that may come; null: all.</param>
     /// <returns>[1, V]: log-probabilities.</returns>
-    internal Tensor LogDistribution(Tensor keys, Tensor states, IReadOnlySet<int> excluded)
+    internal Tensor LogDistribution(Tensor keys, Tensor states, ChunkSet? among)
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        (int[] next, double[] distances) = Look(_store, keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray(), States, excluded);
+        (int[] next, double[] distances) = Look(_store, keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray(), States, among)[0];
         Tensor model = nn.functional.log_softmax(_model.Head(states).to_type(ScalarType.Float64), 1).cpu(); // [1, V]
         if (next.Length == 0 || Share == 0)
         {
@@ -218,24 +214,20 @@ public sealed class NearestNeighborReader : IReader
         return model.exp().Times(1 - Share).Plus(copied).log().MoveToOuterDisposeScope();
     }
 
-    /// <summary>What followed the nearest states to one that are not in some documents, nearest first, with their distances.</summary>
-    private static (int[] Next, double[] Distances) Look(TokenStore store, ReadOnlySpan<double> state, int count, IReadOnlySet<int> excluded)
+    /// <summary>What followed the nearest states to some, nearest first, with their distances.</summary>
+    private static (int[] Next, double[] Distances)[] Look(TokenStore store, ReadOnlySpan<double> states, int count, ChunkSet? among)
     {
-        (long[] keys, double[] distances) = Look(
-            store, state, (int)Math.Clamp(count + excluded.Sum(store.CountOf), 1, Math.Max(1, store.Count)));
-        int[] kept = [.. Enumerable.Range(0, keys.Length)
-            .Where(i => keys[i] >= 0 && !excluded.Contains(store.DocumentOf(keys[i])))
-            .OrderBy(i => distances[i])
-            .Take(count)];
-        return ([.. kept.Select(i => store.Next(keys[i]))], [.. kept.Select(i => distances[i])]);
-    }
-
-    private static (long[] Keys, double[] Distances) Look(TokenStore store, ReadOnlySpan<double> states, int count)
-    {
+        count = (int)Math.Clamp(among?.Count ?? store.Count, 1, count);
         long[] keys = new long[states.Length / store.Width * count];
         double[] distances = new double[keys.Length];
-        store.Find(states, count, keys, distances);
-        return (keys, distances);
+        store.Find(states, count, keys, distances, among);
+
+        // An index that keeps less than the keys has its own order; -1 stands where it finds no more.
+        return [.. Enumerable.Range(0, keys.Length / count).Select(row =>
+        {
+            int[] kept = [.. Enumerable.Range(row * count, count).Where(i => keys[i] >= 0).OrderBy(i => distances[i])];
+            return (Array.ConvertAll(kept, i => store.Next(keys[i])), Array.ConvertAll(kept, i => distances[i]));
+        })];
     }
 
     private static void RequireModel(RetroModel model, TokenStore store)

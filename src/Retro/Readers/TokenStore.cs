@@ -89,12 +89,32 @@ public sealed unsafe class TokenStore : IDisposable
         }
     }
 
+    /// <summary>The keys that are of none of some documents; null: all are.</summary>
+    internal ChunkSet? Without(IReadOnlySet<int> documents)
+    {
+        int[] without = [.. documents.Where(document => CountOf(document) > 0).Order()];
+        return without.Length == 0 ? null : new(Count, Between());
+
+        IEnumerable<(long First, long Count)> Between()
+        {
+            long first = 0;
+            foreach (int document in without)
+            {
+                yield return (first, _starts[document] - first);
+                first = _starts[document + 1];
+            }
+
+            yield return (first, Count - first);
+        }
+    }
+
     /// <summary>The nearest keys of some states.</summary>
     /// <param name="states">[n, D].</param>
     /// <param name="count">How many are wanted of each.</param>
     /// <param name="keys">[n, count]: their numbers, -1 where there are no more.</param>
     /// <param name="distances">[n, count]: squared distances to the stored keys; not a number beside -1.</param>
-    internal void Find(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances)
+    /// <param name="among">The keys that may come; null: all.</param>
+    internal void Find(ReadOnlySpan<double> states, int count, Span<long> keys, Span<double> distances, ChunkSet? among = null)
     {
         float[] queries = new float[states.Length];
         for (int i = 0; i < queries.Length; i++)
@@ -102,7 +122,14 @@ public sealed unsafe class TokenStore : IDisposable
             queries[i] = (float)states[i];
         }
 
-        _index.Search(queries, count, keys, new float[keys.Length]);
+        if (among is null || (_index.SearchesAmong && among.Count > 0))
+        {
+            _index.Search(queries, count, keys, new float[keys.Length], among: among);
+        }
+        else
+        {
+            FindAmong(queries, count, keys, among);
+        }
 
         // The index may keep less than the keys: it finds, and they measure.
         float[] key = new float[Width];
@@ -124,6 +151,35 @@ public sealed unsafe class TokenStore : IDisposable
             }
 
             distances[i] = sum;
+        }
+    }
+
+    /// <summary>Asks an index that cannot search among some of its keys for ever more of them, until as many are there as are wanted.</summary>
+    private void FindAmong(float[] queries, int count, Span<long> keys, ChunkSet among)
+    {
+        keys.Fill(-1);
+        for (int row = 0; row * Width < queries.Length && among.Count > 0; row++)
+        {
+            Span<long> found = keys.Slice(row * count, count);
+            int kept = 0, most = (int)Math.Min(Count, Array.MaxLength);
+            for (int wide = Math.Min(count, most); kept < Math.Min(count, among.Count); wide = (int)Math.Min(2L * wide, most))
+            {
+                long[] some = new long[wide];
+                _index.Search(queries.AsSpan(row * Width, Width), wide, some, new float[wide]);
+                kept = 0;
+                foreach (long key in some)
+                {
+                    if (key >= 0 && kept < count && among.Contains(key))
+                    {
+                        found[kept++] = key;
+                    }
+                }
+
+                if (wide == most || some.Contains(-1))
+                {
+                    break;
+                }
+            }
         }
     }
 
@@ -151,7 +207,7 @@ public sealed unsafe class TokenStore : IDisposable
     }
 
     private static int Token(ChunkDatabase database, int document, long place)
-        => database.Tokens(database.Documents[document].FirstChunk + (place / database.ChunkLength))[(int)(place % database.ChunkLength)];
+        => database.TokenAt((database.Documents[document].FirstChunk * database.ChunkLength) + place);
 
     private static MappedFile Fill(
         RetroModel model,

@@ -302,7 +302,7 @@ public sealed class ReaderGenerationTests : IDisposable
                 break;
             case NearestNeighborReader nearest:
                 (Tensor keys, Tensor states) = _model.KeysAndStatesAt(text, last);
-                all = nearest.LogDistribution(keys, states, new HashSet<int>());
+                all = nearest.LogDistribution(keys, states, among: null);
                 break;
             default:
                 all = OfPrompts((PromptReader)reader, batch);

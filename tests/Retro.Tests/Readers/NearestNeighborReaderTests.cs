@@ -266,6 +266,43 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
     }
 
+    /// <summary>By the index where it can search among some keys; else by asking for more and more, as of a graph.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData("HNSW16,Flat")]
+    public void Documents_are_passed_over_wherever_the_keys_are_looked_up(string? factory)
+    {
+        Assert.SkipWhen(factory is not null && VectorIndex.Choose(VectorEngine.Auto) != VectorEngine.Faiss, "A graph is FAISS's.");
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(12, seed: 2, maximumLength: 60), M);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        using TokenStore store = TokenStore.Build(model, database, options: new() { Float16 = false, Factory = factory });
+        int count = (int)store.Count;
+        double[] states = [.. Enumerable.Range(0, 3 * D).Select(i => Math.Sin(i))];
+        long[] all = new long[3 * count];
+        store.Find(states, count, all, new double[all.Length]);
+        HashSet<int> some = [0, 3, 4, database.Documents.Count - 1], every = [.. Enumerable.Range(0, database.Documents.Count)];
+        foreach (HashSet<int> without in new[] { some, every })
+        {
+            ChunkSet among = store.Without(without)!;
+            long[] found = new long[3 * 20];
+            double[] distances = new double[found.Length];
+            store.Find(states, 20, found, distances, among);
+
+            Assert.Equal(every.Except(without).Sum(store.CountOf), among.Count);
+            for (int row = 0; row < 3; row++)
+            {
+                long[] expected = [.. all[(row * count)..((row + 1) * count)].Where(key => key >= 0 && !without.Contains(store.DocumentOf(key))).Take(20)];
+                long[] came = [.. found[(row * 20)..((row + 1) * 20)].Where(key => key >= 0)];
+                Assert.Equal(expected.Length, came.Length);
+                Assert.InRange(expected.Intersect(came).Count(), factory is null ? expected.Length : expected.Length * 0.8, expected.Length);
+                Assert.DoesNotContain(came, key => without.Contains(store.DocumentOf(key)));
+            }
+        }
+
+        Assert.Null(store.Without(new HashSet<int>()));
+    }
+
     [Fact]
     public void What_cannot_be_is_refused()
     {
