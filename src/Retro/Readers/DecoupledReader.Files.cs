@@ -68,6 +68,12 @@ public sealed partial class DecoupledReader
                 Rank = Setting("rank"),
                 AdaptationRank = Setting("adaptation_rank"),
             }.Validate();
+            RequireRank("1.down", options.Rank);
+            if (options.AdaptationRank > 0)
+            {
+                RequireRank("1.q_down", options.AdaptationRank);
+            }
+
             reader = Fresh(model, options, options.RetrievedLength!.Value, name);
             using DisposeScope scope = NewDisposeScope();
             using IDisposable noGradients = no_grad();
@@ -94,6 +100,15 @@ public sealed partial class DecoupledReader
         {
             reader?.Dispose();
             throw;
+        }
+
+        // No more is made than the file holds.
+        void RequireRank(string tensor, int rank)
+        {
+            if (file.Entries.FirstOrDefault(entry => entry.Name == tensor) is not { } entry || !entry.Shape.SequenceEqual([width, rank]))
+            {
+                throw new CheckpointException($"{path} says a rank of {rank}, and holds no {tensor} of [{width}, {rank}]: it is damaged.");
+            }
         }
     }
 }

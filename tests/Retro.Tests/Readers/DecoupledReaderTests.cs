@@ -157,6 +157,19 @@ public sealed class DecoupledReaderTests : IDisposable
         ReadingBatch batch = ReaderContract.Batch(V, 2, (3 * M) + 2, M, K, R, seed: 5);
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
         Assert.Contains("2 layers", Assert.Throws<CheckpointException>(() => DecoupledReader.Load(path, other)).Message, StringComparison.Ordinal);
+
+        // What its metadata say is not made before it is known to be there.
+        string large = Path.Combine(_folder.Path, "large.safetensors");
+        using (Safetensors file = Safetensors.Open(path))
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            Dictionary<string, string> settings = file.Metadata!.ToDictionary();
+            settings["rank"] = "2000000000";
+            Safetensors.Write(large, file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name)), settings);
+        }
+
+        Assert.Contains(
+            "a rank of 2000000000", Assert.Throws<CheckpointException>(() => DecoupledReader.Load(large, model)).Message, StringComparison.Ordinal);
         Checkpoint.Save(_folder.Path, model);
         Assert.Contains(
             "no decoupled reader",
