@@ -196,9 +196,15 @@ internal static class CommonOptions
     /// <summary>The device.</summary>
     public static Option<string> Device() => Choice("--device", "Where models compute: cpu or cuda.", "cpu", "cpu", "cuda");
 
-    /// <summary>The type.</summary>
+    /// <summary>The type of a model that is used.</summary>
     public static Option<string?> Dtype() => Dtype(
-        "Default: as it is stored; of a model that is trained from nothing, bfloat16 where the processor has products of it, else float32.", null);
+        "Default: as it is stored, but float32 in place of bfloat16 where the processor has no products of that.", null);
+
+    /// <summary>The type of a model that is trained from nothing.</summary>
+    public static Option<string?> TrainedDtype() => Dtype("Default: bfloat16 where the processor has products of it, else float32.", null);
+
+    /// <summary>The type of a model that something is fitted onto.</summary>
+    public static Option<string?> FittedDtype() => Dtype($"Default: as {Tool.Name} has stored the decoder; of any other decoder float32.", null);
 
     /// <summary>The type of models that are trained to be compared, with each other and with published ones.</summary>
     public static Option<string?> ComparedDtype() => Dtype(

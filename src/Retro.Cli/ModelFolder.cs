@@ -132,7 +132,8 @@ internal static class ModelFolder
             : Made(path).Section["source"]?.ToString() ?? "bm25";
 
     /// <summary>
-    /// The folders of the databases that a model was trained on, and the decoder below it; null among them: of some part it is not known what it was trained on.
+    /// The folders of the databases that a model was trained on, and the decoder below it; null among them: of a part it is not known what it was
+    /// trained on.
     /// </summary>
     /// <param name="path">The folder that was named.</param>
     public static IReadOnlyList<string?> TrainedOn(string path)

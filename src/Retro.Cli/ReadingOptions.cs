@@ -55,7 +55,7 @@ internal sealed class ReadingOptions
     public PathOption Model { get; } = CommonOptions.Model();
 
     /// <summary>Where neighbors come from.</summary>
-    public Option<string> Source { get; } = CommonOptions.Source("bm25", none: "nothing is read");
+    public Option<string> Source { get; } = CommonOptions.Source(byDefault: null, none: "nothing is read");
 
     /// <summary>Neighbors read at once.</summary>
     public Option<int?> K { get; } = CommonOptions.WholeOrNone("--k", "Neighbors read at once. Default: as many as the model was trained with.", 1, 1024);
@@ -117,7 +117,7 @@ internal sealed class ReadingOptions
             CopyReader? copying = ModelFolder.Copying(path, trained);
             INeighborSource? source = sources is null || (!trained.Model.Config.HasRetrieval && copying is null && !needsDatabase)
                 ? null
-                : sources.Open(parsed.GetValue(Source)!, Seed(parsed));
+                : sources.Open(parsed.GetValue(Source) ?? "bm25", Seed(parsed));
             return new(trained, copying, tokenizer, sources, source);
         }
         catch

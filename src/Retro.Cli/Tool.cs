@@ -122,6 +122,11 @@ internal static class Tool
             // The second time, the signal does what it always does: the process ends where it stands, and what it was writing never gets its name.
             if (stopping.IsCancellationRequested)
             {
+                if (!Console.IsOutputRedirected)
+                {
+                    Console.Out.Write("\u001b[?25h"); // a bar has hidden the cursor
+                }
+
                 return;
             }
 

@@ -30,16 +30,12 @@ internal sealed class TrainingRun
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
     private readonly PathOption _embedder = CommonOptions.Embedder();
-    private readonly Option<int?> _k = CommonOptions.WholeOrNone(
-        "--k", "Neighbors that the model reads for each chunk. Default: of train 2, of fit 8, of copying 16.", 1, 64);
-
-    private readonly Option<int> _steps = CommonOptions.Whole("--steps", "Steps of the training.", 1000, 1, int.MaxValue);
+    private readonly Option<int?> _k;
+    private readonly Option<int> _steps;
     private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
     private readonly Option<int> _window = CommonOptions.Whole("--window", "Tokens of a window, a multiple of the chunk length.", 512, 2, 1 << 20);
     private readonly Option<int> _batch = CommonOptions.Whole("--batch", "Windows of a step.", 2, 1, 4096);
-    private readonly Option<double?> _rate = CommonOptions.NumberOrNone(
-        "--rate", "Learning rate of AdamW. Default: 0.004, with Muon for the matrices, below 50 million parameters; else the paper's 0.0002.", 1e-9, 10);
-
+    private readonly Option<double?> _rate;
     private readonly Option<int> _every = CommonOptions.Whole(
         "--checkpoint-every", "Steps between two checkpoints; 0: at the end, and when stopped.", 0, 0, int.MaxValue);
 
@@ -52,12 +48,25 @@ internal sealed class TrainingRun
     private readonly Option<long> _seed = CommonOptions.Seed();
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
-    private readonly Option<string?> _dtype = CommonOptions.Dtype();
+    private readonly Option<string?> _dtype;
     private readonly Option<bool> _resume = CommonOptions.Resume();
     private readonly Option<bool> _startOver = CommonOptions.StartOver("model");
 
     private Action? _keep;
     private bool _isSaved;
+
+    /// <summary>Creates the options.</summary>
+    /// <param name="k">Neighbors read where nothing is said, for the help.</param>
+    /// <param name="steps">Steps where nothing is said beside the usual ones, for the help; empty: none.</param>
+    /// <param name="rate">The learning rate where nothing is said, for the help.</param>
+    /// <param name="dtype">The type.</param>
+    public TrainingRun(string k, string steps, string rate, Option<string?> dtype)
+    {
+        _k = CommonOptions.WholeOrNone("--k", $"Neighbors that the model reads for each chunk. Default: {k}.", 1, 64);
+        _steps = CommonOptions.Whole("--steps", $"Steps of the training.{steps}", 1000, 1, int.MaxValue);
+        _rate = CommonOptions.NumberOrNone("--rate", $"Learning rate of AdamW. Default: {rate}.", 1e-9, 10);
+        _dtype = dtype;
+    }
 
     /// <summary>The folder that is written into.</summary>
     public PathOption Out { get; } = CommonOptions.Out("Folder for the model. It may be the database's: each has a folder of its own in it.");
@@ -279,7 +288,8 @@ internal sealed class TrainingRun
         long before = trainer.StepsDone;
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
-        SavedCheckpoint saved = new(Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile, Retrofit.FileName));
+        SavedCheckpoint saved = new(
+            Path.Combine(workspace.Model, Trainer.StateFile), () => Saved(workspace, sources, ModelFolder.CopyingFile, Retrofit.FileName));
         using (JsonLinesObserver lines = new(stepsFile))
         using (CsvObserver? table = parsed.GetValue(_csv) is { } csv ? new(csv) : null)
         using (TensorBoardObserver? events = parsed.GetValue(_tensorBoard) is { } folder ? new(folder) : null)

@@ -154,7 +154,7 @@ internal abstract class Verb : Command
         return section;
     }
 
-    /// <summary>Makes sure, before any work is done, that all that was said can be meant, and that the results can be written where they are asked for.</summary>
+    /// <summary>Makes sure, before any work is done, that all that was said can be meant, and that results can be written where they are asked for.</summary>
     /// <exception cref="UsageException">It cannot be meant.</exception>
     /// <exception cref="RetroException">They cannot be written.</exception>
     public void RequireMeant(ParseResult parsed)
@@ -191,7 +191,8 @@ internal abstract class Verb : Command
             }
             catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
             {
-                throw new RetroException($"{name} {file} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
+                throw new RetroException(
+                    $"{name} {file} cannot be written ({exception.Message}); name a file in a folder that this user may write.", exception);
             }
         }
     }

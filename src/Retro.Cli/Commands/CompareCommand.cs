@@ -31,10 +31,7 @@ internal sealed class CompareCommand : Verb
     private readonly Option<int> _threads = CommonOptions.Threads();
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
-    private readonly Option<bool> _skipBroken = new("--skip-broken")
-    {
-        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
-    };
+    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
     public CompareCommand()
         : base(

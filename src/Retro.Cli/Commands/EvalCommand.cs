@@ -217,19 +217,26 @@ internal sealed class EvalCommand : Verb
         NeighborTable TableOf(INeighborSource from)
             => tables.TryGetValue(from.Name, out NeighborTable? there) ? there : tables[from.Name] = FindHeldOut(from, $"find held-out neighbors, {from.Name}");
 
+        // The rule with as many and as fresh neighbors as copying has learned to read: what its learning has to beat.
+        using CopyReader? copies = models.Select(one => ModelFolder.Copying(one.Path, one.Trained)).FirstOrDefault(one => one is not null);
+        kept = Math.Max(kept, copies?.Neighbors ?? 0);
         INeighborSource source = SourceOf(models.Select(one => ModelFolder.Source(one.Path, one.Trained)).FirstOrDefault(one => one is not null));
         using NeighborTable neighbors = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(database, source, kept, progress: progress, cancellationToken: cancellationToken));
         NeighborTable found = TableOf(source);
         using NeighborTable random = FindHeldOut(new RandomNeighborSource(database, parsed.GetValue(_seed)), "draw random neighbors");
-        PointerRule[] rules = [.. new[] { 2, RuleNeighbors }.Select(k => Stages.Run(
-            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken)))];
+        PointerRule Rule(int k) => Stages.Run(
+            $"count the copying rule, k = {k}", progress => PointerRule.Count(database, neighbors, new() { Neighbors = k }, progress, cancellationToken));
+        PointerRule[] rules = [Rule(2), Rule(RuleNeighbors)];
+        PointerRule? fresh = copies is not null && Rule(copies.Neighbors) is var counted
+            ? new(copies.Neighbors, copies.Options.Stride, counted.RetrievedLength, counted.Precisions)
+            : null;
 
         Comparison comparison = new(heldOut, database, found, random, rules);
         BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
         List<Measured> measured = [];
         HashSet<string> names = [];
-        string? baseline = null;
+        string? baseline = null, freshRule = null;
         foreach ((string path, TrainedModel trained) in models.OrderBy(one => one.Trained.Model.Config.HasRetrieval))
         {
             bool reads = trained.Model.Config.HasRetrieval;
@@ -244,8 +251,15 @@ internal sealed class EvalCommand : Verb
                 string closed = same?.Off ?? Named(ClosedBook, path);
                 if (same is null)
                 {
-                    baseline ??= closed;
                     comparison.ClosedBook(closed, trained, options, cancellationToken);
+                    if (baseline is null && fresh is not null)
+                    {
+                        freshRule = $"{closed} + pointer rule, k = {fresh.Neighbors}, every {fresh.ChunkLength} tokens";
+                        PointerReader asking = new(new DecoderReader(trained.Model, closed), fresh, freshRule);
+                        comparison.Asking(asking, trained, source, options, cancellationToken);
+                    }
+
+                    baseline ??= closed;
                 }
 
                 string shown = copying is null ? closed : Named(Copying, path);
@@ -273,12 +287,13 @@ internal sealed class EvalCommand : Verb
 
         IReadOnlyList<EvaluationEntry> entries = comparison.Entries;
         string rule = comparison.RuleOn(baseline!, RuleNeighbors);
-        EvaluationTable table = EvaluationTable.Of(entries, [baseline!, rule]);
+        string[] against = [baseline!, rule, .. freshRule is null ? [] : new[] { freshRule }];
+        EvaluationTable table = EvaluationTable.Of(entries, against);
         double[] bytes = LeakageCurve.ChunkBytes(heldOut, sources.Tokenizer);
         LeakageCurve curve = Stages.Run(
             "compare chunks with their neighbors",
             progress => LeakageCurve.Compute(heldOut, found, database, bytes, RuleNeighbors, progress: progress, cancellationToken: cancellationToken));
-        names.UnionWith([baseline!, rule]);
+        names.UnionWith(against);
         string[] notes = Notes(table, isUnseen);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
         Print(table, leakage, notes);
@@ -364,7 +379,8 @@ internal sealed class EvalCommand : Verb
     {
         using IDisposable noGradients = torch.no_grad();
         Dictionary<string, torch.Tensor> there = other.named_parameters().ToDictionary(pair => pair.name, pair => (torch.Tensor)pair.parameter);
-        return one.Config == other.Config && one.Dtype == other.Dtype && one.named_parameters().All(pair => there.TryGetValue(pair.name, out torch.Tensor? its) && pair.parameter.Equals(its));
+        return one.Config == other.Config && one.Dtype == other.Dtype
+            && one.named_parameters().All(pair => there.TryGetValue(pair.name, out torch.Tensor? its) && pair.parameter.Equals(its));
     }
 
     private static void Print(EvaluationTable table, LeakageTable leakage, string[] notes)
@@ -402,7 +418,8 @@ internal sealed class EvalCommand : Verb
         [
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them {(isUnseen ? "trained on or " : "")}retrieved from."),
+                $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them "
+                    + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
             .. isUnseen ? [] : new[] { "Of some model it is not known here what it was trained on, and so not whether it has seen them." },
             any.Documents < PairedDifference.LeastDocuments
                 ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."

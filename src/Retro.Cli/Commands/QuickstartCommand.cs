@@ -18,17 +18,14 @@ internal sealed class QuickstartCommand : Verb
     private readonly Option<double> _megabytes = CommonOptions.Number(
         "--megabytes", "Most text to take from the corpus; documents are chosen by the seed.", 6, 0.001, 100_000);
 
-    private readonly Option<bool> _skipBroken = new("--skip-broken")
-    {
-        Description = "Leave out files and lines that cannot be read, with a count, instead of stopping.",
-    };
+    private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
     private readonly PathOption _embedder = new("--embedder", "FOLDER")
     {
         Description = "A BERT or sentence-transformers folder that makes the chunks' keys. Default: a small embedder, trained on the corpus.",
     };
 
-    private readonly Option<string?> _dtype = CommonOptions.Dtype();
+    private readonly Option<string?> _dtype = CommonOptions.TrainedDtype();
     private readonly Option<bool> _resume = new("--resume") { Description = "Go on with the run that the folder holds, from where it was stopped." };
 
     public QuickstartCommand()

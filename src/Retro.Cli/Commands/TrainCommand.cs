@@ -13,7 +13,15 @@ internal sealed class TrainCommand : Verb
     /// <summary>Share of the training of a small RETRO in which its decoder learns alone, before it reads.</summary>
     private const double ClosedBookShare = 0.5;
 
-    private readonly TrainingRun _run = new() { Source = CommonOptions.Source("bm25", none: "a decoder alone, which reads no neighbors, is trained") };
+    private readonly TrainingRun _run = new(
+        k: "8 below 50 million parameters, else 2",
+        steps: "",
+        rate: "0.004, with Muon for the matrices, below 50 million parameters; else the paper's 0.0002",
+        CommonOptions.TrainedDtype())
+    {
+        Source = CommonOptions.Source("bm25", none: "a decoder alone, which reads no neighbors, is trained"),
+    };
+
     private readonly Option<string> _preset = CommonOptions.Choice(
         "--preset", "The model's shape.", "mini", [.. RetroConfig.Presets.Keys.Select(name => name.ToLowerInvariant())]);
 

@@ -86,7 +86,8 @@ internal sealed class UpdateCommand : Verb
                 HashSet<string> texts = [.. heldOut?.Documents.Select(document => document.ContentHash) ?? []];
                 Dictionary<string, IReadOnlyList<string>> labelled = IsTyped(_labels)
                     ? []
-                    : sources.Database.Documents.Where(document => document.Labels.Count > 0).ToDictionary(document => document.Id, document => document.Labels);
+                    : sources.Database.Documents.Where(document => document.Labels.Count > 0)
+                        .ToDictionary(document => document.Id, document => document.Labels);
                 IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()))
                     .Where(document => !IsHeldOut(document))
                     .Select(document => document with { Labels = [.. document.Labels, .. labels] })

@@ -44,8 +44,7 @@ public static class Checkpoint
         options ??= new();
         options.Validate();
         WeightFolder.RequireReplaceable(folder, "a checkpoint of Retro", RetroConfigJson.IsOne);
-        List<KeyValuePair<string, Tensor>> tensors =
-            [.. model.Undisposed.named_parameters().Select(item => new KeyValuePair<string, Tensor>(item.name, item.parameter)), .. Buffers(model)];
+        List<KeyValuePair<string, Tensor>> tensors = [.. Stored(model.Undisposed)];
         List<List<KeyValuePair<string, Tensor>>> shards = Divide(tensors, options.MaximumFileBytes);
         string[] names = shards.Count == 1
             ? [WeightFolder.SingleName]
@@ -211,16 +210,14 @@ public static class Checkpoint
     /// <summary>What branches of one's own keep beside their parameters, such as running means; the library's own keep nothing.</summary>
     internal static IEnumerable<KeyValuePair<string, Tensor>> Buffers(RetroModel model) => model.state_dict().Where(pair => pair.Value is not Parameter);
 
+    private static IEnumerable<KeyValuePair<string, Tensor>> Stored(RetroModel model)
+        => model.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)).Concat(Buffers(model));
+
     private static void Check(string folder, RetroModel model, WeightFolder weights, bool strict)
     {
-        KeyValuePair<string, Tensor>[] buffers = [.. Buffers(model)];
-        Dictionary<string, IReadOnlyList<long>> shapes = [];
-        foreach ((string name, Tensor tensor) in model.named_parameters().Select(pair => KeyValuePair.Create(pair.name, (Tensor)pair.parameter)).Concat(buffers))
-        {
-            shapes.Add(name, tensor.shape);
-        }
-
-        Check(folder, shapes, weights, strict, [.. buffers.Select(pair => pair.Key)]);
+        Dictionary<string, Tensor> buffers = Buffers(model).ToDictionary();
+        Dictionary<string, IReadOnlyList<long>> shapes = Stored(model).ToDictionary(pair => pair.Key, pair => (IReadOnlyList<long>)pair.Value.shape);
+        Check(folder, shapes, weights, strict, [.. buffers.Keys]);
     }
 
     /// <summary>Refuses weights that do not have the shapes that are expected; one message lists every fault. Buffers may be of whole numbers.</summary>
@@ -271,10 +268,7 @@ public static class Checkpoint
     private static void Copy(
         string folder, RetroModel model, WeightFolder weights, bool requireFinite, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        KeyValuePair<string, Tensor>[] stored = [.. model.named_parameters()
-            .Select(pair => KeyValuePair.Create(pair.name, (Tensor)pair.parameter))
-            .Concat(Buffers(model))
-            .Where(pair => weights.Contains(pair.Key))];
+        KeyValuePair<string, Tensor>[] stored = [.. Stored(model).Where(pair => weights.Contains(pair.Key))];
         using IDisposable noGrad = no_grad();
         if (requireFinite)
         {

@@ -83,7 +83,8 @@ public sealed partial class CopyReader
         if (file.Metadata.GetValueOrDefault(ModelKey) is { } trained && WeightsHash.Rounded(model) is var here && here != trained)
         {
             throw new CheckpointException(
-                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was trained for.");
+                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was "
+                    + "trained for.");
         }
 
         CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);

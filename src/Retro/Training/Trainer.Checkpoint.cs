@@ -112,8 +112,8 @@ public sealed partial class Trainer
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
-    /// Frozen parameters stay as the model has them. Buffers of branches of one's own go on as they were. An average of the weights that the checkpoint does not
-    /// have begins with its weights. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
+    /// Frozen parameters stay as the model has them. Buffers of branches of one's own go on as they were. An average of the weights that the checkpoint does
+    /// not have begins with its weights. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>

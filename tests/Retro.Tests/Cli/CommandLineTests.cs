@@ -78,6 +78,22 @@ public sealed partial class CommandLineTests : IDisposable
         string Complete(string line) => _retro.Done($"[suggest:{line.Length}]", line);
     }
 
+    /// <summary>What the help says of a default is that of the verb.</summary>
+    [Theory]
+    [InlineData("train", "--k", "8 below 50 million parameters, else 2")]
+    [InlineData("fit", "--k", "with --attention paper 2, of copying 16, of --task qa 5")]
+    [InlineData("fit", "--steps", "Copying takes 300")]
+    [InlineData("fit", "--rate", "of copying 0.01")]
+    [InlineData("fit", "--dtype", "of any other decoder float32")]
+    [InlineData("generate", "--source", "Default: what the model was trained with.")]
+    [InlineData("eval", "--source", "Default: what the model was trained with.")]
+    public void The_help_says_the_defaults_of_each_verb(string verb, string option, string said)
+    {
+        Option described = Tool.MakeRoot().Subcommands.Single(command => command.Name == verb).Options.Single(one => one.Name == option);
+        Assert.Contains(said, described.Description, StringComparison.Ordinal);
+        Assert.False(option == "--source" && described.HasDefaultValue);
+    }
+
     [Fact]
     public void The_help_names_the_command_its_exit_codes_and_examples()
     {
