@@ -33,7 +33,7 @@ public class SampleCorpusTests
         Assert.Single(Directory.GetFileSystemEntries(Path.GetDirectoryName(kept)!));
         File.WriteAllText(Path.Combine(folder, ".retro"), "another");
         RetroException fault = Assert.Throws<RetroException>(() => SampleCorpus.Folder(root["out"], root["docs"]));
-        Assert.Contains("name another --output", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("name another folder for all runs", fault.Message, StringComparison.Ordinal);
     }
 
     [Fact]
