@@ -1,9 +1,8 @@
 using System.CommandLine;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Evaluation;
 using Retro.Search;
 using Retro.Cli.Workflow;
 
@@ -82,8 +81,7 @@ internal sealed class UpdateCommand : Verb
 
                 // What is measured on must not be read: the folder that a database was built of holds the held-out documents too.
                 using ChunkDatabase? heldOut = sources.HeldOut();
-                HashSet<string> ids = [.. heldOut?.Documents.Select(document => document.Id) ?? []];
-                HashSet<string> texts = [.. heldOut?.Documents.Select(document => document.ContentHash) ?? []];
+                Func<Document, bool> isHeld = heldOut is null ? _ => false : HeldOut.Finder(heldOut, sources.Tokenizer);
                 Dictionary<string, IReadOnlyList<string>> labelled = IsTyped(_labels)
                     ? []
                     : sources.Database.Documents.Where(document => document.Labels.Count > 0)
@@ -106,14 +104,13 @@ internal sealed class UpdateCommand : Verb
 
                 bool IsHeldOut(Document document)
                 {
-                    bool isHeld = ids.Contains(document.Id)
-                        || texts.Count > 0 && texts.Contains(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))));
-                    if (isHeld)
+                    if (!isHeld(document))
                     {
-                        leftOut.Add(document.Id);
+                        return false;
                     }
 
-                    return isHeld;
+                    leftOut.Add(document.Id);
+                    return true;
                 }
             }
         }
@@ -127,7 +124,7 @@ internal sealed class UpdateCommand : Verb
         Screen.Line($"{folder}: {now.Documents.Count:#,0} documents ({before:#,0} before), {now.ChunkCount:#,0} chunks, in {now.SegmentCount:#,0} piece(s)");
         if (leftOut.Count > 0)
         {
-            Screen.Line($"{leftOut.Count:#,0} documents are held out, by their ids or their texts, and were not added");
+            Screen.Line($"{leftOut.Count:#,0} documents are held out, by their ids or their texts, or nearly repeat one that is, and were not added");
         }
 
         Screen.Report(cleaning);

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Retro.Corpora;
 using Retro.Tokenizers;
 
@@ -235,5 +233,5 @@ public static class ChunkDatabaseUpdate
         => document.Title == there.Title
             && document.Location == there.Location
             && document.Labels.SequenceEqual(there.Labels)
-            && Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text))) == there.ContentHash;
+            && DocumentEntry.HashOf(document.Text) == there.ContentHash;
 }

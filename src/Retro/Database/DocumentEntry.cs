@@ -1,3 +1,6 @@
+using System.Security.Cryptography;
+using System.Text;
+
 namespace Retro.Database;
 
 /// <summary>What a database knows of one document.</summary>
@@ -19,4 +22,8 @@ public sealed record DocumentEntry(
     int ChunkCount,
     int TokenCount,
     long ByteCount,
-    string ContentHash);
+    string ContentHash)
+{
+    /// <summary>The <see cref="ContentHash"/> of a text.</summary>
+    internal static string HashOf(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
+}

@@ -172,7 +172,10 @@ public sealed class ChunkKeyer : IChunkKeyer
 
     private GeneratedEmbeddings<Embedding<float>> Generate(string[] texts, CancellationToken cancellationToken)
     {
-        GeneratedEmbeddings<Embedding<float>> embeddings = _embedder.GenerateAsync(texts, null, cancellationToken).GetAwaiter().GetResult();
+        // On a thread of the pool: a generator that comes back to its caller's context would wait for this one.
+        GeneratedEmbeddings<Embedding<float>> embeddings = Task.Run(() => _embedder.GenerateAsync(texts, null, cancellationToken), cancellationToken)
+            .GetAwaiter()
+            .GetResult();
         return embeddings.Count == texts.Length ? embeddings
             : throw new RetroException($"The embedder {_embedder.GetType().Name} gave {embeddings.Count} vectors for {texts.Length} texts.");
     }

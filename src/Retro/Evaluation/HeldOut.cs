@@ -59,14 +59,13 @@ public static class HeldOut
         heldOut.RequireTokenizer(tokenizer);
         retrieval.RequireTokenizer(tokenizer);
         options ??= new HeldOutOptions();
-        options.Validate();
-        NearDuplicateIndex index = new([.. heldOut.Documents.Select(document => Grams(heldOut, document))], options);
+        NearDuplicateIndex index = Near(heldOut, tokenizer, options);
         Dictionary<int, string> near = [];
         for (int i = 0; i < retrieval.Documents.Count; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             DocumentEntry document = retrieval.Documents[i];
-            if (index.Find(Grams(retrieval, document)) is { } found)
+            if (index.Find(Grams(retrieval, document, tokenizer, options)) is { } found)
             {
                 string names = $"\"{heldOut.Documents[found.Text].Id}\" (there \"{document.Id}\"";
                 near.TryAdd(
@@ -78,9 +77,38 @@ public static class HeldOut
         }
 
         Refuse(heldOut, retrieval, "nearly word for word", [.. near.Values]);
-
-        ulong[] Grams(ChunkDatabase database, DocumentEntry document) => WordGrams.Of(tokenizer.Decode(database.TokensOf(document)), options.GramWords);
     }
+
+    /// <summary>
+    /// Tells, of documents that are to be added to a database, those that are held out by the same rule: by id, by text, or nearly. A corpus holds the
+    /// documents that were held out of it still.
+    /// </summary>
+    /// <param name="heldOut">The held-out documents; read here alone.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="options">What is similar; null: the defaults.</param>
+    /// <returns>Whether a document is one of them. Safe from several threads.</returns>
+    /// <exception cref="DatabaseException">The documents were made with another tokenizer.</exception>
+    public static Func<Document, bool> Finder(ChunkDatabase heldOut, RetroTokenizer tokenizer, HeldOutOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(heldOut);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        heldOut.RequireTokenizer(tokenizer);
+        HeldOutOptions similar = options ?? new();
+        NearDuplicateIndex index = Near(heldOut, tokenizer, similar);
+        HashSet<string> ids = [.. heldOut.Documents.Select(document => document.Id)], texts = [.. heldOut.Documents.Select(document => document.ContentHash)];
+        return document => ids.Contains(document.Id)
+            || texts.Contains(DocumentEntry.HashOf(document.Text))
+            || index.Find(WordGrams.Of(document.Text, similar.GramWords)) is not null;
+    }
+
+    private static NearDuplicateIndex Near(ChunkDatabase heldOut, RetroTokenizer tokenizer, HeldOutOptions options)
+    {
+        options.Validate();
+        return new([.. heldOut.Documents.Select(document => Grams(heldOut, document, tokenizer, options))], options);
+    }
+
+    private static ulong[] Grams(ChunkDatabase database, DocumentEntry document, RetroTokenizer tokenizer, HeldOutOptions options)
+        => WordGrams.Of(tokenizer.Decode(database.TokensOf(document)), options.GramWords);
 
     private static void Refuse(ChunkDatabase heldOut, ChunkDatabase retrieval, string how, string[] found)
     {

@@ -241,7 +241,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
                 terms,
                 found[segment],
                 exact[segment],
-                NeighborQueries.Excluded(Database, segment, query),
+                NeighborQueries.Excluded(Database, query, segment),
                 NeighborQueries.Among(Database, segment, query));
         }
 

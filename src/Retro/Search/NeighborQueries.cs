@@ -17,12 +17,6 @@ internal static class NeighborQueries
         }
     }
 
-    /// <summary>The chunks of the excluded documents, as sorted ranges that do not touch.</summary>
-    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query) => Excluded(database, query, null);
-
-    /// <summary>Those that are in a segment of the database, numbered as there.</summary>
-    public static ChunkRange[] Excluded(ChunkDatabase database, int segment, in NeighborQuery query) => Excluded(database, query, segment);
-
     /// <summary>The chunks that a query's labels show; null: every one.</summary>
     public static ChunkSet? Visible(ChunkDatabase database, in NeighborQuery query)
         => LabelsOf(query) is { } labels ? database.Labels.Visible(labels) : null;
@@ -39,7 +33,10 @@ internal static class NeighborQueries
     /// <summary>One text for everything that an answer depends on.</summary>
     public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 
-    private static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query, int? segment)
+    /// <summary>
+    /// The chunks of the excluded documents, as sorted ranges that do not touch; where a segment of the database is named, those in it, numbered as there.
+    /// </summary>
+    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query, int? segment = null)
     {
         IReadOnlyList<int> documents = query.ExcludedDocuments ?? [];
         if (documents.Count == 0)

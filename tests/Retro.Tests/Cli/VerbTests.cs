@@ -234,7 +234,9 @@ public sealed class VerbTests : IDisposable
 
         // The folder that the database was built of, with one more document, and a held-out text by another name.
         _retro.WriteFile("docs/new.md", "What is new here was never seen before.");
-        _retro.WriteFile("docs/copy.md", File.ReadAllText(Path.Combine(_retro["docs"], ids[0])));
+        string held0 = File.ReadAllText(Path.Combine(_retro["docs"], ids[0]));
+        _retro.WriteFile("docs/copy.md", held0);
+        _retro.WriteFile("docs/near.md", $"{held0}\nOne more sentence does not make it another document.\n");
         string done = _retro.Done("update", "--database", "work", "--add", "docs", "--json", "update.json");
         Assert.Contains("held out", done, StringComparison.Ordinal);
         Assert.InRange((int)_retro.Json("update.json")["heldOut"]!, held, held + 1);
@@ -242,6 +244,7 @@ public sealed class VerbTests : IDisposable
         string[] there = [.. changed.Documents.Select(document => document.Id)];
         Assert.Contains("new.md", there);
         Assert.DoesNotContain("copy.md", there);
+        Assert.DoesNotContain("near.md", there);
         Assert.Empty(there.Intersect(ids));
         Assert.True(there.Length > documents);
     }

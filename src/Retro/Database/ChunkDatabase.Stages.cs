@@ -1,0 +1,224 @@
+namespace Retro.Database;
+
+public sealed partial class ChunkDatabase
+{
+    /// <summary>
+    /// What keeps files of later stages from being used, a sentence each; empty where all are whole as far as their sizes say, or, where that was verified,
+    /// their checksums.
+    /// </summary>
+    public IReadOnlyList<string> Faults
+        =>
+        [
+            .. _unusable.Values.Select(fault => $"{fault}; make it again with the stage that makes it."),
+            .. _live is null ? [] : Segments.SelectMany(segment => segment.Faults),
+        ];
+
+    /// <summary>The files that the database consists of, those of all segments among them, whose names begin with the segment's folder.</summary>
+    public IReadOnlyList<DatabaseFile> Files
+        => _live is null
+            ? Manifest.Files
+            :
+            [
+                .. Segments.SelectMany(segment => segment.Manifest.Files.Select(file =>
+                    file with { Name = Path.GetRelativePath(Folder, segment.PathOf(file.Name)).Replace(Path.DirectorySeparatorChar, '/') })),
+                .. Manifest.Changes?.Removed is { } removed ? [removed] : Array.Empty<DatabaseFile>(),
+                .. Manifest.Stages,
+            ];
+
+    /// <summary>The path of a file that a later stage has registered.</summary>
+    /// <param name="name">The file's name.</param>
+    /// <returns>Its path in the database's folder.</returns>
+    /// <exception cref="DatabaseException">No such file is registered, or it is missing or changed.</exception>
+    public string RequireFile(string name)
+    {
+        if (Manifest.Find(name) is not null)
+        {
+            return PathOf(name);
+        }
+
+        throw new DatabaseException(_unusable.TryGetValue(name, out string? fault)
+            ? $"{fault}; make it again with the stage that makes it. The database itself is whole."
+            : $"The database in '{Folder}' has no file '{name}'; run the stage that makes it first. It has "
+                + $"{string.Join(", ", Manifest.Files.Select(file => file.Name))}.");
+    }
+
+    /// <summary>Registers a file that a later stage has completed in the database's folder, with its size and checksum.</summary>
+    /// <param name="name">The file's name.</param>
+    /// <param name="details">What is to be known of it, such as the embedder's identity or the index factory.</param>
+    /// <param name="progress">Progress of the checksum, in bytes.</param>
+    /// <param name="cancellationToken">Stops it; the manifest then stays as it was.</param>
+    /// <exception cref="DatabaseException">
+    /// The file cannot be read, the manifest cannot be written, the database on the disk is no longer the one opened, or another process or stage is changing
+    /// the database: the message says which.
+    /// </exception>
+    public void Register(
+        string name,
+        IReadOnlyDictionary<string, string>? details = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        using WriterLock writing = Write($"register {name}");
+        Enter(writing, name, details, progress, cancellationToken);
+    }
+
+    /// <summary>Takes the right to change the folder: a stage has it from before it touches its file until the manifest knows it.</summary>
+    /// <param name="what">What is to be done, for whom it keeps out.</param>
+    /// <exception cref="DatabaseException">Somebody else has it, in this process or another; or the database on the disk is no longer the one
+    /// opened.</exception>
+    internal WriterLock Write(string what)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        RequireFolder(what);
+        WriterLock writing = WriterLock.Take(_lockFolder!, what);
+        try
+        {
+            _ = Refresh();
+            if (OnDisk(writing) is { Leaving: not null } stopped)
+            {
+                DatabaseFolder.Clean(Folder, stopped); // before anything is made under a name that is to go
+            }
+
+            return writing;
+        }
+        catch
+        {
+            writing.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes sure that there is a folder of this database for files of later stages.</summary>
+    /// <param name="what">What is to be done.</param>
+    /// <exception cref="DatabaseException">Several databases are opened as one.</exception>
+    internal void RequireFolder(string what)
+    {
+        if (_lockFolder is null)
+        {
+            throw new DatabaseException(
+                $"The database in '{Folder}' is opened as one with others, and together they have no folder to {what} in: open each by itself for that.");
+        }
+    }
+
+    /// <summary>Registers a file.</summary>
+    internal void Enter(
+        WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+        => Enter(writing, name, details, FileHash.Sha256(PathOf(name), progress, cancellationToken));
+
+    /// <summary>Registers a file whose checksum was taken while it was written.</summary>
+    internal void Enter(WriterLock writing, string name, IReadOnlyDictionary<string, string>? details, string sha256)
+    {
+        DatabaseManifest registered = OnDisk(writing).WithFile(name, new FileInfo(PathOf(name)).Length, sha256, Manifest.TokensHash, details);
+        registered.Save(Folder);
+        _changed = [.. _changed.Where(file => file.Name != name)];
+        Manifest = Usable(registered);
+    }
+
+    /// <summary>Notes what was opened of the folder, to be closed with the database where it is not before.</summary>
+    internal T Opened<T>(T one)
+        where T : IDisposable
+    {
+        lock (_opened)
+        {
+            _opened.Add(one);
+        }
+
+        return one;
+    }
+
+    /// <summary>Forgets what has been closed.</summary>
+    internal void Closed(IDisposable one)
+    {
+        lock (_opened)
+        {
+            _opened.Remove(one);
+        }
+    }
+
+    /// <summary>Takes over what other stages, of this process or another, have registered since the database was opened.</summary>
+    /// <exception cref="DatabaseException">The database on the disk is no longer the one opened, or its manifest is damaged.</exception>
+    internal DatabaseManifest Refresh()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
+    }
+
+    /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>
+    internal void Forget(WriterLock writing, string name)
+    {
+        if (OnDisk(writing) is var onDisk && onDisk.Find(name) is not null)
+        {
+            DatabaseManifest without = onDisk.WithoutFile(name);
+            without.Save(Folder);
+            Manifest = Usable(without);
+        }
+    }
+
+    /// <summary>What keeps a file of the manifest from being used, as far as its size tells; null where nothing does.</summary>
+    private static string? FaultOf(string folder, DatabaseFile file)
+    {
+        FileInfo info = new(Path.Combine(folder, file.Name));
+        if (!info.Exists)
+        {
+            return $"'{info.FullName}' is missing, though the manifest lists it";
+        }
+
+        return info.Length == file.Bytes ? null : $"'{info.FullName}' has {info.Length} bytes, but the manifest says {file.Bytes}: it is truncated or changed";
+    }
+
+    /// <summary>A manifest as this database sees it: without the files of later stages that cannot be used.</summary>
+    private DatabaseManifest Usable(DatabaseManifest onDisk)
+    {
+        DatabaseManifest manifest = Seen(onDisk);
+        Dictionary<string, string> unusable = new(StringComparer.Ordinal);
+        IEnumerable<DatabaseFile> own = onDisk.Changes is null
+            ? manifest.Stages
+            : manifest.Stages.Where(file => file.MadeFrom == manifest.TokensHash); // the others belong to the first segment alone, or to all together
+        foreach (DatabaseFile file in own)
+        {
+            string? fault = _changed.Contains((file.Name, file.Sha256))
+                ? $"The content of '{Path.Combine(manifest.HomeIn(Folder), file.Name)}' does not have the checksum that the manifest says, {file.Sha256}"
+                : file.MadeFrom != manifest.TokensHash
+                    ? $"'{file.Name}' in '{Folder}' was made from tokens with checksum {file.MadeFrom ?? "(none)"}, but the database's tokens have "
+                        + $"{manifest.TokensHash}"
+                : FaultOf(manifest.HomeIn(Folder), file);
+            if (fault is not null)
+            {
+                unusable[file.Name] = fault;
+            }
+        }
+
+        _unusable = unusable;
+        return manifest with { Files = [.. manifest.Files.Except(manifest.Stages), .. own.Where(file => !unusable.ContainsKey(file.Name))] };
+    }
+
+    /// <summary>A segment sees nothing of the changes; a database of several counts what was not removed from any.</summary>
+    private DatabaseManifest Seen(DatabaseManifest onDisk)
+        => _live is null
+            ? onDisk with { Changes = null }
+            : onDisk with
+            {
+                DocumentCount = _live.Count,
+                ChunkCount = _live.ChunkCount,
+                TokenCount = _live.TokenCount,
+                ByteCount = _live.ByteCount,
+                EmptyDocuments = Segments.Sum(segment => segment.Manifest.EmptyDocuments),
+            };
+
+    // The manifest to be changed: nobody else changes it while the right to is held.
+    private DatabaseManifest OnDisk(WriterLock writing)
+    {
+        ArgumentNullException.ThrowIfNull(writing);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return LoadSame();
+    }
+
+    private DatabaseManifest LoadSame()
+    {
+        DatabaseManifest onDisk = DatabaseManifest.Load(Folder);
+        return onDisk.Home == Manifest.Home && Seen(onDisk).TokensHash == Manifest.TokensHash
+            ? onDisk
+            : throw new DatabaseException(
+                $"The database in '{Folder}' was opened with tokens of checksum {Manifest.TokensHash}, and was built anew or changed since and "
+                    + $"has {onDisk.TokensHash}; open it again.");
+    }
+}
