@@ -267,7 +267,7 @@ internal sealed class TrainingRun
             Accumulation = parsed.GetValue(_batch) / Together(parsed),
             CheckpointFolder = workspace.Model,
             CheckpointEvery = parsed.GetValue(_every),
-            MeasureEvery = Math.Max(1, steps / Looks),
+            Measures = Looks,
             Seed = Seed(parsed),
         };
         using ChunkDatabase? heldOut = sources.HeldOut();

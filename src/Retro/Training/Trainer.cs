@@ -132,8 +132,9 @@ public sealed partial class Trainer : IDisposable
 
     /// <summary>
     /// What tells how good the model is, lower being better, such as the bits per byte of held-out text; it finds the model in evaluation mode. Asked every
-    /// <see cref="TrainingOptions.MeasureEvery"/> steps and at the end of <see cref="Run"/>, whose time it is part of. Where there is a checkpoint's folder,
-    /// the best model is kept in its <see cref="BestFolder"/>. Of several processes the first measures, and tells the others. Null: nothing is measured.
+    /// <see cref="TrainingOptions.MeasureEvery"/> steps, <see cref="TrainingOptions.Measures"/> times, and at the end of <see cref="Run"/>, whose time it is
+    /// part of. Where there is a checkpoint's folder, the best model is kept in its <see cref="BestFolder"/>. Of several processes the first measures, and
+    /// tells the others. Null: nothing is measured.
     /// </summary>
     public Func<RetroModel, double>? Measure { get; init; }
 
@@ -257,6 +258,7 @@ public sealed partial class Trainer : IDisposable
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
         bool finished = false, canceled = false;
         long lastSaved = StepsDone;
+        double reached = Progress;
         try
         {
             while (!finished && !(canceled = IsCanceled(cancellationToken)))
@@ -276,7 +278,10 @@ public sealed partial class Trainer : IDisposable
 
                 // What the step says decides, and not the clock, which goes on: no training ends unmeasured.
                 finished = done.Progress >= 1;
-                if (finished || (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0))
+                bool isDue = (Options.MeasureEvery > 0 && StepsDone % Options.MeasureEvery == 0)
+                    || Math.Floor(done.Progress * Options.Measures) > Math.Floor(reached * Options.Measures);
+                reached = done.Progress;
+                if (finished || isDue)
                 {
                     if (Watch is not null && IsFirst)
                     {

@@ -90,6 +90,12 @@ public sealed record TrainingOptions
     /// <summary>Steps between two calls of <see cref="Trainer.Measure"/> and <see cref="Trainer.Watch"/>; 0: at the end alone. Default 0.</summary>
     public long MeasureEvery { get; init; }
 
+    /// <summary>
+    /// How often <see cref="Trainer.Measure"/> and <see cref="Trainer.Watch"/> are called besides: so many times, evenly over the steps or the time budget,
+    /// the last at the end. Default 0.
+    /// </summary>
+    public int Measures { get; init; }
+
     /// <summary>Measures in a row that are no better than the best one, after which the training ends early; null: it never does. Default null.</summary>
     public int? Patience { get; init; }
 
@@ -145,6 +151,7 @@ public sealed record TrainingOptions
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");
         faults.Between(MeasureEvery, 0);
+        faults.Between(Measures, 0);
         faults.Require(Patience is null or > 0, Patience, "at least 1");
         faults.Between(MaximumSkippedSteps, 1);
         Optimizer.Check(faults.Of(nameof(Optimizer)));

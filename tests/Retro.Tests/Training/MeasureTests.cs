@@ -50,6 +50,54 @@ public sealed class MeasureTests : IDisposable
     }
 
     [Fact]
+    public void Measures_are_spread_over_the_steps()
+    {
+        using RetroModel model = Model();
+        List<long> measured = [];
+        using Trainer trainer = new(model, Options with { Measures = 3 }) { Measure = _ => 1 };
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(done =>
+        {
+            if (done.Measure is not null)
+            {
+                measured.Add(done.Step);
+            }
+        }));
+
+        Assert.Equal([3, 6, 8], measured);
+    }
+
+    /// <summary>How many steps a time allows is not known before.</summary>
+    [Fact]
+    public void Measures_are_spread_over_the_time_where_there_is_a_budget_of_it()
+    {
+        using RetroModel model = Model();
+        List<double> measured = [];
+        TrainingOptions options = Options with { Measures = 4, TimeBudget = TimeSpan.FromSeconds(2) };
+        using Trainer trainer = new(model, options, time: new Ticking()) { Measure = _ => 1 };
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1), new Reports<TrainingProgress>(done =>
+        {
+            if (done.Measure is not null)
+            {
+                measured.Add(done.Progress);
+            }
+        }));
+
+        Assert.True(trainer.StepsDone > 12);
+        Assert.Equal(4, measured.Count);
+        Assert.All(measured.Index(), one => Assert.InRange(one.Item, (one.Index + 1) * 0.25, ((one.Index + 1) * 0.25) + 0.12));
+    }
+
+    /// <summary>A clock that goes on by 10 ms whenever it is asked.</summary>
+    private sealed class Ticking : TimeProvider
+    {
+        private long _now;
+
+        public override long TimestampFrequency => 100;
+
+        public override long GetTimestamp() => Interlocked.Increment(ref _now);
+    }
+
+    [Fact]
     public void Patience_ends_the_training_and_is_counted_over_an_interruption()
     {
         CopyingData data = new(s_config, 2, 3, seed: 2);

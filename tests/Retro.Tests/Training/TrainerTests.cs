@@ -778,13 +778,14 @@ public sealed class TrainerTests : IDisposable
             RetrievalOptimizer = (OptimizerKind)9,
             ClosedBook = 2,
             MeasureEvery = -1,
+            Measures = -1,
             Patience = 0,
         }).Validate());
         Assert.All(
             [
                 "WarmupSteps", "Accumulation", "MuonLearningRate", "CheckpointEvery", "TimeBudget", "Optimizer.Beta2", "Dtype", "RetrievalRate",
                 "RetrievalOptimizer", "ClosedBook",
-                "MeasureEvery", "Patience"
+                "MeasureEvery", "Measures", "Patience"
             ],
             part => Assert.Contains(part, exception.Message, StringComparison.Ordinal));
     }
