@@ -135,7 +135,7 @@ internal sealed partial class FaissIndex : VectorIndex
         bool hasLists = ListCount > 0;
         if (among is not null || (hasLists && SearchesAmong))
         {
-            FindAmong(n, queries, count, ids, distances, hasLists ? probedLists ?? ProbedLists : 0, among);
+            FindByParameters(n, queries, count, ids, distances, hasLists ? probedLists ?? ProbedLists : 0, among);
             return;
         }
 
@@ -253,7 +253,7 @@ internal sealed partial class FaissIndex : VectorIndex
     /// Searches with parameters of the search's own: how many lists are looked into, 0 where there are none, and which ids count. FAISS passes over those whose
     /// bits are not set while it compares.
     /// </summary>
-    private unsafe void FindAmong(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
+    private unsafe void FindByParameters(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
     {
         FaissIndexHandle index = Handle();
         nint selector = 0, parameters = 0;
@@ -314,7 +314,7 @@ internal sealed partial class FaissIndex : VectorIndex
             // Kinds that would pass the selection over without a word find something among nothing. (Where one neighbor is wanted, FAISS's exact index finds
             // the first among nothing, too.)
             long[] found = [-1, -1];
-            FindAmong(1, new float[Dimensions], 2, found, new float[2], ListCount > 0 ? ProbedLists : 0, new ChunkSet(Count, []));
+            FindByParameters(1, new float[Dimensions], 2, found, new float[2], ListCount > 0 ? ProbedLists : 0, new ChunkSet(Count, []));
             return found[0] < 0;
         }
         catch (FaissException)
