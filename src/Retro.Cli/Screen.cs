@@ -10,9 +10,6 @@ namespace Retro.Cli;
 /// <summary>What the tool prints: results on the standard output, as tables and lines; no colors, bars or wrapping where that is no terminal.</summary>
 internal static class Screen
 {
-    /// <summary>The width of what is printed where there is no terminal.</summary>
-    private const int PlainWidth = 200;
-
     /// <summary>The width of a number before an item.</summary>
     private const int NumberWidth = 9;
 
@@ -24,17 +21,8 @@ internal static class Screen
     public static void Prepare(Verb verb, ParseResult parsed)
     {
         s_quiet = parsed.GetValue(verb.Quiet);
-        Stages.Quiet = s_quiet || (verb.PrintsText && Console.IsOutputRedirected);
-        if (Console.IsOutputRedirected)
-        {
-            AnsiConsole.Console = AnsiConsole.Create(new AnsiConsoleSettings
-            {
-                Ansi = AnsiSupport.No,
-                ColorSystem = ColorSystemSupport.NoColors,
-                Interactive = InteractionSupport.No,
-            });
-            AnsiConsole.Profile.Width = PlainWidth;
-        }
+        Stages.Quiet = s_quiet;
+        Terminal.Prepare();
     }
 
     /// <summary>Prints a line beside the results, which --quiet leaves out.</summary>

@@ -122,9 +122,9 @@ internal static class Tool
             // The second time, the signal does what it always does: the process ends where it stands, and what it was writing never gets its name.
             if (stopping.IsCancellationRequested)
             {
-                if (!Console.IsOutputRedirected)
+                if (!Console.IsErrorRedirected)
                 {
-                    Console.Out.Write("\u001b[?25h"); // a bar has hidden the cursor
+                    Console.Error.Write("\u001b[?25h"); // a bar has hidden the cursor
                 }
 
                 return;

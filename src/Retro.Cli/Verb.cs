@@ -48,9 +48,6 @@ internal abstract class Verb : Command
     /// <summary>Whether it comes to results, which --json writes.</summary>
     protected virtual bool HasResults => true;
 
-    /// <summary>Whether what it prints is text to be read, which no progress may stand between.</summary>
-    public virtual bool PrintsText => false;
-
     /// <summary>The option that names the folder whose retro.json says what is not typed; null: none.</summary>
     protected virtual PathOption? Home => null;
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Retro.Tests;
 
@@ -13,11 +14,22 @@ internal static class ChildProcess
     public static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
 
     /// <summary>What a program left: its exit code and what it wrote to either stream.</summary>
-    public sealed record Outcome(int ExitCode, string Output, string Errors);
+    public sealed record Outcome(int ExitCode, string Output, string Errors)
+    {
+        /// <summary>Of a run of the tool: how far it says that its work is, which it writes to the standard error, behind what it printed.</summary>
+        public Outcome OfTool()
+        {
+            ILookup<bool, string> lines = Errors.Split('\n')[..^1].ToLookup(line => s_progress.IsMatch(line), line => line + "\n");
+            return this with { Output = Output + string.Concat(lines[true]), Errors = string.Concat(lines[false]) };
+        }
+    }
+
+    // A stage begins, is under way, or is done.
+    private static readonly Regex s_progress = new(@"^(\S.* \.\.\.|  \S.*|\S.*: done in [\d.]+ s)$");
 
     /// <summary>Runs a program to its end.</summary>
     /// <param name="start">The program, its arguments and its environment.</param>
-    /// <param name="watch">Told each line of its output as it comes; null: nobody.</param>
+    /// <param name="watch">Told each line that it writes, to either stream, as it comes; null: nobody.</param>
     /// <param name="meanwhile">Called while it runs, for instance to end it; null: nothing.</param>
     /// <param name="limit">Ends it; null: <see cref="Limit"/>.</param>
     public static Outcome Run(ProcessStartInfo start, Action<Process, string>? watch = null, Action<Process>? meanwhile = null, TimeSpan? limit = null)
@@ -28,6 +40,16 @@ internal static class ChildProcess
         StringBuilder output = new(), errors = new();
         Exception? fault = null;
         using CancellationTokenSource failed = new();
+
+        // The two streams are read side by side, and the watcher is told one line after the other.
+        Lock watching = new();
+        void Watched(string line)
+        {
+            lock (watching)
+            {
+                Guarded(() => watch?.Invoke(process, line));
+            }
+        }
 
         // What fails while it watches ends the wait at once: what is watched may go on for ever.
         void Guarded(Action action)
@@ -44,8 +66,8 @@ internal static class ChildProcess
         }
 
         Task ending = Task.WhenAll(
-            Read(process.StandardOutput, output, line => Guarded(() => watch?.Invoke(process, line))),
-            Read(process.StandardError, errors, _ => { }),
+            Read(process.StandardOutput, output, Watched),
+            Read(process.StandardError, errors, Watched),
             meanwhile is null ? Task.CompletedTask : Task.Run(() => Guarded(() => meanwhile(process))),
             process.WaitForExitAsync());
         bool ended = false;

@@ -35,8 +35,6 @@ internal sealed class AskCommand : Verb
         AddOptions([.. _reading.Options, _inPrompt, _most]);
     }
 
-    public override bool PrintsText => true;
-
     protected override PathOption Home => _reading.Model;
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)

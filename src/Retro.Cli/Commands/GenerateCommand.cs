@@ -44,8 +44,6 @@ internal sealed class GenerateCommand : Verb
         AddOptions([.. _reading.Options, _passages, _every, _best]);
     }
 
-    public override bool PrintsText => true;
-
     protected override PathOption Home => _reading.Model;
 
     public override string HowToGoOn(ParseResult parsed) => "What was written is above.";

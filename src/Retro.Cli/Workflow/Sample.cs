@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Retro;
-using Spectre.Console;
 
 namespace Retro.Cli.Workflow;
 
@@ -16,17 +15,7 @@ internal static class Sample
     /// <returns>0; 1 after a fault; 130 where it was asked to stop.</returns>
     public static Task<int> RunAsync(RootCommand root, string[] arguments, Func<ParseResult, CancellationToken, Task> work)
     {
-        if (Console.IsOutputRedirected)
-        {
-            AnsiConsole.Console = AnsiConsole.Create(new AnsiConsoleSettings
-            {
-                Ansi = AnsiSupport.No,
-                ColorSystem = ColorSystemSupport.NoColors,
-                Interactive = InteractionSupport.No
-            });
-            AnsiConsole.Profile.Width = 200;
-        }
-
+        Terminal.Prepare();
         root.SetAction(async (parsed, cancellationToken) =>
         {
             try

@@ -8,11 +8,13 @@ using Spectre.Console.Rendering;
 namespace Retro.Cli.Workflow;
 
 /// <summary>
-/// Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where the output is no terminal, with a line now
-/// and then.
+/// Runs the stages of a sample one after the other: each with a bar that shows its rate and the time left, or, where there is no terminal, with a line now and
+/// then; on the standard error, so that what is written into a file or through a pipe is the results alone.
 /// </summary>
 internal static class Stages
 {
+    private static readonly IAnsiConsole s_console = Terminal.Errors();
+
     /// <summary>Whether nothing is shown.</summary>
     public static bool Quiet { get; set; }
 
@@ -56,18 +58,18 @@ internal static class Stages
             return work(new Nothing());
         }
 
-        if (!AnsiConsole.Profile.Capabilities.Interactive)
+        if (!s_console.Profile.Capabilities.Interactive)
         {
             Stopwatch clock = Stopwatch.StartNew();
-            AnsiConsole.WriteLine(name);
+            s_console.WriteLine($"{name} ...");
             T result = work(new Lines());
-            AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: done in {clock.Elapsed.TotalSeconds:0.0} s"));
+            s_console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name}: done in {clock.Elapsed.TotalSeconds:0.0} s"));
             return result;
         }
 
         // Where a stage is done, one line stays of it.
         Stopwatch time = Stopwatch.StartNew();
-        T made = AnsiConsole.Progress()
+        T made = s_console.Progress()
             .AutoClear(true)
             .Columns(
                 new TaskDescriptionColumn { Alignment = Justify.Left },
@@ -85,7 +87,7 @@ internal static class Stages
                 bar.StopTask();
                 return result;
             });
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[green]✓[/] {name} [grey]{time.Elapsed.TotalSeconds:0.0} s[/]");
+        s_console.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[green]✓[/] {name} [grey]{time.Elapsed.TotalSeconds:0.0} s[/]");
         return made;
     }
 
@@ -142,7 +144,7 @@ internal static class Stages
                         CultureInfo.InvariantCulture,
                         $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left")
                     : "...";
-                AnsiConsole.WriteLine($"  {what}: {share}");
+                s_console.WriteLine($"  {what}: {share}");
             }
         }
     }
@@ -168,7 +170,7 @@ internal static class Stages
         {
             if (value.Message is { } message && !Quiet)
             {
-                AnsiConsole.WriteLine(message);
+                s_console.WriteLine($"  {message}");
             }
 
             bar.Show(value.Loss is { } loss ? string.Create(CultureInfo.InvariantCulture, $"{name}, loss {loss:0.00}") : name, value.Done, value.Total);

@@ -57,11 +57,14 @@ internal sealed class CliRun : IDisposable
     /// <summary>Runs a command line.</summary>
     public ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
 
+    /// <summary>Runs a command line.</summary>
+    public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments) => Streams(watch, arguments).OfTool();
+
     /// <summary>
-    /// Runs a command line. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a
-    /// terminal.
+    /// Runs a command line, and gives back its two streams as they are. A shell lets what it starts in the background ignore interrupts, and that is inherited;
+    /// the program has to start as from a terminal.
     /// </summary>
-    public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
+    public ChildProcess.Outcome Streams(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
         => ChildProcess.Run(
             new(
                 "env",

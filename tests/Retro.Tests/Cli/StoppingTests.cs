@@ -96,7 +96,7 @@ public sealed partial class StoppingTests : IDisposable
     private ChildProcess.Outcome Stop(string[] arguments, int times, string stage = "train the decoder") => _retro.Run(
         (process, line) =>
         {
-            if (line == stage)
+            if (line == $"{stage} ...")
             {
                 Thread.Sleep(500);
                 Assert.Equal(0, Signal(process.Id, Interrupt));

@@ -450,6 +450,12 @@ public sealed class VerbTests : IDisposable
 
         string verified = _retro.Done("verify", "work", "--recompute", "0.5", "--source", "hybrid");
         Assert.All(new[] { "bm25.bin", "keys.bin", "recall@10" }, stage => Assert.Contains(stage, verified, StringComparison.Ordinal));
+
+        // Through a pipe go the results alone.
+        ChildProcess.Outcome streams = _retro.Streams(null, "verify", "work", "--recompute", "0.5", "--source", "hybrid");
+        Assert.Equal(streams.Output + string.Concat(streams.Errors.Split('\n').SkipLast(1).Select(line => line + "\n")), streams.OfTool().Output);
+        Assert.DoesNotContain(": done in ", streams.Output, StringComparison.Ordinal);
+        Assert.Contains(": done in ", streams.Errors, StringComparison.Ordinal);
         _retro.Done("export", "--database", "work", "--out", "all.jsonl");
         Assert.Equal(19, File.ReadLines(_retro["all.jsonl"]).Count());
         string info = _retro.Done("info", "work");

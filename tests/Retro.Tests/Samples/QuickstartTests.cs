@@ -108,7 +108,7 @@ public sealed partial class QuickstartTests : IDisposable
     {
         ChildProcess.Outcome run = Run((process, line) =>
         {
-            if (line == "find neighbors")
+            if (line == "find neighbors ...")
             {
                 Assert.Equal(0, Signal(process.Id, Interrupt));
             }
@@ -172,7 +172,7 @@ public sealed partial class QuickstartTests : IDisposable
         string corpus = WriteCorpus();
         ChildProcess.Outcome run = Run((process, line) =>
         {
-            if (line == stage)
+            if (line == $"{stage} ...")
             {
                 Assert.Equal(0, Signal(process.Id, Interrupt));
             }
@@ -261,5 +261,5 @@ public sealed partial class QuickstartTests : IDisposable
     /// Runs the program. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.
     /// </summary>
     private ChildProcess.Outcome Run(Action<Process, string>? watch, params string[] arguments)
-        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", s_program, .. arguments]) { WorkingDirectory = _folder.Path }, watch);
+        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", s_program, .. arguments]) { WorkingDirectory = _folder.Path }, watch).OfTool();
 }
