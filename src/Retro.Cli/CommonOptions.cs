@@ -146,7 +146,7 @@ internal static class CommonOptions
     public static string? Typed(string cleaning)
     {
         List<string> words = [];
-        string left = cleaning == new CorpusCleaning().Name ? "" : cleaning + Between;
+        string left = cleaning == new CorpusCleaning([]).Name ? "" : cleaning + Between;
         while (left.Length > 0)
         {
             int first = Array.FindIndex(s_cleaning, step => left.StartsWith(step.Step().Name + Between, StringComparison.Ordinal));

@@ -16,6 +16,16 @@ internal static class Passages
         return (begins ? tokenizer.Decode(tokens) : tokenizer.DecodeWithin(tokens)).Trim('\ufffd');
     }
 
+    /// <summary>
+    /// What to look up for a text that somebody typed: its tokens as they are within a line, where most of a database's text stands. For many tokenizers a word
+    /// at the beginning of a line is another token than behind a space; those that begin a text with a space themselves need one token more for another.
+    /// </summary>
+    public static int[] Asked(RetroTokenizer tokenizer, string text)
+    {
+        int[] asItIs = tokenizer.Encode(text), within = tokenizer.Encode(" " + text.TrimStart());
+        return within.Length <= asItIs.Length ? within : asItIs;
+    }
+
     /// <summary>What a document is called.</summary>
     public static string Name(string title, string id) => title.Length > 0 ? title : id;
 

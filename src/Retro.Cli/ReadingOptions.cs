@@ -48,7 +48,8 @@ internal sealed class ReadingOptions
     public ReadingOptions(int tokens, double temperature)
     {
         _tokens = CommonOptions.Whole("--tokens", "Tokens written at most.", tokens, 1, 1 << 20);
-        _temperature = CommonOptions.Number("--temperature", "Below 1 bolder choices count less; 0: always the most probable token.", temperature, 0, 100);
+        _temperature = CommonOptions.Number(
+            "--temperature", "Below 1: favors likely tokens; above 1: unlikely ones; 0: always the most probable token.", temperature, 0, 100);
     }
 
     /// <summary>The model.</summary>
@@ -111,10 +112,26 @@ internal sealed class ReadingOptions
         TrainedModel? trained = null;
         try
         {
+            if (sources is not null && parsed.GetValue(_exclude) is { Length: > 0 } excluded)
+            {
+                HashSet<string> ids = [.. sources.Database.Documents.Select(document => document.Id)];
+                if (Array.Find(excluded, id => !ids.Contains(id)) is { } unknown)
+                {
+                    throw new RetroException(
+                        $"{_exclude.Name}: {sources.Database.Folder} has no document with the id '{unknown}', and nothing would be kept out; "
+                            + $"{Tool.Name} inspect lists the ids.");
+                }
+            }
+
             RetroTokenizer tokenizer = sources?.Tokenizer
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
             trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             CopyReader? copying = ModelFolder.Copying(path, trained);
+            if (reads && sources is null && (trained.Model.Config.HasRetrieval || copying is not null))
+            {
+                Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");
+            }
+
             INeighborSource? source = sources is null || (!trained.Model.Config.HasRetrieval && copying is null && !needsDatabase)
                 ? null
                 : sources.Open(parsed.GetValue(Source) ?? "bm25", Seed(parsed));

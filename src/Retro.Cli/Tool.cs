@@ -21,7 +21,8 @@ internal static class Tool
         Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped.
         Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
         once, and leaves nothing damaged.
-        A folder that a command writes into (--out) holds retro.json, with what was typed: the next time, what is left out is taken from there.
+        A folder that build, train, fit, embed-train or quickstart writes into (--out) holds retro.json, with what was typed: the next time, what is left out is
+        taken from there.
         Completion in the shell: `retro "[suggest:POSITION]" "retro tra"` prints what can follow; dotnet-suggest, a tool of its own, asks for it.
         """;
 
@@ -131,7 +132,8 @@ internal static class Tool
             }
 
             context.Cancel = true;
-            Console.Error.WriteLine($"{(Console.IsErrorRedirected ? "" : "\n")}Stopping after what is being done; once more stops at once."); // below a bar
+            string below = Console.IsErrorRedirected ? "" : "\n"; // of a bar
+            Console.Error.WriteLine($"{below}Stopping after the current step; Ctrl-C once more stops at once.");
             stopping.Cancel();
         }
 

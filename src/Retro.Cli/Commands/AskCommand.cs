@@ -27,7 +27,8 @@ internal sealed class AskCommand : Verb
         : base(
             "ask",
             "Answers a question from the database, and prints the passages that were read, each with its document, its place, and how much it changed the "
-                + "answer: by how many bits the answer is more probable with the passage alone than without any (ON - OFF, over the answer's tokens).",
+                + "answer: by how many bits, over the answer's tokens, it is more probable with it: of a passage in the prompt, than with the others "
+                + "alone; of one that was read while writing, alone, than with none.",
             "retro ask --model work \"What is the capital of France?\"",
             "retro ask --model work --in-prompt 2 --source hybrid --json answer.json \"Who built the bridge?\"")
     {
@@ -124,7 +125,7 @@ internal sealed class AskCommand : Verb
             return;
         }
 
-        Screen.Note($"\nread, with what it changed: ON - OFF, in bits of the answer's {tokens} tokens (above 0: the passage made the answer more probable)");
+        Screen.Note($"\nread, with what it changed: with it - without it, in bits of the answer's {tokens} tokens (above 0: it made the answer more probable)");
         IEnumerable<Passage> ordered = passages.OrderByDescending(passage => passage.How == InPrompt).ThenByDescending(passage => Math.Abs(passage.Bits));
         foreach (Passage passage in ordered.Take(most))
         {

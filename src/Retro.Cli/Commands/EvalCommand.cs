@@ -420,7 +420,7 @@ internal sealed class EvalCommand : Verb
                 CultureInfo.InvariantCulture,
                 $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them "
                     + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
-            .. isUnseen ? [] : new[] { "Of some model it is not known here what it was trained on, and so not whether it has seen them." },
+            .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
             any.Documents < PairedDifference.LeastDocuments
                 ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
                 : "In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.",

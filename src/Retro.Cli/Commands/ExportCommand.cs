@@ -20,6 +20,8 @@ internal sealed class ExportCommand : Verb
             "retro export --database work --out documents.jsonl")
         => AddOptions(_database, _out, _chunks, _tokenizer);
 
+    protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), (_out.Name, parsed.GetValue(_out))];
+
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
         using Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken);

@@ -83,6 +83,12 @@ internal sealed class GenerateCommand : Verb
             foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
             {
                 string name = Passages.Name(neighbor.Title, neighbor.DocumentId), passage = Passages.Shorten(neighbor.Text);
+                if (neighbor.Chunk < 0)
+                {
+                    Screen.Item($"", $"given passage: {passage}");
+                    continue;
+                }
+
                 Screen.Item($"{neighbor.Score:0.00}", $"{name}, chunk {neighbor.ChunkInDocument + 1}: {passage}");
             }
         }

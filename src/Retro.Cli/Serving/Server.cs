@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -63,16 +64,17 @@ internal sealed class Server : IAsyncDisposable
     public string Url => _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First();
 
     /// <summary>Begins to listen.</summary>
-    /// <exception cref="RetroException">The port is taken.</exception>
+    /// <exception cref="RetroException">The port is taken or not allowed, or the address is not this machine's.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         try
         {
             await _app.StartAsync(cancellationToken).ConfigureAwait(false);
         }
-        catch (IOException fault)
+        catch (Exception fault) when (fault is IOException or SocketException)
         {
-            throw new RetroException($"{_options.Address}:{_options.Port} cannot be listened at ({fault.Message}); name another port (--port).", fault);
+            throw new RetroException(
+                $"{_options.Address}:{_options.Port} cannot be listened at ({fault.Message}); name another port (--port) or address (--address).", fault);
         }
     }
 

@@ -139,15 +139,18 @@ internal static class Stages
 
                 _next = now + s_between;
                 double rate = done / now.TotalSeconds;
+                TimeSpan left = TimeSpan.FromSeconds(rate > 0 && total > done ? (total - done) / rate : 0);
                 string share = total > 0
-                    ? string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"{done / total:0 %}, {rate:#,0.#}/s, {TimeSpan.FromSeconds(rate > 0 ? (total - done) / rate : 0):m\\:ss} left")
+                    ? string.Create(CultureInfo.InvariantCulture, $"{done / total:0 %}, {rate:#,0.#}/s, {Clock(left)} left")
                     : "...";
                 s_console.WriteLine($"  {what}: {share}");
             }
         }
     }
+
+    /// <summary>Minutes and seconds, and hours where there are any.</summary>
+    internal static string Clock(TimeSpan time)
+        => string.Create(CultureInfo.InvariantCulture, $"{(time.TotalHours >= 1 ? $"{(long)time.TotalHours}:" : "")}{time:mm\\:ss}");
 
     /// <summary>Keeps each step; the bar counts tokens up to what the time will allow at the rate so far.</summary>
     private sealed class StepReports(string name, TimeSpan? time, IBar bar) : IProgress<TrainingProgress>

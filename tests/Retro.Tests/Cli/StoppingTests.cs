@@ -21,7 +21,7 @@ public sealed partial class StoppingTests : IDisposable
         ChildProcess.Outcome run = Stop([.. s_train, "--out", "work", "--steps", $"{Steps}"], times: 1);
         Assert.Equal(130, run.ExitCode);
         string[] said = run.Errors.Trim().Split('\n');
-        Assert.Equal("Stopping after what is being done; once more stops at once.", said[0]);
+        Assert.Equal("Stopping after the current step; Ctrl-C once more stops at once.", said[0]);
         Assert.Equal($"Stopped. The checkpoint is in {Path.Combine("work", "model")}; go on with: retro train --out work --resume", said[1]);
 
         // What was saved can be used; everything but the folder is remembered.

@@ -36,7 +36,7 @@ public sealed partial class CompareTests : IDisposable
         }
 
         string told = Path.Combine(_folder.Path, "told.json");
-        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--out"] : [s_program, "--output"];
+        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--out"] : [s_program, "--out"];
         (int code, string output) = Tool.Run(
             "dotnet", _folder.Path,
             [.. program, Path.Combine(_folder.Path, "out"), "--corpus", Path.Combine(_folder.Path, "corpus"), "--steps", "2", "--measured-kilobytes", "8"]);

@@ -181,7 +181,7 @@ public sealed partial class QuickstartTests : IDisposable
         Assert.True(run.ExitCode == 130, $"exit code {run.ExitCode}: {run.Output}{run.Errors}");
         Assert.Equal(
             [
-                "Stopping after what is being done; once more stops at once.",
+                "Stopping after the current step; Ctrl-C once more stops at once.",
                 $"Stopped. Nothing half-written is taken for whole; go on with: retro quickstart --out {Out} --resume",
             ],
             run.Errors.Trim().Split('\n'));
