@@ -103,7 +103,7 @@ public static class FinalizerGate
     }
 
     // TorchSharp keeps hooks where only derived classes see them. Where it no longer keeps them there, a hook is taken for granted.
-    private static bool HasHook(nn.Module module)
+    internal static bool HasHook(nn.Module module)
     {
         for (Type? type = module.GetType(); type is not null && type != typeof(nn.Module); type = type.BaseType)
         {

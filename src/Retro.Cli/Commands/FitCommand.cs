@@ -34,15 +34,15 @@ internal sealed class FitCommand : Verb
 
     private readonly Option<string> _reader = CommonOptions.Choice(
         "--reader",
-        "What is fitted: retro adds cross-attention and an encoder; copying adds what copies from many neighbors, and takes a few hundred steps; in-context, "
-            + "with --task qa, trains the decoder itself to answer from passages in front of the question (RAFT).",
+        "What is fitted: retro adds chunked cross-attention (--attention); copying adds what copies from many neighbors, and takes a few hundred steps; "
+            + "in-context, with --task qa, trains the decoder itself to answer from passages in front of the question (RAFT).",
         "retro",
         "retro",
         Copying,
         InContext);
 
     private readonly Option<string> _task = CommonOptions.Task(
-        "text: the database's text is gone on with; qa: questions that are made of its documents are answered, from the passage with the answer among others "
+        "text: continues the database's text; qa: questions that are made of its documents are answered, from the passage with the answer among others "
             + "that distract, in a fifth of the examples without it.");
 
     private readonly Option<string> _attention = CommonOptions.Choice(
@@ -100,6 +100,13 @@ internal sealed class FitCommand : Verb
             throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
+        if (Workspace.FindModel(path) is null && Workspace.FindDatabase(path) is { } bare)
+        {
+            throw new RetroException(
+                $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train --database {Shell.Quote(bare.Folder)} --out decoder "
+                    + "--source none");
+        }
+
         bool copies = parsed.GetValue(_reader) == Copying, answers = parsed.GetValue(_task) == CommonOptions.Answering;
         if (answers ? copies : parsed.GetValue(_reader) == InContext)
         {
@@ -111,10 +118,15 @@ internal sealed class FitCommand : Verb
         // A model of the tool's lies in its folder, one of Hugging Face is its folder.
         bool ours = ModelFolder.IsOurs(path);
         path = ours ? Workspace.OfModel(path).Model : path;
+        if (Path.GetFullPath(path) == Path.GetFullPath(new Workspace(parsed.GetValue(_run.Out)!).Model))
+        {
+            throw new UsageException($"{_run.Out.Name} is the decoder's own folder, and what goes on with it needs it as it is: name another folder.");
+        }
+
         Workspace workspace = _run.Prepare(parsed);
         using Sources sources = _run.Open(parsed, cancellationToken);
         ScalarType dtype = _run.Dtype(parsed)
-            ?? (_run.GoesOn(parsed) ? Checkpoint.StoredType(workspace.Model)
+            ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model)
             : ours ? ModelFolder.BestType(path, _run.Device(parsed)) : ScalarType.Float32);
         using PretrainedDecoder decoder = Stages.Run(
             "load the decoder", progress => PretrainedDecoder.Load(path, dtype, _run.Device(parsed), progress, cancellationToken));

@@ -61,7 +61,7 @@ internal sealed class TrainCommand : Verb
         recipe = recipe with
         {
             Dtype = _run.Dtype(parsed)
-                ?? (_run.GoesOn(parsed) ? Checkpoint.StoredType(workspace.Model) : TrainingOptions.PreferredDtype(_run.Device(parsed))),
+                ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model) : TrainingOptions.PreferredDtype(_run.Device(parsed))),
         };
         string stage = config.HasRetrieval ? "train RETRO" : "train the decoder";
         WriteJson(parsed, _run.Train(parsed, workspace, stage, model, sources, window, recipe, 0.1, small ? null : new PlantingSchedule(), cancellationToken));

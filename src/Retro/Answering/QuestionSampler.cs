@@ -81,6 +81,7 @@ public sealed class QuestionSampler : ITrainingData
         if (_prompt is null && most > 0)
         {
             batch.Retrieved = new(rows.Length, length / _stretch, Options.Neighbors, _retrievedLength);
+            batch.ChunkLength = _stretch;
         }
 
         for (int row = 0; row < rows.Length; row++)

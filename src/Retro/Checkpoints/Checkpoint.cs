@@ -16,6 +16,9 @@ public static class Checkpoint
     /// <summary>Name of the configuration's file.</summary>
     public const string ConfigName = "config.json";
 
+    /// <summary>The name of a model's embedding, whose type is the model's.</summary>
+    internal const string Embedding = "embedding.weight";
+
     private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
 
     /// <summary>
@@ -316,8 +319,14 @@ public static class Checkpoint
     private static ScalarType StoredType(WeightFolder weights)
     {
         // What is added to a decoder has no embedding of its own.
-        string? name = weights.Contains("embedding.weight") ? "embedding.weight" : weights.Names is [string first, ..] ? first : null;
-        ScalarType? stored = name is null ? null : SafetensorsTypes.ToScalarType(weights.Dtype(name));
+        string? name = weights.Contains(Embedding) ? Embedding : weights.Names is [string first, ..] ? first : null;
+        return TypeOf(name is null ? null : weights.Dtype(name));
+    }
+
+    /// <summary>The type of a model whose weights are stored in one: as it is, float32 where no model computes in it.</summary>
+    internal static ScalarType TypeOf(string? dtype)
+    {
+        ScalarType? stored = dtype is null ? null : SafetensorsTypes.ToScalarType(dtype);
         return stored is ScalarType.Float64 or ScalarType.BFloat16 ? stored.Value : ScalarType.Float32;
     }
 

@@ -28,7 +28,10 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         Beams[] all =
         [
             .. prompts.Select(prompt => new Beams(
-                options, new GenerationSequence(model, tokenizer, retriever, options, prompt), tokenizer.EndOfText, cancellationToken)),
+                options,
+                new GenerationSequence(model, tokenizer, retriever, options, prompt, GenerationSequence.Longest(model, options)),
+                tokenizer.EndOfText,
+                cancellationToken)),
         ];
         using BatchDecoding decoding = new(model, prompts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
         Beam[] rows = [.. all.SelectMany(beams => beams.Running)];

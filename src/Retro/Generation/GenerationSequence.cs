@@ -25,7 +25,7 @@ internal sealed class GenerationSequence
     private double? _logSum;
     private GenerationEnd? _end;
 
-    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt)
+    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest)
     {
         _model = model;
         _tokenizer = tokenizer;
@@ -39,7 +39,7 @@ internal sealed class GenerationSequence
         _stops = new StopStrings(options.Stop);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
         _bannedTokens = [.. options.BannedTokens, .. options.SuppressSpecialTokens ? tokenizer.SpecialTokens.Where(id => id != tokenizer.EndOfText) : []];
-        _longest = Longest(model, options);
+        _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
 
@@ -137,7 +137,7 @@ internal sealed class GenerationSequence
     /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
     public GenerationSequence Fork()
     {
-        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)])
+        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest)
         {
             Activity = Activity, _logits = _logits, _logSum = _logSum,
         };

@@ -249,19 +249,25 @@ public sealed class RetroGenerator
     private int[] Tokens(string prompt, GenerationOptions options)
     {
         int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
-        int longest = GenerationSequence.Longest(_model, options);
+        int longest = Longest(options);
         return tokens.Length <= longest
             ? tokens
             : throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
     }
+
+    // Tokens that a text may have; a reader that writes passages in front of it reads windows of it.
+    private int Longest(GenerationOptions options)
+        => _reader is PromptReader && Reads(options) ? int.MaxValue : GenerationSequence.Longest(_model, options);
+
+    private bool Reads(GenerationOptions options)
+        => options.Retrieval && (options.Passages.Count > 0 || _database is not null) && (_plan is not null || _reader is not null);
 
     /// <summary>
     /// Finds neighbors as the options want them, and says which documents a reader passes over that looks up by itself; null: nothing is read.
     /// </summary>
     private async ValueTask<(StretchRetriever? Retriever, HashSet<int>? Unread)> Retriever(GenerationOptions options, CancellationToken cancellationToken)
     {
-        bool given = options.Passages.Count > 0;
-        if (!options.Retrieval || (!given && _database is null) || (_plan is null && _reader is null))
+        if (!Reads(options))
         {
             return (null, null);
         }
@@ -301,7 +307,7 @@ public sealed class RetroGenerator
 
         // All tensors live inside of one call of Decode, or in the cache; none is open while the caller has the thread.
         (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt) { Activity = activity };
+        GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt, Longest(options)) { Activity = activity };
         using IDecoding decoding = Decoding(Math.Max(64, prompt.Length), retriever, unread, options);
         bool gated = FinalizerGate.IsNeededFor(_model);
         IReadOnlyList<GeneratedPiece> first = await Task.Run(
@@ -384,7 +390,7 @@ public sealed class RetroGenerator
         }
 
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_model, _tokenizer, retriever, options, prompt))];
+        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_model, _tokenizer, retriever, options, prompt, Longest(options)))];
         using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
         List<(int Prompt, GeneratedPiece Piece)> pieces = await Task.Run(
             () =>

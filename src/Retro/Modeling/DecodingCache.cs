@@ -73,7 +73,7 @@ public sealed class DecodingCache : IDisposable
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGrad = no_grad();
-        Tensor index = tensor(rows.Select(row => (long)row).ToArray(), device: Model.Device);
+        Tensor index = Index(rows);
         _rowLengths = [.. rows.Select(row => _rowLengths[row])];
         foreach (SelfAttentionCache cache in Self)
         {

@@ -76,11 +76,16 @@ public sealed class RetrievalEncoder : nn.Module<Tensor, Tensor, Tensor?, Tensor
     public override Tensor forward(Tensor tokens, Tensor states, Tensor? valid = null)
     {
         using DisposeScope scope = NewDisposeScope();
-        return Encode(new(tokens, valid, PassNeighbors.AskingChunks(valid)), states).MoveToOuterDisposeScope();
+        return Compute(new(tokens, valid, PassNeighbors.AskingChunks(valid)), states).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The same.</summary>
+    /// <summary>The same, of what is known already; hooks run around it in either way.</summary>
     internal Tensor Encode(PassNeighbors given, Tensor states)
+        => pre_hooks.Count + post_hooks.Count + module_pre_hooks.Count + module_post_hooks.Count > 0
+            ? call(given.Tokens, states, given.Valid)
+            : Compute(given, states);
+
+    private Tensor Compute(PassNeighbors given, Tensor states)
     {
         (Tensor tokens, Tensor? valid, Tensor? asking) = given;
         Guard.Shape(tokens, nameof(tokens), "[B, C, K, R]", [null, null, null, _retrieval.RetrievedLength]);

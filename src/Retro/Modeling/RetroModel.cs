@@ -198,6 +198,9 @@ public sealed partial class RetroModel : nn.Module<Tensor, Tensor?, Tensor?, Ten
     /// <summary>Logits [.., V] of normed states [.., D].</summary>
     internal Tensor Head(Tensor normed) => _head is null ? LinearLayer.Product(normed, _embedding.weight!) : _head.call(normed);
 
+    /// <summary>Whether hooks run around an output head of its own.</summary>
+    internal bool IsHeadHooked => _head is not null && FinalizerGate.HasHook(_head);
+
     /// <summary>Does nothing: the parts are registered by their names in the constructor, not by the names of fields.</summary>
     protected override void RegisterComponents()
     {

@@ -32,7 +32,7 @@ internal static class SoftmaxGradient
         }
 
         return plain && logits.dtype == ScalarType.BFloat16
-            ? (tensor(InPlace<ushort, BFloat16Format>(logits, targets, (float)scale)), logits)
+            ? (tensor(InPlace<ushort, BFloat16Format>(logits, targets, (float)scale), device: CPU), logits)
             : ByOperators(logits, targets, scale);
     }
 

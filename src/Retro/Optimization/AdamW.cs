@@ -14,9 +14,11 @@ internal sealed class AdamW(RetroOptimizerOptions options, AtenOperator fused)
     /// <summary>The operator that moves many parameters in float32 at once.</summary>
     public static readonly AtenOperator Fused = new("aten::_fused_adamw_", 0, () =>
         [
-            (Tensor[])[ones(1)], (Tensor[])[ones(1)], (Tensor[])[zeros(1)], (Tensor[])[zeros(1)], (Tensor[])[], (Tensor[])[ones(1)], 1e-3, 0.9, 0.99, 0.1, 1e-8,
-            false, false, AtenArgument.Some(ones(1)), AtenArgument.None
+            (Tensor[])[One()], (Tensor[])[One()], (Tensor[])[One()], (Tensor[])[One()], (Tensor[])[], (Tensor[])[One()], 1e-3, 0.9, 0.99, 0.1, 1e-8,
+            false, false, AtenArgument.Some(One()), AtenArgument.None
         ]);
+
+    private static Tensor One() => ones(1, device: CPU);
 
     /// <summary>Moves parameters that have a gradient.</summary>
     /// <param name="moved">The parameters.</param>

@@ -150,10 +150,10 @@ internal sealed class TorchOptimizer : ITrainingOptimizer
                         state.Add($"{name}/{field.Name}", tensor);
                         break;
                     case long whole:
-                        state.Add($"{name}/{field.Name}", torch.tensor(whole));
+                        state.Add($"{name}/{field.Name}", torch.tensor(whole, device: torch.CPU));
                         break;
                     case double number:
-                        state.Add($"{name}/{field.Name}", torch.tensor(number, ScalarType.Float64));
+                        state.Add($"{name}/{field.Name}", torch.tensor(number, ScalarType.Float64, torch.CPU));
                         break;
                 }
             }

@@ -25,9 +25,23 @@ internal static class HeadLoss
     public static (Tensor Loss, (Tensor Output, Tensor Gradient)[] Outputs) Of(
         RetroModel model, Tensor normed, BatchTargets targets, double share, long? mostBytes = null)
     {
+        if (model.IsHeadHooked)
+        {
+            return ByAutograd(model, normed, targets, share);
+        }
+
         long most = mostBytes ?? (normed.device_type == DeviceType.CPU ? MostBytes : MostBytesOfAccelerator);
         (Tensor loss, Tensor ofStates, Tensor? ofHead) = Gradients(model, normed, targets, share, most);
         return (loss, ofHead is null ? [(normed, ofStates)] : [(normed, ofStates), (model.HeadWeight.alias(), ofHead)]);
+    }
+
+    // A hook on the head has a derivative of its own.
+    private static (Tensor Loss, (Tensor Output, Tensor Gradient)[] Outputs) ByAutograd(RetroModel model, Tensor normed, BatchTargets targets, double share)
+    {
+        Tensor states = normed.reshape(-1, normed.shape[^1]).index_select(0, targets.Places);
+        Tensor sum = nn.functional.cross_entropy(Precision.AtLeastFloat32(model.Head(states)), targets.Tokens, reduction: nn.Reduction.Sum);
+        Tensor gradient = zeros_like(sum).Plus(share / targets.Count);
+        return (sum.detach().to_type(ScalarType.Float64).Times(1.0 / targets.Count), [(sum, gradient)]);
     }
 
     private static (Tensor Loss, Tensor OfStates, Tensor? OfHead) Gradients(
@@ -36,7 +50,7 @@ internal static class HeadLoss
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
         Tensor head = model.HeadWeight, all = normed.detach().reshape(-1, normed.shape[^1]);
-        Tensor states = targets.Count == all.shape[0] ? all : all.index_select(0, targets.Places); // [N, D]
+        Tensor states = all.index_select(0, targets.Places); // [N, D]
         long slice = model.HeadSlice(mostBytes);
         Tensor? ofHead = null;
         List<Tensor> ofStates = [];
@@ -60,8 +74,7 @@ internal static class HeadLoss
                 : ofHead?.AddInPlace(Precision.AtLeastFloat32(more)) ?? Precision.AtLeastFloat32(more).MoveToOuterDisposeScope();
         }
 
-        Tensor given = ofStates.Count == 1 ? ofStates[0] : cat(ofStates);
-        given = targets.Count == all.shape[0] ? given : zeros_like(all).index_copy_(0, targets.Places, given);
+        Tensor given = zeros_like(all).index_copy_(0, targets.Places, ofStates.Count == 1 ? ofStates[0] : cat(ofStates));
         return (
             sum.Times(1.0 / targets.Count).MoveToOuterDisposeScope(),
             given.view(normed.shape).MoveToOuterDisposeScope(),

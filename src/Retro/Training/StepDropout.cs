@@ -13,7 +13,10 @@ namespace Retro.Training;
 /// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
 internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange? exchange)
 {
-    private bool DropsOnGpu => model.Config.HasDropout && model.Device.type == DeviceType.CUDA;
+    // A module that is not Retro's may drop by SeededDropout whatever the configuration says.
+    private readonly bool _drops = model.Config.HasDropout || FinalizerGate.IsNeededFor(model);
+
+    private bool DropsOnGpu => _drops && model.Device.type == DeviceType.CUDA;
 
     /// <summary>Gives GPUs' generators back, once disposed, from which dropout takes its numbers there; null: it takes none of theirs.</summary>
     public IDisposable? KeepGenerators() => DropsOnGpu ? new GeneratorsOfGpu(model.Device) : null;
@@ -23,7 +26,7 @@ internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange
     /// <param name="batch">Number of the batch in this process's part of the step.</param>
     public IDisposable? Begin(long step, int batch)
     {
-        IDisposable? numbers = model.Config.HasDropout && !DropsOnGpu ? SeededDropout.Own() : null;
+        IDisposable? numbers = _drops && !DropsOnGpu ? SeededDropout.Own() : null;
         Seed(step, batch);
         return numbers;
     }
@@ -34,7 +37,7 @@ internal sealed class StepDropout(RetroModel model, long seed, IGradientExchange
     /// <param name="layer">Number of the layer; null: the whole batch.</param>
     public void Seed(long step, int batch, int? layer = null)
     {
-        if (!model.Config.HasDropout)
+        if (!_drops)
         {
             return;
         }

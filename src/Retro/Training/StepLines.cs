@@ -30,6 +30,11 @@ internal sealed class StepLines(string path, string? header, Func<string, long?>
         List<string> kept = header is null ? [] : [header];
         if (File.Exists(path))
         {
+            if (File.ReadLines(path).FirstOrDefault() is { } first && (header is null ? stepOf(first) is null : first != header))
+            {
+                throw new TrainingException($"{path} is there already and holds no steps of a training in this form; name another file, or delete it.");
+            }
+
             kept.AddRange(File.ReadLines(path).Where(line => stepOf(line) < step));
         }
 

@@ -34,11 +34,16 @@ public sealed class TokenBatch
     /// <summary>Which tokens count as targets, [B, T].</summary>
     public bool[] LossMask { get; }
 
-    /// <summary>Which tokens are padding, [B, T]: nothing is computed for them, and no token reads them. None at first.</summary>
+    /// <summary>Which tokens are padding, [B, T]: the decoder computes nothing for them and none of its
+    /// tokens reads them. A chunk with neighbors should hold none, since the encoder reads all of a chunk's states. None at first.</summary>
     public bool[] Padding { get; }
 
     /// <summary>What was retrieved for the first C chunks of each row; null: retrieval off.</summary>
     public RetrievedTokens? Retrieved { get; set; }
+
+    /// <summary>M: tokens of the chunks that <see cref="Retrieved"/> was retrieved for. A training of a model with others refuses the batch, since what was
+    /// retrieved for a longer chunk would be read before its end. Null: whoever made the batch answers for it.</summary>
+    public int? ChunkLength { get; set; }
 
     /// <summary>The batch as tensors. Neighbors of which no token is valid are left out altogether, which gives the same loss for less work.</summary>
     /// <param name="device">Where the tensors go; null: the default device.</param>

@@ -110,6 +110,20 @@ public sealed partial class Trainer
         AtomicFile.WriteText(Path.Combine(folder, DescriptionFile), description, (message, inner) => new CheckpointException(message, inner));
     }
 
+    /// <summary>
+    /// The type of the weights of a training, from its state alone: one that was ended while it wrote its first checkpoint has no other file.
+    /// </summary>
+    /// <param name="folder">The checkpoint's folder.</param>
+    /// <returns>Bfloat16, float64, or float32.</returns>
+    /// <exception cref="CheckpointException">There is no state of a training, or it is damaged.</exception>
+    public static ScalarType StoredType(string folder)
+    {
+        using Safetensors file = OpenState(folder, out _);
+        string? dtype = file.Entries.FirstOrDefault(entry => entry.Name == ModelPrefix + Checkpoint.Embedding)?.Dtype
+            ?? file.Entries.FirstOrDefault(entry => entry.Name.StartsWith(ModelPrefix, StringComparison.Ordinal))?.Dtype;
+        return Checkpoint.TypeOf(dtype);
+    }
+
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
     /// Frozen parameters stay as the model has them. Buffers of branches of one's own go on as they were. An average of the weights that the checkpoint does
@@ -122,6 +136,7 @@ public sealed partial class Trainer
     /// The checkpoint is missing or damaged, or of another configuration or optimizer: the values that differ are named. Or its optimizer has a memory that
     /// could not be stored.
     /// </exception>
+    /// <exception cref="InvalidOperationException">The training runs, or the model holds the average of its weights.</exception>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
     public void Load(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
         => Alone(() =>
@@ -132,20 +147,14 @@ public sealed partial class Trainer
 
     private void LoadAlone(string folder, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        string path = Path.Combine(folder, StateFile);
-        if (!File.Exists(path))
+        RequireOwnWeights();
+        if (_started is not null)
         {
-            throw new CheckpointException(
-                $"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
+            throw new InvalidOperationException($"The training runs: a checkpoint is loaded before {nameof(Run)} or after it.");
         }
 
-        using Safetensors file = Safetensors.Open(path);
-        if (file.Metadata is null || !file.Metadata.TryGetValue(MetadataKey, out string? description))
-        {
-            throw new CheckpointException($"{path} holds no state of a training; name the folder of a checkpoint that a trainer has written.");
-        }
-
+        using Safetensors file = OpenState(folder, out string description);
+        string path = file.FilePath;
         TrainingState state = TrainingState.Parse(description, path);
         state.RequireConfig(Model.Config, path);
         if (state.Optimizer != OptimizerName)
@@ -197,6 +206,16 @@ public sealed partial class Trainer
             }
         }
 
+        KeyValuePair<string, Tensor>[] own = [.. Checkpoint.Buffers(Model).Where(pair => buffers.ContainsKey(pair.Key))];
+        foreach ((string name, Tensor buffer) in own)
+        {
+            if (!buffer.shape.SequenceEqual(buffers[name].shape))
+            {
+                throw new CheckpointException(
+                    $"{path} has {name} as [{string.Join(", ", buffers[name].shape)}]; the model's is [{string.Join(", ", buffer.shape)}].");
+            }
+        }
+
         _optimizer.LoadState(memory, state.OptimizerSteps);
         using (no_grad())
         {
@@ -206,7 +225,7 @@ public sealed partial class Trainer
             }
         }
 
-        foreach ((string name, Tensor buffer) in Checkpoint.Buffers(Model).Where(pair => buffers.ContainsKey(pair.Key)))
+        foreach ((string name, Tensor buffer) in own)
         {
             buffer.copy_(buffers[name]);
         }
@@ -226,6 +245,27 @@ public sealed partial class Trainer
         BestMeasure = state.BestMeasure;
         _measuresSinceBest = state.MeasuresSinceBest;
         _compared = false; // what the processes have loaded may differ
+    }
+
+    private static Safetensors OpenState(string folder, out string description)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string path = Path.Combine(folder, StateFile);
+        if (!File.Exists(path))
+        {
+            throw new CheckpointException(
+                $"There is no state of a training at {path}; start anew, or name the folder of a checkpoint that a trainer has written.");
+        }
+
+        Safetensors file = Safetensors.Open(path);
+        if (file.Metadata is { } metadata && metadata.TryGetValue(MetadataKey, out string? found))
+        {
+            description = found;
+            return file;
+        }
+
+        file.Dispose();
+        throw new CheckpointException($"{path} holds no state of a training; name the folder of a checkpoint that a trainer has written.");
     }
 
     private TrainingState State() => new()

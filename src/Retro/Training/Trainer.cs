@@ -256,7 +256,7 @@ public sealed partial class Trainer : IDisposable
         _dataIdentity = data.Identity;
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
-        bool finished = false, canceled = false;
+        bool finished = false, canceled = false, isStepping = false;
         long lastSaved = StepsDone;
         double reached = Progress;
         try
@@ -269,7 +269,9 @@ public sealed partial class Trainer : IDisposable
                 long before = StepsDone;
                 try
                 {
+                    isStepping = true;
                     done = Step(batches);
+                    isStepping = false;
                 }
                 finally
                 {
@@ -305,6 +307,12 @@ public sealed partial class Trainer : IDisposable
                     lastSaved = StepsDone;
                 }
             }
+        }
+        catch when (!isStepping && _exchange is null && StepsDone > lastSaved)
+        {
+            // What came from the data or from who watches is no reason to lose the steps: between two of them the state is whole.
+            TrySave();
+            throw;
         }
         finally
         {
@@ -377,6 +385,14 @@ public sealed partial class Trainer : IDisposable
 
     private TrainingProgress Step(TokenBatch[] prepared)
     {
+        if (Model.Config.Retrieval is { ChunkLength: int chunk }
+            && Array.Find(prepared, batch => batch is { Retrieved: not null, ChunkLength: { } given } && given != chunk) is { } other)
+        {
+            throw new TrainingException(
+                $"The batch holds what was retrieved for chunks of {other.ChunkLength} tokens, the model's have {chunk}; train on a database with chunks "
+                    + "of the model's length.");
+        }
+
         using DisposeScope scope = NewDisposeScope();
         return Step([.. prepared.Select(batch => batch.ToTensors(Model.Device))]);
     }
@@ -461,6 +477,18 @@ public sealed partial class Trainer : IDisposable
         {
             _exchange.Abort(exception.ToString());
             throw;
+        }
+    }
+
+    // What it was to be saved for is what is said, and not what hinders the saving.
+    private void TrySave()
+    {
+        try
+        {
+            SaveIfAsked();
+        }
+        catch (CheckpointException)
+        {
         }
     }
 

@@ -7,7 +7,8 @@ namespace Retro.Training;
 /// <param name="Neighbors">Retrieved token ids, int64 [B, C, K, R] with C at most T/M; null: retrieval off.</param>
 /// <param name="Valid">Which retrieved tokens exist, bool [B, C, K, R]; null: all.</param>
 /// <param name="LossMask">Which tokens count as targets, bool [B, T]; null: all. The first token of a row never is one.</param>
-/// <param name="Padding">Which tokens are padding, bool [B, T]: nothing is computed for them, no token reads them, and none is a target. Null: none.</param>
+/// <param name="Padding">Which tokens are padding, bool [B, T]: the decoder computes nothing for them, none of its tokens reads them, and none is a target. A
+/// chunk with neighbors should hold none, since the encoder reads all of a chunk's states. Null: none.</param>
 public sealed record TrainingBatch(
     Tensor Tokens, Tensor? Neighbors = null, Tensor? Valid = null, Tensor? LossMask = null, Tensor? Padding = null) : IDisposable
 {

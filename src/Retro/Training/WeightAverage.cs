@@ -60,7 +60,10 @@ internal sealed class WeightAverage : IDisposable
     public bool IsPut { get; private set; }
 
     /// <summary>Puts the averages in the weights' places, until what is given back is disposed.</summary>
-    public IDisposable Put() => new Exchange(this);
+    /// <exception cref="InvalidOperationException">They are there already.</exception>
+    public IDisposable Put() => IsPut
+        ? throw new InvalidOperationException("The model holds the average of its weights already, as it does while it is measured.")
+        : new Exchange(this);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -83,6 +83,12 @@ public sealed class WindowSampler : ITrainingData
                     + "text or shorter windows.");
         }
 
+        if (HasNeighbors && _chunks == 1)
+        {
+            string least = $"at least {2 * database.ChunkLength}, two chunks: what is retrieved for a chunk is read by the next one";
+            throw new RetroOptionsException(nameof(WindowSamplerOptions), [$"WindowLength {options.WindowLength} has to be {least}."]);
+        }
+
         _same = new(database, _retrieval, progress, cancellationToken);
         Identity = string.Create(
             CultureInfo.InvariantCulture,
@@ -99,7 +105,7 @@ public sealed class WindowSampler : ITrainingData
     /// <inheritdoc/>
     public string Identity { get; }
 
-    private bool HasNeighbors => Options.Neighbors > 0 && _chunks > 1 && (_table is not null || Options.Planting is not null);
+    private bool HasNeighbors => Options.Neighbors > 0 && (_table is not null || Options.Planting is not null);
 
     /// <summary>The first chunk of a window; the others follow it, around the end of the database.</summary>
     /// <param name="window">Number of the window, from 0, over all epochs.</param>
@@ -122,6 +128,7 @@ public sealed class WindowSampler : ITrainingData
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
             batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
+            batch.ChunkLength = _database.ChunkLength;
         }
 
         for (int row = 0; row < Options.BatchSize; row++)

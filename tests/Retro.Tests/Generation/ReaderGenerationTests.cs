@@ -119,6 +119,27 @@ public sealed class ReaderGenerationTests : IDisposable
         }
     }
 
+    /// <summary>A reader that writes passages in front of the text reads windows of it, so that a text may be longer than the model reads at once.</summary>
+    [Fact]
+    public async Task A_text_may_be_longer_than_a_model_of_limited_length_where_windows_of_it_are_read()
+    {
+        const int Longest = 80;
+        manual_seed(12);
+        using RetroModel model = new(_model.Config with { Positions = PositionKind.Learned, MaximumLength = Longest, Retrieval = null }, ScalarType.Float64);
+        string prompt = string.Concat(Enumerable.Repeat(_heldOut[0].Text, 3));
+        int[] tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
+        Assert.InRange(tokens.Length, Longest + 1, int.MaxValue);
+        InContextReader reader = new(model, s_tokenizer, new() { Neighbors = 1, WindowLength = Longest, PrefixLength = 40 });
+        RetroGenerator generator = new(reader, s_tokenizer, _source);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = M + 3 };
+
+        List<GeneratedPiece> pieces = await Collect(generator, prompt, options);
+
+        Assert.NotEqual(GenerationEnd.MaximumLength, pieces[^1].End);
+        Assert.InRange(pieces.Count(piece => piece.Token is not null), 1, M + 3);
+        Assert.Throws<ArgumentException>(() => generator.GenerateAsync(prompt, options with { Retrieval = false }));
+    }
+
     [Fact]
     public async Task Without_retrieval_it_is_the_models_text_and_no_tensor_stays()
     {

@@ -110,6 +110,22 @@ public class RetroModelTests
         trainer.Step([batch]);
         Assert.All(called, calls => Assert.InRange(calls, 1, int.MaxValue));
 
+        // So is one on the encoder: without neighbors the cross-attention adds nothing, whichever way the model is computed.
+        model.eval();
+        int encoded = 0;
+        model.Encoder!.register_forward_hook((_, _, _, _, output) =>
+        {
+            encoded++;
+            return output * 0;
+        });
+        using IDisposable noGradients = no_grad();
+        using Tensor unread = model.forward(tokens, neighbors);
+        using DecodingCache own = model.NewCache(1);
+        using Tensor seven = model.Prefill(own, tokens.narrow(1, 0, 7), neighbors: neighbors.narrow(1, 0, 1));
+        using Tensor completing = model.Step(own, tokens.select(1, 7), neighbors.select(1, 1));
+        Assert.Equal(3, encoded);
+        Assert.InRange((completing - unread.select(1, 7)).abs().max().item<float>(), 0, 1e-4f);
+
         // What a hook gives takes the place of what the layer gave.
         model.eval();
         model.Layers[^1].register_forward_hook((_, _, _, _, _, output) => output * 0);

@@ -137,6 +137,16 @@ public sealed class CustomLayerTests : IDisposable
     }
 
     [Fact]
+    public void A_model_with_it_is_trained_in_another_type()
+    {
+        using RetroModel model = new(s_config, layers: s_layers);
+        using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 2, WarmupSteps = 0, Dtype = ScalarType.BFloat16 });
+        trainer.Run(new CopyingData(s_config, 4, 4, seed: 1));
+        Assert.Equal(ScalarType.BFloat16, model.Layers[1].CrossAttention!.get_parameter("gate")!.dtype);
+        Assert.Equal(2, trainer.StepsDone);
+    }
+
+    [Fact]
     public void The_sample_has_less_than_60_lines()
         => Assert.InRange(Directory.GetFiles(Path.Combine(Fixtures.Root, "samples", "CustomLayer"), "*.cs").Sum(file => File.ReadAllLines(file).Length), 1, 59);
 

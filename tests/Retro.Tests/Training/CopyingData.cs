@@ -36,7 +36,7 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
         if (random.NextDouble() >= dropout)
         {
             RetrievedTokens retrieved = new(rows, chunks - 1, 1, config.Retrieval!.RetrievedLength);
-            batch.Retrieved = retrieved;
+            (batch.Retrieved, batch.ChunkLength) = (retrieved, m);
             for (int row = 0; row < rows; row++)
             {
                 int from = shuffled ? (row + 1) % rows : row;

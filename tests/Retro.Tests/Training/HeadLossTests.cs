@@ -38,6 +38,30 @@ public class HeadLossTests
         Assert.Single(HeadLoss.Of(model, normed, targets, 0.3, mostBytes).Outputs);
     }
 
+    /// <summary>A cap on the logits, such as Gemma's, has a derivative of its own.</summary>
+    [Fact]
+    public void A_hook_on_the_head_counts_in_the_gradient_as_in_the_loss()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        manual_seed(3);
+        using RetroModel model = new(SmallModel.Config, ScalarType.Float64);
+        nn.Module<Tensor, Tensor> head = (nn.Module<Tensor, Tensor>)model.named_modules().Single(module => module.name == "head").module;
+        head.register_forward_hook((_, _, logits) => (logits * 3).tanh() / 2);
+        Tensor normed = randn([2, 7, 16], ScalarType.Float64).requires_grad_(true);
+        TrainingBatch batch = new(randint(31, [2, 7], ScalarType.Int64), LossMask: rand(2, 7).lt(0.7));
+        Tensor plain = LinearLayer.Product(normed, model.HeadWeight), capped = (plain * 3).tanh() / 2;
+        Tensor expected = LogLikelihood.MeanLoss(capped, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+        IList<Tensor> gradients = autograd.grad([expected.mul(0.3)], [normed, model.HeadWeight]);
+
+        (Tensor loss, (Tensor Output, Tensor Gradient)[] outputs) = HeadLoss.Of(model, normed, BatchTargets.Of(batch), 0.3);
+        IList<Tensor> given = autograd.grad(
+            [.. outputs.Select(one => one.Output)], [normed, model.HeadWeight], grad_outputs: [.. outputs.Select(one => one.Gradient)]);
+
+        Assert.Equal(expected.item<double>(), loss.item<double>(), Rounding);
+        Assert.InRange(ModelCase.Distance(gradients[0], given[0]), 0, Rounding);
+        Assert.InRange(ModelCase.Distance(gradients[1], given[1]), 0, Rounding);
+    }
+
     [Theory]
     [InlineData(ScalarType.Float32, 1)]
     [InlineData(ScalarType.Float32, 31)]

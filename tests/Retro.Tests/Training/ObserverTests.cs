@@ -75,6 +75,24 @@ public sealed class ObserverTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("steps.csv")]
+    [InlineData("steps.jsonl")]
+    public void A_file_that_is_there_and_holds_no_steps_is_refused_and_stays_as_it_is(string name)
+    {
+        const string Other = "{\"id\":1,\"text\":\"The river.\"}\nmeasure,value\n";
+        string path = _folder[name];
+        File.WriteAllText(path, Other);
+        using CsvObserver table = new(path);
+        using JsonLinesObserver rows = new(path);
+
+        IProgress<TrainingProgress> observer = name.EndsWith('v') ? table : rows;
+        string message = Assert.Throws<TrainingException>(() => observer.Report(Step(1))).Message;
+
+        Assert.Contains("name another file", message, StringComparison.Ordinal);
+        Assert.Equal(Other, File.ReadAllText(path));
+    }
+
     [Fact]
     public void A_training_is_looked_at_as_often_as_asked_and_nothing_is_decided_by_it()
     {

@@ -475,6 +475,46 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(expected, rand(4, ScalarType.Float64).data<double>().ToArray());
     }
 
+    /// <summary>A branch of one's own drops by the training's seed whatever the configuration says of dropout; computed again, it drops the same.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void What_a_branch_of_ones_own_drops_follows_from_the_seed(bool recompute)
+    {
+        LayerFactory layers = new() { FeedForward = (config, dtype, device) => new DroppingFeedForward(config, dtype, device) };
+        RetroModel[] trained = [.. new long[] { 1, 2 }.Select(other =>
+        {
+            manual_seed(5);
+            RetroModel model = new(s_config, layers: layers);
+            using Trainer trainer = new(model, s_options with { Steps = 3, RecomputeActivations = recompute });
+            manual_seed(other);
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+            return model;
+        })];
+
+        AssertSameWeights(trained[0], trained[1]);
+        Array.ForEach(trained, model => model.Dispose());
+    }
+
+    [Fact]
+    public void A_default_device_of_torchs_changes_nothing_for_a_model_on_the_processor()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Steps = 2, Dtype = ScalarType.BFloat16 });
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        try
+        {
+            set_default_device(META);
+            trainer.Run(data);
+        }
+        finally
+        {
+            set_default_device(CPU);
+        }
+
+        Assert.Equal(2, trainer.StepsDone);
+    }
+
     [Fact]
     public void A_step_without_any_target_moves_nothing()
     {
@@ -630,6 +670,61 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(
             "Batch 7 cannot be read.", Assert.Throws<InvalidDataException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1) { FailAt = 7 })).Message);
         Assert.Equal(3, trainer.StepsDone);
+    }
+
+    /// <summary>Between two steps the state is whole, as at a cancellation.</summary>
+    [Fact]
+    public void What_who_watches_throws_ends_the_training_and_the_steps_are_saved()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { CheckpointFolder = Folder });
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        Reports<TrainingProgress> failing = new(done => _ = done.Step == 3 ? throw new InvalidDataException("The disk is full.") : true);
+        Assert.Equal("The disk is full.", Assert.Throws<InvalidDataException>(() => trainer.Run(data, failing)).Message);
+
+        using RetroModel other = Model(s_config, seed: 99);
+        using Trainer resumed = new(other, s_options with { CheckpointFolder = Folder });
+        resumed.Load(Folder);
+        Assert.Equal(3, resumed.StepsDone);
+        AssertSameWeights(model, other);
+    }
+
+    [Fact]
+    public void A_checkpoint_is_not_loaded_into_a_training_that_runs()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options);
+        trainer.Save(Folder);
+        InvalidOperationException? refused = null;
+        trainer.Run(
+            new CopyingData(s_config, 2, 3, seed: 1),
+            new Reports<TrainingProgress>(_ => refused ??= Assert.Throws<InvalidOperationException>(() => trainer.Load(Folder))));
+        Assert.Contains("before Run or after it", refused!.Message, StringComparison.Ordinal);
+        Assert.Equal(12, trainer.StepsDone);
+    }
+
+    /// <summary>A training that was ended while it wrote its first checkpoint has its state and no model yet.</summary>
+    [Theory]
+    [InlineData(ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float32)]
+    public void The_type_of_a_training_is_read_from_its_state_alone(ScalarType dtype)
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Dtype = dtype });
+        trainer.Save(Folder);
+        Directory.GetFiles(Folder).Where(path => Path.GetFileName(path) != Trainer.StateFile).ToList().ForEach(File.Delete);
+        Assert.Equal(dtype, Trainer.StoredType(Folder));
+        Assert.Throws<CheckpointException>(() => Trainer.StoredType(_folder.Path));
+    }
+
+    /// <summary>What was retrieved for a longer chunk would be read before the chunk's end, and training would see what comes.</summary>
+    [Fact]
+    public void Neighbors_of_chunks_of_another_length_than_the_models_are_refused()
+    {
+        using RetroModel model = Model(s_config with { Retrieval = s_config.Retrieval! with { ChunkLength = 2 } });
+        using Trainer trainer = new(model, s_options);
+        string message = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1))).Message;
+        Assert.Contains("chunks of 4 tokens, the model's have 2", message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -821,5 +916,10 @@ public sealed class TrainerTests : IDisposable
         Dictionary<string, double[]> one = Weights(expected), other = Weights(came);
         Assert.Equal(one.Keys, other.Keys);
         Assert.All(one.Keys, name => Assert.Equal(one[name], other[name]));
+    }
+
+    private sealed class DroppingFeedForward(RetroConfig config, ScalarType dtype, Device? device) : FeedForward(config, encoder: false, dtype, device)
+    {
+        public override Tensor forward(Tensor x) => training ? SeededDropout.Of(base.forward(x), 0.3) : base.forward(x);
     }
 }

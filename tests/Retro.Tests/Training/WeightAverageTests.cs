@@ -62,6 +62,8 @@ public sealed class WeightAverageTests : IDisposable
             Assert.Throws<InvalidOperationException>(() => trainer.Save(_folder.Path));
             string message = Assert.Throws<InvalidOperationException>(() => trainer.Step([batch])).Message;
             Assert.Contains("dispose what Averaged gave", message, StringComparison.Ordinal);
+            Assert.Throws<InvalidOperationException>(trainer.Averaged);
+            Assert.Throws<InvalidOperationException>(() => trainer.Load(_folder.Path));
         }
 
         trainer.Step([batch]);

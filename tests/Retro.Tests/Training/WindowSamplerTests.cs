@@ -376,6 +376,19 @@ public sealed class WindowSamplerTests : IDisposable
     }
 
     /// <summary>Documents of 0 to 60 bytes; every eighth is a copy of an earlier one under another name.</summary>
+    /// <summary>What is retrieved for a chunk is read by the next one.</summary>
+    [Fact]
+    public void A_window_of_one_chunk_is_refused_where_neighbors_are_to_be_read()
+    {
+        using ChunkDatabase database = Database(20, out _);
+        using NeighborTable table = Table(database);
+        WindowSamplerOptions one = new() { WindowLength = M, Neighbors = 2, RetrievedLength = R };
+        string message = Assert.Throws<RetroOptionsException>(() => new WindowSampler(database, one, table)).Message;
+        Assert.Contains("at least 16, two chunks", message, StringComparison.Ordinal);
+        Assert.Null(new WindowSampler(database, one).Batch(0, 0.5).Retrieved);
+        Assert.Equal(M, new WindowSampler(database, one with { WindowLength = 2 * M, RetrievalDropout = 0 }, table).Batch(0, 0.5).ChunkLength);
+    }
+
     private ChunkDatabase Database(int count, out List<Document> documents)
     {
         List<Document> made = TestDatabases.Documents(count);
