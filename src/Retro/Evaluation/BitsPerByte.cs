@@ -137,7 +137,7 @@ public static class BitsPerByte
             stretch,
             windows => StrideRetrieval.Of(
                 heldOut,
-                [.. windows.Select(window => (window.FirstChunk, window.Tokens, window.FirstTarget))],
+                [.. windows.Select(window => (window.FirstChunk, window.Tokens, reader.ReadsEarlierNeighbors ? 1 : window.FirstTarget))],
                 stretch,
                 reader.QueryLength ?? heldOut.ChunkLength,
                 source,

@@ -51,6 +51,9 @@ public sealed partial class CopyReader : IReader, IDisposable
     public int? QueryLength => Options.QueryLength;
 
     /// <inheritdoc/>
+    public bool ReadsEarlierNeighbors => Options.CrossAttended > 0;
+
+    /// <inheritdoc/>
     public ChunkDatabase? Database => _index?.Database;
 
     /// <inheritdoc/>

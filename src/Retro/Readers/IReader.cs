@@ -24,6 +24,12 @@ public interface IReader
     /// <summary>Last tokens of the text that are asked with where neighbors are asked for while reading; null, the default: a chunk's.</summary>
     int? QueryLength => null;
 
+    /// <summary>
+    /// Whether what was retrieved for earlier chunks than the last one matters to a prediction, as where later tokens attend to earlier ones that have read it.
+    /// False: nothing need be asked for a chunk that only tokens of which no target is predicted would read. Default true, which is always right.
+    /// </summary>
+    bool ReadsEarlierNeighbors => true;
+
     /// <summary>A database that it reads from besides the neighbors it is given, in which no held-out document may be; null, the default: none.</summary>
     ChunkDatabase? Database => null;
 

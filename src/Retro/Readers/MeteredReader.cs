@@ -33,6 +33,9 @@ public sealed class MeteredReader(IReader reader, IReader? without = null) : IRe
     public int? QueryLength => _reader.QueryLength;
 
     /// <inheritdoc/>
+    public bool ReadsEarlierNeighbors => _reader.ReadsEarlierNeighbors;
+
+    /// <inheritdoc/>
     public ChunkDatabase? Database => _reader.Database;
 
     /// <inheritdoc/>

@@ -50,6 +50,12 @@ public sealed class PointerReader : IReader
     public int? RetrievedLength => _rule.RetrievedLength;
 
     /// <inheritdoc/>
+    public int? QueryLength => _reader.QueryLength;
+
+    /// <inheritdoc/>
+    public bool ReadsEarlierNeighbors => _reader.ReadsEarlierNeighbors;
+
+    /// <inheritdoc/>
     public ChunkDatabase? Database => _reader.Database;
 
     /// <inheritdoc/>

@@ -27,6 +27,9 @@ public abstract class PromptReader : IReader
     public virtual int? RetrievedLength => Options.RetrievedLength;
 
     /// <inheritdoc/>
+    public bool ReadsEarlierNeighbors => CrossAttended > 0;
+
+    /// <inheritdoc/>
     public Device Device => Model.Device;
 
     /// <summary>The decoder.</summary>

@@ -10,8 +10,10 @@ internal static class StrideRetrieval
 {
     /// <summary>Retrieves for the complete stretches of some windows of documents whose next tokens are predicted.</summary>
     /// <param name="database">The database of the text.</param>
-    /// <param name="windows">First chunk, number of tokens and place of the first token that is predicted, of each window, which lies in one document; B of
-    /// them.</param>
+    /// <param name="windows">
+    /// First chunk, number of tokens and place of the first token that is predicted, or that what is predicted depends on, of each window, which lies in one
+    /// document; B of them.
+    /// </param>
     /// <param name="stride">s: tokens of a stretch.</param>
     /// <param name="queryLength">Last tokens that are asked with, fewer at a document's beginning; they may stand before the window.</param>
     /// <param name="source">Finds the neighbors of all stretches, in a database.</param>
@@ -45,7 +47,7 @@ internal static class StrideRetrieval
             int document = database.DocumentOf(firstChunk);
             IReadOnlyList<int> without = excluded?.Invoke(document) ?? [];
             long documentStart = database.Documents[document].FirstChunk * database.ChunkLength, start = firstChunk * database.ChunkLength;
-            // What is found for a stretch serves to predict the next one: nothing is asked for what nobody predicts.
+            // What is found for a stretch serves to read the next one: nothing is asked for what is read in vain.
             for (int stretch = Math.Max(0, (firstTarget / stride) - 1); stretch < tokens / stride; stretch++)
             {
                 long end = start + ((stretch + 1) * (long)stride);

@@ -1,6 +1,8 @@
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
+using Retro.Tests.Database;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -70,6 +72,27 @@ public sealed class ModelReaderTests
             none.LogLikelihoods(batch).Zip(some.LogLikelihoods(batch)), pair => Assert.True(pair.Second >= pair.First + Math.Log(1 - 0.95 * 0.5) - 1e-12));
     }
 
+    /// <summary>Whoever measures asks the reader on top, and has to be told what the one below wants.</summary>
+    [Fact]
+    public void What_stands_on_another_reader_passes_on_how_that_one_asks_and_from_what_it_reads()
+    {
+        using TestDatabases databases = new();
+        using ChunkDatabase database = databases.Build(TestDatabases.Documents(3, seed: 2), M);
+        foreach (bool earlier in new[] { true, false })
+        {
+            AskingReader below = new(database, earlier);
+            PointerRule rule = new(2, M, 2 * M, new double[PointerRule.LongestRun]);
+            PointerReader pointer = new(below, rule);
+            foreach (IReader above in new IReader[] { new MeteredReader(below), pointer, new MeteredReader(pointer) })
+            {
+                Assert.Equal(
+                    (2, M, 2 * M, 3, earlier, database, below.Device, 7L),
+                    (above.Neighbors, above.ChunkLength, above.RetrievedLength, above.QueryLength, above.ReadsEarlierNeighbors, above.Database, above.Device,
+                        above.RowBytes(5)));
+            }
+        }
+    }
+
     [Fact]
     public void Off_on_and_the_rule_keep_the_readers_contract()
     {
@@ -125,6 +148,29 @@ public sealed class ModelReaderTests
         Assert.Throws<ArgumentException>(() => new RetroReader(model).LogLikelihoods(new ReadingBatch(1, 2 * M, 2 * M)));
         Assert.True(new RetroReader(model, 8).RowBytes(512) > new RetroReader(model, 2).RowBytes(512));
         Assert.Equal(new DecoderReader(plain).RowBytes(512), new DecoderReader(model).RowBytes(512));
+    }
+
+    private sealed class AskingReader(ChunkDatabase database, bool earlier) : IReader
+    {
+        public string Name => "asking";
+
+        public int Neighbors => 2;
+
+        public int? ChunkLength => M;
+
+        public int? RetrievedLength => 2 * M;
+
+        public int? QueryLength => 3;
+
+        public bool ReadsEarlierNeighbors => earlier;
+
+        public ChunkDatabase? Database => database;
+
+        public Device Device => CPU;
+
+        public long RowBytes(int length) => length + 2;
+
+        public double[] LogLikelihoods(ReadingBatch batch) => new double[batch.Targets.Length];
     }
 
     private static ReadingBatch Batch()

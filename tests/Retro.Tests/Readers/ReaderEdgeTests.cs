@@ -1,5 +1,6 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
@@ -66,6 +67,29 @@ public sealed class ReaderEdgeTests : IDisposable
         Assert.Equal(reads, !missing.SequenceEqual(one));
     }
 
+    /// <summary>A table has neighbors of every chunk; what is asked for while reading has to have them wherever they matter.</summary>
+    [Theory]
+    [InlineData("RETRO")]
+    [InlineData("in context")]
+    [InlineData("copying")]
+    [InlineData("own attention")]
+    [InlineData("pointer rule")]
+    [InlineData("RETRO, best in context")]
+    [InlineData("RETRO + copying")]
+    [InlineData("RETRO + pointer rule")]
+    [InlineData("RETRO, metered")]
+    public void In_windows_that_overlap_a_source_is_worth_what_its_table_is(string name)
+    {
+        using ChunkDatabase heldOut = _databases.Build(
+            CopyReaderTests.Twins(3, 40, seed: 9).Select(document => document with { Id = $"new {document.Id}" }), M, "held-out");
+        IReader reader = Reader(name);
+        RandomNeighborSource source = new(_database, 1);
+        using NeighborTable table = NeighborTable.Build(heldOut, source, reader.Neighbors, excludeOwnDocument: false);
+        BitsPerByteOptions options = new() { WindowLength = 4 * M }; // by halves
+        IReadOnlyList<double> expected = BitsPerByte.Measure(reader, heldOut, table, _database, options).ChunkBits;
+        Assert.Equal(expected, BitsPerByte.Measure(reader, heldOut, source, options).ChunkBits, (one, other) => Math.Abs(one - other) < 1e-9);
+    }
+
     /// <summary>Readers that write passages in front of the text leave out its oldest tokens; the others say what the model takes.</summary>
     [Theory]
     [MemberData(nameof(Names))]
@@ -95,12 +119,24 @@ public sealed class ReaderEdgeTests : IDisposable
             "RETRO" => new RetroReader(_model, 1),
             "in context" => new InContextReader(_model, prompt, context),
             "ensemble" => new EnsembleReader(_model, prompt, context, 1),
-            "copying" => Own(CopyReader.Fit(_model, _database, _source, new() { Neighbors = 1, Stride = M, QueryLength = M, WindowLength = 2 * M, Steps = 1 })),
+            "RETRO, best in context" => new RetroInContextReader(_model, prompt, context with { Neighbors = 2 }),
+            "copying" => Copying(0),
+            "RETRO + copying" => Copying(1),
+            "RETRO + pointer rule" => Rule(new RetroReader(_model, 1)),
+            "RETRO, metered" => new MeteredReader(new RetroReader(_model, 1)),
             "own attention" => Own(DecoupledReader.Fit(
                 _model, _database, _source, new() { Neighbors = 1, WindowLength = 2 * M, Steps = 1, LearningRate = 0.1 })),
-            "pointer rule" => new PointerReader(new DecoderReader(_model), new PointerRule(1, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)])),
+            "pointer rule" => Rule(new DecoderReader(_model)),
             _ => new NearestNeighborReader(_model, Own(TokenStore.Build(_model, _database, options: new() { WindowLength = 4 * M })), 0.5, 1, 1),
         };
+
+        CopyReader Copying(int crossAttended) => Own(CopyReader.Fit(
+            _model,
+            _database,
+            _source,
+            new() { Neighbors = 1, Stride = M, QueryLength = M, WindowLength = 2 * M, Steps = 1, CrossAttended = crossAttended }));
+
+        static PointerReader Rule(IReader below) => new(below, new PointerRule(1, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)]));
 
         T Own<T>(T owned)
             where T : IDisposable
