@@ -33,7 +33,7 @@ internal sealed class PromptDecoding(PromptReader reader, int capacity, int stri
         IReadOnlyList<(long[] Prefix, double LogWeight)> prefixes = found is null ? [] : reader.Prefixes(found, 0, found.Chunks - 1);
         prefixes = prefixes.Count > 0 ? prefixes : [([], 0)];
         long[] tokens = [.. text.Select(token => (long)token)];
-        int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0;
+        int windowEnd = (((text.Count / stride) + 1) * stride) - 1, shift = 0, first = 0;
         List<long[]> rows = [];
         foreach ((long[] passages, _) in prefixes)
         {
@@ -41,14 +41,14 @@ internal sealed class PromptDecoding(PromptReader reader, int capacity, int stri
                 ? reader.Prompt.InWholeChunks(passages, tokens, windowEnd, stride)
                 : (passages, reader.Prompt.TextStart(passages.Length, tokens, windowEnd));
             rows.Add([.. prefix, .. tokens.AsSpan(from)]);
-            shift = (prefix.Length - from) / stride;
+            (shift, first) = ((prefix.Length - from) / stride, from / stride);
         }
 
         int length = rows.Max(row => row.Length);
         _logWeights = [.. prefixes.Select(one => one.LogWeight)];
         _cache?.Dispose();
         _cache = model.NewCache(rows.Count, Math.Max(capacity, length + stride));
-        (Tensor? neighbors, Tensor? valid) = CrossAttended(found, length / stride, shift)?.ToTensors(model.Device) ?? default;
+        (Tensor? neighbors, Tensor? valid) = CrossAttended(found, length / stride, shift, first)?.ToTensors(model.Device) ?? default;
         return Mix(model.Prefill(
             _cache,
             tensor(rows.SelectMany(row => row.Concat(Enumerable.Repeat(0L, length - row.Length))).ToArray(), [rows.Count, length], device: model.Device),
@@ -58,7 +58,7 @@ internal sealed class PromptDecoding(PromptReader reader, int capacity, int stri
     }
 
     /// <summary>What the cross-attention reads in the one prompt of a reader that has it; null: nothing.</summary>
-    private RetrievedTokens? CrossAttended(RetrievedTokens? found, int chunks, int shift)
+    private RetrievedTokens? CrossAttended(RetrievedTokens? found, int chunks, int shift, int first)
     {
         if (reader.CrossAttended == 0 || found is null)
         {
@@ -73,7 +73,7 @@ internal sealed class PromptDecoding(PromptReader reader, int capacity, int stri
         found.Valid.CopyTo(all.Valid, before);
         _all = all;
         RetrievedTokens read = new(1, chunks, reader.CrossAttended, found.Length);
-        PromptReading.CopyCrossAttended(reader, all, 0, read, 0, chunks, shift);
+        PromptReading.CopyCrossAttended(reader, all, 0, read, 0, chunks, shift, first);
         return read;
     }
 

@@ -10,12 +10,15 @@ internal static class PromptReading
     public const int Together = 8;
 
     /// <summary>A prompt, and which of the batch's targets are predicted behind which of its tokens.</summary>
-    private sealed class Prompt(int row, long[] tokens, double logWeight, int shift)
+    private sealed class Prompt(int row, long[] tokens, double logWeight, int shift, int from)
     {
         public int Row { get; } = row;
 
         /// <summary>How many tokens later than in the text everything stands.</summary>
         public int Shift { get; } = shift;
+
+        /// <summary>The place in the text from which on it is read.</summary>
+        public int From { get; } = from;
 
         public long[] Tokens { get; } = tokens;
 
@@ -69,7 +72,7 @@ internal static class PromptReading
     public static long RowBytes(PromptReader reader, int length)
         => Together * ModelReading.RowBytes(reader.Model, reader.Prompt.LongestFor(length), reader.CrossAttended);
 
-    /// <summary>The neighbors that the model's cross-attention reads in some prompts: each chunk of the text its own, those in front of it none.</summary>
+    /// <summary>The neighbors that the model's cross-attention reads in some prompts.</summary>
     private static RetrievedTokens? CrossAttended(PromptReader reader, ReadingBatch batch, Prompt[] prompts)
     {
         int chunkLength = batch.ChunkLength, chunks = prompts[0].Tokens.Length / chunkLength;
@@ -81,13 +84,17 @@ internal static class PromptReading
         RetrievedTokens found = new(prompts.Length, chunks, reader.CrossAttended, retrieved.Length);
         for (int i = 0; i < prompts.Length; i++)
         {
-            CopyCrossAttended(reader, retrieved, prompts[i].Row, found, i, prompts[i].Tokens.Length / chunkLength, prompts[i].Shift / chunkLength);
+            Prompt one = prompts[i];
+            CopyCrossAttended(reader, retrieved, one.Row, found, i, one.Tokens.Length / chunkLength, one.Shift / chunkLength, one.From / chunkLength);
         }
 
         return found;
     }
 
-    /// <summary>Copies to a prompt's chunks what was retrieved for the text's, as far as the cross-attention reads it.</summary>
+    /// <summary>
+    /// Copies to a prompt's chunks what was retrieved for the text's, as far as the cross-attention reads it: to each chunk of the text its own, and to those
+    /// in front of it nothing, but to the last one, behind which the text goes on, what was retrieved for the chunk that stands there in the text.
+    /// </summary>
     /// <param name="reader">The reader.</param>
     /// <param name="retrieved">What was retrieved.</param>
     /// <param name="row">The text's row of it.</param>
@@ -95,11 +102,12 @@ internal static class PromptReading
     /// <param name="prompt">The prompt's row of it.</param>
     /// <param name="chunks">Complete chunks of the prompt.</param>
     /// <param name="shift">How many chunks later than in the text everything stands.</param>
+    /// <param name="first">The first chunk of the text that is read; those before it are left out.</param>
     public static void CopyCrossAttended(
-        PromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift)
+        PromptReader reader, RetrievedTokens retrieved, int row, RetrievedTokens found, int prompt, int chunks, int shift, int first)
     {
         int size = Math.Min(reader.CrossAttended, retrieved.Neighbors - reader.InContext) * retrieved.Length;
-        for (int chunk = Math.Max(0, -shift); size > 0 && chunk < Math.Min(retrieved.Chunks, chunks - shift); chunk++)
+        for (int chunk = Math.Max(0, Math.Max(first - 1, -shift)); size > 0 && chunk < Math.Min(retrieved.Chunks, chunks - shift); chunk++)
         {
             int from = retrieved.Offset(row, chunk, reader.InContext), to = found.Offset(prompt, chunk + shift, 0);
             Array.Copy(retrieved.Tokens, from, found.Tokens, to, size);
@@ -138,7 +146,7 @@ internal static class PromptReading
                 }
                 else
                 {
-                    prompts.Add(prompt = new(row, [.. prefix, .. text[from..end]], logWeight, prefix.Length - from));
+                    prompts.Add(prompt = new(row, [.. prefix, .. text[from..end]], logWeight, prefix.Length - from, from));
                     alone = prefix.Length == 0 && from == 0 ? prompt : alone;
                 }
 

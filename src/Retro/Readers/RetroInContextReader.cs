@@ -10,7 +10,8 @@ namespace Retro.Readers;
 /// </summary>
 /// <remarks>
 /// The model counts its chunks from the first token it reads. So that they are the text's, what stands in front of the text is filled up to whole chunks, at
-/// its beginning, with begin-of-text tokens; the chunks in front have no neighbors.
+/// its beginning, with begin-of-text tokens; the chunks in front have no neighbors. Where the text's beginning is left out, the last of them has those of the
+/// chunk that the rest goes on behind, as its first tokens are read with in the text.
 /// </remarks>
 public sealed class RetroInContextReader : PromptReader
 {

@@ -350,7 +350,7 @@ public sealed class ReaderGenerationTests : IDisposable
             if (reader.CrossAttended > 0 && batch.Retrieved is not null && row.Length >= M)
             {
                 RetrievedTokens read = new(1, row.Length / M, reader.CrossAttended, 2 * M);
-                PromptReading.CopyCrossAttended(reader, batch.Retrieved, 0, read, 0, row.Length / M, (prefix.Length - from) / M);
+                PromptReading.CopyCrossAttended(reader, batch.Retrieved, 0, read, 0, row.Length / M, (prefix.Length - from) / M, from / M);
                 (neighbors, valid) = read.ToTensors();
             }
 

@@ -89,7 +89,7 @@ public sealed class PromptReaderTests
             int start = chunk < 0 ? 0 : batch.Retrieved!.Offset(row, chunk, 0);
             long[] passage = chunk < 0 ? [] : [.. Enumerable.Range(start, 2 * M).Where(i => batch.Retrieved!.Valid[i]).Select(i => batch.Retrieved!.Tokens[i])];
             List<long> sequence = [];
-            int first = 0; // the text's chunk that is read first
+            int first = 0, read = 0; // the text's chunk that is read first, and the first one whose neighbors are
             if (passage.Length > 0)
             {
                 sequence = [Begin, 1, 2, .. passage.Take(5), 4];
@@ -106,6 +106,7 @@ public sealed class PromptReaderTests
                 }
 
                 text = own ? text[1..] : text[(first * M)..];
+                read = Math.Max(0, first - 1);
                 first -= (sequence.Count - (own ? 1 : 0)) / M;
             }
             else
@@ -116,13 +117,14 @@ public sealed class PromptReaderTests
                 }
 
                 text = text[(first * M)..];
+                read = first;
             }
 
             sequence.AddRange(text);
             int chunks = sequence.Count / M;
             long[] neighbors = new long[chunks * 2 * 2 * M];
             bool[] valid = new bool[neighbors.Length];
-            for (int c = Math.Max(0, -first); c < chunks; c++)
+            for (int c = read - first; c < chunks; c++)
             {
                 int from = batch.Retrieved!.Offset(row, c + first, 1);
                 Array.Copy(batch.Retrieved.Tokens, from, neighbors, c * 4 * M, 4 * M);
