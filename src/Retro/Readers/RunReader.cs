@@ -26,7 +26,9 @@ public sealed class RunReader : IReader
     /// <param name="index">The runs of a database without held-out documents.</param>
     /// <param name="precisions">The precision of runs of 1, 2, ... up to <see cref="TokenIndex.LongestRun"/> tokens, each from 0 to 1.</param>
     /// <param name="name">The name in reports; null: made of the reader's.</param>
-    /// <exception cref="ArgumentException">There are not as many precisions, one is outside its range, or the reader reads neighbors.</exception>
+    /// <exception cref="ArgumentException">
+    /// There are not as many precisions, one is outside its range, or the reader reads neighbors, or from another database than the index is of.
+    /// </exception>
     public RunReader(IReader reader, TokenIndex index, IReadOnlyList<double> precisions, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -40,6 +42,14 @@ public sealed class RunReader : IReader
         if (reader.Neighbors > 0)
         {
             throw new ArgumentException($"{reader.Name} reads neighbors; give a reader that reads none, such as a {nameof(DecoderReader)}.", nameof(reader));
+        }
+
+        // One database is told to whoever looks for held-out documents in what is read from.
+        if (reader.Database is { } other && other.Manifest.TokensHash != index.Database.Manifest.TokensHash)
+        {
+            throw new ArgumentException(
+                $"{reader.Name} reads from {other.Folder}, and the runs are of {index.Database.Folder}; give a reader and an index of one database.",
+                nameof(reader));
         }
 
         (_reader, _index, Precisions) = (reader, index, [.. precisions]);

@@ -4,6 +4,7 @@ using Retro.Evaluation;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Retrievers;
 
 namespace Retro.Tests.Readers;
 
@@ -94,6 +95,12 @@ public sealed class RunReaderTests : IDisposable
         TokenIndex index = TokenIndex.Build(database);
         Assert.Contains(
             "16 precisions", Assert.Throws<ArgumentException>(() => new RunReader(new ToyReader(V), index, [0.5])).Message, StringComparison.Ordinal);
+        using ChunkDatabase other = _databases.Build([TestDatabases.Document("o", "aabbcc")], M, "other"), again = ChunkDatabase.Open(database.Folder);
+        Assert.Contains(
+            "give a reader and an index of one database",
+            Assert.Throws<ArgumentException>(() => new RunReader(new UnigramReader(V, 0, database: other), index, s_precisions)).Message,
+            StringComparison.Ordinal);
+        Assert.Equal(database, new RunReader(new UnigramReader(V, 0, database: again), index, s_precisions).Database);
         PointerReader reading = new(new ToyReader(V), new PointerRule(2, M, 2 * M, new double[PointerRule.LongestRun]));
         Assert.Contains(
             "reads neighbors", Assert.Throws<ArgumentException>(() => new RunReader(reading, index, s_precisions)).Message, StringComparison.Ordinal);
