@@ -1,3 +1,4 @@
+using System.Text;
 using Retro.Corpora;
 using Retro.Tokenizers;
 
@@ -35,8 +36,9 @@ internal sealed class PassageWriter
     public void Begin(string heading)
     {
         Flush();
-        bool fits = Count(heading) <= _most / 4;
-        Heading = fits ? heading : null;
+        int tokens = Count(heading);
+        bool fits = tokens <= _most / 4;
+        (Heading, HeadingTokens) = fits ? (heading, tokens) : (null, 0);
         if (!fits)
         {
             Add(heading);
@@ -47,9 +49,11 @@ internal sealed class PassageWriter
 
     private string? Heading { get; set; }
 
+    private int HeadingTokens { get; set; }
+
     private string Id => $"{_document.Id}#{_passages.Count}";
 
-    private int Room => _most - _titleTokens - (Heading is null ? 0 : Count(Heading));
+    private int Room => _most - _titleTokens - HeadingTokens;
 
     /// <summary>Whether a line fits a passage as a whole.</summary>
     public bool WouldHold(string line) => Count(line) <= Room;
@@ -71,29 +75,29 @@ internal sealed class PassageWriter
             return (Id, line, true);
         }
 
-        // From word to word; a word that no passage holds is left out.
+        // From word to word, and within one that no passage holds from piece to piece.
         (string Passage, string Text)? first = null;
-        List<string> words = [];
+        StringBuilder words = new();
         Flush();
         foreach (string word in line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
         {
-            int more = Count(" " + word);
-            if (more > room)
+            string before = " ";
+            foreach (string piece in Pieces(word, room))
             {
-                continue;
-            }
+                int more = Count(before + piece);
+                if (_tokens + more > room)
+                {
+                    Close();
+                }
 
-            if (_tokens + more > room)
-            {
-                Close();
+                words.Append(words.Length > 0 ? before : "").Append(piece);
+                _tokens += more;
+                before = "";
             }
-
-            words.Add(word);
-            _tokens += more;
         }
 
-        string passage = Id, text = string.Join(' ', words);
-        if (words.Count > 0)
+        string passage = Id, text = words.ToString();
+        if (words.Length > 0)
         {
             _lines.Add(text);
         }
@@ -102,7 +106,7 @@ internal sealed class PassageWriter
 
         void Close()
         {
-            string held = string.Join(' ', words);
+            string held = words.ToString();
             first ??= (Id, held);
             _lines.Add(held);
             words.Clear();
@@ -121,6 +125,21 @@ internal sealed class PassageWriter
 
         _lines.Clear();
         _tokens = 0;
+    }
+
+    /// <summary>
+    /// A word, or, where no passage has room for it, as in a script without spaces, the pieces of it that have. A character that has none is left out.
+    /// </summary>
+    private IEnumerable<string> Pieces(string word, int room)
+    {
+        if (Count(" " + word) <= room)
+        {
+            return [word];
+        }
+
+        int half = word.Length / 2;
+        half += char.IsLowSurrogate(word[half]) ? 1 : 0; // never between the two parts of a character
+        return half == 0 || half == word.Length ? [] : Pieces(word[..half], room).Concat(Pieces(word[half..], room));
     }
 
     /// <summary>Tokens of a line with its end.</summary>

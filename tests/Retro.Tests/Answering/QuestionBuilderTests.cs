@@ -102,12 +102,41 @@ public sealed class QuestionBuilderTests
     }
 
     [Fact]
-    public void A_title_that_leaves_no_room_is_left_out_and_so_is_a_word_that_no_passage_holds()
+    public void A_title_that_leaves_no_room_is_left_out()
     {
-        string word = string.Concat(Enumerable.Range(0, 40).Select(i => (char)('A' + (i % 26))));
-        QuestionSet set = QuestionBuilder.Build([new("a", word, $"{word} b c\nSize: 4 m", "")], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = 20 });
+        string title = string.Concat(Enumerable.Range(0, 40).Select(i => (char)('A' + (i % 26))));
+        QuestionSet set = QuestionBuilder.Build([new("a", title, "b c\nSize: 4 m", "")], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = 20 });
         Assert.Equal("b c\nSize: 4 m", Assert.Single(set.Passages).Text);
         Assert.Equal("4 m", Assert.Single(set.Questions).Answers[0]);
+    }
+
+    /// <summary>Scripts without spaces, addresses, and characters of two parts and four bytes.</summary>
+    [Theory]
+    [InlineData("深圳位于中国南部,是一座现代化的城市。它的人口超过一千万,经济发展很快,也有许多公园和博物馆可以参观。")]
+    [InlineData("see https://example.com/a/long/path/that/no/passage/holds?query=0123456789&other=abcdefghijklmnopqrstuvwxyz for more")]
+    [InlineData("🌊🌋🌌🌍🌎🌏🌐🌑🌒🌓🌔🌕🌖🌗🌘a🌙🌚🌛🌜")]
+    public void A_word_that_no_passage_holds_is_cut_and_nothing_is_lost(string line)
+    {
+        const int Most = 24;
+        QuestionSet set = QuestionBuilder.Build([new("a", "T", $"{line}\nSize: 4 m", "")], EmbeddingInputs.Tokenizer, s_any with { PassageTokens = Most });
+        Assert.All(set.Passages, passage => Assert.InRange(EmbeddingInputs.Tokenizer.Encode(passage.Text + "\n").Length, 1, Most));
+        Assert.All(set.Passages, passage => Assert.StartsWith("T\n", passage.Text, StringComparison.Ordinal));
+        string text = string.Concat(set.Passages.Select(passage => passage.Text["T".Length..])).Replace("\n", "", StringComparison.Ordinal);
+        Assert.Equal($"{line}Size: 4 m".Replace(" ", "", StringComparison.Ordinal), text.Replace(" ", "", StringComparison.Ordinal));
+        Assert.All(line.Split(' ').Where(word => word.Length < 5), word => Assert.Contains(word, text, StringComparison.Ordinal));
+        Assert.Equal("4 m", Assert.Single(set.Questions, one => one.Kind == "Size").Answers[0]);
+    }
+
+    /// <summary>A question that stands in several documents has as many answers.</summary>
+    [Fact]
+    public void What_several_documents_begin_with_does_not_ask_for_a_title()
+    {
+        QuestionSet set = QuestionBuilder.Build(
+            [.. Enumerable.Range(0, 4).Select(i => new Document(
+                $"{i}", $"Title {i}", i < 3 ? "Copyright by Example Corporation and others." : "A line that no other document has at its beginning.", ""))],
+            EmbeddingInputs.Tokenizer,
+            s_any with { Templates = QuestionTemplates.Titles });
+        Assert.Equal("Title 3", Assert.Single(set.Questions).Answers[0]);
     }
 
     [Fact]
