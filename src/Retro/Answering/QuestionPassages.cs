@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tokenizers;
@@ -20,7 +21,9 @@ public sealed class QuestionPassages
     /// <param name="database">A document for each passage, such as those of a <see cref="QuestionSet"/>.</param>
     /// <param name="tokenizer">The tokenizer of the database.</param>
     /// <param name="source">Finds passages of the database for a question's prompt; null: none are found, and all distractors are random.</param>
-    /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
+    /// <exception cref="DatabaseException">
+    /// The database was made with another tokenizer, or has two passages of one id, such as two databases that were opened as one.
+    /// </exception>
     /// <exception cref="ArgumentException">The source searches another database.</exception>
     public QuestionPassages(ChunkDatabase database, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
@@ -35,7 +38,17 @@ public sealed class QuestionPassages
         }
 
         (Database, _tokenizer, Source) = (database, tokenizer, source);
-        _byId = database.Documents.ToDictionary(document => document.Id, document => document.FirstChunk, StringComparer.Ordinal);
+        _byId = new(StringComparer.Ordinal);
+        foreach (DocumentEntry document in database.Documents)
+        {
+            if (!_byId.TryAdd(document.Id, document.FirstChunk))
+            {
+                throw new DatabaseException(
+                    $"The database {database.Folder} has two passages \"{document.Id}\", so that it cannot be told which one holds an answer; open the "
+                        + "databases of passages one by one, or build one of them all with ids that differ.");
+            }
+        }
+
         _words = new string?[database.Documents.Count];
     }
 
@@ -135,13 +148,22 @@ public sealed class QuestionPassages
         return [.. tokens.Where((_, place) => valid[place])];
     }
 
-    /// <summary>The tokens of the passage with the answer, another one in its place; null where it does not stand there word for word.</summary>
+    /// <summary>
+    /// The tokens of the passage with the answer, another one in its place: where it is a line, or a line but for its label, else where it stands behind the
+    /// title, word for word. Null where there is no such place or more than one, of which none is known to be the answer's.
+    /// </summary>
     internal long[]? Changed(long oracle, Question question, string answer, int retrievedLength)
     {
-        string text = Text(Database.DocumentOf(oracle)), right = question.Answers[0], labeled = $"{question.Kind}: {right}";
-        int at = text.IndexOf(labeled, StringComparison.Ordinal);
-        at = at >= 0 ? at + labeled.Length - right.Length : text.IndexOf(right, StringComparison.Ordinal);
-        return at < 0 ? null :
+        int document = Database.DocumentOf(oracle);
+        string text = Text(document), title = $"{Database.Documents[document].Title.Trim()}\n", right = question.Answers[0], escaped = Regex.Escape(right);
+        int[] places = [.. Regex.Matches(text, $"(?<=^({Regex.Escape(question.Kind)}: )?){escaped}$", RegexOptions.Multiline).Select(match => match.Index)];
+        if (places.Length == 0)
+        {
+            int behind = text.StartsWith(title, StringComparison.Ordinal) ? title.Length : 0;
+            places = [.. Regex.Matches(text, $@"(?<![\p{{L}}\p{{N}}]){escaped}(?![\p{{L}}\p{{N}}])").Select(match => match.Index).Where(at => at >= behind)];
+        }
+
+        return places is not [int at] ? null :
         [
             .. new[] { _tokenizer.BeginOfText }.Concat(_tokenizer.Encode(text[..at] + answer + text[(at + right.Length)..])).Append(_tokenizer.EndOfText)
                 .Take(retrievedLength).Select(token => (long)token),
