@@ -59,6 +59,7 @@ public static class FourAbilities
         }
 
         int most = reader.Neighbors == 0 ? options.Passages : Math.Min(options.Passages, reader.Neighbors), done = 0;
+        int parts = 4 + (reader.Neighbors == 1 ? 0 : 1) + (most > 1 ? 1 : 0);
         int[] noises = [.. new[] { 0, 1, 2, 4, 8, 16 }.Where(noise => noise < most)];
         List<(int, MeanInterval)> robustness = [];
         double[] with = [];
@@ -90,10 +91,13 @@ public static class FourAbilities
             Func<Item, IReadOnlyList<long[]>> read, Func<Item, IReadOnlyList<string>> answers, Item[]? of = null, Func<Item, Question>? question = null)
         {
             double[][] found = asked.LogLikelihoods(
-                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, read(item), answers(item)))], cancellationToken);
-            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + 6));
+                [.. (of ?? items).Select(item => (question?.Invoke(item) ?? item.Question, Alike(read(item)), answers(item)))], cancellationToken);
+            progress?.Report(new StageProgress($"measure the abilities of {reader.Name}", ++done, noises.Length + parts));
             return found;
         }
+
+        // In what order they stand is drawn: it says nothing of what one is worth.
+        static IReadOnlyList<(long[] Tokens, float Score)> Alike(IReadOnlyList<long[]> passages) => [.. passages.Select(tokens => (tokens, 0f))];
 
         MeanInterval Mean(IEnumerable<double> values, Item[]? of = null)
             => MeanInterval.Of((of ?? items).Zip(values, (item, value) => (item.Question.DocumentId, value)));

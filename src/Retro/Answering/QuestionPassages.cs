@@ -80,15 +80,19 @@ public sealed class QuestionPassages
     /// <param name="count">How many at most.</param>
     /// <returns>Their first chunks, best first, each passage once.</returns>
     /// <exception cref="InvalidOperationException">There is no source.</exception>
-    public IReadOnlyList<long> Found(Question question, int count)
+    public IReadOnlyList<long> Found(Question question, int count) => [.. FoundWithScores(question, count).Select(one => one.Chunk)];
+
+    /// <summary>The passages that the source finds for a question, each with what the source says of the best of its chunks.</summary>
+    internal IReadOnlyList<(long Chunk, float Score)> FoundWithScores(Question question, int count)
     {
         ArgumentNullException.ThrowIfNull(question);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         INeighborSource source = Source
             ?? throw new InvalidOperationException($"No source was given to find passages with; create the {nameof(QuestionPassages)} with one.");
         long[] chunks = new long[2 * count]; // a passage can have several
-        source.Find([new NeighborQuery(_tokenizer.Encode(question.Prompt), [])], chunks.Length, chunks, new float[chunks.Length]);
-        return [.. chunks.Where(chunk => chunk >= 0).Select(First).Distinct().Take(count)];
+        float[] scores = new float[chunks.Length];
+        source.Find([new NeighborQuery(_tokenizer.Encode(question.Prompt), [])], chunks.Length, chunks, scores);
+        return [.. chunks.Zip(scores).Where(one => one.First >= 0).Select(one => (First(one.First), one.Second)).DistinctBy(one => one.Item1).Take(count)];
     }
 
     /// <summary>Passages that do not hold the answer of a question.</summary>

@@ -20,6 +20,8 @@ public sealed class QuestionReader
     /// <summary>Questions that are measured one after the other, so that their rows are sorted by length among many.</summary>
     private const int Block = 256;
 
+    private const int LongestAnswer = 32;
+
     private readonly QuestionPassages _passages;
     private readonly int _stretch, _retrievedLength;
     private readonly bool _writes;
@@ -41,7 +43,9 @@ public sealed class QuestionReader
         }
 
         (Reader, _passages, _retrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
-        _writes = RetroGenerator.ModelOf(reader) is not null;
+
+        // What it copies from anywhere in another database could not be told as a source of what it writes.
+        _writes = RetroGenerator.ModelOf(reader) is not null && !(reader is CopyReader { Index.Database: { } copied } && copied != passages.Database);
     }
 
     /// <summary>The reader.</summary>
@@ -49,15 +53,24 @@ public sealed class QuestionReader
 
     /// <summary>Answers a question by the most probable token, again and again, up to the end of a line or of the text.</summary>
     /// <param name="question">The question.</param>
-    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="passages">
+    /// Chunks that passages begin with, the best first; those beyond what the reader reads are left. Their rank is their score, as with a
+    /// <see cref="GivenNeighborSource"/>, where a reader weighs passages.
+    /// </param>
     /// <param name="longest">Tokens at most.</param>
     /// <param name="cancellationToken">Ends it before the next token.</param>
-    /// <returns>The answer; null where the reader cannot write, such as a rule.</returns>
-    public async Task<string?> AnswerAsync(
-        Question question, IReadOnlyList<long> passages, int longest = 32, CancellationToken cancellationToken = default)
+    /// <returns>The answer; null where the reader cannot write, such as a rule, or one that copies from anywhere in another database.</returns>
+    public Task<string?> AnswerAsync(
+        Question question, IReadOnlyList<long> passages, int longest = LongestAnswer, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(question);
         ArgumentNullException.ThrowIfNull(passages);
+        return AnswerAsync(question, Ranked(passages), longest, cancellationToken);
+    }
+
+    private async Task<string?> AnswerAsync(
+        Question question, IReadOnlyList<(long Chunk, float Score)> passages, int longest, CancellationToken cancellationToken)
+    {
         if (!_writes)
         {
             return null;
@@ -65,7 +78,7 @@ public sealed class QuestionReader
 
         bool reads = passages.Count > 0 || Reader.Neighbors == 0;
         GenerationOptions options = new() { MaximumNewTokens = longest, Temperature = 0, Stop = ["\n"], Retrieval = reads };
-        INeighborSource? source = Reader.Neighbors == 0 ? null : new GivenNeighborSource(_passages.Database, passages.Take(Reader.Neighbors));
+        INeighborSource? source = Reader.Neighbors == 0 ? null : GivenNeighborSource.WithScores(_passages.Database, [.. passages.Take(Reader.Neighbors)]);
         RetroGenerator generator = new(Reader, _passages.Tokenizer, source);
         string answer = "";
         int[] prompt = QuestionText.Prompt(_passages.Tokenizer, question.Prompt, _passages.Database.ChunkLength);
@@ -79,7 +92,10 @@ public sealed class QuestionReader
 
     /// <summary>How likely answers are.</summary>
     /// <param name="question">The question.</param>
-    /// <param name="passages">Chunks that passages begin with, the best first; those beyond what the reader reads are left.</param>
+    /// <param name="passages">
+    /// Chunks that passages begin with, the best first; those beyond what the reader reads are left. Their rank is their score, as with a
+    /// <see cref="GivenNeighborSource"/>, where a reader weighs passages.
+    /// </param>
     /// <param name="answers">The answers.</param>
     /// <returns>The log-likelihood of each with its end, in nats.</returns>
     /// <exception cref="ArgumentException">Question and answer are longer than the model takes.</exception>
@@ -89,15 +105,18 @@ public sealed class QuestionReader
         ArgumentNullException.ThrowIfNull(question);
         ArgumentNullException.ThrowIfNull(passages);
         ArgumentNullException.ThrowIfNull(answers);
-        return LogLikelihoods([(question, Texts(passages), answers)], default)[0];
+        return LogLikelihoods([(question, Texts(Ranked(passages)), answers)], default)[0];
     }
 
     /// <summary>Measures answers.</summary>
     /// <param name="reader">The reader.</param>
     /// <param name="questions">The questions, about documents that were not trained on (<see cref="QuestionSet.RequireHeldOut"/>).</param>
     /// <param name="passages">The passages.</param>
-    /// <param name="choose">Chooses the passages of a question; null: those that the source finds, as many as the reader reads.</param>
-    /// <param name="given">What that is called in reports; null: the source's name.</param>
+    /// <param name="choose">
+    /// Chooses the passages of a question, the best first, their rank their score; null: those that the source finds, as many as the reader reads, with the
+    /// source's scores.
+    /// </param>
+    /// <param name="given">What that is called in reports; null: the source's name, "none" for a reader that reads no passages.</param>
     /// <param name="progress">Told the questions done.</param>
     /// <param name="cancellationToken">Stops between two questions.</param>
     /// <returns>What was measured.</returns>
@@ -119,37 +138,43 @@ public sealed class QuestionReader
             throw new ArgumentException("There is no question to measure; make some of other documents, or with other templates.", nameof(questions));
         }
 
-        choose ??= question => reader.Neighbors == 0 ? [] : passages.Found(question, reader.Neighbors);
+        Func<Question, IReadOnlyList<(long Chunk, float Score)>> find = choose is not null ? question => Ranked(choose(question))
+            : question => reader.Neighbors == 0 ? [] : passages.FoundWithScores(question, reader.Neighbors);
         List<AnsweredQuestion> answered = [];
         foreach (Question[] block in questions.Chunk(Block))
         {
-            IReadOnlyList<long>[] chosen = Array.ConvertAll(block, question =>
+            IReadOnlyList<(long Chunk, float Score)>[] chosen = Array.ConvertAll(block, question =>
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                return choose(question);
+                return find(question);
             });
             double[][] likelihoods = asked.LogLikelihoods(
                 [.. block.Zip(chosen, (question, some) => (question, asked.Texts(some), (IReadOnlyList<string>)[question.Answers[0]]))], cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
-                string? answer = await asked.AnswerAsync(block[i], chosen[i], cancellationToken: cancellationToken).ConfigureAwait(false);
-                bool found = chosen[i].Take(reader.Neighbors).Any(chunk => passages.Holds(chunk, block[i]));
+                string? answer = await asked.AnswerAsync(block[i], chosen[i], LongestAnswer, cancellationToken).ConfigureAwait(false);
+                bool found = chosen[i].Take(reader.Neighbors).Any(one => passages.Holds(one.Chunk, block[i]));
                 answered.Add(new(block[i], answer, -likelihoods[i][0] / Math.Log(2), found));
                 progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
             }
         }
 
-        return new(reader.Name, given ?? passages.Source?.Name ?? "none", answered);
+        return new(reader.Name, given ?? (reader.Neighbors == 0 ? null : passages.Source?.Name) ?? "none", answered);
     }
 
-    /// <summary>The tokens of passages.</summary>
-    internal IReadOnlyList<long[]> Texts(IEnumerable<long> passages)
-        => [.. passages.Take(Reader.Neighbors).Select(chunk => _passages.Tokens(chunk, _retrievedLength))];
+    /// <summary>The tokens of passages, with their scores.</summary>
+    private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
+        => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, _retrievedLength), one.Score))];
+
+    /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
+    private static IReadOnlyList<(long Chunk, float Score)> Ranked(IReadOnlyList<long> passages)
+        => [.. passages.Select((chunk, rank) => (chunk, (float)-rank))];
 
     /// <summary>How likely answers are, of several questions with passages of any text.</summary>
     /// <returns>For each question the log-likelihood of each of its answers.</returns>
     internal double[][] LogLikelihoods(
-        IReadOnlyList<(Question Question, IReadOnlyList<long[]> Passages, IReadOnlyList<string> Answers)> asked, CancellationToken cancellationToken)
+        IReadOnlyList<(Question Question, IReadOnlyList<(long[] Tokens, float Score)> Passages, IReadOnlyList<string> Answers)> asked,
+        CancellationToken cancellationToken)
     {
         RetroTokenizer tokenizer = _passages.Tokenizer;
         double[][] results = [.. asked.Select(one => new double[one.Answers.Count])];
@@ -202,15 +227,15 @@ public sealed class QuestionReader
         }
     }
 
-    /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
-    private static void Take(RetrievedTokens retrieved, int row, int stretch, IReadOnlyList<long[]> passages)
+    private static void Take(RetrievedTokens retrieved, int row, int stretch, IReadOnlyList<(long[] Tokens, float Score)> passages)
     {
         for (int k = 0; k < Math.Min(passages.Count, retrieved.Neighbors); k++)
         {
-            int at = retrieved.Offset(row, stretch, k), length = Math.Min(passages[k].Length, retrieved.Length);
-            passages[k].AsSpan(0, length).CopyTo(retrieved.Tokens.AsSpan(at));
+            (long[] tokens, float score) = passages[k];
+            int at = retrieved.Offset(row, stretch, k), length = Math.Min(tokens.Length, retrieved.Length);
+            tokens.AsSpan(0, length).CopyTo(retrieved.Tokens.AsSpan(at));
             retrieved.Valid.AsSpan(at, length).Fill(true);
-            retrieved.Scores[at / retrieved.Length] = -k;
+            retrieved.Scores[at / retrieved.Length] = score;
         }
     }
 }

@@ -9,6 +9,7 @@ public sealed class GivenNeighborSource : INeighborSource
 {
     private readonly ChunkDatabase _database;
     private readonly Func<NeighborQuery, IReadOnlyList<long>> _choose;
+    private float[]? _scores; // of the given chunks, where they are known
 
     /// <summary>Gives the same neighbors to every chunk.</summary>
     /// <param name="database">The database they are in.</param>
@@ -24,6 +25,10 @@ public sealed class GivenNeighborSource : INeighborSource
         Array.ForEach(given, Check);
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, string.Join(',', given)]);
     }
+
+    /// <summary>Gives the same neighbors to every chunk, with scores that are known.</summary>
+    internal static GivenNeighborSource WithScores(ChunkDatabase database, IReadOnlyList<(long Chunk, float Score)> scored)
+        => new(database, scored.Select(one => one.Chunk)) { _scores = [.. scored.Select(one => one.Score)] };
 
     /// <summary>Asks a function for the neighbors of each chunk.</summary>
     /// <param name="database">The database they are in.</param>
@@ -63,15 +68,17 @@ public sealed class GivenNeighborSource : INeighborSource
             cancellationToken.ThrowIfCancellationRequested();
             ChunkRange[] excluded = NeighborQueries.Excluded(_database, queries[q]);
             ChunkSet? visible = NeighborQueries.Visible(_database, queries[q]);
+            IReadOnlyList<long> chosen = _choose(queries[q]);
             int found = 0;
-            foreach (long chunk in _choose(queries[q]))
+            for (int i = 0; i < chosen.Count; i++)
             {
+                long chunk = chosen[i];
                 Check(chunk);
                 if (found < count && !ChunkRanges.Contains(excluded, chunk) && visible?.Contains(chunk) != false)
                 {
-                    // The order is all that is known, and the score says it.
+                    // Where the order is all that is known, the score says it.
                     chunks[q * count + found] = chunk;
-                    scores[q * count + found] = -found;
+                    scores[q * count + found] = _scores?[i] ?? -found;
                     found++;
                 }
             }

@@ -49,7 +49,10 @@ public sealed class FourAbilitiesTests : IDisposable
     [Fact]
     public void A_reader_of_one_passage_integrates_nothing_and_has_no_noise_beside_it()
     {
-        AbilityResult found = FourAbilities.Measure(new HoldingReader(1), _towns.Set.Questions, _towns.Passages, new() { WrongAnswers = 1 });
+        List<StageProgress> told = [];
+        AbilityResult found = FourAbilities.Measure(
+            new HoldingReader(1), _towns.Set.Questions, _towns.Passages, new() { WrongAnswers = 1 }, progress: new Reports<StageProgress>(told.Add));
+        Assert.Equal((5, 5), (told[^1].Done, told[^1].Total));
         Assert.Equal([0], found.NoiseRobustness.Select(one => one.Noise));
         Assert.InRange(found.NegativeRejection.Value, 0.6, 1);
         Assert.True(double.IsNaN(found.InformationIntegration.Value));

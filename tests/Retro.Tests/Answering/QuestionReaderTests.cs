@@ -53,7 +53,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
             output.WriteLine($"{one.Reader}, {one.Passages}: found {one.Found}, EM {one.ExactMatch}, F1 {one.F1}, bits {one.Bits}");
         }
 
-        Assert.Equal(("oracle", "bm25", 1, 0), (oracle.Passages, found.Passages, oracle.Found.Value, wrong.Found.Value));
+        Assert.Equal(("oracle", "bm25", "none", 1, 0), (oracle.Passages, found.Passages, closed.Passages, oracle.Found.Value, wrong.Found.Value));
         Assert.InRange(oracle.ExactMatch.Value, 0.5, 1);
         Assert.True(oracle.ExactMatch.Value > wrong.ExactMatch.Value + 0.2);
         Assert.True(oracle.Bits.Value < closed.Bits.Value - 2);
@@ -99,6 +99,54 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         Assert.Contains(
             $"longer than the {M} that",
             Assert.Throws<ArgumentException>(() => new QuestionReader(new DecoderReader(shorter), towns.Passages).LogLikelihoods(longer, [], ["a"])).Message);
+    }
+
+    /// <summary>REPLUG weighs passages by what the source says of them, and not by their rank.</summary>
+    [Fact]
+    public async Task An_ensemble_weighs_passages_by_the_sources_scores()
+    {
+        using Towns towns = new(12);
+        manual_seed(2);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null }, ScalarType.Float64);
+        InContextOptions context = new() { Neighbors = 2, PrefixLength = 100, WindowLength = 300 };
+        EnsembleReader ensemble = new(model, towns.Tokenizer, context);
+        Question[] questions = [towns.Set.Questions[4]];
+        long[] passages = [towns.Passages.Oracle(questions[0]), towns.Passages.Oracle(towns.Set.Questions[9])];
+        async Task<AnsweredQuestion> Measured(IReader reader, float first, float second)
+        {
+            QuestionPassages scored = new(
+                towns.Database, towns.Tokenizer, GivenNeighborSource.WithScores(towns.Database, [(passages[0], first), (passages[1], second)]));
+            return (await QuestionReader.MeasureAsync(reader, questions, scored)).Answers[0];
+        }
+
+        double Alone(int passage)
+            => -new QuestionReader(ensemble, towns.Passages).LogLikelihoods(questions[0], [passages[passage]], questions[0].Answers)[0] / Math.Log(2);
+
+        AnsweredQuestion best = await Measured(ensemble, 50, 0), worst = await Measured(ensemble, 0, 50), alike = await Measured(ensemble, 3, 3);
+        Assert.NotEqual(Alone(0), Alone(1), 1e-3);
+        Assert.Equal(Alone(0), best.Bits, 1e-9);
+        Assert.Equal(Alone(1), worst.Bits, 1e-9);
+        EnsembleReader equal = new(model, towns.Tokenizer, context, double.PositiveInfinity);
+        Assert.Equal((await Measured(equal, 1, 2)).Bits, alike.Bits, 1e-9);
+        Assert.Equal((await Measured(equal, 1, 2)).Answer, alike.Answer);
+    }
+
+    /// <summary>Where it would copy from is not where the passages are, so that it writes nothing; what an answer costs it is known all the same.</summary>
+    [Fact]
+    public async Task What_copies_from_anywhere_in_another_database_is_measured_and_writes_nothing()
+    {
+        using Towns towns = new(12, search: true);
+        using TemporaryFolder folder = new();
+        using ChunkDatabase other = ChunkDatabaseBuilder.Build(folder["other"], towns.Set.Passages, towns.Tokenizer, new() { ChunkLength = M });
+        manual_seed(2);
+        using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null });
+        CopyReaderOptions options = new() { Steps = 1, Neighbors = 3, Stride = 8, WindowLength = M, RetrievedLength = 2 * M };
+        Question[] questions = [.. towns.Set.Questions.Take(2)];
+        using CopyReader own = CopyReader.Fit(model, towns.Database, towns.Keyword!, options, TokenIndex.Build(towns.Database)),
+            foreign = CopyReader.Fit(model, towns.Database, towns.Keyword!, options, TokenIndex.Build(other));
+        AnswerResult result = await QuestionReader.MeasureAsync(foreign, questions, towns.Passages);
+        Assert.All(result.Answers, one => Assert.True(one.Answer is null && one.Bits > 0));
+        Assert.All((await QuestionReader.MeasureAsync(own, questions, towns.Passages)).Answers, one => Assert.NotNull(one.Answer));
     }
 
     /// <summary>What it writes first is the token that it takes for the likeliest with these passages, laid out as in training.</summary>
