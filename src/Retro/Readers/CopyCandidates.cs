@@ -14,8 +14,8 @@ internal sealed class CopyCandidates
     public const int ComparedTokens = 16;
 
     /// <summary>
-    /// Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs, and of those the best neighbors', are
-    /// kept.
+    /// Most candidates of a place. A frequent token can stand a thousand times in what was retrieved; the longest runs are kept, of those with the most equal
+    /// tokens, and of these the best neighbors'.
     /// </summary>
     public const int MostCandidates = 256;
 
@@ -26,14 +26,11 @@ internal sealed class CopyCandidates
 
     private CopyCandidates(int places, int width, bool content)
     {
-        (Places, Width) = (places, width);
+        Width = width;
         int size = places * width;
         (Tokens, Runs, Equal, Ranks, Exists) = (new long[size], new long[size], new long[size], new long[size], new bool[size]);
         Before = content ? new int[size * ContentTokens] : [];
     }
-
-    /// <summary>P.</summary>
-    public int Places { get; }
 
     /// <summary>N, at least 1.</summary>
     public int Width { get; }
@@ -169,7 +166,9 @@ internal sealed class CopyCandidates
         }
     }
 
-    /// <summary>What follows the last tokens anywhere in a database: some places of the longest run, and fewer of each shorter one.</summary>
+    /// <summary>
+    /// What follows the last tokens anywhere in a database: some places of the longest run that something allowed follows, and fewer of each shorter one.
+    /// </summary>
     internal static void AddFrom(TokenIndex index, ReadOnlySpan<long> text, IReadOnlySet<int>? excluded, int rank, List<Candidate> found, bool content)
     {
         Span<int> last = stackalloc int[Math.Min(TokenIndex.LongestRun, text.Length)];
@@ -183,7 +182,8 @@ internal sealed class CopyCandidates
         for (int length = longest; length > 0 && taken.Count < MostPlaces; length--)
         {
             (first, end) = length == longest ? (first, end) : index.Range(last[^length..]);
-            int wanted = Math.Min(end - first, length == longest ? MostPlaces : PlacesOfShorter);
+            // In training the longest run of all is most often the text's own, of which none is allowed.
+            int wanted = Math.Min(end - first, taken.Count == 0 ? MostPlaces : PlacesOfShorter);
             for (int i = 0; i < wanted && taken.Count < MostPlaces; i++)
             {
                 int position = index.Spread((first, end), i, wanted) + length;
@@ -197,14 +197,14 @@ internal sealed class CopyCandidates
                 for (int back = 0; content && back < ContentTokens; back++)
                 {
                     // Where a document ends, so does what stands before the beginning of the next.
-                    int earlier = position - 1 - back < 0 ? -1 : (int)index.Token(position - 1 - back);
+                    int earlier = index.Token(position - 1 - back);
                     before[back] = earlier < 0 || (back > 0 && before[back - 1] < 0) ? -1 : earlier;
                 }
 
                 int run = 0, equal = 0, compared = Math.Min(ComparedTokens, text.Length);
-                for (int back = 0; back < compared; back++)
+                for (int back = 0; back < compared && index.Token(position - 1 - back) is >= 0 and var earlier; back++)
                 {
-                    if (position - 1 - back >= 0 && index.Token(position - 1 - back) == text[^(back + 1)])
+                    if (earlier == text[^(back + 1)])
                     {
                         equal++;
                         run += run == back ? 1 : 0;

@@ -295,6 +295,36 @@ public sealed class CopyReaderTests : IDisposable
         Assert.Equal(on, BitsPerByte.Measure(loaded, heldOut, random).Value);
     }
 
+    /// <summary>Training leaves out the text's own document, where the longest run of all is; what else there is has to be as much as in evaluation.</summary>
+    [Fact]
+    public void As_much_is_read_of_the_longest_run_in_training_as_in_evaluation()
+    {
+        const string Phrase = "abcdefghij";
+        string own = $"0123456789{Phrase}!";
+        List<Document> others = [.. Enumerable.Range(0, 100).Select(i => TestDatabases.Document($"d{i}", $"{(char)('A' + (i % 26))}{Phrase}?"))];
+        using ChunkDatabase with = _databases.Build([TestDatabases.Document("own", own), .. others], S, "with");
+        using ChunkDatabase without = _databases.Build(others, S, "without");
+        long[] text = [.. own[..^1].Select(one => (long)one)];
+        List<CopyCandidates.Candidate> training = [], evaluation = [];
+        CopyCandidates.AddFrom(TokenIndex.Build(with), text, new HashSet<int> { 0 }, 0, training, content: false);
+        CopyCandidates.AddFrom(TokenIndex.Build(without), text, null, 0, evaluation, content: false);
+        Assert.Equal(64, evaluation.Count(candidate => candidate.Run == Phrase.Length));
+        Assert.InRange(training.Count(candidate => candidate.Run == Phrase.Length), 63, 64); // one of the places may be the text's own
+    }
+
+    /// <summary>What stands in the document before, in the order of the database, is no context of a candidate.</summary>
+    [Fact]
+    public void Equal_tokens_are_counted_within_a_candidates_document()
+    {
+        using ChunkDatabase database = _databases.Build([TestDatabases.Document("a", "xyzw"), TestDatabases.Document("b", "pq")], S, "database");
+        long[] text = ['y', 'z', 'w', TestDatabases.EndOfText, 1, 2, 'p']; // from the fourth last on as before b, if there were no end between
+        List<CopyCandidates.Candidate> found = [];
+        CopyCandidates.AddFrom(TokenIndex.Build(database), text, null, 0, found, content: true);
+        CopyCandidates.Candidate one = Assert.Single(found);
+        Assert.Equal(('q', 1, 1), ((char)one.Token, one.Run, one.Equal));
+        Assert.Equal(['p', TestDatabases.EndOfText, -1, -1], [one.Before[0], one.Before[1], one.Before[2], one.Before[3]]);
+    }
+
     [Fact]
     public void The_same_seed_trains_the_same_reader_and_leaves_the_generator_alone()
     {
