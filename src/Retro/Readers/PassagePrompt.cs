@@ -53,11 +53,11 @@ internal sealed class PassagePrompt
     /// <exception cref="ArgumentException">It has not.</exception>
     public void RequireRoomFor(int chunkLength, string name, bool wholeChunks = false)
     {
-        if (Room < (wholeChunks ? (4 * chunkLength) - 3 : chunkLength))
+        if (Room < (wholeChunks ? (3 * chunkLength) - 2 : chunkLength))
         {
             throw new ArgumentException(
                 $"{name} reads {WindowLength} tokens at once, of which {_options.PrefixLength} may stand in front of the text: no room is left for a chunk of "
-                    + $"{chunkLength}{(wholeChunks ? ", with up to three of them lost to whole ones" : "")}; lower {nameof(InContextOptions.PrefixLength)}.",
+                    + $"{chunkLength}{(wholeChunks ? ", with up to two of them lost to whole ones" : "")}; lower {nameof(InContextOptions.PrefixLength)}.",
                 nameof(chunkLength));
         }
     }

@@ -74,7 +74,7 @@ public sealed class PromptReaderTests
     [Theory]
     [InlineData(512, true)]
     [InlineData(512, false)]
-    [InlineData(9 + (4 * M) - 3, true)]
+    [InlineData(9 + (3 * M) - 2, true)]
     public void The_best_in_context_and_the_rest_by_cross_attention_is_the_retro_behind_a_prefix_of_whole_chunks(int window, bool begins)
     {
         InContextOptions options = new() { Neighbors = 3, PrefixLength = 9, WindowLength = window };
@@ -146,11 +146,27 @@ public sealed class PromptReaderTests
             "at least 2", Assert.Throws<RetroOptionsException>(() => new RetroInContextReader(model, Prompt(one), one)).Message, StringComparison.Ordinal);
         using RetroModel plain = new(TinyRetro.Config with { VocabularySize = V, Retrieval = null });
         Assert.Throws<ArgumentException>(() => new RetroInContextReader(plain, Prompt(options), options));
-        InContextOptions tight = options with { WindowLength = 9 + (4 * M) - 4 };
+        InContextOptions tight = options with { WindowLength = 9 + (3 * M) - 3 };
         Assert.Contains(
             "no room is left",
             Assert.Throws<ArgumentException>(() => new RetroInContextReader(model, Prompt(tight), tight).LogLikelihoods(batch)).Message,
             StringComparison.Ordinal);
+    }
+
+    /// <summary>Two passages of two chunks of 64, in a window of 512.</summary>
+    [Fact]
+    public void The_default_settings_read_chunks_of_the_default_length()
+    {
+        const int Default = 64;
+        using RetroModel model = new(TinyRetro.Config with
+        {
+            VocabularySize = V, Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = Default, RetrievedLength = 2 * Default },
+        });
+        InContextOptions options = new();
+        ReadingBatch batch = ReaderContract.Batch(V, 1, 9 * Default, Default, 2, 2 * Default, seed: 5);
+        Array.Fill(batch.Targets, LogLikelihood.NoTarget, 0, batch.Targets.Length - Default);
+        double[] found = new RetroInContextReader(model, Prompt(options), options).LogLikelihoods(batch);
+        Assert.All(found[^Default..], likelihood => Assert.InRange(likelihood, -50, 0));
     }
 
     [Fact]
