@@ -134,7 +134,7 @@ public sealed partial class EnsembleReader
 
     private double Mixed(double[] logP, double[] scores, double temperature)
     {
-        double[] weights = LogSoftmax([.. scores.Select(score => double.IsInfinity(temperature) ? 0 : score / temperature)], Name);
+        double[] weights = LogSoftmax([.. scores.Select(score => Scaled(score, temperature))], Name);
         return logP.Zip(weights, (one, weight) => one + weight).Aggregate(PromptReading.Add);
     }
 }

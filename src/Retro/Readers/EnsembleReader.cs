@@ -50,8 +50,7 @@ public sealed partial class EnsembleReader : PromptReader
         {
             if (Prompt.Prefix([PassagePrompt.Passage(retrieved, row, chunk, neighbor)]) is { Length: > 0 } prefix)
             {
-                double score = double.IsInfinity(Temperature) ? 0 : retrieved.Scores[retrieved.Offset(row, chunk, neighbor) / retrieved.Length];
-                prefixes.Add((prefix, score / (double.IsInfinity(Temperature) ? 1 : Temperature)));
+                prefixes.Add((prefix, Scaled(retrieved.Scores[retrieved.Offset(row, chunk, neighbor) / retrieved.Length], Temperature)));
             }
         }
 
@@ -59,6 +58,9 @@ public sealed partial class EnsembleReader : PromptReader
         // A weight of 0 adds nothing, and its passage need not be read.
         return [.. prefixes.Zip(logWeights, (prefix, logWeight) => (prefix.Prefix, logWeight)).Where(prefix => prefix.logWeight > double.NegativeInfinity)];
     }
+
+    /// <summary>A score over a temperature; under an infinite one all are alike, those that are not known among them.</summary>
+    private static double Scaled(double score, double temperature) => double.IsInfinity(temperature) ? 0 : score / temperature;
 
     /// <summary>Log-weights of scores, infinite ones included.</summary>
     private static double[] LogSoftmax(double[] scores, string name)

@@ -1,5 +1,4 @@
 using Retro.Modeling;
-using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Readers;
@@ -29,7 +28,4 @@ public sealed class InContextReader : PromptReader
         : base(model, prompt, options, name ?? $"in context, k = {options.Neighbors}")
     {
     }
-
-    internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
-        => Together(retrieved, row, chunk);
 }

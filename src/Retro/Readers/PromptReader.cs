@@ -50,12 +50,14 @@ public abstract class PromptReader : IReader
     /// <inheritdoc/>
     public double[] LogLikelihoods(ReadingBatch batch) => PromptReading.LogLikelihoods(this, batch);
 
-    /// <summary>What stands in front of the text that follows a chunk.</summary>
+    /// <summary>What stands in front of the text that follows a chunk: by default one prompt of all passages that are read there.</summary>
     /// <param name="retrieved">What was retrieved.</param>
     /// <param name="row">Row.</param>
     /// <param name="chunk">The chunk that the text follows.</param>
     /// <returns>The prompts, each with the logarithm of its weight; none where there is no passage: the text stands alone.</returns>
-    internal abstract IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk);
+    internal virtual IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
+        => Prompt.Prefix(Enumerable.Range(0, Math.Min(InContext, retrieved.Neighbors)).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k)))
+            is { Length: > 0 } prefix ? [(prefix, 0)] : [];
 
     /// <summary>The prompts that options make with a model's tokenizer.</summary>
     private protected static PassagePrompt PromptOf(RetroModel model, RetroTokenizer tokenizer, InContextOptions? options)
@@ -64,9 +66,4 @@ public abstract class PromptReader : IReader
         ArgumentNullException.ThrowIfNull(tokenizer);
         return (options ?? new()).PromptFor(tokenizer, model.Config.MaximumLength);
     }
-
-    /// <summary>One prompt of the first passages of a chunk; none where there is no passage.</summary>
-    private protected IReadOnlyList<(long[] Prefix, double LogWeight)> Together(RetrievedTokens retrieved, int row, int chunk)
-        => Prompt.Prefix(Enumerable.Range(0, Math.Min(InContext, retrieved.Neighbors)).Select(k => PassagePrompt.Passage(retrieved, row, chunk, k)))
-            is { Length: > 0 } prefix ? [(prefix, 0)] : [];
 }

@@ -1,5 +1,4 @@
 using Retro.Modeling;
-using Retro.Search;
 using Retro.Tokenizers;
 
 namespace Retro.Readers;
@@ -58,7 +57,4 @@ public sealed class RetroInContextReader : PromptReader
     internal override int InContext => 1;
 
     internal override int CrossAttended => Neighbors - 1;
-
-    internal override IReadOnlyList<(long[] Prefix, double LogWeight)> Prefixes(RetrievedTokens retrieved, int row, int chunk)
-        => Together(retrieved, row, chunk);
 }
