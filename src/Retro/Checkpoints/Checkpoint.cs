@@ -213,7 +213,8 @@ public static class Checkpoint
     /// <summary>What branches of one's own keep beside their parameters, such as running means; the library's own keep nothing.</summary>
     internal static IEnumerable<KeyValuePair<string, Tensor>> Buffers(RetroModel model) => model.state_dict().Where(pair => pair.Value is not Parameter);
 
-    private static IEnumerable<KeyValuePair<string, Tensor>> Stored(RetroModel model)
+    /// <summary>All that a checkpoint holds of a model.</summary>
+    internal static IEnumerable<KeyValuePair<string, Tensor>> Stored(RetroModel model)
         => model.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)).Concat(Buffers(model));
 
     private static void Check(string folder, RetroModel model, WeightFolder weights, bool strict)

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Microsoft.ML.Tokenizers;
+using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Pretrained;
 using Retro.Tokenizers;
@@ -142,9 +143,8 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         hash.AppendData(Encoding.UTF8.GetBytes(head));
         foreach ((string name, Parameter parameter) in Encoder.named_parameters().OrderBy(pair => pair.name, StringComparer.Ordinal))
         {
-            using DisposeScope scope = NewDisposeScope();
             hash.AppendData(Encoding.UTF8.GetBytes($"\n{name} {parameter.dtype} [{string.Join(',', parameter.shape)}]\n"));
-            hash.AppendData(parameter.detach().cpu().contiguous().bytes);
+            hash.AppendTensor(parameter);
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

@@ -79,14 +79,7 @@ public sealed partial class CopyReader
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
         }
 
-        // Files from before models were told apart do not say which one theirs was.
-        if (file.Metadata.GetValueOrDefault(ModelKey) is { } trained && WeightsHash.Rounded(model) is var here && here != trained)
-        {
-            throw new CheckpointException(
-                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was "
-                    + "trained for.");
-        }
-
+        WeightsHash.Require(model, file.Metadata.GetValueOrDefault(ModelKey), path);
         CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try

@@ -9,7 +9,7 @@ namespace Retro.Readers;
 
 public sealed partial class DecoupledReader
 {
-    private const string FormatKey = "retro.decoupled_reader", Format = "1";
+    private const string FormatKey = "retro.decoupled_reader", Format = "1", ModelKey = "model";
 
     /// <summary>Writes what was trained, and the settings, to one safetensors file; the decoder is saved by itself.</summary>
     /// <param name="path">The file; replaced when the new one is whole.</param>
@@ -26,6 +26,7 @@ public sealed partial class DecoupledReader
             ("adaptation_rank", Options.AdaptationRank),
         }.ToDictionary(pair => pair.Key, pair => pair.Value.ToString(CultureInfo.InvariantCulture));
         settings.Add(FormatKey, Format);
+        settings.Add(ModelKey, WeightsHash.Rounded(_model));
         Safetensors.Write(path, _weights.ByName.Select(pair => KeyValuePair.Create<string, Tensor>(pair.Key, pair.Value)), settings);
     }
 
@@ -34,7 +35,7 @@ public sealed partial class DecoupledReader
     /// <param name="model">The decoder; it stays the caller's.</param>
     /// <param name="name">The name in reports; null: made of the model's and the settings.</param>
     /// <returns>The reader; dispose it.</returns>
-    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of a decoder of another shape.</exception>
+    /// <exception cref="CheckpointException">The file cannot be read, is of another kind or format, or of another decoder.</exception>
     public static DecoupledReader Load(string path, RetroModel model, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -58,6 +59,7 @@ public sealed partial class DecoupledReader
                     + "load it with the decoder it was trained for.");
         }
 
+        WeightsHash.Require(model, file.Metadata.GetValueOrDefault(ModelKey), path);
         DecoupledReader? reader = null;
         try
         {

@@ -1,8 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
+using Retro.Checkpoints;
 using Retro.Modeling;
-using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -10,25 +9,44 @@ namespace Retro.Readers;
 /// <summary>What tells one model from another.</summary>
 internal static class WeightsHash
 {
-    /// <summary>Of configuration, type and weights: whether a model computes the same, to the bit.</summary>
+    /// <summary>Of configuration, type, weights and what branches of one's own keep beside them: whether a model computes the same, to the bit.</summary>
     public static string Exact(RetroModel model, CancellationToken cancellationToken = default)
-        => Of(model, $"{InvariantText.Of(model.Config)} {model.Dtype}", weights => weights.alias(), cancellationToken);
+        => Of(model, $"{InvariantText.Of(model.Config)} {model.Dtype}", null, cancellationToken);
 
-    /// <summary>Of the weights as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded to compute in.</summary>
+    /// <summary>
+    /// Of weights and what is kept beside them, as far as bfloat16 tells them apart: whether a model is the same, in whatever type it is loaded to compute in.
+    /// </summary>
     public static string Rounded(RetroModel model, CancellationToken cancellationToken = default)
-        => Of(model, "", weights => weights.to(ScalarType.Float32).to(ScalarType.BFloat16), cancellationToken);
+        => Of(model, "", Round, cancellationToken);
 
-    private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor> part, CancellationToken cancellationToken)
+    private static Tensor Round(Tensor weights)
+        => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;
+
+    /// <summary>Refuses a model that what was saved was not trained for; files from before models were told apart do not say which one theirs was.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="trained">The hash, rounded, of the model that it was trained for; null: it is not known.</param>
+    /// <param name="path">The file.</param>
+    /// <exception cref="CheckpointException">The model is another one.</exception>
+    public static void Require(RetroModel model, string? trained, string path)
+    {
+        if (trained is not null && Rounded(model) is var here && here != trained)
+        {
+            throw new CheckpointException(
+                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was "
+                    + "trained for.");
+        }
+    }
+
+    private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor>? part, CancellationToken cancellationToken)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         sha.AppendData(Encoding.UTF8.GetBytes(beginning));
         using IDisposable noGradients = no_grad();
-        foreach ((string name, Parameter parameter) in model.named_parameters())
+        foreach ((string name, Tensor values) in Checkpoint.Stored(model))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            using DisposeScope scope = NewDisposeScope();
             sha.AppendData(Encoding.UTF8.GetBytes(name));
-            sha.AppendData(part(parameter.detach()).cpu().contiguous().bytes);
+            sha.AppendTensor(values, part);
         }
 
         return Convert.ToHexStringLower(sha.GetHashAndReset());

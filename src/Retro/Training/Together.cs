@@ -58,13 +58,7 @@ internal sealed class Together(IGradientExchange exchange)
         using IDisposable noGradients = no_grad();
         foreach ((_, Parameter parameter) in model.named_parameters())
         {
-            using DisposeScope scope = NewDisposeScope();
-            const long Piece = 1 << 26; // a span has at most 2³¹ bytes
-            Tensor flat = parameter.detach().cpu().contiguous().view(-1);
-            for (long start = 0; start < flat.numel(); start += Piece)
-            {
-                hash.AppendData(flat.narrow(0, start, Math.Min(Piece, flat.numel() - start)).bytes);
-            }
+            hash.AppendTensor(parameter);
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());

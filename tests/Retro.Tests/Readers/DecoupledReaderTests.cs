@@ -158,6 +158,24 @@ public sealed class DecoupledReaderTests : IDisposable
         Assert.Equal(reader.LogLikelihoods(batch), loaded.LogLikelihoods(batch));
         Assert.Contains("2 layers", Assert.Throws<CheckpointException>(() => DecoupledReader.Load(path, other)).Message, StringComparison.Ordinal);
 
+        // A decoder of the same shape is another one; a file that does not say which it was trained for is taken as it always was.
+        using RetroModel stranger = new(model.Config, ScalarType.Float64);
+        Assert.Contains(
+            "was trained for a model whose weights have the hash",
+            Assert.Throws<CheckpointException>(() => DecoupledReader.Load(path, stranger)).Message,
+            StringComparison.Ordinal);
+        string old = Path.Combine(_folder.Path, "old.safetensors");
+        using (Safetensors file = Safetensors.Open(path))
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            Safetensors.Write(
+                old,
+                file.Entries.ToDictionary(entry => entry.Name, entry => file.Read(entry.Name)),
+                file.Metadata!.Where(pair => pair.Key != "model").ToDictionary());
+        }
+
+        DecoupledReader.Load(old, stranger).Dispose();
+
         // What its metadata say is not made before it is known to be there.
         string large = Path.Combine(_folder.Path, "large.safetensors");
         using (Safetensors file = Safetensors.Open(path))

@@ -266,6 +266,59 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
     }
 
+    /// <summary>What a branch of one's own keeps beside its parameters is as much of what a model computes as they are.</summary>
+    [Fact]
+    public void Keys_of_a_model_whose_buffers_were_others_are_made_anew()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(7, seed: 2, maximumLength: 30), M);
+        manual_seed(1);
+        List<Tensor> scales = [];
+        using RetroModel model = new(s_config, layers: new()
+        {
+            FeedForward = (config, dtype, device) =>
+            {
+                Scaled branch = new(config, dtype, device);
+                scales.Add(branch.Scale);
+                return branch;
+            },
+        });
+        string path = Path.Combine(_databases.Folder("states"), "states.bin"), before = WeightsHash.Rounded(model);
+        float[] first = Keys(path);
+        Assert.Equal(first, Keys(path));
+        using (no_grad())
+        {
+            scales[0].fill_(30);
+        }
+
+        float[] second = Keys(path);
+        Assert.Equal(Keys(null), second);
+        Assert.NotEqual(first, second);
+        Assert.NotEqual(before, WeightsHash.Rounded(model));
+
+        float[] Keys(string? file)
+        {
+            using TokenStore store = TokenStore.Build(model, database, file);
+            float[] keys = new float[store.Count * D];
+            for (int i = 0; i < store.Count; i++)
+            {
+                store.Key(i, keys.AsSpan(i * D, D));
+            }
+
+            return keys;
+        }
+    }
+
+    private sealed class Scaled : FeedForward
+    {
+        public Scaled(RetroConfig config, ScalarType dtype, Device? device)
+            : base(config, false, dtype, device)
+            => register_buffer("scale", Scale);
+
+        public Tensor Scale { get; } = ones([]);
+
+        public override Tensor forward(Tensor x) => base.forward(x) * Scale;
+    }
+
     /// <summary>By the index where it can search among some keys; else by asking for more and more, as of a graph.</summary>
     [Theory]
     [InlineData(null)]

@@ -1,0 +1,27 @@
+using System.Security.Cryptography;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Retro.Modeling;
+
+/// <summary>Tensors of any size in a hash.</summary>
+internal static class TensorHash
+{
+    private const long Piece = 1 << 26; // a span has at most 2³¹ bytes
+
+    /// <summary>Appends the numbers of a tensor, row by row.</summary>
+    /// <param name="hash">The hash.</param>
+    /// <param name="values">The tensor, of any shape, on any device.</param>
+    /// <param name="part">What is hashed of some of its numbers; null: they as they are.</param>
+    public static void AppendTensor(this IncrementalHash hash, Tensor values, Func<Tensor, Tensor>? part = null)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor flat = values.detach().contiguous().view(-1);
+        for (long start = 0; start < flat.numel(); start += Piece)
+        {
+            using DisposeScope one = NewDisposeScope();
+            Tensor some = flat.narrow(0, start, Math.Min(Piece, flat.numel() - start));
+            hash.AppendData((part?.Invoke(some) ?? some).cpu().bytes);
+        }
+    }
+}
