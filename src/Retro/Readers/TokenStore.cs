@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -17,7 +18,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// <summary>Keys that are made and written at once.</summary>
     internal const int BlockRows = 4096;
 
-    private const int Together = 8;
+    private const int Together = 8, IndexHashLength = 12;
 
     private readonly TokenStoreLayout _layout;
     private readonly MappedFile _memory;
@@ -47,7 +48,7 @@ public sealed unsafe class TokenStore : IDisposable
     /// <param name="database">The database; it stays the caller's.</param>
     /// <param name="path">
     /// The file of the keys, which are read where they lie; its index is written beside it. A file of the same model, database and settings is opened, another
-    /// one is made anew; a run that was stopped is taken up. Null: everything is kept in memory.
+    /// one is made anew, and the indexes of its keys are deleted; a run that was stopped is taken up. Null: everything is kept in memory.
     /// </param>
     /// <param name="options">Settings; null takes the defaults.</param>
     /// <param name="progress">Told the tokens done.</param>
@@ -256,6 +257,13 @@ public sealed unsafe class TokenStore : IDisposable
             file.Complete(stream => TokenStoreLayout.Seal(stream, header));
         }
 
+        // What was indexed are other keys.
+        Regex index = new($@"^{Regex.Escape(Path.GetFileName(path))}\.[0-9a-f]{{{IndexHashLength}}}\.index$");
+        foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(path))!).Where(file => index.IsMatch(Path.GetFileName(file))))
+        {
+            File.Delete(file);
+        }
+
         return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)
             ?? throw new DatabaseException($"The states in {path} were written and cannot be read again: make them again, on another disk.");
     }
@@ -369,7 +377,7 @@ public sealed unsafe class TokenStore : IDisposable
         // The name holds what the keys and the index are: one of other keys is never taken for this one's.
         string? file = path is null || factory == VectorIndexPlan.Exact
             ? null
-            : $"{path}.{IdentityHash.Of(IdentityHash.KeyEnd, Convert.ToHexStringLower(layout.Header()), factory)[..12]}.index";
+            : $"{path}.{IdentityHash.Of(IdentityHash.KeyEnd, Convert.ToHexStringLower(layout.Header()), factory)[..IndexHashLength]}.index";
         if (file is not null && File.Exists(file))
         {
             try

@@ -52,7 +52,8 @@ internal sealed record TokenStoreLayout(long Rows, int Width, bool Float16, int 
     /// <summary>Opens a file of this layout; one that is missing, of another layout or damaged is none.</summary>
     public static MappedFile? TryOpen(string path, TokenStoreLayout layout, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        if (!File.Exists(path))
+        // Nothing can be mapped of an empty file.
+        if (new FileInfo(path) is not { Exists: true, Length: > 0 })
         {
             return null;
         }

@@ -220,6 +220,13 @@ public sealed class NearestNeighborReaderTests : IDisposable
                 StringComparison.Ordinal);
         }
 
+        // An empty file, as of whoever asks for a name that is not taken, is none.
+        File.WriteAllBytes(path, []);
+        using (TokenStore filled = TokenStore.Build(model, database, path))
+        {
+            Assert.Equal(expected, new NearestNeighborReader(model, filled, 0.4, 1, 5).LogLikelihoods(batch));
+        }
+
         using TokenStore wide = TokenStore.Build(other, database, path, new() { Float16 = false });
         Assert.Equal(256 + (wide.Count * D * 4), wide.ByteLength);
     }
@@ -263,6 +270,30 @@ public sealed class NearestNeighborReaderTests : IDisposable
             (long[] found, double[] measured) = (new long[40], new double[40]);
             store.Find(states, 10, found, measured);
             return (found, measured);
+        }
+    }
+
+    [Fact]
+    public void An_index_of_keys_that_are_no_more_is_deleted_and_nothing_else_is()
+    {
+        Assert.SkipWhen(VectorIndex.Choose(VectorEngine.Auto) != VectorEngine.Faiss, "An index in a file is FAISS's.");
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(40, seed: 2, maximumLength: 200), M);
+        string folder = _databases.Folder("states"), path = Path.Combine(folder, "i.bin");
+        Directory.CreateDirectory(folder);
+        string[] others = ["i.bin.mine.index", "other-i.bin.0123456789ab.index", "i.bin.0123456789ab.index.copy", "i.bin.0123456789abc.index"];
+        Array.ForEach(others, name => File.WriteAllBytes(Path.Combine(folder, name), [1]));
+        for (int seed = 0; seed < 3; seed++)
+        {
+            manual_seed(seed);
+            using RetroModel model = new(s_config);
+            foreach (string factory in new[] { "IVF4,SQ8", "IVF2,SQ8" })
+            {
+                TokenStore.Build(model, database, path, new() { Factory = factory }).Dispose();
+            }
+
+            // One of each, of the keys that there are.
+            Assert.Equal(2, Directory.GetFiles(folder, "i.bin.*.index").Length - 2);
+            Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name))));
         }
     }
 
