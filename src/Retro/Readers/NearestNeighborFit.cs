@@ -10,14 +10,20 @@ internal sealed class NearestNeighborFit
 
     private readonly List<(double LogP, double[] Distances, bool[] Hits)> _places = [];
 
-    /// <summary>Adds a token.</summary>
+    /// <summary>Adds a token; where no state was found the model is read alone, whatever the share.</summary>
     /// <param name="logP">Its log-likelihood under the model.</param>
     /// <param name="distances">Squared distances of the states found.</param>
     /// <param name="hits">Which of them it followed.</param>
-    public void Add(double logP, double[] distances, bool[] hits) => _places.Add((logP, distances, hits));
+    public void Add(double logP, double[] distances, bool[] hits)
+    {
+        if (distances.Length > 0)
+        {
+            _places.Add((logP, distances, hits));
+        }
+    }
 
     /// <summary>Fits.</summary>
-    /// <returns>Share of what was found, 0 where it helps in no way or there is no token; and the temperature.</returns>
+    /// <returns>Share of what was found, 0 where it helps in no way or no token found a state; and the temperature.</returns>
     public (double Share, double Temperature) Find()
     {
         if (_places.Count == 0)
@@ -26,7 +32,7 @@ internal sealed class NearestNeighborFit
         }
 
         // Temperatures on the scale of the distances.
-        double[] spread = [.. _places.Where(place => place.Distances.Length > 0).Select(place => place.Distances.Average()).Where(mean => mean > 0)];
+        double[] spread = [.. _places.Select(place => place.Distances.Average()).Where(mean => mean > 0)];
         double scale = spread.Length == 0 ? 1 : spread.Order().ElementAt(spread.Length / 2);
         double[] grid = [.. Enumerable.Range(-20, 29).Select(half => scale * Math.Pow(2, half / 2.0))];
         double best = grid.MaxBy(temperature => At(temperature).Value);

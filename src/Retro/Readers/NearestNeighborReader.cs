@@ -107,21 +107,18 @@ public sealed class NearestNeighborReader : IReader
         RequireModel(model, store);
         SameDocuments same = new(validation, store.Database);
         NearestNeighborFit fit = new();
-        int read = 0, documents = validation.Documents.Count;
-        SeededPermutation order = new(Math.Max(1, documents), options.Seed, WindowPurpose, 0);
-        for (int i = 0; i < documents && read < options.Tokens; i++)
+        int read = 0;
+        foreach ((int number, int start, int most) in Windows(validation, options))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            progress?.Report(new StageProgress("look up states", read, options.Tokens));
-            int number = (int)order.At(i);
-            DocumentEntry document = validation.Documents[number];
-            int start = (int)(new SeededRandom(options.Seed, WindowPurpose, i).NextDouble() * Math.Max(1, document.TokenCount - options.WindowLength));
-            int length = Math.Min(Math.Min(options.WindowLength, options.Tokens - read), document.TokenCount - 1 - start);
-            if (length < 1)
+            if (read == options.Tokens)
             {
-                continue;
+                break;
             }
 
+            cancellationToken.ThrowIfCancellationRequested();
+            progress?.Report(new StageProgress("look up states", read, options.Tokens));
+            DocumentEntry document = validation.Documents[number];
+            int length = Math.Min(most, options.Tokens - read);
             ReadingBatch batch = new(1, length, 1);
             for (int place = 0; place < length; place++)
             {
@@ -142,8 +139,36 @@ public sealed class NearestNeighborReader : IReader
             int Token(int place) => validation.TokenAt((document.FirstChunk * validation.ChunkLength) + place);
         }
 
+        progress?.Report(new StageProgress("look up states", read, options.Tokens));
         (double share, double temperature) = fit.Find();
         return new NearestNeighborReader(model, store, share, temperature, options.Neighbors, name);
+    }
+
+    /// <summary>The windows of documents, in the order in which they are read: one of each, which begins anywhere, then the next one of each.</summary>
+    private static IEnumerable<(int Document, int Start, int Tokens)> Windows(ChunkDatabase validation, NearestNeighborOptions options)
+    {
+        int documents = validation.Documents.Count, length = options.WindowLength;
+        SeededPermutation order = new(Math.Max(1, documents), options.Seed, WindowPurpose, 0);
+        return Enumerable.Range(0, documents)
+            .SelectMany(i => Of(i).Select((window, round) => (Round: round, Window: ((int)order.At(i), window.Start, window.Tokens))))
+            .OrderBy(one => one.Round)
+            .Select(one => one.Window);
+
+        // From where it begins to the document's end, then from the document's beginning to there. The last token predicts nothing.
+        IEnumerable<(int Start, int Tokens)> Of(int i)
+        {
+            int tokens = validation.Documents[(int)order.At(i)].TokenCount;
+            int begin = (int)(new SeededRandom(options.Seed, WindowPurpose, i).NextDouble() * Math.Max(1, tokens - length));
+            for (int start = begin; start < tokens - 1; start += length)
+            {
+                yield return (start, Math.Min(length, tokens - 1 - start));
+            }
+
+            for (int start = 0; start < begin; start += length)
+            {
+                yield return (start, Math.Min(length, begin - start));
+            }
+        }
     }
 
     /// <inheritdoc/>

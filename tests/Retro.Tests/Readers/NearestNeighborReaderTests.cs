@@ -98,7 +98,7 @@ public sealed class NearestNeighborReaderTests : IDisposable
         }
 
         places.Add((-900, [5, 7], [false, true])); // too unlikely for a double
-        places.Add((-2, [], [])); // nothing was found
+        places.AddRange(Enumerable.Repeat((-2.0, Array.Empty<double>(), Array.Empty<bool>()), 150)); // nothing was found
         places.ForEach(place => fit.Add(place.LogP, place.Distances, place.Hits));
         (double share, double temperature) = fit.Find();
 
@@ -106,7 +106,7 @@ public sealed class NearestNeighborReaderTests : IDisposable
         {
             double all = place.Distances.Sum(distance => Math.Exp((5 - distance) / t));
             double q = all == 0 ? 0 : place.Distances.Zip(place.Hits, (distance, hit) => hit ? Math.Exp((5 - distance) / t) : 0).Sum() / all;
-            return Math.Log(((1 - lambda) * Math.Exp(place.LogP)) + (lambda * q));
+            return place.Distances.Length == 0 ? place.LogP : Math.Log(((1 - lambda) * Math.Exp(place.LogP)) + (lambda * q));
         });
         double best = double.NegativeInfinity;
         for (double lambda = 0.005; lambda < 1; lambda += 0.005)
@@ -294,6 +294,28 @@ public sealed class NearestNeighborReaderTests : IDisposable
             // One of each, of the keys that there are.
             Assert.Equal(2, Directory.GetFiles(folder, "i.bin.*.index").Length - 2);
             Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name))));
+        }
+    }
+
+    [Fact]
+    public void Few_documents_are_read_window_after_window_until_enough_tokens_are_read_or_all()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(12, seed: 2), M, "database");
+        using ChunkDatabase few = _databases.Build([.. CopyReaderTests.Twins(1, 500, seed: 4), TestDatabases.Document("empty", "")], M, "few");
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        using TokenStore store = TokenStore.Build(model, database);
+        long all = few.Documents.Sum(document => document.TokenCount - 1L);
+        Assert.Equal(700, Read(700));
+        Assert.Equal(all, Read(100_000));
+
+        // Tokens read: all windows are told when they begin, and the end.
+        long Read(int tokens)
+        {
+            List<StageProgress> told = [];
+            NearestNeighborReader.Fit(
+                model, store, few, new() { Neighbors = 2, Tokens = tokens, WindowLength = 64 }, progress: new Reports<StageProgress>(told.Add));
+            return told[^1].Done;
         }
     }
 
