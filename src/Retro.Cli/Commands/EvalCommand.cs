@@ -308,7 +308,7 @@ internal sealed class EvalCommand : Verb
         string page = ReportFile(parsed);
         RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
         report.Evaluation(Header(table), Rows(table), string.Join(' ', notes), table);
-        report.Leakage(LeakageHeader(leakage), LeakageRows(leakage), LeakageTitle + ".", leakage);
+        report.Leakage(LeakageHeader(leakage), LeakageRows(leakage), $"{LeakageTitle}. {leakage.Note}".TrimEnd(), leakage);
         Inspect(report, sources, heldOut, measured, entries, cancellationToken);
         report.Corpus(database, heldOut);
         foreach ((string path, string name, _, TrainedModel trained, _) in measured)
@@ -392,6 +392,10 @@ internal sealed class EvalCommand : Verb
         }
 
         Screen.Table(LeakageTitle, LeakageHeader(leakage), LeakageRows(leakage));
+        if (leakage.Note.Length > 0)
+        {
+            Screen.Line($"{leakage.Note}");
+        }
     }
 
     private static string[] Header(EvaluationTable table)

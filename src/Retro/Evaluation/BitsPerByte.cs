@@ -87,7 +87,17 @@ public static class BitsPerByte
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
             ? null
             : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
-        return Measure(reader, heldOut, heldOut.ChunkLength, retrieve, table?.SourceName, retrieval, options, progress, cancellationToken);
+        return Measure(
+            reader,
+            heldOut,
+            heldOut.ChunkLength,
+            retrieve,
+            table?.SourceName,
+            retrieval,
+            reader.Database is not null,
+            options,
+            progress,
+            cancellationToken);
     }
 
     /// <summary>
@@ -131,6 +141,7 @@ public static class BitsPerByte
                 nameof(reader));
         }
 
+        int queryLength = reader.QueryLength ?? heldOut.ChunkLength;
         return Measure(
             reader,
             heldOut,
@@ -139,13 +150,14 @@ public static class BitsPerByte
                 heldOut,
                 [.. windows.Select(window => (window.FirstChunk, window.Tokens, reader.ReadsEarlierNeighbors ? 1 : window.FirstTarget))],
                 stretch,
-                reader.QueryLength ?? heldOut.ChunkLength,
+                queryLength,
                 source,
                 reader.Neighbors,
                 reader.RetrievedLength ?? 2 * retrieval.ChunkLength,
                 cancellationToken: cancellationToken),
             source.Name,
             retrieval,
+            reader.Database is not null || stretch != heldOut.ChunkLength || queryLength != heldOut.ChunkLength,
             options,
             progress,
             cancellationToken);
@@ -159,6 +171,7 @@ public static class BitsPerByte
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve,
         string? source,
         ChunkDatabase? retrieval,
+        bool readsOtherText,
         BitsPerByteOptions options,
         IProgress<StageProgress>? progress,
         CancellationToken cancellationToken)
@@ -181,7 +194,7 @@ public static class BitsPerByte
             .. heldOut.Documents.SelectMany(document => EvaluationWindow.Of(document, chunkLength, options.WindowLength, stride))
                 .OrderByDescending(window => window.Tokens),
         ];
-        Tally tally = new(heldOut, stretch, options.KeepTokens);
+        Tally tally = new(heldOut, options.KeepTokens);
         long total = windows.Sum(window => (long)window.Targets);
         string stage = $"measure {reader.Name}{(source is null ? "" : $", {source}")}";
         progress?.Report(new StageProgress(stage, 0, total));
@@ -207,7 +220,12 @@ public static class BitsPerByte
             progress?.Report(new StageProgress(stage, tally.Tokens, total));
         }
 
-        return tally.Result(reader.Name, source ?? "off", source is null ? 0 : reader.Neighbors);
+        return tally.Result(reader.Name, source ?? "off", source is null ? 0 : reader.Neighbors) with
+        {
+            WindowLength = options.WindowLength,
+            Stride = stride,
+            ReadsOtherText = readsOtherText,
+        };
     }
 
     private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, BitsPerByteOptions options)
@@ -292,16 +310,14 @@ public static class BitsPerByte
     private sealed class Tally
     {
         private readonly ChunkDatabase _heldOut;
-        private readonly int _stretch;
         private readonly double[] _chunkBits;
         private readonly float[]? _tokenBits;
         private long _tokensBefore;
         private double _bitsBefore;
 
-        public Tally(ChunkDatabase heldOut, int stretch, bool keepTokens)
+        public Tally(ChunkDatabase heldOut, bool keepTokens)
         {
             _heldOut = heldOut;
-            _stretch = stretch;
             _chunkBits = new double[heldOut.ChunkCount];
             if (keepTokens)
             {
@@ -327,7 +343,7 @@ public static class BitsPerByte
                         _tokenBits[(window.FirstChunk * chunkLength) + target] = (float)bits;
                     }
 
-                    if (target < _stretch)
+                    if (target < chunkLength)
                     {
                         _tokensBefore++;
                         _bitsBefore += bits;

@@ -8,8 +8,8 @@ namespace Retro.Evaluation;
 /// <param name="DocumentSums">Bits of each document's tokens and bytes of its text in UTF-8.</param>
 /// <param name="ChunkBits">Bits of the tokens of each chunk of the held-out database.</param>
 /// <param name="TokensBeforeRetrieval">
-/// Tokens, among <paramref name="Tokens"/>, that stand in a window's first stretch of the reader's (a chunk, unless it retrieves more often), before anything
-/// could have been retrieved.
+/// Tokens, among <paramref name="Tokens"/>, that stand in a window's first chunk, before what retrieves once a chunk has retrieved. They are the same for every
+/// reader; in results of earlier versions, those of a shorter stretch where the reader retrieves more often.
 /// </param>
 /// <param name="BitsBeforeRetrieval">Bits of these.</param>
 /// <param name="HeldOutHash">The checksum of the held-out database's tokens.</param>
@@ -24,6 +24,18 @@ public sealed record BitsPerByteResult(
     double BitsBeforeRetrieval,
     string HeldOutHash)
 {
+    /// <summary>T: tokens of a window; null: not known, in a result of an earlier version.</summary>
+    public int? WindowLength { get; init; }
+
+    /// <summary>Tokens from one window of a document to the next; null: not known, in a result of an earlier version.</summary>
+    public int? Stride { get; init; }
+
+    /// <summary>
+    /// Whether more text was read than the neighbors of whole chunks, which is all that a <see cref="LeakageCurve"/> knows of: such as were asked for more
+    /// often or with another number of tokens, or anything in a database.
+    /// </summary>
+    public bool ReadsOtherText { get; init; }
+
     /// <summary>Bits in all.</summary>
     public double Bits => DocumentSums.Bits.Sum();
 

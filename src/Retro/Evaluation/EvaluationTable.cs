@@ -17,7 +17,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
     /// <param name="seed">Decides what the intervals draw. Default 0.</param>
     /// <returns>The table.</returns>
     /// <exception cref="ArgumentException">
-    /// There is no entry, two have one name, one was measured on other documents or with other seeds than the others, or one to compare with is missing.
+    /// There is no entry, two have one name, one was measured on other documents, with other windows or with other seeds than the others, or one to compare
+    /// with is missing.
     /// </exception>
     public static EvaluationTable Of(IReadOnlyList<EvaluationEntry> entries, IReadOnlyList<string>? against = null, long seed = 0)
     {
@@ -36,8 +37,9 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         StringBuilder text = new();
         text.Append("| reader | neighbors from | trained with | steps | minutes | bits per byte |");
         text.Append(string.Concat(Against.Select(name => $" against {Cell(name)} |")));
-        text.AppendLine(" bits per token before the first retrieval | and after it |");
+        text.AppendLine(" bits per token of the first chunk | and of the rest |");
         text.AppendLine($"|---|---|---|---|---|---|{string.Concat(Against.Select(_ => "---|"))}---|---|");
+        long firstTokens = Rows[0].Entry.Results[0].TokensBeforeRetrieval;
         foreach (EvaluationRow row in Rows)
         {
             EvaluationEntry entry = row.Entry;
@@ -51,8 +53,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                 entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing,
                 entry.Value.ToString("0.0000", CultureInfo.InvariantCulture),
                 .. row.Differences.Select(difference => difference?.ToString() ?? Nothing),
-                Mean(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval),
-                Mean(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval)),
+                Part(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval),
+                Part(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval)),
             ];
             text.AppendLine($"| {string.Join(" | ", cells)} |");
         }
@@ -60,6 +62,10 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         text.AppendLine();
         text.AppendLine(Notes());
         return text.ToString();
+
+        // Of other tokens, as a result of an earlier version may have it, it would be no comparison.
+        string Part(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
+            => Mean(entry, result => result.TokensBeforeRetrieval == firstTokens ? value(result) : double.NaN);
     }
 
     private string Notes()
@@ -76,13 +82,14 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
             CultureInfo.InvariantCulture,
             $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} " +
             $"held-out documents that are neither trained on nor retrieved from; " +
-            $"{(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand before the first retrieval. {trained} {intervals}");
+            $"{(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, " +
+            $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}");
     }
 
     private static string Mean(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
         => entry.Results.Average(value) is var mean && double.IsFinite(mean) ? mean.ToString("0.000", CultureInfo.InvariantCulture) : Nothing;
 
-    private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
+    internal static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
 
     private static DocumentSums[] Sums(EvaluationEntry entry) => [.. entry.Results.Select(result => result.DocumentSums)];
 
@@ -94,6 +101,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         }
 
         BitsPerByteResult any = entries[0].Results[0];
+        (int? Window, int? Stride) windows = entries.SelectMany(entry => entry.Results).Select(result => (result.WindowLength, result.Stride))
+            .FirstOrDefault(one => one != default);
         foreach (EvaluationEntry entry in entries)
         {
             if (entry.Results.Count != entries[0].Results.Count
@@ -102,6 +111,15 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                 throw new ArgumentException(
                     $"\"{entry.Reader}\" was measured on other documents than \"{entries[0].Reader}\", " +
                     "or with another number of seeds; readers are compared on the same alone.",
+                    nameof(entries));
+            }
+
+            if (entry.Results.FirstOrDefault(result => result.WindowLength is not null && (result.WindowLength, result.Stride) != windows) is { } other)
+            {
+                throw new ArgumentException(
+                    $"\"{entry.Reader}\" was measured with windows of {other.WindowLength} tokens, one every {other.Stride}, and another reader with " +
+                    $"windows of {windows.Window}, one every {windows.Stride}: how much text stands before a token would be compared, too. " +
+                    "Measure all with the same windows.",
                     nameof(entries));
             }
         }

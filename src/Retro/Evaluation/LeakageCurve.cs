@@ -10,7 +10,8 @@ namespace Retro.Evaluation;
 /// <remarks>
 /// The overlap of a chunk is s/m, where m is its length (a document's last chunk can be shorter than the others) and s that of the longest run of tokens that
 /// it has in common with one of its nearest neighbors and that one's continuation, or with one of those of the chunk before it, which are what a model reads
-/// while it predicts the chunk. A model that only copies gains nothing where the overlap is small.
+/// while it predicts the chunk. A model that only copies gains nothing where the overlap is small. Of what reads more, such as other neighbors or ones that are
+/// asked for within a chunk, the curve says less (<see cref="LeakageTable.Note"/>).
 /// </remarks>
 public sealed class LeakageCurve
 {
@@ -22,8 +23,10 @@ public sealed class LeakageCurve
     private readonly int[] _documents;
     private readonly string _heldOutHash;
 
-    private LeakageCurve(double[] overlaps, double[] bytes, int[] tokens, int[] documents, string heldOutHash)
+    private LeakageCurve(
+        double[] overlaps, double[] bytes, int[] tokens, int[] documents, string heldOutHash, string sourceName, int neighbors)
     {
+        (SourceName, Neighbors) = (sourceName, neighbors);
         _overlaps = overlaps;
         _bytes = bytes;
         _tokens = tokens;
@@ -33,6 +36,12 @@ public sealed class LeakageCurve
 
     /// <summary>The bounds of a report: the paper's, of which the first (8 of 64 tokens) is unlikely to be copied.</summary>
     public static IReadOnlyList<double> Bounds { get; } = [0.125, 0.25, 0.5, 0.75, 1];
+
+    /// <summary>The source of the neighbors that the overlap is with.</summary>
+    internal string SourceName { get; }
+
+    /// <summary>How many of a chunk there are at most.</summary>
+    internal int Neighbors { get; }
 
     /// <summary>The overlap of each held-out chunk, from 0 to 1.</summary>
     public IReadOnlyList<double> Overlaps => _overlaps;
@@ -92,7 +101,7 @@ public sealed class LeakageCurve
         }
 
         progress?.Report(new StageProgress("compare chunks with their neighbors", overlaps.Length, overlaps.Length));
-        return new LeakageCurve(overlaps, [.. chunkBytes], tokens, documents, heldOut.Manifest.TokensHash);
+        return new LeakageCurve(overlaps, [.. chunkBytes], tokens, documents, heldOut.Manifest.TokensHash, table.SourceName, Math.Min(neighbors, table.Count));
 
         int Longest(ReadOnlySpan<long> found)
         {
@@ -147,6 +156,10 @@ public sealed class LeakageCurve
 
         return bytes;
     }
+
+    /// <summary>Whether something else was read than what the overlap is with.</summary>
+    internal bool IsOfOtherText(BitsPerByteResult result)
+        => result.ReadsOtherText || (result.Neighbors > 0 && (result.SourceName != SourceName || result.Neighbors > Neighbors));
 
     /// <summary>The share of the held-out tokens that stand in chunks whose overlap is at most a bound.</summary>
     /// <param name="bound">The bound, from 0 to 1.</param>

@@ -8,6 +8,11 @@ namespace Retro.Evaluation;
 /// <param name="Rows">One for each bound.</param>
 public sealed record LeakageTable(IReadOnlyList<string> Readers, IReadOnlyList<LeakageRow> Rows)
 {
+    /// <summary>
+    /// What the overlap does not tell, in a sentence: which readers read other text than it is with, and may copy where it is small. Empty: there are none.
+    /// </summary>
+    public string Note { get; init; } = "";
+
     /// <summary>Makes the table, at the bounds of <see cref="LeakageCurve.Bounds"/>.</summary>
     /// <param name="curve">The overlap of the held-out chunks.</param>
     /// <param name="entries">What was measured; differences are to the first.</param>
@@ -19,15 +24,21 @@ public sealed record LeakageTable(IReadOnlyList<string> Readers, IReadOnlyList<L
         ArgumentNullException.ThrowIfNull(curve);
         ArgumentNullException.ThrowIfNull(entries);
         EvaluationTable.Check(entries, null);
-        return new LeakageTable([.. entries.Select(entry => entry.Reader)], [.. LeakageCurve.Bounds.Select(bound => Row(curve, entries, bound, seed))]);
+        string[] others = [.. entries.Where(entry => entry.Results.Any(curve.IsOfOtherText)).Select(entry => entry.Reader)];
+        return new LeakageTable([.. entries.Select(entry => entry.Reader)], [.. LeakageCurve.Bounds.Select(bound => Row(curve, entries, bound, seed))])
+        {
+            Note = others.Length == 0 ? ""
+                : $"The overlap is with the neighbors of whole chunks, {curve.Neighbors} by {curve.SourceName}. Other text is read by "
+                    + $"{string.Join("; ", others)}: what is gained there where the overlap is small may be copied all the same.",
+        };
     }
 
-    /// <summary>The table as Markdown.</summary>
+    /// <summary>The table as Markdown, with the note below it.</summary>
     public string ToMarkdown()
     {
         StringBuilder text = new();
         text.AppendLine(
-            $"| overlap at most | share of the tokens |{string.Concat(Readers.Select(name => $" {name.Replace("|", "\\|", StringComparison.Ordinal)} |"))}");
+            $"| overlap at most | share of the tokens |{string.Concat(Readers.Select(name => $" {EvaluationTable.Cell(name)} |"))}");
         text.AppendLine($"|---|---|{string.Concat(Readers.Select(_ => "---|"))}");
         foreach (LeakageRow row in Rows)
         {
@@ -39,6 +50,11 @@ public sealed record LeakageTable(IReadOnlyList<string> Readers, IReadOnlyList<L
             }
 
             text.AppendLine();
+        }
+
+        if (Note.Length > 0)
+        {
+            text.AppendLine().AppendLine(Note);
         }
 
         return text.ToString();

@@ -104,6 +104,30 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.All(heldOut.Documents, document => Assert.Equal(on.ChunkBits[(int)document.FirstChunk], off.ChunkBits[(int)document.FirstChunk], 9));
     }
 
+    /// <summary>What stands in first chunks is compared between readers, so that it is of the same tokens however often one retrieves.</summary>
+    [Fact]
+    public void What_stands_in_a_first_chunk_is_of_the_same_tokens_for_every_reader()
+    {
+        using ChunkDatabase heldOut = HeldOutDocuments(8);
+        using ChunkDatabase retrieval = _databases.Build(TestDatabases.Documents(20, seed: 2), M, "retrieval");
+        RandomNeighborSource source = new(retrieval, 1);
+        ToyReader toy = new(257);
+        PointerReader Rule(int stretch) => new(toy, new PointerRule(2, stretch, 2 * M, new double[PointerRule.LongestRun])); // the toy, without any mass
+        BitsPerByteOptions options = new() { WindowLength = 16 };
+        BitsPerByteResult alone = BitsPerByte.Measure(toy, heldOut, options: options);
+        foreach (int stretch in new[] { M, M / 2, 1 })
+        {
+            BitsPerByteResult often = BitsPerByte.Measure(Rule(stretch), heldOut, source, options);
+            Assert.Equal(alone.TokensBeforeRetrieval, often.TokensBeforeRetrieval);
+            Assert.Equal(alone.BitsBeforeRetrieval, often.BitsBeforeRetrieval, 1e-9);
+            Assert.Equal(stretch < M, often.ReadsOtherText);
+        }
+
+        Assert.Equal((16, 8, false), (alone.WindowLength, alone.Stride, alone.ReadsOtherText));
+        RunReader anywhere = new(toy, TokenIndex.Build(retrieval), new double[TokenIndex.LongestRun]);
+        Assert.True(BitsPerByte.Measure(anywhere, heldOut, options: options).ReadsOtherText);
+    }
+
     [Fact]
     public void A_held_out_document_that_is_in_the_database_is_refused_by_name()
     {

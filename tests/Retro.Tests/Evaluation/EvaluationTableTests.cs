@@ -33,15 +33,54 @@ public sealed class EvaluationTableTests : IDisposable
         string[] lines = table.ToMarkdown().Split('\n');
         Assert.Equal(
             "| reader | neighbors from | trained with | steps | minutes | bits per byte | against closed book | " +
-            "against RETRO | bits per token before the first retrieval | and after it |",
+            "against RETRO | bits per token of the first chunk | and of the rest |",
             lines[0].TrimEnd());
         Assert.StartsWith("| closed book | - | - | - | - | 2.", lines[2], StringComparison.Ordinal);
         Assert.StartsWith("| RETRO | bm25, k = 2 | bm25 | 600 | 1.5 |", lines[3], StringComparison.Ordinal);
         Assert.Contains("| -9.0 % [-10.0, -8.0] | - | 3.000 |", lines[3], StringComparison.Ordinal);
         Assert.All(lines[..4], line => Assert.Equal(11, line.Count(c => c == '|')));
         Assert.Contains("of 80 held-out documents", lines[5], StringComparison.Ordinal);
-        Assert.Contains("10.0 % of the tokens stand before the first retrieval", lines[5], StringComparison.Ordinal);
+        Assert.Contains("10.0 % of the tokens stand in a window's first chunk", lines[5], StringComparison.Ordinal);
         Assert.Contains("Means over 2 seeds", lines[5], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void First_chunks_are_compared_over_the_same_tokens_alone()
+    {
+        // As results that were saved by an earlier version have it of what retrieves more often than once a chunk.
+        EvaluationEntry closed = Entry("closed book", 1), often = Entry("copying", 0.9);
+        often = often with { Results = [often.Results[0] with { TokensBeforeRetrieval = 25, BitsBeforeRetrieval = 70 }] };
+        string[] lines = EvaluationTable.Of([closed, often]).ToMarkdown().Split('\n');
+        Assert.DoesNotContain("| - | - |", lines[2][^20..], StringComparison.Ordinal);
+        Assert.EndsWith("| - | - |", lines[3].TrimEnd(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Measurements_of_other_windows_are_refused_where_their_windows_are_known()
+    {
+        EvaluationEntry Windows(string name, int? length, int? stride)
+            => Entry(name, 1) is var entry ? entry with { Results = [entry.Results[0] with { WindowLength = length, Stride = stride }] } : entry;
+
+        EvaluationEntry one = Windows("closed book", 64, 32), known = Windows("known", 64, 32), earlier = Windows("earlier", null, null);
+        Assert.Equal(3, EvaluationTable.Of([earlier, one, known]).Rows.Count);
+        foreach (EvaluationEntry other in new[] { Windows("other", 4, 4), Windows("other", 64, 64) })
+        {
+            string message = Assert.Throws<ArgumentException>(() => EvaluationTable.Of([earlier, one, other])).Message;
+            Assert.Contains($"\"other\" was measured with windows of {other.Results[0].WindowLength} tokens", message, StringComparison.Ordinal);
+            Assert.Contains("windows of 64, one every 32", message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What users have saved goes on to be read.</summary>
+    [Fact]
+    public void A_result_of_an_earlier_version_is_read_from_its_json()
+    {
+        BitsPerByteResult result = Entry("closed book", 1).Results[0] with { WindowLength = 64, Stride = 32, ReadsOtherText = true };
+        System.Text.Json.Nodes.JsonObject json = JsonSerializer.SerializeToNode(result)!.AsObject();
+        Assert.Equal((64, true), (json.Deserialize<BitsPerByteResult>()!.WindowLength, json.Deserialize<BitsPerByteResult>()!.ReadsOtherText));
+        Assert.All(["WindowLength", "Stride", "ReadsOtherText"], name => Assert.True(json.Remove(name)));
+        BitsPerByteResult earlier = json.Deserialize<BitsPerByteResult>()!;
+        Assert.Equal((null, null, false, result.Value), (earlier.WindowLength, earlier.Stride, earlier.ReadsOtherText, earlier.Value));
     }
 
     [Fact]
@@ -88,6 +127,17 @@ public sealed class EvaluationTableTests : IDisposable
             Assert.Equal("| overlap at most | share of the tokens | off | on |", lines[0].TrimEnd());
             Assert.StartsWith("| 12.5 % | ", lines[2], StringComparison.Ordinal);
             Assert.StartsWith("| 100 % | 100.0 % | ", lines[6], StringComparison.Ordinal);
+
+            // The rule reads two of the three neighbors that the overlap is with; other ones can hold what these do not.
+            Assert.Equal("", leakage.Note);
+            EvaluationEntry[] others =
+            [
+                new("by another source", [on with { SourceName = "bm25" }]), new("more", [on with { Neighbors = 4 }]),
+                new("anywhere", [off with { ReadsOtherText = true }]),
+            ];
+            LeakageTable noted = LeakageTable.Of(curve, [new("off", [off]), new("on", [on]), .. others]);
+            Assert.Contains("3 by given. Other text is read by by another source; more; anywhere: what is gained", noted.Note, StringComparison.Ordinal);
+            Assert.EndsWith(noted.Note, noted.ToMarkdown().TrimEnd(), StringComparison.Ordinal);
         }
     }
 
