@@ -36,7 +36,7 @@ internal static partial class FrontMatter
         return (null, text);
     }
 
-    /// <summary>Whether YAML is a mapping, and the scalar under its key "title". Read as events: no depth of nesting costs the stack.</summary>
+    /// <summary>Whether YAML is a mapping without a fault, and the scalar under its key "title". Read as events: no depth of nesting costs the stack.</summary>
     private static (bool Mapping, string? Title) ReadYaml(string yaml)
     {
         bool mapping = false;
@@ -78,9 +78,10 @@ internal static partial class FrontMatter
                 }
             }
         }
-        catch (Exception exception) when (exception is YamlException or ArgumentException)
+        catch (Exception exception) when (exception is YamlException or ArgumentException or InvalidOperationException)
         {
-            return (false, null); // the parser throws the latter at an escape for what is no character
+            // The parser throws the others at an escape for what is no character, and at a key of several lines in a flow. What came before the fault stands.
+            mapping = false;
         }
 
         return (mapping, Line(title));
