@@ -5,19 +5,21 @@ namespace Retro.Corpora;
 
 /// <summary>
 /// Finds what names a person in a text, in one pass that looks a bounded number of characters ahead. Numbers are taken where their check digits are right, and
-/// only whole: what goes on with a letter or a digit before or behind is something else.
+/// only whole: what goes on with a letter or a digit before or behind is something else. What other numbers follow behind a space, or its port, is no part.
 /// </summary>
 internal static class PersonalDataSearch
 {
     private const int LongestAddress = 254; // of e-mail, RFC 5321
     private const int LongestNumber = 48;
+    private const int LongestCard = 19; // ISO/IEC 7812-1
+    private const int LongestPhone = 15; // E.164
 
     // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
     private static readonly Dictionary<string, int> s_ibanLengths =
         ("AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
-            + "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 "
+            + "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 "
             + "LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 "
-            + "QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20")
+            + "QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30")
         .Split(' ').ToDictionary(entry => entry[..2], entry => int.Parse(entry.AsSpan(2), System.Globalization.CultureInfo.InvariantCulture));
 
     /// <summary>A place that was found.</summary>
@@ -53,27 +55,52 @@ internal static class PersonalDataSearch
         }
 
         bool digit = char.IsAsciiDigit(character);
-        if (!(digit || char.IsAsciiLetter(character) || character is ':' or '+' or '(') || !IsBefore(text, at))
+        if (!(digit || char.IsAsciiLetter(character) || character is ':' or '+' or '('))
         {
             return null;
         }
 
-        return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
+        // What went into a tag is not there anymore.
+        ReadOnlySpan<char> before = text.AsSpan(done, at - done);
+        if (!IsBefore(before))
+        {
+            return null;
+        }
+
+        // A colon ends a label, but for one in a time or in an address.
+        bool labeled = before is not [.., >= '0' and <= '9', ':'];
+        return kinds.HasFlag(PersonalDataKinds.Iban) && labeled && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
                 ? new(at, iban, PersonalDataKinds.Iban)
-            : kinds.HasFlag(PersonalDataKinds.Card) && digit && Card(text, at) is var card and > 0
+            : kinds.HasFlag(PersonalDataKinds.Card) && labeled && digit && Card(text, at) is var card and > 0
                 ? new(at, card, PersonalDataKinds.Card)
-            : kinds.HasFlag(PersonalDataKinds.IpAddress) && Address(text, at) is var address and > 0
+            : kinds.HasFlag(PersonalDataKinds.IpAddress) && !IsGroupOfAddress(before) && Address(text, at) is var address and > 0
                 ? new(at, address, PersonalDataKinds.IpAddress)
-            : kinds.HasFlag(PersonalDataKinds.Phone) && (digit || character is '+' or '(') && Phone(text, at) is var phone and > 0
+            : kinds.HasFlag(PersonalDataKinds.Phone) && labeled && (digit || character is '+' or '(') && Phone(text, at) is var phone and > 0
                 ? new(at, phone, PersonalDataKinds.Phone)
             : null;
     }
 
     // Nothing that the place could be the middle of comes before it.
-    private static bool IsBefore(string text, int at)
-        => at == 0
-            || (!char.IsLetterOrDigit(text[at - 1])
-                && !((text[at - 1] is '.' or ':' or '-' or '_' or '/') && at > 1 && char.IsLetterOrDigit(text[at - 2])));
+    private static bool IsBefore(ReadOnlySpan<char> before)
+        => before.IsEmpty
+            || (!char.IsLetterOrDigit(before[^1]) && !(before.Length > 1 && before[^1] is '.' or '-' or '_' or '/' && char.IsLetterOrDigit(before[^2])));
+
+    // Whether a group of an IPv6 address and its colon come before a place.
+    private static bool IsGroupOfAddress(ReadOnlySpan<char> before)
+    {
+        if (before is not [.., ':'])
+        {
+            return false;
+        }
+
+        int length = 0;
+        while (length < before.Length - 1 && length <= 4 && char.IsAsciiHexDigit(before[^(length + 2)]))
+        {
+            length++;
+        }
+
+        return length is >= 1 and <= 4 && (length == before.Length - 1 || !char.IsLetterOrDigit(before[^(length + 2)]));
+    }
 
     private static bool IsBehind(string text, int end) => end == text.Length || !(char.IsLetterOrDigit(text[end]) || text[end] == '_');
 
@@ -152,21 +179,39 @@ internal static class PersonalDataSearch
     private static int Card(string text, int start)
     {
         Span<char> number = stackalloc char[LongestNumber];
-        int digits = Digits(text, start, number, " -", out int end);
-        if (digits is < 13 or > 19 || number[0] is < '2' or > '6' || !IsBehind(text, end))
+        Span<int> ends = stackalloc int[LongestNumber + 1];
+        int digits = Digits(text, start, number, " -", ends);
+        if (number[0] is < '2' or > '6')
         {
             return -1;
         }
 
-        // Luhn (US patent 2950048): every second digit from the right doubled, the digits of the products added.
-        int sum = 0;
-        for (int i = 0; i < digits; i++)
+        for (int count = Math.Min(digits, LongestCard); count >= 13; count--)
         {
-            int digit = number[digits - 1 - i] - '0';
-            sum += i % 2 == 0 ? digit : digit > 4 ? (2 * digit) - 9 : 2 * digit;
+            if (ends[count] > 0 && IsBehind(text, ends[count]) && (count == digits || IsWritten(ends, count)) && HasCheckDigit(number[..count]))
+            {
+                return ends[count];
+            }
         }
 
-        return sum % 10 == 0 ? end : -1;
+        return -1;
+
+        // What others follow is a card where it is written as one: in one piece or from four digits on, and in no row of numbers of four.
+        static bool IsWritten(ReadOnlySpan<int> ends, int count)
+            => ends[1..].IndexOfAnyExcept(0) + 1 is var first && (first == 4 || first == count) && ends[(count + 1)..].IndexOfAnyExcept(0) != 3;
+
+        // Luhn (US patent 2950048): every second digit from the right doubled, the digits of the products added.
+        static bool HasCheckDigit(ReadOnlySpan<char> number)
+        {
+            int sum = 0;
+            for (int i = 0; i < number.Length; i++)
+            {
+                int digit = number[^(i + 1)] - '0';
+                sum += i % 2 == 0 ? digit : digit > 4 ? (2 * digit) - 9 : 2 * digit;
+            }
+
+            return sum % 10 == 0;
+        }
     }
 
     private static int Address(string text, int start)
@@ -174,6 +219,11 @@ internal static class PersonalDataSearch
         int end = start, colons = 0, dots = 0, groups = 0, digits = 0;
         for (; end < text.Length && end - start < LongestNumber && (char.IsAsciiHexDigit(text[end]) || text[end] is ':' or '.'); end++)
         {
+            if (text[end] == ':' && dots == 3 && colons == 0)
+            {
+                break; // behind an address of IPv4 its port
+            }
+
             colons += text[end] == ':' ? 1 : 0;
             dots += text[end] == '.' ? 1 : 0;
             digits += char.IsAsciiDigit(text[end]) ? 1 : 0;
@@ -214,47 +264,57 @@ internal static class PersonalDataSearch
 
     private static int Phone(string text, int start)
     {
-        int from = text[start] == '+' ? start + 1 : start;
-        Span<char> number = stackalloc char[LongestNumber];
-        int digits = Digits(text, from, number, " -./()", out int end);
-        if (!IsBehind(text, end))
+        if (text[start] == '+')
         {
+            // With the country's number, whose first digit is not 0.
+            Span<char> number = stackalloc char[LongestNumber];
+            Span<int> ends = stackalloc int[LongestNumber + 1];
+            int digits = Digits(text, start + 1, number, " -./()", ends);
+            for (int count = Math.Min(digits, LongestPhone); count >= 8 && number[0] != '0'; count--)
+            {
+                if (ends[count] > 0 && IsBehind(text, ends[count]))
+                {
+                    return ends[count];
+                }
+            }
+
             return -1;
         }
 
-        if (from > start)
-        {
-            // With the country's number, E.164: at most 15 digits, the first of them not 0.
-            return digits is >= 8 and <= 15 && number[0] != '0' ? end : -1;
-        }
+        // As in North America.
+        return Fits("(ddd) ddd-dddd") is var bracketed and > 0 ? bracketed : Fits("ddd-ddd-dddd") is var dashed and > 0 ? dashed : Fits("ddd.ddd.dddd");
 
-        // As in North America: (555) 123-4567, 555-123-4567 or 555.123.4567.
-        ReadOnlySpan<char> written = text.AsSpan(start, end - start);
-        return digits == 10 && (Fits(written, "(ddd) ddd-dddd") || Fits(written, "ddd-ddd-dddd") || Fits(written, "ddd.ddd.dddd")) ? end : -1;
-
-        static bool Fits(ReadOnlySpan<char> written, string form)
+        int Fits(string form)
         {
-            bool fits = written.Length == form.Length;
+            int end = start + form.Length;
+            bool fits = end <= text.Length;
             for (int i = 0; fits && i < form.Length; i++)
             {
-                fits = form[i] == 'd' ? char.IsAsciiDigit(written[i]) : written[i] == form[i];
+                fits = form[i] == 'd' ? char.IsAsciiDigit(text[start + i]) : text[start + i] == form[i];
             }
 
-            return fits;
+            // Behind it may stand an extension ("x89"), but no more of the number.
+            fits = fits && (IsBehind(text, end) || text[end] is 'x' or 'X')
+                && !(end + 1 < text.Length && text[end] is '-' or '.' && char.IsAsciiDigit(text[end + 1]));
+            return fits ? end : -1;
         }
     }
 
-    /// <summary>The digits from a place on, and where they end: between two stands one of the characters that part them, beside a bracket another.</summary>
-    private static int Digits(string text, int start, Span<char> digits, string between, out int end)
+    /// <summary>
+    /// The digits from a place on: between two stands one of the characters that part them, beside a bracket another. Where no digit follows so many directly,
+    /// their end is noted.
+    /// </summary>
+    private static int Digits(string text, int start, Span<char> digits, string between, Span<int> ends)
     {
         int count = 0, parted = 0;
-        end = start;
+        ends.Clear();
         for (int i = start; i < text.Length && count < digits.Length; i++)
         {
             if (char.IsAsciiDigit(text[i]))
             {
+                ends[count] = parted == 0 ? 0 : ends[count];
                 digits[count++] = text[i];
-                end = i + 1;
+                ends[count] = i + 1;
                 parted = 0;
             }
             else if (!between.Contains(text[i]) || (++parted > 1 && text[i - 1] is not (')' or '(') && text[i] is not ('(' or ')')) || parted > 3)

@@ -115,6 +115,19 @@ public class CorpusCleaningTests
     [InlineData("version 1.2.3, 1.2.3.4.5, 256.1.1.1, std::vector, a::b, 12:30:45 and 1.2.3.400", null)]
     [InlineData("Call +49 (0) 30 901820-10 or +1-212-555-0199!", "Call <phone> or <phone>!")]
     [InlineData("(555) 123-4567, 555-123-4567 and 555.123.4567", "<phone>, <phone> and <phone>")]
+    [InlineData("192.168.0.1:8080, http://192.168.0.1:8080/x, u@10.0.0.5:22: refused", "<ip>:8080, http://<ip>:8080/x, u@<ip>:22: refused")]
+    [InlineData("4111 1111 1111 1111 12/27, 4111111111111111 123 and 4111-1111-1111-1111-99", "<card> 12/27, <card> 123 and <card>-99")]
+    [InlineData("4111 1111 1111 1111 9am", "<card> 9am")]
+    [InlineData("In 4111 1111 1111 1111 2004 2005 or 411 111 111 111 111 1 111 111 1", null)] // rows of numbers
+    [InlineData("555-123-4567 24/7, (555) 123-4567 9am, 555-123-4567x89", "<phone> 24/7, <phone> 9am, <phone>x89")]
+    [InlineData("555.123.4567/555.123.4568, 555-123-4567 123", "<phone>/<phone>, <phone> 123")]
+    [InlineData("555-123-4567-8901, 555.123.4567.8901, 555-123-45678 and 555-123-4567y", null)]
+    [InlineData("+491701234567 1699999999 or +1 555 123 4567 12345", "<phone> 1699999999 or <phone> 12345")]
+    [InlineData("IBAN:DE89370400440532013000 Tel:+49 30 901820, tel:+1-555-123-4567", "IBAN:<iban> Tel:<phone>, tel:<phone>")]
+    [InlineData("IP:203.0.113.7 node:10.0.0.1 ip:2001:db8::1 Card:4111111111111111", "IP:<ip> node:<ip> ip:<ip> Card:<card>")]
+    [InlineData("10:4111111111111111, 12:30:45, 1:2:3:4:5:6:7:8:9, abcd:10.0.0.1", null)]
+    [InlineData("192.168.1.10-192.168.1.20, 10.0.0.1/10.0.0.2", "<ip>-<ip>, <ip>/<ip>")]
+    [InlineData("HN88CABF00000000000250005469 and YE15CBYE0001018861234567891234", "<iban> and <iban>")]
     [InlineData("In 2024-11-26 there were 1234567890 things, +5 more, 10 000 000 000", null)]
     public void Personal_data_gives_way_to_a_tag_and_what_only_looks_like_it_stays(string text, string? tagged)
     {
