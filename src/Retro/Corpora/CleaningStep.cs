@@ -8,7 +8,10 @@ public abstract class CleaningStep
     /// <summary>Its name with every setting that its result depends on; it stands in the database's manifest.</summary>
     public abstract string Name { get; }
 
-    /// <summary>The step that puts characters into one form: Unicode's form C, without control characters other than newline and tab.</summary>
+    /// <summary>
+    /// The step that puts characters into one form: Unicode's form C, without control characters other than newline and tab. Those that part lines, such as a
+    /// page's end, become newlines, those that part fields spaces.
+    /// </summary>
     public static CleaningStep Unicode() => new UnicodeStep();
 
     /// <summary>The step that takes out documents whose text an earlier one has.</summary>

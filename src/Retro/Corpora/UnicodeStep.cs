@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Retro.Corpora;
 
-/// <summary>Unicode's form C; control characters go, but for newline and tab.</summary>
+/// <summary>Unicode's form C; control characters that part lines or words become newlines and spaces, the others go, but for newline and tab.</summary>
 internal sealed class UnicodeStep : CleaningStep
 {
     public override string Name => "unicode";
@@ -34,11 +34,18 @@ internal sealed class UnicodeStep : CleaningStep
         }
 
         StringBuilder without = new(composed.Length);
-        foreach (char character in composed)
+        foreach (char character in composed.Replace("\r\n", "\n", StringComparison.Ordinal))
         {
-            if (!IsControl(character))
+            // A soft line break of word processors is a vertical tab, a page's end a form feed; the four separators of information part what they stand between.
+            char plain = character switch
             {
-                without.Append(character);
+                '\r' or '\v' or '\f' or '\u0085' => '\n',
+                >= '\u001C' and <= '\u001F' => ' ',
+                _ => character,
+            };
+            if (!IsControl(plain))
+            {
+                without.Append(plain);
             }
         }
 

@@ -25,6 +25,16 @@ public class CorpusCleaningTests
         Assert.Contains("2 of 4 documents kept", report.ToString(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("one\vtwo\fthree\u0085four\rfive\r\nsix", "one\ntwo\nthree\nfour\nfive\nsix")]
+    [InlineData("a\u001Cb\u001Dc\u001Ed\u001Fe", "a b c d e")]
+    [InlineData("\fso\u0000ft\u007F\thy\u0090phen\f", "soft\thyphen")]
+    public void Control_characters_that_part_words_part_them_still(string text, string plain)
+    {
+        Document clean = new CorpusCleaning(CleaningStep.Unicode()).Clean([new("a", text.Trim(), text, "")]).Single();
+        Assert.Equal((plain, plain), (clean.Title, clean.Text));
+    }
+
     [Fact]
     public void Without_steps_nothing_is_done_and_every_pass_gives_the_same()
     {
