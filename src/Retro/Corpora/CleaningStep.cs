@@ -14,12 +14,15 @@ public abstract class CleaningStep
     /// </summary>
     public static CleaningStep Unicode() => new UnicodeStep();
 
-    /// <summary>The step that takes out documents whose text an earlier one has.</summary>
+    /// <summary>
+    /// The step that takes out documents whose text an earlier one has, where whoever may see the document may see the earlier one, too (see
+    /// <see cref="Document.Labels"/>).
+    /// </summary>
     public static CleaningStep ExactDuplicates() => new ExactDuplicateStep();
 
     /// <summary>
-    /// The step that takes out documents that nearly repeat an earlier one that stays: found by MinHash (Broder, 1997) over n-grams of words, and compared
-    /// exactly before one is taken out. At the similarity itself, one pair in a thousand is not found.
+    /// The step that takes out documents that nearly repeat an earlier one that stays, and that whoever may see the document may see, too: found by MinHash
+    /// (Broder, 1997) over n-grams of words, and compared exactly before one is taken out. At the similarity itself, one pair in a thousand is not found.
     /// </summary>
     /// <param name="similarity">Jaccard similarity of the sets of grams from which on two documents are the same; 0.8 in RETRO (section 2.1).</param>
     /// <param name="gramWords">Words of a gram; 13 in RETRO.</param>

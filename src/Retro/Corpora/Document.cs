@@ -12,4 +12,7 @@ public sealed record Document(string Id, string Title, string Text, string Locat
     /// everybody may.
     /// </summary>
     public IReadOnlyList<string> Labels { get; init; } = [];
+
+    /// <summary>Whether it has all of some labels, so that whoever may see it may see what has these.</summary>
+    internal bool HasAll(IReadOnlyList<string> labels) => labels.All(Labels.Contains);
 }

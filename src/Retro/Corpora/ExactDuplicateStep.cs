@@ -1,28 +1,36 @@
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
-using System.Text;
 
 namespace Retro.Corpora;
 
-/// <summary>Of documents of one text the first stays.</summary>
+/// <summary>Of documents of one text the first stays, and each that some may see who may see no earlier one.</summary>
 internal sealed class ExactDuplicateStep : CleaningStep
 {
     public override string Name => "exact duplicates";
 
     public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
     {
-        // Half a SHA-256 tells texts apart and is small.
-        HashSet<UInt128> seen = [];
+        // The texts that everybody may see, and the labels of the others.
+        HashSet<UInt128> open = [];
+        Dictionary<UInt128, List<IReadOnlyList<string>>> labeled = [];
         foreach (Document document in documents)
         {
-            if (seen.Add(MemoryMarshal.Read<UInt128>(SHA256.HashData(Encoding.UTF8.GetBytes(document.Text)))))
+            UInt128 text = TextHash.Of(document.Text);
+            if (open.Contains(text) || (labeled.TryGetValue(text, out List<IReadOnlyList<string>>? kept) && kept.Exists(document.HasAll)))
             {
-                yield return document;
+                report.Remove(document, "an earlier document has the same text");
+                continue;
+            }
+
+            if (document.Labels.Count == 0)
+            {
+                open.Add(text);
             }
             else
             {
-                report.Remove(document, "an earlier document has the same text");
+                (CollectionsMarshal.GetValueRefOrAddDefault(labeled, text, out _) ??= []).Add(document.Labels);
             }
+
+            yield return document;
         }
     }
 }

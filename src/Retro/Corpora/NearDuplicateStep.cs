@@ -4,9 +4,9 @@ using System.Runtime.InteropServices;
 namespace Retro.Corpora;
 
 /// <summary>
-/// Of documents that are nearly the same the first stays. MinHash (Broder, "On the resemblance and containment of documents", 1997) finds pairs that may be, by
-/// bands of equal minima (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4); their grams say whether they are. A first pass finds
-/// which documents share a band with any other, so that the second holds the grams of no others.
+/// Of documents that are nearly the same the first stays, and each that some may see who may see no earlier one. MinHash (Broder, "On the resemblance and
+/// containment of documents", 1997) finds pairs that may be, by bands of equal minima (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section
+/// 3.4); their grams say whether they are. A first pass finds which documents share a band with any other, so that the second holds the grams of no others.
 /// </summary>
 internal sealed class NearDuplicateStep : CleaningStep
 {
@@ -40,7 +40,7 @@ internal sealed class NearDuplicateStep : CleaningStep
     {
         HashSet<int> involved = Involved(documents);
         Dictionary<ulong, List<int>> bands = [];
-        Dictionary<int, (string Id, ulong[] Grams)> kept = [];
+        Dictionary<int, (string Id, IReadOnlyList<string> Labels, ulong[] Grams)> kept = [];
         int number = -1;
         foreach (Document document in documents)
         {
@@ -56,7 +56,7 @@ internal sealed class NearDuplicateStep : CleaningStep
             {
                 int common = WordGrams.Common(grams, kept[other].Grams);
                 double similarity = (double)common / (grams.Length + kept[other].Grams.Length - common);
-                if (similarity >= _similarity && (like is null || similarity > like.Value.Similarity))
+                if (similarity >= _similarity && document.HasAll(kept[other].Labels) && (like is null || similarity > like.Value.Similarity))
                 {
                     like = (similarity, kept[other].Id);
                 }
@@ -68,7 +68,7 @@ internal sealed class NearDuplicateStep : CleaningStep
                 continue;
             }
 
-            kept.Add(number, (document.Id, grams));
+            kept.Add(number, (document.Id, document.Labels, grams));
             foreach (ulong band in own)
             {
                 (CollectionsMarshal.GetValueRefOrAddDefault(bands, band, out _) ??= []).Add(number);

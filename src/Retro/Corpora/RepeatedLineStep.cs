@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 
 namespace Retro.Corpora;
 
@@ -58,6 +57,6 @@ internal sealed class RepeatedLineStep : CleaningStep
     private UInt128? Key(string line)
     {
         ReadOnlySpan<char> trimmed = line.AsSpan().Trim();
-        return trimmed.Length < _characters ? null : MemoryMarshal.Read<UInt128>(SHA256.HashData(MemoryMarshal.AsBytes(trimmed)));
+        return trimmed.Length < _characters ? null : TextHash.Of(trimmed);
     }
 }

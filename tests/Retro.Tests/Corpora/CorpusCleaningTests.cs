@@ -25,6 +25,24 @@ public class CorpusCleaningTests
         Assert.Contains("2 of 4 documents kept", report.ToString(), StringComparison.Ordinal);
     }
 
+    /// <summary>Who may not see the first of equal documents finds what it says in a later one.</summary>
+    [Fact]
+    public void A_document_repeats_only_what_all_may_see_who_may_see_it()
+    {
+        string text = string.Join(' ', Enumerable.Range(0, 100).Select(i => $"w{i}"));
+        Document[] documents =
+        [
+            Of("hr", ["hr"]), Of("hr again", ["hr"]), Of("hr and law", ["law", "hr"]), Of("law", ["law"]), Of("public", []), Of("hr at last", ["hr"]),
+            Of("public again", []),
+        ];
+        foreach (CleaningStep step in new[] { CleaningStep.ExactDuplicates(), CleaningStep.NearDuplicates() })
+        {
+            Assert.Equal(["hr", "law", "public"], new CorpusCleaning(step).Clean(documents).Select(document => document.Id));
+        }
+
+        Document Of(string id, string[] labels) => new(id, "", text, "") { Labels = labels };
+    }
+
     [Theory]
     [InlineData("one\vtwo\fthree\u0085four\rfive\r\nsix", "one\ntwo\nthree\nfour\nfive\nsix")]
     [InlineData("a\u001Cb\u001Dc\u001Ed\u001Fe", "a b c d e")]
