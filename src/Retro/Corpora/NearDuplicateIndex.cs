@@ -27,9 +27,7 @@ internal sealed class NearDuplicateIndex
         double least = Math.Min(options.Similarity, options.Containment);
         for (int text = 0; text < texts.Count; text++)
         {
-            // A little below the product, so that rounding never makes the prefix too short.
-            int length = texts[text].Length - (int)Math.Ceiling(least * texts[text].Length - 1e-9) + 1;
-            foreach (ulong gram in texts[text].OrderBy(gram => frequency[gram]).Take(length))
+            foreach (ulong gram in Prefix(texts[text], least, gram => frequency[gram]))
             {
                 if (!_prefixes.TryGetValue(gram, out List<int>? with))
                 {
@@ -39,6 +37,17 @@ internal sealed class NearDuplicateIndex
                 with.Add(text);
             }
         }
+    }
+
+    /// <summary>
+    /// The rarest of a text's ascending grams, so many that two texts that have a share of each one's grams in common have one of these in common. Of equally
+    /// rare ones the lesser come first, in any text.
+    /// </summary>
+    public static IEnumerable<ulong> Prefix(ulong[] grams, double share, Func<ulong, int> frequency)
+    {
+        // A little below the product, so that rounding never makes the prefix too short.
+        int length = grams.Length - (int)Math.Ceiling(share * grams.Length - 1e-9) + 1;
+        return grams.OrderBy(frequency).Take(length);
     }
 
     /// <summary>

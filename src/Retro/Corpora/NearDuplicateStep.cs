@@ -4,14 +4,16 @@ using System.Runtime.InteropServices;
 namespace Retro.Corpora;
 
 /// <summary>
-/// Of documents that are nearly the same the first stays, and each that some may see who may see no earlier one. MinHash (Broder, "On the resemblance and
-/// containment of documents", 1997) finds pairs that may be, by bands of equal minima (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section
-/// 3.4); their grams say whether they are. A first pass finds which documents share a band with any other, so that the second holds the grams of no others.
+/// Of documents that are nearly the same the first stays, and each that some may see who may see no earlier one. A first pass finds which documents may be the
+/// same as any other: by MinHash (Broder, "On the resemblance and containment of documents", 1997) those that share a band of equal minima (Leskovec, Rajaraman
+/// and Ullman, "Mining of Massive Datasets", 3.4). The second holds the grams of these alone, and compares those that share one of their rarest grams
+/// (<see cref="NearDuplicateIndex.Prefix"/>): pages of one template share bands, but hardly any gram of their own.
 /// </summary>
 internal sealed class NearDuplicateStep : CleaningStep
 {
     private const int Minima = 128;
     private const double MostMissed = 1e-3;
+    private const int FrequencyPlaces = 1 << 22;
 
     private readonly double _similarity;
     private readonly int _gramWords;
@@ -38,8 +40,10 @@ internal sealed class NearDuplicateStep : CleaningStep
 
     public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
     {
-        HashSet<int> involved = Involved(documents);
-        Dictionary<ulong, List<int>> bands = [];
+        // How often the grams come, by hash: several may count as one, and as more frequent than they are.
+        int[] frequencies = new int[FrequencyPlaces];
+        HashSet<int> involved = Involved(documents, frequencies);
+        Dictionary<ulong, List<int>> having = [];
         Dictionary<int, (string Id, IReadOnlyList<string> Labels, ulong[] Grams)> kept = [];
         int number = -1;
         foreach (Document document in documents)
@@ -50,9 +54,11 @@ internal sealed class NearDuplicateStep : CleaningStep
                 continue;
             }
 
-            ulong[] grams = WordGrams.Of(document.Text, _gramWords), own = Bands(grams);
+            // No other document has what comes once.
+            ulong[] grams = WordGrams.Of(document.Text, _gramWords);
+            ulong[] rare = [.. NearDuplicateIndex.Prefix(grams, _similarity, Frequency).Where(gram => Frequency(gram) != 1)];
             (double Similarity, string Id)? like = null;
-            foreach (int other in own.SelectMany(band => bands.GetValueOrDefault(band) ?? []).Distinct())
+            foreach (int other in rare.SelectMany(gram => having.GetValueOrDefault(gram) ?? []).Distinct())
             {
                 int common = WordGrams.Common(grams, kept[other].Grams);
                 double similarity = (double)common / (grams.Length + kept[other].Grams.Length - common);
@@ -69,23 +75,31 @@ internal sealed class NearDuplicateStep : CleaningStep
             }
 
             kept.Add(number, (document.Id, document.Labels, grams));
-            foreach (ulong band in own)
+            foreach (ulong gram in rare)
             {
-                (CollectionsMarshal.GetValueRefOrAddDefault(bands, band, out _) ??= []).Add(number);
+                (CollectionsMarshal.GetValueRefOrAddDefault(having, gram, out _) ??= []).Add(number);
             }
 
             yield return document;
         }
+
+        int Frequency(ulong gram) => frequencies[gram % FrequencyPlaces];
     }
 
-    private HashSet<int> Involved(IEnumerable<Document> documents)
+    private HashSet<int> Involved(IEnumerable<Document> documents, int[] frequencies)
     {
         HashSet<int> involved = [];
         Dictionary<ulong, int> first = [];
         int number = 0;
         foreach (Document document in documents)
         {
-            foreach (ulong band in Bands(WordGrams.Of(document.Text, _gramWords)))
+            ulong[] grams = WordGrams.Of(document.Text, _gramWords);
+            foreach (ulong gram in grams)
+            {
+                frequencies[gram % FrequencyPlaces]++;
+            }
+
+            foreach (ulong band in Bands(grams))
             {
                 if (!first.TryAdd(band, number) && first[band] != number)
                 {
