@@ -43,6 +43,7 @@ public sealed class CleaningStepReport(string name)
     public const int MostExamples = 5;
 
     private readonly List<string> _examples = [];
+    private string? _changed;
 
     /// <summary>The step's name.</summary>
     public string Name { get; } = name;
@@ -73,13 +74,21 @@ public sealed class CleaningStepReport(string name)
     {
         ArgumentNullException.ThrowIfNull(document);
         Changed++;
+        _changed = document.Id;
         Add(document, how);
+    }
+
+    /// <summary>Counts a document of which the step left nothing; that it was changed does not count.</summary>
+    internal void Empty(Document document)
+    {
+        Changed -= document.Id == _changed ? 1 : 0;
+        Remove(document, "nothing is left of it");
     }
 
     /// <summary>Forgets what was counted.</summary>
     internal void Clear()
     {
-        (Removed, Changed) = (0, 0);
+        (Removed, Changed, _changed) = (0, 0, null);
         _examples.Clear();
     }
 

@@ -69,7 +69,7 @@ public sealed class CorpusCleaning
             }
             else
             {
-                report.Remove(document, "nothing is left of it");
+                report.Empty(document);
             }
         }
     }
