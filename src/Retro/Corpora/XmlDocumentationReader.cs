@@ -6,8 +6,8 @@ using System.Xml.Linq;
 namespace Retro.Corpora;
 
 /// <summary>
-/// One document per type of .NET XML documentation files: what the type is for, then its members as prose. A type that several
-/// files describe (packs overlap) is read from the first.
+/// One document per type of .NET XML documentation files: what the type is for, then its members as prose. Of a type that an earlier file has described (packs
+/// overlap, and libraries have types of one name) comes what is new.
 /// </summary>
 internal sealed class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
@@ -17,6 +17,7 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     private static readonly XmlReaderSettings s_settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
 
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
+    private readonly HashSet<UInt128> _told = [];
     private readonly HashSet<string> _contents = new(StringComparer.Ordinal);
 
     /// <summary>Whether a file is documentation, or is broken before that can be told; XML of other kinds lies beside it in many folders.</summary>
@@ -51,8 +52,10 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             StringComparer.Ordinal));
         foreach ((string type, List<XElement> members) in types)
         {
-            if (_seen.Add(type) && Checked(Render(type, members, names, NameOf(file))) is { } kept)
+            Document document = Render(type, members, names, NameOf(file));
+            if ((document.Text.Length > 0 || !_seen.Contains(type)) && Checked(document) is { } kept)
             {
+                _seen.Add(type);
                 yield return kept;
             }
         }
@@ -117,17 +120,17 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
         }
     }
 
-    private static Document Render(string type, List<XElement> members, GenericNames names, string source)
+    private Document Render(string type, List<XElement> members, GenericNames names, string source)
     {
         MemberProse writer = new(names);
         StringBuilder text = new();
         string title = MemberName.Display(type, names);
-        bool described = false;
+        bool described = false, again = _seen.Contains(type);
         foreach (XElement member in members)
         {
-            MemberName name = MemberName.Parse((string)member.Attribute("name")!);
-            string prose = writer.Render(member);
-            if (prose.Length == 0)
+            string id = (string)member.Attribute("name")!, prose = writer.Render(member);
+            MemberName name = MemberName.Parse(id);
+            if (prose.Length == 0 || (!_told.Add(TextHash.Of($"{id} {prose}")) && again))
             {
                 continue;
             }
@@ -146,6 +149,6 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             described = true;
         }
 
-        return new Document(type, title, Cleaning.Clean(text.ToString()), source);
+        return new Document(again ? $"{type} ({source})" : type, title, Cleaning.Clean(text.ToString()), source);
     }
 }

@@ -30,6 +30,25 @@ public class CorpusTests
     }
 
     [Fact]
+    public void Of_types_of_one_name_nothing_is_lost_that_another_file_says()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.xml", File("<member name='T:N.X'/>"));
+        folder.File("b.xml", File("<member name='T:N.X'><summary>Of b.</summary></member><member name='M:N.X.Alpha'><summary>Common.</summary></member>"));
+        folder.File("c.xml", File("<member name='M:N.X.Alpha'><summary>Common.</summary></member><member name='M:N.X.Beta'><summary>Of c.</summary></member>"));
+        folder.File("d.xml", File("<member name='T:N.X'><summary>Of\n b.</summary></member><member name='M:N.X.Alpha'/>"));
+        folder.File("e.xml", File("<member name='T:N.X'><summary>Of e.</summary></member>"));
+
+        Corpus corpus = Corpus.Open(folder.Path);
+        Assert.Equal(
+            [("N.X", "N.X\nOf b.\n\nAlpha()\nCommon."), ("N.X (c.xml)", "N.X\n\nBeta()\nOf c."), ("N.X (e.xml)", "N.X\nOf e.")],
+            corpus.Documents().Select(document => (document.Id, document.Text)));
+        Assert.Equal(1, corpus.Empty);
+
+        static string File(string members) => $"<doc><members>{members}</members></doc>";
+    }
+
+    [Fact]
     public void Invalid_utf8_is_refused_with_file_and_byte_or_skipped_with_a_count()
     {
         using TemporaryFolder folder = new();
