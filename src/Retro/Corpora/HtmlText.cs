@@ -97,7 +97,7 @@ internal static partial class HtmlText
                 if (silent is null)
                 {
                     string words = kept > 0 ? Cleaning.Keep(token.Data) : token.Data.Replace('\n', ' ').Replace('\r', ' ');
-                    named?.Append(words);
+                    Name(words);
                     if (!ReferenceEquals(named, title))
                     {
                         text.Append(words);
@@ -155,15 +155,17 @@ internal static partial class HtmlText
                 return;
             }
 
-            if (element == "h1")
-            {
-                named = begins && !closes && heading.Length == 0 ? heading : null;
-            }
-
+            // A heading ends at the end or begin of any, and, for one that is left open, where a block begins behind its words.
+            named = element is "h1" or "h2" or "h3" or "h4" or "h5" or "h6" ? element == "h1" && begins && !closes && heading.Length == 0 ? heading : null
+                : begins && heading.Length > 0 && IsBlock(element) && element != "br" ? null
+                : named;
             kept = element is "pre" or "listing" or "xmp" or "plaintext" && !closes ? Math.Max(0, kept + (begins ? 1 : -1)) : kept;
-            named?.Append(IsBlock(element) ? " " : "");
+            Name(IsBlock(element) ? " " : "");
             text.Append(element is "td" or "th" ? " " : IsBlock(element) ? "\n" : "").Append(element == "li" && begins ? "- " : "");
         }
+
+        // A name begins with its first word.
+        void Name(string words) => named?.Append(named.Length > 0 || !string.IsNullOrWhiteSpace(words) ? words : "");
     }
 
     private static HtmlTokenizer Tokens(string html) => new(new TextSource(html), HtmlEntityProvider.Resolver);

@@ -136,6 +136,16 @@ public class CorpusReadersTests
         => Assert.Equal((title, text), Read("page.xhtml", page) is var read ? (read.Title, read.Text) : default);
 
     [Theory]
+    [InlineData("<h1>Short heading</h2><p>First paragraph.</p>", "Short heading")]
+    [InlineData("<h1>Short heading<p>First paragraph.</p><div>More.</div>", "Short heading")]
+    [InlineData("<h1>Short heading<h2>Another</h2>", "Short heading")]
+    [InlineData("<h1><img src=logo alt=Logo></h1><h1> <br> </h1><h1>Real heading</h1><h1>no</h1>", "Real heading")]
+    [InlineData("<h1><div>Real<br>heading</div></h1><p>no", "Real heading")]
+    [InlineData("<title> </title><title>Real title</title><h1>no</h1>", "Real title")]
+    public void A_title_of_Html_is_what_its_first_title_or_heading_with_words_says(string page, string title)
+        => Assert.Equal(title, Read("page.html", page).Title);
+
+    [Theory]
     [InlineData("<pre>\n\nif x:\n\ty\n\n  \t<b>z</b>\n\n</pre>end", "if x:\n\ty\n\n  \tz\nend")]
     [InlineData("<p>a \t b</p><listing>c\n  d</listing><xmp><i>\n  e</xmp>", "a b\nc\n  d\n<i>\n  e")]
     [InlineData("x<pre>  &nbsp;a&nbsp;&nbsp;b</pre>", "x\n   a  b")]
