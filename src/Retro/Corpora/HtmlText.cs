@@ -25,10 +25,12 @@ internal static partial class HtmlText
         "thead", "title", "tr", "ul", "xmp",
     };
 
-    // What is no text for a reader, to the end of the element; of audio, canvas and video it is what stands in for them where they are not known.
+    // What is no text for a reader, to the end of the element; of audio, canvas and video it is what stands in for them where they are not known, of a formula
+    // its source (https://www.w3.org/TR/mathml-core/#semantics-and-presentation).
     private static readonly HashSet<string> s_silent = new(StringComparer.OrdinalIgnoreCase)
     {
-        "audio", "canvas", "datalist", "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template", "textarea", "video",
+        "annotation", "annotation-xml", "audio", "canvas", "datalist", "iframe", "noembed", "noframes", "noscript", "script", "style", "svg", "template",
+        "textarea", "video",
     };
 
     // Elements that end a picture whose own end is missing, and those of a picture in which they may stand

@@ -36,7 +36,7 @@ internal sealed class UnicodeStep : CleaningStep
         StringBuilder without = new(composed.Length);
         foreach (char character in composed.Replace("\r\n", "\n", StringComparison.Ordinal))
         {
-            // A soft line break of word processors is a vertical tab, a page's end a form feed; the four separators of information part what they stand between.
+            // A soft line break of word processors is a vertical tab, a page's end a form feed; the four separators of information part fields.
             char plain = character switch
             {
                 '\r' or '\v' or '\f' or '\u0085' => '\n',

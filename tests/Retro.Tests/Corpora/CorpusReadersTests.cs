@@ -155,6 +155,7 @@ public class CorpusReadersTests
     [InlineData("<p>a</p><video>Your browser <b>plays</b> no video.</video><audio>no</audio><canvas>no</canvas><datalist><option>no</datalist>b", "a\nb")]
     [InlineData("one<svg><path d=''><text>no</text><p>two</p><svg/>three", "one\ntwo\nthree")]
     [InlineData("one<svg><foreignObject><p>no</p></foreignObject><desc><b>no</b></desc></svg>two", "onetwo")]
+    [InlineData("<math><mi>E</mi>=m<annotation encoding='application/x-tex'>{E=m}</annotation><annotation-xml>no</annotation-xml></math>", "E=m")]
     [InlineData("<select><option>a<option>b</select>c", "a\nb\nc")]
     [InlineData("<html xmlns='http://www.w3.org/1999/xhtml'><p><![CDATA[a < b && <c>]]></p>", "a < b && <c>")]
     [InlineData("<p>a<![CDATA[a comment in HTML]]>b</p>", "ab")]
