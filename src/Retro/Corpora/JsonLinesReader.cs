@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace Retro.Corpora;
 
@@ -16,15 +17,43 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
     public override IEnumerable<Document> Documents(string file)
     {
         string name = NameOf(file);
+        bool utf8 = Options.Encoding is null || IsUtf8(file);
         using IEnumerator<(int Number, byte[]? Bytes)> lines = Lines(file).GetEnumerator();
         while (Guarded(() => MoveNext(lines, file)) is not null)
         {
             (int number, byte[]? bytes) = lines.Current;
-            if (Guarded(() => Parse(bytes, file, name, number)) is { } document && Checked(document) is { } kept)
+            if (Guarded(() => Parse(bytes, utf8, file, name, number)) is { } document && Checked(document) is { } kept)
             {
                 yield return kept;
             }
         }
+    }
+
+    /// <summary>
+    /// Whether a file is UTF-8: more of its lines are than are not. By itself a short one of another encoding can be both, and one of UTF-8 be damaged.
+    /// </summary>
+    private bool IsUtf8(string file)
+    {
+        int valid = 0, invalid = 0;
+        try
+        {
+            foreach ((_, byte[]? bytes) in Lines(file))
+            {
+                // Of ASCII alone, it says nothing.
+                if (bytes is not null && !Ascii.IsValid(bytes))
+                {
+                    bool isValid = Utf8.IsValid(bytes);
+                    (valid, invalid) = (valid + (isValid ? 1 : 0), invalid + (isValid ? 0 : 1));
+                }
+            }
+        }
+        catch (Exception exception)
+            when (PackedFile.IsDamage(exception) || exception is DecoderFallbackException or IOException or UnauthorizedAccessException)
+        {
+            // What cannot be read is told of when it is.
+        }
+
+        return valid > invalid || invalid == 0;
     }
 
     private static IEnumerator<(int Number, byte[]? Bytes)>? MoveNext(IEnumerator<(int Number, byte[]? Bytes)> lines, string file)
@@ -102,7 +131,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
         }
     }
 
-    private Document? Parse(byte[]? bytes, string file, string name, int number)
+    private Document? Parse(byte[]? bytes, bool utf8, string file, string name, int number)
     {
         string where = $"Line {number} of {file}";
         if (bytes is null)
@@ -112,7 +141,7 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
                     + "allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
         }
 
-        string json = TextDecoding.Decode(bytes, where, Options.Encoding);
+        string json = TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
         if (string.IsNullOrWhiteSpace(json))
         {
             return null;

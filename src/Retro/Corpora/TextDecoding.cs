@@ -79,13 +79,14 @@ internal static partial class TextDecoding
     /// <param name="bytes">The bytes; a byte order mark is dropped.</param>
     /// <param name="where">Names the file (and line) in the error.</param>
     /// <param name="encoding">The encoding where it is not UTF-8; null for none.</param>
+    /// <param name="utf8">Whether it may be UTF-8.</param>
     /// <exception cref="CorpusException">The bytes are neither; the message holds the position of the first that does not fit.</exception>
-    public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null)
+    public static string Decode(ReadOnlySpan<byte> bytes, string where, string? encoding = null, bool utf8 = true)
     {
         const string remedy = "Name its encoding (CorpusOptions.Encoding), convert it to UTF-8, or skip what is broken (SkipBroken).";
         ReadOnlySpan<byte> text = bytes.StartsWith(ByteOrderMark) ? bytes[ByteOrderMark.Length..] : bytes;
         Encoding? certain = Certain(bytes, encoding);
-        if (certain is null && Utf8.IsValid(text))
+        if (certain is null && utf8 && Utf8.IsValid(text))
         {
             int zeros = text.Count((byte)0);
             return zeros <= text.Length / 4

@@ -205,6 +205,21 @@ public class CorpusReadersTests
             ["Café – €", "Café", "Café"], Corpus.Open(folder.Path, new() { Encoding = "windows-1252" }).Documents().Select(document => document.Text));
     }
 
+    /// <summary>The first character is U+00B7 in UTF-8, the second none.</summary>
+    [Fact]
+    public void Json_lines_are_of_one_encoding_whatever_a_line_by_itself_could_be()
+    {
+        using TemporaryFolder folder = new();
+        byte[] road = [0xC2, 0xB7], capital = [0xB1, 0xB1, 0xBE, 0xA9];
+        byte[] Row(params byte[] text) => [.. "{\"text\": \""u8, .. text, .. "\"}\n"u8];
+        folder.File("a.jsonl", [.. Row(road), .. Row(capital), .. Row(capital), .. Row([.. "plain"u8])]);
+        folder.File("b.jsonl", [.. Row(road), .. Row(road), .. Row(capital)]);
+        folder.File("c.jsonl", [.. Row(road), .. Row(road)]);
+        Assert.Equal(
+            ["路", "北京", "北京", "plain", "·", "·", "北京", "·", "·"],
+            Corpus.Open(folder.Path, new() { Encoding = "gbk" }).Documents().Select(document => document.Text));
+    }
+
     /// <summary>Bytes of line ends and of ASCII are halves of other characters there: U+010A and U+0A0A hold one, and so does every space.</summary>
     [Theory]
     [InlineData("utf-16", "utf-16", true)]
