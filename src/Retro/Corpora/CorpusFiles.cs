@@ -22,6 +22,7 @@ internal sealed class CorpusFiles
     private readonly string _root;
     private readonly CorpusOptions _options;
     private readonly Matcher _patterns = new(StringComparison.Ordinal);
+    private readonly Matcher _folders = new(StringComparison.Ordinal); // of which nothing is read
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private readonly List<(string Path, DocumentKinds Kind)> _files = [];
     private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
@@ -32,6 +33,7 @@ internal sealed class CorpusFiles
         _options = options;
         _patterns.AddIncludePatterns(options.Include.DefaultIfEmpty("**/*"));
         _patterns.AddExcludePatterns(options.Exclude);
+        _folders.AddIncludePatterns(options.Exclude.Where(pattern => pattern.EndsWith("/**", StringComparison.Ordinal)));
     }
 
     /// <summary>The files, sorted by their relative paths with '/', so that every system and every run sees the same order.</summary>
@@ -106,6 +108,12 @@ internal sealed class CorpusFiles
         Stack<string> folders = new([start]);
         while (folders.TryPop(out string? folder))
         {
+            if (folder != _root && _folders.Match(DocumentReader.RelativePath(_root, folder) + "/any").HasMatches)
+            {
+                LeaveOut("by pattern");
+                continue;
+            }
+
             if (!_seen.Add(FileIdentity.Of(folder)))
             {
                 LeaveOut("folders reached twice");
@@ -118,7 +126,18 @@ internal sealed class CorpusFiles
                 continue;
             }
 
-            foreach (FileSystemInfo entry in new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal))
+            FileSystemInfo[] entries;
+            try
+            {
+                entries = [.. new DirectoryInfo(folder).EnumerateFileSystemInfos().OrderBy(entry => entry.Name, StringComparer.Ordinal)];
+            }
+            catch (Exception exception) when (_options.SkipBroken && folder != _root && exception is IOException or UnauthorizedAccessException)
+            {
+                LeaveOut("folders that cannot be listed");
+                continue;
+            }
+
+            foreach (FileSystemInfo entry in entries)
             {
                 if ((int)entry.Attributes == -1)
                 {

@@ -15,7 +15,10 @@ public sealed record CorpusOptions
     /// </summary>
     public IReadOnlyList<string> Include { get; init; } = [];
 
-    /// <summary>Patterns of files that are left out, such as "**/LICENSE*"; they win over <see cref="Include"/>. None by default.</summary>
+    /// <summary>
+    /// Patterns of files that are left out, such as "**/LICENSE*"; they win over <see cref="Include"/>. Folders that one ending in "/**" leaves out whole, such
+    /// as "**/node_modules/**", are not entered. None by default.
+    /// </summary>
     public IReadOnlyList<string> Exclude { get; init; } = [];
 
     /// <summary>
@@ -33,7 +36,8 @@ public sealed record CorpusOptions
 
     /// <summary>
     /// Leaves out what cannot be read (bytes of another encoding, broken JSON lines, malformed XML, documents that are too long) and counts it in
-    /// <see cref="Corpus.Skipped"/>, instead of stopping with a <see cref="CorpusException"/> that names file and place.
+    /// <see cref="Corpus.Skipped"/>, or in <see cref="Corpus.LeftOut"/> where it is a folder that cannot be listed, instead of stopping with a
+    /// <see cref="CorpusException"/> that names file and place.
     /// </summary>
     public bool SkipBroken { get; init; }
 

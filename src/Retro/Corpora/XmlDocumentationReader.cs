@@ -29,10 +29,10 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             using XmlReader reader = XmlReader.Create(stream, s_settings);
             return reader.MoveToContent() == XmlNodeType.Element && reader.Name == "doc";
         }
-        catch (XmlException exception)
+        catch (Exception exception) when (exception is XmlException or IOException or UnauthorizedAccessException)
         {
             // A file that has a definition of its type, or another root, is none of ours; one that cannot be read is told of when it is.
-            return !exception.Message.Contains("DTD", StringComparison.Ordinal);
+            return exception is not XmlException || !exception.Message.Contains("DTD", StringComparison.Ordinal);
         }
     }
 

@@ -83,6 +83,65 @@ public class CorpusFilesTests
     }
 
     [Fact]
+    public void Folders_that_a_pattern_leaves_out_whole_are_not_entered()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "a");
+        folder.File("node_modules/b.txt", "b");
+        folder.File("node_modules/deep/c.txt", "c");
+        folder.File("x/node_modules/d.txt", "d");
+        folder.File("x/node_modules.txt", "e");
+        folder.File("y/f.txt", "f");
+        folder.File("y/z/g.txt", "g");
+
+        Corpus corpus = Corpus.Open(folder.Path, new() { Exclude = ["**/node_modules/**", "y/z/**"] });
+
+        Assert.Equal(["a.txt", "x/node_modules.txt", "y/f.txt"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal([("by pattern", 3)], corpus.LeftOut.Select(kind => (kind.Key, kind.Value)));
+    }
+
+    [Fact]
+    public void A_file_of_XML_that_may_not_be_read_stops_a_corpus_or_is_skipped()
+    {
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "a");
+        using FileStream held = new(folder["b.xml"], FileMode.Create, FileAccess.ReadWrite, FileShare.None);
+
+        Assert.Contains(
+            "b.xml cannot be read", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
+        Corpus corpus = Corpus.Open(folder.Path, new() { SkipBroken = true });
+        Assert.Equal("a", Assert.Single(corpus.Documents()).Text);
+        Assert.Equal(1, corpus.Skipped);
+    }
+
+    [Fact]
+    public void A_folder_that_may_not_be_listed_stops_a_corpus_or_is_skipped()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "The right to list a folder is taken as on Linux.");
+        using TemporaryFolder folder = new();
+        folder.File("a.txt", "a");
+        Directory.CreateDirectory(folder["lost"]);
+        Run("chmod", "000", folder["lost"]);
+        Assert.SkipWhen(Listed(), "This user may list every folder.");
+
+        Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path));
+        Assert.Equal("1 text (left out: 1 folders that cannot be listed)", Corpus.Open(folder.Path, new() { SkipBroken = true }).Kind);
+        Assert.Equal("1 text (left out: 1 by pattern)", Corpus.Open(folder.Path, new() { Exclude = ["**/lost/**"] }).Kind);
+
+        bool Listed()
+        {
+            try
+            {
+                return Directory.GetFiles(folder["lost"]).Length == 0;
+            }
+            catch (UnauthorizedAccessException)
+            {
+                return false;
+            }
+        }
+    }
+
+    [Fact]
     public void Options_that_make_no_sense_are_named_together()
     {
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CorpusOptions
