@@ -22,7 +22,8 @@ public sealed class Corpus
         _root = root;
         _files = files;
         _options = options;
-        string read = string.Join(", ", files.Counts.Select(kind => $"{kind.Value} {kind.Key}"));
+        Files = files.Counts;
+        string read = string.Join(", ", Files.Select(kind => $"{kind.Value} {kind.Key}"));
         Kind = files.LeftOut.Count == 0 ? read : $"{read} (left out: {Told(files.LeftOut)})";
     }
 
@@ -33,7 +34,7 @@ public sealed class Corpus
     public string Kind { get; }
 
     /// <summary>How many files are read of each kind, by its name.</summary>
-    public IReadOnlyDictionary<string, int> Files => _files.Counts;
+    public IReadOnlyDictionary<string, int> Files { get; }
 
     /// <summary>How many files, or whole folders, are not read, by what they are: an ending such as ".pdf", a kind that was not asked for, "hidden".</summary>
     public IReadOnlyDictionary<string, int> LeftOut => _files.LeftOut;

@@ -24,7 +24,7 @@ internal sealed class CorpusFiles
     private readonly Matcher _patterns = new(StringComparison.Ordinal);
     private readonly Matcher _folders = new(StringComparison.Ordinal); // of which nothing is read
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
-    private readonly List<(string Path, DocumentKinds Kind)> _files = [];
+    private List<(string Path, DocumentKinds Kind)> _files = [];
     private readonly SortedDictionary<string, int> _leftOut = new(StringComparer.Ordinal);
 
     private CorpusFiles(string root, CorpusOptions options)
@@ -88,7 +88,7 @@ internal sealed class CorpusFiles
             }
         }
 
-        files._files.Sort((a, b) => string.CompareOrdinal(DocumentReader.RelativePath(folder, a.Path), DocumentReader.RelativePath(folder, b.Path)));
+        files._files = [.. files._files.OrderBy(file => DocumentReader.RelativePath(folder, file.Path), StringComparer.Ordinal)];
         return files;
     }
 
