@@ -42,7 +42,9 @@ internal sealed class OptionFaults
     {
         if (!condition)
         {
-            string came = value is null ? "not set" : Convert.ToString(value, CultureInfo.InvariantCulture)!;
+            string came = value is null ? "not set"
+                : value is IEnumerable<string> several ? string.Join(", ", several.Select(one => $"\"{one}\""))
+                : Convert.ToString(value, CultureInfo.InvariantCulture)!;
             Add($"{_prefix}{name[(name.LastIndexOf('.') + 1)..]} is {came}; expected {expected}.");
         }
     }

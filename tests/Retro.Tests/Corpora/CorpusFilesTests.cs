@@ -146,10 +146,10 @@ public class CorpusFilesTests
     {
         RetroOptionsException fault = Assert.Throws<RetroOptionsException>(() => new CorpusOptions
         {
-            Kinds = DocumentKinds.None, Include = [" "], Encoding = "klingon", MaximumDocumentBytes = 0,
+            Kinds = DocumentKinds.None, Include = [" ", "a/*"], Encoding = "klingon", MaximumDocumentBytes = 0,
         }.Validate());
         Assert.All(
-            [nameof(CorpusOptions.Kinds), nameof(CorpusOptions.Include), "klingon", nameof(CorpusOptions.MaximumDocumentBytes)],
+            [nameof(CorpusOptions.Kinds), "Include is \" \", \"a/*\"; expected", "klingon", nameof(CorpusOptions.MaximumDocumentBytes)],
             part => Assert.Contains(part, fault.Message, StringComparison.Ordinal));
     }
 
