@@ -6,7 +6,7 @@ namespace Retro.Corpora;
 
 /// <summary>
 /// Splits a corpus into a training part (which also fills the retrieval database) and a held-out part for evaluation, by a hash of each document's id:
-/// the same document falls on the same side whatever else the corpus holds, and in whatever order. Documents of the training part that equal
+/// the same document falls on the same side in whatever order the corpus is, and, by share, whatever else it holds. Documents of the training part that equal
 /// or closely resemble a held-out one are removed: Jaccard similarity of 13-grams of words of at least 0.8, the paper's section 2.1 (which
 /// estimates by MinHash what is computed exactly here). So are those that hold most of a held-out one among much else, which similarity does not see.
 /// </summary>

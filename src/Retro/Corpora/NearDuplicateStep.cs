@@ -128,7 +128,7 @@ internal sealed class NearDuplicateStep : CleaningStep
         {
             for (int i = 0; i < minima.Length; i++)
             {
-                minima[i] = Math.Min(minima[i], WordGrams.Mix(gram + (ulong)(i + 1) * 0x9e3779b97f4a7c15));
+                minima[i] = Math.Min(minima[i], SeededRandom.Mix(gram + (ulong)(i + 1) * 0x9e3779b97f4a7c15));
             }
         }
 
@@ -138,7 +138,7 @@ internal sealed class NearDuplicateStep : CleaningStep
             bands[band] = (ulong)band;
             for (int row = band * _rows; row < (band + 1) * _rows; row++)
             {
-                bands[band] = WordGrams.Mix(bands[band] ^ minima[row]);
+                bands[band] = SeededRandom.Mix(bands[band] ^ minima[row]);
             }
         }
 

@@ -29,7 +29,7 @@ internal static class WordGrams
             ulong gram = (ulong)length;
             for (int word = start; word < start + length; word++)
             {
-                gram = Mix((gram * Prime) ^ hashes[word]);
+                gram = SeededRandom.Mix((gram * Prime) ^ hashes[word]);
             }
 
             grams[start] = gram;
@@ -114,11 +114,11 @@ internal static class WordGrams
             if (letters.Count > LongestWord)
             {
                 // Of a script that is not known to have no spaces, or no word at all: a change in it must not change the whole.
-                words.AddRange(letters.Select(letter => Mix((none ^ letter) * Prime)));
+                words.AddRange(letters.Select(letter => SeededRandom.Mix((none ^ letter) * Prime)));
             }
             else if (letters.Count > 0)
             {
-                words.Add(Mix(letters.Aggregate(none, (hash, letter) => (hash ^ letter) * Prime)));
+                words.Add(SeededRandom.Mix(letters.Aggregate(none, (hash, letter) => (hash ^ letter) * Prime)));
             }
 
             letters.Clear();
@@ -149,12 +149,4 @@ internal static class WordGrams
         or (>= 0xFF66 and <= 0xFF9F)
         or (>= 0x1B000 and <= 0x1B16F)
         or (>= 0x20000 and <= 0x3FFFF);
-
-    // The finalizer of splitmix64: spreads every bit over all.
-    internal static ulong Mix(ulong value)
-    {
-        value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
-        value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
-        return value ^ (value >> 31);
-    }
 }

@@ -9,7 +9,7 @@ namespace Retro.Embedders;
 /// <remarks>
 /// Each word (a run of letters, marks and digits, lower-cased) and each three-letter part of a word adds ±1 at a place that its hash names
 /// (Weinberger et al., "Feature hashing for large scale multitask learning", arXiv 0902.2206); parts weigh half, and the count of a feature enters by its
-/// square root. Texts that share words are near. A text without any letter or digit gives the zero vector.
+/// square root. Texts that share words are near. A text without any letter, mark or digit gives the zero vector.
 /// </remarks>
 public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string, Embedding<float>>
 {
@@ -113,7 +113,7 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
     private static bool IsMark(Rune rune)
         => Rune.GetUnicodeCategory(rune) is UnicodeCategory.NonSpacingMark or UnicodeCategory.SpacingCombiningMark or UnicodeCategory.EnclosingMark;
 
-    // FNV-1a over the code points, then mixed (the finalizer of SplitMix64), since FNV's low bits alone are weak.
+    // FNV-1a over the code points, then mixed, since FNV's low bits alone are weak.
     private static ulong Hash(ReadOnlySpan<Rune> runes, ulong kind)
     {
         ulong hash = 14695981039346656037UL ^ kind;
@@ -122,8 +122,6 @@ public sealed class HashingEmbedder : ITextEmbedder, IEmbeddingGenerator<string,
             hash = (hash ^ (uint)rune.Value) * 1099511628211UL;
         }
 
-        hash = (hash ^ (hash >> 30)) * 0xBF58476D1CE4E5B9UL;
-        hash = (hash ^ (hash >> 27)) * 0x94D049BB133111EBUL;
-        return hash ^ (hash >> 31);
+        return SeededRandom.Mix(hash);
     }
 }
