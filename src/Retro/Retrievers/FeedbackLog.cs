@@ -24,8 +24,8 @@ public sealed class FeedbackLog : IDisposable
     private FeedbackLog(FileStream file, FileStream writing, TimeProvider time) => (_file, _writing, _time) = (file, writing, time);
 
     /// <summary>
-    /// Opens a log to add to it, or begins one. What a kill left of a last line is cut off. An empty file beside it, of its name and ".lock", keeps others from
-    /// writing meanwhile; it may stay there.
+    /// Opens a log to add to it, or begins one. What a kill left of a last line is cut off; an entry that lacks nothing but the end of its line gets it. An
+    /// empty file beside it, of its name and ".lock", keeps others from writing meanwhile; it may stay there.
     /// </summary>
     /// <param name="path">The file, in a folder that is there.</param>
     /// <param name="time">Tells the time of entries; null: the system's clock.</param>
@@ -41,8 +41,14 @@ public sealed class FeedbackLog : IDisposable
 
             // Without a buffer, so that nothing is left in it of an entry that the disk had no room for.
             file = new(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0);
-            file.SetLength(WholeLines(file));
+            (long length, bool open) = WholeEntries(file);
+            file.SetLength(length);
             file.Seek(0, SeekOrigin.End);
+            if (open)
+            {
+                file.WriteByte((byte)'\n');
+            }
+
             return new(file, writing, time ?? TimeProvider.System);
         }
         catch (Exception exception)
@@ -104,17 +110,19 @@ public sealed class FeedbackLog : IDisposable
     /// <summary>Reads a log, whether another process adds to it or not.</summary>
     /// <param name="path">The file.</param>
     /// <returns>The entries, in the order in which they were added.</returns>
-    /// <exception cref="RetroException">The file cannot be read, or a line of it is no entry; a last line without an end is none yet.</exception>
+    /// <exception cref="RetroException">The file cannot be read, or a line of it is no entry; what is not yet whole of a last one does not count.</exception>
     public static IReadOnlyList<FeedbackEntry> Read(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         try
         {
             using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            byte[] bytes = new byte[WholeLines(file)];
+            (long length, bool open) = WholeEntries(file);
+            byte[] bytes = new byte[length];
             file.Seek(0, SeekOrigin.Begin);
             file.ReadExactly(bytes);
-            return [.. Encoding.UTF8.GetString(bytes).Split('\n')[..^1].Select((line, number) => Entry(path, number + 1, line))];
+            string[] lines = Encoding.UTF8.GetString(bytes).Split('\n');
+            return [.. (open ? lines : lines[..^1]).Select((line, number) => Entry(path, number + 1, line))];
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -170,9 +178,21 @@ public sealed class FeedbackLog : IDisposable
         }
     }
 
-    /// <summary>Bytes up to the end of the last whole line.</summary>
+    private static bool IsEntry(ReadOnlySpan<byte> line)
+    {
+        try
+        {
+            return Entry("", 0, Encoding.UTF8.GetString(line)) is not null;
+        }
+        catch (RetroException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Bytes up to the end of the last whole entry, and whether it lacks the end of its line, as some editors leave it.</summary>
     /// <exception cref="RetroException">What stands behind it is not the beginning of an entry.</exception>
-    private static long WholeLines(FileStream file)
+    private static (long Length, bool Open) WholeEntries(FileStream file)
     {
         byte[] tail = new byte[Math.Min(file.Length, 2L * LongestLine)];
         file.Seek(-tail.Length, SeekOrigin.End);
@@ -180,7 +200,7 @@ public sealed class FeedbackLog : IDisposable
         ReadOnlySpan<byte> rest = tail.AsSpan(tail.AsSpan().LastIndexOf((byte)'\n') + 1);
         int begin = Math.Min(rest.Length, s_lineBegin.Length);
         return rest.Length <= LongestLine && rest[..begin].SequenceEqual(s_lineBegin.AsSpan(0, begin))
-            ? file.Length - rest.Length
+            ? IsEntry(rest) ? (file.Length, true) : (file.Length - rest.Length, false)
             : throw new RetroException(
                 $"{file.Name} ends in a line that is no entry of a feedback log; name a log, or take the line out, or end it where it is an entry.");
     }

@@ -59,7 +59,7 @@ public sealed class FeedbackTests : IDisposable
         }
 
         byte[] whole = File.ReadAllBytes(path);
-        for (int cut = 0; cut < whole.Length; cut++)
+        for (int cut = 0; cut < whole.Length - 1; cut++)
         {
             File.WriteAllBytes(path, [.. whole, .. whole.AsSpan(0, cut)]);
             Assert.Single(FeedbackLog.Read(path));
@@ -71,6 +71,16 @@ public sealed class FeedbackTests : IDisposable
         }
 
         Assert.Equal(["a", "b"], FeedbackLog.Read(path).Select(entry => entry.Prompt));
+
+        // An editor that writes no end of the last line takes no entry with it.
+        File.WriteAllText(path, File.ReadAllText(path).TrimEnd());
+        Assert.Equal(["a", "b"], FeedbackLog.Read(path).Select(entry => entry.Prompt));
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("c", _world.Passages, [1], accepted: false);
+        }
+
+        Assert.Equal(["a", "b", "c"], FeedbackLog.Read(path).Select(entry => entry.Prompt));
         File.WriteAllText(path, "{}\n");
         Assert.Contains("Line 1 of the feedback log", Assert.Throws<RetroException>(() => FeedbackLog.Read(path)).Message, StringComparison.Ordinal);
         File.WriteAllText(path, "{\"Prompt\":\"a\",\"Passages\":[null]}\n");
