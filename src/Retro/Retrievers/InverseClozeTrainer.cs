@@ -2,6 +2,7 @@ using Retro.Corpora;
 using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Pretrained;
 using Retro.Tokenizers;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -30,6 +31,8 @@ public static class InverseClozeTrainer
     /// <returns>The embedder.</returns>
     /// <exception cref="CorpusException">The corpus holds fewer than two texts that are long enough to make a pair of.</exception>
     /// <exception cref="RetroOptionsException">The options or the sizes contradict themselves.</exception>
+    /// <exception cref="CheckpointException">The encoder's sizes are of another vocabulary than the tokenizer's, or the tokenizer frames a text otherwise than
+    /// with one token on each side.</exception>
     /// <exception cref="TrainingException">The loss is no longer a number.</exception>
     /// <exception cref="OperationCanceledException">Training was canceled.</exception>
     public static TextEmbedder Train(
@@ -44,6 +47,7 @@ public static class InverseClozeTrainer
         ArgumentNullException.ThrowIfNull(tokenizer);
         options = (options ?? new InverseClozeOptions()).Validate();
         config = (config ?? TextEncoderConfig.Small(tokenizer.VocabularySize)).Validate();
+        PaddedVocabulary.Require(tokenizer, config.VocabularySize, "the encoder");
         TorchLibrary.Require();
         InverseClozePairs pairs = new(documents, tokenizer, config.MaximumLength, options, cancellationToken);
         TextEncoder encoder = new(config, options.Seed);

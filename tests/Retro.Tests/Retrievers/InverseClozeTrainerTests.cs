@@ -251,6 +251,19 @@ public class InverseClozeTrainerTests
             => InverseClozeTrainer.Train(documents, EmbeddingInputs.Tokenizer, EmbeddingInputs.Tiny, s_short);
     }
 
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(100_000)]
+    public void Sizes_of_another_vocabulary_are_refused_before_anything_is_trained(int more)
+    {
+        TextEncoderConfig other = EmbeddingInputs.Tiny with { VocabularySize = EmbeddingInputs.Tokenizer.VocabularySize + more };
+        CheckpointException fault = Assert.Throws<CheckpointException>(() => InverseClozeTrainer.Train(
+            Unread(), EmbeddingInputs.Tokenizer, other, s_short, cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Contains("the embedding of the encoder has", fault.Message, StringComparison.Ordinal);
+
+        static IEnumerable<Document> Unread() => Enumerable.Range(0, 1).Select<int, Document>(_ => throw new InvalidOperationException("The corpus was read."));
+    }
+
     [Fact]
     public void A_loss_that_is_no_number_ends_the_training_and_says_what_to_change()
     {
