@@ -92,8 +92,11 @@ internal static class TextEncoderWeights
             }
         }
 
-        faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name) && faults.Count == 0)
-            .Select(name => $"tensor \"{prefixes[0]}{name}\" is missing"));
+        if (faults.Count == 0)
+        {
+            faults.AddRange(expected.Keys.Where(name => !found.ContainsKey(name)).Select(name => $"tensor \"{prefixes[0]}{name}\" is missing"));
+        }
+
         return faults.Count == 0 ? found
             : throw new CheckpointException(
                 $"The weights in {folder} do not fit its config.json: "

@@ -178,6 +178,7 @@ public sealed class TextEmbedderTests : IDisposable
     [InlineData("num_hidden_layers", "2000000000", "2000000000 layers cannot lie in 37 tensors")]
     [InlineData("vocab_size", "2000000000", "the configuration says [2000000000, 32]")]
     [InlineData("num_hidden_layers", "3", "tensor \"encoder.layer.2.attention.self.query.weight\" is missing")]
+    [InlineData("num_hidden_layers", "3", "is missing; and 11 more.")]
     [InlineData("num_attention_heads", "5", "Width 32 does not divide by Heads 5.")]
     [InlineData("max_position_embeddings", "39", "MaximumLength 40 has to lie between 3 (a token and its frame) and MaximumPositions 39.")]
     public void A_configuration_that_does_not_fit_is_refused_by_name(string key, string value, string expected)
