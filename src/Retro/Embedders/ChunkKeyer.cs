@@ -18,6 +18,7 @@ public sealed class ChunkKeyer : IChunkKeyer
 
     private readonly RetroTokenizer _tokenizer;
     private readonly IEmbeddingGenerator<string, Embedding<float>> _embedder;
+    private readonly int _batchSize;
 
     // Retro's own embedders compute without a task, where nothing is wrapped around them.
     private readonly ITextEmbedder? _direct;
@@ -28,21 +29,28 @@ public sealed class ChunkKeyer : IChunkKeyer
     /// Makes the vectors. Wrapped in middleware (logging, caching), one of Retro's is still known by what it is; a foreign one is asked for its metadata, and
     /// embeds one word here where those do not tell the number of dimensions.
     /// </param>
+    /// <param name="batchSize">
+    /// Texts that a foreign embedder gets at once, at most; the keys are the same. Services refuse more than they take: 2,048 texts with OpenAI, 96 with
+    /// Cohere, 32 with text-embeddings-inference where nothing is set.
+    /// </param>
     /// <exception cref="ArgumentException">The embedder does not name its model, so that its keys could not be told from another's.</exception>
-    public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder)
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="batchSize"/> is not positive.</exception>
+    public ChunkKeyer(RetroTokenizer tokenizer, IEmbeddingGenerator<string, Embedding<float>> embedder, int batchSize = 96)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(embedder);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batchSize);
         _tokenizer = tokenizer;
         _embedder = embedder;
         string identity;
         _direct = embedder as ITextEmbedder;
         if ((_direct ?? embedder.GetService(typeof(ITextEmbedder)) as ITextEmbedder) is { } own)
         {
-            (Dimensions, identity) = (own.Dimensions, own.Identity);
+            (Dimensions, identity, _batchSize) = (own.Dimensions, own.Identity, Block);
         }
         else
         {
+            _batchSize = batchSize;
             EmbeddingGeneratorMetadata? metadata = embedder.GetService(typeof(EmbeddingGeneratorMetadata)) as EmbeddingGeneratorMetadata;
             if (string.IsNullOrEmpty(metadata?.DefaultModelId))
             {
@@ -147,16 +155,16 @@ public sealed class ChunkKeyer : IChunkKeyer
         }
         else
         {
-            GeneratedEmbeddings<Embedding<float>> embeddings = Generate(texts, cancellationToken);
-            for (int i = 0; i < texts.Length; i++)
+            int place = 0;
+            foreach (Embedding<float> embedding in texts.Chunk(_batchSize).SelectMany(batch => Generate(batch, cancellationToken)))
             {
-                if (embeddings[i].Vector.Length != Dimensions)
+                if (embedding.Vector.Length != Dimensions)
                 {
                     throw new RetroException(
-                        $"The embedder gave {embeddings[i].Vector.Length} numbers where its metadata say {Dimensions}; a database takes one length only.");
+                        $"The embedder gave {embedding.Vector.Length} numbers where its metadata say {Dimensions}; a database takes one length only.");
                 }
 
-                embeddings[i].Vector.Span.CopyTo(keys.Slice(i * Dimensions, Dimensions));
+                embedding.Vector.Span.CopyTo(keys.Slice(place++ * Dimensions, Dimensions));
             }
         }
 

@@ -98,6 +98,22 @@ public class ChunkKeyerTests
     }
 
     [Fact]
+    public void A_foreign_embedder_gets_no_more_texts_at_once_than_it_takes()
+    {
+        Counting few = new(new Foreign("m", 3)), own = new(new HashingEmbedder(16));
+        ReadOnlyMemory<int>[] chunks = [.. Enumerable.Range(0, 200).Select(i => (ReadOnlyMemory<int>)s_tokenizer.Encode(new string('x', i + 1)))];
+        float[] keys = new float[chunks.Length * 3];
+        new ChunkKeyer(s_tokenizer, few, batchSize: 7).Keys(chunks, keys);
+        Assert.Equal(Enumerable.Range(1, 200), keys.Chunk(3).Select(key => (int)key[0]));
+        Assert.Equal((29, 7), (few.Calls, few.Most));
+        new ChunkKeyer(s_tokenizer, few).Keys(chunks, keys);
+        Assert.Equal((32, 96), (few.Calls, few.Most));
+        new ChunkKeyer(s_tokenizer, own, batchSize: 7).Keys(chunks, new float[chunks.Length * 16]); // texts of equal length are found among many
+        Assert.Equal(1, own.Calls);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new ChunkKeyer(s_tokenizer, few, batchSize: 0));
+    }
+
+    [Fact]
     public void What_is_no_key_is_refused()
     {
         Assert.Contains(
@@ -119,10 +135,13 @@ public class ChunkKeyerTests
     {
         public int Calls { get; private set; }
 
+        public int Most { get; private set; }
+
         public override Task<GeneratedEmbeddings<Embedding<float>>> GenerateAsync(
             IEnumerable<string> values, EmbeddingGenerationOptions? options = null, CancellationToken cancellationToken = default)
         {
             Calls++;
+            Most = Math.Max(Most, values.Count());
             return base.GenerateAsync(values, options, cancellationToken);
         }
     }
