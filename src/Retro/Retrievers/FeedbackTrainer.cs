@@ -29,7 +29,7 @@ public static class FeedbackTrainer
     /// <param name="cancellationToken">Ends it between two steps.</param>
     /// <returns>The tower; a <see cref="ChunkKeyer"/> of it makes a <see cref="TowerNeighborSource"/>. Dispose it.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range, or is of another training and not at its default.</exception>
-    /// <exception cref="TrainingException">No chunk was accepted, or the loss is no longer finite.</exception>
+    /// <exception cref="TrainingException">No chunk was accepted, or there is none that it could be told from, or the loss is no longer finite.</exception>
     /// <exception cref="DatabaseException">The database has no keys, or those of another function.</exception>
     /// <exception cref="ArgumentException">A pair names a chunk that is not there, or one without a key; or the keys were made with another embedder or
     /// tokenizer.</exception>
@@ -70,6 +70,14 @@ public static class FeedbackTrainer
                 $"Chunk {lost.Chunk}, which a pair names, has no key, so that no tower can find it; leave out the pairs that name it.", nameof(pairs));
         }
 
+        int chunks = accepted.Select(pair => pair.Chunk).Distinct().Count();
+        if (!wanted.Any(prompt => rejected.Contains(prompt.Key) || prompt.Distinct().Count() < chunks))
+        {
+            throw new TrainingException(
+                $"Of {pairs.Count} pairs none was rejected for a prompt that has an accepted one, or accepted for another prompt alone: there is nothing to "
+                    + "tell apart; collect more feedback.");
+        }
+
         using RetrieverTower tower = new(embedder, tokenizer);
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
@@ -103,7 +111,8 @@ public static class FeedbackTrainer
             double norm = optimizer.Step(schedule.Rate(step)), value = loss.Value();
             if (!double.IsFinite(norm) || !double.IsFinite(value))
             {
-                throw new TrainingException($"The loss of step {step + 1} is {value}; lower the learning rate ({options.LearningRate}).");
+                throw new TrainingException(
+                    FormattableString.Invariant($"The loss of step {step + 1} is {value}; lower the learning rate ({options.LearningRate})."));
             }
 
             progress?.Report(new StageProgress("train on feedback", step + 1, options.Steps));

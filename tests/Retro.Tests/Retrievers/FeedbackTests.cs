@@ -170,6 +170,9 @@ public sealed class FeedbackTests : IDisposable
     public void Feedback_without_anything_accepted_or_of_another_database_is_refused()
     {
         TextEmbedder Train(params FeedbackPair[] pairs) => FeedbackTrainer.Train(_world.Embedder, RetrieverWorld.Tokenizer, _world.Source, pairs);
+        Assert.All(
+            new FeedbackPair[][] { [new("a", 0, true)], [new("a", 0, true), new("a", 1, true), new("b", 1, false)], [new("a", 0, true), new("b", 0, true)] },
+            pairs => Assert.Contains("nothing to tell apart", Assert.Throws<TrainingException>(() => Train(pairs)).Message, StringComparison.Ordinal));
         Assert.Contains("None of 1 pairs", Assert.Throws<TrainingException>(() => Train(new FeedbackPair("a", 0, false))).Message, StringComparison.Ordinal);
         Assert.Contains(
             "names chunk", Assert.Throws<ArgumentException>(() => Train(new FeedbackPair("a", long.MaxValue, true))).Message, StringComparison.Ordinal);
