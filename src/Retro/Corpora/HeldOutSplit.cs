@@ -54,8 +54,8 @@ public sealed class HeldOutSplit
         (List<Document> heldOut, long count) = Choose(documents, options, progress, cancellationToken);
         if (heldOut.Count == 0)
         {
-            throw new CorpusException(
-                $"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents.");
+            throw new CorpusException(FormattableString.Invariant(
+                $"None of the {count} documents fell into the held-out part with a fraction of {options.Fraction}; raise it, or give a count of documents."));
         }
 
         List<SimilarDocument> removed = FindSimilar(documents, heldOut, count, options, progress, cancellationToken);

@@ -70,7 +70,8 @@ internal static class ReaderTraining
                 double loss = step(optimizer, schedule.Rate(done), batch);
                 if (!double.IsFinite(loss))
                 {
-                    throw new TrainingException($"The loss of step {done + 1} of {what} is {loss}; lower the learning rate ({learningRate}).");
+                    throw new TrainingException(
+                        FormattableString.Invariant($"The loss of step {done + 1} of {what} is {loss}; lower the learning rate ({learningRate})."));
                 }
 
                 string told = string.Create(CultureInfo.InvariantCulture, $"train {what}, {loss:0.00} nats a token");

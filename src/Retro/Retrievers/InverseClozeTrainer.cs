@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Corpora;
 using Retro.Embedders;
 using Retro.Modeling;
@@ -129,9 +130,10 @@ public static class InverseClozeTrainer
             double loss = Step(encoder, optimizer, options.LearningRate * Rate(done, step), pairs, options, hard);
             if (!double.IsFinite(loss))
             {
-                throw new TrainingException(
+                throw new TrainingException(string.Create(
+                    CultureInfo.InvariantCulture,
                     $"The loss of step {step} is {loss}; train with a lower LearningRate than {options.LearningRate} or a higher Temperature than "
-                        + $"{options.Temperature}.");
+                        + $"{options.Temperature}."));
             }
 
             progress?.Report(options.TimeBudget is null

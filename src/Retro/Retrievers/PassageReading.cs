@@ -72,7 +72,7 @@ internal sealed class PassageReading
         {
             int length = lengths[chosen[0]];
             ReadingBatch batch = new(chosen.Length, length, _stretch);
-            RetrievedTokens? retrieved = length < _stretch || chosen.All(row => rows[row].Passages.Length == 0)
+            RetrievedTokens? retrieved = chosen.All(row => rows[row].Passages.Length == 0)
                 ? null
                 : new(chosen.Length, length / _stretch, _reader.Neighbors, _retrievedLength);
             for (int i = 0; i < chosen.Length; i++)

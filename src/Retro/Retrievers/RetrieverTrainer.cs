@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Evaluation;
@@ -182,9 +183,10 @@ public sealed partial class RetrieverTrainer : IDisposable
             double norm = _optimizer.Step(rate), value = loss.Value();
             if (!double.IsFinite(norm) || !double.IsFinite(value))
             {
-                throw new TrainingException(
+                throw new TrainingException(string.Create(
+                    CultureInfo.InvariantCulture,
                     $"In step {StepsDone + 1} the loss is {value} and the gradient's norm {norm}; lower the learning rate ({Options.LearningRate}) or raise "
-                        + $"the temperature ({Options.Temperature}).");
+                        + $"the temperature ({Options.Temperature})."));
             }
 
             done = done with
@@ -304,8 +306,8 @@ public sealed partial class RetrieverTrainer : IDisposable
         float[] keys = vectors.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
         if (Array.Exists(keys, number => !float.IsFinite(number)))
         {
-            throw new TrainingException(
-                $"In step {StepsDone + 1} a tower makes vectors that are not finite; lower the learning rate ({Options.LearningRate}).");
+            throw new TrainingException(FormattableString.Invariant(
+                $"In step {StepsDone + 1} a tower makes vectors that are not finite; lower the learning rate ({Options.LearningRate})."));
         }
 
         return Ask(_documents.Source, examples, keys, cancellationToken);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -205,9 +206,10 @@ public sealed partial class Trainer : IDisposable
         _skippedInARow = double.IsFinite(norm) ? 0 : _skippedInARow + 1;
         if (_skippedInARow >= Options.MaximumSkippedSteps)
         {
-            throw Everywhere(new TrainingException(
+            throw Everywhere(new TrainingException(string.Create(
+                CultureInfo.InvariantCulture,
                 $"The gradient was not finite in {_skippedInARow} steps in a row, the last of them step {StepsDone} with a loss of {loss}; lower the "
-                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint."));
+                    + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.")));
         }
 
         double seconds = (Elapsed - _elapsedBefore).TotalSeconds;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Retro.Corpora;
 using Retro.Tests.Database;
 
@@ -5,6 +6,14 @@ namespace Retro.Tests.Corpora;
 
 public sealed class HeldOutSplitTests
 {
+    [Fact]
+    public void What_was_asked_for_is_told_alike_in_every_culture()
+    {
+        CultureInfo.CurrentCulture = new CultureInfo("") { NumberFormat = new() { NumberDecimalSeparator = "," } }; // of this test's own flow
+        CorpusException none = Assert.Throws<CorpusException>(() => HeldOutSplit.Create([new("a", "", "text", "")], new() { Fraction = 0.0001 }));
+        Assert.Contains("with a fraction of 0.0001;", none.Message, StringComparison.Ordinal);
+    }
+
     private static List<Document> Documents(int count, int seed = 1, int words = 80)
     {
         Random random = new(seed);
