@@ -121,6 +121,9 @@ internal static class KeptScalars
         return device.type == DeviceType.CPU ? own : own.to(device, disposeAfter: true, non_blocking: true);
     }
 
+    /// <summary>All values that x holds, of whatever type, in single precision.</summary>
+    public static float[] Floats(this Tensor x) => x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
+
     /// <summary>The one value that x holds, of whatever type.</summary>
     public static double Value(this Tensor x)
     {

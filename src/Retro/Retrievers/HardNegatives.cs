@@ -1,4 +1,5 @@
 using Retro.Embedders;
+using Retro.Modeling;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -25,7 +26,7 @@ internal sealed class HardNegatives
         {
             using DisposeScope scope = NewDisposeScope();
             Tensor made = InverseClozeTrainer.Encode(encoder, pairs.Batched(block), device);
-            vectors.AddRange(nn.functional.normalize(made, dim: -1).to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray());
+            vectors.AddRange(nn.functional.normalize(made, dim: -1).Floats());
         }
 
         return new HardNegatives(windows, [.. vectors]);
@@ -44,8 +45,7 @@ internal sealed class HardNegatives
         using DisposeScope scope = NewDisposeScope();
         using IDisposable guard = no_grad();
         Tensor pool = tensor(_vectors, [_windows.Documents.Length, rows.shape[1]], device: rows.device);
-        float[] cosines = nn.functional.normalize(rows, dim: -1).to_type(ScalarType.Float32).matmul(pool.transpose(0, 1)).cpu().reshape(-1)
-            .data<float>().ToArray(); // [B, pool]
+        float[] cosines = nn.functional.normalize(rows, dim: -1).to_type(ScalarType.Float32).matmul(pool.transpose(0, 1)).Floats(); // [B, pool]
         int size = _windows.Documents.Length;
         int[] chosen =
         [

@@ -303,7 +303,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <summary>What is nearest to vectors, in no document that is the example's own: the target stands in it.</summary>
     private long[][] Find(long[] examples, Tensor vectors, CancellationToken cancellationToken)
     {
-        float[] keys = vectors.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
+        float[] keys = vectors.Floats();
         if (Array.Exists(keys, number => !float.IsFinite(number)))
         {
             throw new TrainingException(FormattableString.Invariant(
