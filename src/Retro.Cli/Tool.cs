@@ -4,7 +4,6 @@ using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using Retro.Cli.Commands;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 
 namespace Retro.Cli;
 
@@ -35,9 +34,13 @@ internal static class Tool
         try
         {
             ParseResult parsed = Complete(root, arguments);
-            if (parsed.Action is ParseErrorAction)
+            if (parsed.Action is ParseErrorAction said)
             {
-                foreach (string message in parsed.Errors.Select(error => error.Message).Distinct())
+                // With the words that may have been meant, and without the whole help.
+                (said.ShowHelp, said.ShowTypoCorrections) = (false, true);
+                using StringWriter messages = new();
+                await parsed.InvokeAsync(new InvocationConfiguration { Output = messages, Error = messages }).ConfigureAwait(false);
+                foreach (string message in messages.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Distinct())
                 {
                     await Console.Error.WriteLineAsync(message).ConfigureAwait(false);
                 }

@@ -10,7 +10,6 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Training;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 using static TorchSharp.torch;
 
 namespace Retro.Cli;

@@ -85,6 +85,13 @@ internal abstract class Verb : Command
     protected virtual IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
         => ArgumentsOf(parsed, workspace, workspace.Section(Name), all: true);
 
+    /// <summary>What the folder of a model adds to the command line of a verb that reads with it: what was typed where the model was made.</summary>
+    protected IEnumerable<string> OfModel(ParseResult parsed, Workspace workspace)
+    {
+        (Workspace made, JsonObject section) = ModelFolder.Made(workspace.Folder);
+        return ArgumentsOf(parsed, made, section, all: false);
+    }
+
     /// <summary>The options of a section that are not typed, as arguments.</summary>
     /// <param name="parsed">The command line.</param>
     /// <param name="workspace">Where the section is from; its relative paths begin there.</param>

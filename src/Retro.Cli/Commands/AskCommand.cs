@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 
 namespace Retro.Cli.Commands;
 
@@ -109,11 +108,7 @@ internal sealed class AskCommand : Verb
         });
     }
 
-    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-    {
-        (Workspace made, JsonObject section) = ModelFolder.Made(workspace.Folder);
-        return ArgumentsOf(parsed, made, section, all: false);
-    }
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
 
     private static string Prompt(IEnumerable<Passage> passages, string question) => Asking.Prompt(passages.Select(passage => passage.Neighbor), question);
 

@@ -1,7 +1,5 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
-using Retro.Corpora;
-using Retro.Database;
 using Retro.Embedders;
 using Retro.Retrievers;
 using Retro.Cli.Workflow;
@@ -52,24 +50,16 @@ internal sealed class EmbedTrainCommand : Verb
             TimeBudget = parsed.GetValue(_minutes) is { } minutes ? TimeSpan.FromMinutes(minutes) : null,
             Seed = parsed.GetValue(_seed),
         };
-        ChunkDatabase database = sources.Database;
         using TextEmbedder embedder = Stages.Run("train the embedder", progress => InverseClozeTrainer.Train(
-            database.Documents.Select(Text), sources.Tokenizer, options: options, progress: progress, cancellationToken: cancellationToken));
+            AnsweringData.Documents(sources.Database, sources.Tokenizer),
+            sources.Tokenizer,
+            options: options,
+            progress: progress,
+            cancellationToken: cancellationToken));
         Stages.Run("save the embedder", progress => embedder.Save(workspace.Embedder, progress, cancellationToken));
         Screen.Line($"{workspace.Embedder}: keys of {embedder.Dimensions} numbers");
         WriteJson(parsed, new JsonObject { ["dimensions"] = embedder.Dimensions, ["identity"] = embedder.Identity });
         return Task.CompletedTask;
-
-        Document Text(DocumentEntry entry)
-        {
-            List<int> tokens = new(entry.TokenCount);
-            for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
-            {
-                tokens.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
-            }
-
-            return new(entry.Id, entry.Title, sources.Tokenizer.Decode(tokens.ToArray()), entry.Location);
-        }
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)

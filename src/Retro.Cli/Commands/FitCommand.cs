@@ -7,7 +7,6 @@ using Retro.Pretrained;
 using Retro.Readers;
 using Retro.Training;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 using static TorchSharp.torch;
 
 namespace Retro.Cli.Commands;

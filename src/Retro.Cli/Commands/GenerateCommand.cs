@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Retro.Generation;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 
 namespace Retro.Cli.Commands;
 
@@ -106,9 +105,5 @@ internal sealed class GenerateCommand : Verb
         });
     }
 
-    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-    {
-        (Workspace made, JsonObject section) = ModelFolder.Made(workspace.Folder);
-        return ArgumentsOf(parsed, made, section, all: false);
-    }
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
 }

@@ -116,9 +116,5 @@ internal sealed class ServeCommand : Verb
     private static string? Token(string? said)
         => (said ?? Environment.GetEnvironmentVariable("RETRO_TOKEN")) is { Length: > 0 } token ? token : null;
 
-    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-    {
-        (Workspace made, System.Text.Json.Nodes.JsonObject section) = ModelFolder.Made(workspace.Folder);
-        return ArgumentsOf(parsed, made, section, all: false);
-    }
+    protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
 }

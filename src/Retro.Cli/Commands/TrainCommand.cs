@@ -2,7 +2,6 @@ using System.CommandLine;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Training;
-using Spectre.Console;
 using static TorchSharp.torch;
 
 namespace Retro.Cli.Commands;

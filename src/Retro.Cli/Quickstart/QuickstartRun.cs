@@ -238,16 +238,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
     /// <summary>The beginnings of the two held-out documents with the most text after them.</summary>
     private static IEnumerable<string> Prompts(ChunkDatabase heldOut, RetroTokenizer tokenizer)
-    {
-        foreach (DocumentEntry document in heldOut.Documents.OrderByDescending(d => d.TokenCount).ThenBy(d => d.Id, StringComparer.Ordinal).Take(2))
-        {
-            List<int> tokens = [];
-            for (int chunk = 0; chunk < document.ChunkCount && tokens.Count < PromptTokens; chunk++)
-            {
-                tokens.AddRange(heldOut.Tokens(document.FirstChunk + chunk)[..heldOut.TokenCount(document.FirstChunk + chunk)]);
-            }
-
-            yield return tokenizer.Decode(tokens.Take(PromptTokens).ToArray());
-        }
-    }
+        => heldOut.Documents.OrderByDescending(document => document.TokenCount).ThenBy(document => document.Id, StringComparer.Ordinal).Take(2)
+            .Select(document => tokenizer.Decode(heldOut.TokensOf(document).Take(PromptTokens).ToArray()));
 }

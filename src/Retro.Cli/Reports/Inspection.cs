@@ -47,16 +47,7 @@ internal sealed class Inspection(
     /// <param name="of">The database of the document.</param>
     /// <param name="document">The document.</param>
     /// <param name="most">Tokens at most.</param>
-    public static int[] Tokens(ChunkDatabase of, DocumentEntry document, int most)
-    {
-        List<int> tokens = [];
-        for (int i = 0; i < document.ChunkCount && tokens.Count < most; i++)
-        {
-            tokens.AddRange(of.Tokens(document.FirstChunk + i)[..of.TokenCount(document.FirstChunk + i)]);
-        }
-
-        return [.. tokens.Take(most)];
-    }
+    public static int[] Tokens(ChunkDatabase of, DocumentEntry document, int most) => [.. of.TokensOf(document).Take(most)];
 
     /// <summary>Reads a text, and shows it.</summary>
     /// <param name="tokens">The text from its document's first token on.</param>

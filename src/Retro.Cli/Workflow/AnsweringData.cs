@@ -78,19 +78,8 @@ internal sealed class AnsweringData : IDisposable
     }
 
     /// <summary>The documents of a database, as their tokens say them.</summary>
-    public static IEnumerable<Document> Documents(ChunkDatabase database, RetroTokenizer tokenizer)
-    {
-        foreach (DocumentEntry entry in database.Documents)
-        {
-            List<int> tokens = new(entry.TokenCount);
-            for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
-            {
-                tokens.AddRange(database.Tokens(chunk)[..database.TokenCount(chunk)]);
-            }
-
-            yield return new(entry.Id, entry.Title, tokenizer.Decode(tokens.ToArray()), entry.Location);
-        }
-    }
+    public static IEnumerable<Document> Documents(ChunkDatabase database, RetroTokenizer tokenizer) => database.Documents.Select(
+        entry => new Document(entry.Id, entry.Title, tokenizer.Decode(database.TokensOf(entry)), entry.Location));
 
     /// <summary>How passages are written in front of a question: as many as there are, as far as a window has room for them.</summary>
     /// <param name="passages">How many.</param>

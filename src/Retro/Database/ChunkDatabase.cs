@@ -125,8 +125,11 @@ public sealed partial class ChunkDatabase : IDisposable
     internal int TokenAt(long place) => Tokens(place / ChunkLength)[(int)(place % ChunkLength)];
 
     /// <summary>The tokens of a document.</summary>
-    internal int[] TokensOf(DocumentEntry document)
+    /// <param name="document">One of <see cref="Documents"/>.</param>
+    /// <returns>All of them, in order.</returns>
+    public int[] TokensOf(DocumentEntry document)
     {
+        ArgumentNullException.ThrowIfNull(document);
         int[] tokens = new int[document.TokenCount];
         for (int start = 0; start < tokens.Length; start += ChunkLength)
         {
