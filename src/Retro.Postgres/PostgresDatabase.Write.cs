@@ -33,18 +33,18 @@ public sealed partial class PostgresDatabase
     {
         RequireSettings(database);
         database.RequireWhole(progress, cancellationToken);
-        Write(database, [], progress, cancellationToken);
+        Write(database, [], [], progress, cancellationToken);
     }
 
     /// <summary>Adds documents, replaces and removes some, in one transaction.</summary>
     /// <param name="add">
-    /// The documents to add; one whose id is there takes the place of that document, and one that is there as it is gets no new key. Enumerated more than once,
-    /// and the same each time.
+    /// The documents to add; one whose id is there takes the place of that document, one that is there as it is gets no new key, and one without text takes out
+    /// the document of its id, where that is there. Enumerated more than once, and the same each time.
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="progress">Told the documents encoded, then those done.</param>
     /// <param name="cancellationToken">Stops between blocks; nothing is then changed.</param>
-    /// <exception cref="CorpusException">The documents to add have no text.</exception>
+    /// <exception cref="CorpusException">The documents to add have no text, and there is nothing to take out.</exception>
     /// <exception cref="DatabaseException">Two documents to add have one id, or there is no room for temporary files.</exception>
     /// <exception cref="PostgresDatabaseException">
     /// There is no document of an id to remove, a text of a document cannot be stored, or the server does not answer or refuses; nothing is then changed.
@@ -55,9 +55,10 @@ public sealed partial class PostgresDatabase
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
         string[] gone = [.. remove.Distinct(StringComparer.Ordinal)];
-        if (!add.Any())
+        string[] empty = [.. add.Where(document => document.Text.Length == 0).Select(document => document.Id)];
+        if (!add.Any(document => document.Text.Length > 0))
         {
-            Write(null, gone, progress, cancellationToken);
+            Write(null, gone, empty, progress, cancellationToken);
             return;
         }
 
@@ -68,7 +69,7 @@ public sealed partial class PostgresDatabase
             ChunkDatabaseOptions options = new() { ChunkLength = ChunkLength, Cleaning = _settings.Build.Cleaning };
             using ChunkDatabase added = ChunkDatabaseBuilder.Build(
                 folder, add, TokenizerFacts.Of(_tokenizer), options, isSegment: true, progress, cancellationToken);
-            Write(added, gone, progress, cancellationToken);
+            Write(added, gone, empty, progress, cancellationToken);
         }
         finally
         {
@@ -173,7 +174,8 @@ public sealed partial class PostgresDatabase
     private void Lock(NpgsqlConnection connection, CancellationToken cancellationToken)
         => PostgresTables.Run(connection, $"SELECT 1 FROM {_tables.Settings} FOR UPDATE", cancellationToken);
 
-    private void Write(ChunkDatabase? database, string[] remove, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    private void Write(
+        ChunkDatabase? database, string[] remove, string[] empty, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         using ChunkKeys? stored = database is not null && ChunkKeys.TryOpen(database) is { } keys ? keys : null;
         ChunkKeys? same = stored?.Identity == _keyer.Identity ? stored : null;
@@ -183,7 +185,19 @@ public sealed partial class PostgresDatabase
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
                 Lock(connection, cancellationToken);
-                Remove(connection, remove);
+                HashSet<string> gone = Remove(connection, [.. remove, .. empty]);
+                if (Array.Find(remove, id => !gone.Contains(id)) is { } missing)
+                {
+                    throw new PostgresDatabaseException(
+                        $"{_server.Name} has no document with the id '{missing}' in the schema \"{Schema}\" to remove; name one that it has.");
+                }
+
+                if (database is null && empty.Length > 0 && gone.Count == 0)
+                {
+                    throw new CorpusException(
+                        $"Of the {empty.Length} documents to add none has text, and the schema \"{Schema}\" has none of their ids; give documents with text.");
+                }
+
                 int total = database?.Documents.Count ?? 0;
                 List<DocumentEntry> block = [];
                 int chunks = 0;
@@ -207,13 +221,14 @@ public sealed partial class PostgresDatabase
             cancellationToken);
     }
 
-    private void Remove(NpgsqlConnection connection, string[] ids)
+    /// <summary>Removes documents, and gives the ids of those that were there.</summary>
+    private HashSet<string> Remove(NpgsqlConnection connection, string[] ids)
     {
+        HashSet<string> gone = new(StringComparer.Ordinal);
         if (ids.Length > 0)
         {
             // No document has an id that cannot be stored.
             string[] asked = [.. ids.Where(PostgresSearch.IsStorable)];
-            HashSet<string> gone = new(StringComparer.Ordinal);
             using NpgsqlCommand command = new($"DELETE FROM {_tables.Documents} WHERE id = ANY($1) RETURNING id", connection)
             {
                 CommandTimeout = 0,
@@ -224,13 +239,9 @@ public sealed partial class PostgresDatabase
             {
                 gone.Add(rows.GetString(0));
             }
-
-            if (Array.Find(ids, id => !gone.Contains(id)) is { } missing)
-            {
-                throw new PostgresDatabaseException(
-                    $"{_server.Name} has no document with the id '{missing}' in the schema \"{Schema}\" to remove; name one that it has.");
-            }
         }
+
+        return gone;
     }
 
     private void Write(

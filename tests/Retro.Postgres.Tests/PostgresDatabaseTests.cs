@@ -163,6 +163,21 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
     }
 
     [Fact]
+    public void A_document_without_text_takes_out_the_one_of_its_id()
+    {
+        string schema = server.NewSchema();
+        using PostgresDatabase database = Create(schema);
+        List<Document> documents = TestTexts.Documents(5, seed: 9);
+        database.Update(documents, []);
+        database.Update([documents[0] with { Text = "" }, documents[1], new("never", "", "", "")], []);
+        database.Update([documents[2] with { Text = "" }], [documents[3].Id]);
+        string other = server.NewSchema();
+        using PostgresDatabase without = Create(other);
+        without.Update([documents[1], documents[4]], []);
+        Assert.Equal(server.Rows(other), server.Rows(schema));
+    }
+
+    [Fact]
     public void A_change_that_cannot_be_made_changes_nothing()
     {
         string schema = server.NewSchema();

@@ -59,12 +59,12 @@ internal sealed class UpdateCommand : Verb
             throw new UsageException($"There is nothing to do; name what to add ({_add.Name}) or to remove ({_remove.Name}), or {_compact.Name}.");
         }
 
-        CorpusOptions reading = new() { SkipBroken = parsed.GetValue(_skipBroken) };
+        CorpusOptions reading = new() { SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true };
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
-        HashSet<string> leftOut = new(StringComparer.Ordinal);
+        HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal);
         string folder;
-        int before;
+        int before, withdrawn = 0;
         using (Sources sources = new(parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), null, 0, null, cancellationToken))
         {
             (folder, before) = (sources.Database.Folder, sources.Database.Documents.Count);
@@ -86,25 +86,37 @@ internal sealed class UpdateCommand : Verb
                     ? []
                     : sources.Database.Documents.Where(document => document.Labels.Count > 0)
                         .ToDictionary(document => document.Id, document => document.Labels);
-                IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()))
-                    .Where(document => !IsHeldOut(document))
+
+                // Of what a build would leave out, nothing stays that came in before: it comes without text, which takes it out.
+                IEnumerable<Document> documents = cleaning.Clean(corpora.SelectMany(corpus => corpus.Documents()), keepRemoved: true)
+                    .Select(document => IsHeldOut(document) ? document with { Text = "" } : document)
                     .Select(document => document with { Labels = [.. document.Labels, .. labels] })
                     .Select(KeepsLabels);
                 Stages.Run(
                     "add and remove documents",
                     progress => ChunkDatabaseUpdate.Apply(folder, documents, remove, sources.Tokenizer, progress, cancellationToken)).Dispose();
+                withdrawn = sources.Database.Documents.Count(document => empty.Contains(document.Id));
 
                 // Nobody sees more by an update who was not named in it.
                 Document KeepsLabels(Document document)
-                    => labelled.TryGetValue(document.Id, out IReadOnlyList<string>? before) && before.Except(document.Labels).ToArray() is { Length: > 0 } lost
+                {
+                    if (document.Text.Length == 0)
+                    {
+                        empty.Add(document.Id);
+                        return document;
+                    }
+
+                    return labelled.TryGetValue(document.Id, out IReadOnlyList<string>? before)
+                        && before.Except(document.Labels).ToArray() is { Length: > 0 } lost
                         ? throw new UsageException(
                             $"The document '{document.Id}' is labelled {string.Join(", ", lost)}, and what would take its place is not: more people would "
                                 + $"read it. Say the labels of what is added ({_labels.Name}; \"\" for none).")
                         : document;
+                }
 
                 bool IsHeldOut(Document document)
                 {
-                    if (!isHeld(document))
+                    if (document.Text.Length == 0 || !isHeld(document))
                     {
                         return false;
                     }
@@ -127,6 +139,11 @@ internal sealed class UpdateCommand : Verb
             Screen.Line($"{leftOut.Count:#,0} documents are held out, by their ids or their texts, or nearly repeat one that is, and were not added");
         }
 
+        if (withdrawn > 0)
+        {
+            Screen.Line($"{withdrawn:#,0} documents that were there are empty now, taken out by the cleaning or held out, and are removed");
+        }
+
         Screen.Report(cleaning);
         long skipped = corpora.Sum(corpus => (long)corpus.Skipped);
         if (skipped > 0)
@@ -137,7 +154,7 @@ internal sealed class UpdateCommand : Verb
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = now.Documents.Count, ["before"] = before, ["chunks"] = now.ChunkCount, ["segments"] = now.SegmentCount, ["heldOut"] = leftOut.Count,
-            ["unreadable"] = skipped,
+            ["withdrawn"] = withdrawn, ["unreadable"] = skipped,
         });
         return Task.CompletedTask;
     }

@@ -44,7 +44,9 @@ public sealed class Corpus
     /// </summary>
     public int Skipped => _counts.Skipped;
 
-    /// <summary>How many documents the last enumeration left out because they held no text.</summary>
+    /// <summary>
+    /// How many documents of the last enumeration held no text; they were left out unless <see cref="CorpusOptions.KeepEmpty"/> is set.
+    /// </summary>
     public int Empty => _counts.Empty;
 
     /// <summary>Opens a corpus.</summary>

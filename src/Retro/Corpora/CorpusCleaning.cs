@@ -35,12 +35,17 @@ public sealed class CorpusCleaning
 
     /// <summary>Cleans documents, while they are enumerated.</summary>
     /// <param name="documents">The documents; enumerated anew each time that the result is, more than once where a step has to see all of them first.</param>
+    /// <param name="keepRemoved">
+    /// Whether documents that are taken out come as well, behind the others and without text, as do those that came without: what is there of them,
+    /// <see cref="Database.ChunkDatabaseUpdate"/> takes out of a database. Takes memory for all ids.
+    /// </param>
     /// <returns>What is left, in the same order.</returns>
-    public IEnumerable<Document> Clean(IEnumerable<Document> documents)
+    public IEnumerable<Document> Clean(IEnumerable<Document> documents, bool keepRemoved = false)
     {
         ArgumentNullException.ThrowIfNull(documents);
         CleaningReport report = new([.. _steps.Select(step => new CleaningStepReport(step.Name))]);
-        IEnumerable<Document> left = documents;
+        HashSet<string> came = new(StringComparer.Ordinal), kept = new(StringComparer.Ordinal);
+        IEnumerable<Document> left = keepRemoved ? documents.Where(WithText) : documents;
         for (int i = 0; i < _steps.Length; i++)
         {
             left = NotEmpty(_steps[i], left, report.Steps[i]);
@@ -49,11 +54,26 @@ public sealed class CorpusCleaning
         foreach (Document document in left)
         {
             report.Kept++;
+            if (keepRemoved)
+            {
+                kept.Add(document.Id);
+            }
+
             yield return document;
         }
 
         report.Documents = report.Kept + report.Steps.Sum(step => step.Removed);
         Report = report;
+        foreach (string id in came.Except(kept, StringComparer.Ordinal))
+        {
+            yield return new(id, "", "", "");
+        }
+
+        bool WithText(Document document)
+        {
+            came.Add(document.Id);
+            return document.Text.Length > 0;
+        }
     }
 
     /// <summary>What a step leaves, without documents of which no text is left.</summary>

@@ -53,6 +53,12 @@ public sealed record CorpusOptions
     /// </summary>
     public bool IdsByFile { get; init; }
 
+    /// <summary>
+    /// Gives documents that hold no text, too, without one: what is there of them, <see cref="Database.ChunkDatabaseUpdate"/> takes out. False by default:
+    /// they are left out. Counted in <see cref="Corpus.Empty"/> either way.
+    /// </summary>
+    public bool KeepEmpty { get; init; }
+
     /// <summary>Checks the values.</summary>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">Something is out of range; the exception lists every fault.</exception>

@@ -3,7 +3,8 @@ namespace Retro.Corpora;
 /// <summary>A document of a corpus.</summary>
 /// <param name="Id">Names it within its corpus: a relative path, an id of the file, a type's full name.</param>
 /// <param name="Title">What people call it.</param>
-/// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Never empty.</param>
+/// <param name="Text">Its cleaned text: newlines are '\n', no byte order mark, no white space at either end. Empty where
+/// <see cref="CorpusOptions.KeepEmpty"/> asks for such documents, and never else.</param>
 /// <param name="Location">Where it was read from: a file, and the line where one file holds many.</param>
 public sealed record Document(string Id, string Title, string Text, string Location)
 {

@@ -13,16 +13,12 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
 
     protected string NameOf(string file) => RelativePath(root, file);
 
-    /// <summary>Gives the document, or counts it where it holds no text.</summary>
+    /// <summary>Gives the document, and counts it where it holds no text; null where such a one is not to come.</summary>
     protected Document? Checked(Document document)
     {
-        if (document.Text.Length > 0)
-        {
-            return document;
-        }
-
-        counts.Empty++;
-        return null;
+        bool isEmpty = document.Text.Length == 0;
+        counts.Empty += isEmpty ? 1 : 0;
+        return isEmpty && !Options.KeepEmpty ? null : document;
     }
 
     /// <summary>Runs a read; what is broken is counted where the options say so.</summary>

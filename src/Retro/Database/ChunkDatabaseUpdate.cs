@@ -15,7 +15,8 @@ public static class ChunkDatabaseUpdate
     /// <param name="folder">Its folder.</param>
     /// <param name="add">
     /// The documents to add; one whose id is there takes the place of that document, and one that is there as it is (id, title, text, location and labels)
-    /// costs nothing. Enumerated more than once, and the same each time.
+    /// costs nothing. One without text takes out the document of its id, where that is there (<see cref="CorpusOptions.KeepEmpty"/>). Enumerated more than
+    /// once, and the same each time.
     /// </param>
     /// <param name="remove">Ids of the documents to remove.</param>
     /// <param name="tokenizer">The tokenizer that the database was made with.</param>
@@ -26,7 +27,7 @@ public static class ChunkDatabaseUpdate
     /// There is no such database or no document to remove, nothing would be left, the tokenizer is another, two documents have one id, the documents to add
     /// change while they are read, or the folder cannot be written.
     /// </exception>
-    /// <exception cref="CorpusException">The documents to add have no text.</exception>
+    /// <exception cref="CorpusException">The documents to add have no text, and there is nothing to take out.</exception>
     public static ChunkDatabase Apply(
         string folder,
         IEnumerable<Document> add,
@@ -58,7 +59,7 @@ public static class ChunkDatabaseUpdate
             database.RequireTokenizer(tokenizer.Kind, tokenizer.Hash, tokenizer.VocabularySize);
 
             // The ids that the change names are kept, not all that there are.
-            HashSet<string> asked = new(StringComparer.Ordinal), unchanged = new(StringComparer.Ordinal);
+            HashSet<string> asked = new(StringComparer.Ordinal), skipped = new(StringComparer.Ordinal);
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -89,23 +90,39 @@ public static class ChunkDatabaseUpdate
                     : throw new DatabaseException($"The database in '{folder}' has no document with the id '{id}' to remove; name one that it has."));
             }
 
-            long seen = 0, added = 0;
+            long seen = 0, empty = 0, added = 0;
             foreach (Document document in add)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                progress?.Report(new StageProgress("compare documents", ++seen, 0));
-                bool isThere = numbers.TryGetValue(document.Id, out int number);
-                if (isThere && !gone.Contains(number) && IsSame(document, database.Documents[number]))
+                seen++;
+                progress?.Report(new StageProgress("compare documents", seen, 0));
+                bool isThere = numbers.TryGetValue(document.Id, out int number), isEmpty = document.Text.Length == 0;
+                if (isThere && !isEmpty && !gone.Contains(number) && IsSame(document, database.Documents[number]))
                 {
-                    unchanged.Add(document.Id);
+                    skipped.Add(document.Id);
                     continue;
                 }
 
-                added++;
                 if (isThere)
                 {
                     gone.Add(number);
                 }
+
+                if (isEmpty)
+                {
+                    empty++;
+                    skipped.Add(document.Id);
+                }
+                else
+                {
+                    added++;
+                }
+            }
+
+            if (empty > 0 && empty == seen && gone.Count == 0)
+            {
+                throw new CorpusException(
+                    $"Of the {empty} documents to add none has text, and the database in '{folder}' has none of their ids; give documents with text.");
             }
 
             if (added > 0 || gone.Count > 0)
@@ -123,7 +140,7 @@ public static class ChunkDatabaseUpdate
             IEnumerable<Document> Added()
             {
                 long left = added;
-                foreach (Document document in add.Where(document => !unchanged.Contains(document.Id)))
+                foreach (Document document in add.Where(document => !skipped.Contains(document.Id)))
                 {
                     left -= asked.Contains(document.Id) ? 1 : throw Changed($"'{document.Id}' from {document.Location} has come");
                     yield return document;

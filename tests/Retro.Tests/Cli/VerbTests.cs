@@ -249,6 +249,23 @@ public sealed class VerbTests : IDisposable
         Assert.True(there.Length > documents);
     }
 
+    /// <summary>What a build would leave out does not stay from before: an emptied document, one that became a copy of another.</summary>
+    [Fact]
+    public void What_was_emptied_or_became_a_copy_is_removed()
+    {
+        _retro.WriteFile("docs/a.txt", "The river runs to the harbor, past the old bridge.");
+        _retro.WriteFile("docs/b.txt", "The mountain stands over the valley, and nobody climbs it.");
+        _retro.WriteFile("docs/c.jsonl", """{"id": "c", "text": "The keeper sleeps at noon.", "labels": ["board"]}""");
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0");
+        _retro.WriteFile("docs/b.txt", "The river runs to the harbor, past the old bridge.");
+        _retro.WriteFile("docs/c.jsonl", """{"id": "c", "text": ""}""");
+        string done = _retro.Done("update", "--database", "work", "--add", "docs", "--json", "update.json");
+        Assert.Contains("2 documents that were there", done, StringComparison.Ordinal);
+        Assert.Equal((1, 2), ((int)_retro.Json("update.json")["documents"]!, (int)_retro.Json("update.json")["withdrawn"]!));
+        using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(_retro["work"], "database"));
+        Assert.Equal(["a.txt"], database.Documents.Select(document => document.Id));
+    }
+
     [Fact]
     public void Documents_are_added_replaced_and_removed()
     {

@@ -67,6 +67,17 @@ public class CorpusCleaningTests
         Assert.Throws<ArgumentException>(() => new CorpusCleaning(CleaningStep.Unicode(), null!));
     }
 
+    [Fact]
+    public void What_is_taken_out_comes_without_text_where_that_is_asked_for()
+    {
+        Document[] documents = [new("a", "", "", "a.txt"), new("b", "", "x", ""), new("c", "", "x", ""), new("d", "", "\u0001", ""), new("e", "", "y", "")];
+        CorpusCleaning cleaning = new();
+        Assert.Equal(
+            [("b", "x"), ("e", "y"), ("a", ""), ("c", ""), ("d", "")],
+            cleaning.Clean(documents, keepRemoved: true).Select(document => (document.Id, document.Text)));
+        Assert.Equal((4, 2), (cleaning.Report!.Documents, cleaning.Report.Kept));
+    }
+
     /// <summary>Steps that look at everything first see what the steps before them leave, and nobody counts it twice.</summary>
     [Fact]
     public void Steps_compose_and_count_what_they_did_once()

@@ -254,6 +254,33 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_document_without_text_takes_out_the_one_of_its_id()
+    {
+        Document[] documents = [new("a", "", "a text of some words", ""), new("b", "", "another text", ""), new("c", "", "the third", "")];
+        Document[] empty = [.. documents.Select(document => document with { Text = "" })];
+        string folder = _databases.Folder();
+        _databases.Build([.. documents[..2], empty[2]]).Dispose();
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+
+        // As it was built: one that was empty then is no news.
+        ChunkDatabaseUpdate.Apply(folder, [.. documents[..2], empty[2]], [], TestDatabases.Bytes).Dispose();
+        Assert.Equal(before, TestDatabases.Contents(folder));
+        Assert.Contains("none has text", Assert.Throws<CorpusException>(() => Apply(empty[2]).Dispose()).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => Apply(empty).Dispose()); // nothing would be left
+        Assert.Equal(before, TestDatabases.Contents(folder));
+
+        using (ChunkDatabase without = Apply(empty[0]))
+        {
+            AssertReadsAs([documents[1]], without);
+        }
+
+        using ChunkDatabase changed = Apply(empty[1], documents[2]);
+        AssertReadsAs([documents[2]], changed);
+
+        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], TestDatabases.Bytes);
+    }
+
     [Theory]
     [InlineData(1, "changed while they were read: 'late' from late.txt has come")]
     [InlineData(-1, "changed while they were read: 1 of 2 have gone")]
