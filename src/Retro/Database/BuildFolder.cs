@@ -34,6 +34,8 @@ internal sealed class BuildFolder : IDisposable
                 $"'{link}' is a link, and an unfinished database holds none: building would write over what it leads to. Delete the link, and build again.");
         }
 
+        DatabaseFolder.RequireFree(target, DatabaseManifest.TokensFileOf(version));
+        DatabaseFolder.RequireFree(target, DatabaseManifest.DocumentsFileOf(version));
         AtomicFile.CreateFolder(_path);
         _journal = Open(JournalName);
         try

@@ -36,6 +36,19 @@ internal static class DatabaseFolder
         }
     }
 
+    /// <summary>Refuses to write over a file that has the name of one of a database's from somebody else.</summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="name">The file that is to be written.</param>
+    /// <exception cref="DatabaseException">There is such a file.</exception>
+    public static void RequireFree(string folder, string name)
+    {
+        string path = Path.Combine(folder, name);
+        if (Path.Exists(path) && !IsOwn(path))
+        {
+            throw new DatabaseException($"'{path}' is no file of a database's, and one would take its place: choose another folder, or move it away.");
+        }
+    }
+
     // A segment was built as a database of its own; the manifest beside the segments counts.
     private static string CopiedManifest(string folder, DatabaseManifest manifest)
         => Path.Combine(folder, DatabaseChanges.FolderOf(manifest.Home), DatabaseManifest.FileName);
@@ -47,7 +60,25 @@ internal static class DatabaseFolder
         => Directory.EnumerateFiles(folder)
             .Select(path => Path.GetFileName(path))
             .Where(DatabaseManifest.IsBaseName)
-            .Except(Kept(manifest), StringComparer.Ordinal);
+            .Except(Kept(manifest), StringComparer.Ordinal)
+            .Where(name => IsOwn(Path.Combine(folder, name)));
+
+    /// <summary>Whether a file begins as one of a database's: what only has the name of one is not ours to remove.</summary>
+    private static bool IsOwn(string path)
+    {
+        try
+        {
+            FileIdentity.RequireFile(path);
+            using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1);
+            Span<byte> start = stackalloc byte[TokenFile.Magic.Length];
+            return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length
+                && (start.SequenceEqual(TokenFile.Magic) || start.SequenceEqual(DocumentTable.Magic) || start.SequenceEqual(RemovedDocuments.Magic));
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
 
     private static IEnumerable<string> Segments(string folder, DatabaseManifest manifest)
     {

@@ -31,7 +31,7 @@ internal sealed class DocumentTable : IReadOnlyList<DocumentEntry>, IDisposable
     /// <inheritdoc/>
     public int Count => _firstChunks.Length;
 
-    private static ReadOnlySpan<byte> Magic => "RETRODOC"u8;
+    internal static ReadOnlySpan<byte> Magic => "RETRODOC"u8;
 
     /// <inheritdoc/>
     public DocumentEntry this[int index]

@@ -12,7 +12,7 @@ internal static class RemovedDocuments
 {
     private const int Version = 1;
 
-    private static ReadOnlySpan<byte> Magic => "RETRORMV"u8;
+    public static ReadOnlySpan<byte> Magic => "RETRORMV"u8;
 
     /// <summary>Writes them, beside and renamed.</summary>
     public static DatabaseFile Write(string folder, int change, IReadOnlyList<int[]> removed)
@@ -29,6 +29,7 @@ internal static class RemovedDocuments
 
         byte[] content = stream.ToArray();
         string name = DatabaseManifest.RemovedFileOf(change);
+        DatabaseFolder.RequireFree(folder, name);
         AtomicFile.Write(Path.Combine(folder, name), file => file.Write(content), (message, inner) => new DatabaseException(message, inner));
         return new DatabaseFile { Name = name, Bytes = content.Length, Sha256 = Convert.ToHexStringLower(SHA256.HashData(content)) };
 

@@ -11,7 +11,7 @@ internal static class TokenFile
 {
     public const int HeaderBytes = 64;
 
-    private static ReadOnlySpan<byte> Magic => "RETROTOK"u8;
+    public static ReadOnlySpan<byte> Magic => "RETROTOK"u8;
 
     /// <summary>The header of a token file.</summary>
     public static byte[] Header(BuildSettings settings, long chunks, long tokens)

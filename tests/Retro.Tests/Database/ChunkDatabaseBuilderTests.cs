@@ -283,6 +283,38 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
     }
 
     [Fact]
+    public void Files_of_others_that_have_names_of_a_database_stay()
+    {
+        string folder = _databases.Folder();
+        Document[] documents = [.. TestDatabases.Documents(20, seed: 9).Where(document => document.Text.Length > 0)];
+        string[] names = ["documents-2024.bin", "tokens-7.bin", "removed.bin", "removed-1.bin", "tokens-1.bin"];
+        Directory.CreateDirectory(folder);
+        Array.ForEach(names, name => File.WriteAllText(Path.Combine(folder, name), "mine"));
+        _databases.Build(documents).Dispose();
+        Refused("tokens-1.bin", () => ChunkDatabaseBuilder.Build(folder, documents[1..], TestDatabases.Bytes, s_options with { StartOver = true }));
+        Refused("removed-1.bin", () => ChunkDatabaseUpdate.Apply(folder, [], [documents[0].Id], TestDatabases.Bytes));
+        using (ChunkDatabase database = ChunkDatabase.Open(folder, verify: true))
+        {
+            Assert.Equal(documents[0].Id, database.Documents[0].Id);
+        }
+
+        foreach (string name in new[] { "tokens.bin", "documents.bin" })
+        {
+            string other = _databases.Folder($"of {name}");
+            Directory.CreateDirectory(other);
+            File.WriteAllText(Path.Combine(other, name), "mine");
+            Refused(name, () => ChunkDatabaseBuilder.Build(other, documents, TestDatabases.Bytes, s_options));
+            Assert.Equal("mine", File.ReadAllText(Path.Combine(other, name)));
+        }
+
+        Assert.All(names, name => Assert.Equal("mine", File.ReadAllText(Path.Combine(folder, name))));
+
+        static void Refused(string name, Func<ChunkDatabase> change)
+            => Assert.Contains(
+                $"{name}' is no file of a database's", Assert.Throws<DatabaseException>(() => change().Dispose()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Killed_at_any_moment_of_a_rebuild_the_old_database_or_the_new_one_is_whole_and_a_rerun_ends_with_the_same_bytes()
     {
         List<Document> other = TestDatabases.Documents(80, seed: 8);
