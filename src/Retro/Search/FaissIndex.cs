@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using Retro.Database;
 
@@ -18,6 +19,9 @@ internal sealed partial class FaissIndex : VectorIndex
 
     // The number of probed lists belongs to the native index: where FAISS does not take it with the search, searches take turns.
     private readonly Lock _gate = new();
+
+    // How many vectors of the inverted lists a query is compared with, 0 for all; the C API sets it and does not tell it.
+    private ulong _mostCodes;
 
     private FaissIndex(FaissIndexHandle handle, int threads)
         : base(FaissNative.Dimensions(handle), (VectorMetric)FaissNative.Metric(handle), threads)
@@ -57,10 +61,12 @@ internal sealed partial class FaissIndex : VectorIndex
     public static FaissIndex Make(int dimensions, string factory, VectorMetric metric, int threads)
     {
         FaissNative.Require();
-        if (TooFew().Match(factory) is { Success: true } few)
+        if (Deadly().Match(factory) is { Success: true } deadly)
         {
             // FAISS ends the process where such an index is trained or filled.
-            throw new FaissException($"No index \"{factory}\" can be made: {few.Value} is too few; of a graph's links, at least 2 are needed (HNSW2).");
+            throw new FaissException(
+                $"No index \"{factory}\" can be made: of {deadly.Value} FAISS makes nothing; numbers are 1 at least, of a graph's links 2 (HNSW2), and codes "
+                    + "have 24 bits at most.");
         }
 
         FaissNative.Check(
@@ -180,6 +186,13 @@ internal sealed partial class FaissIndex : VectorIndex
         try
         {
             FaissNative.Check(FaissNative.SetParameters(space, Handle(), parameters), action);
+            foreach (Match most in MostCodes().Matches(parameters))
+            {
+                _mostCodes = double.TryParse(most.Groups[1].Value, CultureInfo.InvariantCulture, out double count) && count is >= 1 and < long.MaxValue
+                    ? (ulong)count
+                    : 0;
+            }
+
             if (ListCount > 0 && ProbedLists < 1)
             {
                 throw new FaissException($"{action}: a search looks into 1 of the inverted lists at least (nprobe=1).");
@@ -250,8 +263,8 @@ internal sealed partial class FaissIndex : VectorIndex
     }
 
     /// <summary>
-    /// Searches with parameters of the search's own: how many lists are looked into, 0 where there are none, and which ids count. FAISS passes over those whose
-    /// bits are not set while it compares.
+    /// Searches with parameters of the search's own, which stand for all that the index has: how many lists are looked into, 0 where there are none, how many
+    /// of their vectors, and which ids count. FAISS passes over those whose bits are not set while it compares.
     /// </summary>
     private unsafe void FindByParameters(long n, ReadOnlySpan<float> queries, int count, Span<long> ids, Span<float> distances, long lists, ChunkSet? among)
     {
@@ -273,7 +286,7 @@ internal sealed partial class FaissIndex : VectorIndex
 
                 FaissNative.Check(
                     lists > 0
-                        ? FaissNative.SearchParametersNewForLists(out parameters, selector, (nuint)lists, 0)
+                        ? FaissNative.SearchParametersNewForLists(out parameters, selector, (nuint)lists, (nuint)_mostCodes)
                         : FaissNative.SearchParametersNew(out parameters, selector),
                     action);
                 FaissNative.Check(FaissNative.SearchWith(index, n, x, count, parameters, found, labels), action);
@@ -378,6 +391,10 @@ internal sealed partial class FaissIndex : VectorIndex
         }
     }
 
-    [GeneratedRegex(@"\b(?:[A-Za-z]+0+|HNSW0*1)(?!\d)|(?<=_)HNSW0*[01](?!\d)")]
-    private static partial Regex TooFew();
+    [GeneratedRegex(@"(?<![^, ])max_codes=([^, ]*)")]
+    private static partial Regex MostCodes();
+
+    // A number that is 0, of a graph's links 1, and more than 24 bits of a code (PQ4x64).
+    [GeneratedRegex(@"(?<![\d.])0+(?![\d.])|\bHNSW0*1(?!\d)|(?<=_)HNSW0*1(?!\d)|(?<!Lattice\d+)x0*(?:2[5-9]|[3-9]\d|[1-9]\d{2,})(?!\d)")]
+    private static partial Regex Deadly();
 }

@@ -199,6 +199,20 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Throws<InvalidOperationException>(() => Search(flat, new float[16], 1, probedLists: 2));
     }
 
+    /// <summary>A query that is compared with the vectors of the first list and has enough then is one that looks into one list.</summary>
+    [Fact]
+    public void As_many_vectors_of_the_lists_are_compared_as_the_parameters_say()
+    {
+        float[] vectors = Vectors.Random(2000, 16, seed: 31), queries = Vectors.Random(20, 16, seed: 32);
+        using VectorIndex index = VectorIndex.Create(16, "IVF16,Flat", parameters: "nprobe=16,max_codes=1");
+        index.Train(vectors);
+        index.Add(vectors);
+        long[] few = Search(index, queries, 5).Ids;
+        Assert.Equal(Search(index, queries, 5, probedLists: 1).Ids, few);
+        index.Use("max_codes=0");
+        Assert.NotEqual(few, Search(index, queries, 5).Ids);
+    }
+
     [Fact]
     public void Bad_vectors_are_refused_with_their_place()
     {
@@ -236,9 +250,14 @@ public class VectorIndexTests(ITestOutputHelper output)
         }
 
         // Such indexes would end the process where vectors are added.
-        foreach (string few in new[] { "HNSW0", "HNSW1,Flat", "IVF32_HNSW0,Flat", "IVF32_HNSW1,Flat", "IVF0,Flat" })
+        string[] deadly =
+        [
+            "HNSW0", "HNSW1,Flat", "IVF32_HNSW0,Flat", "IVF32_HNSW1,Flat", "IVF0,Flat", "PQ8x0", "IVF4,PQ4x4fs_0", "OPQ4_0,PQ4", "IVF4,PQ4+0", "PQ4x64",
+            "RQ2x0",
+        ];
+        foreach (string few in deadly)
         {
-            Assert.Contains("is too few", Assert.Throws<FaissException>(() => VectorIndex.Create(8, few)).Message, StringComparison.Ordinal);
+            Assert.Contains("FAISS makes nothing", Assert.Throws<FaissException>(() => VectorIndex.Create(8, few)).Message, StringComparison.Ordinal);
         }
 
         VectorIndex.Create(8, "HNSW10,Flat").Dispose();
