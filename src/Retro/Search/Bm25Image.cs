@@ -128,6 +128,19 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         }
     }
 
+    /// <summary>Whether a file is a part of another index.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="part">What it should be a part of.</param>
+    public static bool IsOfAnother(string path, byte[] part)
+    {
+        FileIdentity.RequireFile(path);
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1);
+        byte[] header = new byte[HeaderSize];
+        return file.ReadAtLeast(header, HeaderSize, throwOnEndOfStream: false) == HeaderSize
+            && header.AsSpan().StartsWith(PartMagic)
+            && !header.AsSpan(PartAt).SequenceEqual(part);
+    }
+
     /// <summary>Whether a term that stands in so many of the documents has a column.</summary>
     public static bool IsFrequent(long frequency, long documents) => frequency > 0 && frequency * ColumnShare >= documents;
 

@@ -78,6 +78,7 @@ internal sealed class Bm25Index : IDisposable
         }
 
         // What is too large for the memory is made in as many blocks as that takes, as if by several machines.
+        RemoveOthers(database, path, progress);
         WorkShare all = new(1, 1);
         if (BlocksOf(database, all, options) is { Length: > 1 } blocks && ShareName.Begun(path) is var begun
             && (begun.Length == 0 || begun[0].Count == blocks.Length))
@@ -326,6 +327,27 @@ internal sealed class Bm25Index : IDisposable
         long most = Math.Max(1, Math.Min(database.ChunkCount / LeastChunks, int.MaxValue) / share.Count);
         int blocks = (int)Math.Clamp(Math.Ceiling(bytes / share.Count / options.Memory), 1, most);
         return [.. Enumerable.Range(((share.Index - 1) * blocks) + 1, blocks).Select(index => new WorkShare(index, share.Count * blocks))];
+    }
+
+    /// <summary>
+    /// Removes shares that were made of other chunks: what a build that was stopped has left of the database before this one would keep it from ever getting an
+    /// index.
+    /// </summary>
+    private static void RemoveOthers(ChunkDatabase database, string path, IProgress<StageProgress>? progress)
+    {
+        foreach (WorkShare share in ShareName.Near(path))
+        {
+            string own = ShareName.PathOf(path, share);
+            AtomicFile.Guard(own, (message, inner) => new DatabaseException(message, inner), () =>
+            {
+                if (File.Exists(own) && Bm25Image.IsOfAnother(own, PartOf(database, share)))
+                {
+                    using FileStream held = ShareName.Hold(own);
+                    File.Delete(own);
+                    progress?.Report(new("index terms", 0, database.ChunkCount, $"The share {own} was made of other chunks, and is removed."));
+                }
+            });
+        }
     }
 
     /// <summary>What a share is a part of.</summary>

@@ -114,7 +114,7 @@ public sealed class KeywordSharesTests : IDisposable
     }
 
     [Fact]
-    public void A_share_that_is_missing_damaged_or_of_other_chunks_is_named()
+    public void A_share_that_is_missing_or_damaged_is_named_and_one_of_other_chunks_goes()
     {
         using ChunkDatabase database = Build("db");
         KeywordNeighborSource.BuildShare(database, new(1, 3));
@@ -125,15 +125,18 @@ public sealed class KeywordSharesTests : IDisposable
         File.Delete(Path.Combine(database.Folder, "bm25.1-of-2.bin"));
         string second = Path.Combine(database.Folder, "bm25.2-of-3.bin");
         File.Copy(Path.Combine(database.Folder, "bm25.1-of-3.bin"), second);
-        Assert.Contains("bm25.2-of-3.bin was made of other chunks", Refused(), StringComparison.Ordinal);
+        Assert.Contains("2/3 is not finished", Refused(), StringComparison.Ordinal);
+        Assert.False(File.Exists(second));
         using (ChunkDatabase other = _databases.Build(s_documents[..20], chunkLength: 4, "other"))
         {
             KeywordNeighborSource.BuildShare(other, new(2, 3));
-            File.Copy(Path.Combine(other.Folder, "bm25.2-of-3.bin"), second, overwrite: true);
+            File.Copy(Path.Combine(other.Folder, "bm25.2-of-3.bin"), second);
+            File.Copy(second, Path.Combine(database.Folder, "bm25.5-of-7.bin")); // another number of them would not fit
         }
 
-        Assert.Contains("bm25.2-of-3.bin was made of other chunks", Refused(), StringComparison.Ordinal);
-        KeywordNeighborSource.BuildShare(database, new(2, 3)); // replaces it
+        Assert.Contains("2/3 is not finished", Refused(), StringComparison.Ordinal);
+        Assert.Equal(["bm25.1-of-3.bin", "bm25.3-of-3.bin"], Files(database));
+        KeywordNeighborSource.BuildShare(database, new(2, 3));
         byte[] content = File.ReadAllBytes(second);
         Random random = new(6);
         for (int i = 0; i < 30; i++)
