@@ -179,17 +179,7 @@ public sealed partial class PostgresDatabase : IDisposable
                 connection =>
                 {
                     PostgresSettings asked = new(
-                        new BuildSettings
-                        {
-                            FormatVersion = DatabaseManifest.CurrentFormatVersion,
-                            TokenizerKind = tokenizer.Kind,
-                            TokenizerHash = tokenizer.Hash,
-                            VocabularySize = tokenizer.VocabularySize,
-                            EndOfText = tokenizer.EndOfText,
-                            BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
-                            ChunkLength = options.ChunkLength,
-                            Cleaning = options.Cleaning,
-                        },
+                        BuildSettings.Of(TokenizerFacts.Of(tokenizer), new() { ChunkLength = options.ChunkLength, Cleaning = options.Cleaning }),
                         keyer.Identity,
                         keyer.Dimensions,
                         options.Metric,

@@ -15,18 +15,10 @@ internal sealed record PostgresSettings(BuildSettings Build, string KeyIdentity,
     public IReadOnlyList<string> DifferencesTo(PostgresSettings asked)
     {
         List<string> differences = [.. Build.DifferencesTo(asked.Build)];
-        Compare("embedder and tokenizer of the keys", KeyIdentity, asked.KeyIdentity);
-        Compare("numbers in a key", Dimensions, asked.Dimensions);
-        Compare("metric", Metric, asked.Metric);
-        Compare("text search configuration", TextSearch, asked.TextSearch);
+        BuildSettings.Compare(differences, "embedder and tokenizer of the keys", KeyIdentity, asked.KeyIdentity);
+        BuildSettings.Compare(differences, "numbers in a key", Dimensions, asked.Dimensions);
+        BuildSettings.Compare(differences, "metric", Metric, asked.Metric);
+        BuildSettings.Compare(differences, "text search configuration", TextSearch, asked.TextSearch);
         return differences;
-
-        void Compare<T>(string name, T there, T wanted)
-        {
-            if (!EqualityComparer<T>.Default.Equals(there, wanted))
-            {
-                differences.Add($"{name} {there} there, {wanted} asked");
-            }
-        }
     }
 }

@@ -20,26 +20,40 @@ internal sealed record BuildSettings
 
     public required string Cleaning { get; init; }
 
+    /// <summary>Those of a tokenizer and options.</summary>
+    public static BuildSettings Of(TokenizerFacts tokenizer, ChunkDatabaseOptions options) => new()
+    {
+        FormatVersion = DatabaseManifest.CurrentFormatVersion,
+        TokenizerKind = tokenizer.Kind,
+        TokenizerHash = tokenizer.Hash,
+        VocabularySize = tokenizer.VocabularySize,
+        EndOfText = tokenizer.EndOfText,
+        BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
+        ChunkLength = options.ChunkLength,
+        Cleaning = options.Cleaning,
+    };
+
     /// <summary>Every difference to other settings as "name there, asked" values; empty where there is none.</summary>
     public IReadOnlyList<string> DifferencesTo(BuildSettings asked)
     {
         List<string> differences = [];
-        Compare("format version", FormatVersion, asked.FormatVersion);
-        Compare("tokenizer kind", TokenizerKind, asked.TokenizerKind);
-        Compare("tokenizer hash", TokenizerHash, asked.TokenizerHash);
-        Compare("vocabulary size", VocabularySize, asked.VocabularySize);
-        Compare("end-of-text token", EndOfText, asked.EndOfText);
-        Compare("begin-of-text token", BeginOfText ?? EndOfText, asked.BeginOfText ?? asked.EndOfText);
-        Compare("chunk length", ChunkLength, asked.ChunkLength);
-        Compare("cleaning", Cleaning, asked.Cleaning);
+        Compare(differences, "format version", FormatVersion, asked.FormatVersion);
+        Compare(differences, "tokenizer kind", TokenizerKind, asked.TokenizerKind);
+        Compare(differences, "tokenizer hash", TokenizerHash, asked.TokenizerHash);
+        Compare(differences, "vocabulary size", VocabularySize, asked.VocabularySize);
+        Compare(differences, "end-of-text token", EndOfText, asked.EndOfText);
+        Compare(differences, "begin-of-text token", BeginOfText ?? EndOfText, asked.BeginOfText ?? asked.EndOfText);
+        Compare(differences, "chunk length", ChunkLength, asked.ChunkLength);
+        Compare(differences, "cleaning", Cleaning, asked.Cleaning);
         return differences;
+    }
 
-        void Compare<T>(string name, T there, T wanted)
+    /// <summary>Adds a setting to the differences, where it is one.</summary>
+    public static void Compare<T>(List<string> differences, string name, T there, T wanted)
+    {
+        if (!EqualityComparer<T>.Default.Equals(there, wanted))
         {
-            if (!EqualityComparer<T>.Default.Equals(there, wanted))
-            {
-                differences.Add($"{name} {there} there, {wanted} asked");
-            }
+            differences.Add($"{name} {there} there, {wanted} asked");
         }
     }
 }

@@ -273,6 +273,16 @@ public sealed partial class ChunkDatabase : IDisposable
         return (_live.FirstChunk(document), Segments[segment].ChunksOf(local).Count);
     }
 
+    /// <summary>The numbers of a document's chunks.</summary>
+    internal IEnumerable<long> ChunkNumbersOf(int document)
+    {
+        (long first, long count) = ChunksOf(document);
+        for (long chunk = first; chunk < first + count; chunk++)
+        {
+            yield return chunk;
+        }
+    }
+
     /// <summary>The tokens of a document's text, without those that bound it.</summary>
     internal int[] TextOf(DocumentEntry document) => TokensOf(document)[1..^1];
 

@@ -65,7 +65,7 @@ public static class ChunkDatabaseBuilder
         ArgumentNullException.ThrowIfNull(documents);
         options ??= new ChunkDatabaseOptions();
         options.Validate();
-        BuildSettings settings = SettingsOf(tokenizer, options);
+        BuildSettings settings = BuildSettings.Of(tokenizer, options);
         while (true)
         {
             byte[]? seen = ManifestOf(folder);
@@ -153,7 +153,7 @@ public static class ChunkDatabaseBuilder
         ArgumentNullException.ThrowIfNull(documents);
         options ??= new ChunkDatabaseOptions();
         options.Validate();
-        BuildSettings settings = SettingsOf(tokenizer, options);
+        BuildSettings settings = BuildSettings.Of(tokenizer, options);
         if (ManifestOf(folder) is not null)
         {
             (ChunkDatabase? finished, _) = OpenFinished(folder, documents, settings, options, progress, cancellationToken);
@@ -225,18 +225,6 @@ public static class ChunkDatabaseBuilder
         DatabaseFolder.Clean(folder, made);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
     }
-
-    private static BuildSettings SettingsOf(TokenizerFacts tokenizer, ChunkDatabaseOptions options) => new()
-    {
-        FormatVersion = DatabaseManifest.CurrentFormatVersion,
-        TokenizerKind = tokenizer.Kind,
-        TokenizerHash = tokenizer.Hash,
-        VocabularySize = tokenizer.VocabularySize,
-        EndOfText = tokenizer.EndOfText,
-        BeginOfText = tokenizer.BeginOfText == tokenizer.EndOfText ? null : tokenizer.BeginOfText,
-        ChunkLength = options.ChunkLength,
-        Cleaning = options.Cleaning,
-    };
 
     private static byte[]? ManifestOf(string folder)
     {

@@ -171,7 +171,7 @@ internal sealed unsafe partial class Bm25Image : IDisposable
     public ReadOnlySpan<int> TokensOf(int document)
         => new(_memory.Pointer + _sections[3] + TokensAt[document] * sizeof(int), (int)(TokensAt[document + 1] - TokensAt[document]));
 
-    private static double Mean(long tokens, long documents) => tokens > 0 ? (double)tokens / documents : 1;
+    public static double Mean(long tokens, long documents) => tokens > 0 ? (double)tokens / documents : 1;
 
     /// <summary>A bound of what a term adds that occurs so often in a document of a length: f / (f + k1 · (1 - b + b · length / mean length)).</summary>
     private static byte Impact(int occurrences, int length, double k1, double b, double meanLength)

@@ -14,7 +14,7 @@ internal sealed class Bm25Statistics
     private Bm25Statistics(Bm25Image image, long documents, long tokens, Func<int, long> frequencyOf)
     {
         _image = image;
-        MeanLength = documents > 0 && tokens > 0 ? (double)tokens / documents : 1;
+        MeanLength = Bm25Image.Mean(tokens, documents);
 
         // The impacts in the image are bounds for its own mean; where documents are longer on average, each adds more, and at most so many times as much.
         Slack = Math.Max(1, MeanLength / image.MeanLength);

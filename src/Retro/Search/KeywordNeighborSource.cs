@@ -55,16 +55,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
         Identity = NeighborQueries.Identity([Name, database.Manifest.TokensHash, indexes[0].K1, indexes[0].B, "distinct"]);
         if (indexes.Length > 1 || database.Removed[0].Length > 0)
         {
-            Bm25Index.Join(indexes, [.. database.Segments.Select((segment, i) => database.Removed[i].SelectMany(document => ChunksOf(segment, document)))]);
-        }
-
-        static IEnumerable<long> ChunksOf(ChunkDatabase segment, int document)
-        {
-            (long first, long count) = segment.ChunksOf(document);
-            for (long chunk = first; chunk < first + count; chunk++)
-            {
-                yield return chunk;
-            }
+            Bm25Index.Join(indexes, [.. database.Segments.Select((segment, i) => database.Removed[i].SelectMany(segment.ChunkNumbersOf))]);
         }
     }
 
@@ -88,7 +79,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     /// <param name="cancellationToken">Stops the work; the next run starts over, or goes on with the blocks that are there.</param>
     /// <returns>The source; dispose it, or the database.</returns>
     /// <exception cref="RetroOptionsException">An option is out of range.</exception>
-    /// <exception cref="DatabaseException">The file cannot be written or read; or a share is missing, damaged, or of other chunks: it is named.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written or read; or a share is missing or damaged: it is named.</exception>
     public static KeywordNeighborSource Build(
         ChunkDatabase database,
         KeywordNeighborOptions? options = null,
