@@ -177,7 +177,7 @@ public sealed partial class PostgresDatabase
     private void Write(
         ChunkDatabase? database, string[] remove, string[] empty, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? stored = database is not null && ChunkKeys.TryOpen(database) is { } keys ? keys : null;
+        using ChunkKeys? stored = database is not null && ChunkKeys.OpenUsable(database) is { } keys ? keys : null;
         ChunkKeys? same = stored?.Identity == _keyer.Identity ? stored : null;
         _server.Use(
             "write documents",
@@ -248,8 +248,8 @@ public sealed partial class PostgresDatabase
         NpgsqlConnection connection, ChunkDatabase database, List<DocumentEntry> block, ChunkKeys? stored, CancellationToken cancellationToken)
     {
         block.ForEach(document => Storable(document.Id, "the id", document));
-        Dictionary<string, Guid> there = new(StringComparer.Ordinal);
-        using (NpgsqlCommand command = new($"SELECT id, document FROM {_tables.Documents} WHERE id = ANY($1)", connection)
+        Dictionary<string, (Guid Key, string Content)> there = new(StringComparer.Ordinal);
+        using (NpgsqlCommand command = new($"SELECT id, document, content_hash FROM {_tables.Documents} WHERE id = ANY($1)", connection)
         {
             CommandTimeout = 0,
             Parameters = { new() { Value = block.Select(document => document.Id).ToArray() } },
@@ -258,15 +258,24 @@ public sealed partial class PostgresDatabase
             using NpgsqlDataReader rows = command.ExecuteReader();
             while (rows.Read())
             {
-                there.Add(rows.GetString(0), rows.GetGuid(1));
+                there.Add(rows.GetString(0), (rows.GetGuid(1), Convert.ToHexStringLower(rows.GetFieldValue<byte[]>(2))));
             }
         }
 
         (Guid Key, DocumentEntry Entry)[] changed =
         [
             .. block.Select(document => (Key: DocumentKey.Of(document), Entry: document))
-                .Where(document => !there.TryGetValue(document.Entry.Id, out Guid key) || key != document.Key),
+                .Where(document => !there.TryGetValue(document.Entry.Id, out (Guid Key, string) row) || row.Key != document.Key),
         ];
+
+        // Where the text is the same, and its place, its title or its labels are others, so are the keys.
+        string[] moved =
+        [
+            .. changed.Select(document => document.Entry)
+                .Where(entry => there.TryGetValue(entry.Id, out (Guid, string Content) row) && row.Content == entry.ContentHash)
+                .Select(entry => entry.Id),
+        ];
+        Dictionary<(string Id, int Position), Vector?> kept = KeysOf(connection, moved);
         string[] replaced = [.. changed.Select(document => document.Entry.Id).Where(there.ContainsKey)];
         if (replaced.Length > 0)
         {
@@ -276,7 +285,7 @@ public sealed partial class PostgresDatabase
         if (changed.Length > 0)
         {
             Insert(connection, _tables.Documents, s_documentColumns, DocumentRows(changed));
-            Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, stored, cancellationToken));
+            Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, kept, stored, cancellationToken));
         }
     }
 
@@ -310,38 +319,69 @@ public sealed partial class PostgresDatabase
     private static string[] LabelsOf(DocumentEntry document) => [.. document.Labels.Select(label => Storable(label, "a label", document))];
 
     private IEnumerable<object?[]> ChunkRows(
-        ChunkDatabase database, (Guid Key, DocumentEntry Entry)[] documents, ChunkKeys? stored, CancellationToken cancellationToken)
+        ChunkDatabase database,
+        (Guid Key, DocumentEntry Entry)[] documents,
+        Dictionary<(string Id, int Position), Vector?> kept,
+        ChunkKeys? stored,
+        CancellationToken cancellationToken)
     {
-        foreach ((Guid key, DocumentEntry entry) in documents)
+        IEnumerable<(Guid Key, DocumentEntry Entry, int Position)> chunks = documents.SelectMany(
+            document => Enumerable.Range(0, document.Entry.ChunkCount).Select(position => (document.Key, document.Entry, position)));
+        foreach ((Guid Key, DocumentEntry Entry, int Position)[] block in chunks.Chunk(BlockChunks))
         {
-            string[] labels = LabelsOf(entry);
-            for (int first = 0; first < entry.ChunkCount; first += BlockChunks)
+            int[][] tokens = Array.ConvertAll(block, chunk =>
             {
-                int count = Math.Min(BlockChunks, entry.ChunkCount - first);
-                int[][] tokens =
-                [
-                    .. Enumerable.Range(first, count)
-                        .Select(position => entry.FirstChunk + position)
-                        .Select(chunk => database.Tokens(chunk)[..database.TokenCount(chunk)].ToArray()),
-                ];
-                float[] keys = new float[count * Dimensions];
-                if (stored is null)
+                long number = chunk.Entry.FirstChunk + chunk.Position;
+                return database.Tokens(number)[..database.TokenCount(number)].ToArray();
+            });
+            float[] keys = new float[block.Length * Dimensions];
+            KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, cancellationToken);
+            bool TryRead(int i, Span<float> room)
+            {
+                (_, DocumentEntry entry, int position) = block[i];
+                if (!kept.TryGetValue((entry.Id, position), out Vector? key))
                 {
-                    _keyer.Keys([.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], keys, cancellationToken);
+                    return stored?.TryRead(entry.FirstChunk + position, room) == true;
                 }
 
-                for (int i = 0; i < count; i++)
-                {
-                    stored?.Row(entry.FirstChunk + first + i).CopyTo(keys.AsSpan(i * Dimensions));
-                    ReadOnlyMemory<float> row = keys.AsMemory(i * Dimensions, Dimensions);
-                    yield return
-                    [
-                        key, first + i, tokens[i], PostgresSearch.TextOf(_tokenizer, tokens[i]), labels,
-                        row.Span.ContainsAnyExcept(0f) ? new Vector(row) : null,
-                    ];
-                }
+                key?.Memory.Span.CopyTo(room); // a chunk without a key has zeros
+                return true;
+            }
+
+            for (int i = 0; i < block.Length; i++)
+            {
+                (Guid key, DocumentEntry entry, int position) = block[i];
+                ReadOnlyMemory<float> row = keys.AsMemory(i * Dimensions, Dimensions);
+                yield return
+                [
+                    key, position, tokens[i], PostgresSearch.TextOf(_tokenizer, tokens[i]), LabelsOf(entry),
+                    row.Span.ContainsAnyExcept(0f) ? new Vector(row) : null,
+                ];
             }
         }
+    }
+
+    /// <summary>The keys of the chunks of some documents; null for a chunk that has none.</summary>
+    private Dictionary<(string Id, int Position), Vector?> KeysOf(NpgsqlConnection connection, string[] ids)
+    {
+        Dictionary<(string Id, int Position), Vector?> keys = [];
+        if (ids.Length > 0)
+        {
+            using NpgsqlCommand command = new(
+                $"SELECT d.id, c.position, c.key FROM {_tables.Documents} d JOIN {_tables.Chunks} c ON c.document = d.document WHERE d.id = ANY($1)",
+                connection)
+            {
+                CommandTimeout = 0,
+                Parameters = { new() { Value = ids } },
+            };
+            using NpgsqlDataReader rows = command.ExecuteReader();
+            while (rows.Read())
+            {
+                keys.Add((rows.GetString(0), rows.GetInt32(1)), rows.IsDBNull(2) ? null : rows.GetFieldValue<Vector>(2));
+            }
+        }
+
+        return keys;
     }
 
     private void Insert(NpgsqlConnection connection, string table, (string Name, NpgsqlDbType? Type)[] columns, IEnumerable<object?[]> rows)

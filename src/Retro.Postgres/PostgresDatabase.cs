@@ -303,7 +303,7 @@ public sealed partial class PostgresDatabase : IDisposable
                 return keys;
             },
             CancellationToken.None);
-        int common = documents.Count(there.Contains);
+        int common = documents.Distinct().Count(there.Contains); // databases that are read as one may have a document twice
         return common == documents.Length && common == there.Count
             ? documents
             : throw new PostgresDatabaseException(

@@ -63,7 +63,7 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
     public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
     {
         NeighborQueries.Check(queries, count, chunks, scores);
-        ReadOnlyMemory<float>[] keys = KeysOf(queries, cancellationToken);
+        float[] keys = KnownKeys.Of(_keyer, queries, cancellationToken);
         _search.Find(
             queries,
             count,
@@ -71,8 +71,8 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
             scores,
             _exact,
             Setup,
-            question => keys[question.Query].Span.ContainsAnyExcept(0f)
-                ? Statement(keys[question.Query], queries[question.Query], question.Limit, question.Exact)
+            question => keys.AsMemory(question.Query * _keyer.Dimensions, _keyer.Dimensions) is var key && key.Span.ContainsAnyExcept(0f)
+                ? Statement(key, queries[question.Query], question.Limit, question.Exact)
                 : null,
             value => _metric == VectorMetric.InnerProduct ? -value : -(value * value),
             cancellationToken);
@@ -89,28 +89,5 @@ public sealed class PostgresDenseNeighborSource : INeighborSource
             exact ? $"({distance}) + 0" : distance, // no index gives a sum, so that all are compared
             query,
             limit);
-    }
-
-    /// <summary>The keys of queries: those that came along, the others made in one go.</summary>
-    private ReadOnlyMemory<float>[] KeysOf(IReadOnlyList<NeighborQuery> queries, CancellationToken cancellationToken)
-    {
-        ReadOnlyMemory<float>[] keys = [.. queries.Select(query => query.Key)];
-        if (Array.Find(keys, key => !key.IsEmpty && key.Length != _keyer.Dimensions) is { IsEmpty: false } other)
-        {
-            throw new ArgumentException($"Expected keys of {_keyer.Dimensions} numbers, got one of {other.Length}.", nameof(queries));
-        }
-
-        int[] missing = [.. Enumerable.Range(0, keys.Length).Where(query => keys[query].IsEmpty)];
-        if (missing.Length > 0)
-        {
-            float[] made = new float[missing.Length * _keyer.Dimensions];
-            _keyer.Keys([.. missing.Select(query => queries[query].Tokens)], made, cancellationToken);
-            for (int i = 0; i < missing.Length; i++)
-            {
-                keys[missing[i]] = made.AsMemory(i * _keyer.Dimensions, _keyer.Dimensions);
-            }
-        }
-
-        return keys;
     }
 }

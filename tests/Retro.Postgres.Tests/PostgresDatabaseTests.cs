@@ -96,6 +96,55 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
     }
 
     [Fact]
+    public void Keys_are_made_of_many_documents_at_once_and_stay_where_the_text_does()
+    {
+        List<int> made = [];
+        CountingKeyer keyer = new(TestTexts.Keyer, made.Add);
+        string schema = server.NewSchema(), other = server.NewSchema();
+        using PostgresDatabase database = PostgresDatabase.Create(server.ConnectionString, TestTexts.Tokenizer, keyer, TestTexts.Options(schema));
+        List<Document> documents = TestTexts.Documents(20, seed: 10);
+        database.Update(documents, []);
+        Assert.Equal([(int)database.Count().Chunks], made);
+        made.Clear();
+        Document[] moved =
+            [.. documents.Select((document, i) => i % 2 == 0 ? document with { Location = $"moved:{i}" } : document with { Labels = ["staff"] })];
+        database.Update(moved, []);
+        Assert.Empty(made);
+        using PostgresDatabase fresh = Create(other);
+        fresh.Update(moved, []);
+        Assert.Equal(server.Rows(other), server.Rows(schema));
+    }
+
+    [Fact]
+    public void Damaged_keys_are_made_again_when_a_database_is_imported()
+    {
+        string folder = _folder["damaged"];
+        using ChunkDatabase source = TestTexts.Build(TestTexts.Documents(20, seed: 11), folder);
+        DenseNeighborSource.Build(source, TestTexts.Keyer).Dispose();
+        string path = Path.Combine(folder, "keys.bin");
+        byte[] content = File.ReadAllBytes(path);
+        content[400] ^= 1;
+        File.WriteAllBytes(path, content);
+        string schema = server.NewSchema(), other = server.NewSchema();
+        using PostgresDatabase database = Create(schema), fresh = Create(other);
+        database.Import(source);
+        fresh.Update(TestTexts.Documents(20, seed: 11), []);
+        Assert.Equal(server.Rows(other), server.Rows(schema));
+    }
+
+    [Fact]
+    public void A_copy_that_has_a_document_twice_is_another_one()
+    {
+        List<Document> documents = TestTexts.Documents(4, seed: 12);
+        using PostgresDatabase database = Create(server.NewSchema());
+        database.Update(documents, []);
+        TestTexts.Build(documents[..2], _folder["one"]).Dispose();
+        TestTexts.Build(documents[1..3], _folder["two"]).Dispose();
+        using ChunkDatabase copy = ChunkDatabase.Open([_folder["one"], _folder["two"]]);
+        Assert.Contains("of which 3 are", Assert.Throws<PostgresDatabaseException>(() => database.Dense(copy)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_downloaded_copy_has_the_bytes_of_one_that_is_built()
     {
         List<Document> documents = TestTexts.Documents(50, seed: 6);

@@ -24,7 +24,7 @@ internal sealed class ChunkKeys : IDisposable
     /// <exception cref="DatabaseException">A segment has none yet, damaged ones, or those of another function than the others.</exception>
     public static ChunkKeys Open(ChunkDatabase database)
     {
-        ChunkKeys keys = OpenFiles(database);
+        ChunkKeys keys = OpenFiles(database, verify: true);
         if (keys.FindOther() is not { } other)
         {
             return keys;
@@ -37,15 +37,17 @@ internal sealed class ChunkKeys : IDisposable
     }
 
     /// <summary>Opens them where all chunks have keys of one function; null where they have not.</summary>
+    /// <param name="database">The database; it stays the caller's.</param>
+    /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
     /// <exception cref="DatabaseException">They are damaged.</exception>
-    public static ChunkKeys? TryOpen(ChunkDatabase database)
+    public static ChunkKeys? TryOpen(ChunkDatabase database, bool verify = true)
     {
         if (!database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null && File.Exists(segment.PathOf(KeyFile.FileName))))
         {
             return null;
         }
 
-        ChunkKeys keys = OpenFiles(database);
+        ChunkKeys keys = OpenFiles(database, verify);
         if (keys.FindOther() is null)
         {
             return keys;
@@ -53,6 +55,21 @@ internal sealed class ChunkKeys : IDisposable
 
         keys.Dispose();
         return null;
+    }
+
+    /// <summary>Opens them where all chunks have keys of one function and no file of them shows that it is damaged; null where that is not so.</summary>
+    /// <param name="database">The database; it stays the caller's.</param>
+    /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
+    public static ChunkKeys? OpenUsable(ChunkDatabase database, bool verify = true)
+    {
+        try
+        {
+            return TryOpen(database, verify);
+        }
+        catch (DatabaseException)
+        {
+            return null;
+        }
     }
 
     /// <summary>The key of a chunk.</summary>
@@ -67,6 +84,23 @@ internal sealed class ChunkKeys : IDisposable
 
         (int segment, long local) = _database.SegmentOf(chunk);
         return _files[segment].Row(local);
+    }
+
+    /// <summary>Copies the key of a chunk, where it is not damaged.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <param name="key">Room for it.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    public bool TryRead(long chunk, Span<float> key)
+    {
+        try
+        {
+            Row(chunk).CopyTo(key);
+            return true;
+        }
+        catch (DatabaseException)
+        {
+            return false;
+        }
     }
 
     /// <summary>The keys of chunks that follow one another.</summary>
@@ -104,7 +138,7 @@ internal sealed class ChunkKeys : IDisposable
         }
 
         SortedSet<long>[] hidden =
-            [.. _database.Removed.Select((gone, segment) => new SortedSet<long>(gone.SelectMany(document => ChunksOf(segment, document))))];
+            [.. _database.Removed.Select((gone, segment) => new SortedSet<long>(gone.SelectMany(_database.Segments[segment].ChunkNumbersOf)))];
         foreach (long chunk in without)
         {
             (int segment, long local) = _database.SegmentOf(chunk);
@@ -138,26 +172,17 @@ internal sealed class ChunkKeys : IDisposable
             int there = best.Sort();
             chunks.AsSpan((i * count) + there, count - there).Fill(-1);
         }
-
-        IEnumerable<long> ChunksOf(int segment, int document)
-        {
-            (long first, long many) = _database.Segments[segment].ChunksOf(document);
-            for (long chunk = first; chunk < first + many; chunk++)
-            {
-                yield return chunk;
-            }
-        }
     }
 
     /// <inheritdoc/>
     public void Dispose() => Array.ForEach(_files, file => file.Dispose());
 
-    private static ChunkKeys OpenFiles(ChunkDatabase database)
+    private static ChunkKeys OpenFiles(ChunkDatabase database, bool verify)
     {
         List<KeyFile> files = [];
         try
         {
-            files.AddRange(database.Segments.Select(KeyFile.Open));
+            files.AddRange(database.Segments.Select(segment => KeyFile.Open(segment, verify)));
             return new(database, [.. files]);
         }
         catch

@@ -87,12 +87,16 @@ internal sealed class DenseIndex : IDisposable
     public object?[] Identity { get; }
 
     /// <summary>Opens the index of a segment with its keys, where they are there and it is one of FAISS.</summary>
-    public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer)
+    /// <param name="segment">The database, or the segment.</param>
+    /// <param name="index">The index; disposed with this.</param>
+    /// <param name="keyer">The function that the keys have to be of.</param>
+    /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
+    public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer, bool verify)
     {
         ChunkKeys? keys = null;
         try
         {
-            keys = KeysOf(segment, index, keyer);
+            keys = KeysOf(segment, index, keyer, verify);
             return new DenseIndex(segment, index, keyer.Dimensions, KeyedChunks.Open(segment), keys, VectorIndexFile.FactoryOf(segment));
         }
         catch
@@ -337,10 +341,10 @@ internal sealed class DenseIndex : IDisposable
         return 1e-5 * squares;
     }
 
-    /// <summary>The keys of FAISS's index, where they are there.</summary>
-    private static ChunkKeys? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer)
+    /// <summary>The keys of FAISS's index, where they are there and not damaged.</summary>
+    private static ChunkKeys? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, bool verify)
     {
-        if (index.Engine != VectorEngine.Faiss || ChunkKeys.TryOpen(database) is not { } keys)
+        if (index.Engine != VectorEngine.Faiss || ChunkKeys.OpenUsable(database, verify) is not { } keys)
         {
             return null; // the index alone answers as well, more slowly
         }

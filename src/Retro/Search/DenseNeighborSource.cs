@@ -103,7 +103,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         {
             DenseNeighborSource source = From(database, keyer, (segment, some) =>
             {
-                KeyFile.Build(segment, keyer, !options.MemoryMapped, progress, cancellationToken);
+                KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
                 return VectorIndexFile.Build(segment, some!, progress, cancellationToken);
             }, options);
             bool isMeasured = database.IsChanged && database.HasFolder && options.Parameters is null && !source._indexes.All(index => index.ComparesAll);
@@ -125,10 +125,10 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
 
         foreach (ChunkDatabase segment in database.Segments)
         {
-            KeyFile.Build(segment, keyer, !options.MemoryMapped, progress, cancellationToken);
+            KeyFile.Build(segment, keyer, !options.MemoryMapped, database, progress, cancellationToken);
         }
 
-        return OfAll(database, keyer, VectorIndexFile.Build(database, options, progress, cancellationToken));
+        return OfAll(database, keyer, VectorIndexFile.Build(database, options, progress, cancellationToken), options);
     }
 
     /// <summary>
@@ -177,7 +177,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
         ArgumentNullException.ThrowIfNull(keyer);
         if (database.IsChanged && database.Refresh().Find(VectorIndexFile.NameOf(database)) is not null)
         {
-            return OfAll(database, keyer, Opened(database, options));
+            return OfAll(database, keyer, Opened(database, options), options);
         }
 
         return From(database, keyer, Opened, options);
@@ -215,7 +215,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
                 block[i] = queries[start + i];
             }
 
-            float[] vectors = KeysOf(block, cancellationToken);
+            float[] vectors = KnownKeys.Of(_keyer, block, cancellationToken);
             long[][] found = new long[_indexes.Length][];
             float[][] values = new float[_indexes.Length][];
             for (int segment = 0; segment < found.Length; segment++)
@@ -259,8 +259,11 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     }
 
     /// <summary>The source over one index of all segments.</summary>
-    private static DenseNeighborSource OfAll(ChunkDatabase database, IChunkKeyer keyer, VectorIndex index)
-        => database.Opened(new DenseNeighborSource(database, [DenseIndex.Open(database, index, keyer)], keyer, bySegment: false, ownsIndex: true));
+    private static DenseNeighborSource OfAll(ChunkDatabase database, IChunkKeyer keyer, VectorIndex index, DenseNeighborOptions? options)
+        => database.Opened(
+            new DenseNeighborSource(database, [DenseIndex.Open(database, index, keyer, Verifies(options))], keyer, bySegment: false, ownsIndex: true));
+
+    private static bool Verifies(DenseNeighborOptions? options) => options?.MemoryMapped != true;
 
     private static DenseNeighborSource From(
         ChunkDatabase database, IChunkKeyer keyer, Func<ChunkDatabase, DenseNeighborOptions?, VectorIndex> indexOf, DenseNeighborOptions? options)
@@ -272,7 +275,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             {
                 // What was chosen for a whole database seldom fits the few documents that were added to it.
                 DenseNeighborOptions? some = segment.IsFirstSegment ? options : options is null ? null : options with { Factory = null, Parameters = null };
-                indexes.Add(DenseIndex.Open(segment, indexOf(segment, some), keyer));
+                indexes.Add(DenseIndex.Open(segment, indexOf(segment, some), keyer, Verifies(options)));
             }
 
             return database.Opened(new DenseNeighborSource(database, [.. indexes], keyer, bySegment: true, ownsIndex: true));
@@ -282,39 +285,5 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
             indexes.ForEach(index => index.Dispose());
             throw;
         }
-    }
-
-    /// <summary>The keys of queries: those that came along, the others made in one go.</summary>
-    private float[] KeysOf(NeighborQuery[] queries, CancellationToken cancellationToken)
-    {
-        int dimensions = Dimensions;
-        float[] vectors = new float[queries.Length * dimensions];
-        List<ReadOnlyMemory<int>> missing = [];
-        foreach (ref readonly NeighborQuery query in queries.AsSpan())
-        {
-            if (query.Key.IsEmpty)
-            {
-                missing.Add(query.Tokens);
-            }
-            else if (query.Key.Length != dimensions)
-            {
-                throw new ArgumentException($"Expected keys of {dimensions} numbers, got one of {query.Key.Length}.", nameof(queries));
-            }
-        }
-
-        float[] made = new float[missing.Count * dimensions];
-        if (missing.Count > 0)
-        {
-            _keyer.Keys(missing, made, cancellationToken);
-        }
-
-        int next = 0;
-        for (int i = 0; i < queries.Length; i++)
-        {
-            ReadOnlySpan<float> key = queries[i].Key.IsEmpty ? made.AsSpan(next++ * dimensions, dimensions) : queries[i].Key.Span;
-            key.CopyTo(vectors.AsSpan(i * dimensions));
-        }
-
-        return vectors;
     }
 }

@@ -7,7 +7,7 @@ namespace Retro.Search;
 
 /// <summary>
 /// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its
-/// checksum when it is first read; files of before there were checksums are the bare rows, and open as well.
+/// checksum when it is first read, unless that is not asked for; files of before there were checksums are the bare rows, and open as well.
 /// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
@@ -27,14 +27,16 @@ internal sealed unsafe class KeyFile : IDisposable
     private readonly MappedFile _memory;
     private readonly KeyFileLayout _layout;
 
-    // Which blocks were found to be whole; null for a file without checksums.
+    // Whether it has neither a header nor checksums; and which blocks were found to be whole, null where none is compared.
+    private readonly bool _bare;
     private readonly bool[]? _checked;
 
-    private KeyFile(MappedFile memory, KeyFileLayout layout, bool bare)
+    private KeyFile(MappedFile memory, KeyFileLayout layout, bool bare, bool verify)
     {
         _memory = memory;
         _layout = layout;
-        _checked = bare ? null : new bool[layout.File.Count];
+        _bare = bare;
+        _checked = bare || !verify ? null : new bool[layout.File.Count];
     }
 
     /// <summary>How many keys there are: one for each chunk.</summary>
@@ -43,15 +45,18 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <summary>Numbers in a key.</summary>
     public int Dimensions => _layout.Dimensions;
 
-    private float* First => (float*)(_memory.Pointer + (_checked is null ? 0 : KeyFileLayout.HeaderSize));
+    private float* First => (float*)(_memory.Pointer + (_bare ? 0 : KeyFileLayout.HeaderSize));
 
     /// <summary>The identity of the function that made them.</summary>
     public string Identity => _layout.KeyerIdentity;
 
     /// <summary>Opens the keys of a database.</summary>
     /// <param name="database">The database.</param>
+    /// <param name="verify">
+    /// Whether keys are compared with their checksums when they are read: for a single key its whole block is read, which is 3 MB of 384 numbers.
+    /// </param>
     /// <exception cref="DatabaseException">It has no keys yet, or their file does not fit the manifest.</exception>
-    public static KeyFile Open(ChunkDatabase database)
+    public static KeyFile Open(ChunkDatabase database, bool verify = true)
     {
         ArgumentNullException.ThrowIfNull(database);
         (string path, DatabaseFile entry) = StageFile.Require(database, FileName);
@@ -64,16 +69,16 @@ internal sealed unsafe class KeyFile : IDisposable
             throw new DatabaseException($"The manifest in {database.Folder} does not say how the keys of {FileName} were made: make them again.");
         }
 
-        return Open(path, new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions));
+        return Open(path, new(database.Manifest.TokensHash, identity, database.ChunkCount, dimensions), verify);
     }
 
-    private static KeyFile Open(string path, KeyFileLayout layout)
+    private static KeyFile Open(string path, KeyFileLayout layout, bool verify)
     {
         MappedFile memory = MappedFile.Open(path);
         bool bare = memory.Length == layout.Rows * layout.File.RowBytes;
         if (bare || layout.File.Fits(memory))
         {
-            return new(memory, layout, bare);
+            return new(memory, layout, bare, verify);
         }
 
         long length = memory.Length;
@@ -143,6 +148,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <param name="database">The database.</param>
     /// <param name="keyer">The function from chunk to key.</param>
     /// <param name="verify">Whether keys that are there are compared with their checksums, which reads all of them.</param>
+    /// <param name="whole">The database that this one is a segment of: keys of the same texts in others of its segments are taken.</param>
     /// <param name="progress">Told the chunks done.</param>
     /// <param name="cancellationToken">Stops between blocks; the next run goes on there.</param>
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
@@ -150,6 +156,7 @@ internal sealed unsafe class KeyFile : IDisposable
         ChunkDatabase database,
         IChunkKeyer keyer,
         bool verify = true,
+        ChunkDatabase? whole = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
@@ -168,7 +175,8 @@ internal sealed unsafe class KeyFile : IDisposable
         if (!IsWhole(path, layout, bare: made, verify: true, progress, cancellationToken))
         {
             StageFile.Forget(database, writing, FileName);
-            MakeRows make = KeysOf(database, keyer, cancellationToken);
+            using SameTexts? same = whole is null ? null : SameTexts.Open(whole, database, keyer);
+            MakeRows make = KeysOf(database, keyer, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
             sha256 = Write(path, layout, MakeMissing, progress, cancellationToken);
 
@@ -208,7 +216,7 @@ internal sealed unsafe class KeyFile : IDisposable
         string path = database.PathOf(FileName);
         if (!IsMade())
         {
-            ShareFiles.Make(path, layout.File, share, Stage, KeysOf(database, keyer, cancellationToken), progress, cancellationToken);
+            ShareFiles.Make(path, layout.File, share, Stage, KeysOf(database, keyer, null, cancellationToken), progress, cancellationToken);
             if (IsMade())
             {
                 ShareFiles.Remove(path, layout.File); // joined meanwhile, without this one
@@ -218,15 +226,15 @@ internal sealed unsafe class KeyFile : IDisposable
         bool IsMade() => StageFile.IsMade(database, FileName, DetailsOf(layout));
     }
 
-    /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function.</summary>
+    /// <summary>Takes over the keys of a database that has the same chunks, where all of it has keys of one function and none is damaged.</summary>
     /// <param name="from">The database.</param>
     /// <param name="to">The one that gets the keys.</param>
-    /// <param name="progress">Told the chunks done.</param>
+    /// <param name="progress">Told the chunks done, and in a message where the keys are damaged.</param>
     /// <param name="cancellationToken">Stops between blocks.</param>
-    /// <exception cref="DatabaseException">The file cannot be written, or the keys are damaged.</exception>
+    /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Copy(ChunkDatabase from, ChunkDatabase to, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? keys = ChunkKeys.TryOpen(from);
+        using ChunkKeys? keys = ChunkKeys.OpenUsable(from);
         if (keys is null)
         {
             return;
@@ -234,15 +242,32 @@ internal sealed unsafe class KeyFile : IDisposable
 
         KeyFileLayout layout = new(to.Manifest.TokensHash, keys.Identity, to.ChunkCount, keys.Dimensions);
         using WriterLock writing = to.Write("copy keys");
-        string sha256 = Write(to.PathOf(FileName), layout, Take, progress, cancellationToken);
-        to.Enter(writing, FileName, DetailsOf(layout), sha256);
+        DatabaseException? damage = null;
+        try
+        {
+            string sha256 = Write(to.PathOf(FileName), layout, Take, progress, cancellationToken);
+            to.Enter(writing, FileName, DetailsOf(layout), sha256);
+        }
+        catch (DatabaseException) when (damage is not null)
+        {
+            ResumableFile.Discard(to.PathOf(FileName), NoteOf(layout));
+            progress?.Report(new(Stage, 0, keys.Count, $"{damage.Message} The keys are not taken over."));
+        }
 
         void Take(long first, Span<byte> rows)
         {
             Span<float> numbers = MemoryMarshal.Cast<byte, float>(rows);
-            for (int i = 0; i * keys.Dimensions < numbers.Length; i++)
+            try
             {
-                keys.Row(first + i).CopyTo(numbers[(i * keys.Dimensions)..]);
+                for (int i = 0; i * keys.Dimensions < numbers.Length; i++)
+                {
+                    keys.Row(first + i).CopyTo(numbers[(i * keys.Dimensions)..]);
+                }
+            }
+            catch (DatabaseException exception)
+            {
+                damage = exception;
+                throw;
             }
         }
     }
@@ -255,7 +280,7 @@ internal sealed unsafe class KeyFile : IDisposable
     {
         try
         {
-            using KeyFile keys = Open(path, layout);
+            using KeyFile keys = Open(path, layout, verify: true);
             for (long first = 0; verify && keys._checked is not null && first < keys.Count; first += BlockChunks)
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -263,7 +288,7 @@ internal sealed unsafe class KeyFile : IDisposable
                 _ = keys.Row(first);
             }
 
-            return bare || keys._checked is not null;
+            return bare || !keys._bare;
         }
         catch (DatabaseException)
         {
@@ -273,13 +298,10 @@ internal sealed unsafe class KeyFile : IDisposable
 
     private static string Write(
         string path, KeyFileLayout layout, MakeRows make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
-        => layout.File.Write(
-            path,
-            NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks),
-            Stage,
-            make,
-            progress,
-            cancellationToken);
+        => layout.File.Write(path, NoteOf(layout), Stage, make, progress, cancellationToken);
+
+    private static string NoteOf(KeyFileLayout layout)
+        => NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks);
 
     private static KeyFileLayout LayoutOf(ChunkDatabase database, IChunkKeyer keyer)
     {
@@ -295,7 +317,7 @@ internal sealed unsafe class KeyFile : IDisposable
         [DimensionsDetail] = layout.Dimensions.ToString(CultureInfo.InvariantCulture),
     };
 
-    private static MakeRows KeysOf(ChunkDatabase database, IChunkKeyer keyer, CancellationToken cancellationToken) => (first, rows) =>
+    private static MakeRows KeysOf(ChunkDatabase database, IChunkKeyer keyer, SameTexts? same, CancellationToken cancellationToken) => (first, rows) =>
     {
         Span<float> keys = MemoryMarshal.Cast<byte, float>(rows);
         ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[keys.Length / keyer.Dimensions];
@@ -304,6 +326,6 @@ internal sealed unsafe class KeyFile : IDisposable
             chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
         }
 
-        keyer.Keys(chunks, keys, cancellationToken);
+        KnownKeys.Complete(keyer, chunks, (i, key) => same?.TryRead(first + i, key) == true, keys, cancellationToken);
     };
 }

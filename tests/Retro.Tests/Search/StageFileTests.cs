@@ -41,6 +41,25 @@ public class StageFileTests
             name => Assert.Matches("^neighbors-dense-[0-9a-f]{12}.bin$", name));
     }
 
+    /// <summary>One key is read of each block, and a block is MBs: who leaves them in the file does not have them all read.</summary>
+    [Fact]
+    public void Keys_are_compared_with_their_checksums_unless_that_is_not_asked_for()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(40, seed: 59));
+        DenseNeighborSource.Build(data.Database, data.Keyer()).Dispose();
+        byte[] content = File.ReadAllBytes(data["keys.bin"]);
+        content[KeyFileLayout.HeaderSize + 3] ^= 1;
+        File.WriteAllBytes(data["keys.bin"], content);
+        using (KeyFile keys = KeyFile.Open(data.Database), some = KeyFile.Open(data.Database, verify: false))
+        {
+            Assert.Throws<DatabaseException>(() => keys.Row(1).Length);
+            Assert.Equal(data.AllKeys[SearchDatabase.Dimensions..], some.Rows(1, data.Chunks.Count - 1).ToArray());
+        }
+
+        using DenseNeighborSource mapped = DenseNeighborSource.Open(data.Database, data.Keyer(), new() { MemoryMapped = true });
+        data.AssertNearest(data.Chunks[7], mapped.Ask([new(data.Chunks[7], [data.Database.DocumentOf(7)])], 4).Chunks, data.Database.DocumentOf(7));
+    }
+
     [Fact]
     public void A_table_is_made_from_the_stored_keys_where_the_function_is_the_same()
     {

@@ -97,6 +97,84 @@ public sealed class UpdatedSearchTests : IDisposable
         }
     }
 
+    /// <summary>A key depends on the text alone: a line that is put in front of a file of JSON lines moves every document behind it.</summary>
+    [Fact]
+    public void Documents_whose_place_title_or_labels_change_keep_their_keys()
+    {
+        int made = 0;
+        TestKeyer keyer = SearchDatabase.AnyKeyer(count => made += count);
+        List<Document> there = SearchDatabase.Documents(20, seed: 6);
+        string folder = _databases.Folder();
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            DenseNeighborSource.Build(built, keyer).Dispose();
+        }
+
+        Document[] moved =
+        [
+            .. there.Take(5).Select(document => document with { Location = "elsewhere" }), there[5] with { Labels = ["staff"] },
+            there[6] with { Title = "other" }, new("new", "", "a text that is new here", ""),
+        ];
+        made = 0;
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, moved, [], TestDatabases.Bytes))
+        {
+            DenseNeighborSource.Build(changed, keyer).Dispose();
+            Assert.Equal(changed.Documents[^1].ChunkCount, made);
+            AssertKeys(changed);
+        }
+
+        // What is damaged is made.
+        FlipKey(folder);
+        made = 0;
+        using ChunkDatabase again = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Title = "another" }], [], TestDatabases.Bytes);
+        KeyFile.Build(again.Segments[^1], keyer, whole: again);
+        Assert.Equal(again.Documents[^1].ChunkCount, made);
+
+        static void AssertKeys(ChunkDatabase database)
+        {
+            using ChunkKeys keys = ChunkKeys.Open(database);
+            Assert.All(
+                Enumerable.Range(0, (int)database.ChunkCount),
+                chunk => Assert.Equal(SearchDatabase.KeyOf(TestDatabases.Text(database, chunk)), keys.Row(chunk).ToArray()));
+        }
+    }
+
+    /// <summary>Keys can be made again, and text that was removed has to go.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(400)]
+    public void Damaged_keys_keep_no_database_from_being_compacted(int at)
+    {
+        string folder = _databases.Folder();
+        List<Document> there = SearchDatabase.Documents(20, seed: 7);
+        using (ChunkDatabase built = _databases.Build(there))
+        {
+            DenseNeighborSource.Build(built, SearchDatabase.AnyKeyer()).Dispose();
+        }
+
+        using (ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [], [there[0].Id], TestDatabases.Bytes))
+        {
+            DenseNeighborSource.Build(changed, SearchDatabase.AnyKeyer()).Dispose();
+        }
+
+        FlipKey(folder, at);
+        List<string> messages = [];
+        using ChunkDatabase compacted = DatabaseCompaction.Compact(
+            folder, new Reports<StageProgress>(report => messages.AddRange(report.Message is { } message ? [message] : [])));
+        ChunkDatabaseUpdateTests.AssertReadsAs(there[1..], compacted);
+        Assert.Null(compacted.Manifest.Find("keys.bin"));
+        Assert.Equal(at > 0, messages.Exists(message => message.Contains("The keys are not taken over", StringComparison.Ordinal)));
+        Assert.Empty(Directory.GetFiles(folder, "keys.bin*", SearchOption.AllDirectories));
+    }
+
+    private static void FlipKey(string folder, int at = 400)
+    {
+        string path = Path.Combine(folder, "keys.bin");
+        byte[] content = File.ReadAllBytes(path);
+        content[at] ^= 1;
+        File.WriteAllBytes(path, content);
+    }
+
     [Fact]
     public void A_table_of_a_changed_database_is_no_fault_of_its_first_segment()
     {
