@@ -24,7 +24,7 @@ public sealed record DenseNeighborOptions
     /// <summary>
     /// Share of the true 8 nearest neighbors that an index with inverted lists, or a graph, has to find, measured when it is made on 256 chunks of the
     /// database (fewer where comparing them with all would take long): as many lists are looked into as that takes. What was reached and how fast stands in
-    /// the manifest. 0.95 by default.
+    /// the manifest. Another recall is measured on the index that is there. 0.95 by default.
     /// </summary>
     public double Recall { get; init; } = 0.95;
 
@@ -37,7 +37,10 @@ public sealed record DenseNeighborOptions
     /// <summary>How keys are compared; squared L2 by default.</summary>
     public VectorMetric Metric { get; init; } = VectorMetric.SquaredL2;
 
-    /// <summary>Keys that a <see cref="Factory"/> which needs training is trained on; never more than there are. 65,536 by default.</summary>
+    /// <summary>
+    /// Keys that a <see cref="Factory"/> which needs training is trained on; never more than there are. An index that was trained on another number is made
+    /// anew. 65,536 by default.
+    /// </summary>
     public int TrainingVectors { get; init; } = 65_536;
 
     /// <summary>

@@ -18,6 +18,8 @@ internal static class VectorIndexFile
     private const string ExactFactory = "exact";
     private const string MetricDetail = "metric";
     private const string ParametersDetail = "parameters";
+    private const string TrainingDetail = "trainingVectors";
+    private const string RecallParameters = "recall";
 
     /// <summary>
     /// Makes the index and opens it: with FAISS, or with the exact managed index where its library is missing, which is said in a message of the progress.
@@ -46,17 +48,28 @@ internal static class VectorIndexFile
             {
                 [KeyFile.KeyerDetail] = keys.Identity,
                 [FactoryDetail] = engine == VectorEngine.Exact ? ExactFactory : plan.Factory,
-                [ParametersDetail] = options.Parameters ?? (measured ? string.Create(CultureInfo.InvariantCulture, $"recall>={options.Recall}") : ""),
                 [MetricDetail] = options.Metric.ToString(),
             };
+            string parameters = options.Parameters ?? (measured ? string.Create(CultureInfo.InvariantCulture, $"{RecallParameters}>={options.Recall}") : "");
 
             // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
             using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
-            if (StageFile.IsMade(database, NameOf(database), details, IndexRecall.Details))
+            string? training = options.Factory is null || index.IsTrained ? null : plan.TrainingVectors.ToString(CultureInfo.InvariantCulture);
+            if (IsMade(database, details, training))
             {
+                string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
+                bool measuresAnew = there != parameters && options.Parameters is null && there?.StartsWith(RecallParameters, StringComparison.Ordinal) == true;
                 try
                 {
-                    return Open(database, options, progress, cancellationToken);
+                    if (measuresAnew)
+                    {
+                        MeasureAnew(database, keys, plan.Factory, parameters, options, progress, cancellationToken);
+                    }
+
+                    if (measuresAnew || there == parameters)
+                    {
+                        return Open(database, options, progress, cancellationToken);
+                    }
                 }
                 catch (DatabaseException)
                 {
@@ -69,6 +82,12 @@ internal static class VectorIndexFile
                 string message = "FAISS's library libfaiss_c cannot be loaded here, so the vector index is the exact managed one, which compares every "
                     + $"query with all {keys.Count} keys.";
                 progress?.Report(new("fill vector index", 0, keys.Count, message));
+            }
+
+            details[ParametersDetail] = parameters;
+            if (training is not null)
+            {
+                details[TrainingDetail] = training;
             }
 
             using WriterLock writing = database.Write("make the vector index");
@@ -171,11 +190,42 @@ internal static class VectorIndexFile
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
     public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);
 
+    /// <summary>Whether the file holds what is asked for, however far it is looked into.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="details">What the file is to hold.</param>
+    /// <param name="training">How many keys it is to be trained on; null for whatever it was. Files of before that was noted count as they are.</param>
+    private static bool IsMade(ChunkDatabase database, Dictionary<string, string> details, string? training)
+        => StageFile.IsMade(database, NameOf(database), details, [ParametersDetail, TrainingDetail, .. IndexRecall.Details])
+            && (training is null || (database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(TrainingDetail) ?? training) == training);
+
+    /// <summary>Looks as far into an index that is there as another recall takes, which is no reason to train and fill it anew.</summary>
+    private static void MeasureAnew(
+        ChunkDatabase database,
+        ChunkKeys keys,
+        string factory,
+        string parameters,
+        DenseNeighborOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+    {
+        using WriterLock writing = database.Write("measure the vector index");
+        using VectorIndex index = Open(database, options, progress, cancellationToken);
+        DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
+        Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = parameters };
+        foreach ((string name, string value) in IndexRecall.Measure(
+            database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, options.Recall, progress, cancellationToken))
+        {
+            details[name] = value;
+        }
+
+        database.Enter(writing, NameOf(database), details, entry.Sha256);
+    }
+
     /// <summary>How far the index looks: what was measured to be enough, or what was said.</summary>
     private static string ParametersOf(DatabaseFile entry)
     {
         string said = entry.Details.GetValueOrDefault(ParametersDetail) ?? "";
-        return entry.Details.GetValueOrDefault(IndexRecall.ParametersDetail) ?? (said.StartsWith("recall", StringComparison.Ordinal) ? "" : said);
+        return entry.Details.GetValueOrDefault(IndexRecall.ParametersDetail) ?? (said.StartsWith(RecallParameters, StringComparison.Ordinal) ? "" : said);
     }
 
     /// <summary>Trains and fills an index, and gives the chunks that have no key and so no row.</summary>

@@ -84,6 +84,36 @@ public class IndexRecallTests
         Assert.True(RecallWith(data, options with { Parameters = $"efSearch={seen - 1}" }) < Wanted, $"{seen - 1} are enough");
     }
 
+    [Fact]
+    public void Another_recall_is_measured_on_the_index_that_is_there_and_other_training_makes_it_anew()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(300, seed: 84));
+        DenseNeighborOptions options = new() { Factory = "IVF16,Flat", Recall = 0.5, TrainingVectors = 600 };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        (string sha, int few) = Made();
+        using (DenseNeighborSource more = DenseNeighborSource.Build(data.Database, data.Keyer(), options with { Recall = 1 }))
+        {
+            Assert.Equal(sha, Made().Sha256);
+            Assert.True(Made().Probed > few);
+        }
+
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        Assert.Equal((sha, few), Made());
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options with { TrainingVectors = 700 }).Dispose();
+        Assert.NotEqual(sha, Made().Sha256);
+
+        // An index of before that was noted is taken as it is.
+        DatabaseFile entry = Entry();
+        data.Database.Register("index.faiss", entry.Details.Where(detail => detail.Key != "trainingVectors").ToDictionary());
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        Assert.Equal(entry.Sha256, Made().Sha256);
+
+        (string Sha256, int Probed) Made()
+            => (Entry().Sha256, int.Parse(Entry().Details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture));
+
+        DatabaseFile Entry() => data.Database.Refresh().Find("index.faiss")!;
+    }
+
     private static double RecallWith(SearchDatabase data, DenseNeighborOptions options)
     {
         DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
