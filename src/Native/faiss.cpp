@@ -8,7 +8,6 @@
 #include <faiss/c_api/IndexPreTransform_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/MetaIndexes_c.h>
-#include <faiss/c_api/clone_index_c.h>
 #include <faiss/c_api/error_c.h>
 #include <faiss/c_api/impl/AuxIndexStructures_c.h>
 #include <faiss/c_api/index_factory_c.h>
@@ -32,8 +31,6 @@ int faiss_Index_search_with_params(
 #include <faiss/IndexIDMap.h>
 #include <faiss/IndexIVF.h>
 #include <faiss/IndexPreTransform.h>
-#include <faiss/clone_index.h>
-#include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissAssert.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/impl/IDSelector.h>
@@ -95,8 +92,6 @@ int faiss_Index_d(const FaissIndex* index) { return static_cast<int>(index_of(in
 int faiss_Index_is_trained(const FaissIndex* index) { return index_of(index)->is_trained; }
 idx_t faiss_Index_ntotal(const FaissIndex* index) { return index_of(index)->ntotal; }
 FaissMetricType faiss_Index_metric_type(const FaissIndex* index) { return static_cast<FaissMetricType>(index_of(index)->metric_type); }
-int faiss_Index_verbose(const FaissIndex* index) { return index_of(index)->verbose; }
-void faiss_Index_set_verbose(FaissIndex* index, int value) { index_of(index)->verbose = value != 0; }
 
 int faiss_Index_train(FaissIndex* index, idx_t n, const float* x) {
     return guarded([&] { index_of(index)->train(n, x); });
@@ -104,10 +99,6 @@ int faiss_Index_train(FaissIndex* index, idx_t n, const float* x) {
 
 int faiss_Index_add(FaissIndex* index, idx_t n, const float* x) {
     return guarded([&] { index_of(index)->add(n, x); });
-}
-
-int faiss_Index_add_with_ids(FaissIndex* index, idx_t n, const float* x, const idx_t* xids) {
-    return guarded([&] { index_of(index)->add_with_ids(n, x, xids); });
 }
 
 int faiss_Index_search(const FaissIndex* index, idx_t n, const float* x, idx_t k, float* distances, idx_t* labels) {
@@ -119,46 +110,9 @@ int faiss_Index_search_with_params(
     return guarded([&] { index_of(index)->search(n, x, k, distances, labels, reinterpret_cast<const faiss::SearchParameters*>(params)); });
 }
 
-int faiss_Index_range_search(const FaissIndex* index, idx_t n, const float* x, float radius, FaissRangeSearchResult* result) {
-    return guarded([&] { index_of(index)->range_search(n, x, radius, reinterpret_cast<faiss::RangeSearchResult*>(result)); });
-}
-
-int faiss_Index_assign(FaissIndex* index, idx_t n, const float* x, idx_t* labels, idx_t k) {
-    return guarded([&] { index_of(index)->assign(n, x, labels, k); });
-}
-
-int faiss_Index_reset(FaissIndex* index) {
-    return guarded([&] { index_of(index)->reset(); });
-}
-
-int faiss_Index_remove_ids(FaissIndex* index, const FaissIDSelector* sel, size_t* n_removed) {
-    return guarded([&] {
-        size_t removed = index_of(index)->remove_ids(*reinterpret_cast<const faiss::IDSelector*>(sel));
-        if (n_removed != nullptr) {
-            *n_removed = removed;
-        }
-    });
-}
-
-int faiss_Index_reconstruct(const FaissIndex* index, idx_t key, float* recons) {
-    return guarded([&] { index_of(index)->reconstruct(key, recons); });
-}
-
-int faiss_Index_reconstruct_n(const FaissIndex* index, idx_t i0, idx_t ni, float* recons) {
-    return guarded([&] { index_of(index)->reconstruct_n(i0, ni, recons); });
-}
-
-// --- Making, copying, files ---------------------------------------------------------------------------------------
+// --- Making, files ------------------------------------------------------------------------------------------------
 int faiss_index_factory(FaissIndex** p_index, int d, const char* description, FaissMetricType metric) {
     return guarded([&] { *p_index = handle_of(faiss::index_factory(d, description, static_cast<faiss::MetricType>(metric))); });
-}
-
-int faiss_clone_index(const FaissIndex* index, FaissIndex** p_out) {
-    return guarded([&] { *p_out = handle_of(faiss::clone_index(index_of(index))); });
-}
-
-int faiss_write_index(const FaissIndex* index, FILE* f) {
-    return guarded([&] { faiss::write_index(index_of(index), f); });
 }
 
 int faiss_write_index_fname(const FaissIndex* index, const char* fname) {
@@ -168,10 +122,6 @@ int faiss_write_index_fname(const FaissIndex* index, const char* fname) {
         faiss::write_index(index_of(index), &writer);
         FAISS_THROW_IF_NOT_FMT(std::fflush(writer.f) == 0, "%s could not be written to its end: %s", fname, std::strerror(errno));
     });
-}
-
-int faiss_read_index(FILE* f, int io_flags, FaissIndex** p_out) {
-    return guarded([&] { *p_out = handle_of(faiss::read_index(f, io_flags)); });
 }
 
 int faiss_read_index_fname(const char* fname, int io_flags, FaissIndex** p_out) {
@@ -214,41 +164,8 @@ int faiss_ParameterSpace_set_index_parameters(const FaissParameterSpace* space, 
     return guarded([&] { reinterpret_cast<const faiss::ParameterSpace*>(space)->set_index_parameters(index_of(index), text); });
 }
 
-int faiss_ParameterSpace_set_index_parameter(const FaissParameterSpace* space, FaissIndex* index, const char* name, double value) {
-    return guarded([&] { reinterpret_cast<const faiss::ParameterSpace*>(space)->set_index_parameter(index_of(index), name, value); });
-}
-
-// --- Results of a range search, selections of ids -----------------------------------------------------------------
-int faiss_RangeSearchResult_new(FaissRangeSearchResult** p_rsr, idx_t nq) {
-    return guarded([&] { *p_rsr = reinterpret_cast<FaissRangeSearchResult*>(new faiss::RangeSearchResult(nq)); });
-}
-
-void faiss_RangeSearchResult_free(FaissRangeSearchResult* rsr) { delete reinterpret_cast<faiss::RangeSearchResult*>(rsr); }
-size_t faiss_RangeSearchResult_nq(const FaissRangeSearchResult* rsr) { return reinterpret_cast<const faiss::RangeSearchResult*>(rsr)->nq; }
-
-void faiss_RangeSearchResult_lims(FaissRangeSearchResult* rsr, size_t** lims) {
-    *lims = reinterpret_cast<faiss::RangeSearchResult*>(rsr)->lims;
-}
-
-void faiss_RangeSearchResult_labels(FaissRangeSearchResult* rsr, idx_t** labels, float** distances) {
-    auto* result = reinterpret_cast<faiss::RangeSearchResult*>(rsr);
-    *labels = result->labels;
-    *distances = result->distances;
-}
-
+// --- Parameters of a search's own ---------------------------------------------------------------------------------
 void faiss_IDSelector_free(FaissIDSelector* sel) { delete reinterpret_cast<faiss::IDSelector*>(sel); }
-int faiss_IDSelector_is_member(const FaissIDSelector* sel, idx_t id) { return reinterpret_cast<const faiss::IDSelector*>(sel)->is_member(id); }
-
-int faiss_IDSelectorRange_new(FaissIDSelectorRange** p_sel, idx_t imin, idx_t imax) {
-    return guarded([&] { *p_sel = reinterpret_cast<FaissIDSelectorRange*>(new faiss::IDSelectorRange(imin, imax)); });
-}
-
-void faiss_IDSelectorRange_free(FaissIDSelectorRange* sel) { delete reinterpret_cast<faiss::IDSelectorRange*>(sel); }
-
-int faiss_IDSelectorBatch_new(FaissIDSelectorBatch** p_sel, size_t n, const idx_t* indices) {
-    return guarded([&] { *p_sel = reinterpret_cast<FaissIDSelectorBatch*>(new faiss::IDSelectorBatch(n, indices)); });
-}
-
 int faiss_IDSelectorBitmap_new(FaissIDSelectorBitmap** p_sel, size_t n, const uint8_t* bitmap) {
     return guarded([&] { *p_sel = reinterpret_cast<FaissIDSelectorBitmap*>(new faiss::IDSelectorBitmap(n, bitmap)); });
 }
@@ -272,7 +189,5 @@ int faiss_SearchParametersIVF_new_with(FaissSearchParameters** p_sp, FaissIDSele
 }
 
 void faiss_SearchParameters_free(FaissSearchParameters* sp) { delete reinterpret_cast<faiss::SearchParameters*>(sp); }
-
-void faiss_IDSelectorBatch_free(FaissIDSelectorBatch* sel) { delete reinterpret_cast<faiss::IDSelectorBatch*>(sel); }
 
 }  // extern "C"
