@@ -110,7 +110,7 @@ public sealed class HostileFileTests : IDisposable
         Assert.Equal("somebody else's", File.ReadAllText(kept));
 
         using VectorIndex index = VectorIndex.Create(1, engine: VectorEngine.Exact);
-        File.CreateSymbolicLink(_folder["index.new"], kept);
+        File.CreateSymbolicLink(_folder["index.tmp"], kept);
         index.Save(_folder["index"]);
         Assert.Equal("somebody else's", File.ReadAllText(kept));
     }

@@ -5,6 +5,9 @@ namespace Retro.Database;
 /// <summary>What belongs to a database in its folder, and what builds and changes that were stopped, or done, have left beside it.</summary>
 internal static class DatabaseFolder
 {
+    /// <summary>The endings of files that are being written: one that was stopped leaves them, and only who writes the same file takes them away.</summary>
+    private static readonly string[] s_begun = [AtomicFile.TemporarySuffix, ShareName.PartSuffix, ShareName.PartSuffix + ".txt", ".new"];
+
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
         => manifest.Leaving is not null || BuildFolder.IsThere(folder) || File.Exists(CopiedManifest(folder, manifest))
@@ -18,8 +21,9 @@ internal static class DatabaseFolder
     {
         BuildFolder.Delete(folder);
         string[] leaving = [.. (manifest.Leaving ?? []).Where(path => FileIdentity.LinkTo(folder, path) is null).Select(path => Path.Combine(folder, path))];
+        string[] begun = [.. leaving.SelectMany(path => s_begun.Select(ending => path + ending))];
         string[] others = [.. Files(folder, manifest).Select(name => Path.Combine(folder, name)), CopiedManifest(folder, manifest)];
-        foreach (string path in leaving.Concat(others))
+        foreach (string path in leaving.Concat(begun).Concat(others))
         {
             // Where somebody has it open on a system that does not delete such files, the next change tries again.
             AtomicFile.TryDelete(path);

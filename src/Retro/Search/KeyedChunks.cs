@@ -120,6 +120,7 @@ internal sealed class KeyedChunks
 
         if (unkeyed.Count == 0)
         {
+            AtomicFile.TryDelete(database.PathOf(name)); // of the index before
             return;
         }
 

@@ -197,7 +197,7 @@ internal abstract class VectorIndex : IDisposable
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
         ObjectDisposedException.ThrowIf(IsDisposed, this);
-        string beside = path + ".new";
+        string beside = path + AtomicFile.TemporarySuffix;
         try
         {
             AtomicFile.Guard(path, (message, fault) => new DatabaseException(message, fault), () =>

@@ -229,6 +229,24 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void What_was_begun_of_a_stage_goes_with_the_stage()
+    {
+        string folder = _databases.Folder();
+        string[] begun = ["keys.bin.part", "keys.bin.part.txt", "keys.bin.tmp"];
+        using (ChunkDatabase database = _databases.Build(SearchDatabase.Documents(5, seed: 3)))
+        {
+            File.WriteAllText(Path.Combine(folder, "keys.bin"), "keys");
+            database.Register("keys.bin");
+            Array.ForEach(begun, name => File.WriteAllText(Path.Combine(folder, name), "some"));
+        }
+
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        Assert.All(begun, name => Assert.True(File.Exists(Path.Combine(folder, name))));
+        DatabaseCompaction.Compact(folder).Dispose();
+        Assert.DoesNotContain(Directory.GetFiles(folder), path => Path.GetFileName(path).StartsWith("keys", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Only_what_is_new_is_cut_and_what_is_there_as_it_is_costs_nothing()
     {
         List<Document> there = SearchDatabase.Documents(20, seed: 4);

@@ -207,7 +207,7 @@ public class ExactIndexTests
         using VectorIndex index = Exact(Vectors.Random(10, 8, seed: 13), 8);
         index.Save(folder["index"]);
         byte[] former = File.ReadAllBytes(folder["index"]);
-        File.CreateSymbolicLink(folder["index.new"], "/dev/full");
+        File.CreateSymbolicLink(folder["index.tmp"], "/dev/full");
 
         Assert.Contains("no space left", Assert.Throws<DatabaseException>(() => index.Save(folder["index"])).Message, StringComparison.Ordinal);
         Assert.Equal(former, File.ReadAllBytes(folder["index"]));

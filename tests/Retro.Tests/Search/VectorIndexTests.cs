@@ -294,7 +294,7 @@ public class VectorIndexTests(ITestOutputHelper output)
         index.Add(Vectors.Random(10, 8, seed: 15));
         index.Save(folder["index.faiss"]);
         byte[] former = File.ReadAllBytes(folder["index.faiss"]);
-        File.CreateSymbolicLink(folder["index.faiss.new"], "/dev/full");
+        File.CreateSymbolicLink(folder["index.faiss.tmp"], "/dev/full");
 
         Assert.Contains("room", Assert.Throws<DatabaseException>(() => index.Save(folder["index.faiss"])).Message, StringComparison.Ordinal);
         Assert.Equal(former, File.ReadAllBytes(folder["index.faiss"]));
