@@ -34,6 +34,7 @@ public sealed class HostileFileTests : IDisposable
             Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => FileHash.Sha256(path)).Message, StringComparison.Ordinal);
             Assert.Contains("is a pipe", Assert.Throws<IOException>(() => SmallFile.Read(path)).Message, StringComparison.Ordinal);
             Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => FaissFile.FaultOf(path)).Message, StringComparison.Ordinal);
+            Assert.Contains("is a pipe", Assert.Throws<DatabaseException>(() => ExactIndex.IsOne(path)).Message, StringComparison.Ordinal);
         }
 
         File.CreateSymbolicLink(_folder["config.json"], pipe);

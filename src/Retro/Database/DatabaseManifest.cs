@@ -13,6 +13,9 @@ public sealed record DatabaseManifest
     /// <summary>The version of the format that this library writes and reads.</summary>
     public const int CurrentFormatVersion = 1;
 
+    // Each change takes the next number: so many there never are, and a damaged file may say more.
+    private const int MostChanges = 1 << 30;
+
     private const string TokensName = "tokens";
     private const string DocumentsName = "documents";
     private const string RemovedName = "removed";
@@ -305,7 +308,7 @@ public sealed record DatabaseManifest
                     + "matching library.");
         }
 
-        Require(Version >= 0, $"version {Version}");
+        Require(Version is >= 0 and < MostChanges, $"version {Version}");
         Require(ChunkLength is >= 1 and <= 1 << 20, $"chunk length {ChunkLength}");
         Require(VocabularySize >= 1, $"vocabulary size {VocabularySize}");
         Require(EndOfText >= 0 && EndOfText < VocabularySize, $"end-of-text token {EndOfText} in a vocabulary of {VocabularySize}");
@@ -326,16 +329,17 @@ public sealed record DatabaseManifest
             Require(names.Add(file!.Name), $"two files named '{file.Name}'");
             Require(file.Bytes >= 0, $"size {file.Bytes} of '{file.Name}'");
             Require(IsHash(file.Sha256), $"checksum '{file.Sha256}' of '{file.Name}'");
+            Require(file.Details.Values.All(value => value is not null), $"a detail of '{file.Name}' that is null");
         }
 
-        Require(Home >= 0, $"home {Home}");
+        Require(Home is >= 0 and < MostChanges, $"home {Home}");
         if (Changes is not null)
         {
-            Require(Changes.Number >= 1, $"change {Changes.Number}");
+            Require(Changes.Number is >= 1 and < MostChanges, $"change {Changes.Number}");
             HashSet<int> numbers = [Home];
             foreach (DatabaseSegment segment in Changes.Segments)
             {
-                Require(segment is not null && segment.Number > 0 && numbers.Add(segment.Number), $"segment {segment?.Number}");
+                Require(segment is not null && segment.Number is > 0 and < MostChanges && numbers.Add(segment.Number), $"segment {segment?.Number}");
                 Require(IsHash(segment!.TokensHash), $"checksum '{segment.TokensHash}' of segment {segment.Number}");
             }
 

@@ -68,6 +68,7 @@ internal sealed unsafe class ExactIndex : VectorIndex
         Span<byte> start = stackalloc byte[Magic.Length];
         try
         {
+            FileIdentity.RequireFile(path);
             using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
             return file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) == start.Length && start.SequenceEqual(Magic);
         }

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Tokenizers;
@@ -404,6 +405,28 @@ public sealed class ChunkDatabaseTests : IDisposable
 
         Assert.Contains($"'{name}'", Assert.Throws<ArgumentException>(() => database.Register(name)).Message, StringComparison.Ordinal);
         Assert.Equal(2, DatabaseManifest.Load(database.Folder).Files.Count);
+    }
+
+    [Theory]
+    [InlineData("version", "2147483647", "version 2147483647")]
+    [InlineData("home", "2147483647", "home 2147483647")]
+    [InlineData("changes", "{\"number\": 2147483647, \"segments\": []}", "change 2147483647")]
+    [InlineData("files", null, "a detail of 'keys.bin' that is null")]
+    public void A_manifest_that_says_what_no_library_wrote_is_refused(string member, string? value, string fault)
+    {
+        string path = Path.Combine(BuildWithKeys(), DatabaseManifest.FileName);
+        JsonObject manifest = JsonNode.Parse(File.ReadAllText(path))!.AsObject();
+        if (value is null)
+        {
+            manifest["files"]!.AsArray().Single(file => (string)file!["name"]! == "keys.bin")!["details"]!["embedder"] = null;
+        }
+        else
+        {
+            manifest[member] = JsonNode.Parse(value);
+        }
+
+        File.WriteAllText(path, manifest.ToJsonString());
+        Assert.Contains($"it says {fault}", Assert.Throws<DatabaseException>(() => ChunkDatabase.Open(_databases.Folder())).Message, StringComparison.Ordinal);
     }
 
     private string BuildWithKeys()
