@@ -55,7 +55,7 @@ public sealed record DenseNeighborOptions
     /// </summary>
     public bool TrustIndexFile { get; init; }
 
-    /// <summary>Threads that index and search; every processor by default. The neighbors do not depend on it.</summary>
+    /// <summary>Threads that index and search; every processor by default. The neighbors do not depend on it, up to ties within rounding.</summary>
     public int Threads { get; init; } = Environment.ProcessorCount;
 
     /// <summary>Checks the values.</summary>

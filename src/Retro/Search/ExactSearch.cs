@@ -5,8 +5,8 @@ namespace Retro.Search;
 
 /// <summary>
 /// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held
-/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer depends
-/// neither on the other queries nor on the number of threads, and equal vectors are equally far.
+/// in registers, and the best of each query kept in a heap. Every product is summed in the same order wherever it stands in a tile, so an answer does not
+/// depend on the other queries, nor, up to ties within the rounding of the ranking, on the number of threads; and equal vectors are equally far.
 /// </summary>
 /// <param name="vectors"><c>[total, dimensions]</c>.</param>
 /// <param name="total">How many vectors there are.</param>
@@ -16,7 +16,8 @@ namespace Retro.Search;
 /// <param name="among">The vectors that may come; null: all.</param>
 /// <remarks>
 /// Squared distances are ranked by <c>q·v - |v|²/2</c>, which costs a product, and those of the answer are then taken from the differences, which lose no
-/// digits. Some more than are wanted are ranked, so that rounding in the former does not decide who is in the answer.
+/// digits. Each thread ranks some more than are wanted, so that rounding in the former does not decide who is in the answer. Where |v|² is so large beside the
+/// distances that its rounding is greater than the gaps between them (numbers of mean 100 and deviation 0.1), it does: take the mean off such vectors.
 /// </remarks>
 internal sealed unsafe partial class ExactSearch(float* vectors, long total, int dimensions, VectorMetric metric, int threads, ChunkSet? among)
 {
