@@ -7,11 +7,7 @@ public class ReadmeTests
     public void The_lines_on_several_processes_run_and_stand_in_the_readme()
     {
         Together.Require();
-        string lines = string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Distributed.Worker", "Scenarios.cs"))
-            .SkipWhile(line => line.Trim() != "// <distributed>")
-            .Skip(1)
-            .TakeWhile(line => line.Trim() != "// </distributed>")
-            .Select(line => line.TrimStart()));
+        string lines = Fixtures.Snippet("tests/Retro.Distributed.Worker/Scenarios.cs", "distributed");
         Assert.Equal(3, lines.Split('\n').Length);
         foreach (string file in new[] { "docs/large.md", "src/Retro.Distributed/README.md" })
         {

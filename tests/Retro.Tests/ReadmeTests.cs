@@ -164,13 +164,7 @@ public class ReadmeTests
         // </readme>
     }
 
-    /// <summary>The lines between the marks above, without their indentation.</summary>
-    private static string Snippet(string mark)
-        => string.Join('\n', File.ReadLines(Path.Combine(Fixtures.Root, "tests", "Retro.Tests", "ReadmeTests.cs"))
-            .SkipWhile(l => l.Trim() != $"// <{mark}>")
-            .Skip(1)
-            .TakeWhile(l => l.Trim() != $"// </{mark}>")
-            .Select(l => l.TrimStart()));
+    private static string Snippet(string mark) => Fixtures.Snippet("tests/Retro.Tests/ReadmeTests.cs", mark);
 
     private static void WriteDocuments()
     {
