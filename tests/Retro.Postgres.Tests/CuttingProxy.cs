@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Npgsql;
+using Retro.Tests;
 
 namespace Retro.Postgres.Tests;
 
@@ -33,7 +34,7 @@ internal sealed class CuttingProxy : IDisposable
     public void Dispose()
     {
         _listener.Stop();
-        _accepting.Wait();
+        Assert.True(_accepting.Wait(ChildProcess.Limit), "A connection did not end.");
     }
 
     private async Task AcceptAsync(string host, int port)

@@ -20,9 +20,15 @@ internal sealed class PgliteServer : IDisposable
             RedirectStandardOutput = true,
         };
         _process = Process.Start(start)!;
-        string? line = _process.StandardOutput.ReadLine();
-        Assert.True(line?.StartsWith("listening ", StringComparison.Ordinal), $"PGlite did not start: {line}");
-        Port = int.Parse(line!.Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture);
+        Task<string?> first = _process.StandardOutput.ReadLineAsync();
+        string? line = first.Wait(ChildProcess.Limit) ? first.Result : "it said nothing";
+        if (line?.StartsWith("listening ", StringComparison.Ordinal) != true)
+        {
+            Dispose();
+            Assert.Fail($"PGlite did not start: {line}");
+        }
+
+        Port = int.Parse(line.Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture);
     }
 
     /// <summary>Where it is installed.</summary>

@@ -249,15 +249,11 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         Assert.Throws<CorpusException>(() => database.Update([added with { Text = "" }], []));
         Assert.Throws<DatabaseException>(() => database.Update([added, added], []));
         using CancellationTokenSource stopped = new();
-        Assert.Throws<OperationCanceledException>(() => database.Update([added], [documents[2].Id], new Told(_ => stopped.Cancel()), stopped.Token));
+        Reports<StageProgress> stop = new(_ => stopped.Cancel());
+        Assert.Throws<OperationCanceledException>(() => database.Update([added], [documents[2].Id], stop, stopped.Token));
         Assert.Equal(before, server.Rows(schema));
     }
 
     private PostgresDatabase Create(string schema, PostgresWriting writing = PostgresWriting.Auto)
         => PostgresDatabase.Create(server.ConnectionString, TestTexts.Tokenizer, TestTexts.Keyer, TestTexts.Options(schema, writing));
-
-    private sealed class Told(Action<StageProgress> told) : IProgress<StageProgress>
-    {
-        public void Report(StageProgress value) => told(value);
-    }
 }
