@@ -81,9 +81,8 @@ public sealed class TorchLibraryTests : IDisposable
         File.WriteAllText(Path.Combine(_folder.Path, "Retro.sln"), "");
         Directory.CreateDirectory(Path.Combine(_folder.Path, "tests", "Retro.Tests"));
         Directory.CreateSymbolicLink(Path.Combine(_folder.Path, "tests", "Retro.Tests", "fixtures"), Fixtures.Own);
-        string name = $"{typeof(TorchLibraryTests).FullName}.{nameof(Every_entry_fails_with_the_sentence)}";
         (int exitCode, string output) = Tool.Run(
-            "dotnet", Fixtures.Root, Isolated(), Path.Combine(program, "Retro.Tests.dll"), "-method", name, "-explicit", "only");
+            "dotnet", Fixtures.Root, Isolated(), [Path.Combine(program, "Retro.Tests.dll"), .. ChildTest.Arguments(Every_entry_fails_with_the_sentence)]);
 
         Assert.True(exitCode == 0, output);
         Assert.Contains("Total: 1", output, StringComparison.Ordinal);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
@@ -30,20 +29,11 @@ public sealed class DatabaseMemoryTests(ITestOutputHelper output) : IDisposable
         string folder = Directory.CreateDirectory(_databases.Folder("memory")).FullName;
         if (Private() == 0)
         {
-            NotCompared.Add("the memory of a database's stages: the system does not tell it");
-            return;
+            NotCompared.Add("the memory of a database's stages");
+            Assert.Skip("The system does not tell the memory of a process.");
         }
 
-        ProcessStartInfo start = new(
-            "dotnet",
-            [
-                typeof(DatabaseMemoryTests).Assembly.Location, "-method", $"{typeof(DatabaseMemoryTests).FullName}.{nameof(Makes_every_stage)}", "-explicit",
-                "only"
-            ])
-        {
-            Environment = { [Folder] = folder },
-        };
-        ChildProcess.Outcome outcome = ChildProcess.Run(start);
+        ChildProcess.Outcome outcome = ChildTest.Run(Makes_every_stage, new() { [Folder] = folder });
         Assert.True(outcome.ExitCode == 0, outcome.Output + outcome.Errors);
         List<(int Chunks, string Stage, long Peak, long Index)> rows =
         [
@@ -72,7 +62,7 @@ public sealed class DatabaseMemoryTests(ITestOutputHelper output) : IDisposable
     [Fact(Explicit = true)]
     public void Makes_every_stage()
     {
-        string root = Environment.GetEnvironmentVariable(Folder) ?? throw new InvalidOperationException("This is run by another test.");
+        string root = ChildTest.Given(Folder);
         foreach (int documents in new[] { 200, 1000 })
         {
             string folder = Path.Combine(root, $"{documents}");

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
@@ -32,9 +31,7 @@ public sealed class KilledBuildTests : IDisposable
     /// <summary>What the process does that is killed.</summary>
     [Fact(Explicit = true)]
     public void Builds_until_it_is_killed()
-        => BuildAll(
-            Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} names no folder."),
-            Environment.GetEnvironmentVariable(StageVariable));
+        => BuildAll(ChildTest.Given(FolderVariable), ChildTest.Given(StageVariable));
 
     /// <summary>Kills a build where a file has so many bytes, one after the other in one folder, then lets it end.</summary>
     private void Kill((string File, long Bytes)[] places)
@@ -44,17 +41,8 @@ public sealed class KilledBuildTests : IDisposable
         foreach ((string file, long bytes) in places)
         {
             string path = Path.Combine(folder, file), stage = file.StartsWith("db", StringComparison.Ordinal) ? "db" : "table";
-            ProcessStartInfo start = new(
-                "dotnet",
-                [
-                    Path.Combine(AppContext.BaseDirectory, "Retro.Tests.dll"), "-method",
-                    $"{typeof(KilledBuildTests).FullName}.{nameof(Builds_until_it_is_killed)}", "-explicit", "only"
-                ])
-            {
-                Environment = { [FolderVariable] = folder, [StageVariable] = stage },
-            };
             bool killed = false;
-            ChildProcess.Outcome outcome = ChildProcess.Run(start, meanwhile: process =>
+            ChildProcess.Outcome outcome = ChildTest.Run(Builds_until_it_is_killed, new() { [FolderVariable] = folder, [StageVariable] = stage }, process =>
             {
                 while (!process.HasExited)
                 {

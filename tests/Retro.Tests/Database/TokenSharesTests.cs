@@ -259,24 +259,16 @@ public sealed class TokenSharesTests : IDisposable
         ChunkDatabaseBuilder.Build(shared, s_documents, Never(), s_options).Dispose();
         Assert.Equal(TestDatabases.Contents(plain), TestDatabases.Contents(shared));
 
-        ChildProcess.Outcome Run(string work, Action<Process>? meanwhile) => ChildProcess.Run(
-            new(
-                "dotnet",
-                [
-                    typeof(TokenSharesTests).Assembly.Location, "-method", $"{typeof(TokenSharesTests).FullName}.{nameof(Makes_a_share)}", "-explicit", "only"
-                ])
-            {
-                Environment = { [Work] = work, [Folder] = shared },
-            },
-            meanwhile: meanwhile);
+        ChildProcess.Outcome Run(string work, Action<Process>? meanwhile)
+            => ChildTest.Run(Makes_a_share, new() { [Work] = work, [Folder] = shared }, meanwhile);
     }
 
     /// <summary>What the processes do.</summary>
     [Fact(Explicit = true)]
     public void Makes_a_share()
     {
-        string[] work = Environment.GetEnvironmentVariable(Work)?.Split(' ') ?? throw new InvalidOperationException("This is run by another test.");
-        Make(Environment.GetEnvironmentVariable(Folder)!, work[0], work.Length > 1 ? Endless(s_documents) : s_documents);
+        string[] work = ChildTest.Given(Work).Split(' ');
+        Make(ChildTest.Given(Folder), work[0], work.Length > 1 ? Endless(s_documents) : s_documents);
 
         // Stops before the end, for whoever ends the process there.
         static IEnumerable<Document> Endless(List<Document> documents)

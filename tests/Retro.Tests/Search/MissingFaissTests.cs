@@ -28,13 +28,9 @@ public class MissingFaissTests
             "dotnet",
             program,
             new Dictionary<string, string?> { [DatabaseVariable] = folder["db"] },
-            "Retro.Tests.dll",
-            "-class",
-            typeof(MissingFaissTests).FullName!,
-            "-explicit",
-            "only");
+            ["Retro.Tests.dll", .. ChildTest.Arguments(An_index_of_FAISS_is_refused_in_a_sentence_and_building_again_makes_an_exact_one)]);
 
-        Assert.True(exitCode == 0 && output.Contains("Errors: 0, Failed: 0, Skipped: 0", StringComparison.Ordinal), output);
+        Assert.True(exitCode == 0 && output.Contains("Total: 1, Errors: 0, Failed: 0, Skipped: 0", StringComparison.Ordinal), output);
         using ChunkDatabase made = ChunkDatabase.Open(folder["db"], verify: true);
         using VectorIndex exact = VectorIndexFile.Open(made);
         using VectorIndex faiss = VectorIndexFile.Open(data.Database);
@@ -46,8 +42,7 @@ public class MissingFaissTests
     public void An_index_of_FAISS_is_refused_in_a_sentence_and_building_again_makes_an_exact_one()
     {
         Assert.False(FaissNative.IsLoaded, "This test is for a folder without libfaiss_c; the other one makes such a folder and runs it.");
-        using ChunkDatabase database = ChunkDatabase.Open(Environment.GetEnvironmentVariable(DatabaseVariable)
-            ?? throw new InvalidOperationException($"{DatabaseVariable} names no database."));
+        using ChunkDatabase database = ChunkDatabase.Open(ChildTest.Given(DatabaseVariable));
         string refused = Assert.Throws<FaissException>(() => VectorIndexFile.Open(database)).Message;
         Assert.Contains("index.faiss was made by FAISS", refused, StringComparison.Ordinal);
         Assert.Contains("build the index again, which makes an exact one", refused, StringComparison.Ordinal);

@@ -235,22 +235,16 @@ public sealed class ShareFilesTests : IDisposable
         NeighborTable.Build(shared, new Counting(new RandomNeighborSource(shared, 5), _ => Assert.Fail("A row is found again.")), K).Dispose();
         Assert.Equal(TestDatabases.Contents(plain.Folder), TestDatabases.Contents(folder));
 
-        ChildProcess.Outcome Run(string work, Action<Process>? meanwhile) => ChildProcess.Run(
-            new(
-                "dotnet",
-                [typeof(ShareFilesTests).Assembly.Location, "-method", $"{typeof(ShareFilesTests).FullName}.{nameof(Makes_a_share)}", "-explicit", "only"])
-            {
-                Environment = { [Work] = work, [Folder] = folder },
-            },
-            meanwhile: meanwhile);
+        ChildProcess.Outcome Run(string work, Action<Process>? meanwhile)
+            => ChildTest.Run(Makes_a_share, new() { [Work] = work, [Folder] = folder }, meanwhile);
     }
 
     /// <summary>What the processes do.</summary>
     [Fact(Explicit = true)]
     public void Makes_a_share()
     {
-        string[] work = Environment.GetEnvironmentVariable(Work)?.Split(' ') ?? throw new InvalidOperationException("This is run by another test.");
-        using ChunkDatabase database = ChunkDatabase.Open(Environment.GetEnvironmentVariable(Folder)!);
+        string[] work = ChildTest.Given(Work).Split(' ');
+        using ChunkDatabase database = ChunkDatabase.Open(ChildTest.Given(Folder));
         int blocks = 0;
         DenseNeighborSource.MakeKeys(database, SearchDatabase.AnyKeyer(_ => StopAt(++blocks)), WorkShare.Parse(work[0]));
         NeighborTable.BuildShare(database, new RandomNeighborSource(database, 5), WorkShare.Parse(work[0]), K);
@@ -259,7 +253,7 @@ public sealed class ShareFilesTests : IDisposable
     /// <summary>Waits in the second block, where it is wanted, for whoever ends the process there.</summary>
     private static void StopAt(int block)
     {
-        if (block == 2 && Environment.GetEnvironmentVariable(Work)!.EndsWith("stops", StringComparison.Ordinal))
+        if (block == 2 && ChildTest.Given(Work).EndsWith("stops", StringComparison.Ordinal))
         {
             Thread.Sleep(Timeout.Infinite);
         }

@@ -68,7 +68,7 @@ public sealed class KilledTrainingTests : IDisposable
     [Fact(Explicit = true)]
     public void Trains_until_it_is_killed()
     {
-        string folder = Environment.GetEnvironmentVariable(Folder) ?? throw new InvalidOperationException("This is run by another test.");
+        string folder = ChildTest.Given(Folder);
         string checkpoint = Path.Combine(folder, "model");
         using ChunkDatabase database = ChunkDatabase.Open(Path.Combine(folder, "db"));
         using KeywordNeighborSource source = KeywordNeighborSource.Open(database);
@@ -108,22 +108,12 @@ public sealed class KilledTrainingTests : IDisposable
         return folder;
     }
 
-    private static ChildProcess.Outcome Run(string folder, Action<Process>? meanwhile)
+    private ChildProcess.Outcome Run(string folder, Action<Process>? meanwhile)
     {
         // What an earlier process reached, another that begins before it reaches again.
         Directory.Delete(Path.Combine(folder, "steps"), recursive: true);
         Directory.CreateDirectory(Path.Combine(folder, "steps"));
-        return ChildProcess.Run(
-            new(
-                "dotnet",
-                [
-                    typeof(KilledTrainingTests).Assembly.Location, "-method", $"{typeof(KilledTrainingTests).FullName}.{nameof(Trains_until_it_is_killed)}",
-                    "-explicit", "only"
-                ])
-            {
-                Environment = { [Folder] = folder },
-            },
-            meanwhile: meanwhile);
+        return ChildTest.Run(Trains_until_it_is_killed, new() { [Folder] = folder }, meanwhile);
     }
 
     private static string Marker(string folder, long step) => Path.Combine(folder, "steps", step.ToString(CultureInfo.InvariantCulture));
