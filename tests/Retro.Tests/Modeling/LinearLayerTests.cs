@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Tests.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -23,35 +24,27 @@ public sealed class LinearLayerTests
         int most = type == ScalarType.Float32 ? 8 : 4;
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
+        using ThreadCount set = new(threads);
+        manual_seed(input);
+        foreach (bool bias in new[] { false, true })
         {
-            manual_seed(input);
-            foreach (bool bias in new[] { false, true })
+            using LinearLayer layer = new(input, output, bias, type);
+            layer.parameters().Last().normal_();
+            Tensor x = randn(10, input).to_type(type), w = layer.get_parameter("weight")!.to(ScalarType.Float64);
+            Tensor exact = x.to(ScalarType.Float64).matmul(w.t()) + (bias ? layer.get_parameter("bias")!.to(ScalarType.Float64) : zeros(1));
+            Tensor alone = layer.call(x.narrow(0, 2, 1));
+            for (int rows = 1; rows <= 10; rows++)
             {
-                using LinearLayer layer = new(input, output, bias, type);
-                layer.parameters().Last().normal_();
-                Tensor x = randn(10, input).to_type(type), w = layer.get_parameter("weight")!.to(ScalarType.Float64);
-                Tensor exact = x.to(ScalarType.Float64).matmul(w.t()) + (bias ? layer.get_parameter("bias")!.to(ScalarType.Float64) : zeros(1));
-                Tensor alone = layer.call(x.narrow(0, 2, 1));
-                for (int rows = 1; rows <= 10; rows++)
-                {
-                    Tensor y = layer.call(x.narrow(0, 0, rows));
-                    Assert.Equal([rows, output], y.shape);
-                    AssertClose(y, exact.narrow(0, 0, rows), rows > most);
-                    Assert.True(rows < 3 || rows > most || y.narrow(0, 2, 1).equal(alone).all().item<bool>());
-                }
-
-                Assert.Equal([1, 1, output], layer.call(x.narrow(0, 2, 1).unsqueeze(0)).shape);
-                Assert.True(layer.call(x.narrow(0, 2, 1).unsqueeze(0)).view(1, -1).equal(alone).all().item<bool>());
-                Tensor scattered = x.t().contiguous().t(); // what is not contiguous
-                AssertClose(layer.call(scattered.narrow(0, 0, 2)), exact.narrow(0, 0, 2), ofLibtorch: true);
+                Tensor y = layer.call(x.narrow(0, 0, rows));
+                Assert.Equal([rows, output], y.shape);
+                AssertClose(y, exact.narrow(0, 0, rows), rows > most);
+                Assert.True(rows < 3 || rows > most || y.narrow(0, 2, 1).equal(alone).all().item<bool>());
             }
-        }
-        finally
-        {
-            set_num_threads(before);
+
+            Assert.Equal([1, 1, output], layer.call(x.narrow(0, 2, 1).unsqueeze(0)).shape);
+            Assert.True(layer.call(x.narrow(0, 2, 1).unsqueeze(0)).view(1, -1).equal(alone).all().item<bool>());
+            Tensor scattered = x.t().contiguous().t(); // what is not contiguous
+            AssertClose(layer.call(scattered.narrow(0, 0, 2)), exact.narrow(0, 0, 2), ofLibtorch: true);
         }
 
         // libtorch may round on the way.

@@ -1,4 +1,5 @@
 using Retro.Modeling;
+using Retro.Tests.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -18,37 +19,29 @@ public sealed class TokenAttentionTests
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
+        using ThreadCount set = new(threads);
+        manual_seed(keys);
+        foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
-            manual_seed(keys);
-            foreach (ScalarType type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+            Tensor q = randn(heads, rows, 1, size).to_type(type), k = randn(groups, rows, keys + 9, size).to_type(type).narrow(2, 0, keys);
+            Tensor v = randn(groups, rows, keys + 3, size).to_type(type).narrow(2, 0, keys);
+            Tensor hidden = rand(1, rows, 1, keys).lt(0.3f);
+            hidden.narrow(3, 0, 1).zero_();
+            Tensor mask = zeros(1, rows, 1, keys).masked_fill(hidden, float.NegativeInfinity).to_type(type);
+            Tensor positions = randn(heads * rows, 1, keys).to_type(type);
+            foreach ((Tensor? hiding, Tensor? adding) in new (Tensor?, Tensor?)[]
             {
-                Tensor q = randn(heads, rows, 1, size).to_type(type), k = randn(groups, rows, keys + 9, size).to_type(type).narrow(2, 0, keys);
-                Tensor v = randn(groups, rows, keys + 3, size).to_type(type).narrow(2, 0, keys);
-                Tensor hidden = rand(1, rows, 1, keys).lt(0.3f);
-                hidden.narrow(3, 0, 1).zero_();
-                Tensor mask = zeros(1, rows, 1, keys).masked_fill(hidden, float.NegativeInfinity).to_type(type);
-                Tensor positions = randn(heads * rows, 1, keys).to_type(type);
-                foreach ((Tensor? hiding, Tensor? adding) in new (Tensor?, Tensor?)[]
-                {
-                    (null, null), (mask, null), (null, positions), (mask, positions), (mask.narrow(1, 0, 1), null),
-                })
-                {
-                    Assert.True(TokenAttention.Takes(q, k, v, hiding));
-                    Tensor attended = AttentionKernel.Attend(q, k, v, hiding, false, adding, adding?.shape);
-                    Assert.Equal(type, attended.dtype);
-                    Assert.Equal([rows, 1, heads * size], attended.shape);
-                    Tensor exact = Defined(q, k, v, hiding, adding);
-                    double off = (attended.to_type(ScalarType.Float64) - exact).abs().max().item<double>();
-                    Assert.InRange(off, 0, type == ScalarType.Float32 ? 1e-5 : exact.abs().max().item<double>() * Math.Pow(2, -8));
-                }
+                (null, null), (mask, null), (null, positions), (mask, positions), (mask.narrow(1, 0, 1), null),
+            })
+            {
+                Assert.True(TokenAttention.Takes(q, k, v, hiding));
+                Tensor attended = AttentionKernel.Attend(q, k, v, hiding, false, adding, adding?.shape);
+                Assert.Equal(type, attended.dtype);
+                Assert.Equal([rows, 1, heads * size], attended.shape);
+                Tensor exact = Defined(q, k, v, hiding, adding);
+                double off = (attended.to_type(ScalarType.Float64) - exact).abs().max().item<double>();
+                Assert.InRange(off, 0, type == ScalarType.Float32 ? 1e-5 : exact.abs().max().item<double>() * Math.Pow(2, -8));
             }
-        }
-        finally
-        {
-            set_num_threads(before);
         }
     }
 

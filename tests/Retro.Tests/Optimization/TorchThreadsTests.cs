@@ -109,15 +109,7 @@ public class TorchThreadsTests
 
     private static void With(int threads, Action work)
     {
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
-        {
-            work();
-        }
-        finally
-        {
-            set_num_threads(before);
-        }
+        using ThreadCount set = new(threads);
+        work();
     }
 }

@@ -1,5 +1,6 @@
 using Retro.Modeling;
 using Retro.Tests.Modeling;
+using Retro.Tests.Optimization;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -37,18 +38,10 @@ public class CollectionTests
 
     private static void AssertSameBits(Func<bool, double[]> train)
     {
-        int threads = get_num_threads();
-        set_num_threads(2);
-        try
-        {
-            double[] expected = train(false);
-            Assert.All(expected, weight => Assert.True(double.IsFinite(weight)));
-            Assert.Equal(expected, train(true));
-        }
-        finally
-        {
-            set_num_threads(threads);
-        }
+        using ThreadCount set = new(2);
+        double[] expected = train(false);
+        Assert.All(expected, weight => Assert.True(double.IsFinite(weight)));
+        Assert.Equal(expected, train(true));
     }
 
     /// <summary>Two workers, a batch each.</summary>

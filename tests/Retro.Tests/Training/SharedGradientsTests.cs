@@ -1,6 +1,7 @@
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Tests.Modeling;
+using Retro.Tests.Optimization;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -299,17 +300,9 @@ public class SharedGradientsTests
     {
         exchanges = InProcessExchange.Of(processes);
         byte[][] weights = new byte[processes][];
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
-        {
-            Exception?[] thrown = InProcessExchange.Run(exchanges, exchange => weights[exchange.Rank] = TrainOne(name, exchange));
-            Assert.All(thrown, Assert.Null);
-        }
-        finally
-        {
-            set_num_threads(before);
-        }
+        using ThreadCount set = new(threads);
+        Exception?[] thrown = InProcessExchange.Run(exchanges, exchange => weights[exchange.Rank] = TrainOne(name, exchange));
+        Assert.All(thrown, Assert.Null);
 
         return weights;
     }

@@ -3,6 +3,7 @@ using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Tests.Modeling;
+using Retro.Tests.Optimization;
 using Retro.Training;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -291,28 +292,20 @@ public sealed class TrainerTests : IDisposable
     [InlineData(5, 0.2, true)]
     public void Batches_side_by_side_give_the_weights_of_one_after_the_other(int accumulation, double dropout, bool recompute)
     {
-        int before = get_num_threads();
-        try
+        // Batches side by side, and matrices of Muon in two stacks for one, round otherwise. In float64 that is far below what a gradient summed wrongly
+        // would change, and below the optimizer's epsilon, which in float32 it need not be.
+        List<double[]> ends = [];
+        foreach (int threads in new[] { 1, 2, 1 })
         {
-            // Batches side by side, and matrices of Muon in two stacks for one, round otherwise. In float64 that is far below what a gradient summed wrongly
-            // would change, and below the optimizer's epsilon, which in float32 it need not be.
-            List<double[]> ends = [];
-            foreach (int threads in new[] { 1, 2, 1 })
-            {
-                set_num_threads(threads);
-                using RetroModel model = Model(s_config with { Dropout = dropout }, ScalarType.Float64);
-                using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation, RecomputeActivations = recompute });
-                trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.4));
-                ends.Add([.. Weights(model).Values.SelectMany(weight => weight)]);
-            }
+            using ThreadCount set = new(threads);
+            using RetroModel model = Model(s_config with { Dropout = dropout }, ScalarType.Float64);
+            using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation, RecomputeActivations = recompute });
+            trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.4));
+            ends.Add([.. Weights(model).Values.SelectMany(weight => weight)]);
+        }
 
-            Assert.Equal(ends[0], ends[2]);
-            Assert.Equal(ends[0], ends[1], (one, other) => Math.Abs(one - other) < 1e-9);
-        }
-        finally
-        {
-            set_num_threads(before);
-        }
+        Assert.Equal(ends[0], ends[2]);
+        Assert.Equal(ends[0], ends[1], (one, other) => Math.Abs(one - other) < 1e-9);
     }
 
     [Theory]
@@ -324,17 +317,9 @@ public sealed class TrainerTests : IDisposable
         using Trainer trainer = new(model, s_options with { Steps = 40 });
         CopyingData data = new(s_config, 2, 3, seed: 1, dropout: retrievalDropout);
         List<long> counts = [];
-        int threads = get_num_threads();
-        set_num_threads(2);
-        try
-        {
-            _ = LiveTensors.Settled();
-            trainer.Run(data, new Reports<TrainingProgress>(_ => counts.Add(Tensor.TotalCount)));
-        }
-        finally
-        {
-            set_num_threads(threads);
-        }
+        using ThreadCount set = new(2);
+        _ = LiveTensors.Settled();
+        trainer.Run(data, new Reports<TrainingProgress>(_ => counts.Add(Tensor.TotalCount)));
 
         // TorchSharp counts a tensor for each gradient that autograd finds there is none of, and never takes it off: those of what reads neighbors, for a batch
         // without any.
@@ -357,32 +342,24 @@ public sealed class TrainerTests : IDisposable
     public void Every_target_of_a_step_weighs_the_same_however_they_are_divided_into_batches(int threads)
     {
         // Two targets in one batch, all in another, none in a third.
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
-        {
-            using RetroModel model = Model(s_config);
-            TokenBatch few = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
-            TokenBatch many = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0);
-            TokenBatch none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
-            Array.Clear(few.LossMask);
-            few.LossMask[5] = few.LossMask[7] = true;
-            Array.Clear(none.LossMask);
-            using TrainingBatch a = few.ToTensors(), b = many.ToTensors(), c = none.ToTensors();
-            double expected = new[] { a, b }.Sum(batch =>
-                LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).sum().item<float>());
-            int targets = 2 + Enumerable.Range(0, many.LossMask.Length).Count(i => i % many.Length > 0 && many.LossMask[i]);
-            using Trainer trainer = new(model, s_options);
+        using ThreadCount set = new(threads);
+        using RetroModel model = Model(s_config);
+        TokenBatch few = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
+        TokenBatch many = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0);
+        TokenBatch none = new CopyingData(s_config, 2, 3, seed: 3).Batch(0, 0);
+        Array.Clear(few.LossMask);
+        few.LossMask[5] = few.LossMask[7] = true;
+        Array.Clear(none.LossMask);
+        using TrainingBatch a = few.ToTensors(), b = many.ToTensors(), c = none.ToTensors();
+        double expected = new[] { a, b }.Sum(batch =>
+            LogLikelihood.Of(model, batch.Tokens, batch.Neighbors, batch.Valid, batch.LossMask).sum().item<float>());
+        int targets = 2 + Enumerable.Range(0, many.LossMask.Length).Count(i => i % many.Length > 0 && many.LossMask[i]);
+        using Trainer trainer = new(model, s_options);
 
-            TrainingProgress step = trainer.Step([a, b, c]);
+        TrainingProgress step = trainer.Step([a, b, c]);
 
-            Assert.Equal(-expected / targets, step.Loss, 1e-4);
-            Assert.False(step.Skipped);
-        }
-        finally
-        {
-            set_num_threads(before);
-        }
+        Assert.Equal(-expected / targets, step.Loss, 1e-4);
+        Assert.False(step.Skipped);
     }
 
     [Fact]
@@ -403,26 +380,18 @@ public sealed class TrainerTests : IDisposable
     [InlineData(2)]
     public void A_step_that_fails_leaves_no_gradient_behind(int threads)
     {
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
-        {
-            using RetroModel model = Model(s_config), other = Model(s_config);
-            using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
-            TokenBatch wrong = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
-            wrong.Tokens[3] = s_config.VocabularySize;
-            using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors(), bad = wrong.ToTensors();
+        using ThreadCount set = new(threads);
+        using RetroModel model = Model(s_config), other = Model(s_config);
+        using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
+        TokenBatch wrong = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0);
+        wrong.Tokens[3] = s_config.VocabularySize;
+        using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors(), bad = wrong.ToTensors();
 
-            Assert.ThrowsAny<ArgumentException>(() => trainer.Step([good, bad]));
-            TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
+        Assert.ThrowsAny<ArgumentException>(() => trainer.Step([good, bad]));
+        TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
 
-            Assert.Equal(expected.GradientNorm, after.GradientNorm);
-            AssertSameWeights(other, model);
-        }
-        finally
-        {
-            set_num_threads(before);
-        }
+        Assert.Equal(expected.GradientNorm, after.GradientNorm);
+        AssertSameWeights(other, model);
     }
 
     /// <summary>Batches behind it have been computed, and wait for their turn to be summed.</summary>
@@ -432,32 +401,24 @@ public sealed class TrainerTests : IDisposable
     [InlineData(3)]
     public void A_batch_that_fails_while_it_is_computed_ends_the_step_and_leaves_no_gradient_behind(int threads)
     {
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
+        using ThreadCount set = new(threads);
+        using RetroModel model = Model(s_config), other = Model(s_config);
+        using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
+        using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
+        using TrainingBatch single = new CopyingData(s_config, 1, 3, seed: 2).Batch(0, 0).ToTensors();
+        nn.Module<Tensor, Tensor> branch = model.Layers[0].FeedForward;
+        branch.register_forward_pre_hook((_, x) => x.shape[0] == 1 ? throw new InvalidDataException("one row") : x);
+        foreach (int place in new[] { 0, 1, 3, 6 })
         {
-            using RetroModel model = Model(s_config), other = Model(s_config);
-            using Trainer trainer = new(model, s_options), untouched = new(other, s_options);
-            using TrainingBatch good = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
-            using TrainingBatch single = new CopyingData(s_config, 1, 3, seed: 2).Batch(0, 0).ToTensors();
-            nn.Module<Tensor, Tensor> branch = model.Layers[0].FeedForward;
-            branch.register_forward_pre_hook((_, x) => x.shape[0] == 1 ? throw new InvalidDataException("one row") : x);
-            foreach (int place in new[] { 0, 1, 3, 6 })
-            {
-                TrainingBatch[] batches = [.. Enumerable.Repeat(good, 7)];
-                batches[place] = single;
-                Assert.Equal("one row", Assert.Throws<InvalidDataException>(() => trainer.Step(batches)).Message);
-            }
-
-            TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
-
-            Assert.Equal(expected.GradientNorm, after.GradientNorm);
-            AssertSameWeights(other, model);
+            TrainingBatch[] batches = [.. Enumerable.Repeat(good, 7)];
+            batches[place] = single;
+            Assert.Equal("one row", Assert.Throws<InvalidDataException>(() => trainer.Step(batches)).Message);
         }
-        finally
-        {
-            set_num_threads(before);
-        }
+
+        TrainingProgress after = trainer.Step([good]), expected = untouched.Step([good]);
+
+        Assert.Equal(expected.GradientNorm, after.GradientNorm);
+        AssertSameWeights(other, model);
     }
 
     [Fact]
@@ -601,37 +562,29 @@ public sealed class TrainerTests : IDisposable
     [InlineData(2, true)]
     public void Parameters_that_are_frozen_later_stay_from_then_on(int threads, bool recompute)
     {
-        int before = get_num_threads();
-        set_num_threads(threads);
-        try
+        using ThreadCount set = new(threads);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { RecomputeActivations = recompute });
+        using TrainingBatch one = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        using TrainingBatch other = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
+        trainer.Step([one, other]);
+        Dictionary<string, double[]> then = Weights(model);
+        Freeze(name => name == "head.weight" || name.StartsWith("decoder.2.", StringComparison.Ordinal));
+
+        trainer.Step([one, other]);
+
+        Dictionary<string, double[]> after = Weights(model);
+        Assert.All(model.named_parameters(), pair => Assert.Equal(pair.parameter.requires_grad, !then[pair.name].SequenceEqual(after[pair.name])));
+        Freeze(_ => true);
+        Assert.Equal(0, trainer.Step([one, other]).GradientNorm);
+        Assert.Equal(after, Weights(model));
+
+        void Freeze(Func<string, bool> which)
         {
-            using RetroModel model = Model(s_config);
-            using Trainer trainer = new(model, s_options with { RecomputeActivations = recompute });
-            using TrainingBatch one = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
-            using TrainingBatch other = new CopyingData(s_config, 2, 3, seed: 2).Batch(0, 0).ToTensors();
-            trainer.Step([one, other]);
-            Dictionary<string, double[]> then = Weights(model);
-            Freeze(name => name == "head.weight" || name.StartsWith("decoder.2.", StringComparison.Ordinal));
-
-            trainer.Step([one, other]);
-
-            Dictionary<string, double[]> after = Weights(model);
-            Assert.All(model.named_parameters(), pair => Assert.Equal(pair.parameter.requires_grad, !then[pair.name].SequenceEqual(after[pair.name])));
-            Freeze(_ => true);
-            Assert.Equal(0, trainer.Step([one, other]).GradientNorm);
-            Assert.Equal(after, Weights(model));
-
-            void Freeze(Func<string, bool> which)
+            foreach ((string name, Parameter parameter) in model.named_parameters().Where(pair => which(pair.name)))
             {
-                foreach ((string name, Parameter parameter) in model.named_parameters().Where(pair => which(pair.name)))
-                {
-                    parameter.requires_grad = false;
-                }
+                parameter.requires_grad = false;
             }
-        }
-        finally
-        {
-            set_num_threads(before);
         }
     }
 
