@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Modeling;
 using Retro.Optimization;
+using Retro.Tests;
 using Retro.Tests.Modeling;
 using Retro.Training;
 using TorchSharp;
@@ -182,7 +183,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         List<string> lines = [];
         trainer.Run(
             new WorkerData(SmallModel.Config),
-            new Reports(done => lines.Add(
+            new Reports<TrainingProgress>(done => lines.Add(
                 string.Create(CultureInfo.InvariantCulture, $"{done.Step} {done.Tokens} {done.Loss:0.00000} {done.GradientNorm:0.0000}"))));
         File.WriteAllLines(Path.Combine(folder, $"{name}-{Rank}.txt"), lines);
     }
@@ -204,7 +205,7 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         {
             trainer.Run(
                 new WorkerData(SmallModel.Config),
-                new Reports(done =>
+                new Reports<TrainingProgress>(done =>
                 {
                     if (done.Step == step && Rank == Size - 1)
                     {
@@ -216,6 +217,8 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         catch (OperationCanceledException)
         {
         }
+
+        Require(trainer.StepsDone == step, "the step that it was told to stop at");
     }
 
     private void Measured()
@@ -363,10 +366,5 @@ internal sealed class Scenarios(string folder, MpiExchange? exchange)
         {
             throw new InvalidOperationException($"Wrong: {what}.");
         }
-    }
-
-    private sealed class Reports(Action<TrainingProgress> told) : IProgress<TrainingProgress>
-    {
-        public void Report(TrainingProgress value) => told(value);
     }
 }

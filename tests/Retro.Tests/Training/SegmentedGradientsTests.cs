@@ -242,20 +242,15 @@ public sealed class SegmentedGradientsTests : IDisposable
 
         using CancellationTokenSource cancel = new();
         List<double> losses = [];
-        try
+        Exception? ended = Record.Exception(() => trainer.Run(new CopyingData(config, 2, 3, seed: 5), new Reports<TrainingProgress>(done =>
         {
-            trainer.Run(new CopyingData(config, 2, 3, seed: 5), new Reports<TrainingProgress>(done =>
+            losses.Add(done.Loss);
+            if (done.Step == stopAfter)
             {
-                losses.Add(done.Loss);
-                if (done.Step == stopAfter)
-                {
-                    cancel.Cancel();
-                }
-            }), cancel.Token);
-        }
-        catch (OperationCanceledException) when (stopAfter is not null)
-        {
-        }
+                cancel.Cancel();
+            }
+        }), cancel.Token));
+        Assert.Equal(stopAfter is null ? null : typeof(OperationCanceledException), ended?.GetType());
 
         weights = [.. model.parameters().SelectMany(parameter => parameter.detach().bytes.ToArray())];
         return [.. losses];

@@ -71,6 +71,31 @@ public sealed class WeightAverageTests : IDisposable
     }
 
     [Fact]
+    public void A_step_that_is_skipped_is_no_part_of_it()
+    {
+        using RetroModel model = Model();
+        using Trainer trainer = new(model, Options with { CheckpointFolder = null });
+        using TrainingBatch batch = new CopyingData(SmallModel.Config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        trainer.Step([batch]);
+        double[] before = Average();
+        Assert.NotEqual(before, Embedding(model));
+        using (no_grad())
+        {
+            model.get_parameter("decoder.norm.weight")!.fill_(double.NaN);
+        }
+
+        Assert.True(trainer.Step([batch]).Skipped);
+
+        Assert.Equal(before, Average());
+
+        double[] Average()
+        {
+            using IDisposable? put = trainer.Averaged();
+            return Embedding(model);
+        }
+    }
+
+    [Fact]
     public void It_goes_on_with_the_same_bits_and_begins_where_a_checkpoint_has_none()
     {
         CopyingData data = new(SmallModel.Config, 2, 3, seed: 2);
@@ -97,19 +122,14 @@ public sealed class WeightAverageTests : IDisposable
             }
 
             using CancellationTokenSource cancel = new();
-            try
+            Exception? ended = Record.Exception(() => trains.Run(data, new Reports<TrainingProgress>(done =>
             {
-                trains.Run(data, new Reports<TrainingProgress>(done =>
+                if (done.Step == stopAfter)
                 {
-                    if (done.Step == stopAfter)
-                    {
-                        cancel.Cancel();
-                    }
-                }), cancel.Token);
-            }
-            catch (OperationCanceledException) when (stopAfter is not null)
-            {
-            }
+                    cancel.Cancel();
+                }
+            }), cancel.Token));
+            Assert.Equal(stopAfter < options.Steps ? typeof(OperationCanceledException) : null, ended?.GetType());
 
             own = Embedding(one);
             using IDisposable? put = trains.Averaged();
