@@ -110,8 +110,10 @@ public class RetroOptimizerTests
             => [.. start.Select((tensor, i) => (i.ToString(System.Globalization.CultureInfo.InvariantCulture), new Parameter(tensor.clone())))];
     }
 
-    [Fact]
-    public void Muon_follows_the_literal_rule()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(0.1)]
+    public void Muon_follows_the_literal_rule(double decay)
     {
         using DisposeScope scope = NewDisposeScope();
         Random random = new(3);
@@ -122,7 +124,7 @@ public class RetroOptimizerTests
         Parameter[] parameters = [.. weights.Select(weight => new Parameter(Matrix(weight)))];
         using RetroOptimizer optimizer = new(
             Kinds(parameters.Select((parameter, index) => ($"decoder.{index}.weight", parameter))),
-            new RetroOptimizerOptions { Kind = OptimizerKind.Muon, ClipNorm = 1 });
+            new RetroOptimizerOptions { Kind = OptimizerKind.Muon, ClipNorm = 1, MuonWeightDecay = decay });
 
         for (int step = 0; step < 4; step++)
         {
@@ -143,10 +145,32 @@ public class RetroOptimizerTests
                 Each(direction, (row, column) => direction[row, column] = 0.05 * clip * gradients[i][row, column] + 0.95 * means[i][row, column]);
                 double[,] unit = MuonTests.LiteralOrthogonalize(direction);
                 double scale = Math.Sqrt(Math.Max(1.0, (double)shapes[i].Rows / shapes[i].Columns));
-                Each(direction, (row, column) => weights[i][row, column] -= 0.02 * scale * unit[row, column]);
+                Each(
+                    direction,
+                    (row, column) => weights[i][row, column] = ((1 - (0.02 * decay)) * weights[i][row, column]) - (0.02 * scale * unit[row, column]));
                 Assert.Equal(weights[i].Cast<double>(), Values(parameters[i]), (x, y) => Math.Abs(x - y) < 1e-6);
             }
         }
+    }
+
+    [Fact]
+    public void Muons_decay_is_of_its_own_matrices()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Parameter[] parameters = [new(ones(3, 4)), new(ones(3, 4)), new(ones(4))];
+        using RetroOptimizer optimizer = new(
+            [
+                ("matrix", parameters[0], ParameterKind.Matrix), ("embedding", parameters[1], ParameterKind.Embedding),
+                ("bias", parameters[2], ParameterKind.Bias),
+            ],
+            new() { Kind = OptimizerKind.Muon, WeightDecay = 0, MuonWeightDecay = 0.5 });
+        Assert.Equal(["matrix"], optimizer.MuonNames);
+        Array.ForEach(parameters, parameter => parameter.grad = zeros_like(parameter));
+
+        optimizer.Step(rate: 0.1, muonRate: 0.2);
+
+        Assert.Equal(0.9f, parameters[0].min().item<float>(), 1e-6);
+        Assert.All(parameters[1..], parameter => Assert.Equal((1, 1), (parameter.min().item<float>(), parameter.max().item<float>())));
     }
 
     [Fact]

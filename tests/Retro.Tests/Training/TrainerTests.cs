@@ -150,6 +150,17 @@ public sealed class TrainerTests : IDisposable
 
         Assert.Equal(3, trainer.StepsDone);
         AssertSameWeights(model, fresh);
+        using (Safetensors saved = Safetensors.Open(Path.Combine(folder, "model.safetensors")))
+        {
+            Dictionary<string, double[]> weights = Weights(fresh);
+            Assert.Equal(saved.Entries.Select(entry => entry.Name).Order(StringComparer.Ordinal), weights.Keys.Order(StringComparer.Ordinal));
+            Assert.All(saved.Entries, entry =>
+            {
+                using Tensor one = saved.Read(entry.Name), exact = one.to_type(ScalarType.Float64, copy: true);
+                Assert.Equal(exact.data<double>().ToArray(), weights[entry.Name]);
+            });
+        }
+
         TokenBatch batch = new(1, 6);
         using TrainingBatch tensors = batch.ToTensors();
         Assert.False(trainer.Step([tensors]).Skipped);
@@ -716,22 +727,38 @@ public sealed class TrainerTests : IDisposable
     {
         TrainingOptions options = s_options with { WarmupSteps = 0, Optimizer = new() { Kind = kind, WeightDecay = 0 } };
         using DisposeScope scope = NewDisposeScope();
-        Dictionary<string, double> whole = Moved(options), part = Moved(options with { RetrievalRate = 0.25 });
+        Dictionary<string, double> whole = Moved(options).Moved, part = Moved(options with { RetrievalRate = 0.25 }).Moved;
         Assert.All(whole.Keys, name =>
         {
             bool retrieval = name.Contains(".cca.", StringComparison.Ordinal) || name.StartsWith("encoder.", StringComparison.Ordinal);
             Assert.Equal(retrieval ? 0.25 : 1, part[name] / whole[name], 1e-3);
         });
         Assert.Contains(whole.Keys, name => name.StartsWith("encoder.", StringComparison.Ordinal));
+    }
 
-        static Dictionary<string, double> Moved(TrainingOptions options)
+    /// <summary>Of the first step, which either optimizer moves in proportion to its rate, however large the gradient.</summary>
+    [Fact]
+    public void Muon_moves_at_a_rate_of_its_own_along_the_same_schedule()
+    {
+        TrainingOptions options = s_options with { WarmupSteps = 0, Optimizer = new() { Kind = OptimizerKind.Muon, WeightDecay = 0 } };
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel any = Model(s_config);
+        using RetroOptimizer optimizer = TrainingOptimizers.Own(any, options);
+        HashSet<string> muon = [.. optimizer.MuonNames];
+        (double rate, Dictionary<string, double> moved) = Moved(options);
+        Assert.Equal(options.LearningRate, rate, 1e-12);
+        Assert.InRange(muon.Count, 1, moved.Count - 1);
+
+        AssertMoved(2, 1, options with { MuonLearningRate = 2 * options.MuonLearningRate });
+        AssertMoved(1, 2, options with { LearningRate = 2 * options.LearningRate });
+        (double first, _) = AssertMoved(0.25, 0.25, options with { WarmupSteps = 4 });
+        Assert.Equal(0.25 * rate, first, 1e-12);
+
+        (double Rate, Dictionary<string, double> Moved) AssertMoved(double ofMuon, double ofOthers, TrainingOptions with)
         {
-            using RetroModel model = Model(s_config, ScalarType.Float64);
-            Dictionary<string, Tensor> before = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
-            using Trainer trainer = new(model, options);
-            using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
-            trainer.Step([batch]);
-            return model.named_parameters().ToDictionary(pair => pair.name, pair => (pair.parameter.detach() - before[pair.name]).norm().item<double>());
+            (double Rate, Dictionary<string, double> Moved) came = Moved(with);
+            Assert.All(moved.Keys, name => Assert.Equal(muon.Contains(name) ? ofMuon : ofOthers, came.Moved[name] / moved[name], 1e-3));
+            return came;
         }
     }
 
@@ -811,6 +838,122 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Retrieval_is_left_alone_for_its_share_of_the_steps_and_read_from_the_next_on()
+    {
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Steps = 8, WarmupSteps = 0, ClosedBook = 0.5 });
+        using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        double[] last = Output();
+        for (int step = 1; step <= 8; step++)
+        {
+            trainer.Step([batch]);
+            double[] now = Output();
+            Assert.Equal(step > 4, !now.SequenceEqual(last));
+            last = now;
+        }
+
+        double[] Output() => Weights(model)["decoder.2.cca.o.weight"];
+    }
+
+    /// <summary>What is planted, and how often a text is taken of which, moves with it.</summary>
+    [Fact]
+    public void Each_batch_is_asked_for_with_the_share_of_the_training_that_lies_before_its_step()
+    {
+        TrainingOptions options = s_options with { Steps = 8, CheckpointFolder = Folder };
+        Recording data = new(new CopyingData(s_config, 2, 3, seed: 1));
+        using (RetroModel model = Model(s_config))
+        using (Trainer trainer = new(model, options))
+        using (CancellationTokenSource cancel = new())
+        {
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(done =>
+            {
+                if (done.Step == 3)
+                {
+                    cancel.Cancel();
+                }
+            }), cancel.Token));
+        }
+
+        AssertAsked(upTo: 3);
+        data.Asked.Clear();
+        using RetroModel other = Model(s_config);
+        using Trainer resumed = new(other, options);
+        resumed.Load(Folder);
+        resumed.Run(data);
+        AssertAsked(upTo: 8);
+        Assert.Equal(6, data.Asked.Min(asked => asked.Batch));
+
+        // Two batches a step, of which those of the next are prepared meanwhile.
+        void AssertAsked(int upTo)
+        {
+            Assert.All(data.Asked, asked => Assert.Equal(asked.Batch / 2 / 8.0, asked.Progress));
+            Assert.Equal((2 * upTo) + 1, data.Asked.Max(asked => asked.Batch));
+        }
+    }
+
+    [Fact]
+    public void With_a_budget_of_time_batches_are_asked_for_with_the_share_of_it_that_is_used()
+    {
+        Recording data = new(new CopyingData(s_config, 2, 3, seed: 1));
+        SteppingClock clock = new(TimeSpan.Zero);
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { Accumulation = 1, TimeBudget = TimeSpan.FromSeconds(10) }, clock);
+        trainer.Run(data, new Reports<TrainingProgress>(_ => clock.Advance(TimeSpan.FromSeconds(2))));
+
+        // The batch of the second step is prepared while the first is done.
+        (long, double)[] expected = [(0, 0), (1, 0), (2, 0.2), (3, 0.4), (4, 0.6), (5, 0.8), (6, 1)];
+        Assert.Equal(expected, data.Asked.Order());
+    }
+
+    [Fact]
+    public void Tokens_per_second_are_those_of_the_run_in_its_own_time()
+    {
+        SteppingClock clock = new(TimeSpan.Zero);
+        TrainingOptions options = s_options with { Steps = 4, CheckpointFolder = Folder };
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        using (RetroModel model = Model(s_config))
+        using (Trainer trainer = new(model, options, clock))
+        using (CancellationTokenSource cancel = new())
+        {
+            Assert.Throws<OperationCanceledException>(() => trainer.Run(data, new Reports<TrainingProgress>(done =>
+            {
+                clock.Advance(TimeSpan.FromSeconds(5));
+                cancel.Cancel();
+            }), cancel.Token));
+        }
+
+        using RetroModel other = Model(s_config);
+        using Trainer resumed = new(other, options, clock);
+        resumed.Load(Folder);
+        List<TrainingProgress> steps = [];
+        resumed.Run(data, new Reports<TrainingProgress>(done =>
+        {
+            steps.Add(done);
+            clock.Advance(TimeSpan.FromSeconds(2));
+        }));
+
+        // A step's tokens are two batches of 2 x 3 chunks; the time of a step is that of the report before it.
+        int tokens = 2 * 2 * 3 * s_config.Retrieval!.ChunkLength;
+        Assert.Equal([2 * tokens, 3 * tokens, 4 * tokens], steps.Select(done => done.Tokens));
+        Assert.Equal([5, 7, 9], steps.Select(done => done.Elapsed.TotalSeconds));
+        Assert.Equal([0, 2 * tokens / 2.0, 3 * tokens / 4.0], steps.Select(done => done.TokensPerSecond));
+    }
+
+    /// <summary>Data that remember what they were asked for.</summary>
+    private sealed class Recording(ITrainingData data) : ITrainingData
+    {
+        public System.Collections.Concurrent.ConcurrentBag<(long Batch, double Progress)> Asked { get; } = [];
+
+        public string Identity => data.Identity;
+
+        public TokenBatch Batch(long index, double progress)
+        {
+            Asked.Add((index, progress));
+            return data.Batch(index, progress);
+        }
+    }
+
+    [Fact]
     public void Every_fault_of_the_options_is_named()
     {
         RetroOptionsException exception = Assert.Throws<RetroOptionsException>(() => (s_options with
@@ -856,6 +999,18 @@ public sealed class TrainerTests : IDisposable
             also?.Invoke(done);
         }));
         return steps;
+    }
+
+    /// <summary>The learning rate of a training's first step, and how far it moves each parameter.</summary>
+    private static (double Rate, Dictionary<string, double> Moved) Moved(TrainingOptions options)
+    {
+        using RetroModel model = Model(s_config, ScalarType.Float64);
+        Dictionary<string, Tensor> before = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter.detach().clone());
+        using Trainer trainer = new(model, options);
+        using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        double rate = trainer.Step([batch]).LearningRate;
+        return (
+            rate, model.named_parameters().ToDictionary(pair => pair.name, pair => (pair.parameter.detach() - before[pair.name]).norm().item<double>()));
     }
 
     private static Dictionary<string, double[]> Weights(RetroModel model)

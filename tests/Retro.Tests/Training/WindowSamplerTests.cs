@@ -287,6 +287,12 @@ public sealed class WindowSamplerTests : IDisposable
                     .MaxBy(pair => pair.Item2);
                 Assert.Equal(Enumerable.Range(0, R).Select(i => position + shift + i >= 0 && position + shift + i < text.Length), valid);
                 shifts.Add(shift);
+
+                // What is damaged is a token of the same window.
+                HashSet<long> damaged = [.. Enumerable.Range(0, R)
+                    .Where(i => valid[i] && text[position + shift + i] != batch.Retrieved!.Tokens[start + i])
+                    .Select(i => batch.Retrieved!.Tokens[start + i])];
+                Assert.Subset(batch.Tokens.ToHashSet(), damaged);
                 equal += agreeing;
                 all += valid.Count(v => v);
             }
