@@ -13,7 +13,18 @@ namespace Retro.Tests.Modeling;
 public class ChunkedCrossAttentionTests(ITestOutputHelper output)
 {
     private sealed record Sizes(
-        int Chunk, int Retrieved, int Neighbors, int Tokens, int MissingChunks, PositionKind Positions, bool Shifted, bool Matched, bool Masked, int Seed);
+        int Chunk,
+        int Retrieved,
+        int Neighbors,
+        int Tokens,
+        int MissingChunks,
+        PositionKind Positions,
+        bool Shifted,
+        bool Matched,
+        bool Masked,
+        bool Gated,
+        int? Rank,
+        int Seed);
 
     [Fact]
     public void P06_any_chunk_length_retrieved_length_number_of_neighbors_and_sequence_length()
@@ -28,10 +39,24 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
             from shifted in Gen.Elements(false, true)
             from matched in Gen.Elements(false, true)
             from masked in Gen.Elements(false, true)
+            from gated in Gen.Elements(false, true)
+            from rank in Gen.Elements<int?>(null, 3)
             from seed in Gen.Choose(0, 1_000_000)
-            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, matched, masked, seed);
+            select new Sizes(chunk, retrieved, neighbors, tokens, missing, positions, shifted, matched, masked, gated, rank, seed);
 
         Prop.ForAll(sizes.ToArbitrary(), Agrees).Check(FsCheck.Config.QuickThrowOnFailure.WithMaxTest(60));
+    }
+
+    /// <summary>What a fresh model looks at first, which decides how soon it learns.</summary>
+    [Fact]
+    public void A_fresh_match_bias_weighs_runs_and_the_wish_to_look_away_as_a_run_of_one()
+    {
+        RetroConfig config = RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval! with { MatchBias = true } };
+        using DisposeScope scope = NewDisposeScope();
+        using ChunkedCrossAttention layer = new(config);
+        float[] weights = [1, 1, 0.5f, 0.5f, 0.1f];
+        Assert.Equal(Enumerable.Repeat(weights, config.Heads).SelectMany(row => row), layer.get_parameter("match")!.data<float>().ToArray());
+        Assert.Equal(Enumerable.Repeat(weights[0] + weights[1], config.Heads), layer.get_parameter("away")!.data<float>().ToArray());
     }
 
     [Theory]
@@ -93,6 +118,8 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                 Positions = sizes.Positions,
                 ShiftedKeys = sizes.Shifted,
                 MatchBias = sizes.Matched,
+                Gate = sizes.Gated,
+                CrossAttentionRank = sizes.Rank,
                 Encoder = RetroConfig.Tiny.Retrieval!.Encoder with { Width = 8 }
             },
         };
@@ -119,7 +146,10 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
     {
         long chunk = config.Retrieval!.ChunkLength, heads = config.Heads, size = config.HeadSize;
         Tensor output = zeros_like(x);
-        Tensor Project(string name, Tensor vector) => weights[$"{name}.weight"].matmul(vector).view(heads, size);
+        Tensor Project(string name, Tensor vector) => Product(name, vector).view(heads, size);
+        Tensor Product(string name, Tensor vector) => config.Retrieval!.CrossAttentionRank is null
+            ? weights[$"{name}.weight"].matmul(vector)
+            : weights[$"{name}.up.weight"].matmul(weights[$"{name}.down.weight"].matmul(vector));
         Tensor normed = x * (x.square().mean([-1], keepdim: true) + config.NormEpsilon).rsqrt() * weights["norm.weight"];
         for (long row = 0; row < x.shape[0]; row++)
         {
@@ -163,7 +193,8 @@ public class ChunkedCrossAttentionTests(ITestOutputHelper output)
                     }
 
                     Tensor shares = stack(logits).softmax(0).unsqueeze(-1); // [KR, H, 1]
-                    output[row, p] = weights["o.weight"].matmul((shares * stack(values)).sum(dim: 0).view(-1));
+                    Tensor found = Product("o", (shares * stack(values)).sum(dim: 0).view(-1));
+                    output[row, p] = config.Retrieval!.Gate ? found * Math.Tanh(weights["gate"].ToDouble()) : found;
                 }
             }
         }

@@ -134,6 +134,30 @@ public class LayerTests
         Assert.Throws<ShapeException>(() => layer.SelfAttention.call(x.narrow(2, 0, 3), plan));
     }
 
+    [Fact]
+    public void Normalized_states_are_asked_by_keys_and_by_values()
+    {
+        RetroConfig plain = ModelCase.Config("rotary"), config = ModelCase.Config("gated, with normalized states");
+        using DisposeScope scope = NewDisposeScope();
+        using IDisposable noGrad = no_grad();
+        manual_seed(4);
+        using EncoderCrossAttention normalizing = new(config, ScalarType.Float64), branch = new(plain, ScalarType.Float64);
+        ModelCase.Randomize(normalizing);
+        foreach ((string name, TorchSharp.Modules.Parameter parameter) in branch.named_parameters())
+        {
+            parameter.copy_(normalizing.get_parameter(name)!);
+        }
+
+        long width = config.Retrieval!.Encoder.Width, length = config.Retrieval!.RetrievedLength;
+        Tensor retrieved = randn([2, 3, length, width], ScalarType.Float64);
+        Tensor states = randn([2, config.Retrieval!.ChunkLength, config.Width], ScalarType.Float64);
+        AttentionPlan plan = AttentionPlan.EncoderCross(config, 3, ScalarType.Float64, CPU);
+        Tensor normed = states * (states.square().mean([-1], keepdim: true) + config.NormEpsilon).rsqrt() * normalizing.get_parameter("states_norm.weight")!;
+
+        Assert.InRange(ModelCase.Distance(branch.call(retrieved, normed, plan), normalizing.call(retrieved, states, plan)), 0, 1e-12);
+        Assert.True(ModelCase.Distance(branch.call(retrieved, states, plan), normalizing.call(retrieved, states, plan)) > 1e-3);
+    }
+
     public static IEnumerable<TheoryDataRow<string>> Names => ModelCase.Names;
 
     [Theory]

@@ -40,6 +40,31 @@ public class RetroConfigTests
         Assert.InRange(total, 0.97 * millions, 1.03 * millions);
     }
 
+    /// <summary>Layers that are others, but as many, have the same number of parameters.</summary>
+    [Theory]
+    [InlineData(nameof(RetroConfig.Paper172M), "[6, 9, 12]")]
+    [InlineData(nameof(RetroConfig.Paper425M), "[6, 9, 12]")]
+    [InlineData(nameof(RetroConfig.Paper1451M), "[6, 9, 12, 15, 18, 21, 24]")]
+    [InlineData(nameof(RetroConfig.Paper7532M), "[6, 9, 12, 15, 18, 21, 24, 27, 30]")]
+    [InlineData(nameof(RetroConfig.Nvidia148M), "[6, 9, 12]")]
+    [InlineData(nameof(RetroConfig.Nvidia410M), "[9, 12, 15, 18, 21, 24]")]
+    [InlineData(nameof(RetroConfig.Nvidia1500M), "[9, 12, 15, 18, 21, 24]")]
+    [InlineData(nameof(RetroConfig.Nvidia9500M), "[9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39]")]
+    [InlineData(nameof(RetroConfig.Tiny), "[2, 3]")]
+    [InlineData(nameof(RetroConfig.Mini), "[2, 3, 4]")]
+    [InlineData(nameof(RetroConfig.Small), "[3, 6]")]
+    public void Each_preset_retrieves_in_the_layers_of_its_source(string preset, string layers)
+        => Assert.Equal(layers, RetroConfig.Presets[preset].Retrieval!.CrossAttentionLayers.ToString());
+
+    [Fact]
+    public void What_a_small_decoder_learns_to_read_with_is_read_in_its_last_layer_by_embeddings_alone()
+    {
+        RetrievalConfig retrieval = RetrievalConfig.Matching(RetroConfig.Small);
+        Assert.Equal("[8]", retrieval.CrossAttentionLayers.ToString());
+        Assert.Equal((8, true, true, true), (retrieval.Neighbors, retrieval.ShiftedKeys, retrieval.MatchBias, retrieval.ZeroOutput));
+        Assert.Equal((512, 0, 0), (retrieval.Encoder.Width, retrieval.Encoder.Layers, retrieval.Encoder.CrossAttentionLayers.Count));
+    }
+
     [Fact]
     public void Every_preset_is_valid_and_named_once()
     {
