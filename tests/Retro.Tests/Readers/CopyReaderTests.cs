@@ -326,6 +326,18 @@ public sealed class CopyReaderTests : IDisposable
     }
 
     [Fact]
+    public void It_keeps_the_readers_contract()
+    {
+        using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        using CopyReader reader = CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 2, Steps = 5, WindowLength = 20 });
+        ReadingBatch batch = ReaderContract.Batch(model.Config.VocabularySize, 2, (2 * S) + 1, 2, 2, 2 * S, seed: 5);
+        ReaderContract.Check(reader, batch, model.Config.VocabularySize, 1e-5);
+    }
+
+    [Fact]
     public void The_same_seed_trains_the_same_reader_and_leaves_the_generator_alone()
     {
         using ChunkDatabase database = _databases.Build(Twins(30, 40, seed: 1), S, "database");

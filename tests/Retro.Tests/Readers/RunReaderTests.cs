@@ -50,6 +50,20 @@ public sealed class RunReaderTests : IDisposable
     }
 
     [Fact]
+    public void It_keeps_the_readers_contract()
+    {
+        using ChunkDatabase database = Database();
+        RunReader reader = new(new ToyReader(V), TokenIndex.Build(database), s_precisions);
+        ReadingBatch batch = ReaderContract.Batch(V, 2, (2 * M) + 1, M, 2, 2 * M, seed: 3);
+        for (int i = 0; i < batch.Tokens.Length; i++)
+        {
+            (batch.Tokens[i], batch.Targets[i]) = ('a' + (batch.Tokens[i] % 3), 'a' + (batch.Targets[i] % 3)); // of which there are runs
+        }
+
+        ReaderContract.Check(reader, batch, V);
+    }
+
+    [Fact]
     public void Precisions_are_counted_without_a_texts_own_document_and_its_copies()
     {
         using ChunkDatabase database = Database();

@@ -1,0 +1,90 @@
+using System.Collections.Concurrent;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Modeling;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tests.Database;
+using static TorchSharp.torch;
+
+namespace Retro.Tests.Readers;
+
+/// <summary>
+/// While a reader is fitted nothing is retrieved from the document that is read, nor from a copy of it: it would be shown what it is to learn, and would trust
+/// neighbors far more than it may later.
+/// </summary>
+public sealed class OwnDocumentTests : IDisposable
+{
+    private const int M = 8;
+
+    private static readonly RetroConfig s_config = TinyRetro.Config with { Retrieval = null };
+
+    private readonly TestDatabases _databases = new();
+
+    public void Dispose() => _databases.Dispose();
+
+    [Theory]
+    [InlineData("copy")]
+    [InlineData("decoupled")]
+    [InlineData("ensemble")]
+    public void Every_query_of_a_fitting_leaves_out_the_texts_document_and_its_copies(string kind)
+    {
+        // Half of them are there twice, under another id.
+        Random random = new(4);
+        List<Document> documents = [.. Enumerable.Range(0, 12).Select(number => TestDatabases.Document(
+            $"d{number}", string.Concat(Enumerable.Range(0, 60).Select(_ => (char)random.Next('!', '~' + 1)))))];
+        documents.AddRange(documents[..6].Select(document => document with { Id = $"copy of {document.Id}" }));
+        using ChunkDatabase database = _databases.Build(documents, M);
+        int[][] texts = [.. database.Documents.Select(document => TestDatabases.Text(database, document))];
+        Recording source = new(new RandomNeighborSource(database, 1));
+        manual_seed(1);
+        using RetroModel model = new(s_config);
+        switch (kind)
+        {
+            case "copy":
+                CopyReader.Fit(model, database, source, new() { Neighbors = 2, Stride = 4, QueryLength = 8, Steps = 4, WindowLength = 5 * M }).Dispose();
+                break;
+            case "decoupled":
+                DecoupledReader.Fit(model, database, source, new() { Neighbors = 2, Steps = 4, WindowLength = 5 * M, BatchSize = 4 }).Dispose();
+                break;
+            default:
+                InContextOptions options = new() { Neighbors = 2, PrefixLength = 40 };
+                PassagePrompt prompt = new(options, TestDatabases.EndOfText, [], [], ['\n'], null);
+                new EnsembleReader(model, prompt, options, 1).BestTemperature(database, source);
+                break;
+        }
+
+        Assert.InRange(source.Queries.Count, 16, int.MaxValue);
+        Assert.Contains(source.Queries, query => query.ExcludedDocuments.Count == 2);
+        Assert.All(source.Queries, query =>
+        {
+            // A text is random, so that no other holds the same few tokens.
+            int[] tokens = query.Tokens.ToArray();
+            int[] holding = [.. Enumerable.Range(0, texts.Length).Where(document => texts[document].AsSpan().IndexOf(tokens) >= 0)];
+            Assert.NotEmpty(holding);
+            Assert.Equal(holding, query.ExcludedDocuments.Order());
+        });
+    }
+
+    /// <summary>Keeps what is asked for.</summary>
+    private sealed class Recording(INeighborSource source) : INeighborSource
+    {
+        public string Name => source.Name;
+
+        public string Identity => source.Identity;
+
+        public ChunkDatabase? Database => source.Database;
+
+        public ConcurrentQueue<NeighborQuery> Queries { get; } = new();
+
+        public void Find(IReadOnlyList<NeighborQuery> queries, int count, Span<long> chunks, Span<float> scores, CancellationToken cancellationToken = default)
+        {
+            foreach (NeighborQuery query in queries)
+            {
+                Queries.Enqueue(query);
+            }
+
+            source.Find(queries, count, chunks, scores, cancellationToken);
+        }
+    }
+}
