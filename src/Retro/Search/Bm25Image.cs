@@ -294,6 +294,9 @@ internal sealed unsafe partial class Bm25Image : IDisposable
         return new(memory, documents, terms, postings, tokens, columns, k1, b, part is not null);
     }
 
+    /// <summary>What is said where only a search meets what the content names and does not hold: of a file whose checksum was not compared.</summary>
+    public DatabaseException NamesWhatIsNotThere() => Damaged(_memory.Path, "it names a term or a document that it does not hold");
+
     private static DatabaseException Damaged(string path, string how)
         => new($"The keyword index {path} is damaged: {how}. Build it again.");
 

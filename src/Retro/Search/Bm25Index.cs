@@ -253,6 +253,7 @@ internal sealed class Bm25Index : IDisposable
     /// <param name="query">The query's terms; a repeated one counts each time.</param>
     /// <param name="document">The document's number.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no such document.</exception>
+    /// <exception cref="DatabaseException">The file is damaged, and was opened without comparing its checksum.</exception>
     public double Score(ReadOnlySpan<int> query, long document)
     {
         if (document < 0 || document >= Count)
@@ -261,7 +262,16 @@ internal sealed class Bm25Index : IDisposable
         }
 
         Bm25Search search = Rent();
-        double score = search.Score(query, (int)document);
+        double score;
+        try
+        {
+            score = search.Score(query, (int)document);
+        }
+        catch (IndexOutOfRangeException)
+        {
+            throw _image.NamesWhatIsNotThere();
+        }
+
         _searches.Add(search);
         return score;
     }
@@ -280,6 +290,7 @@ internal sealed class Bm25Index : IDisposable
     /// <param name="among">The documents that may come; null: all.</param>
     /// <returns>How many were found.</returns>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
+    /// <exception cref="DatabaseException">The file is damaged, and was opened without comparing its checksum.</exception>
     public int Search(
         ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> excluded = default, ChunkSet? among = null)
     {
@@ -289,7 +300,15 @@ internal sealed class Bm25Index : IDisposable
         }
 
         Bm25Search search = Rent();
-        int found = search.Find(query, documents, scores, excluded, among);
+        int found;
+        try
+        {
+            found = search.Find(query, documents, scores, excluded, among);
+        }
+        catch (IndexOutOfRangeException)
+        {
+            throw _image.NamesWhatIsNotThere();
+        }
 
         // A search that threw is not given back: its buffers are in no known state.
         _searches.Add(search);
