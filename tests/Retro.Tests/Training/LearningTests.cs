@@ -27,7 +27,38 @@ public class LearningTests(ITestOutputHelper output)
         },
     };
 
+    // One that reads with a match bias, which finds its place in a neighbor within few steps.
+    private static readonly RetroConfig s_quick = s_config with
+    {
+        Width = 32,
+        Layers = 2,
+        Heads = 2,
+        FeedForwardSize = 64,
+        Retrieval = RetrievalConfig.Matching(s_config) with
+        {
+            ChunkLength = 16,
+            RetrievedLength = 32,
+            Neighbors = 1,
+            CrossAttentionLayers = [2],
+            Encoder = new() { Width = 32, Layers = 0, CrossAttentionLayers = [], Heads = 2, HeadSize = 16, FeedForwardSize = 64, ShareEmbedding = true },
+        },
+    };
+
     private static readonly double s_entropy = Math.Log(s_config.VocabularySize);
+
+    /// <summary>The same with a small model in seconds.</summary>
+    [Fact]
+    public void P32_what_only_retrieval_can_know_is_learned_within_few_steps_where_a_match_bias_finds_the_place()
+    {
+        using RetroModel model = Train(shuffled: false, steps: 60, out double loss, config: s_quick);
+        double on = Loss(model, shuffled: false, retrieval: true);
+        double off = Loss(model, shuffled: false, retrieval: false);
+        double wrong = Loss(model, shuffled: true, retrieval: true);
+        output.WriteLine($"entropy {s_entropy:F3}, on {on:F3}, off {off:F3}, shuffled {wrong:F3}, last training loss {loss:F3}");
+        Assert.InRange(on, 0, 0.5 * s_entropy);
+        Assert.InRange(off, s_entropy - 0.1, s_entropy + 1);
+        Assert.True(wrong > s_entropy - 0.1);
+    }
 
     [Fact]
     [Trait("Category", "Long")]
@@ -67,10 +98,10 @@ public class LearningTests(ITestOutputHelper output)
         Assert.InRange(loss, s_entropy - 0.05, s_entropy + 0.3);
     }
 
-    private static RetroModel Train(bool shuffled, int steps, out double loss, ScalarType? dtype = null)
+    private static RetroModel Train(bool shuffled, int steps, out double loss, ScalarType? dtype = null, RetroConfig? config = null)
     {
         manual_seed(1);
-        RetroModel model = new(s_config);
+        RetroModel model = new(config ?? s_config);
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = steps, WarmupSteps = 10, Dtype = dtype });
         double last = double.NaN;
         trainer.Run(new CopyingData(s_config, rows: 4, chunks: 6, seed: 11, dropout: 0.1, shuffled), new Reports<TrainingProgress>(value => last = value.Loss));
