@@ -6,6 +6,7 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
+using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
@@ -237,15 +238,4 @@ public sealed class BeamSearchTests : IDisposable
     }
 
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
-
-    private static async Task<List<T>> Collect<T>(IAsyncEnumerable<T> pieces)
-    {
-        List<T> all = [];
-        await foreach (T piece in pieces)
-        {
-            all.Add(piece);
-        }
-
-        return all;
-    }
 }

@@ -9,6 +9,7 @@ using Retro.Tests.Embedders;
 using Retro.Tests.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
+using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
@@ -78,6 +79,7 @@ public sealed class CopyGenerationTests : IDisposable
         RetroGenerator generator = new(reader, s_tokenizer, _source);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * S) + 3 };
         int[] text = s_tokenizer.Encode(_heldOut[0].Text);
+        int all = 0;
         for (int length = 0; length <= (3 * S) + 1; length++)
         {
             string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
@@ -110,7 +112,10 @@ public sealed class CopyGenerationTests : IDisposable
 
             double[] likelihoods = reader.LogLikelihoods(batch);
             Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-4));
+            all += came.Length;
         }
+
+        Assert.True(all > 10 * S, $"{all} tokens");
     }
 
     [Fact]
@@ -298,17 +303,6 @@ public sealed class CopyGenerationTests : IDisposable
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));
 
     private static int[] Tokens(IEnumerable<GeneratedPiece> pieces) => [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
-
-    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
-    {
-        List<GeneratedPiece> pieces = [];
-        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
-        {
-            pieces.Add(piece);
-        }
-
-        return pieces;
-    }
 
     private ChunkDatabase Build(string name, IEnumerable<Document> documents)
         => ChunkDatabaseBuilder.Build(Path.Combine(_folder.Path, name), documents, s_tokenizer, new ChunkDatabaseOptions { ChunkLength = M });

@@ -9,6 +9,7 @@ using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tokenizers;
 using TorchSharp;
+using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
@@ -184,6 +185,7 @@ public sealed class GenerationChoicesTests : IDisposable
         {
             List<int> tokens = [s_tokenizer.BeginOfText, .. s_tokenizer.Encode(prompt)];
             GeneratedPiece[] pieces = [.. (await Collect(_generator, prompt, options)).Where(piece => piece.Token is not null)];
+            Assert.NotEmpty(pieces);
             foreach (GeneratedPiece piece in pieces)
             {
                 // Filled up so that the last place where neighbors are asked for is a chunk's end, the whole text is read at once.
@@ -308,17 +310,6 @@ public sealed class GenerationChoicesTests : IDisposable
         (Tensor? neighbors, Tensor? valid) = chunks == 0 ? default : retrieved.ToTensors();
         Tensor logits = _model.call(tensor(text.Select(token => (long)token).ToArray(), [1, text.Length]), neighbors, valid);
         return (int)logits[0, -1].argmax().item<long>();
-    }
-
-    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
-    {
-        List<GeneratedPiece> pieces = [];
-        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
-        {
-            pieces.Add(piece);
-        }
-
-        return pieces;
     }
 
     private static string Text(IEnumerable<GeneratedPiece> pieces) => string.Concat(pieces.Select(piece => piece.Text));

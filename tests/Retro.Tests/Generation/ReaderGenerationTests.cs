@@ -8,6 +8,7 @@ using Retro.Tests.Embedders;
 using Retro.Tests.Readers;
 using Retro.Tokenizers;
 using TorchSharp;
+using static Retro.Tests.Generation.Pieces;
 using static TorchSharp.torch;
 
 namespace Retro.Tests.Generation;
@@ -84,6 +85,7 @@ public sealed class ReaderGenerationTests : IDisposable
         RetroGenerator generator = Generator(reader);
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = (2 * M) + 3 };
         int[] text = s_tokenizer.Encode(_heldOut[0].Text);
+        int all = 0;
         foreach (int length in Enumerable.Range(0, M + 2).Append(5 * M))
         {
             string prompt = s_tokenizer.Decode(text.AsSpan(0, length));
@@ -116,7 +118,10 @@ public sealed class ReaderGenerationTests : IDisposable
 
             double[] likelihoods = reader.LogLikelihoods(batch);
             Assert.All(expected, (logP, i) => Assert.Equal(logP, likelihoods[begin - 1 + i], 1e-9));
+            all += came.Length;
         }
+
+        Assert.True(all > 4 * M, $"{all} tokens");
     }
 
     /// <summary>A reader that writes passages in front of the text reads windows of it, so that a text may be longer than the model reads at once.</summary>
@@ -272,17 +277,6 @@ public sealed class ReaderGenerationTests : IDisposable
             "closed book" => new DecoderReader(_model),
             _ => new NearestNeighborReader(_model, _states, 0.4, 1, 8),
         };
-    }
-
-    private static async Task<List<GeneratedPiece>> Collect(RetroGenerator generator, string prompt, GenerationOptions options)
-    {
-        List<GeneratedPiece> pieces = [];
-        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, TestContext.Current.CancellationToken))
-        {
-            pieces.Add(piece);
-        }
-
-        return pieces;
     }
 
     private ReadingBatch Batch(List<int> tokens)
