@@ -60,19 +60,10 @@ internal sealed class CliRun : IDisposable
     /// <summary>Runs a command line.</summary>
     public ChildProcess.Outcome Run(Action<System.Diagnostics.Process, string>? watch, params string[] arguments) => Streams(watch, arguments).OfTool();
 
-    /// <summary>
-    /// Runs a command line, and gives back its two streams as they are. A shell lets what it starts in the background ignore interrupts, and that is inherited;
-    /// the program has to start as from a terminal.
-    /// </summary>
+    /// <summary>Runs a command line, and gives back its two streams as they are.</summary>
     public ChildProcess.Outcome Streams(Action<System.Diagnostics.Process, string>? watch, params string[] arguments)
         => ChildProcess.Run(
-            new(
-                "env",
-                ["--default-signal=INT", .. Variables.Select(variable => $"{variable.Key}={variable.Value}"), "dotnet", Fixtures.Cli, .. arguments])
-            {
-                WorkingDirectory = Folder,
-            },
-            watch);
+            CtrlC.Start(Folder, [.. Variables.Select(variable => $"{variable.Key}={variable.Value}"), "dotnet", Fixtures.Cli, .. arguments]), watch);
 
     /// <summary>A file of results.</summary>
     public JsonObject Json(string name) => JsonNode.Parse(File.ReadAllText(this[name]))!.AsObject();

@@ -1,12 +1,9 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-
 namespace Retro.Tests.Cli;
 
 /// <summary>Ctrl-C in the tool: once ends the step and leaves a checkpoint, twice ends the process and leaves nothing damaged.</summary>
-public sealed partial class StoppingTests : IDisposable
+public sealed class StoppingTests : IDisposable
 {
-    private const int Interrupt = 2, Steps = 150;
+    private const int Steps = 150;
 
     private static readonly string[] s_train = ["train", "--source", "none", .. CliRun.Tiny];
 
@@ -18,7 +15,7 @@ public sealed partial class StoppingTests : IDisposable
     public void A_training_that_was_stopped_and_taken_up_again_ends_as_one_that_was_not()
     {
         _retro.Build();
-        ChildProcess.Outcome run = Stop([.. s_train, "--out", "work", "--steps", $"{Steps}"], times: 1);
+        ChildProcess.Outcome run = Stop([.. s_train, "--out", "work", "--steps", $"{Steps}"], times: 1, steps: Path.Combine("work", "model", "steps.jsonl"));
         Assert.Equal(130, run.ExitCode);
         string[] said = run.Errors.Trim().Split('\n');
         Assert.Equal("Stopping after the current step; Ctrl-C once more stops at once.", said[0]);
@@ -77,7 +74,7 @@ public sealed partial class StoppingTests : IDisposable
                     using HttpClient http = new() { BaseAddress = new(line.Split(' ')[4]) };
                     using StringContent question = new("""{"text":"How many stones has bridge 5?","ask":true}""", null, "application/json");
                     answer = http.PostAsync("/api/write", question).GetAwaiter().GetResult().Content.ReadAsStringAsync().GetAwaiter().GetResult();
-                    Assert.Equal(0, Signal(process.Id, Interrupt));
+                    CtrlC.Press(process);
                 }
             },
             "serve", "--model", "work", "--port", "0", "--tokens", "4");
@@ -87,24 +84,29 @@ public sealed partial class StoppingTests : IDisposable
         Assert.Contains("\"end\":", answer, StringComparison.Ordinal);
     }
 
-    [LibraryImport("libc", EntryPoint = "kill")]
-    private static partial int Signal(int process, int signal);
-
     private byte[] Weights(string folder) => File.ReadAllBytes(Path.Combine(_retro[folder], "model", "model.safetensors"));
 
-    // Once it trains; somewhere in the middle of it.
-    private ChildProcess.Outcome Stop(string[] arguments, int times, string stage = "train the decoder") => _retro.Run(
+    /// <summary>Stops it once it trains; somewhere in the middle of it.</summary>
+    /// <param name="arguments">What is run.</param>
+    /// <param name="times">How often it is told to stop.</param>
+    /// <param name="stage">Where.</param>
+    /// <param name="steps">The file of the steps, which is empty until the first is done; null where one step takes long, or there are many.</param>
+    private ChildProcess.Outcome Stop(string[] arguments, int times, string stage = "train the decoder", string? steps = null) => _retro.Run(
         (process, line) =>
         {
             if (line == $"{stage} ...")
             {
-                Thread.Sleep(500);
-                Assert.Equal(0, Signal(process.Id, Interrupt));
-                for (int i = 1; i < times; i++)
+                while (steps is not null && !process.HasExited && new FileInfo(_retro[steps]) is not { Exists: true, Length: > 0 })
                 {
-                    Thread.Sleep(300);
-                    Assert.Equal(0, Signal(process.Id, Interrupt));
+                    Thread.Sleep(1);
                 }
+
+                Thread.Sleep(steps is null ? 500 : 0);
+                CtrlC.Press(process);
+            }
+            else if (line.StartsWith("Stopping after ", StringComparison.Ordinal) && times > 1)
+            {
+                CtrlC.Press(process);
             }
         },
         arguments);

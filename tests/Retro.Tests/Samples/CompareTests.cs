@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
@@ -21,20 +20,7 @@ public sealed partial class CompareTests : IDisposable
     [InlineData(true, "bfloat16")]
     public void Every_reader_has_a_row_with_what_it_costs(bool tool, string type)
     {
-        Random random = new(1);
-        string[] words = [
-            .. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
-        for (int i = 0; i < 100; i++)
-        {
-            StringBuilder text = new();
-            for (int line = 0; line < 10; line++)
-            {
-                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
-            }
-
-            _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
-        }
-
+        MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
         string told = Path.Combine(_folder.Path, "told.json");
         string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--out"] : [s_program, "--out"];
         (int code, string output) = Tool.Run(

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -20,20 +19,7 @@ public sealed partial class EvaluateTests : IDisposable
     [Fact]
     public void Every_reader_is_measured_beside_closed_book_and_what_was_trained_is_taken_again()
     {
-        Random random = new(1);
-        string[] words = [
-            .. Enumerable.Range(0, 300).Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
-        for (int i = 0; i < 100; i++)
-        {
-            StringBuilder text = new();
-            for (int line = 0; line < 10; line++)
-            {
-                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
-            }
-
-            _folder.File(Path.Combine("corpus", $"{i}.md"), text.ToString());
-        }
-
+        MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
         string[] command = [s_program, "--corpus", Path.Combine(_folder.Path, "corpus"), "--output", Path.Combine(_folder.Path, "out"), "--seeds", "2",
             "--steps", "3", "--records", "--ladder", "2", "4"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Retro.Checkpoints;
@@ -8,15 +6,13 @@ using Retro.Database;
 using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
-using Retro.Tests.Build;
+using Retro.Tests.Cli;
 
 namespace Retro.Tests.Samples;
 
 /// <summary>The quickstart as its users run it: a program of its own, from its command line to its exit code.</summary>
-public sealed partial class QuickstartTests : IDisposable
+public sealed class QuickstartTests : IDisposable
 {
-    private const int Interrupt = 2;
-
     private static readonly string s_program = Fixtures.Sample("Quickstart");
 
     private readonly TemporaryFolder _folder = new();
@@ -110,7 +106,7 @@ public sealed partial class QuickstartTests : IDisposable
         {
             if (line == "find neighbors ...")
             {
-                Assert.Equal(0, Signal(process.Id, Interrupt));
+                CtrlC.Press(process);
             }
         }, "--corpus", WriteCorpus(), "--out", Out, "--embedder", Path.Combine(Fixtures.Own, "pretrained", "bert"));
 
@@ -174,7 +170,7 @@ public sealed partial class QuickstartTests : IDisposable
         {
             if (line == $"{stage} ...")
             {
-                Assert.Equal(0, Signal(process.Id, Interrupt));
+                CtrlC.Press(process);
             }
         }, "--corpus", corpus, "--minutes", "0.2", "--out", Out);
 
@@ -209,57 +205,24 @@ public sealed partial class QuickstartTests : IDisposable
 
     private void FillDisk(string size, string file)
     {
-        Directory.CreateDirectory(Out);
-        Assert.SkipUnless(
-            OperatingSystem.IsLinux() && Tool.Run("mount", _folder.Path, "-t", "tmpfs", "-o", $"size={size}", "tmpfs", Out).ExitCode == 0,
-            "A small file system cannot be mounted here.");
-        try
-        {
-            ChildProcess.Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--out", Out);
-            Assert.Equal(1, run.ExitCode);
-            Assert.StartsWith("There is no space left on the disk to write", run.Errors, StringComparison.Ordinal);
-            Assert.Contains($"{file}'; free some space", run.Errors, StringComparison.Ordinal);
-            Assert.Single(run.Errors.Trim().Split('\n'));
-        }
-        finally
-        {
-            Tool.Run("umount", _folder.Path, Out);
-        }
+        using MountedDisk disk = new(size);
+        ChildProcess.Outcome run = Run("--corpus", WriteCorpus(), "--minutes", "0.1", "--out", disk.Path);
+        Assert.Equal(1, run.ExitCode);
+        Assert.StartsWith("There is no space left on the disk to write", run.Errors, StringComparison.Ordinal);
+        Assert.Contains($"{file}'; free some space", run.Errors, StringComparison.Ordinal);
+        Assert.Single(run.Errors.Trim().Split('\n'));
     }
-
-    [LibraryImport("libc", EntryPoint = "kill")]
-    private static partial int Signal(int process, int signal);
 
     private string Out => In("out");
 
     private string In(string name) => _folder[name];
 
     /// <summary>Sixty documents of made-up words.</summary>
-    private string WriteCorpus()
-    {
-        string folder = Directory.CreateDirectory(In("corpus")).FullName;
-        Random random = new(1);
-        string[] words = [.. Enumerable.Range(0, 400)
-            .Select(_ => string.Concat(Enumerable.Range(0, random.Next(2, 9)).Select(_ => (char)('a' + random.Next(26)))))];
-        for (int i = 0; i < 60; i++)
-        {
-            StringBuilder text = new();
-            for (int line = 0; line < 40; line++)
-            {
-                text.AppendJoin(' ', Enumerable.Range(0, 12).Select(_ => words[random.Next(words.Length)])).Append(".\n");
-            }
-
-            File.WriteAllText(Path.Combine(folder, $"{i}.md"), text.ToString());
-        }
-
-        return folder;
-    }
+    private string WriteCorpus() => MadeUpCorpus.Write(_folder, documents: 60, lines: 40, words: 400);
 
     private ChildProcess.Outcome Run(params string[] arguments) => Run(null, arguments);
 
-    /// <summary>
-    /// Runs the program. A shell lets what it starts in the background ignore interrupts, and that is inherited; the program has to start as from a terminal.
-    /// </summary>
+    /// <summary>Runs the program.</summary>
     private ChildProcess.Outcome Run(Action<Process, string>? watch, params string[] arguments)
-        => ChildProcess.Run(new("env", ["--default-signal=INT", "dotnet", s_program, .. arguments]) { WorkingDirectory = _folder.Path }, watch).OfTool();
+        => ChildProcess.Run(CtrlC.Start(_folder.Path, ["dotnet", s_program, .. arguments]), watch).OfTool();
 }
