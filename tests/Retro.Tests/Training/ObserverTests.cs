@@ -16,7 +16,7 @@ public sealed class ObserverTests : IDisposable
     [Fact]
     public void An_event_file_has_the_bytes_of_TensorBoards_own_writer()
     {
-        string reference = Fixtures.SharedPath(Path.Combine("fixtures", "tensorboard")), path = _folder["events"];
+        string reference = Path.Combine(Fixtures.Own, "tensorboard"), path = _folder["events"];
         using (TensorBoardFile file = new(path, At(1_700_000_000)))
         {
             foreach (JsonNode? scalar in JsonNode.Parse(File.ReadAllText(Path.Combine(reference, "expected.json")))!.AsArray())
