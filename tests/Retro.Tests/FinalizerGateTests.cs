@@ -59,7 +59,8 @@ public class FinalizerGateTests
     {
         Finalized finalized = new();
         using Barrier both = new(2), left = new(2);
-        Thread other = new(() =>
+        Exception? fault = null;
+        Thread other = new(() => fault = Record.Exception(() =>
         {
             using (FinalizerGate.Close())
             {
@@ -70,7 +71,7 @@ public class FinalizerGateTests
                 Thread.Sleep(20);
                 Assert.Equal(0, finalized.Count);
             }
-        });
+        }));
         other.Start();
         using (FinalizerGate.Close())
         {
@@ -79,6 +80,7 @@ public class FinalizerGateTests
 
         left.SignalAndWait(TestContext.Current.CancellationToken);
         other.Join();
+        Assert.Null(fault);
         GC.WaitForPendingFinalizers();
         Assert.Equal(1, finalized.Count);
     }

@@ -11,7 +11,7 @@ internal static class PublicApi
     {
         string name = assembly.GetName().Name!, path = Path.Combine(Fixtures.Root, "tests", $"{name}.Tests", "PublicApi.approved.txt");
         string[] now = [.. Members(assembly)], approved = File.Exists(path) ? File.ReadAllLines(path) : [];
-        string received = Path.Combine(Path.GetTempPath(), $"{name}.PublicApi.received.txt");
+        string received = Path.Combine(AppContext.BaseDirectory, $"{name}.PublicApi.received.txt");
         if (!now.SequenceEqual(approved))
         {
             File.WriteAllLines(received, now);

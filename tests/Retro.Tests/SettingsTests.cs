@@ -27,27 +27,23 @@ public class SettingsTests
         Assert.Same(made, validate.Invoke(made, [.. validate.GetParameters().Select(parameter => parameter.DefaultValue)]));
     }
 
+    public static TheoryData<Type> OptionsWithNumbers => [.. Options.Select(row => row.Data).Where(type => Numbers(type).Any())];
+
     /// <summary>Every number set to what no setting can be is refused with one type of exception, which names the setting.</summary>
     [Theory]
-    [MemberData(nameof(Options))]
+    [MemberData(nameof(OptionsWithNumbers))]
     public void A_number_that_cannot_be_is_refused_by_name(Type options)
     {
         MethodInfo validate = options.GetMethod("Validate")!;
-        foreach (PropertyInfo property in options.GetProperties(BindingFlags.Public | BindingFlags.Instance))
+        foreach ((PropertyInfo property, object wrong) in Numbers(options))
         {
-            // Seeds may be any number.
-            if (property.PropertyType != typeof(int) || property.SetMethod is null || property.Name == "Seed")
-            {
-                continue;
-            }
-
             object made = Activator.CreateInstance(options)!;
-            property.SetValue(made, -7);
+            property.SetValue(made, wrong);
             TargetInvocationException thrown = Assert.Throws<TargetInvocationException>(
                 () => validate.Invoke(made, [.. validate.GetParameters().Select(parameter => parameter.DefaultValue)]));
             RetroOptionsException fault = Assert.IsType<RetroOptionsException>(thrown.InnerException);
             Assert.Contains(property.Name, fault.Message, StringComparison.Ordinal);
-            Assert.Contains("-7", fault.Message, StringComparison.Ordinal);
+            Assert.Contains(FormattableString.Invariant($"{wrong}"), fault.Message, StringComparison.Ordinal);
         }
     }
 
@@ -74,6 +70,18 @@ public class SettingsTests
         Assert.DoesNotContain(
             settings, property => !types.ContainsKey(property.Name) && others.Any(part => property.Name.Contains(part, StringComparison.OrdinalIgnoreCase)));
     }
+
+    /// <summary>The settings that are numbers, and what none of them can be; seeds may be any number.</summary>
+    private static IEnumerable<(PropertyInfo Property, object Wrong)> Numbers(Type options)
+        => options.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+            .Where(property => property.SetMethod is not null && property.Name != "Seed")
+            .SelectMany<PropertyInfo, (PropertyInfo, object)>(property => (Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType) switch
+            {
+                Type type when type == typeof(int) => [(property, -7)],
+                Type type when type == typeof(long) => [(property, -7L)],
+                Type type when type == typeof(double) => [(property, double.NaN)],
+                _ => [],
+            });
 
     private static IEnumerable<Type> Public() => typeof(RetroModel).Assembly.GetExportedTypes();
 

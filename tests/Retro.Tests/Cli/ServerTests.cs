@@ -317,8 +317,10 @@ public sealed class ServerTests
         tcp.Close();
 
         // Between two tokens it is noticed.
+        long began = Environment.TickCount64;
         while ((int)(await Json(await served.Http.GetAsync("/api/state", Cancel)))["running"]! > 0)
         {
+            Assert.True(Environment.TickCount64 - began < ChildProcess.Limit.TotalMilliseconds, "What nobody waits for is computed all the same.");
             await Task.Delay(20, Cancel);
         }
 

@@ -129,6 +129,7 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
                 return TestDatabases.Bytes.Encode(text);
             },
         };
+        int interrupted = 0;
         for (int stop = 1; stop < 60; stop += 4)
         {
             string name = $"stop{stop}";
@@ -138,11 +139,14 @@ public sealed class ChunkDatabaseBuilderTests : IDisposable
                 continue;
             }
 
+            interrupted++;
             encoded = 0;
             ChunkDatabaseBuilder.Build(_databases.Folder(name), _documents, counting, s_options).Dispose();
             Assert.Equal(whole, TestDatabases.Contents(_databases.Folder(name)));
             Assert.True(encoded < _documents.Count, $"Everything was encoded again after {stop} reports.");
         }
+
+        Assert.InRange(interrupted, 5, 15);
     }
 
     [Fact]

@@ -183,16 +183,18 @@ public sealed class ChatTemplateTests : IDisposable
         ];
         string[] written = [], refused = [];
         string call = $"{new string('[', 90)}a(n){new string(']', 90)}";
+        Exception? fault = null;
         Thread small = new(
-            () =>
+            () => fault = Record.Exception(() =>
             {
                 written = [.. chains.Select(chain => new ChatTemplate(chain.Template).Render(s_messages))];
                 string[] hostile = [$"{{% macro a(n) %}}{{{{ {call} }}}}{{% endmacro %}}{{{{ a(1) }}}}", $"{{{{ 'a' | map({Links("'map', ")}'trim') }}}}"];
                 refused = [.. hostile.Select(template => Assert.Throws<RetroException>(() => new ChatTemplate(template).Render(s_messages)).Message)];
-            },
+            }),
             maxStackSize: 600_000);
         small.Start();
         small.Join();
+        Assert.Null(fault);
         Assert.Equal(chains.Select(chain => chain.Expected), written);
         Assert.Equal(["The chat template goes deeper than the stack.", "The chat template goes deeper than the stack."], refused);
     }
