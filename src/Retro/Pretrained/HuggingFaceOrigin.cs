@@ -74,6 +74,12 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             buffers.Add(name, StoredBuffer.Of(buffer));
         }
 
+        if (config.TieEmbeddings && files.Names.Contains(family.Head))
+        {
+            // A tied head that is stored, too: the embedding once more, and written as that is by then.
+            tensors.Add(StoredTensor.Same(family.Head, "embedding.weight", config.VocabularySize, config.Width));
+        }
+
         return (model, new HuggingFaceOrigin(
             folder,
             family.ModelType,
@@ -161,7 +167,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
     }
 
     /// <summary>Compares what is stored with what the configuration says.</summary>
-    /// <returns>The stored tensors that are left out.</returns>
+    /// <returns>The stored buffers, which are left out.</returns>
     private static string[] Check(DecoderFamily family, RetroConfig config, List<StoredTensor> tensors, WeightFolder files, string configPath)
     {
         HashSet<string> known = [.. files.Names];
@@ -187,7 +193,6 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
             }
             else if (name == family.Head && config.TieEmbeddings)
             {
-                ignored.Add(name);
                 using Tensor head = files.Read(name), embedding = files.Read(tensors.Single(stored => stored.Targets[0] == "embedding.weight").Name);
                 if (head.dtype != embedding.dtype || !head.shape.AsSpan().SequenceEqual(embedding.shape) || !head.bytes.SequenceEqual(embedding.bytes))
                 {

@@ -546,7 +546,7 @@ public sealed class PretrainedDecoderTests
         ];
     }
 
-    private static void Rewrite(string folder, Action<Dictionary<string, Tensor>> change)
+    internal static void Rewrite(string folder, Action<Dictionary<string, Tensor>> change)
     {
         string path = Path.Combine(folder, "model.safetensors");
         using DisposeScope scope = NewDisposeScope();

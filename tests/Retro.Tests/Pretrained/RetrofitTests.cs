@@ -327,6 +327,30 @@ public sealed class RetrofitTests
     }
 
     [Fact]
+    public void A_tied_head_that_is_stored_too_is_written_as_the_embedding_is()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder source = PretrainedDecoderTests.Copy("gpt2-no-prefix"), target = new();
+        PretrainedDecoderTests.Rewrite(source.Path, tensors => tensors["lm_head.weight"] = tensors["wte.weight"].clone());
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(source.Path);
+        using (Retrofit untrained = Retrofit.From(decoder, s_small))
+        {
+            RequireBase(untrained, source.Path);
+        }
+
+        using Retrofit retrofit = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
+        using (no_grad())
+        {
+            retrofit.Model.get_parameter("embedding.weight")!.add_(1);
+        }
+
+        retrofit.SaveWhole(target.Path);
+        using Retrofit again = Retrofit.Load(target.Path);
+        Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
+        Assert.Contains("lm_head.weight", again.Origin.Ignored);
+    }
+
+    [Fact]
     public void A_model_that_does_not_retrieve_is_no_RETROfit()
     {
         using TemporaryFolder folder = new();
