@@ -29,13 +29,25 @@ public sealed partial class Retrofit
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">The file cannot be written.</exception>
+    /// <exception cref="CheckpointException">The file cannot be written, or the folder holds a whole with another decoder.</exception>
     public void Save(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         KeyValuePair<string, Tensor>[] saved = Saved();
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, Fault);
+        string path = Path.Combine(folder, FileName);
+        if (BaseOf(folder) is { } whole && File.Exists(path))
+        {
+            using Safetensors earlier = Safetensors.Open(path);
+            if (Describe(earlier).Hash != Origin.Hash)
+            {
+                throw new CheckpointException(
+                    $"The decoder in {whole} is another than {Origin.Path}, onto which additions alone are loaded: with these {folder} would not be whole "
+                        + $"any more. Save the whole ({nameof(SaveWhole)}), or into another folder.");
+            }
+        }
+
         Stage(staged, folder, saved, Origin.Hash, counter);
         staged.Commit();
         counter.End();
@@ -48,15 +60,21 @@ public sealed partial class Retrofit
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stages "save weights" and "hash weights", in tensors; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the decoder's stored
-    /// values.</exception>
+    /// <exception cref="CheckpointException">A file cannot be written, the folder holds a decoder of another kind, or the model computes in a type that
+    /// cannot hold the decoder's stored values.</exception>
     public void SaveWhole(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         KeyValuePair<string, Tensor>[] saved = Saved();
         StageCounter counter = Safetensors.Saving(Origin.StoredCount + saved.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, Fault);
-        Origin.Stage(staged, Model, Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder), counter);
+        string path = Path.Combine(folder, Origin is Llama2COrigin ? BaseFile : BaseFolder);
+        if (BaseOf(folder) is { } whole && whole != path)
+        {
+            throw new CheckpointException($"{folder} holds a decoder of another kind already, {whole}. Save into another folder, or move that away.");
+        }
+
+        Origin.Stage(staged, Model, path, counter);
 
         // What was trained of the decoder is rounded to the type it is stored in, and stands exactly among the additions; the hash is that of the files
         // written.
@@ -126,13 +144,8 @@ public sealed partial class Retrofit
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         StagedFiles.Finish(folder, Fault);
-        string? path = new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
-        if (path is null)
-        {
-            throw new CheckpointException(
-                $"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
-        }
-
+        string path = BaseOf(folder) ?? throw new CheckpointException(
+            $"{folder} holds no decoder ({BaseFolder} or {BaseFile}): it was saved without. Load the decoder, and the additions onto it.");
         using PretrainedDecoder decoder = PretrainedDecoder.Load(path, dtype, device, progress, cancellationToken);
         return Load(folder, decoder, progress, cancellationToken);
     }
@@ -156,8 +169,12 @@ public sealed partial class Retrofit
         foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
         {
             counter.Next();
-            using Tensor stored = weights.Read(name), own = parameter.detach().cpu().to(stored.dtype);
-            if (!stored.Equals(own))
+            using DisposeScope scope = NewDisposeScope();
+            Tensor stored = weights.Read(name), own = parameter.detach().cpu();
+
+            // Either may be rounded: the decoder to the type it computes in, the checkpoint to the one that was trained in.
+            ScalarType narrower = stored.element_size() < own.element_size() ? stored.dtype : own.dtype;
+            if (!stored.to(narrower).Equals(own.to(narrower)))
             {
                 trained.Add(name);
             }
@@ -176,12 +193,15 @@ public sealed partial class Retrofit
         {
             foreach ((string name, Parameter parameter) in retrofit.Model.named_parameters())
             {
-                if (shapes.ContainsKey(name) && !trained.Contains(name))
+                if (!shapes.ContainsKey(name))
+                {
+                    counter.Next();
+                }
+                else if (!trained.Contains(name))
                 {
                     continue;
                 }
 
-                counter.Next();
                 using Tensor stored = weights.Read(name);
                 parameter.copy_(stored);
             }
@@ -195,6 +215,9 @@ public sealed partial class Retrofit
             throw;
         }
     }
+
+    /// <summary>The decoder of a folder that was saved whole; null where it holds none.</summary>
+    private static string? BaseOf(string folder) => new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
 
     private static CheckpointException Fault(string message, Exception inner) => new(message, inner);
 

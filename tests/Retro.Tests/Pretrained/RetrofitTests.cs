@@ -307,8 +307,10 @@ public sealed class RetrofitTests
             trainer.Save(folder.Path);
         }
 
-        using (Retrofit again = Retrofit.Load(folder.Path, decoder))
+        List<StageProgress> reports = [];
+        using (Retrofit again = Retrofit.Load(folder.Path, decoder, new Reports<StageProgress>(reports.Add)))
         {
+            Assert.All(reports, report => Assert.InRange(report.Done, 0, report.Total));
             Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
             Assert.Equal(unfreeze, again.Unfreeze);
             using Trainer trainer = new(again.Model, options);
@@ -348,6 +350,56 @@ public sealed class RetrofitTests
         using Retrofit again = Retrofit.Load(target.Path);
         Assert.Equal(Bytes(retrofit.Model), Bytes(again.Model));
         Assert.Contains("lm_head.weight", again.Origin.Ignored);
+    }
+
+    [Fact]
+    public void A_trainer_s_checkpoint_loads_onto_its_decoder_in_a_narrower_type_and_leaves_no_tensor()
+    {
+        using TemporaryFolder folder = new();
+        using (PretrainedDecoder wide = PretrainedDecoder.Load(Folder("gpt2-no-prefix")))
+        using (Retrofit retrofit = Retrofit.From(wide, s_small))
+        {
+            Checkpoint.Save(folder.Path, retrofit.Model);
+        }
+
+        using (PretrainedDecoder narrow = PretrainedDecoder.Load(Folder("gpt2-no-prefix"), ScalarType.BFloat16))
+        using (Retrofit again = Retrofit.Load(folder.Path, narrow))
+        {
+            Assert.Equal(RetrofitUnfreeze.Nothing, again.Unfreeze);
+        }
+
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        Retrofit.Load(folder.Path, decoder).Dispose();
+        long before = LiveTensors.Settled();
+        Retrofit.Load(folder.Path, decoder).Dispose();
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    [Fact]
+    public void Additions_alone_are_not_saved_over_a_whole_with_another_decoder()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit frozen = Retrofit.From(decoder, s_small), trained = Retrofit.From(decoder, s_small, RetrofitUnfreeze.All);
+        frozen.SaveWhole(folder.Path);
+        frozen.Save(folder.Path);
+        using (no_grad())
+        {
+            trained.Model.get_parameter("embedding.weight")!.add_(1);
+        }
+
+        trained.SaveWhole(folder.Path);
+        string message = Assert.Throws<CheckpointException>(() => trained.Save(folder.Path)).Message;
+        Assert.Contains(Path.Combine(folder.Path, Retrofit.BaseFolder), message, StringComparison.Ordinal);
+        using Retrofit again = Retrofit.Load(folder.Path);
+        Assert.Equal(Bytes(trained.Model), Bytes(again.Model));
+
+        using TemporaryFolder other = new();
+        using PretrainedDecoder llama = PretrainedDecoder.Load(PretrainedDecoderTests.WithLlama2C(other.Path));
+        using Retrofit second = Retrofit.From(llama, s_small);
+        Assert.Contains(
+            "a decoder of another kind", Assert.Throws<CheckpointException>(() => second.SaveWhole(folder.Path)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
