@@ -12,8 +12,20 @@ public sealed record SafetensorsEntry(string Name, string Dtype, IReadOnlyList<u
     public long ByteLength => End - Begin;
 
     /// <summary>Its dimensions.</summary>
-    /// <exception cref="CheckpointException">A dimension exceeds 2^63 − 1.</exception>
-    public long[] Shape => Dimensions.All(size => size <= long.MaxValue)
-        ? Dimensions.Select(size => (long)size).ToArray()
-        : throw new CheckpointException($"Tensor \"{Name}\" has the shape [{string.Join(", ", Dimensions)}], which no tensor can have.");
+    /// <exception cref="CheckpointException">Strides that go with them exceed 2^63 − 1, also those of a tensor without values.</exception>
+    public long[] Shape
+    {
+        get
+        {
+            try
+            {
+                _ = Dimensions.Aggregate(1L, (stride, size) => checked(stride * (long)Math.Max(1, size)));
+                return [.. Dimensions.Select(size => (long)size)];
+            }
+            catch (OverflowException exception)
+            {
+                throw new CheckpointException($"Tensor \"{Name}\" has the shape [{string.Join(", ", Dimensions)}], which no tensor can have.", exception);
+            }
+        }
+    }
 }

@@ -20,7 +20,16 @@ internal sealed class RetroFamily : DecoderFamily
 
     public override RetroConfig Configure(StrictJson config)
     {
-        RetroConfig read = RetroConfigJson.Read(config.Whole());
+        RetroConfig read;
+        try
+        {
+            read = RetroConfigJson.Read(config.Whole());
+        }
+        catch (RetroException exception)
+        {
+            throw config.Fault(exception.Message.TrimEnd('.'));
+        }
+
         return !read.HasRetrieval
             ? read
             : throw config.Fault("\"retrieval\" is there: the model retrieves already; load it with Checkpoint.Load, or name a decoder without");

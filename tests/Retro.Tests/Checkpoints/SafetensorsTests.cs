@@ -126,6 +126,23 @@ public class SafetensorsTests
     }
 
     [Theory]
+    [InlineData("0,4611686018427387904,4611686018427387904")]
+    [InlineData("4611686018427387904,4611686018427387904,0")]
+    [InlineData("9223372036854775808,0")]
+    public void A_tensor_without_values_whose_strides_cannot_be_counted_is_named(string shape)
+    {
+        using TemporaryFolder folder = new();
+        byte[] json = Encoding.UTF8.GetBytes($"{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}}}");
+        string file = folder.File("a", [.. BitConverter.GetBytes((long)json.Length), .. json]);
+        CheckpointException? fault = Record.Exception(() =>
+        {
+            using Safetensors opened = Safetensors.Open(file);
+            opened.Read("a").Dispose();
+        }) as CheckpointException;
+        Assert.Contains(shape.Replace(",", ", ", StringComparison.Ordinal), fault!.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("{\"a\":[\"F32\",[1],[0,4]]}", true)]
     [InlineData("{\"a\":[\"F32\",[1],[0,4],1]}", false)]
     [InlineData("{\"a\":{\"dtype\":{\"F32\":null},\"shape\":[1],\"data_offsets\":[0,4]}}", true)]

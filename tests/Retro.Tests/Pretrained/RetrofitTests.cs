@@ -402,6 +402,26 @@ public sealed class RetrofitTests
             "a decoder of another kind", Assert.Throws<CheckpointException>(() => second.SaveWhole(folder.Path)).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("\"heads\": 2", "\"heads\": 0", "Heads")]
+    [InlineData("\"heads\": 2", "\"heads\": 2, \"foo\": 1", "foo")]
+    [InlineData("\"format_version\": 2", "\"format_version\": 99", "99")]
+    public void A_configuration_of_ours_that_cannot_be_used_is_named(string said, string instead, string named)
+    {
+        using TemporaryFolder folder = new();
+        using (RetroModel model = new(RetroConfig.Tiny with { Heads = 2, KeyValueHeads = 2, Retrieval = null }))
+        {
+            Checkpoint.Save(folder.Path, model);
+        }
+
+        string config = folder["config.json"], text = File.ReadAllText(config);
+        Assert.Contains(said, text, StringComparison.Ordinal);
+        File.WriteAllText(config, text.Replace(said, instead, StringComparison.Ordinal));
+        string message = Assert.Throws<CheckpointException>(() => PretrainedDecoder.Load(folder.Path)).Message;
+        Assert.Contains(config, message, StringComparison.Ordinal);
+        Assert.Contains(named, message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_model_that_does_not_retrieve_is_no_RETROfit()
     {
