@@ -9,8 +9,8 @@ namespace Retro.Checkpoints;
 public sealed partial class Safetensors
 {
     /// <summary>
-    /// Writes tensors to a file, bit for bit, in the order of the original library: wider types first, then by name. The same tensors give the same bytes.
-    /// The file is written beside its place and renamed when it is whole.
+    /// Writes tensors to a file, bit for bit, in the order of the original library: by type, wider ones first, then by name. The same tensors give the same
+    /// bytes. The file is written beside its place and renamed when it is whole.
     /// </summary>
     /// <param name="path">The file; replaced where it exists.</param>
     /// <param name="tensors">Tensors by name, on any device, contiguous or not.</param>
@@ -64,9 +64,7 @@ public sealed partial class Safetensors
             list.Add((name, dtype, tensor));
         }
 
-        list = [.. list.OrderByDescending(item => item.Tensor.element_size())
-            .ThenBy(item => item.Dtype, StringComparer.Ordinal)
-            .ThenBy(item => item.Name, StringComparer.Ordinal)];
+        list = [.. list.OrderBy(item => SafetensorsTypes.Place(item.Dtype)).ThenBy(item => item.Name, StringComparer.Ordinal)];
         staged.Write(path, stream =>
         {
             stream.Write(Header(list, metadata));

@@ -142,6 +142,22 @@ public class SafetensorsTests
         Assert.Contains(shape.Replace(",", ", ", StringComparison.Ordinal), fault!.Message, StringComparison.Ordinal);
     }
 
+    /// <summary>The order of the types in the original, downwards: https://github.com/huggingface/safetensors (Dtype).</summary>
+    [Fact]
+    public void Types_stand_in_the_order_of_the_original()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        ScalarType[] types =
+        [
+            ScalarType.Float64, ScalarType.Int64, ScalarType.Float32, ScalarType.Int32, ScalarType.BFloat16, ScalarType.Float16, ScalarType.Int16,
+            ScalarType.Bool, ScalarType.Int8, ScalarType.Byte,
+        ];
+        Safetensors.Write(folder["a"], types.Select(type => KeyValuePair.Create(type.ToString(), zeros([1], type))));
+        using Safetensors read = Safetensors.Open(folder["a"]);
+        Assert.Equal("I64 F64 F32 I32 BF16 F16 I16 I8 U8 BOOL", string.Join(' ', read.Entries.OrderBy(entry => entry.Begin).Select(entry => entry.Dtype)));
+    }
+
     [Theory]
     [InlineData("{\"a\":[\"F32\",[1],[0,4]]}", true)]
     [InlineData("{\"a\":[\"F32\",[1],[0,4],1]}", false)]
