@@ -51,8 +51,7 @@ internal abstract class DecoderFamily
             ? All.FirstOrDefault(family => architectures?.Contains(family.Architecture) == true)
                 ?? throw config.Fault($"\"model_type\" is missing; known are {known}")
             : All.FirstOrDefault(family => family.ModelType == type) ?? throw config.Unsupported("model_type", $"\"{type}\"", known);
-        string bare = family.Architecture[..family.Architecture.IndexOf(family is Gpt2Family ? "LMHeadModel" : "ForCausalLM", StringComparison.Ordinal)]
-            + "Model";
+        string bare = family.Architecture.Replace("LMHeadModel", "Model", StringComparison.Ordinal).Replace("ForCausalLM", "Model", StringComparison.Ordinal);
         if (architectures is { Length: > 0 } && !architectures.Contains(family.Architecture) && !architectures.Contains(bare))
         {
             throw config.Unsupported("architectures", string.Join(", ", architectures), $"{family.Architecture} for \"model_type\" \"{family.ModelType}\"");

@@ -36,22 +36,15 @@ internal sealed record PretrainedRotary(double Base, double? Fraction, RotarySca
             }
         }
 
-        if (parameters is not null && scaling is not null && Scaling(parameters) != Scaling(scaling))
+        RotaryScaling? change = parameters is null ? null : ReadScaling(parameters), old = scaling is null ? null : ReadScaling(scaling);
+        if (parameters is not null && scaling is not null && change != old)
         {
             throw config.Fault("\"rope_parameters\" and \"rope_scaling\" contradict each other; keep the one that is meant");
         }
 
-        RotaryScaling? change = (parameters ?? scaling) is { } said ? ReadScaling(said) : null;
         parameters?.RequireAllRead();
-        if (scaling is not null)
-        {
-            _ = ReadScaling(scaling);
-            scaling.RequireAllRead();
-        }
-
-        return new(rotaryBase ?? DefaultBase, fraction, change);
-
-        static RotaryScaling? Scaling(StrictJson part) => ReadScaling(part);
+        scaling?.RequireAllRead();
+        return new(rotaryBase ?? DefaultBase, fraction, parameters is null ? old : change);
     }
 
     private static RotaryScaling? ReadScaling(StrictJson part)
