@@ -21,7 +21,7 @@ public static class BpeTrainer
     // Longer runs (text without spaces, sequences, base64) are cut, so that no word makes the learning slow.
     private const int LongestWord = 128;
 
-    // Bounds memory: reached, words seen once are forgotten, which a merge can hardly turn on.
+    // Bounds memory: reached, the rarest words are forgotten, which a merge can hardly turn on, until there is room for new ones.
     private const int MostWords = 4_000_000;
 
     private static readonly JsonSerializerOptions s_readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -54,7 +54,9 @@ public static class BpeTrainer
         return RetroTokenizer.Load(folder, cancellationToken: cancellationToken);
     }
 
-    private static Dictionary<string, long> CountWords(IEnumerable<string> texts, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>How often each word comes; of more words than <paramref name="most"/>, the rarest are forgotten after each text.</summary>
+    internal static Dictionary<string, long> CountWords(
+        IEnumerable<string> texts, IProgress<StageProgress>? progress, CancellationToken cancellationToken, int most = MostWords)
     {
         Dictionary<string, long> words = new(StringComparer.Ordinal);
         Dictionary<string, long>.AlternateLookup<ReadOnlySpan<char>> lookup = words.GetAlternateLookup<ReadOnlySpan<char>>();
@@ -75,12 +77,9 @@ public static class BpeTrainer
                 }
             }
 
-            if (words.Count > MostWords)
+            if (words.Count > most)
             {
-                foreach (string rare in words.Where(word => word.Value == 1).Select(word => word.Key).ToList())
-                {
-                    words.Remove(rare);
-                }
+                Forget(words, most / 4 * 3);
             }
 
             characters += text.Length;
@@ -88,6 +87,21 @@ public static class BpeTrainer
         }
 
         return words;
+    }
+
+    /// <summary>Takes the rarest words away, so that so many stay at most.</summary>
+    private static void Forget(Dictionary<string, long> words, int kept)
+    {
+        long[] counts = [.. words.Values];
+        Array.Sort(counts);
+        long rare = counts[^kept];
+        foreach ((string word, long count) in words)
+        {
+            if (count < rare || (count == rare && words.Count > kept))
+            {
+                words.Remove(word);
+            }
+        }
     }
 
     private static void Write(string folder, List<byte[]> pieces, List<(int Left, int Right)> merges)

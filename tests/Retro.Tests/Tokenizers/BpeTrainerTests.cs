@@ -27,6 +27,18 @@ public class BpeTrainerTests
     }
 
     [Fact]
+    public void Words_in_any_number_are_counted_in_bounded_memory_and_new_ones_are_learned()
+    {
+        int most = 0;
+        IEnumerable<string> texts = Enumerable.Range(0, 400).Select(i => $"w{i}\nw{i}\nv{i}\nfresh\n");
+        Dictionary<string, long> words = BpeTrainer.CountWords(
+            texts, new Reports<StageProgress>(_ => { }), TestContext.Current.CancellationToken, most: 100);
+        most = words.Count;
+        Assert.InRange(most, 50, 100);
+        Assert.Equal(400, words["fresh"]);
+    }
+
+    [Fact]
     public void Every_merge_is_the_most_frequent_pair_counted_anew()
     {
         using TemporaryFolder folder = new();
