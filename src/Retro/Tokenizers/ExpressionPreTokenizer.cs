@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -7,7 +8,8 @@ namespace Retro.Tokenizers;
 
 /// <summary>
 /// A split by a regular expression as Oniguruma understands it, of the kinds that tokenizers use: alternatives of character classes and characters, each with
-/// its quantifier, of which at most three have no upper bound: a hostile file must not make a text take time without end.
+/// its quantifier, of which at most three have no upper bound. A hostile file must not make a text take time without end: what takes far longer than any
+/// ordinary split is refused.
 /// </summary>
 /// <remarks>
 /// .NET's expressions see UTF-16 units. A text with characters beyond U+FFFF is matched through a copy in which each stands as one character of the same
@@ -26,6 +28,9 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
         ["(?:[sdmt]|ll|ve|re)"] = "(?:[sdmt]|ll|ve|re)",
     };
 
+    // Seconds for a text, and more of them for a long one: ordinary expressions take a hundredth of it.
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(5), s_limitPerCharacter = TimeSpan.FromMicroseconds(10);
+
     private readonly Regex _expression;
     private readonly SplitBehavior _behavior;
     private readonly bool _inverted;
@@ -35,7 +40,7 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
 
     private ExpressionPreTokenizer(string expression, SplitBehavior behavior, bool inverted, char[]? standIns)
     {
-        _expression = new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.Compiled);
+        _expression = new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.Compiled, s_limit);
         (_behavior, _inverted, _standIns) = (behavior, inverted, standIns);
     }
 
@@ -56,10 +61,7 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
         List<(int Begin, int End)> matches = [];
         if (_standIns is null || text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
         {
-            foreach (ValueMatch match in _expression.EnumerateMatches(text))
-            {
-                matches.Add((match.Index, match.Index + match.Length));
-            }
+            Match(text, matches);
         }
         else
         {
@@ -73,13 +75,35 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
             }
 
             places.Add(text.Length);
-            foreach (ValueMatch match in _expression.EnumerateMatches(copy.ToString()))
-            {
-                matches.Add((places[match.Index], places[match.Index + match.Length]));
-            }
+            Match(copy.ToString(), matches);
+            matches = matches.ConvertAll(match => (places[match.Begin], places[match.End]));
         }
 
         return PieceSplits.Of(matches, text.Length, _behavior, _inverted);
+    }
+
+    private void Match(ReadOnlySpan<char> text, List<(int Begin, int End)> matches)
+    {
+        long start = Stopwatch.GetTimestamp();
+        TimeSpan limit = s_limit + (s_limitPerCharacter * text.Length);
+        try
+        {
+            foreach (ValueMatch match in _expression.EnumerateMatches(text))
+            {
+                matches.Add((match.Index, match.Index + match.Length));
+                if (Stopwatch.GetElapsedTime(start) > limit)
+                {
+                    throw new RegexMatchTimeoutException();
+                }
+            }
+        }
+        catch (RegexMatchTimeoutException exception)
+        {
+            throw new CorpusException(
+                $"The expression that splits a text before the tokenizer, {_expression}, takes more than {limit.TotalSeconds:F0} seconds for one of "
+                    + $"{text.Length} characters. Take a tokenizer whose expression does not.",
+                exception);
+        }
     }
 
     /// <summary>The expression as .NET writes it; null where it is of a kind that is not known.</summary>

@@ -63,6 +63,14 @@ public class ExpressionPreTokenizerTests
         }
     }
 
+    [Fact]
+    public void An_expression_that_takes_time_without_end_is_refused_in_time()
+    {
+        ExpressionPreTokenizer split = ExpressionPreTokenizer.Create("[ab]*[bc]*[bd]*x|b", SplitBehavior.Isolated, inverted: false)!;
+        Assert.Contains(
+            "takes more than", Assert.Throws<CorpusException>(() => split.PreTokenize(new string('b', 3_000))).Message, StringComparison.Ordinal);
+    }
+
     private static IEnumerable<string> Pieces(ExpressionPreTokenizer split, string text)
         => split.PreTokenize(text).Select(piece => text.Substring(piece.Offset, piece.Length));
 }
