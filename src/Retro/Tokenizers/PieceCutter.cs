@@ -9,7 +9,8 @@ internal sealed class PieceCutter
     private readonly SentencePieceModel _model;
     private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
-    private readonly TokenAutomaton _userDefined;
+    private readonly PieceTrie _sought = new();
+    private readonly PieceTrie _userDefined;
     private readonly int _longest;
     private readonly float _lowest = float.MaxValue;
 
@@ -40,6 +41,11 @@ internal sealed class PieceCutter
                 _longest = Math.Max(_longest, piece.Text.Length);
             }
 
+            if (piece.Kind is PieceKind.Normal or PieceKind.UserDefined && model.ModelType == 1)
+            {
+                _sought.Add(piece.Text, id);
+            }
+
             if (piece.Kind == PieceKind.Normal)
             {
                 _lowest = Math.Min(_lowest, piece.Score);
@@ -47,7 +53,7 @@ internal sealed class PieceCutter
             }
         }
 
-        _userDefined = new TokenAutomaton([.. model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text)]);
+        _userDefined = new PieceTrie(model.Pieces.Where(piece => piece.Kind == PieceKind.UserDefined).Select(piece => piece.Text));
     }
 
     /// <summary>The cuts of a text, in order.</summary>
@@ -68,13 +74,15 @@ internal sealed class PieceCutter
         {
             int character = CodePoints.LengthAt(text, begin);
             bool single = false;
-            for (int length = 1; length <= Math.Min(_longest, text.Length - begin); length++)
+            int state = 0;
+            for (int at = begin; at < text.Length && _sought.Step(ref state, text[at], out int id); at++)
             {
-                if (!_lookup.TryGetValue(text.Slice(begin, length), out int id) || _model.Pieces[id].Kind == PieceKind.Unused)
+                if (id < 0)
                 {
                     continue;
                 }
 
+                int length = at + 1 - begin;
                 double score = _model.Pieces[id].Kind == PieceKind.UserDefined
                     ? (System.Text.Encoding.UTF8.GetByteCount(text.Slice(begin, length)) * _highest) - 0.1
                     : _model.Pieces[id].Score;

@@ -7,7 +7,7 @@ internal sealed class SentencePieceNormalization(
     CharacterMap? map, bool addDummyPrefix, bool removeExtraSpaces, bool escapeSpaces, bool spaceAsSuffix, IReadOnlyList<string> userDefined)
 {
     // Over the bytes, each as a character.
-    private readonly TokenAutomaton _userDefined = new([.. userDefined.Select(piece => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(piece)))]);
+    private readonly PieceTrie _userDefined = new(userDefined.Select(piece => Encoding.Latin1.GetString(Encoding.UTF8.GetBytes(piece))));
 
     public string Normalize(ReadOnlySpan<char> text)
     {

@@ -80,22 +80,6 @@ internal sealed class TokenAutomaton
         return pattern < 0 ? (-1, -1) : (pattern, end - _patterns[pattern].Length);
     }
 
-    /// <summary>Length of the longest string that begins at a position, 0 where none does.</summary>
-    public int LongestAt(ReadOnlySpan<char> text, int at)
-    {
-        int longest = 0;
-        int state = 0;
-        for (int i = at; i < text.Length && _next.TryGetValue((state, text[i]), out state); i++)
-        {
-            if (_match[state] >= 0 && _patterns[_match[state]].Length == i + 1 - at)
-            {
-                longest = i + 1 - at;
-            }
-        }
-
-        return longest;
-    }
-
     private int Step(int state, char c, ref long steps)
     {
         while (state != Dead)

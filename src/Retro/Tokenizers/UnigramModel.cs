@@ -15,14 +15,12 @@ internal sealed class UnigramModel : IPieceModel
 
     private readonly IReadOnlyList<(string Text, double Score)> _pieces;
     private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, int> _sought = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
+    private readonly PieceTrie _sought = new();
     private readonly int[] _bytes = new int[256];
     private readonly int _unknown;
     private readonly bool _byteFallback;
     private readonly string? _spaceMark;
     private readonly double _unknownScore;
-    private readonly int _longest;
 
     /// <param name="pieces">Pieces and the logarithms of their probabilities, by id.</param>
     /// <param name="unknown">The id for what is in no piece; null where there is none.</param>
@@ -46,12 +44,10 @@ internal sealed class UnigramModel : IPieceModel
             _ids[pieces[i].Text] = i;
             if (pieces[i].Text.Length > 0 && !special.Contains(pieces[i].Text))
             {
-                _sought[pieces[i].Text] = i;
-                _longest = Math.Max(_longest, pieces[i].Text.Length);
+                _sought.Add(pieces[i].Text, i);
             }
         }
 
-        _lookup = _sought.GetAlternateLookup<ReadOnlySpan<char>>();
         _unknownScore = pieces.Min(piece => piece.Score) - UnknownPenalty;
         for (int value = 0; value < 256; value++)
         {
@@ -60,6 +56,8 @@ internal sealed class UnigramModel : IPieceModel
     }
 
     public int Size => _pieces.Count;
+
+    public int Count => _pieces.Count;
 
     public string Kind => "SentencePiece";
 
@@ -73,10 +71,12 @@ internal sealed class UnigramModel : IPieceModel
         {
             character = CodePoints.LengthAt(piece, begin);
             bool single = false;
-            for (int length = 1; length <= Math.Min(_longest, piece.Length - begin); length++)
+            int state = 0;
+            for (int at = begin; at < piece.Length && _sought.Step(ref state, piece[at], out int id); at++)
             {
-                if (_lookup.TryGetValue(piece.Slice(begin, length), out int id))
+                if (id >= 0)
                 {
+                    int length = at + 1 - begin;
                     Offer(begin, length, best[begin] + _pieces[id].Score, id);
                     single |= length == character;
                 }
@@ -122,9 +122,11 @@ internal sealed class UnigramModel : IPieceModel
             : _byteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
             : Encoding.UTF8.GetBytes(_spaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
 
+    public bool Gives(int id) => TextOf(id) is { } text && _sought.ValueOf(text) == id;
+
     private void Add(ReadOnlySpan<char> text, int id, Range place, List<EncodedToken> tokens)
     {
-        if (id != _unknown || _lookup.TryGetValue(text, out id))
+        if (id != _unknown || (id = _sought.ValueOf(text)) >= 0)
         {
             tokens.Add(new EncodedToken(id, _pieces[id].Text, place));
             return;

@@ -41,6 +41,33 @@ public class PieceCutterTests
         Assert.Equal(expected.Split(' ').Select(int.Parse), ids);
     }
 
+    [Fact]
+    public void A_long_piece_costs_nothing_where_the_text_does_not_begin_it()
+    {
+        string longest = new('q', 4_000), text = string.Concat(Enumerable.Repeat("abab", 5_000));
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            "{\"added_tokens\": [{\"id\": 0, \"content\": \"</s>\", \"special\": true}], \"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": "
+                + $"[[\"</s>\", 0], [\"a\", -2], [\"b\", -2], [\"ab\", -3], [\"{longest}\", -9]]}}}}");
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        Assert.Equal(Enumerable.Repeat(3, 10_000), RetroTokenizer.Load(folder.Path).Encode(text));
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 5);
+
+        Random random = new(7);
+        for (int round = 0; round < 300; round++)
+        {
+            string Word(int most) => string.Concat(Enumerable.Range(0, 1 + random.Next(most)).Select(_ => "ab"[random.Next(2)]));
+            string[] pieces = [.. Enumerable.Range(0, 5).Select(_ => Word(4)).Distinct()];
+            string sought = Word(12);
+            PieceTrie trie = new(pieces);
+            Assert.Equal(Array.IndexOf(pieces, sought), trie.ValueOf(sought));
+            Assert.Equal(
+                pieces.Where(piece => sought.StartsWith(piece, StringComparison.Ordinal)).Select(piece => piece.Length).DefaultIfEmpty(0).Max(),
+                trie.LongestAt(sought, 0));
+        }
+    }
+
     private static byte[] Number(int field, int value) => [(byte)(field << 3), (byte)value];
 
     private static byte[] Text(int field, string value) => [(byte)((field << 3) | 2), (byte)value.Length, .. Encoding.UTF8.GetBytes(value)];
