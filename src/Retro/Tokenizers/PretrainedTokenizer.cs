@@ -67,12 +67,18 @@ public sealed class PretrainedTokenizer : Tokenizer
     {
         ArgumentNullException.ThrowIfNull(ids);
         int[] all = ids.ToArray();
-        int count = all.Length;
         string text = _pipeline.Decode(all, false);
-        while (text.Length > destination.Length && count > 0)
+        int count = all.Length;
+        if (text.Length > destination.Length)
         {
-            count--;
-            text = _pipeline.Decode(all.Take(count), false);
+            // The first ids that fit, between so many that do and so many that do not.
+            (count, text) = (0, "");
+            for (int above = all.Length; above - count > 1;)
+            {
+                int middle = (count + above) / 2;
+                string some = _pipeline.Decode(all.Take(middle), false);
+                (count, above, text) = some.Length <= destination.Length ? (middle, above, some) : (count, middle, text);
+            }
         }
 
         text.CopyTo(destination);

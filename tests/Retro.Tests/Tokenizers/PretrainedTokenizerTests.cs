@@ -195,6 +195,21 @@ public class PretrainedTokenizerTests
     }
 
     [Fact]
+    public void Decoding_into_too_little_room_takes_the_first_ids_that_fit()
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Fixtures.Pretrained("gpt2-no-prefix"));
+        int[] ids = [.. tokenizer.EncodeToIds(string.Concat(Enumerable.Repeat("the house ", 4_000)))];
+        Span<char> room = stackalloc char[10];
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        Assert.Equal(System.Buffers.OperationStatus.DestinationTooSmall, tokenizer.Decode(ids, room, out int count, out int written));
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 2);
+        Assert.Equal(tokenizer.Decode(ids.Take(count)), room[..written].ToString());
+        Assert.True(tokenizer.Decode(ids.Take(count + 1)).Length > room.Length);
+        Assert.Equal(System.Buffers.OperationStatus.Done, tokenizer.Decode(ids.Take(count), room, out int all, out _));
+        Assert.Equal(count, all);
+    }
+
+    [Fact]
     public void A_folder_without_one_says_what_is_expected()
     {
         using TemporaryFolder folder = new();
