@@ -28,6 +28,9 @@ internal sealed record BpeSettings
     /// <summary>Whether a piece that is in the vocabulary as a whole is taken before any merge.</summary>
     public bool IgnoreMerges { get; init; }
 
+    /// <summary>Special tokens: no piece of text is taken for one as a whole.</summary>
+    public IReadOnlySet<string> Special { get; init; } = new HashSet<string>();
+
     /// <summary>What stands for a space in pieces of characters; null where a space is a space.</summary>
     public string? SpaceMark { get; init; }
 }
@@ -44,6 +47,9 @@ internal sealed class BpeModel : IPieceModel
     private readonly BpeSettings _settings;
     private readonly int _unknown = -1;
 
+    // Whether text gives an id: as a symbol, by a merge, or as a whole.
+    private readonly bool[] _given;
+
     /// <exception cref="FormatException">Rules or settings name what the vocabulary lacks, or bytes of a text would be lost.</exception>
     public BpeModel(Dictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> rules, BpeSettings settings)
     {
@@ -51,17 +57,19 @@ internal sealed class BpeModel : IPieceModel
         _lookup = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
         _texts = vocabulary.ToDictionary(pair => pair.Value, pair => pair.Key);
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
-        if (settings.Unknown is { } unknown)
-        {
-            _unknown = vocabulary.TryGetValue(unknown, out int id)
-                ? id
-                : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
-        }
-
+        _given = new bool[Size];
         for (int value = 0; value < 256; value++)
         {
             _symbols[value] = vocabulary.GetValueOrDefault(ByteSymbols.ToChar((byte)value).ToString(), -1);
             _bytes[value] = settings.ByteFallback ? vocabulary.GetValueOrDefault($"<0x{value:X2}>", -1) : -1;
+        }
+
+        if (settings.Unknown is { Length: > 0 } unknown && !vocabulary.TryGetValue(unknown, out _unknown))
+        {
+            // With all bytes nothing is unknown.
+            _unknown = !(settings.ByteLevel ? _symbols : _bytes).Contains(-1)
+                ? -1
+                : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
         }
 
         if (settings.ByteLevel && _unknown < 0 && _symbols.Contains(-1))
@@ -74,11 +82,20 @@ internal sealed class BpeModel : IPieceModel
 
         for (int rank = 0; rank < rules.Count; rank++)
         {
-            _merges.Add(Id(rules[rank].Left), Id(rules[rank].Right), rank, Id(rules[rank].Left + rules[rank].Right));
+            int left = Id(rules[rank].Left), right = Id(rules[rank].Right), merged = Id(rules[rank].Left + rules[rank].Right);
+            _merges.Add(left, right, rank, merged);
+            _given[merged] = true;
+        }
+
+        foreach ((string text, int id) in vocabulary)
+        {
+            _given[id] |= (text.Length > 0 && CodePoints.LengthAt(text, 0) == text.Length) || (settings.IgnoreMerges && !settings.Special.Contains(text));
         }
     }
 
     public int Size { get; }
+
+    public int Count => _vocabulary.Count;
 
     public string Kind => _settings.ByteLevel ? ByteLevelBpe.KindName : "SentencePiece";
 
@@ -90,7 +107,7 @@ internal sealed class BpeModel : IPieceModel
             return;
         }
 
-        if (_settings.IgnoreMerges && _lookup.TryGetValue(_settings.ByteLevel ? ByteSymbols.Of(piece) : piece, out int whole))
+        if (_settings.IgnoreMerges && IsWhole(_settings.ByteLevel ? ByteSymbols.Of(piece) : piece, out int whole))
         {
             tokens.Add(new EncodedToken(whole, _texts[whole], position..(position + piece.Length)));
             return;
@@ -157,7 +174,7 @@ internal sealed class BpeModel : IPieceModel
             position += TensorPrimitives.Sum<int>(lengths.AsSpan(at, offset - at));
             at = offset + count;
             Run run = new(this, count);
-            if (_settings.IgnoreMerges && _lookup.TryGetValue(symbols.AsSpan(offset, count), out int whole))
+            if (_settings.IgnoreMerges && IsWhole(symbols.AsSpan(offset, count), out int whole))
             {
                 run.Add(whole, TensorPrimitives.Sum<int>(lengths.AsSpan(offset, count)));
             }
@@ -183,6 +200,10 @@ internal sealed class BpeModel : IPieceModel
             : _settings.ByteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
             : Encoding.UTF8.GetBytes(_settings.SpaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
 
+    public bool Gives(int id) => (uint)id < (uint)Size && _given[id];
+
+    private bool IsWhole(ReadOnlySpan<char> piece, out int id) => _lookup.TryGetValue(piece, out id) && _given[id];
+
     private bool AreKnown(ReadOnlySpan<byte> utf8)
     {
         foreach (byte value in utf8)
@@ -197,7 +218,7 @@ internal sealed class BpeModel : IPieceModel
     }
 
     private int Id(string text)
-        => _vocabulary.TryGetValue(text, out int id) ? id : throw new FormatException($"a merge needs the piece \"{text}\", which the vocabulary lacks");
+        => _vocabulary.TryGetValue(text, out int id) ? id : throw new FormatException($"a merge needs the piece \"{text}\", which the vocabulary lacks.");
 
     /// <summary>The symbols of a piece, each with its length in the text; the first byte of a character stands for its place.</summary>
     private sealed class Run(BpeModel model, int capacity)

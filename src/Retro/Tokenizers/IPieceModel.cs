@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.ML.Tokenizers;
 
 namespace Retro.Tokenizers;
@@ -7,6 +8,9 @@ internal interface IPieceModel
 {
     /// <summary>One more than the highest id.</summary>
     int Size { get; }
+
+    /// <summary>How many pieces the vocabulary has.</summary>
+    int Count { get; }
 
     /// <summary>What <see cref="RetroTokenizer.Kind"/> calls it.</summary>
     string Kind { get; }
@@ -19,6 +23,12 @@ internal interface IPieceModel
 
     /// <summary>The bytes that an id of the vocabulary adds to a text.</summary>
     byte[] BytesOf(int id);
+
+    /// <summary>The bytes that an added token adds to a text.</summary>
+    byte[] BytesOfAdded(string content) => Encoding.UTF8.GetBytes(content);
+
+    /// <summary>Whether pieces of text may give an id of the vocabulary.</summary>
+    bool Gives(int id);
 
     /// <summary>The id of a vocabulary entry, -1 where there is none.</summary>
     int IdOf(string text);

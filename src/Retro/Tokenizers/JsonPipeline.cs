@@ -52,9 +52,12 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override int IdOf(string token) => _added.All.FirstOrDefault(added => added.Content == token)?.Id ?? _model.IdOf(token);
 
+    // A special token that is a piece of text, too, stands for that: some models are padded with an exclamation mark.
     public override byte[] BytesOf(int id)
-        => !_addedById.TryGetValue(id, out AddedToken? added) ? _model.BytesOf(id)
-            : added.Special ? [] : Encoding.UTF8.GetBytes(added.Content);
+        => !_addedById.TryGetValue(id, out AddedToken? added) || (added.Special && _model.Gives(id)) ? _model.BytesOf(id)
+            : added.Special ? [] : _model.BytesOfAdded(added.Content);
+
+    public override bool Gives(int id) => _model.Gives(id);
 
     public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
     {

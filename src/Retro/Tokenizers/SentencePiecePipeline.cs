@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using Microsoft.ML.Tokenizers;
 
@@ -41,6 +40,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
             throw new FormatException("it falls back to bytes but does not have all 256 of them");
         }
 
+        AddsSpace = model.AddDummyPrefix;
         LeadingSpaces = model.RemoveExtraSpaces ? int.MaxValue : model.AddDummyPrefix && !model.SpaceAsSuffix ? 1 : 0;
         Before = model.BeginId >= 0 ? [model.BeginId] : [];
         After = model.EndId >= 0 ? [model.EndId] : [];
@@ -59,9 +59,11 @@ internal sealed class SentencePiecePipeline : TextPipeline
         {
             { Kind: PieceKind.Control } => [],
             { Kind: PieceKind.Unknown } => Encoding.UTF8.GetBytes(_model.UnknownSurface),
-            { Kind: PieceKind.Byte } piece => [(byte)ByteOf(piece.Text)],
+            { Kind: PieceKind.Byte } piece => [ByteOf(piece.Text)],
             Piece piece => Encoding.UTF8.GetBytes(piece.Text.Replace(SentencePieceModel.Space, ' ')),
         };
+
+    public override bool Gives(int id) => _model.Pieces[id].Kind == PieceKind.UserDefined;
 
     public static SentencePiecePipeline Parse(byte[] bytes, string file)
     {
@@ -123,7 +125,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
             Piece piece = _model.Pieces[id];
             if (piece.Kind == PieceKind.Byte)
             {
-                bytes.Add((byte)ByteOf(piece.Text));
+                bytes.Add(ByteOf(piece.Text));
                 continue;
             }
 
@@ -174,10 +176,6 @@ internal sealed class SentencePiecePipeline : TextPipeline
         return text.ToString();
     }
 
-    private static int ByteOf(string piece)
-        => piece.Length == 6
-            && piece.StartsWith("<0x", StringComparison.Ordinal)
-            && int.TryParse(piece.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value)
-            ? value
-            : throw new FormatException($"the byte piece \"{piece}\" is not of the form <0x41>");
+    private static byte ByteOf(string piece)
+        => ByteSymbols.FallbackByte(piece) ?? throw new FormatException($"the byte piece \"{piece}\" is not of the form <0x41>");
 }

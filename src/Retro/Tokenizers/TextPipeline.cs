@@ -14,6 +14,11 @@ internal abstract class TextPipeline
     /// <summary>How many spaces a text's beginning loses where tokens become text: those that encoding put there, or would have taken away.</summary>
     public int LeadingSpaces { get; protected init; }
 
+    /// <summary>
+    /// Whether encoding puts a space before a text, where the model's configuration could say otherwise (<c>add_prefix_space</c>); null where that has no say.
+    /// </summary>
+    public bool? AddsSpace { get; init; }
+
     /// <summary>The id that the file itself says ends a text, -1 where it says none.</summary>
     public virtual int EndId => -1;
 
@@ -27,6 +32,9 @@ internal abstract class TextPipeline
 
     /// <summary>The bytes that a token adds to a text; none for a special token and for an id that no token has.</summary>
     public abstract byte[] BytesOf(int id);
+
+    /// <summary>Whether text may give an id in which no special token is recognized.</summary>
+    public abstract bool Gives(int id);
 
     /// <summary>The tokens of a text; positions are those of the normalized text.</summary>
     public abstract List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized);

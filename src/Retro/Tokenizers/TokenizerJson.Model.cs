@@ -39,7 +39,7 @@ internal static partial class TokenizerJson
             }
         }
 
-        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, symbolSplits, spaceMark);
+        return type == "WordPiece" ? ReadWordPiece(element, vocabulary) : ReadBpe(element, vocabulary, symbolSplits, spaceMark, added);
     }
 
     private static UnigramModel ReadUnigram(JsonElement element, string? spaceMark, List<AddedToken> added)
@@ -58,8 +58,11 @@ internal static partial class TokenizerJson
             Part(element, "unk_id")?.GetInt32(),
             Flag(element, "byte_fallback", false),
             spaceMark,
-            added.Where(token => token.Special).Select(token => token.Content).ToHashSet(StringComparer.Ordinal));
+            Special(added));
     }
+
+    private static HashSet<string> Special(List<AddedToken> added)
+        => added.Where(token => token.Special).Select(token => token.Content).ToHashSet(StringComparer.Ordinal);
 
     private static WordPieceModel ReadWordPiece(JsonElement element, Dictionary<string, int> vocabulary)
         => new(
@@ -68,7 +71,8 @@ internal static partial class TokenizerJson
             Part(element, "continuing_subword_prefix")?.GetString() ?? "##",
             Part(element, "max_input_chars_per_word")?.GetInt32() ?? 100);
 
-    private static BpeModel ReadBpe(JsonElement element, Dictionary<string, int> vocabulary, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark)
+    private static BpeModel ReadBpe(
+        JsonElement element, Dictionary<string, int> vocabulary, IReadOnlyList<PreTokenizer>? symbolSplits, string? spaceMark, List<AddedToken> added)
     {
         foreach (string affix in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
         {
@@ -83,7 +87,10 @@ internal static partial class TokenizerJson
             throw new FormatException("its BPE model has a \"dropout\"; supported is none, or 0.");
         }
 
-        return new BpeModel(vocabulary, element.GetProperty("merges").EnumerateArray().Select(ReadMerge).ToList(), new BpeSettings
+        // The first line of merges.txt, which some converters took for a merge.
+        IEnumerable<JsonElement> merges = element.GetProperty("merges").EnumerateArray()
+            .Where(merge => !(merge.ValueKind == JsonValueKind.String && merge.GetString()!.StartsWith("#version", StringComparison.Ordinal)));
+        return new BpeModel(vocabulary, merges.Select(ReadMerge).ToList(), new BpeSettings
         {
             ByteLevel = symbolSplits is not null,
             SymbolSplits = symbolSplits ?? [],
@@ -91,6 +98,7 @@ internal static partial class TokenizerJson
             Unknown = Part(element, "unk_token")?.GetString(),
             FuseUnknown = Flag(element, "fuse_unk", false),
             IgnoreMerges = Flag(element, "ignore_merges", false),
+            Special = Special(added),
             SpaceMark = spaceMark,
         });
     }

@@ -9,8 +9,7 @@ namespace Retro.Tokenizers;
 /// </summary>
 internal sealed class WordPieceModel : IPieceModel
 {
-    private readonly IReadOnlyDictionary<string, int> _vocabulary;
-    private readonly Dictionary<string, int> _beginnings = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _vocabulary;
     private readonly Dictionary<string, int> _continuations = new(StringComparer.Ordinal);
     private readonly Dictionary<int, string> _texts;
     private readonly string _prefix;
@@ -24,7 +23,7 @@ internal sealed class WordPieceModel : IPieceModel
     /// <param name="prefix">What pieces begin with that go on within a word.</param>
     /// <param name="mostCharacters">Words of more characters (code points) are unknown.</param>
     /// <exception cref="FormatException">The vocabulary lacks the unknown piece.</exception>
-    public WordPieceModel(IReadOnlyDictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters)
+    public WordPieceModel(Dictionary<string, int> vocabulary, string unknown, string prefix, int mostCharacters)
     {
         (_vocabulary, _unknown, _prefix, _mostCharacters) = (vocabulary, unknown, prefix, mostCharacters);
         _unknownId = vocabulary.TryGetValue(unknown, out int id) ? id : throw new FormatException($"its unknown token \"{unknown}\" is not in its vocabulary.");
@@ -32,7 +31,6 @@ internal sealed class WordPieceModel : IPieceModel
         Size = vocabulary.Values.DefaultIfEmpty(-1).Max() + 1;
         foreach ((string piece, int own) in vocabulary)
         {
-            _beginnings[piece] = own;
             _longest = Math.Max(_longest, piece.Length);
             if (piece.StartsWith(prefix, StringComparison.Ordinal))
             {
@@ -43,6 +41,8 @@ internal sealed class WordPieceModel : IPieceModel
 
     public int Size { get; }
 
+    public int Count => _vocabulary.Count;
+
     public string Kind => WordPiece.KindName;
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
@@ -50,7 +50,7 @@ internal sealed class WordPieceModel : IPieceModel
         int before = tokens.Count;
         if (CodePoints.Count(piece) <= _mostCharacters)
         {
-            Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup = _beginnings.GetAlternateLookup<ReadOnlySpan<char>>();
+            Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup = _vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
             int begin = 0;
             while (begin < piece.Length)
             {
@@ -88,7 +88,13 @@ internal sealed class WordPieceModel : IPieceModel
     /// <summary>A word comes with the space before it; what stands in brackets is none.</summary>
     public byte[] BytesOf(int id)
         => TextOf(id) is not { Length: > 0 } text || (text.Length > 2 && text[0] == '[' && text[^1] == ']') ? []
-            : Encoding.UTF8.GetBytes(_prefix.Length > 0 && text.StartsWith(_prefix, StringComparison.Ordinal) && text.Length > _prefix.Length
-                ? text[_prefix.Length..]
-                : " " + text);
+            : BytesOfAdded(text);
+
+    public byte[] BytesOfAdded(string content)
+        => Encoding.UTF8.GetBytes(_prefix.Length > 0 && content.StartsWith(_prefix, StringComparison.Ordinal) && content.Length > _prefix.Length
+            ? content[_prefix.Length..]
+            : " " + content);
+
+    // Signs are cut off before a word is sought, and special tokens begin with one.
+    public bool Gives(int id) => false;
 }

@@ -346,6 +346,25 @@ public class TokenizerCasesTests
     }
 
     [Fact]
+    public void An_added_token_of_a_wordpiece_vocabulary_is_a_word_in_a_text()
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            """
+            {"added_tokens": [{"id": 5, "content": "dotnet", "special": false}], "pre_tokenizer": {"type": "BertPreTokenizer"},
+             "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+             "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"[UNK]": 0, "[SEP]": 1, "use": 2, "core": 3, "##s": 4}}}
+            """);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        int[] ids = tokenizer.Encode("uses dotnet core");
+        Assert.Equal([2, 4, 5, 3], ids);
+        Assert.Equal("uses dotnet core", tokenizer.Decode(ids));
+        Assert.Equal("uses dotnet core", ((PretrainedTokenizer)tokenizer.Tokenizer).Decode(ids));
+        Assert.Equal(" dotnet", System.Text.Encoding.UTF8.GetString(tokenizer.TokenBytes(5)));
+    }
+
+    [Fact]
     public void A_chat_template_is_no_part_of_a_tokenizer_s_identity_and_what_changes_ids_is()
     {
         using TemporaryFolder folder = new();
