@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -38,6 +39,10 @@ internal sealed record BpeSettings
 /// <summary>Byte pair encoding over bytes or characters.</summary>
 internal sealed class BpeModel : IPieceModel
 {
+    // Most of a text is words that came before: their tokens are kept until there are so many.
+    private const int MostKept = 10_000;
+    private const int LongestKept = 32;
+
     private readonly Dictionary<string, int> _vocabulary;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
     private readonly Dictionary<int, string> _texts;
@@ -49,6 +54,9 @@ internal sealed class BpeModel : IPieceModel
 
     // Whether text gives an id: as a symbol, by a merge, or as a whole.
     private readonly bool[] _given;
+    private readonly ConcurrentDictionary<string, (int Id, int Begin, int End)[]>.AlternateLookup<ReadOnlySpan<char>> _kept
+        = new ConcurrentDictionary<string, (int Id, int Begin, int End)[]>(StringComparer.Ordinal).GetAlternateLookup<ReadOnlySpan<char>>();
+    private int _keptCount;
 
     /// <exception cref="FormatException">Rules or settings name what the vocabulary lacks, or bytes of a text would be lost.</exception>
     public BpeModel(Dictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> rules, BpeSettings settings)
@@ -100,6 +108,28 @@ internal sealed class BpeModel : IPieceModel
     public string Kind => _settings.ByteLevel ? ByteLevelBpe.KindName : "SentencePiece";
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
+    {
+        bool isShort = piece.Length <= LongestKept;
+        if (isShort && _kept.TryGetValue(piece, out (int Id, int Begin, int End)[]? kept))
+        {
+            foreach ((int id, int begin, int end) in kept)
+            {
+                tokens.Add(new EncodedToken(id, _texts[id], (position + begin)..(position + end)));
+            }
+
+            return;
+        }
+
+        int before = tokens.Count;
+        EncodeAnew(piece, position, tokens);
+        if (isShort && _keptCount < MostKept && _kept.TryAdd(piece, [.. tokens.Skip(before)
+            .Select(token => (token.Id, token.Offset.Start.Value - position, token.Offset.End.Value - position))]))
+        {
+            Interlocked.Increment(ref _keptCount);
+        }
+    }
+
+    private void EncodeAnew(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
     {
         if (_settings.SymbolSplits.Count > 0)
         {

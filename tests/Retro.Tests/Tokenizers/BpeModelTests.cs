@@ -1,9 +1,42 @@
+using Microsoft.ML.Tokenizers;
 using Retro.Tokenizers;
 
 namespace Retro.Tests.Tokenizers;
 
 public class BpeModelTests
 {
+    [Fact]
+    public void A_piece_that_came_before_costs_no_merge_and_gives_the_same_tokens()
+    {
+        BpeModel model = Model();
+        List<EncodedToken> first = [], again = [];
+        model.Encode("abba é", 5, first);
+        model.Encode("abba é", 5, again);
+        Assert.Equal(first, again);
+        Assert.Equal((5, 11), (first[0].Offset.Start.Value, first[^1].Offset.End.Value));
+
+        again.Clear();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 1_000; i++)
+        {
+            again.Clear();
+            model.Encode("abba é", 7, again);
+        }
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000);
+        Assert.Equal(first.Select(token => token.Id), again.Select(token => token.Id));
+        Assert.Equal(7, again[0].Offset.Start.Value);
+    }
+
+    [Fact]
+    public void Many_threads_and_many_pieces_give_every_piece_its_own_tokens()
+    {
+        BpeModel shared = Model(), other = Model();
+        string[] pieces = [.. Enumerable.Range(0, 15_000).Select(i => Convert.ToString(i, 2).Replace('0', 'a').Replace('1', 'b'))];
+        int[][] expected = [.. pieces.Reverse().Select(piece => Ids(other, piece)).Reverse()];
+        Parallel.For(0, 4, _ => Assert.All(pieces.Zip(expected), pair => Assert.Equal(pair.Second, Ids(shared, pair.First))));
+    }
+
     /// <summary>The exclamation mark pads open_clip's texts, and those of decoders that were tuned without a token for it.</summary>
     [Fact]
     public void A_special_token_that_is_a_piece_of_text_keeps_its_bytes()
@@ -42,6 +75,20 @@ public class BpeModelTests
         using TemporaryFolder folder = new();
         WriteFile(folder, "{\"id\": 256, \"content\": \"</s>\", \"special\": true}", $", \"unk_token\": {unknown}");
         Assert.Equal([72, 105], RetroTokenizer.Load(folder.Path).Encode("Hi"));
+    }
+
+    private static BpeModel Model()
+        => new(
+            Enumerable.Range(0, 256).Select(value => ByteSymbols.ToChar((byte)value).ToString()).Append("ab").Append("ba")
+                .Select((text, id) => (text, id)).ToDictionary(pair => pair.text, pair => pair.id),
+            [("a", "b"), ("b", "a")],
+            new BpeSettings { ByteLevel = true });
+
+    private static int[] Ids(BpeModel model, string piece)
+    {
+        List<EncodedToken> tokens = [];
+        model.Encode(piece, 0, tokens);
+        return [.. tokens.Select(token => token.Id)];
     }
 
     // Ids 0 to 255 are bytes.
