@@ -78,7 +78,9 @@ internal sealed class AddedTokens
                 }
 
                 parts.Add((text[from..to], found));
-                begin = i = to;
+
+                // The original seeks on behind the match, also within white space that was taken with it.
+                begin = to;
             }
 
             if (begin < text.Length)

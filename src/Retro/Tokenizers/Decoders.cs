@@ -34,17 +34,16 @@ internal static class Decoders
             case "Fuse":
                 return texts => [string.Concat(texts)];
             case "Strip":
-                string content = TokenizerJson.Text(element, "content");
+                string content = TokenizerJson.Character(element, "content");
                 int start = element.GetProperty("start").GetInt32();
                 int stop = element.GetProperty("stop").GetInt32();
                 return texts => texts.ConvertAll(text => Strip(text, content, start, stop));
             case "Metaspace":
-                string mark = TokenizerJson.Text(element, "replacement");
-                bool added = TokenizerJson.Part(element, "prepend_scheme")?.GetString() is { } scheme
-                    ? scheme != "never"
-                    : TokenizerJson.Flag(element, "add_prefix_space", true);
-                return texts => texts.Select((text, i) => i == 0 && added && text.StartsWith(mark, StringComparison.Ordinal) ? text[mark.Length..] : text)
-                    .Select(text => text.Replace(mark, " ", StringComparison.Ordinal)).ToList();
+                string mark = TokenizerJson.Character(element, "replacement");
+                bool added = TokenizerJson.Scheme(element) != "never";
+
+                // The original takes every mark from the first token, not the added one alone.
+                return texts => texts.Select((text, i) => text.Replace(mark, i == 0 && added ? "" : " ", StringComparison.Ordinal)).ToList();
             default:
                 throw TokenizerJson.Unsupported("decoder", element, "Sequence, ByteLevel, WordPiece, Replace, ByteFallback, Fuse, Strip and Metaspace");
         }

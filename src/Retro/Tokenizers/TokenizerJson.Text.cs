@@ -206,7 +206,7 @@ internal static partial class TokenizerJson
             throw Unsupported("pre_tokenizer", element, "a Metaspace before every split", "after a split");
         }
 
-        string mark = Text(element, "replacement");
+        string mark = Character(element, "replacement");
         string scheme = Scheme(element);
         if (scheme is not ("always" or "first" or "never"))
         {

@@ -45,7 +45,7 @@ internal static partial class TokenizerJson
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);
-        RequireOneId(added, model);
+        RequireIds(added, model);
         List<int> before = [];
         List<int> after = [];
         if (Part(root, "post_processor") is { } processor)
@@ -54,7 +54,7 @@ internal static partial class TokenizerJson
         }
 
         Func<List<string>, List<string>> decoder = Part(root, "decoder") is { } decoding ? Decoders.Read(decoding) : texts => [string.Join(' ', texts)];
-        return new JsonPipeline(
+        JsonPipeline pipeline = new(
             new AddedTokens(added, normalize),
             normalize,
             (text, start) => steps.Changes.Aggregate(text, (changed, change) => change(changed, start)),
@@ -67,7 +67,14 @@ internal static partial class TokenizerJson
         {
             LosesBeginning = steps.MindStart && normalizers.Count > 0 ? LosesBeginning(root, normalizers) : null,
             BertNormalizer = Steps(root, "normalizer", "normalizers").Where(step => Type(step) == "BertNormalizer").Select(ReadBert).FirstOrDefault(),
+
+            // What transformers changes by its configuration: a ByteLevel that stands alone, and models with a mark for spaces, which it converts anew.
+            AddsSpace = spaceMark is not null || (Part(root, "pre_tokenizer") is { } cut && Type(cut) == "ByteLevel") ? addsSpace : null,
         };
+        int? outside = before.Concat(after).Where(id => (uint)id >= (uint)pipeline.VocabularySize).Select(id => (int?)id).FirstOrDefault();
+        return outside is null
+            ? pipeline
+            : throw new FormatException($"its post_processor puts the id {outside} around a text, but ids go from 0 to {pipeline.VocabularySize - 1}.");
     }
 
     /// <summary>What stands for a space in pieces, null where nothing does, and whether one is put before a text.</summary>
@@ -80,14 +87,14 @@ internal static partial class TokenizerJson
         {
             switch (Type(part))
             {
-                case "Replace" when !IsRunOfSpaces(part) && PatternString("normalizer", part) == " ":
-                    mark = Text(part, "content");
+                case "Replace" when !IsRunOfSpaces(part) && PatternString("normalizer", part) == " " && Text(part, "content") is { Length: > 0 } content:
+                    mark = content;
                     break;
                 case "Prepend":
                     prefix = Text(part, "prepend");
                     break;
                 case "Metaspace":
-                    (mark, adds) = (Text(part, "replacement"), Scheme(part) != "never");
+                    (mark, adds) = (Character(part, "replacement"), Scheme(part) != "never");
                     break;
                 case "ByteLevel":
                     adds |= Flag(part, "add_prefix_space", true);
@@ -98,7 +105,7 @@ internal static partial class TokenizerJson
         // Where encoding leaves spaces alone the decoder still may make some.
         mark ??= Steps(root, "decoder", "decoders").Select(part => Type(part) switch
         {
-            "Metaspace" => Text(part, "replacement"),
+            "Metaspace" => Character(part, "replacement"),
             "Replace" when Text(part, "content") == " " => PatternString("decoder", part),
             _ => null,
         }).FirstOrDefault(found => found is not null);
@@ -115,7 +122,7 @@ internal static partial class TokenizerJson
     }
 
     /// <summary>Where a <c>Metaspace</c> puts a space: "always", "first" or "never"; older files have a flag.</summary>
-    private static string Scheme(JsonElement metaspace)
+    internal static string Scheme(JsonElement metaspace)
         => Part(metaspace, "prepend_scheme")?.GetString() ?? (Flag(metaspace, "add_prefix_space", true) ? "always" : "never");
 
     internal static JsonElement? Part(JsonElement element, string name)
@@ -130,13 +137,18 @@ internal static partial class TokenizerJson
     internal static string Text(JsonElement element, string name)
         => Part(element, name)?.GetString() ?? throw new FormatException($"a {Type(element)} has no \"{name}\".");
 
+    internal static string Character(JsonElement element, string name)
+        => Text(element, name) is { Length: > 0 } text && CodePoints.LengthAt(text, 0) == text.Length
+            ? text
+            : throw new FormatException($"the \"{name}\" of its {Type(element)} is \"{Text(element, name)}\"; supported is one character.");
+
     internal static FormatException Unsupported(string part, JsonElement element, string supported, string? detail = null)
         => new($"its {part} \"{Type(element)}\"{(detail is null ? "" : " " + detail)} is not supported; supported is {supported}.");
 
     internal static string PatternString(string part, JsonElement element)
-        => Part(element, "pattern") is { } pattern && Part(pattern, "String")?.GetString() is { } text
+        => Part(element, "pattern") is { } pattern && Part(pattern, "String")?.GetString() is { Length: > 0 } text
             ? text
-            : throw Unsupported(part, element, "a \"pattern\" of a \"String\"", "with another pattern");
+            : throw Unsupported(part, element, "a \"pattern\" of a \"String\" that is not empty", "with another pattern");
 
     private static AddedToken ReadAdded(JsonElement element)
     {
@@ -154,19 +166,23 @@ internal static partial class TokenizerJson
             Flag(element, "normalized", !special));
     }
 
-    // The originals go by the content and pass over the id that the file says, with a warning at most.
-    private static void RequireOneId(List<AddedToken> added, IPieceModel model)
+    // The originals pass over the id that the file says, with a warning at most: they go by the content, and count on where that is new.
+    private static void RequireIds(List<AddedToken> added, IPieceModel model)
     {
         Dictionary<string, int> ids = new(StringComparer.Ordinal);
-        foreach (AddedToken token in added)
+        int next = model.Count;
+        foreach (AddedToken token in added.Where(token => token.Content.Length > 0))
         {
-            int known = model.IdOf(token.Content) is >= 0 and int piece ? piece : ids.GetValueOrDefault(token.Content, token.Id);
-            if (known != token.Id)
+            int known = ids.TryGetValue(token.Content, out int before) ? before : model.IdOf(token.Content);
+            if (token.Id != (known >= 0 ? known : next))
             {
-                throw new FormatException($"its added token \"{token.Content}\" has the id {token.Id}, and {known} where the file has it before.");
+                throw new FormatException(
+                    $"its added token \"{token.Content}\" has the id {token.Id}, and "
+                        + (known >= 0 ? $"{known} where the file has it before." : $"{next} by the originals, which count new ones from the vocabulary on."));
             }
 
             ids[token.Content] = token.Id;
+            next = Math.Max(next, token.Id + 1);
         }
     }
 

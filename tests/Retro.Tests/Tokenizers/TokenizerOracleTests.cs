@@ -32,10 +32,15 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     [InlineData("a start that is stripped", """{"normalizer": {"type": "Strip", "strip_left": true, "strip_right": true}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁a": 3, "aa": 4}, "merges": ["▁ a", "a a"], "unk_token": "?"}}""")]
     [InlineData("a start that is replaced", """{"normalizer": {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "aa"}, "content": "a"}, {"type": "Replace", "pattern": {"String": "."}, "content": ""}]}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": false}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁a": 3}, "merges": ["▁ a"], "unk_token": "?"}}""")]
     [InlineData("a start of marks", """{"normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": false, "strip_accents": true, "lowercase": true}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁a": 3}, "merges": ["▁ a"], "unk_token": "?"}}""")]
+    [InlineData("white space taken twice", """{"added_tokens": [{"id": 2, "content": "the", "rstrip": true, "special": false}, {"id": 3, "content": " of", "special": false}, {"id": 4, "content": "\n", "special": false}], "model": {"type": "BPE", "vocab": {"a": 0, "?": 1}, "merges": [], "unk_token": "?", "fuse_unk": true}}""")]
+    [InlineData("marks within pieces", """{"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁▁": 3, "▁▁a": 4, "▁a": 5, "▁a▁": 6}, "merges": ["▁ ▁", "▁▁ a", "▁ a", "▁a ▁"], "unk_token": "?"}}""")]
+    [InlineData("an unknown token that is never needed", """{"model": {"type": "BPE", "vocab": {"a": 0, BYTES}, "merges": ["#version: 0.2"], "byte_fallback": true, "unk_token": "<unk>"}}""")]
     public void A_file_of_this_kind_gives_the_other_library_s_ids_and_texts(string kind, string json)
     {
         using TemporaryFolder folder = new();
-        folder.File("tokenizer.json", json);
+        folder.File(
+            "tokenizer.json",
+            json.Replace("BYTES", string.Join(", ", Enumerable.Range(0, 256).Select(value => $"\"<0x{value:X2}>\": {value + 1}")), StringComparison.Ordinal));
         List<string> differences = Differences(folder.Path, 1_000, 5);
         Assert.True(differences.Count == 0, $"{kind}: {differences.Count} differences:\n{string.Join('\n', differences.Take(3))}");
     }
