@@ -10,37 +10,23 @@ internal static class ByteLevelBpe
     public const string VocabularyFile = "vocab.json";
     public const string MergesFile = "merges.txt";
 
-    // Tokens that end a document, in the order of preference.
-    public static readonly string[] Ends = [RetroTokenizer.EndOfTextToken, "<|end_of_text|>", "</s>", "<eos>"];
-
     private static readonly Dictionary<string, string[]> s_supported = new(StringComparer.Ordinal)
     {
-        // Those of transformers that split as GPT-2 does; PreTrainedTokenizerFast and TokenizersBackend are names for any.
-        ["tokenizer_class"] =
-        [
-            "GPT2Tokenizer", "RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer", "MvpTokenizer", "BlenderbotTokenizer",
-            "DebertaTokenizer", "CodeGenTokenizer", "GPTNeoXTokenizer", "WhisperTokenizer", "PreTrainedTokenizer", "TokenizersBackend",
-        ],
+        // Those of transformers that split as GPT-2 does and put nothing around a text by themselves, as RoBERTa's and its kin do; PreTrainedTokenizerFast and
+        // TokenizersBackend are names for any.
+        ["tokenizer_class"] = ["GPT2Tokenizer", "CodeGenTokenizer", "GPTNeoXTokenizer", "PreTrainedTokenizer", "TokenizersBackend"],
         ["add_prefix_space"] = ["false"],
     };
 
     public static RetroTokenizer Load(string folder)
     {
-        string configurationPath = Path.Combine(folder, WordPiece.ConfigurationFile);
-        TokenizerConfig.Read(File.Exists(configurationPath) ? TokenizerFiles.Read(configurationPath) : null, configurationPath)
-            .Require(configurationPath, $"{VocabularyFile} with {MergesFile}", s_supported);
+        TokenizerConfig config = TokenizerConfig.OfFolder(folder);
+        config.Require($"{VocabularyFile} with {MergesFile}", s_supported);
         string vocabularyPath = Path.Combine(folder, VocabularyFile);
         string mergesPath = Path.Combine(folder, MergesFile);
         byte[] vocabularyBytes = TokenizerFiles.Read(vocabularyPath);
         byte[] mergesBytes = TokenizerFiles.Read(mergesPath);
         Dictionary<string, int> vocabulary = ReadVocabulary(vocabularyBytes, vocabularyPath);
-        int endOfText = Ends.Where(vocabulary.ContainsKey).Select(token => vocabulary[token]).FirstOrDefault(-1);
-        if (endOfText < 0)
-        {
-            throw new CorpusException(
-                $"The vocabulary {vocabularyPath} has no token that ends a document (expected one of {string.Join(", ", Ends)}). Add one.");
-        }
-
         List<(string Left, string Right)> merges = ReadMerges(mergesBytes, mergesPath, vocabulary);
         BpeModel model;
         try
@@ -62,7 +48,16 @@ internal static class ByteLevelBpe
             before: [],
             after: [],
             addsSpace: false);
-        return new RetroTokenizer(new PretrainedTokenizer(pipeline), endOfText, [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)]);
+        config.RequireAdded(VocabularyFile, pipeline.IdOf);
+        (int end, int? begin) = PretrainedFiles.Ends(config, pipeline, folder);
+        List<(string Name, byte[] Content)> files = [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)];
+        if (config.Content is { } content && (end != PretrainedFiles.UsualEnd(pipeline) || (begin ?? end) != end))
+        {
+            // It says what the vocabulary by itself does not.
+            files.Insert(0, (WordPiece.ConfigurationFile, content));
+        }
+
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin);
     }
 
     /// <summary>What no merge makes is never encoded from text: a special token.</summary>

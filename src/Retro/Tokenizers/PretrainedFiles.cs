@@ -3,68 +3,106 @@ namespace Retro.Tokenizers;
 /// <summary>Loads a pretrained model's tokenizer for the rooms that work with <see cref="RetroTokenizer"/>.</summary>
 internal static class PretrainedFiles
 {
-    private static readonly string[] s_ends = [.. ByteLevelBpe.Ends, "[SEP]", "<|eot_id|>", "<|im_end|>"];
+    // Tokens that end a document, in the order of preference.
+    private static readonly string[] s_ends =
+    [
+        RetroTokenizer.EndOfTextToken, "<|end_of_text|>", "</s>", "<eos>", "[SEP]", "<|eot_id|>", "<|im_end|>",
+    ];
 
     /// <summary>Loads a folder's tokenizer, or a single file, which is saved under its usual name.</summary>
-    public static RetroTokenizer Load(string folder)
+    public static RetroTokenizer Load(string path)
     {
-        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(folder);
-        List<(string Name, byte[] Content)> files = File.Exists(folder)
-            ? [(folder.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
-                ? TokenizerJson.FileName
-                : SentencePiecePipeline.FileName, TokenizerFiles.Read(folder))] : [];
-        foreach (string name in new[] { WordPiece.ConfigurationFile, TokenizerJson.FileName, SentencePiecePipeline.FileName })
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(path);
+        TextPipeline pipeline = tokenizer.Pipeline;
+        string name = pipeline is SentencePiecePipeline ? SentencePiecePipeline.FileName : TokenizerJson.FileName;
+
+        // A file under its usual name is its folder's tokenizer; one under another stands by itself.
+        bool isFile = File.Exists(path), isAlone = isFile && Path.GetFileName(path) != name;
+        string folder = isFile ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
+        TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
+        RequireAgreement(folder, config, name, pipeline);
+        config.RequireAdded(name, pipeline.IdOf);
+        (int end, int? begin) = Ends(config, pipeline, path);
+        List<(string Name, byte[] Content)> files = isAlone ? [(name, TokenizerFiles.Read(path))] : [.. new[] { name, SentencePiecePipeline.FileName }
+            .Distinct()
+            .Where(file => File.Exists(Path.Combine(folder, file)))
+            .Select(file => (file, TokenizerFiles.Read(Path.Combine(folder, file))))];
+        if (config.Content is { } content)
         {
-            if (File.Exists(Path.Combine(folder, name)))
-            {
-                files.Add((name, TokenizerFiles.Read(Path.Combine(folder, name))));
-            }
+            files.Insert(0, (WordPiece.ConfigurationFile, content));
         }
 
-        TextPipeline pipeline = tokenizer.Pipeline;
-        TokenizerConfig config = TokenizerConfig.Read(
-            files.FirstOrDefault(file => file.Name == WordPiece.ConfigurationFile).Content, Path.Combine(folder, WordPiece.ConfigurationFile));
-        RequireAgreement(folder, config, (pipeline as JsonPipeline)?.BertNormalizer);
-        string[] candidates = config.EndToken is null ? s_ends : [config.EndToken, .. s_ends];
-        int end = config.EndToken is { } named && pipeline.IdOf(named) is >= 0 and int own ? own
-            : pipeline.EndId >= 0 ? pipeline.EndId
-            : s_ends.Select(pipeline.IdOf).FirstOrDefault(id => id >= 0, -1);
+        return new RetroTokenizer(tokenizer, end, files, begin);
+    }
+
+    /// <summary>The token that ends a document where no configuration names one, -1 where there is none.</summary>
+    public static int UsualEnd(TextPipeline pipeline)
+        => pipeline.EndId >= 0 ? pipeline.EndId : s_ends.Select(pipeline.IdOf).FirstOrDefault(id => id >= 0, -1);
+
+    /// <summary>The ids that end and begin a document; no begin where the tokenizer's own template says it.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="pipeline">The tokenizer.</param>
+    /// <param name="place">Names it in the error.</param>
+    /// <exception cref="CorpusException">There is no such token, or it is a piece of ordinary text.</exception>
+    public static (int End, int? Begin) Ends(TokenizerConfig config, TextPipeline pipeline, string place)
+    {
+        int end = config.EndToken is { } last ? Named("eos_token", last) : UsualEnd(pipeline);
         if (end < 0)
         {
             throw new CorpusException(
-                $"The tokenizer of {folder} has no token that ends a document (looked for {string.Join(", ", candidates)}). Name one as eos_token in "
+                $"The tokenizer of {place} has no token that ends a document (looked for {string.Join(", ", s_ends)}). Name one as eos_token in "
                     + $"{WordPiece.ConfigurationFile}.");
         }
 
         // transformers puts the begin there by its configuration where the template of tokenizer.json has none.
         int? begin = config.AddsBegin == false ? end
-            : config.AddsBegin == true && pipeline.Before.Length == 0 && config.BeginToken is { } first && pipeline.IdOf(first) is >= 0 and int said ? said
+            : config.AddsBegin == true && pipeline.Before.Length == 0 && config.BeginToken is { } first ? Named("bos_token", first)
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
             : null;
-        return new RetroTokenizer(tokenizer, end, files, begin);
+        RequireNoText(end, "eos_token");
+        RequireNoText(begin ?? end, "bos_token");
+        return (end, begin);
+
+        int Named(string key, string token)
+            => pipeline.IdOf(token) is >= 0 and int id
+                ? id
+                : throw new CorpusException(
+                    $"The file {config.Path} says \"{key}\" {token}, which the tokenizer of {place} does not have. Take the tokenizer.json of the same model.");
+
+        void RequireNoText(int id, string key)
+        {
+            if (pipeline.Gives(id))
+            {
+                throw new CorpusException(
+                    $"The token of {place} that {(key == "eos_token" ? "ends" : "begins")} a document, {id}, is a piece of ordinary text, which would do so, "
+                        + $"too. Name one that is not as {key} in {WordPiece.ConfigurationFile}.");
+            }
+        }
     }
 
-    // transformers lets tokenizer_config.json win over tokenizer.json for BERT's normalizer, the library of the latter knows nothing of the former: the same
-    // folder would have two vocabularies' ids.
-    private static void RequireAgreement(string folder, TokenizerConfig config, BertNormalizer? normalizer)
+    // transformers lets tokenizer_config.json win over the tokenizer's own file, the library of the latter knows nothing of the former: the same folder would
+    // have two vocabularies' ids.
+    private static void RequireAgreement(string folder, TokenizerConfig config, string name, TextPipeline pipeline)
     {
-        if (normalizer is null)
+        if (pipeline is JsonPipeline { BertNormalizer: { } normalizer })
         {
-            return;
+            Require("do_lower_case", config.LowerCase, $"the normalizer of {name} \"lowercase\"", normalizer.LowersCase);
+            Require("strip_accents", config.StripAccents, $"the normalizer of {name} \"strip_accents\"", normalizer.StripsAccents);
+            Require("tokenize_chinese_chars", config.SeparateIdeographs, $"the normalizer of {name} \"handle_chinese_chars\"", normalizer.SeparatesIdeographs);
         }
 
-        Require("do_lower_case", config.LowerCase, "lowercase", normalizer.LowersCase);
-        Require("strip_accents", config.StripAccents, "strip_accents", normalizer.StripsAccents);
-        Require("tokenize_chinese_chars", config.SeparateIdeographs, "handle_chinese_chars", normalizer.SeparatesIdeographs);
+        if (pipeline.AddsSpace is { } adds)
+        {
+            Require("add_prefix_space", config.AddsSpace, $"{name} of a space before a text", adds);
+        }
 
         void Require(string key, bool? said, string counterpart, bool does)
         {
             if (said is { } value && value != does)
             {
                 throw new CorpusException(
-                    $"The files of {folder} contradict each other: {WordPiece.ConfigurationFile} says \"{key}\" {(value ? "true" : "false")}, the "
-                        + $"normalizer of {TokenizerJson.FileName} \"{counterpart}\" "
-                    + $"{(does ? "true" : "false")}; supported is one value in both. Keep the one that the model was trained with.");
+                    $"The files of {folder} contradict each other: {WordPiece.ConfigurationFile} says \"{key}\" {(value ? "true" : "false")}, {counterpart} "
+                        + $"{(does ? "true" : "false")}; supported is one value in both. Keep the one that the model was trained with.");
             }
         }
     }

@@ -41,8 +41,8 @@ public sealed class RetroTokenizer
     public string Kind { get; }
 
     /// <summary>
-    /// SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give equal ids. Chat templates and the
-    /// like do not count.
+    /// SHA-256 in lower-case hexadecimal of what decides the ids in the tokenizer's files: two tokenizers of equal hash give a text equal ids and end it
+    /// equally. Chat templates and the like do not count, nor does a <c>bos_token</c>, by which <see cref="BeginOfText"/> may differ.
     /// </summary>
     public string Hash { get; }
 
@@ -63,7 +63,8 @@ public sealed class RetroTokenizer
     /// <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.
     /// </summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
-    /// <param name="folder">The folder; or one such file of JSON or SentencePiece, whatever its name.</param>
+    /// <param name="folder">The folder; or one such file of JSON or SentencePiece. Under its usual name it is its folder's tokenizer, with the configuration
+    /// beside it; under another it stands by itself.</param>
     /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops before the files are read and after.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>

@@ -1,5 +1,5 @@
+using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 
 namespace Retro.Tokenizers;
 
@@ -11,18 +11,48 @@ namespace Retro.Tokenizers;
 /// <param name="AddsBegin"><c>add_bos_token</c>.</param>
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
-    /// <summary><c>bos_token</c>: begins a text where <see cref="AddsBegin"/> says so.</summary>
-    [JsonIgnore]
-    public string? BeginToken { get; private init; }
+    private const string AddedTokensKey = "added_tokens_decoder";
+    private const string AddedTokensFile = "added_tokens.json";
 
     // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
     private static readonly string[] s_beyond =
     [
         "tokenizer_class", "word_tokenizer_type", "subword_tokenizer_type", "do_basic_tokenize", "never_split", "add_prefix_space", "unk_token", "sep_token",
-        "cls_token",
+        "cls_token", AddedTokensKey,
     ];
 
+    /// <summary><c>bos_token</c>: begins a text where <see cref="AddsBegin"/> says so.</summary>
+    public string? BeginToken { get; private init; }
+
+    /// <summary><c>add_prefix_space</c>.</summary>
+    public bool? AddsSpace { get; private init; }
+
+    /// <summary>The file.</summary>
+    public string Path { get; private init; } = "";
+
+    /// <summary>Its bytes; null where there is none.</summary>
+    public byte[]? Content { get; private init; }
+
+    /// <summary>What of it is part of a tokenizer's hash.</summary>
+    public byte[] Counted => JsonSerializer.SerializeToUtf8Bytes(new { LowerCase, StripAccents, SeparateIdeographs, EndToken, AddsBegin });
+
     private Dictionary<string, string> Beyond { get; init; } = [];
+
+    // What is recognized in a text before it is cut, with the file that says so. Special tokens are none of it: text never gives them.
+    private IReadOnlyList<(string Token, int Id, string File)> Added { get; init; } = [];
+
+    /// <summary>Reads what a folder says; of a folder without such a file, nothing.</summary>
+    /// <exception cref="CorpusException">A file cannot be read, is no JSON object, or a value is of another kind.</exception>
+    public static TokenizerConfig OfFolder(string folder)
+    {
+        string path = System.IO.Path.Combine(folder, WordPiece.ConfigurationFile), added = System.IO.Path.Combine(folder, AddedTokensFile);
+        TokenizerConfig config = Read(File.Exists(path) ? TokenizerFiles.Read(path) : null, path);
+
+        // As transformers has it: the older file counts where neither of the newer ones tells of added tokens.
+        return config.Beyond.ContainsKey(AddedTokensKey) || File.Exists(System.IO.Path.Combine(folder, TokenizerJson.FileName)) || !File.Exists(added)
+            ? config
+            : config with { Added = ReadAdded(added) };
+    }
 
     /// <summary>Reads a file.</summary>
     /// <param name="content">Its content; null where there is none, which says nothing.</param>
@@ -32,7 +62,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     {
         if (content is null)
         {
-            return new TokenizerConfig(null, null, null, null, null);
+            return new TokenizerConfig(null, null, null, null, null) { Path = path };
         }
 
         try
@@ -42,7 +72,13 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
             return new TokenizerConfig(
                 Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), Token("eos_token"), Flag("add_bos_token"))
             {
+                Path = path,
+                Content = content,
                 BeginToken = Token("bos_token"),
+                AddsSpace = Flag("add_prefix_space"),
+                Added = TokenizerJson.Part(root, AddedTokensKey) is not { } added ? [] : [.. added.EnumerateObject()
+                    .Where(token => !TokenizerJson.Flag(token.Value, "special", false))
+                    .Select(token => (token.Value.GetProperty("content").GetString()!, int.Parse(token.Name, CultureInfo.InvariantCulture), path))],
                 Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))
                     .Where(entry => entry.Value is not null)
                     .ToDictionary(entry => entry.Key, entry => Token(entry.Key) ?? entry.Value!.Value.GetRawText()),
@@ -59,18 +95,17 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 _ => null,
             };
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        catch (Exception exception) when (IsFault(exception))
         {
-            throw new CorpusException($"The file {path} cannot be used: {exception.Message} Correct it or take it away.", exception);
+            throw Unusable(path, exception);
         }
     }
 
     /// <summary>Refuses what says that a text is cut in another way than the vocabulary's kind of file stands for.</summary>
-    /// <param name="path">The configuration's file.</param>
     /// <param name="vocabulary">The vocabulary's file.</param>
     /// <param name="supported">The values that are known, by key; a class with or without "Fast".</param>
     /// <exception cref="CorpusException">A value is another.</exception>
-    public void Require(string path, string vocabulary, Dictionary<string, string[]> supported)
+    public void Require(string vocabulary, Dictionary<string, string[]> supported)
     {
         foreach ((string key, string[] values) in supported)
         {
@@ -78,9 +113,45 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 && !(key == "tokenizer_class" && said.EndsWith("Fast", StringComparison.Ordinal) && values.Contains(said[..^4], StringComparer.Ordinal)))
             {
                 throw new CorpusException(
-                    $"The file {path} says \"{key}\" {said}, which changes ids in a way that {vocabulary} does not tell; supported beside it is "
+                    $"The file {Path} says \"{key}\" {said}, which changes ids in a way that {vocabulary} does not tell; supported beside it is "
                         + $"{string.Join(", ", values)}. Take the model's tokenizer.json as well.");
             }
         }
     }
+
+    /// <summary>Refuses tokens that are added to a vocabulary and that its file does not have: a text that holds one would get other ids.</summary>
+    /// <param name="vocabulary">The vocabulary's file.</param>
+    /// <param name="idOf">The id of a token there, -1 where it has none.</param>
+    /// <exception cref="CorpusException">There is one.</exception>
+    public void RequireAdded(string vocabulary, Func<string, int> idOf)
+    {
+        foreach ((string token, int id, string file) in Added)
+        {
+            if (idOf(token) != id)
+            {
+                throw new CorpusException(
+                    $"The file {file} adds the token \"{token}\" with the id {id}, which {vocabulary} does not have there. Take the tokenizer.json of the same "
+                        + "model.");
+            }
+        }
+    }
+
+    private static (string Token, int Id, string File)[] ReadAdded(string path)
+    {
+        try
+        {
+            using JsonDocument document = Utf8Json.Parse(TokenizerFiles.Read(path));
+            return [.. document.RootElement.EnumerateObject().Select(token => (token.Name, token.Value.GetInt32(), path))];
+        }
+        catch (Exception exception) when (IsFault(exception))
+        {
+            throw Unusable(path, exception);
+        }
+    }
+
+    private static bool IsFault(Exception exception)
+        => exception is JsonException or InvalidOperationException or FormatException or OverflowException or KeyNotFoundException;
+
+    private static CorpusException Unusable(string path, Exception exception)
+        => new($"The file {path} cannot be used: {exception.Message} Correct it or take it away.", exception);
 }

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Json;
 
 namespace Retro.Tokenizers;
 
@@ -42,7 +41,7 @@ internal static class TokenizerFiles
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach ((string name, byte[] content) in files.OrderBy(file => file.Name, StringComparer.Ordinal))
         {
-            byte[] counted = name == WordPiece.ConfigurationFile ? JsonSerializer.SerializeToUtf8Bytes(TokenizerConfig.Read(content, name)) : content;
+            byte[] counted = name == WordPiece.ConfigurationFile ? TokenizerConfig.Read(content, name).Counted : content;
             hash.AppendData(Encoding.UTF8.GetBytes($"{name}\n{counted.LongLength}\n"));
             hash.AppendData(counted);
         }

@@ -37,14 +37,13 @@ internal static class WordPiece
     {
         string path = Path.Combine(folder, VocabularyFile);
         List<(string Name, byte[] Content)> files = [(VocabularyFile, TokenizerFiles.Read(path))];
-        string configurationPath = Path.Combine(folder, ConfigurationFile);
-        if (File.Exists(configurationPath))
+        TokenizerConfig config = TokenizerConfig.OfFolder(folder);
+        if (config.Content is { } content)
         {
-            files.Insert(0, (ConfigurationFile, TokenizerFiles.Read(configurationPath)));
+            files.Insert(0, (ConfigurationFile, content));
         }
 
-        TokenizerConfig config = TokenizerConfig.Read(files.Count > 1 ? files[0].Content : null, configurationPath);
-        config.Require(configurationPath, VocabularyFile, s_supported);
+        config.Require(VocabularyFile, s_supported);
         string[] pieces = ReadPieces(files[^1].Content, path);
         string? lacking = new[] { SeparatorToken, Unknown }.FirstOrDefault(token => !pieces.Contains(token, StringComparer.Ordinal));
         if (lacking is not null)
@@ -62,6 +61,7 @@ internal static class WordPiece
             vocabulary[pieces[id]] = id;
         }
 
+        config.RequireAdded(VocabularyFile, token => vocabulary.GetValueOrDefault(token, -1));
         BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
         AddedToken[] special = [.. s_special.Where(vocabulary.ContainsKey)
             .Select(token =>

@@ -67,6 +67,16 @@ public class BpeModelTests
         Assert.Equal([258], tokenizer.Encode("Hi"));
     }
 
+    [Fact]
+    public void A_token_that_text_gives_does_not_end_a_document()
+    {
+        using TemporaryFolder folder = new();
+        WriteFile(folder, "{\"id\": 33, \"content\": \"!\", \"special\": true}", "");
+        folder.File("tokenizer_config.json", "{\"eos_token\": \"!\"}");
+        string message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Contains("ends a document, 33, is a piece of ordinary text", message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("\"<unk>\"")]
     [InlineData("\"\"")]
