@@ -59,12 +59,11 @@ internal sealed class ChunkKeys : IDisposable
 
     /// <summary>Opens them where all chunks have keys of one function and no file of them shows that it is damaged; null where that is not so.</summary>
     /// <param name="database">The database; it stays the caller's.</param>
-    /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
-    public static ChunkKeys? OpenUsable(ChunkDatabase database, bool verify = true)
+    public static ChunkKeys? OpenUsable(ChunkDatabase database)
     {
         try
         {
-            return TryOpen(database, verify);
+            return TryOpen(database);
         }
         catch (DatabaseException)
         {

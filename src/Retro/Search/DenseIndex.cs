@@ -341,10 +341,11 @@ internal sealed class DenseIndex : IDisposable
         return 1e-5 * squares;
     }
 
-    /// <summary>The keys of FAISS's index, where they are there and not damaged.</summary>
+    /// <summary>The keys of FAISS's index, where they are there.</summary>
+    /// <exception cref="DatabaseException">They are damaged: the index's own scores are rougher, and are not taken without a word.</exception>
     private static ChunkKeys? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, bool verify)
     {
-        if (index.Engine != VectorEngine.Faiss || ChunkKeys.OpenUsable(database, verify) is not { } keys)
+        if (index.Engine != VectorEngine.Faiss || ChunkKeys.TryOpen(database, verify) is not { } keys)
         {
             return null; // the index alone answers as well, more slowly
         }
