@@ -202,8 +202,8 @@ public sealed partial class Retrofit
                     continue;
                 }
 
-                using Tensor stored = weights.Read(name);
-                parameter.copy_(stored);
+                using DisposeScope scope = NewDisposeScope();
+                parameter.copy_(weights.Read(name));
             }
 
             counter.End();
@@ -276,8 +276,8 @@ public sealed partial class Retrofit
         foreach (SafetensorsEntry entry in file.Entries)
         {
             counter.Next();
-            using Tensor tensor = file.Read(entry.Name);
-            parameters[entry.Name].copy_(tensor);
+            using DisposeScope scope = NewDisposeScope();
+            parameters[entry.Name].copy_(file.Read(entry.Name));
         }
 
         counter.End();

@@ -90,6 +90,8 @@ public sealed partial class Retrofit : IDisposable
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
             using (no_grad())
             {
+                // What copying returns is one more handle of the parameter.
+                using DisposeScope scope = NewDisposeScope();
                 foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
                 {
                     parameters[name].copy_(parameter);

@@ -122,8 +122,21 @@ internal sealed class BpeModel : IPieceModel
 
         int before = tokens.Count;
         EncodeAnew(piece, position, tokens);
-        if (isShort && _keptCount < MostKept && _kept.TryAdd(piece, [.. tokens.Skip(before)
-            .Select(token => (token.Id, token.Offset.Start.Value - position, token.Offset.End.Value - position))]))
+        if (isShort && _keptCount < MostKept)
+        {
+            Keep(piece, position, CollectionsMarshal.AsSpan(tokens)[before..]);
+        }
+    }
+
+    private void Keep(ReadOnlySpan<char> piece, int position, ReadOnlySpan<EncodedToken> tokens)
+    {
+        (int Id, int Begin, int End)[] kept = new (int Id, int Begin, int End)[tokens.Length];
+        for (int i = 0; i < kept.Length; i++)
+        {
+            kept[i] = (tokens[i].Id, tokens[i].Offset.Start.Value - position, tokens[i].Offset.End.Value - position);
+        }
+
+        if (_kept.TryAdd(piece, kept))
         {
             Interlocked.Increment(ref _keptCount);
         }
