@@ -36,11 +36,14 @@ internal static class Tool
             ParseResult parsed = Complete(root, arguments);
             if (parsed.Action is ParseErrorAction said)
             {
-                // With the words that may have been meant, and without the whole help.
+                // What is wrong, the words that may have been meant, and no more of the help than where it is.
+                string[] faults = [.. parsed.Errors.Select(error => error.Message).Distinct()];
                 (said.ShowHelp, said.ShowTypoCorrections) = (false, true);
-                using StringWriter messages = new();
-                await parsed.InvokeAsync(new InvocationConfiguration { Output = messages, Error = messages }).ConfigureAwait(false);
-                foreach (string message in messages.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Distinct())
+                using StringWriter output = new();
+                await parsed.InvokeAsync(new InvocationConfiguration { Output = output, Error = output }).ConfigureAwait(false);
+                string meant = string.Join(
+                    ' ', output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Except(faults));
+                foreach (string message in meant.Length > 0 ? [.. faults, meant] : faults)
                 {
                     await Console.Error.WriteLineAsync(message).ConfigureAwait(false);
                 }

@@ -50,13 +50,16 @@ internal static class Fixtures
         return files;
     }
 
-    /// <summary>The lines of a source file between a mark's two comments, without their indentation, as the documentation shows them.</summary>
+    /// <summary>The lines of a source file between a mark's two comments, from the first one's indentation on, as the documentation shows them.</summary>
     public static string Snippet(string file, string mark)
-        => string.Join('\n', File.ReadLines(Path.Combine(Root, file))
+    {
+        string[] lines = [.. File.ReadLines(Path.Combine(Root, file))
             .SkipWhile(line => line.Trim() != $"// <{mark}>")
             .Skip(1)
-            .TakeWhile(line => line.Trim() != $"// </{mark}>")
-            .Select(line => line.TrimStart()));
+            .TakeWhile(line => line.Trim() != $"// </{mark}>")];
+        int indentation = lines[0].Length - lines[0].TrimStart().Length;
+        return string.Join('\n', lines.Select(line => line.Length > indentation ? line[indentation..] : ""));
+    }
 
     /// <summary>A path below the shared folder; where it is absent the test is skipped, and the run's summary says so.</summary>
     public static string SharedPath(string relative)

@@ -12,6 +12,8 @@ using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Tests.Documentation;
 using Retro.Training;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace Retro.Tests;
 
@@ -32,7 +34,7 @@ public class ReadmeTests
             Console.SetOut(printed);
 
             // The model that the lines make would otherwise be one of those tests' before, and now and then one that ends its text within the first chunk.
-            TorchSharp.torch.manual_seed(1);
+            manual_seed(1);
             await TenLines();
         }
         finally
@@ -100,6 +102,61 @@ public class ReadmeTests
         Assert.Contains(Snippet("reading"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("copying"), DocumentationTests.Text, StringComparison.Ordinal);
         Assert.Contains(Snippet("retrieving"), DocumentationTests.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_lines_on_a_loop_and_on_a_layer_of_ones_own_run_and_stand_in_the_documentation()
+    {
+        using TemporaryFolder folder = new();
+        Document[] texts = [.. Enumerable.Range(0, 8).Select(i => new Document(
+            $"{i}", "", string.Concat(Enumerable.Range(0, 60).Select(j => $"The {(i % 2 == 0 ? "river" : "bridge")} {i} has {j * i} steps.\n")), ""))];
+        RetroTokenizer tokenizer = BpeTrainer.Train(texts.Select(text => text.Text), vocabularySize: 300, folder["tokenizer"]);
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(folder["database"], texts, tokenizer, new() { ChunkLength = 16 });
+        using KeywordNeighborSource source = KeywordNeighborSource.Build(database);
+        using NeighborTable table = NeighborTable.Build(database, source);
+        using RetroModel model = new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize });
+        Loop(model, database, table);
+        Layer();
+        Assert.Contains(Snippet("loop"), DocumentationTests.Text, StringComparison.Ordinal);
+        Assert.Contains(Snippet("layer"), DocumentationTests.Text, StringComparison.Ordinal);
+    }
+
+    private static void Loop(RetroModel model, ChunkDatabase database, NeighborTable table)
+    {
+        // <loop>
+        List<float> losses = [];
+        WindowSampler windows = new(database, new() { WindowLength = 128, RetrievedLength = 32, RetrievalDropout = 0 }, table);
+        optim.Optimizer adam = optim.AdamW(model.parameters(), lr: 1e-3);
+        for (int step = 0; step < 20; step++)
+        {
+            using FinalizerGate.Hold gate = FinalizerGate.Close(); // TorchSharp's optimizer makes numbers of its own
+            using DisposeScope scope = NewDisposeScope();
+            TrainingBatch batch = windows.Batch(step, step / 20.0).ToTensors(); // tokens [B, T], neighbors [B, C, K, R]
+            Tensor logits = model.forward(batch.Tokens, batch.Neighbors, batch.Valid); // [B, T, V]
+            Tensor loss = LogLikelihood.MeanLoss(logits, LogLikelihood.Targets(batch.Tokens, batch.LossMask));
+            adam.zero_grad();
+            loss.backward();
+            adam.step();
+            losses.Add(loss.item<float>());
+        }
+        // </loop>
+        Assert.InRange(losses[^1], 0, losses[0] - 0.5);
+    }
+
+    private static void Layer()
+    {
+        // <layer>
+        RetroConfig config = RetroConfig.Tiny with { Retrieval = RetroConfig.Tiny.Retrieval! with { ZeroOutput = false } };
+        using DisposeScope scope = NewDisposeScope();
+        using ChunkedCrossAttention layer = new(config); // or one that derives from it
+        int chunk = config.Retrieval!.ChunkLength;
+        AttentionPlan plan = AttentionPlan.ChunkedCross(config, tokens: 3 * chunk, chunks: 2, neighbors: 4, valid: null, ScalarType.Float32, CPU);
+        Tensor states = randn(1, 3 * chunk, config.Width); // [B, T, D]
+        Tensor encoded = randn([1, 2, 4, config.Retrieval.RetrievedLength, config.Retrieval.Encoder.Width]); // [B, C, K, R, E]
+        Tensor read = layer.call(states, encoded, plan); // [B, T, D]
+        Assert.Equal(0, read.narrow(1, 0, chunk - 1).abs().max().item<float>()); // before the first chunk is complete, nothing is read
+        Assert.NotEqual(0, read.narrow(1, chunk - 1, 1).abs().min().item<float>());
+        // </layer>
     }
 
     private static void Copying(ChunkDatabase database, ChunkDatabase heldOut, INeighborSource source)

@@ -76,12 +76,11 @@ public sealed class QuestionSampler : ITrainingData
         (int[] Tokens, int Answer, IReadOnlyList<long> Passages)[] rows =
             [.. Enumerable.Range(0, Options.BatchSize).Select(row => Example(checked((index * Options.BatchSize) + row)))];
         int length = rows.Max(row => row.Tokens.Length), most = rows.Max(row => row.Passages.Count);
-        TokenBatch batch = new(rows.Length, length);
+        TokenBatch batch = new(rows.Length, length) { ChunkLength = _stretch };
         Array.Clear(batch.LossMask);
         if (_prompt is null && most > 0)
         {
             batch.Retrieved = new(rows.Length, length / _stretch, Options.Neighbors, _retrievedLength);
-            batch.ChunkLength = _stretch;
         }
 
         for (int row = 0; row < rows.Length; row++)

@@ -43,7 +43,7 @@ public sealed class TokenBatch
 
     /// <summary>M: tokens of the chunks that <see cref="Retrieved"/> was retrieved for. A training of a model with others refuses the batch, since what was
     /// retrieved for a longer chunk would be read before its end. Null: whoever made the batch answers for it.</summary>
-    public int? ChunkLength { get; set; }
+    public int? ChunkLength { get; init; }
 
     /// <summary>The batch as tensors. Neighbors of which no token is valid are left out altogether, which gives the same loss for less work.</summary>
     /// <param name="device">Where the tensors go; null: the default device.</param>

@@ -123,12 +123,11 @@ public sealed class WindowSampler : ITrainingData
     public TokenBatch Batch(long index, double progress)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
-        TokenBatch batch = new(Options.BatchSize, Options.WindowLength);
+        TokenBatch batch = new(Options.BatchSize, Options.WindowLength) { ChunkLength = _database.ChunkLength };
         if (HasNeighbors && new SeededRandom(Options.Seed, DropPurpose, index).NextDouble() >= Options.RetrievalDropout)
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
             batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
-            batch.ChunkLength = _database.ChunkLength;
         }
 
         for (int row = 0; row < Options.BatchSize; row++)

@@ -162,7 +162,7 @@ public sealed class VerbTests : IDisposable
         File.Delete(Path.Combine(_retro["decoder"], "retro.json"));
         string measured = _retro.Done("eval", "--model", "decoder", "--database", "work", "--window", "64");
         Assert.Contains("none of them retrieved from", measured, StringComparison.Ordinal);
-        Assert.Contains("it is not known here what it was trained on", measured, StringComparison.Ordinal);
+        Assert.Contains("it is not known what it was trained on", measured, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -438,7 +438,7 @@ public sealed class VerbTests : IDisposable
         Assert.True(_retro.Json("text.json")["read"]!.AsArray().Count > 3);
 
         string answered = _retro.Done("ask", "--model", "work", "--tokens", "24", "--json", "ask.json", "How many stones has bridge 5?");
-        Assert.Contains("ON - OFF", answered, StringComparison.Ordinal);
+        Assert.Contains("with it - without it", answered, StringComparison.Ordinal);
         JsonObject answer = _retro.Json("ask.json");
         JsonArray passages = answer["passages"]!.AsArray();
         Assert.Equal(["in the prompt", "while writing"], passages.Select(passage => (string)passage!["read"]!).Distinct());

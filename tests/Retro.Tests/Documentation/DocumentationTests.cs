@@ -60,7 +60,8 @@ public sealed partial class DocumentationTests
     {
         string[] files = ["Retro.Tests/ReadmeTests.cs", "Retro.Postgres.Tests/ReadmeTests.cs", "Retro.Distributed.Worker/Scenarios.cs"];
         string compiled = string.Join('\n', files.SelectMany(file => File.ReadLines(Path.Combine(Fixtures.Root, "tests", file)).Select(line => line.Trim())));
-        string[] blocks = [.. SnippetPattern().Matches(Text).Select(match => match.Groups[1].Value.Trim())];
+        string[] blocks =
+            [.. SnippetPattern().Matches(Text).Select(match => string.Join('\n', match.Groups[1].Value.Trim().Split('\n').Select(line => line.Trim())))];
         Assert.NotEmpty(blocks);
         Assert.All(blocks, block => Assert.Contains(block, compiled, StringComparison.Ordinal));
     }

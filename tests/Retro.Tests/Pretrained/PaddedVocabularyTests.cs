@@ -21,10 +21,11 @@ public class PaddedVocabularyTests
     public void An_embedding_may_have_a_few_rows_more_than_the_tokenizer_has_ids(int rows, bool accepted)
     {
         using TemporaryFolder folder = new();
+        string vocabulary = string.Join(", ", Enumerable.Range(0, 31_999).Select(id => $"\"t{id}\": {id}"));
         folder.File(
             "tokenizer.json",
             "{\"added_tokens\": [{\"id\": 31999, \"content\": \"</s>\", \"special\": true}], "
-                + "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}");
+                + "\"model\": {\"type\": \"BPE\", \"vocab\": {" + vocabulary + "}, \"merges\": []}}");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
         Exception? fault = Record.Exception(() => PaddedVocabulary.Require(tokenizer, rows, "the model"));

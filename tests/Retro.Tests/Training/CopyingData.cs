@@ -21,7 +21,7 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
 
         Random random = new(HashCode(index));
         int m = config.Retrieval!.ChunkLength;
-        TokenBatch batch = new(rows, chunks * m);
+        TokenBatch batch = new(rows, chunks * m) { ChunkLength = m };
         for (int i = 0; i < batch.Tokens.Length; i++)
         {
             batch.Tokens[i] = random.Next(config.VocabularySize);
@@ -36,7 +36,7 @@ internal sealed class CopyingData(RetroConfig config, int rows, int chunks, long
         if (random.NextDouble() >= dropout)
         {
             RetrievedTokens retrieved = new(rows, chunks - 1, 1, config.Retrieval!.RetrievedLength);
-            (batch.Retrieved, batch.ChunkLength) = (retrieved, m);
+            batch.Retrieved = retrieved;
             for (int row = 0; row < rows; row++)
             {
                 int from = shuffled ? (row + 1) % rows : row;
