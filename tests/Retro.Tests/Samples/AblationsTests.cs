@@ -53,6 +53,7 @@ public sealed partial class AblationsTests : IDisposable
         (int code, string said) = Tool.Run("dotnet", _folder.Path, [.. command, "--only", "magic"]);
         Assert.Equal(1, code);
         Assert.Contains("there is no variant 'magic'. There are: paper; ", said, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllText(closedBook)); // what was measured stays
 
         IEnumerable<string> Rows(params string[] more)
         {
