@@ -14,6 +14,9 @@ public sealed partial class Trainer
     /// <summary>The folder, within that of the checkpoint, of the model with the lowest measure; to be loaded as any other.</summary>
     public const string BestFolder = "best";
 
+    /// <summary>What an exception's Data have where a training that it ended could not write its checkpoint: why.</summary>
+    public const string NotSaved = "retro.not-saved";
+
     private const string DescriptionFile = "training.json";
     private const string MetadataKey = "training";
     private const string ModelPrefix = "model/";

@@ -224,6 +224,8 @@ public sealed partial class Trainer : IDisposable
     /// <param name="progress">Told of each step, in every process that gives one; null: nobody.</param>
     /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
     /// set.</param>
+    /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
+    /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row; or the processes do not train the same, or are more than the
@@ -310,10 +312,18 @@ public sealed partial class Trainer : IDisposable
                 }
             }
         }
-        catch when (!isStepping && _exchange is null && StepsDone > lastSaved)
+        catch (Exception fault) when (!isStepping && _exchange is null && StepsDone > lastSaved)
         {
             // What came from the data or from who watches is no reason to lose the steps: between two of them the state is whole.
-            TrySave();
+            try
+            {
+                SaveIfAsked();
+            }
+            catch (CheckpointException hindrance)
+            {
+                fault.Data[NotSaved] = hindrance.Message;
+            }
+
             throw;
         }
         finally
@@ -479,18 +489,6 @@ public sealed partial class Trainer : IDisposable
         {
             _exchange.Abort(exception.ToString());
             throw;
-        }
-    }
-
-    // What it was to be saved for is what is said, and not what hinders the saving.
-    private void TrySave()
-    {
-        try
-        {
-            SaveIfAsked();
-        }
-        catch (CheckpointException)
-        {
         }
     }
 

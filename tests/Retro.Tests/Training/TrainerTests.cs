@@ -651,6 +651,17 @@ public sealed class TrainerTests : IDisposable
         resumed.Load(Folder);
         Assert.Equal(3, resumed.StepsDone);
         AssertSameWeights(model, other);
+
+        // Where that cannot be, the first fault is told, and beside it why.
+        Reports<TrainingProgress> late = new(done =>
+        {
+            Directory.Delete(Folder, recursive: true);
+            File.WriteAllText(Folder, "no folder");
+            throw new InvalidDataException($"Step {done.Step} cannot be told.");
+        });
+        InvalidDataException told = Assert.Throws<InvalidDataException>(() => resumed.Run(data, late));
+        Assert.Equal("Step 4 cannot be told.", told.Message);
+        Assert.Contains(Folder, (string?)told.Data[Trainer.NotSaved], StringComparison.Ordinal);
     }
 
     [Fact]
