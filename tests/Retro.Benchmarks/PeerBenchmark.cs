@@ -23,8 +23,25 @@ internal static class PeerBenchmark
 {
     private const int Rounds = 5, Length = 512, Rows = 2, Neighbors = 2, Texts = 256, Vocabulary = 8192;
 
-    private static readonly (ScalarType Dtype, bool Recompute)[] s_trainings =
-        [(ScalarType.BFloat16, true), (ScalarType.BFloat16, false), (ScalarType.Float32, true), (ScalarType.Float32, false)];
+    private static readonly Training[] s_trainings =
+    [
+        .. from dtype in new[] { ScalarType.BFloat16, ScalarType.Float32 }
+           from recompute in new[] { false, true }
+           from sideBySide in new[] { true, false }
+           select new Training(dtype, recompute, sideBySide),
+    ];
+
+    /// <summary>A way to train.</summary>
+    /// <param name="Dtype">Type of the model.</param>
+    /// <param name="Recompute">Whether it computes activations again.</param>
+    /// <param name="SideBySide">Whether the two windows of a step are computed side by side, else one after the other.</param>
+    internal sealed record Training(ScalarType Dtype, bool Recompute, bool SideBySide)
+    {
+        public string Name => $"{Dtype}{(SideBySide ? "" : ", one window after the other")}{(Recompute ? ", activations recomputed" : "")}";
+
+        public TrainingOptions Options
+            => new() { Steps = 100, LearningRate = 1e-4, Dtype = Dtype, RecomputeActivations = Recompute, SideBySide = SideBySide ? null : 1 };
+    }
 
     /// <summary>What the other process runs: it does what a line tells it to, and says how long that took. Of the checkout one file is read, without the
     /// package around it, which asks for more.</summary>
@@ -133,13 +150,12 @@ internal static class PeerBenchmark
                 + $"{model.parameters().Sum(parameter => parameter.numel()) / 1e6:0.0} million parameters here, {Parse(told[1]) / 1e6:0.0} there; "
                 + $"medians of {Rounds} by turns, and the ratio's range."));
         Measuring.Head("Times", "what", "here", "there", "there / here");
-        foreach ((ScalarType dtype, bool recompute) in s_trainings)
+        foreach (Training training in s_trainings)
         {
-            using Trainer trainer = new(model, Options(dtype, recompute));
+            using Trainer trainer = new(model, training.Options);
             using TrainingBatch batch = Batch();
             List<(double Here, double There)> rounds = ByTurns(() => trainer.Step([batch, batch]), "step");
-            string what = $"{dtype}{(recompute ? ", activations recomputed," : "")} here, Float32 there";
-            Print($"training step, {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, {what}", rounds);
+            Print($"training step, {Rows} windows of {Length} tokens, {Neighbors} neighbors, AdamW, {training.Name}, here, Float32 there", rounds);
         }
 
         double there = Ask("memory") / 1e9;
@@ -160,11 +176,10 @@ internal static class PeerBenchmark
         const string Allocator = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2";
         Measuring.Head("The most memory of a process that trains alone", "what", "GB", "of RETRO-pytorch's", "with jemalloc, GB", "of RETRO-pytorch's with it");
         double thereWith = File.Exists(Allocator) ? Theirs(checkout, Allocator) : double.NaN;
-        foreach ((ScalarType dtype, bool recompute) in s_trainings)
+        foreach (Training training in s_trainings)
         {
-            double own = Alone(dtype, recompute), with = File.Exists(Allocator) ? Alone(dtype, recompute, Allocator) : double.NaN;
-            Measuring.Row(
-                $"{dtype}{(recompute ? ", activations recomputed" : "")}", $"{own:0.00}", $"{own / there:0.00}", $"{with:0.00}", $"{with / thereWith:0.00}");
+            double own = Alone(training), with = File.Exists(Allocator) ? Alone(training, Allocator) : double.NaN;
+            Measuring.Row($"{training.Name}", $"{own:0.00}", $"{own / there:0.00}", $"{with:0.00}", $"{with / thereWith:0.00}");
         }
 
         Measuring.Row($"RETRO-pytorch, Float32", $"{there:0.00}", $"1", $"{thereWith:0.00}", $"1");
@@ -190,11 +205,11 @@ internal static class PeerBenchmark
     }
 
     /// <summary>What the other process runs for <see cref="Alone"/>.</summary>
-    public static void Memory(string dtype, string recompute)
+    public static void Memory(Training training)
     {
         manual_seed(1);
         using RetroModel model = new(Config);
-        using Trainer trainer = new(model, Options(Enum.Parse<ScalarType>(dtype), bool.Parse(recompute)));
+        using Trainer trainer = new(model, training.Options);
         using TrainingBatch batch = Batch();
         for (int step = 0; step <= Rounds; step++)
         {
@@ -205,13 +220,12 @@ internal static class PeerBenchmark
     }
 
     /// <summary>The most memory of a process that trains and has done nothing else, GB.</summary>
-    /// <param name="dtype">Type of the model.</param>
-    /// <param name="recompute">Whether it computes activations again.</param>
+    /// <param name="training">How it trains.</param>
     /// <param name="allocator">Library of an allocator that takes the place of glibc's; null: none.</param>
-    private static double Alone(ScalarType dtype, bool recompute, string? allocator = null)
+    private static double Alone(Training training, string? allocator = null)
     {
         ProcessStartInfo start = new(Environment.ProcessPath!) { RedirectStandardOutput = true };
-        foreach (string argument in new[] { "memory", $"{dtype}", $"{recompute}" })
+        foreach (string argument in new[] { "memory", $"{training.Dtype}", $"{training.Recompute}", $"{training.SideBySide}" })
         {
             start.ArgumentList.Add(argument);
         }
@@ -253,9 +267,6 @@ internal static class PeerBenchmark
         python.StandardInput.Close();
         python.WaitForExit();
     }
-
-    private static TrainingOptions Options(ScalarType dtype, bool recompute)
-        => new() { Steps = 100, LearningRate = 1e-4, Dtype = dtype, RecomputeActivations = recompute };
 
     private static void Print(string what, List<(double Here, double There)> rounds)
     {

@@ -1,5 +1,6 @@
 using Retro;
 using Retro.Benchmarks;
+using static TorchSharp.torch;
 
 // As in programs that use the library: it is there before libtorch, whose threads wait as there.
 TorchLibrary.Require();
@@ -32,9 +33,9 @@ if (args is ["peers", "--retro-pytorch", var checkout])
     return 0;
 }
 
-if (args is ["memory", var dtype, var recompute]) // of a training alone, asked for by the peers' benchmark
+if (args is ["memory", var dtype, var recompute, var sideBySide]) // of a training alone, asked for by the peers' benchmark
 {
-    PeerBenchmark.Memory(dtype, recompute);
+    PeerBenchmark.Memory(new(Enum.Parse<ScalarType>(dtype), bool.Parse(recompute), bool.Parse(sideBySide)));
     return 0;
 }
 

@@ -90,7 +90,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         }
 
         float[][] results = new float[batches.Count][];
-        TorchThreads.Run(batches.Count, _device, i => results[i] = EmbedBatch(tokens, batches[i]), oneThreadEach: true, cancellationToken);
+        TorchThreads.Run(batches.Count, _device, i => results[i] = EmbedBatch(tokens, batches[i]), oneThreadEach: true, cancellationToken: cancellationToken);
         for (int i = 0; i < results.Length; i++)
         {
             for (int row = 0; row < batches[i].Length; row++)

@@ -19,8 +19,10 @@ internal static class TorchThreads
     /// </summary>
     /// <param name="count">Pieces of work.</param>
     /// <param name="device">Where they compute.</param>
+    /// <param name="most">Pieces that may be computed side by side; null: any number.</param>
     /// <returns>At least 1.</returns>
-    public static int Workers(int count, Device device) => device.type == DeviceType.CPU ? Math.Clamp(get_num_threads(), 1, Math.Max(1, count)) : 1;
+    public static int Workers(int count, Device device, int? most = null)
+        => device.type == DeviceType.CPU ? Math.Clamp(Math.Min(get_num_threads(), most ?? count), 1, Math.Max(1, count)) : 1;
 
     /// <summary>Runs every piece once; which one runs when is not defined. Gradient mode and dispose scopes belong to a thread: a piece sets its own.</summary>
     /// <param name="count">Pieces of work.</param>
@@ -28,11 +30,13 @@ internal static class TorchThreads
     /// <param name="piece">Does the piece of a number below <paramref name="count"/>.</param>
     /// <param name="oneThreadEach">Whether a piece has one thread however few pieces there are: a small one shares badly, and its threads wait for each other
     /// where the cores have other work.</param>
+    /// <param name="most">Pieces that may be computed side by side; null: any number.</param>
     /// <param name="cancellationToken">Ends the run between two pieces.</param>
     /// <exception cref="OperationCanceledException">Canceled.</exception>
-    public static void Run(int count, Device device, Action<int> piece, bool oneThreadEach = false, CancellationToken cancellationToken = default)
+    public static void Run(
+        int count, Device device, Action<int> piece, bool oneThreadEach = false, int? most = null, CancellationToken cancellationToken = default)
     {
-        int workers = Workers(count, device), threads = get_num_threads(), next = -1;
+        int workers = Workers(count, device, most), threads = get_num_threads(), next = -1;
         int share = oneThreadEach && device.type == DeviceType.CPU ? 1 : threads / workers;
         if (share == threads)
         {

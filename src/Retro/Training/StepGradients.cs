@@ -10,8 +10,10 @@ namespace Retro.Training;
 /// <param name="optimizer">Holds the parameters that the gradient is of.</param>
 /// <param name="seed">Decides what dropout drops.</param>
 /// <param name="recompute">Whether activations are computed again in backward rather than kept.</param>
+/// <param name="sideBySide">Batches that may be computed side by side; null: as many as there are threads.</param>
 /// <param name="exchange">The processes that have the other batches of a step; null: there are none.</param>
-internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, IGradientExchange? exchange = null)
+internal sealed class StepGradients(
+    RetroModel model, ITrainingOptimizer optimizer, long seed, bool recompute = false, int? sideBySide = null, IGradientExchange? exchange = null)
 {
     private readonly Together? _together = exchange is null ? null : new(exchange);
     private readonly StepDropout _dropout = new(model, seed, exchange);
@@ -66,14 +68,14 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
     /// <summary>How many batches are computed side by side at the end of a step.</summary>
     private int LastGroup(int batches)
     {
-        int together = TorchThreads.Workers(batches, model.Device), over = batches % together;
+        int together = TorchThreads.Workers(batches, model.Device, sideBySide), over = batches % together;
         return over == 0 ? together : over;
     }
 
     private double Backward(StepBatch[] batches, long all, long step, SharedGradients? shared = null)
     {
         using IDisposable? kept = _dropout.KeepGenerators();
-        int together = TorchThreads.Workers(batches.Length, model.Device);
+        int together = TorchThreads.Workers(batches.Length, model.Device, sideBySide);
         Tensor?[] losses = new Tensor?[batches.Length];
 
         // Those that make whole groups follow one another without waiting for a group's slowest; the last group, whose gradients may be shared early or whose
@@ -121,7 +123,7 @@ internal sealed class StepGradients(RetroModel model, ITrainingOptimizer optimiz
                     order.End();
                     throw;
                 }
-            });
+            }, most: sideBySide);
             Array.ForEach(complete is null ? [] : kept, Sum);
         }
 

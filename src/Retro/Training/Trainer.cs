@@ -99,14 +99,14 @@ public sealed partial class Trainer : IDisposable
         if (optimizer is null)
         {
             _optimizer = TrainingOptimizers.Own(model, options, _exchange);
-            _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations, _exchange);
+            _gradients = new(model, _optimizer, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
             _average = Average();
             return;
         }
 
         TorchOptimizer own = TrainingOptimizers.OfTorch(model, options, optimizer, scheduler is null);
         _optimizer = own;
-        _gradients = new(model, own, options.Seed, options.RecomputeActivations, _exchange);
+        _gradients = new(model, own, options.Seed, options.RecomputeActivations, options.SideBySide, _exchange);
         _average = Average();
         try
         {

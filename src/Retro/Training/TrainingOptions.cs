@@ -63,6 +63,13 @@ public sealed record TrainingOptions
     public int Accumulation { get; init; } = 1;
 
     /// <summary>
+    /// How many of a step's batches the processor computes side by side, with a share of torch's threads each; null: as many as there are threads, which is
+    /// fastest. Each takes memory of its own for activations and gradients; 1 computes one after the other, with all threads. The weights are the same but for
+    /// rounding. Default null.
+    /// </summary>
+    public int? SideBySide { get; init; }
+
+    /// <summary>
     /// Whether a step keeps no activations but what each decoder layer reads, and computes the rest again in backward, layer by layer: one more forward pass
     /// for the memory of all layers but one. The gradient is the same, but for what dropout draws. Default no.
     /// </summary>
@@ -147,6 +154,7 @@ public sealed record TrainingOptions
         faults.Share(ClosedBook);
         faults.Require(Dtype is null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16, Dtype, "Float32, Float64 or BFloat16");
         faults.Between(Accumulation, 1);
+        faults.Require(SideBySide is null or > 0, SideBySide, "at least 1, or null");
         faults.Require(AverageDecay is null or (> 0 and < 1), AverageDecay, "more than 0 and less than 1");
         faults.Between(CheckpointEvery, 0);
         faults.Require(CheckpointEvery <= 0 || CheckpointFolder is not null, CheckpointEvery, $"0 where {nameof(CheckpointFolder)} is not set");

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
 using Retro.Checkpoints;
 using Retro.Modeling;
@@ -306,17 +307,37 @@ public sealed class TrainerTests : IDisposable
         // Batches side by side, and matrices of Muon in two stacks for one, round otherwise. In float64 that is far below what a gradient summed wrongly
         // would change, and below the optimizer's epsilon, which in float32 it need not be.
         List<double[]> ends = [];
-        foreach (int threads in new[] { 1, 2, 1 })
+        foreach ((int threads, int? sideBySide) in new (int, int?)[] { (1, null), (2, null), (1, null), (2, 1), (3, 2) })
         {
             using ThreadCount set = new(threads);
             using RetroModel model = Model(s_config with { Dropout = dropout }, ScalarType.Float64);
-            using Trainer trainer = new(model, s_options with { Steps = 4, Accumulation = accumulation, RecomputeActivations = recompute });
+            TrainingOptions options = s_options with { Steps = 4, Accumulation = accumulation, RecomputeActivations = recompute, SideBySide = sideBySide };
+            using Trainer trainer = new(model, options);
             trainer.Run(new CopyingData(s_config, 2, 3, seed: 1, dropout: 0.4));
             ends.Add([.. Weights(model).Values.SelectMany(weight => weight)]);
         }
 
         Assert.Equal(ends[0], ends[2]);
-        Assert.Equal(ends[0], ends[1], (one, other) => Math.Abs(one - other) < 1e-9);
+        Assert.All(ends, end => Assert.Equal(ends[0], end, (one, other) => Math.Abs(one - other) < 1e-9));
+    }
+
+    [Theory]
+    [InlineData(null, 1)]
+    [InlineData(2, 2)]
+    [InlineData(1, 4)]
+    public void No_more_batches_are_computed_side_by_side_than_may_be(int? sideBySide, int threadsEach)
+    {
+        using ThreadCount set = new(4);
+        using RetroModel model = Model(s_config);
+        ConcurrentBag<int> seen = [];
+        model.Layers[0].SelfAttention.register_forward_pre_hook((_, x, plan) =>
+        {
+            seen.Add(get_num_threads());
+            return (x, plan);
+        });
+        using Trainer trainer = new(model, s_options with { Steps = 1, WarmupSteps = 0, Accumulation = 4, SideBySide = sideBySide });
+        trainer.Run(new CopyingData(s_config, 2, 3, seed: 1));
+        Assert.Equal(Enumerable.Repeat(threadsEach, 4), seen);
     }
 
     [Theory]
