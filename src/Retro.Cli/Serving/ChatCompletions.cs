@@ -35,9 +35,9 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         CancellationToken aborted = context.RequestAborted;
         using IDisposable turn = await writer.TakeTurnAsync(aborted).ConfigureAwait(false);
         List<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
-        string prompt = template is null
-            ? instructions + Asking.Prompt(passages, question, earlier)
-            : template.Render([.. Conversation(passages, instructions, earlier, question)]);
+        int[] prompt = template is null
+            ? writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
+            : template.Encode([.. Conversation(passages, instructions, earlier, question)], writer.Tokenizer);
         IAsyncEnumerable<GeneratedPiece> pieces = writer.Write(prompt, settings, aborted);
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -87,7 +87,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
             }
         }
 
-        int prompted = writer.CountTokens(prompt);
+        int prompted = 1 + prompt.Length; // with the one that begins a text
         JsonObject usage = new() { ["prompt_tokens"] = prompted, ["completion_tokens"] = tokens, ["total_tokens"] = prompted + tokens };
         string reason = end is GenerationEnd.EndOfText or GenerationEnd.StopString ? "stop" : "length";
         if (streams)

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Http;
 using Retro.Generation;
+using Retro.Tokenizers;
 
 namespace Retro.Cli.Serving;
 
@@ -15,8 +16,8 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <summary>How it is served.</summary>
     public ServingOptions Options => options;
 
-    /// <summary>Tokens of a prompt.</summary>
-    public int CountTokens(string prompt) => generator.CountTokens(prompt);
+    /// <summary>The model's tokenizer.</summary>
+    public RetroTokenizer Tokenizer => opened.Tokenizer;
 
     /// <summary>The settings of a request, by the names that OpenAI gave them; what may be seen is by who sent it, and nothing in its body.</summary>
     public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops) => defaults with
@@ -40,11 +41,11 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
 
     /// <summary>Goes on with a prompt.</summary>
     /// <exception cref="Fault">It is too long.</exception>
-    public IAsyncEnumerable<GeneratedPiece> Write(string prompt, GenerationOptions settings, CancellationToken cancellationToken)
+    public IAsyncEnumerable<GeneratedPiece> Write(int[] prompt, GenerationOptions settings, CancellationToken cancellationToken)
     {
-        int tokens = CountTokens(prompt);
+        int tokens = 1 + prompt.Length; // the one that begins a text
         return tokens <= options.MostPrompt
-            ? generator.GenerateAsync(prompt, settings, cancellationToken)
+            ? generator.GenerateAsync(prompt.AsMemory(), settings, cancellationToken)
             : throw new Fault(
                 400, $"The prompt has {tokens} tokens, passages included, and {options.MostPrompt} are allowed; shorten it.", "context_length_exceeded");
     }
@@ -74,7 +75,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         using IDisposable turn = await TakeTurnAsync(aborted).ConfigureAwait(false);
         List<RetrievedNeighbor> passages = asks ? await Task.Run(() => Find(text, settings, aborted), aborted).ConfigureAwait(false) : [];
         string prompt = asks ? Asking.Prompt(passages, text) : text;
-        IAsyncEnumerable<GeneratedPiece> pieces = Write(prompt, settings, aborted); // what is wrong with it is told before anything is sent
+        IAsyncEnumerable<GeneratedPiece> pieces = Write(Tokenizer.Encode(prompt), settings, aborted); // what is wrong with it is told before anything is sent
         foreach (RetrievedNeighbor passage in passages)
         {
             await events.SendAsync(new() { ["source"] = Source(passage, "in the prompt") }, aborted).ConfigureAwait(false);

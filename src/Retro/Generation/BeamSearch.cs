@@ -30,7 +30,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
             .. prompts.Select(prompt => new Beams(
                 options,
                 new GenerationSequence(model, tokenizer, retriever, options, prompt, GenerationSequence.Longest(model, options)),
-                tokenizer.EndOfText,
+                tokenizer.EndTokens,
                 cancellationToken)),
         ];
         using BatchDecoding decoding = new(model, prompts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
@@ -64,16 +64,17 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
     private sealed class Beams
     {
         private readonly GenerationOptions _options;
-        private readonly int _endOfText, _looked;
+        private readonly IReadOnlyList<int> _ends;
+        private readonly int _looked;
         private Beam? _best;
         private double _bestScore = double.NegativeInfinity;
         private int _ended;
 
-        public Beams(GenerationOptions options, GenerationSequence text, int endOfText, CancellationToken cancellationToken)
+        public Beams(GenerationOptions options, GenerationSequence text, IReadOnlyList<int> ends, CancellationToken cancellationToken)
         {
             _options = options;
-            _endOfText = endOfText;
-            _looked = (int)Math.Min(int.MaxValue, 2L * options.Beams);
+            _ends = ends;
+            _looked = (int)Math.Min(int.MaxValue, (1L + ends.Count) * options.Beams);
             Beam first = new(text, text.Begin(whole: true, cancellationToken), 0, 0);
             Running = text.WantsLogits ? [first] : [];
             _best = text.WantsLogits ? null : first;
@@ -92,7 +93,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
                 return;
             }
 
-            // Of twice as many as there are beams, so many go on at least: each beam has one end. The order of equal ones is that of beams and ids.
+            // Of so many, as many as there are beams go on at least: each beam has each end once. The order of equal ones is that of beams and ids.
             (int Beam, int Token, double LogProbability)[] likeliest =
             [
                 .. Running
@@ -104,7 +105,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
             for (int rank = 0; rank < likeliest.Length && chosen.Count < _options.Beams; rank++)
             {
                 (int of, int token, double probability) = likeliest[rank];
-                if (token != _endOfText)
+                if (!_ends.Contains(token))
                 {
                     chosen.Add(likeliest[rank]);
                 }

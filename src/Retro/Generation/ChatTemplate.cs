@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.Extensions.AI;
+using Retro.Tokenizers;
 
 namespace Retro.Generation;
 
@@ -10,7 +11,7 @@ namespace Retro.Generation;
 /// <remarks>Safe for concurrent use.</remarks>
 public sealed class ChatTemplate
 {
-    private const string TokenizerConfig = "tokenizer_config.json", TemplateFile = "chat_template.jinja";
+    private const string TokenizerConfig = WordPiece.ConfigurationFile, TemplateFile = GenerationFiles.TemplateFile;
 
     private readonly JinjaTemplate _template;
     private readonly Dictionary<string, string> _tokens;
@@ -89,6 +90,21 @@ public sealed class ChatTemplate
         return _tokens.TryGetValue("bos_token", out string? begin) && begin.Length > 0 && prompt.StartsWith(begin, StringComparison.Ordinal)
             ? prompt[begin.Length..]
             : prompt;
+    }
+
+    /// <summary>Writes a conversation, up to where the assistant begins to speak, as the model was trained to read it.</summary>
+    /// <param name="messages">The messages.</param>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <returns>
+    /// The prompt's ids, for <see cref="RetroGenerator.GenerateAsync(ReadOnlyMemory{int}, GenerationOptions?, CancellationToken)"/>: of what
+    /// <see cref="Render"/> gives, with the special tokens that the template writes. Those that a message holds are encoded as the characters they are.
+    /// </returns>
+    /// <exception cref="RetroException">The template refuses the conversation, or does what is not supported.</exception>
+    public int[] Encode(IReadOnlyList<ChatMessage> messages, RetroTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return ChatPrompt.Encode(tokenizer, messages, Render);
     }
 
     private static string? TokenText(JsonElement value) => value.ValueKind switch

@@ -38,7 +38,7 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = [.. options.BannedTokens, .. options.SuppressSpecialTokens ? tokenizer.SpecialTokens.Where(id => id != tokenizer.EndOfText) : []];
+        _bannedTokens = [.. options.BannedTokens, .. options.SuppressSpecialTokens ? tokenizer.SpecialTokens.Except(tokenizer.EndTokens) : []];
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }
@@ -95,11 +95,14 @@ internal sealed class GenerationSequence
 
             if (IsTooShort)
             {
-                logits[_tokenizer.EndOfText] = float.NegativeInfinity;
+                foreach (int end in _tokenizer.EndTokens)
+                {
+                    logits[end] = float.NegativeInfinity;
+                }
             }
 
             int token = _sampler.Next(logits, IsRefused);
-            if (token != _tokenizer.EndOfText)
+            if (!_tokenizer.EndTokens.Contains(token))
             {
                 return Go(token, cancellationToken);
             }
@@ -156,7 +159,7 @@ internal sealed class GenerationSequence
 
     private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
 
-    private bool IsRefused(int token) => _bannedTokens.Contains(token) || (token == _tokenizer.EndOfText ? IsTooShort : _banned.Completes(token));
+    private bool IsRefused(int token) => _bannedTokens.Contains(token) || (_tokenizer.EndTokens.Contains(token) ? IsTooShort : _banned.Completes(token));
 
     /// <summary>The most probable of some tokens, best first; of equal ones the lower id is better.</summary>
     private List<(int Token, double LogProbability)> Likeliest(int count, Func<int, bool> mayCome)

@@ -28,8 +28,8 @@ public sealed class RetroChatClient : IChatClient
     /// <summary>Creates a client.</summary>
     /// <param name="generator">Writes the answers; it stays the caller's.</param>
     /// <param name="template">
-    /// Makes a prompt of the messages, such as <see cref="ChatTemplate.Render"/> of the model's own; null: a plain transcript, "User: ...", which ends with
-    /// "Assistant:".
+    /// Makes a prompt of the messages, such as <see cref="ChatTemplate.Render"/> of the model's own; the special tokens that it writes count as such, those in
+    /// a message do not. Null: a plain transcript, "User: ...", which ends with "Assistant:".
     /// </param>
     /// <param name="defaults">What holds where the options of a request say nothing; null: the defaults of <see cref="GenerationOptions"/>.</param>
     /// <param name="modelId">What the model is called in responses; null: nothing.</param>
@@ -99,7 +99,7 @@ public sealed class RetroChatClient : IChatClient
         }
 
         return all.Count > 0
-            ? Stream(_template is null ? Transcript(all) : _template(all), Generation(options), options?.ModelId ?? _modelId, cancellationToken)
+            ? Stream(Prompt(all), Generation(options), options?.ModelId ?? _modelId, cancellationToken)
             : throw new ArgumentException("There is no message to answer.", nameof(messages));
     }
 
@@ -119,6 +119,10 @@ public sealed class RetroChatClient : IChatClient
     {
     }
 
+    private int[] Prompt(List<ChatMessage> messages) => _template is null
+        ? _generator.Tokenizer.Encode(Transcript(messages))
+        : ChatPrompt.Encode(_generator.Tokenizer, messages, _template);
+
     private GenerationOptions Generation(ChatOptions? options) => _defaults with
     {
         MaximumNewTokens = options?.MaxOutputTokens ?? _defaults.MaximumNewTokens,
@@ -131,12 +135,12 @@ public sealed class RetroChatClient : IChatClient
     };
 
     private async IAsyncEnumerable<ChatResponseUpdate> Stream(
-        string prompt, GenerationOptions options, string? modelId, [EnumeratorCancellation] CancellationToken cancellationToken)
+        int[] prompt, GenerationOptions options, string? modelId, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         string id = Guid.NewGuid().ToString("N");
         int tokens = 0;
         bool begun = false;
-        await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
+        await foreach (GeneratedPiece piece in _generator.GenerateAsync(prompt.AsMemory(), options, cancellationToken).ConfigureAwait(false))
         {
             tokens += piece.Token is null ? 0 : 1;
             string text = begun ? piece.Text : piece.Text.TrimStart(); // what a template ends with wants a space
@@ -152,7 +156,7 @@ public sealed class RetroChatClient : IChatClient
                 if (piece.End is { } end)
                 {
                     update.FinishReason = end is GenerationEnd.EndOfText or GenerationEnd.StopString ? ChatFinishReason.Stop : ChatFinishReason.Length;
-                    int asked = _generator.CountTokens(prompt);
+                    int asked = 1 + prompt.Length;
                     UsageDetails usage = new() { InputTokenCount = asked, OutputTokenCount = tokens, TotalTokenCount = asked + tokens };
                     update.Contents.Add(new UsageContent(usage));
                 }

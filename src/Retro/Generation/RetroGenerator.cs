@@ -159,7 +159,27 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = Check(options);
-        int[] tokens = Tokens(prompt, options);
+        int[] tokens = Tokens(_tokenizer.Encode(prompt), options);
+        return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
+    }
+
+    /// <summary>Continues a prompt that is encoded already, such as a conversation's (<see cref="ChatTemplate.Encode"/>).</summary>
+    /// <param name="prompt">Its ids, without the token that begins a text, which is put before them.</param>
+    /// <param name="options">How to continue it.</param>
+    /// <param name="cancellationToken">Ends the work before the next token.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
+    /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
+    public IAsyncEnumerable<GeneratedPiece> GenerateAsync(
+        ReadOnlyMemory<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options = Check(options);
+        foreach (int id in prompt.Span)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(id, nameof(prompt));
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(id, _tokenizer.VocabularySize, nameof(prompt));
+        }
+
+        int[] tokens = Tokens(prompt.ToArray(), options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
@@ -182,13 +202,16 @@ public sealed class RetroGenerator
             throw new ArgumentException("A prompt is null; it may be empty.", nameof(prompts));
         }
 
-        int[][] tokens = [.. prompts.Select(prompt => Tokens(prompt, options))];
+        int[][] tokens = [.. prompts.Select(prompt => Tokens(_tokenizer.Encode(prompt), options))];
         return options.Beams > 1
             ? SearchAsync(tokens, options, cancellationToken)
             : _reader is null && options.RetrievalStride is null
             ? GenerateAtOnce(tokens, options, cancellationToken)
             : GenerateInTurn(tokens, options, cancellationToken);
     }
+
+    /// <summary>The model's tokenizer.</summary>
+    internal RetroTokenizer Tokenizer => _tokenizer;
 
     /// <summary>How many tokens a prompt has, the begin-of-text token before it included.</summary>
     /// <param name="prompt">The prompt.</param>
@@ -246,9 +269,9 @@ public sealed class RetroGenerator
         return faults.Count == 0 ? options : throw new RetroOptionsException(nameof(GenerationOptions), faults);
     }
 
-    private int[] Tokens(string prompt, GenerationOptions options)
+    private int[] Tokens(int[] prompt, GenerationOptions options)
     {
-        int[] tokens = [_tokenizer.BeginOfText, .. _tokenizer.Encode(prompt)];
+        int[] tokens = [_tokenizer.BeginOfText, .. prompt];
         int longest = Longest(options);
         return tokens.Length <= longest
             ? tokens

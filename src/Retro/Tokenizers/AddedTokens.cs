@@ -10,11 +10,13 @@ internal sealed class AddedTokens
 {
     private readonly Finder _raw;
     private readonly Finder _normalized;
+    private readonly Finder _marked;
 
     public AddedTokens(IReadOnlyList<AddedToken> tokens, Func<string, string> normalize)
     {
         All = tokens;
         _raw = new Finder(tokens.Where(token => !token.Normalized).Select(token => (token, token.Content)));
+        _marked = new Finder(tokens.Where(token => !token.Normalized || token.Special).Select(token => (token, token.Content)));
         _normalized = new Finder(tokens.Where(token => token.Normalized).Select(token => (token, normalize(token.Content))));
     }
 
@@ -22,6 +24,9 @@ internal sealed class AddedTokens
 
     /// <summary>Splits a text as it is written.</summary>
     public List<(string Text, AddedToken? Token)> SplitRaw(string text, bool recognizeSpecial) => _raw.Split(text, recognizeSpecial);
+
+    /// <summary>Splits a text as it is written, at every special token in it.</summary>
+    public List<(string Text, AddedToken? Token)> SplitMarked(string text) => _marked.Split(text, recognizeSpecial: true);
 
     /// <summary>Splits a normalized text.</summary>
     public List<(string Text, AddedToken? Token)> SplitNormalized(string text, bool recognizeSpecial) => _normalized.Split(text, recognizeSpecial);

@@ -59,22 +59,31 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override bool Gives(int id) => _model.Gives(id);
 
+    public override IEnumerable<string> SpecialTexts => _added.All.Where(token => token.Special).Select(token => token.Content);
+
     public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)
+        => Encode(text, recognizeSpecial, null, out normalized);
+
+    public override List<EncodedToken> EncodeMarked(string text, char mark) => Encode(text, true, mark, out _);
+
+    private List<EncodedToken> Encode(string text, bool recognizeSpecial, char? mark, out string normalized)
     {
         List<EncodedToken> tokens = [];
         StringBuilder all = new(text.Length + 8);
         bool start = true;
-        foreach ((string raw, AddedToken? rawToken) in _added.SplitRaw(text, recognizeSpecial))
+        foreach ((string written, AddedToken? rawToken) in mark is null ? _added.SplitRaw(text, recognizeSpecial) : _added.SplitMarked(text))
         {
             if (rawToken is not null)
             {
-                Add(rawToken, raw);
+                Add(rawToken, written);
                 continue;
             }
 
+            string raw = mark is { } none ? written.Replace($"{none}", "", StringComparison.Ordinal) : written;
+
             // Where the normalizer takes the text's beginning away, what is left does not stand at the start.
             start = start && LosesBeginning?.Invoke(raw) != true;
-            foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(raw), recognizeSpecial))
+            foreach ((string part, AddedToken? token) in _added.SplitNormalized(_normalize(raw), recognizeSpecial && mark is null))
             {
                 if (token is not null)
                 {

@@ -16,6 +16,7 @@ public sealed class RetroTokenizer
     private readonly IReadOnlyList<(string Name, byte[] Content)> _files;
     private readonly PretrainedTokenizer _tokenizer;
     private readonly byte[][] _bytes;
+    private GenerationFiles _beside = GenerationFiles.None;
 
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endOfText">The id that ends a document.</param>
@@ -53,6 +54,12 @@ public sealed class RetroTokenizer
     public int EndOfText { get; }
 
     /// <summary>
+    /// The ids at which a generated text ends: <see cref="EndOfText"/>, and those that the model's own files name, <c>eos_token_id</c> of
+    /// <c>generation_config.json</c> or else of <c>config.json</c>: a model of conversations ends its answers otherwise than documents end.
+    /// </summary>
+    public IReadOnlyList<int> EndTokens => field ??= [EndOfText, .. _beside.Ends.Where(id => id != EndOfText && (uint)id < (uint)VocabularySize).Distinct()];
+
+    /// <summary>
     /// The id that begins every document and every prompt: the one that the tokenizer's own template puts before a text (&lt;s&gt; of Llama and Mistral, [CLS]
     /// of BERT), else <see cref="EndOfText"/>, as GPT-2 has it.
     /// </summary>
@@ -74,6 +81,12 @@ public sealed class RetroTokenizer
         StageCounter counter = new("load tokenizer", 1, progress, cancellationToken);
         counter.Next();
         RetroTokenizer tokenizer = LoadFiles(folder);
+        if (Directory.Exists(folder) || tokenizer._files.Any(file => file.Name == Path.GetFileName(folder)))
+        {
+            // A file under its usual name is its folder's tokenizer.
+            tokenizer._beside = GenerationFiles.Of(Directory.Exists(folder) ? folder : Path.GetDirectoryName(Path.GetFullPath(folder))!);
+        }
+
         cancellationToken.ThrowIfCancellationRequested();
         counter.End();
         return tokenizer;
@@ -117,6 +130,12 @@ public sealed class RetroTokenizer
         return _tokenizer.EncodePlain(WellFormed(text));
     }
 
+    /// <summary>The ids of a text in which special tokens are recognized, but for those that a mark stands in, which is no part of the text.</summary>
+    internal int[] EncodeMarked(string text, char mark) => [.. _tokenizer.Pipeline.EncodeMarked(WellFormed(text), mark).Select(token => token.Id)];
+
+    /// <summary>What special tokens look like in a text.</summary>
+    internal IEnumerable<string> SpecialTexts => _tokenizer.Pipeline.SpecialTexts;
+
     /// <summary>
     /// The text of ids. Special tokens are left out; bytes that are no UTF-8 become U+FFFD. A space that encoding puts before a text, as the tokenizer's own
     /// file says, is not part of it.
@@ -146,17 +165,24 @@ public sealed class RetroTokenizer
     /// <summary>The ids that stand for no text.</summary>
     internal IReadOnlyList<int> SpecialTokens => field ??= [.. Enumerable.Range(0, VocabularySize).Where(IsSpecial)];
 
-    /// <summary>Writes the tokenizer's files into a folder, byte for byte as they were loaded.</summary>
+    /// <summary>
+    /// Writes the tokenizer's files into a folder, byte for byte as they were loaded, and what stands beside them and says how the model generates: its chat
+    /// template, and what ends its texts.
+    /// </summary>
     /// <param name="folder">The folder; it is created.</param>
     /// <exception cref="CorpusException">The files cannot be written.</exception>
     public void Save(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        TokenizerFiles.Write(folder, _files);
+        TokenizerFiles.Write(folder, All);
     }
 
     /// <summary>Writes the tokenizer's files beside their places in a folder.</summary>
-    internal void Stage(StagedFiles staged, string folder) => TokenizerFiles.Stage(staged, folder, _files);
+    internal void Stage(StagedFiles staged, string folder) => TokenizerFiles.Stage(staged, folder, All);
+
+    // The tokenizer's own last: the last one makes a folder a tokenizer.
+    private IReadOnlyList<(string Name, byte[] Content)> All
+        => [.. _beside.Files.Where(file => _files.All(own => own.Name != file.Name)), .. _files];
 
     /// <summary>The ids that the tokenizer's template puts before and after a text.</summary>
     internal (int[] Before, int[] After) Template => (_tokenizer.Pipeline.Before, _tokenizer.Pipeline.After);

@@ -11,6 +11,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
     private readonly SentencePieceModel _model;
     private readonly SentencePieceNormalization _normalization;
     private readonly PieceCutter _cutter;
+    private readonly AddedTokens _control;
     private readonly int[] _bytes = new int[256];
 
     private SentencePiecePipeline(SentencePieceModel model)
@@ -26,6 +27,12 @@ internal sealed class SentencePiecePipeline : TextPipeline
         _normalization = new SentencePieceNormalization(
             map, model.AddDummyPrefix, model.RemoveExtraSpaces, model.EscapeSpaces, model.SpaceAsSuffix, userDefined);
         _cutter = new PieceCutter(model);
+        _control = new AddedTokens(
+            [
+                .. model.Pieces.Index().Where(piece => piece.Item.Kind == PieceKind.Control).Select(piece => new AddedToken(
+                    piece.Index, piece.Item.Text, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false)),
+            ],
+            piece => piece);
         Array.Fill(_bytes, -1);
         for (int id = 0; id < model.Pieces.Count; id++)
         {
@@ -76,6 +83,22 @@ internal sealed class SentencePiecePipeline : TextPipeline
             throw new CorpusException(
                 $"The file {file} is no SentencePiece model that can be read: {exception.Message}. Take the file as the model's authors give it.", exception);
         }
+    }
+
+    public override IEnumerable<string> SpecialTexts => _control.All.Select(piece => piece.Content);
+
+    // The library itself recognizes no control piece: transformers cuts at them, and encodes what stands between as texts of their own.
+    public override List<EncodedToken> EncodeMarked(string text, char mark)
+    {
+        List<EncodedToken> tokens = [];
+        foreach ((string part, AddedToken? control) in _control.SplitRaw(text, recognizeSpecial: true))
+        {
+            tokens.AddRange(control is not null
+                ? [new EncodedToken(control.Id, control.Content, default)]
+                : Encode(part.Replace($"{mark}", "", StringComparison.Ordinal), recognizeSpecial: false, out _));
+        }
+
+        return tokens;
     }
 
     public override List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized)

@@ -36,8 +36,14 @@ internal abstract class TextPipeline
     /// <summary>Whether text may give an id in which no special token is recognized.</summary>
     public abstract bool Gives(int id);
 
+    /// <summary>What special tokens look like in a text.</summary>
+    public abstract IEnumerable<string> SpecialTexts { get; }
+
     /// <summary>The tokens of a text; positions are those of the normalized text.</summary>
     public abstract List<EncodedToken> Encode(string text, bool recognizeSpecial, out string normalized);
+
+    /// <summary>The tokens of a text in which special tokens are recognized but for those that a mark stands in, which is no part of the text.</summary>
+    public abstract List<EncodedToken> EncodeMarked(string text, char mark);
 
     public abstract string Decode(IEnumerable<int> ids, bool skipSpecial);
 }

@@ -1,0 +1,37 @@
+using Microsoft.Extensions.AI;
+using Retro.Tokenizers;
+
+namespace Retro.Generation;
+
+/// <summary>
+/// The ids of a conversation: special tokens that a template writes are those that the model was trained with, and what a message holds stays its characters,
+/// so that no message can end another.
+/// </summary>
+internal static class ChatPrompt
+{
+    /// <summary>Writes a conversation by a template.</summary>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="messages">The conversation.</param>
+    /// <param name="template">Makes a prompt of it.</param>
+    /// <returns>The prompt's ids.</returns>
+    public static int[] Encode(RetroTokenizer tokenizer, IReadOnlyList<ChatMessage> messages, Func<IReadOnlyList<ChatMessage>, string> template)
+    {
+        // Unicode's noncharacters, which are no text, so that the template passes one on as it does any other character.
+        string all = string.Concat(messages.Select(message => message.Text));
+        char mark = Enumerable.Range(0xFDD0, 32).Select(code => (char)code).First(code => code == '\uFDEF' || !all.Contains(code));
+        string[] special = [.. tokenizer.SpecialTexts.Where(text => text.Length > 1 && all.Contains(text, StringComparison.Ordinal))];
+        return tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(Marked)]), mark);
+
+        ChatMessage Marked(ChatMessage message)
+        {
+            ChatMessage marked = message.Clone();
+            marked.Contents =
+            [
+                .. message.Contents.Select(content => content is TextContent text
+                    ? new TextContent(special.Aggregate(text.Text, (now, token) => now.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal)))
+                    : content),
+            ];
+            return marked;
+        }
+    }
+}

@@ -1,0 +1,68 @@
+using System.Text.Json;
+
+namespace Retro.Tokenizers;
+
+/// <summary>What stands beside a pretrained model's tokenizer and says how the model generates; it changes no id of a text.</summary>
+/// <param name="Files">The files, to be kept with the tokenizer's own.</param>
+/// <param name="Ends">The ids that end a generated text.</param>
+internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Content)> Files, IReadOnlyList<int> Ends)
+{
+    /// <summary>The template of conversations, as a file of its own.</summary>
+    public const string TemplateFile = "chat_template.jinja";
+
+    private const string ConfigurationFile = "generation_config.json", ModelFile = "config.json", EndsKey = "eos_token_id";
+
+    /// <summary>Of a tokenizer without any.</summary>
+    public static GenerationFiles None { get; } = new([], []);
+
+    /// <summary>Reads those of a folder.</summary>
+    /// <exception cref="CorpusException">A file cannot be read, or what it says ends a text is no id.</exception>
+    public static GenerationFiles Of(string folder)
+    {
+        List<(string Name, byte[] Content)> files =
+        [
+            .. new[] { TemplateFile, WordPiece.ConfigurationFile, ConfigurationFile }
+                .Where(name => File.Exists(Path.Combine(folder, name)))
+                .Select(name => (name, TokenizerFiles.Read(Path.Combine(folder, name)))),
+        ];
+        if (Ends(ConfigurationFile) is { } own)
+        {
+            return new(files, own);
+        }
+
+        int[] ends = Ends(ModelFile) ?? [];
+        if (ends.Length > 0)
+        {
+            // The model's configuration is not kept with the tokenizer: what it says of this goes where the newer models have it.
+            files.RemoveAll(file => file.Name == ConfigurationFile);
+            files.Add((ConfigurationFile, JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, int[]> { [EndsKey] = ends })));
+        }
+
+        return new(files, ends);
+
+        int[]? Ends(string name)
+        {
+            string path = Path.Combine(folder, name);
+            if (!File.Exists(path))
+            {
+                return null;
+            }
+
+            try
+            {
+                using JsonDocument json = Utf8Json.Parse(TokenizerFiles.Read(path));
+                return TokenizerJson.Part(json.RootElement, EndsKey) switch
+                {
+                    null => null,
+                    { ValueKind: JsonValueKind.Array } several => [.. several.EnumerateArray().Select(id => id.GetInt32())],
+                    { } one => [one.GetInt32()],
+                };
+            }
+            catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
+            {
+                // What is wrong with the model's configuration is said where the model is read.
+                return name == ModelFile ? null : throw new CorpusException($"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
+            }
+        }
+    }
+}

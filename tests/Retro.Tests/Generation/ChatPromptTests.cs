@@ -1,0 +1,218 @@
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Tests.Embedders;
+using Retro.Tokenizers;
+using TorchSharp;
+using static Retro.Tests.Generation.Pieces;
+
+namespace Retro.Tests.Generation;
+
+/// <summary>A conversation's special tokens reach the model as such, those of its messages do not, and what ends an answer is what the model's files say.</summary>
+public sealed class ChatPromptTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("tokenizer.json", "<|im_end|>")]
+    [InlineData("normalized", "<|im_end|>")]
+    [InlineData("vocab.json", "<|im_end|>")]
+    [InlineData("vocab.txt", "[SEP]")]
+    [InlineData("tokenizer.model", "</s>")]
+    public void The_special_tokens_of_a_template_count_and_those_of_a_message_do_not(string kind, string special)
+    {
+        RetroTokenizer tokenizer = Tokenizer(kind);
+        int id = ((PretrainedTokenizer)tokenizer.Tokenizer).Pipeline.IdOf(special);
+        ChatTemplate template = new($"{special}{{% for message in messages %}}{{{{ message.role }}}}: {{{{ message.content | trim }}}}{special}{{% endfor %}}");
+        string[] said = ["one two", $" three {special} four", $"{special}{special}", "two"];
+        ChatMessage[] messages = [.. said.Select((text, i) => new ChatMessage(i % 2 == 0 ? ChatRole.User : ChatRole.Assistant, text))];
+        int[] came = template.Encode(messages, tokenizer);
+
+        int[][] parts = Parts(came, id);
+        Assert.Equal(["", .. messages.Select(message => $"{message.Role}: {message.Text.Trim()}"), ""], parts.Select(part => Read(tokenizer, part)));
+        if (kind is "tokenizer.json" or "normalized" or "vocab.json")
+        {
+            Assert.All(messages.Zip(parts[1..]), pair => Assert.Equal(tokenizer.Encode($"{pair.First.Role}: {pair.First.Text.Trim()}"), pair.Second));
+        }
+
+        // Where no message holds any, they are what the original gives for the whole text.
+        ChatMessage[] plain = [messages[0], messages[3]];
+        if (kind != "tokenizer.model")
+        {
+            Assert.Equal(tokenizer.Tokenizer.EncodeToIds(template.Render(plain)), template.Encode(plain, tokenizer));
+        }
+    }
+
+    [Fact]
+    public async Task A_client_hands_on_the_template_s_tokens_and_counts_them()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json");
+        using RetroModel model = Model(tokenizer);
+        ChatTemplate template = new("{% for message in messages %}{{ message.content }}<|im_end|>{% endfor %}");
+        RetroGenerator generator = new(model, tokenizer);
+        RetroChatClient client = new(generator, template.Render, new() { Temperature = 0, MaximumNewTokens = 5 });
+        ChatMessage[] messages = [new(ChatRole.User, "a<|im_end|>b")];
+        ChatResponse response = await client.GetResponseAsync(messages, null, TestContext.Current.CancellationToken);
+        Assert.Equal(14, response.Usage!.InputTokenCount); // twelve characters, the template's token, and the one that begins a text
+
+        int[] prompt = [.. tokenizer.Encode("a<|im_end|>b"), 257];
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 5 };
+        List<GeneratedPiece> pieces = await Collect(generator.GenerateAsync(prompt.AsMemory(), options, TestContext.Current.CancellationToken));
+        Assert.Equal(string.Concat(pieces.Select(piece => piece.Text)).TrimStart(), response.Text);
+        foreach (int outside in new[] { -1, tokenizer.VocabularySize })
+        {
+            Assert.Throws<ArgumentOutOfRangeException>(() => generator.GenerateAsync(new[] { outside }.AsMemory()));
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_text_ends_at_each_token_that_the_model_s_files_say_ends_one(int beams)
+    {
+        RetroTokenizer bare = EmbeddingInputs.Tokenizer;
+        using RetroModel model = Model(bare);
+        GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 12, Beams = beams, RepetitionPenalty = beams == 1 ? 100 : 1 };
+        int[] whole = await Tokens(bare, options);
+        int end = beams == 1 ? whole.First(token => Array.IndexOf(whole, token) >= 3) : whole[^1], at = Array.IndexOf(whole, end);
+
+        bare.Save(_folder.Path);
+        _folder.File("generation_config.json", $"{{\"eos_token_id\": [{bare.EndOfText}, {end}]}}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_folder.Path);
+        Assert.Equal([bare.EndOfText, end], tokenizer.EndTokens);
+        if (beams == 1)
+        {
+            Assert.Equal(whole[..at], await Tokens(tokenizer, options));
+        }
+
+        Assert.DoesNotContain(end, await Tokens(tokenizer, options));
+        int[] longer = await Tokens(tokenizer, options with { MinimumNewTokens = 12 });
+        Assert.Equal(12, longer.Length);
+        Assert.DoesNotContain(end, longer);
+
+        async Task<int[]> Tokens(RetroTokenizer own, GenerationOptions asked)
+        {
+            List<GeneratedPiece> pieces = await Collect(new RetroGenerator(model, own), "The lighthouse", asked);
+            return [.. pieces.Where(piece => piece.Token is not null).Select(piece => piece.Token!.Value)];
+        }
+    }
+
+    [Fact]
+    public void A_special_token_that_ends_texts_may_come()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder => folder.File("generation_config.json", "{\"eos_token_id\": 257}"));
+        Assert.Equal((256, true), (tokenizer.EndOfText, tokenizer.IsSpecial(257)));
+        using RetroModel model = Model(tokenizer);
+        GenerationSequence text = new(model, tokenizer, null, new() { Temperature = 0 }, [256], int.MaxValue);
+        float[] logits = new float[tokenizer.VocabularySize];
+        logits[257] = 9;
+        text.Take(logits);
+        Assert.Equal(GenerationEnd.EndOfText, text.Next(default).End);
+    }
+
+    [Theory]
+    [InlineData("generation_config.json", "{\"eos_token_id\": [257, 255, 9999]}", new[] { 256, 257, 255 })]
+    [InlineData("generation_config.json", "{\"eos_token_id\": 256}", new[] { 256 })]
+    [InlineData("generation_config.json", "{\"eos_token_id\": null}", new[] { 256 })]
+    [InlineData("generation_config.json", "{}", new[] { 256 })]
+    [InlineData("config.json", "{\"eos_token_id\": 257}", new[] { 256, 257 })]
+    [InlineData("config.json", "{", new[] { 256 })]
+    public void What_ends_a_text_and_the_template_are_kept_with_the_tokenizer(string name, string content, int[] expected)
+    {
+        using TemporaryFolder copy = new(), further = new();
+        foreach (string kind in new[] { "tokenizer.json", "vocab.json" })
+        {
+            const string Configuration = "{\"tokenizer_class\": \"GPT2Tokenizer\", \"bos_token\": \"<|endoftext|>\"}";
+            RetroTokenizer bare = Tokenizer(kind, folder => folder.File("tokenizer_config.json", Configuration));
+            RetroTokenizer tokenizer = Tokenizer(kind, folder =>
+            {
+                folder.File(name, content);
+                folder.File("chat_template.jinja", "{{ bos_token }}{{ messages[0].content }}!");
+                folder.File("tokenizer_config.json", Configuration);
+            });
+            Assert.Equal(bare.Hash, tokenizer.Hash);
+            tokenizer.Save(copy.Path);
+            RetroTokenizer again = RetroTokenizer.Load(copy.Path);
+            again.Save(further.Path);
+            Assert.All(new[] { tokenizer, again, RetroTokenizer.Load(further.Path) }, one => Assert.Equal(expected, one.EndTokens));
+            Assert.Equal("hi!", ChatTemplate.Load(further.Path)!.Render([new(ChatRole.User, "hi")]));
+        }
+    }
+
+    [Theory]
+    [InlineData("{\"eos_token_id\": \"<|im_end|>\"}")]
+    [InlineData("{\"eos_token_id\": [1.5]}")]
+    [InlineData("{")]
+    public void What_ends_a_text_and_is_no_id_is_refused(string content)
+    {
+        CorpusException fault = Assert.Throws<CorpusException>(() => Tokenizer("tokenizer.json", folder => folder.File("generation_config.json", content)));
+        Assert.Contains("generation_config.json cannot be used", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("an id or a list of ids", fault.Message, StringComparison.Ordinal);
+    }
+
+    private static int[][] Parts(int[] ids, int at)
+    {
+        List<int[]> parts = [];
+        int begin = 0;
+        for (int i = 0; i <= ids.Length; i++)
+        {
+            if (i == ids.Length || ids[i] == at)
+            {
+                parts.Add(ids[begin..i]);
+                begin = i + 1;
+            }
+        }
+
+        return [.. parts];
+    }
+
+    private static string Read(RetroTokenizer tokenizer, int[] ids) => tokenizer.Kind switch
+    {
+        // The vocabulary is a few letters; signs stand by themselves.
+        "WordPiece" => tokenizer.Tokenizer.Decode(ids)!.Replace(" :", ":", StringComparison.Ordinal).Replace("[ sep ]", "[SEP]", StringComparison.Ordinal)
+            .Replace("[SEP] [SEP]", "[SEP][SEP]", StringComparison.Ordinal),
+        _ => tokenizer.Decode(ids),
+    };
+
+    private static RetroModel Model(RetroTokenizer tokenizer)
+    {
+        torch.manual_seed(11);
+        return new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, InitialOutputScale = 1, Retrieval = null }, torch.ScalarType.Float64);
+    }
+
+    private static RetroTokenizer Tokenizer(string kind, Action<TemporaryFolder>? more = null)
+    {
+        using TemporaryFolder folder = new();
+        string[] letters = [.. Enumerable.Range(0, 256).Select(value => $"{ByteSymbols.ToChar((byte)value)}")], special = ["<|endoftext|>", "<|im_end|>"];
+        Dictionary<string, int> vocabulary = letters.Index().ToDictionary(letter => letter.Item, letter => letter.Index);
+        switch (kind)
+        {
+            case "vocab.txt":
+                string[] words = ["user", "assistant", ":", "one", "two", "three", "four", "[", "]", "sep"];
+                folder.File("vocab.txt", string.Join('\n', [.. words, "[UNK]", "[CLS]", "[SEP]", ""]));
+                break;
+            case "tokenizer.model":
+                folder.File("tokenizer.model", File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
+                break;
+            case "vocab.json":
+                folder.File("vocab.json", JsonSerializer.Serialize(vocabulary.Concat(special.Select((token, i) => KeyValuePair.Create(token, 256 + i))).ToDictionary()));
+                folder.File("merges.txt", "#version: 0.2\n");
+                break;
+            default:
+                folder.File("tokenizer.json", JsonSerializer.Serialize(new
+                {
+                    added_tokens = special.Select((token, i) => new { id = 256 + i, content = token, special = true, normalized = kind == "normalized" }),
+                    pre_tokenizer = new { type = "ByteLevel", add_prefix_space = false },
+                    decoder = new { type = "ByteLevel" },
+                    model = new { type = "BPE", vocab = vocabulary, merges = Array.Empty<string>() },
+                }));
+                break;
+        }
+
+        more?.Invoke(folder);
+        return RetroTokenizer.Load(folder.Path);
+    }
+}
