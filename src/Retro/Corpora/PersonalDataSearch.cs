@@ -67,11 +67,11 @@ internal static class PersonalDataSearch
             return null;
         }
 
-        // A colon ends a label, but for one in a time or in an address.
+        // A colon ends a label, but for one in a time or in an address; with check digits, what follows is neither.
         bool labeled = before is not [.., >= '0' and <= '9', ':'];
-        return kinds.HasFlag(PersonalDataKinds.Iban) && labeled && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
+        return kinds.HasFlag(PersonalDataKinds.Iban) && char.IsAsciiLetterUpper(character) && Iban(text, at) is var iban and > 0
                 ? new(at, iban, PersonalDataKinds.Iban)
-            : kinds.HasFlag(PersonalDataKinds.Card) && labeled && digit && Card(text, at) is var card and > 0
+            : kinds.HasFlag(PersonalDataKinds.Card) && digit && Card(text, at) is var card and > 0
                 ? new(at, card, PersonalDataKinds.Card)
             : kinds.HasFlag(PersonalDataKinds.IpAddress) && !IsGroupOfAddress(before) && Address(text, at) is var address and > 0
                 ? new(at, address, PersonalDataKinds.IpAddress)
@@ -180,7 +180,7 @@ internal static class PersonalDataSearch
     {
         Span<char> number = stackalloc char[LongestNumber];
         Span<int> ends = stackalloc int[LongestNumber + 1];
-        int digits = Digits(text, start, number, " -", ends);
+        int digits = Digits(text, start, number, " \u00A0-", ends);
         if (number[0] is < '2' or > '6')
         {
             return -1;
@@ -188,7 +188,7 @@ internal static class PersonalDataSearch
 
         for (int count = Math.Min(digits, LongestCard); count >= 13; count--)
         {
-            if (ends[count] > 0 && IsBehind(text, ends[count]) && (count == digits || IsWritten(ends, count)) && HasCheckDigit(number[..count]))
+            if (ends[count] > 0 && IsBehind(text, ends[count]) && (count == digits || IsWritten(text, ends, count)) && HasCheckDigit(number[..count]))
             {
                 return ends[count];
             }
@@ -197,8 +197,19 @@ internal static class PersonalDataSearch
         return -1;
 
         // What others follow is a card where it is written as one: in one piece or from four digits on, and in no row of numbers of four.
-        static bool IsWritten(ReadOnlySpan<int> ends, int count)
-            => ends[1..].IndexOfAnyExcept(0) + 1 is var first && (first == 4 || first == count) && ends[(count + 1)..].IndexOfAnyExcept(0) != 3;
+        static bool IsWritten(string text, ReadOnlySpan<int> ends, int count)
+            => ends[1..].IndexOfAnyExcept(0) + 1 is var first && (first == count || (first == 4 && !IsRow(text, ends, count)));
+
+        static bool IsRow(string text, ReadOnlySpan<int> ends, int count)
+        {
+            bool isRow = ends[(count + 1)..].IndexOfAnyExcept(0) == 3;
+            for (int digit = 1; isRow && digit <= count; digit++)
+            {
+                isRow = digit % 4 == 0 ? ends[digit] > 0 && text[ends[digit]] == text[ends[count]] : ends[digit] == 0;
+            }
+
+            return isRow;
+        }
 
         // Luhn (US patent 2950048): every second digit from the right doubled, the digits of the products added.
         static bool HasCheckDigit(ReadOnlySpan<char> number)
@@ -269,10 +280,10 @@ internal static class PersonalDataSearch
             // With the country's number, whose first digit is not 0.
             Span<char> number = stackalloc char[LongestNumber];
             Span<int> ends = stackalloc int[LongestNumber + 1];
-            int digits = Digits(text, start + 1, number, " -./()", ends);
+            int digits = Digits(text, start + 1, number, " \u00A0-./()", ends);
             for (int count = Math.Min(digits, LongestPhone); count >= 8 && number[0] != '0'; count--)
             {
-                if (ends[count] > 0 && IsBehind(text, ends[count]))
+                if (ends[count] > 0 && IsBehindNumber(ends[count]))
                 {
                     return ends[count];
                 }
@@ -293,11 +304,13 @@ internal static class PersonalDataSearch
                 fits = form[i] == 'd' ? char.IsAsciiDigit(text[start + i]) : text[start + i] == form[i];
             }
 
-            // Behind it may stand an extension ("x89"), but no more of the number.
-            fits = fits && (IsBehind(text, end) || text[end] is 'x' or 'X')
-                && !(end + 1 < text.Length && text[end] is '-' or '.' && char.IsAsciiDigit(text[end + 1]));
+            // No more of the number.
+            fits = fits && IsBehindNumber(end) && !(end + 1 < text.Length && text[end] is '-' or '.' && char.IsAsciiDigit(text[end + 1]));
             return fits ? end : -1;
         }
+
+        // An extension ("x89") may stand there.
+        bool IsBehindNumber(int end) => IsBehind(text, end) || text[end] is 'x' or 'X';
     }
 
     /// <summary>
