@@ -139,6 +139,12 @@ public sealed class Corpus
             }
         }
 
+        foreach (Document document in readers.Values.SelectMany(reader => reader.Rest()))
+        {
+            any = true;
+            yield return document;
+        }
+
         if (!any)
         {
             throw new CorpusException(

@@ -108,6 +108,7 @@ internal sealed class CorpusFiles
         Stack<string> folders = new([start]);
         while (folders.TryPop(out string? folder))
         {
+            // Patterns are compared with files: what leaves out this one, which need not be there, leaves out all that could be.
             if (folder != _root && _folders.Match(DocumentReader.RelativePath(_root, folder) + "/any").HasMatches)
             {
                 LeaveOut("by pattern");

@@ -11,6 +11,9 @@ internal abstract class DocumentReader(string root, CorpusOptions options, Readi
     /// <summary>The documents of a file; the files of a reader come one after another.</summary>
     public abstract IEnumerable<Document> Documents(string file);
 
+    /// <summary>The documents that only the last file decides of; asked for behind it.</summary>
+    public virtual IEnumerable<Document> Rest() => [];
+
     protected string NameOf(string file) => RelativePath(root, file);
 
     /// <summary>Gives the document, and counts it where it holds no text; null where such a one is not to come.</summary>

@@ -6,8 +6,9 @@ using System.Xml.Linq;
 namespace Retro.Corpora;
 
 /// <summary>
-/// One document per type of .NET XML documentation files: what the type is for, then its members as prose. Of a type that an earlier file has described (packs
-/// overlap, and libraries have types of one name) comes what is new.
+/// One document per type of .NET XML documentation files: what the type is for, then its members as prose. Its id is the type's name where the assembly's
+/// begins it, and has the assembly's behind it elsewhere: libraries have types of one name (<c>Program</c>, <c>Extensions</c>), and which of them another file
+/// describes must not change an id. Of a type of one assembly that an earlier file has described (packs overlap) comes what is new.
 /// </summary>
 internal sealed class XmlDocumentationReader(string root, CorpusOptions options, ReadingCounts counts) : DocumentReader(root, options, counts)
 {
@@ -19,6 +20,9 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private readonly HashSet<UInt128> _told = [];
     private readonly HashSet<string> _contents = new(StringComparer.Ordinal);
+
+    // Types without text, as long as no file has said something of them.
+    private readonly Dictionary<string, Document> _silent = new(StringComparer.Ordinal);
 
     /// <summary>Whether a file is documentation, or is broken before that can be told; XML of other kinds lies beside it in many folders.</summary>
     public static bool IsOne(string file)
@@ -45,28 +49,50 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             yield break;
         }
 
-        List<(string Type, List<XElement> Members)> types = Guarded(() => Types(file, bytes)) ?? [];
+        (string? assembly, List<(string Type, List<XElement> Members)> types) = Guarded(() => Types(file, bytes)) ?? new(null, []);
         GenericNames names = new(types.ToDictionary(
             type => type.Type,
             type => type.Members.Find(member => MemberName.Parse((string)member.Attribute("name")!).IsType) is { } entry ? GenericNames.In(entry) : [],
             StringComparer.Ordinal));
         foreach ((string type, List<XElement> members) in types)
         {
-            Document document = Render(type, members, names, NameOf(file));
-            if ((document.Text.Length > 0 || !_seen.Contains(type)) && Checked(document) is { } kept)
+            string id = IdOf(type, assembly ?? Path.GetFileNameWithoutExtension(file));
+            bool again = _seen.Contains(id);
+            string title = MemberName.Display(type, names), text = Render(id, title, members, names, again);
+            Document document = new(again ? $"{type} ({NameOf(file)})" : id, title, text, NameOf(file));
+            if (text.Length > 0)
             {
-                _seen.Add(type);
-                yield return kept;
+                _seen.Add(id);
+                _silent.Remove(id);
+                yield return document;
+            }
+            else if (!again)
+            {
+                _silent.TryAdd(id, document);
             }
         }
     }
 
-    /// <summary>The file's types in the order of their first appearance, each with its entries in the file's order, the type's own first.</summary>
-    private List<(string Type, List<XElement> Members)> Types(string file, byte[] bytes)
+    public override IEnumerable<Document> Rest() => _silent.Values.Where(document => Checked(document) is not null);
+
+    /// <summary>The id of a type in an assembly, which no other assembly gives a type of its own but by chance.</summary>
+    private static string IdOf(string type, string assembly)
+    {
+        // The assemblies of .NET itself share their namespaces, and have no two public types of one name.
+        bool isNamedByIt = type.StartsWith(assembly, StringComparison.Ordinal) && (type.Length == assembly.Length || type[assembly.Length] is '.' or '`');
+        return isNamedByIt || assembly.Split('.')[0] is "System" or "Microsoft" or "netstandard" or "mscorlib" ? type : $"{type} ({assembly})";
+    }
+
+    /// <summary>
+    /// The assembly's name, where it is there, and its types in the order of their first appearance, each with its entries in the file's order, the type's own
+    /// first.
+    /// </summary>
+    private Tuple<string?, List<(string Type, List<XElement> Members)>> Types(string file, byte[] bytes)
     {
         string? declared = TextDecoding.DeclaredInXml(bytes);
         string? encoding = declared is not null && TextDecoding.Named(declared) is not null ? declared : Options.Encoding;
         string text = TextDecoding.Decode(bytes, $"The file {file}", encoding);
+        string? assembly = null;
         List<(string Type, List<XElement> Members)> types = [];
         Dictionary<string, int> numbers = new(StringComparer.Ordinal);
         try
@@ -76,12 +102,24 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             if (reader.MoveToContent() != XmlNodeType.Element || reader.Name != "doc")
             {
                 // XML of another kind beside the documentation is none of ours.
-                return types;
+                return new(null, types);
             }
 
-            while (reader.ReadToFollowing("member"))
+            while (reader.Read())
             {
+                if (reader.NodeType != XmlNodeType.Element || reader.Name is not ("assembly" or "member"))
+                {
+                    continue;
+                }
+
                 XElement member = (XElement)XNode.ReadFrom(reader.ReadSubtree() is var part && part.Read() ? part : reader);
+                if (member.Name == "assembly")
+                {
+                    // With its version and more behind a comma in some.
+                    assembly ??= ((string?)member.Element("name"))?.Split(',')[0].Trim() is { Length: > 0 } named ? named : null;
+                    continue;
+                }
+
                 MemberName name = MemberName.Parse((string?)member.Attribute("name") ?? "");
                 if (name.Type.Length == 0)
                 {
@@ -103,7 +141,7 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
                 $"The file {file} is no well-formed XML: {exception.Message} Correct it, or skip what is broken (CorpusOptions.SkipBroken).", exception);
         }
 
-        return types;
+        return new(assembly, types);
     }
 
     private static void RequireShallow(string file, string text)
@@ -120,17 +158,16 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
         }
     }
 
-    private Document Render(string type, List<XElement> members, GenericNames names, string source)
+    private string Render(string id, string title, List<XElement> members, GenericNames names, bool again)
     {
         MemberProse writer = new(names);
         StringBuilder text = new();
-        string title = MemberName.Display(type, names);
-        bool described = false, again = _seen.Contains(type);
+        bool described = false;
         foreach (XElement member in members)
         {
-            string id = (string)member.Attribute("name")!, prose = writer.Render(member);
-            MemberName name = MemberName.Parse(id);
-            if (prose.Length == 0 || (!_told.Add(TextHash.Of($"{id} {prose}")) && again))
+            string entry = (string)member.Attribute("name")!, prose = writer.Render(member);
+            MemberName name = MemberName.Parse(entry);
+            if (prose.Length == 0 || (!_told.Add(TextHash.Of($"{id} {entry} {prose}")) && again))
             {
                 continue;
             }
@@ -149,6 +186,6 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
             described = true;
         }
 
-        return new Document(again ? $"{type} ({source})" : type, title, Cleaning.Clean(text.ToString()), source);
+        return Cleaning.Clean(text.ToString());
     }
 }

@@ -37,15 +37,43 @@ public class CorpusTests
         folder.File("b.xml", File("<member name='T:N.X'><summary>Of b.</summary></member><member name='M:N.X.Alpha'><summary>Common.</summary></member>"));
         folder.File("c.xml", File("<member name='M:N.X.Alpha'><summary>Common.</summary></member><member name='M:N.X.Beta'><summary>Of c.</summary></member>"));
         folder.File("d.xml", File("<member name='T:N.X'><summary>Of\n b.</summary></member><member name='M:N.X.Alpha'/>"));
-        folder.File("e.xml", File("<member name='T:N.X'><summary>Of e.</summary></member>"));
+        folder.File("e.xml", File("<member name='T:N.X'><summary>Of e.</summary></member><member name='T:N.Y'/>"));
 
-        Corpus corpus = Corpus.Open(folder.Path);
+        // Whether documents without text are asked for changes no other's name.
+        Corpus corpus = Corpus.Open(folder.Path, new() { KeepEmpty = true });
         Assert.Equal(
-            [("N.X", "N.X\nOf b.\n\nAlpha()\nCommon."), ("N.X (c.xml)", "N.X\n\nBeta()\nOf c."), ("N.X (e.xml)", "N.X\nOf e.")],
+            [("N.X", "N.X\nOf b.\n\nAlpha()\nCommon."), ("N.X (c.xml)", "N.X\n\nBeta()\nOf c."), ("N.X (e.xml)", "N.X\nOf e."), ("N.Y", "")],
             corpus.Documents().Select(document => (document.Id, document.Text)));
         Assert.Equal(1, corpus.Empty);
 
-        static string File(string members) => $"<doc><members>{members}</members></doc>";
+        corpus = Corpus.Open(folder.Path);
+        Assert.Equal(["N.X", "N.X (c.xml)", "N.X (e.xml)"], corpus.Documents().Select(document => document.Id));
+        Assert.Equal(1, corpus.Empty);
+
+        static string File(string members) => $"<doc><assembly><name>N</name></assembly><members>{members}</members></doc>";
+    }
+
+    [Fact]
+    public void Types_of_one_name_in_two_libraries_are_called_the_same_whichever_files_are_read_together()
+    {
+        using TemporaryFolder folder = new();
+        File("A.xml", "A, Version=1.0.0.0", "<member name='T:My.Alpha'><summary>Of A.</summary></member><member name='T:My.Extensions'/>");
+        File("B.xml", "B", "<member name='T:My.Alpha'><summary>Of B.</summary></member><member name='T:My.Extensions'><summary>Of B.</summary></member>");
+        File("C.xml", "My", "<member name='T:My.Alpha'><summary>Of B.</summary></member><member name='T:Mine'><summary>No namespace.</summary></member>");
+        File("D.xml", "System.Runtime", "<member name='T:System.String'><summary>Text.</summary></member>");
+
+        Dictionary<string, Document> together = Corpus.Open(folder.Path).Documents().ToDictionary(document => document.Id);
+        Assert.Equal(
+            ["Mine (My)", "My.Alpha", "My.Alpha (A)", "My.Alpha (B)", "My.Extensions (B)", "System.String"], together.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal("My.Alpha\nOf B.", together["My.Alpha"].Text);
+        Assert.Equal("My.Alpha\nOf B.", together["My.Alpha (B)"].Text);
+        foreach (Document alone in Directory.GetFiles(folder.Path).SelectMany(file => Corpus.Open(file).Documents()))
+        {
+            Assert.Equivalent(together[alone.Id], alone);
+        }
+
+        void File(string name, string assembly, string members)
+            => folder.File(name, $"<doc><assembly><name>{assembly}</name></assembly><members>{members}</members></doc>");
     }
 
     [Fact]
@@ -209,7 +237,7 @@ public class CorpusTests
         Corpus corpus = Corpus.Open(folder.Path);
         Document[] documents = corpus.Documents().ToArray();
 
-        Assert.Equal(["N.Box`1", "N.Other"], documents.Select(document => document.Id));
+        Assert.Equal(["N.Box`1 (A)", "N.Other (A)"], documents.Select(document => document.Id));
         Assert.Equal(1, corpus.Empty);
         Assert.Equal("one/A.xml", documents[0].Location);
         Assert.Equal(
@@ -295,7 +323,7 @@ public class CorpusTests
         Assert.Contains("a.xml", message, StringComparison.Ordinal);
         Assert.Contains("nests elements deeper than 256", message, StringComparison.Ordinal);
         Corpus corpus = Corpus.Open(folder.Path, new() { SkipBroken = true });
-        Assert.Equal("B", Assert.Single(corpus.Documents()).Id);
+        Assert.Equal("B (b)", Assert.Single(corpus.Documents()).Id);
         Assert.Equal(1, corpus.Skipped);
     }
 
@@ -325,7 +353,7 @@ public class CorpusTests
 
         Assert.Contains("a.xml", Assert.Throws<CorpusException>(() => Corpus.Open(folder.Path).Documents().ToList()).Message, StringComparison.Ordinal);
         Corpus lenient = Corpus.Open(folder.Path, new CorpusOptions { SkipBroken = true });
-        Assert.Equal("B", Assert.Single(lenient.Documents()).Id);
+        Assert.Equal("B (b)", Assert.Single(lenient.Documents()).Id);
         Assert.Equal(1, lenient.Skipped);
     }
 
