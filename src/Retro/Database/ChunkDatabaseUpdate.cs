@@ -209,12 +209,17 @@ public static class ChunkDatabaseUpdate
     /// </summary>
     /// <param name="folder">The database's folder.</param>
     /// <param name="carry">Takes over what later stages have made, from the database to the copy that is to take its place.</param>
+    /// <param name="isStage">Whether a name is that of a later stage's file: what was begun of them in the place that is left goes.</param>
     /// <param name="progress">Told of the documents copied.</param>
     /// <param name="cancellationToken">Stops it; the database is then as it was.</param>
     /// <returns>The database, open; dispose it.</returns>
     /// <exception cref="DatabaseException">There is none, it is damaged, or its folder cannot be written.</exception>
     internal static ChunkDatabase Compact(
-        string folder, Action<ChunkDatabase, ChunkDatabase> carry, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
+        string folder,
+        Action<ChunkDatabase, ChunkDatabase> carry,
+        Func<string, bool> isStage,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         DatabaseManifest.Load(folder);
@@ -235,7 +240,8 @@ public static class ChunkDatabaseUpdate
             AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
             AtomicFile.FlushFolder(folder);
             cancellationToken.ThrowIfCancellationRequested();
-            after = (DatabaseManifest.Load(path) with { Home = number }).After(before);
+            string[] leaving = [.. before.Leaving ?? [], .. DatabaseFolder.Unlisted(folder, before, isStage)];
+            after = (DatabaseManifest.Load(path) with { Home = number }).After(before with { Leaving = leaving });
             after.Save(folder);
         }
 

@@ -6,7 +6,7 @@ namespace Retro.Database;
 internal static class DatabaseFolder
 {
     /// <summary>The endings of files that are being written: one that was stopped leaves them, and only who writes the same file takes them away.</summary>
-    private static readonly string[] s_begun = [AtomicFile.TemporarySuffix, ShareName.PartSuffix, ShareName.PartSuffix + ".txt", ".new"];
+    private static readonly string[] s_begun = [AtomicFile.TemporarySuffix, ShareName.PartSuffix, ShareName.NoteSuffix];
 
     /// <summary>Whether something lies there that no manifest names.</summary>
     public static bool HasLeftOvers(string folder, DatabaseManifest manifest)
@@ -29,6 +29,12 @@ internal static class DatabaseFolder
             AtomicFile.TryDelete(path);
         }
 
+        // Those of tokens are of a database that is to be.
+        foreach (string path in leaving.Where(path => !DatabaseManifest.IsBaseName(Path.GetFileName(path))))
+        {
+            ShareName.Remove(path);
+        }
+
         foreach (string segment in Segments(folder, manifest).ToArray())
         {
             AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Directory.Delete(segment, recursive: true));
@@ -38,6 +44,26 @@ internal static class DatabaseFolder
         {
             (manifest with { Leaving = null }).Save(folder);
         }
+    }
+
+    /// <summary>
+    /// Files of later stages beside those of a manifest that it does not list, whole, begun or in shares, by their paths from the database's folder: stages are
+    /// listed when they are done, and until then nothing else tells that they were begun.
+    /// </summary>
+    /// <param name="folder">The database's folder.</param>
+    /// <param name="manifest">Its manifest.</param>
+    /// <param name="isStage">Whether a name is that of a stage's file.</param>
+    public static string[] Unlisted(string folder, DatabaseManifest manifest, Func<string, bool> isStage)
+    {
+        string home = manifest.HomeIn("");
+        return
+        [
+            .. Directory.EnumerateFiles(Path.Combine(folder, home))
+                .Select(path => ShareName.WholeOf(Path.GetFileName(path)))
+                .Where(name => isStage(name) && manifest.Find(name) is null)
+                .Distinct(StringComparer.Ordinal)
+                .Select(name => Path.Combine(home, name)),
+        ];
     }
 
     /// <summary>Refuses to write over a file that has the name of one of a database's from somebody else.</summary>

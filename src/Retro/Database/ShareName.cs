@@ -8,8 +8,8 @@ namespace Retro.Database;
 /// </summary>
 internal static partial class ShareName
 {
-    /// <summary>The ending of a share that is begun and not finished.</summary>
-    public const string PartSuffix = ".part";
+    /// <summary>The ending of a file that is begun and not finished, and that of the note beside it which says what it is made of.</summary>
+    public const string PartSuffix = ".part", NoteSuffix = PartSuffix + ".txt";
 
     private const string LockSuffix = ".lock";
 
@@ -20,6 +20,9 @@ internal static partial class ShareName
             string.Create(
                 CultureInfo.InvariantCulture,
                 $"{Path.GetFileNameWithoutExtension(path)}.{share.Index}-of-{share.Count}{Path.GetExtension(path)}"));
+
+    /// <summary>The whole file's name, by that of one of its shares, or of what is begun of either; a name that is none of these as it is.</summary>
+    public static string WholeOf(string name) => Beside().Replace(name, "");
 
     /// <summary>The shares that have a file beside the whole one, be it begun or finished.</summary>
     public static WorkShare[] Near(string path)
@@ -100,6 +103,7 @@ internal static partial class ShareName
                 using FileStream held = Hold(own);
                 File.Delete(own);
                 File.Delete(own + PartSuffix);
+                File.Delete(own + NoteSuffix);
             }
             catch (Exception exception) when (exception is DatabaseException or IOException or UnauthorizedAccessException)
             {
@@ -110,4 +114,7 @@ internal static partial class ShareName
 
     [GeneratedRegex(@"^(\d+)-of-(\d+)\.", RegexOptions.CultureInvariant)]
     private static partial Regex Pattern();
+
+    [GeneratedRegex(@"\.\d+-of-\d+(?=\.)|(\.part(\.txt)?|\.tmp|\.lock)$", RegexOptions.CultureInvariant)]
+    private static partial Regex Beside();
 }

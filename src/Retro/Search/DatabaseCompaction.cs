@@ -16,5 +16,6 @@ public static class DatabaseCompaction
     /// <returns>The database, open; dispose it.</returns>
     /// <exception cref="DatabaseException">There is none, it is damaged or being changed, or its folder cannot be written.</exception>
     public static ChunkDatabase Compact(string folder, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
-        => ChunkDatabaseUpdate.Compact(folder, (from, to) => KeyFile.Copy(from, to, progress, cancellationToken), progress, cancellationToken);
+        => ChunkDatabaseUpdate.Compact(
+            folder, (from, to) => KeyFile.Copy(from, to, progress, cancellationToken), StageFile.IsOne, progress, cancellationToken);
 }

@@ -15,7 +15,7 @@ internal sealed class KeyedChunks
     public const string FileName = "unkeyed.bin";
 
     /// <summary>Its name beside the index of all segments of a changed database.</summary>
-    private const string AllFileName = "unkeyed-all.bin";
+    public const string AllFileName = "unkeyed-all.bin";
 
     /// <summary>Every chunk has a key.</summary>
     public static readonly KeyedChunks All = new([]);

@@ -11,6 +11,7 @@ public sealed unsafe partial class NeighborTable
     internal const int BlockRows = 1024;
 
     private const string Stage = "find neighbors";
+    private const int NameDigits = 12;
 
     /// <summary>
     /// Finds the neighbors of every chunk of a database, and opens the table: a file <c>neighbors-(source's name)-(number).bin</c> in the database's folder,
@@ -206,7 +207,15 @@ public sealed unsafe partial class NeighborTable
 
     /// <summary>The table's file name: two sources of one kind, or one with other settings, have different ones.</summary>
     private static string FileName(INeighborSource source, int count, bool excludeOwnDocument)
-        => $"neighbors-{source.Name}-{NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument)[..12]}.bin";
+    {
+        string identity = NeighborQueries.Identity(source.Identity, source.Database?.Manifest.TokensHash, count, excludeOwnDocument);
+        return $"neighbors-{source.Name}-{identity[..NameDigits]}.bin";
+    }
+
+    /// <summary>Whether a name is that of a table's file.</summary>
+    internal static bool IsFileName(string name)
+        => name.StartsWith("neighbors-", StringComparison.Ordinal) && name.EndsWith(".bin", StringComparison.Ordinal)
+            && name[..^".bin".Length].Split('-')[^1] is { Length: NameDigits } digits && digits.All(char.IsAsciiHexDigitLower);
 
     private static Dictionary<string, string> Details(INeighborSource source, int count, bool excludeOwnDocument) => new()
     {

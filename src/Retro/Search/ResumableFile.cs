@@ -1,3 +1,5 @@
+using Retro.Database;
+
 namespace Retro.Search;
 
 /// <summary>
@@ -6,9 +8,6 @@ namespace Retro.Search;
 /// </summary>
 internal sealed class ResumableFile : IDisposable
 {
-    private const string PartSuffix = ".part";
-    private const string NoteSuffix = ".part.txt";
-
     private readonly string _path;
 
     // Without a buffer: a block is larger than one, and what a full disk has refused must not be written, and fail, once more when the file is closed.
@@ -49,11 +48,11 @@ internal sealed class ResumableFile : IDisposable
 
             if (!IsBegun(path, note))
             {
-                File.Delete(path + PartSuffix);
-                AtomicFile.WriteText(path + NoteSuffix, note, Fault);
+                File.Delete(path + ShareName.PartSuffix);
+                AtomicFile.WriteText(path + ShareName.NoteSuffix, note, Fault);
             }
 
-            FileStream stream = new(path + PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+            FileStream stream = new(path + ShareName.PartSuffix, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
             try
             {
                 long blocks = Math.Clamp((stream.Length - start.Length) / (rowBytes * blockRows) - 1, 0, rows / blockRows);
@@ -76,8 +75,8 @@ internal sealed class ResumableFile : IDisposable
     {
         if (IsBegun(path, note))
         {
-            File.Delete(path + PartSuffix);
-            File.Delete(path + NoteSuffix);
+            File.Delete(path + ShareName.PartSuffix);
+            File.Delete(path + ShareName.NoteSuffix);
         }
     }
 
@@ -114,15 +113,15 @@ internal sealed class ResumableFile : IDisposable
         finish?.Invoke(_stream);
         _stream.Flush(flushToDisk: true);
         _stream.Dispose();
-        AtomicFile.Move(_path + PartSuffix, _path);
-        File.Delete(_path + NoteSuffix);
+        AtomicFile.Move(_path + ShareName.PartSuffix, _path);
+        File.Delete(_path + ShareName.NoteSuffix);
     });
 
     public void Dispose() => _stream.Dispose();
 
     private static bool IsBegun(string path, string note)
-        => File.Exists(path + NoteSuffix) && File.Exists(path + PartSuffix) && !FileIdentity.IsLink(path + PartSuffix)
-            && File.ReadAllText(path + NoteSuffix) == note;
+        => File.Exists(path + ShareName.NoteSuffix) && File.Exists(path + ShareName.PartSuffix) && !FileIdentity.IsLink(path + ShareName.PartSuffix)
+            && File.ReadAllText(path + ShareName.NoteSuffix) == note;
 
     private static DatabaseException Fault(string message, Exception fault) => new(message, fault);
 }

@@ -8,6 +8,14 @@ namespace Retro.Search;
 /// </summary>
 internal static class StageFile
 {
+    private static readonly string[] s_names =
+    [
+        KeyFile.FileName, VectorIndexFile.FileName, VectorIndexFile.AllFileName, KeyedChunks.FileName, KeyedChunks.AllFileName, Bm25Index.FileName,
+    ];
+
+    /// <summary>Whether a name is that of a stage's file.</summary>
+    public static bool IsOne(string name) => s_names.Contains(name) || NeighborTable.IsFileName(name);
+
     /// <summary>Whether the manifest lists a file that was made in this way and that is still there.</summary>
     /// <param name="database">The database.</param>
     /// <param name="name">The file.</param>

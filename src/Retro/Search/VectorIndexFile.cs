@@ -12,7 +12,9 @@ internal static class VectorIndexFile
     /// <summary>The file's name.</summary>
     public const string FileName = "index.faiss";
 
-    private const string AllFileName = "index-all.faiss";
+    /// <summary>Its name where it is that of all segments.</summary>
+    public const string AllFileName = "index-all.faiss";
+
     private const int AddBlock = 16_384;
     private const string FactoryDetail = "factory";
     private const string ExactFactory = "exact";

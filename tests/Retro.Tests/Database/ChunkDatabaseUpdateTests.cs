@@ -247,6 +247,33 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
     }
 
     [Fact]
+    public void What_was_begun_of_a_stage_that_was_never_done_goes_with_the_place_it_was_begun_in()
+    {
+        string folder = _databases.Folder();
+        string[] begun =
+        [
+            "keys.bin.part", "keys.bin.part.txt", "keys.1-of-2.bin", "keys.2-of-2.bin.part", "keys.2-of-2.bin.part.txt", "keys.2-of-2.bin.lock",
+            "bm25.1-of-2.bin", "index.faiss", "index-all.faiss.tmp", "unkeyed.bin", "neighbors-dense-0123456789ab.bin.part",
+            "neighbors-dense-0123456789ab.bin.part.txt",
+        ];
+        string[] others = ["notes.part", "keys.txt", "neighbors-of-mine.bin", "tokens.1-of-2.bin", "keys.1-of-3.bin"];
+        _databases.Build(SearchDatabase.Documents(5, seed: 3)).Dispose();
+        Array.ForEach([.. begun, .. others], name => File.WriteAllText(Path.Combine(folder, name), "some"));
+        ChunkDatabaseUpdate.Apply(folder, [TestDatabases.Document("new", "a text")], [], TestDatabases.Bytes).Dispose();
+        Assert.All(begun, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
+
+        // A share that another machine is making is that machine's.
+        using (ShareName.Hold(Path.Combine(folder, "keys.1-of-3.bin")))
+        {
+            DatabaseCompaction.Compact(folder).Dispose();
+        }
+
+        Assert.DoesNotContain(begun, name => File.Exists(Path.Combine(folder, name)));
+        Assert.All(others, name => Assert.True(File.Exists(Path.Combine(folder, name)), name));
+        Assert.Null(DatabaseManifest.Load(folder).Leaving);
+    }
+
+    [Fact]
     public void Only_what_is_new_is_cut_and_what_is_there_as_it_is_costs_nothing()
     {
         List<Document> there = SearchDatabase.Documents(20, seed: 4);
