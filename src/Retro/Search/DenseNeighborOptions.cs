@@ -17,7 +17,8 @@ public sealed record DenseNeighborOptions
 
     /// <summary>
     /// Search parameters, such as "nprobe=16"; null, the default, for those that <see cref="Recall"/> was reached with when the index was made. They are part
-    /// of the source's identity: others find other neighbors.
+    /// of the source's identity: others find other neighbors. Others are set, and measured, on the index that is there, unless they say how it is made
+    /// ("efConstruction=80").
     /// </summary>
     public string? Parameters { get; init; }
 
@@ -38,8 +39,8 @@ public sealed record DenseNeighborOptions
     public VectorMetric Metric { get; init; } = VectorMetric.SquaredL2;
 
     /// <summary>
-    /// Keys that a <see cref="Factory"/> which needs training is trained on; never more than there are. An index that was trained on another number is made
-    /// anew. 65,536 by default.
+    /// Keys that a <see cref="Factory"/> which needs training is trained on; never more than there are. An index that was trained on another number, be it one
+    /// that was chosen by size, is made anew. 65,536 by default.
     /// </summary>
     public int TrainingVectors { get; init; } = 65_536;
 

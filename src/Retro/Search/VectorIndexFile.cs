@@ -56,19 +56,24 @@ internal static class VectorIndexFile
 
             // Made before asking whether there is anything to do, so that what the engine refuses is refused either way.
             using VectorIndex index = VectorIndex.Create(keys.Dimensions, plan.Factory, options.Metric, engine, plan.Parameters, options.Threads);
-            string? training = options.Factory is null || index.IsTrained ? null : plan.TrainingVectors.ToString(CultureInfo.InvariantCulture);
-            if (IsMade(database, details, training))
+            if (!index.IsTrained)
+            {
+                details[TrainingDetail] = plan.TrainingVectors.ToString(CultureInfo.InvariantCulture);
+            }
+
+            double? wanted = options.Parameters is null ? options.Recall : null;
+            if (StageFile.IsMade(database, NameOf(database), details, [ParametersDetail, .. IndexRecall.Details]))
             {
                 string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
-                bool measuresAnew = there != parameters && options.Parameters is null && there?.StartsWith(RecallParameters, StringComparison.Ordinal) == true;
                 try
                 {
-                    if (measuresAnew)
+                    if (there != parameters && measured && !IsOfMaking(there) && !IsOfMaking(parameters))
                     {
-                        MeasureAnew(database, keys, plan.Factory, parameters, options, progress, cancellationToken);
+                        MeasureAnew(database, keys, plan.Factory, wanted, parameters, options, progress, cancellationToken);
+                        there = parameters;
                     }
 
-                    if (measuresAnew || there == parameters)
+                    if (there == parameters)
                     {
                         return Open(database, options, progress, cancellationToken);
                     }
@@ -87,16 +92,10 @@ internal static class VectorIndexFile
             }
 
             details[ParametersDetail] = parameters;
-            if (training is not null)
-            {
-                details[TrainingDetail] = training;
-            }
-
             using WriterLock writing = database.Write("make the vector index");
             List<long> unkeyed = Fill(index, keys, plan.TrainingVectors, progress, cancellationToken);
             if (measured)
             {
-                double? wanted = options.Parameters is null ? options.Recall : null;
                 foreach ((string name, string value) in IndexRecall.Measure(
                     database, index, keys, unkeyed, plan.Factory, wanted, progress, cancellationToken))
                 {
@@ -192,19 +191,15 @@ internal static class VectorIndexFile
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
     public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);
 
-    /// <summary>Whether the file holds what is asked for, however far it is looked into.</summary>
-    /// <param name="database">The database.</param>
-    /// <param name="details">What the file is to hold.</param>
-    /// <param name="training">How many keys it is to be trained on; null for whatever it was. Files of before that was noted count as they are.</param>
-    private static bool IsMade(ChunkDatabase database, Dictionary<string, string> details, string? training)
-        => StageFile.IsMade(database, NameOf(database), details, [ParametersDetail, TrainingDetail, .. IndexRecall.Details])
-            && (training is null || (database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(TrainingDetail) ?? training) == training);
+    /// <summary>Whether parameters say how a graph is made, and not only how an index is searched.</summary>
+    private static bool IsOfMaking(string? parameters) => parameters?.Contains("efConstruction", StringComparison.Ordinal) == true;
 
-    /// <summary>Looks as far into an index that is there as another recall takes, which is no reason to train and fill it anew.</summary>
+    /// <summary>Looks as far into an index that is there as another recall takes, or is said, which is no reason to train and fill it anew.</summary>
     private static void MeasureAnew(
         ChunkDatabase database,
         ChunkKeys keys,
         string factory,
+        double? wanted,
         string parameters,
         DenseNeighborOptions options,
         IProgress<StageProgress>? progress,
@@ -215,7 +210,7 @@ internal static class VectorIndexFile
         DatabaseFile entry = database.Manifest.Find(NameOf(database))!;
         Dictionary<string, string> details = new(entry.Details) { [ParametersDetail] = parameters };
         foreach ((string name, string value) in IndexRecall.Measure(
-            database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, options.Recall, progress, cancellationToken))
+            database, index, keys, [.. KeyedChunks.Open(database).Unkeyed], factory, wanted, progress, cancellationToken))
         {
             details[name] = value;
         }

@@ -102,16 +102,46 @@ public class IndexRecallTests
         DenseNeighborSource.Build(data.Database, data.Keyer(), options with { TrainingVectors = 700 }).Dispose();
         Assert.NotEqual(sha, Made().Sha256);
 
-        // An index of before that was noted is taken as it is.
+        // As does what does not say on how many it was trained.
         DatabaseFile entry = Entry();
         data.Database.Register("index.faiss", entry.Details.Where(detail => detail.Key != "trainingVectors").ToDictionary());
         DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
-        Assert.Equal(entry.Sha256, Made().Sha256);
+        Assert.NotEqual(entry.Sha256, Made().Sha256);
+        Assert.Equal("600", Entry().Details["trainingVectors"]);
 
         (string Sha256, int Probed) Made()
             => (Entry().Sha256, int.Parse(Entry().Details["searchParameters"].Split('=')[1], CultureInfo.InvariantCulture));
 
         DatabaseFile Entry() => data.Database.Refresh().Find("index.faiss")!;
+    }
+
+    [Fact]
+    public void Other_parameters_are_set_and_measured_on_the_index_that_is_there()
+    {
+        using SearchDatabase data = new(SearchDatabase.Documents(300, seed: 85));
+        DenseNeighborOptions options = new() { Factory = "IVF16,Flat", Recall = 0.9 };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        DatabaseFile first = Entry();
+        foreach (string parameters in new[] { "nprobe=16", "nprobe=1" })
+        {
+            using DenseNeighborSource said = DenseNeighborSource.Build(data.Database, data.Keyer(), options with { Parameters = parameters });
+            Assert.Equal((first.Sha256, parameters, parameters), (Entry().Sha256, Entry().Details["parameters"], Entry().Details["searchParameters"]));
+            Assert.Equal(parameters == "nprobe=1", Recall(Entry()) < Recall(first));
+        }
+
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        Assert.Equal((first.Sha256, first.Details["searchParameters"]), (Entry().Sha256, Entry().Details["searchParameters"]));
+
+        // How a graph is made is another matter.
+        DenseNeighborOptions graph = new() { Factory = "HNSW4", Threads = 1, Parameters = "efSearch=4" };
+        DenseNeighborSource.Build(data.Database, data.Keyer(), graph).Dispose();
+        string made = Entry().Sha256;
+        DenseNeighborSource.Build(data.Database, data.Keyer(), graph with { Parameters = "efConstruction=4" }).Dispose();
+        Assert.NotEqual(made, Entry().Sha256);
+
+        DatabaseFile Entry() => data.Database.Refresh().Find("index.faiss")!;
+
+        static double Recall(DatabaseFile entry) => double.Parse(entry.Details["recall"], CultureInfo.InvariantCulture);
     }
 
     private static double RecallWith(SearchDatabase data, DenseNeighborOptions options)
