@@ -177,8 +177,7 @@ public sealed partial class PostgresDatabase
     private void Write(
         ChunkDatabase? database, string[] remove, string[] empty, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? stored = database is not null && ChunkKeys.OpenUsable(database) is { } keys ? keys : null;
-        ChunkKeys? same = stored?.Identity == _keyer.Identity ? stored : null;
+        using ChunkKeys? stored = database is null ? null : ChunkKeys.TryOpen(database, _keyer.Identity, orDamaged: true);
         _server.Use(
             "write documents",
             connection =>
@@ -209,7 +208,7 @@ public sealed partial class PostgresDatabase
                     if (chunks >= BlockChunks || number == total - 1)
                     {
                         cancellationToken.ThrowIfCancellationRequested();
-                        Write(connection, database, block, same, cancellationToken);
+                        Write(connection, database, block, stored, cancellationToken);
                         progress?.Report(new("write documents", number + 1, total));
                         block.Clear();
                         chunks = 0;

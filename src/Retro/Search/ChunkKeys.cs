@@ -38,37 +38,34 @@ internal sealed class ChunkKeys : IDisposable
 
     /// <summary>Opens them where all chunks have keys of one function; null where they have not.</summary>
     /// <param name="database">The database; it stays the caller's.</param>
+    /// <param name="keyer">The identity of the function that they have to be of; null: whichever.</param>
     /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
+    /// <param name="orDamaged">Whether null is given, too, where a file of them shows that it is damaged: for whom they are a saving only.</param>
     /// <exception cref="DatabaseException">They are damaged.</exception>
-    public static ChunkKeys? TryOpen(ChunkDatabase database, bool verify = true)
+    public static ChunkKeys? TryOpen(ChunkDatabase database, string? keyer = null, bool verify = true, bool orDamaged = false)
     {
-        if (!database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null && File.Exists(segment.PathOf(KeyFile.FileName))))
+        ChunkKeys keys;
+        try
+        {
+            if (!database.Segments.All(segment => segment.Refresh().Find(KeyFile.FileName) is not null && File.Exists(segment.PathOf(KeyFile.FileName))))
+            {
+                return null;
+            }
+
+            keys = OpenFiles(database, verify);
+        }
+        catch (DatabaseException) when (orDamaged)
         {
             return null;
         }
 
-        ChunkKeys keys = OpenFiles(database, verify);
-        if (keys.FindOther() is null)
+        if (keys.FindOther() is null && (keyer ?? keys.Identity) == keys.Identity)
         {
             return keys;
         }
 
         keys.Dispose();
         return null;
-    }
-
-    /// <summary>Opens them where all chunks have keys of one function and no file of them shows that it is damaged; null where that is not so.</summary>
-    /// <param name="database">The database; it stays the caller's.</param>
-    public static ChunkKeys? OpenUsable(ChunkDatabase database)
-    {
-        try
-        {
-            return TryOpen(database);
-        }
-        catch (DatabaseException)
-        {
-            return null;
-        }
     }
 
     /// <summary>The key of a chunk.</summary>

@@ -62,15 +62,12 @@ public static class DatabaseVerification
                     found.Add(Count("bm25.bin", chunks, keywords.FaultOf, cancellationToken));
                     break;
                 case DenseNeighborSource dense:
-                    if (ChunkKeys.TryOpen(database) is { } keys)
+                    using (ChunkKeys? keys = ChunkKeys.TryOpen(database, dense.KeyIdentity))
                     {
-                        using (keys)
+                        if (keys is not null)
                         {
-                            if (keys.Identity == dense.KeyIdentity)
-                            {
-                                found.Add(Count("keys.bin", chunks, chunk => dense.FaultOf(keys, chunk, cancellationToken), cancellationToken));
-                                found.Add(Recall(database, dense, keys, [.. chunks.Take(MostProbes)], cancellationToken));
-                            }
+                            found.Add(Count(KeyFile.FileName, chunks, chunk => dense.FaultOf(keys, chunk, cancellationToken), cancellationToken));
+                            found.Add(Recall(database, dense, keys, [.. chunks.Take(MostProbes)], cancellationToken));
                         }
                     }
 

@@ -91,12 +91,14 @@ internal sealed class DenseIndex : IDisposable
     /// <param name="index">The index; disposed with this.</param>
     /// <param name="keyer">The function that the keys have to be of.</param>
     /// <param name="verify">Whether keys are compared with their checksums when they are read.</param>
+    /// <exception cref="DatabaseException">The keys are damaged, or the index is of others.</exception>
     public static DenseIndex Open(ChunkDatabase segment, VectorIndex index, IChunkKeyer keyer, bool verify)
     {
         ChunkKeys? keys = null;
         try
         {
-            keys = KeysOf(segment, index, keyer, verify);
+            // Without them the index alone answers as well, more slowly. Damaged ones are a fault: its own scores are rougher, and not taken without a word.
+            keys = index.Engine == VectorEngine.Faiss ? ChunkKeys.TryOpen(segment, keyer.Identity, verify) : null;
             return new DenseIndex(segment, index, keyer.Dimensions, KeyedChunks.Open(segment), keys, VectorIndexFile.FactoryOf(segment));
         }
         catch
@@ -339,23 +341,5 @@ internal sealed class DenseIndex : IDisposable
         }
 
         return 1e-5 * squares;
-    }
-
-    /// <summary>The keys of FAISS's index, where they are there.</summary>
-    /// <exception cref="DatabaseException">They are damaged: the index's own scores are rougher, and are not taken without a word.</exception>
-    private static ChunkKeys? KeysOf(ChunkDatabase database, VectorIndex index, IChunkKeyer keyer, bool verify)
-    {
-        if (index.Engine != VectorEngine.Faiss || ChunkKeys.TryOpen(database, verify) is not { } keys)
-        {
-            return null; // the index alone answers as well, more slowly
-        }
-
-        if (keys.Identity == keyer.Identity)
-        {
-            return keys;
-        }
-
-        keys.Dispose();
-        return null;
     }
 }

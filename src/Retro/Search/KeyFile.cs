@@ -7,7 +7,7 @@ namespace Retro.Search;
 
 /// <summary>
 /// The keys of a database's chunks: the file <c>keys.bin</c> of its folder, <c>[chunks, dimensions]</c> float32, memory-mapped. Each block is compared with its
-/// checksum when it is first read, unless that is not asked for; files of before there were checksums are the bare rows, and open as well.
+/// checksum when it is first read, unless that is not asked for.
 /// </summary>
 internal sealed unsafe class KeyFile : IDisposable
 {
@@ -21,22 +21,20 @@ internal sealed unsafe class KeyFile : IDisposable
     private const string Remedy =
         $"{nameof(DenseNeighborSource)}.{nameof(DenseNeighborSource.Build)} without {nameof(DenseNeighborOptions.MemoryMapped)} makes it again.";
 
-    private const string Stage = "embed chunks";
+    private const string Stage = "embed chunks", CopyStage = "copy keys";
     private const int BlockChunks = KeyFileLayout.BlockRows;
 
     private readonly MappedFile _memory;
     private readonly KeyFileLayout _layout;
 
-    // Whether it has neither a header nor checksums; and which blocks were found to be whole, null where none is compared.
-    private readonly bool _bare;
+    // Which blocks were found to be whole; null where none is compared.
     private readonly bool[]? _checked;
 
-    private KeyFile(MappedFile memory, KeyFileLayout layout, bool bare, bool verify)
+    private KeyFile(MappedFile memory, KeyFileLayout layout, bool verify)
     {
         _memory = memory;
         _layout = layout;
-        _bare = bare;
-        _checked = bare || !verify ? null : new bool[layout.File.Count];
+        _checked = verify ? new bool[layout.File.Count] : null;
     }
 
     /// <summary>How many keys there are: one for each chunk.</summary>
@@ -45,7 +43,7 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <summary>Numbers in a key.</summary>
     public int Dimensions => _layout.Dimensions;
 
-    private float* First => (float*)(_memory.Pointer + (_bare ? 0 : KeyFileLayout.HeaderSize));
+    private float* First => (float*)(_memory.Pointer + KeyFileLayout.HeaderSize);
 
     /// <summary>The identity of the function that made them.</summary>
     public string Identity => _layout.KeyerIdentity;
@@ -75,10 +73,9 @@ internal sealed unsafe class KeyFile : IDisposable
     private static KeyFile Open(string path, KeyFileLayout layout, bool verify)
     {
         MappedFile memory = MappedFile.Open(path);
-        bool bare = memory.Length == layout.Rows * layout.File.RowBytes;
-        if (bare || layout.File.Fits(memory))
+        if (layout.File.Fits(memory))
         {
-            return new(memory, layout, bare, verify);
+            return new(memory, layout, verify);
         }
 
         long length = memory.Length;
@@ -164,7 +161,7 @@ internal sealed unsafe class KeyFile : IDisposable
         KeyFileLayout layout = LayoutOf(database, keyer);
         IReadOnlyDictionary<string, string> details = DetailsOf(layout);
         string path = database.PathOf(FileName);
-        if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, bare: true, verify, progress, cancellationToken))
+        if (StageFile.IsMade(database, FileName, details) && IsWhole(path, layout, verify, progress, cancellationToken))
         {
             return;
         }
@@ -172,13 +169,13 @@ internal sealed unsafe class KeyFile : IDisposable
         using WriterLock writing = database.Write("make keys");
         string sha256;
         bool made = StageFile.IsMade(database, FileName, details);
-        if (!IsWhole(path, layout, bare: made, verify: true, progress, cancellationToken))
+        if (!IsWhole(path, layout, verify: true, progress, cancellationToken))
         {
             StageFile.Forget(database, writing, FileName);
-            using SameTexts? same = whole is null ? null : SameTexts.Open(whole, database, keyer);
+            using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole, database, keyer);
             MakeRows make = KeysOf(database, keyer, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);
-            sha256 = Write(path, layout, MakeMissing, progress, cancellationToken);
+            sha256 = layout.File.Write(path, NoteOf(layout), Stage, MakeMissing, progress, cancellationToken);
 
             void MakeMissing(long first, Span<byte> rows)
             {
@@ -234,24 +231,24 @@ internal sealed unsafe class KeyFile : IDisposable
     /// <exception cref="DatabaseException">The file cannot be written.</exception>
     public static void Copy(ChunkDatabase from, ChunkDatabase to, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
-        using ChunkKeys? keys = ChunkKeys.OpenUsable(from);
+        using ChunkKeys? keys = ChunkKeys.TryOpen(from, orDamaged: true);
         if (keys is null)
         {
             return;
         }
 
         KeyFileLayout layout = new(to.Manifest.TokensHash, keys.Identity, to.ChunkCount, keys.Dimensions);
-        using WriterLock writing = to.Write("copy keys");
+        using WriterLock writing = to.Write(CopyStage);
         DatabaseException? damage = null;
         try
         {
-            string sha256 = Write(to.PathOf(FileName), layout, Take, progress, cancellationToken);
+            string sha256 = layout.File.Write(to.PathOf(FileName), NoteOf(layout), CopyStage, Take, progress, cancellationToken);
             to.Enter(writing, FileName, DetailsOf(layout), sha256);
         }
         catch (DatabaseException) when (damage is not null)
         {
             ResumableFile.Discard(to.PathOf(FileName), NoteOf(layout));
-            progress?.Report(new(Stage, 0, keys.Count, $"{damage.Message} The keys are not taken over."));
+            progress?.Report(new(CopyStage, 0, keys.Count, $"{damage.Message} The keys are not taken over."));
         }
 
         void Take(long first, Span<byte> rows)
@@ -272,33 +269,26 @@ internal sealed unsafe class KeyFile : IDisposable
         }
     }
 
-    /// <summary>
-    /// Whether a file holds the keys of a layout, where that is asked for each block as its checksum says; one without checksums only where such a one counts.
-    /// </summary>
-    private static bool IsWhole(
-        string path, KeyFileLayout layout, bool bare, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
+    /// <summary>Whether a file holds the keys of a layout, where that is asked for each block as its checksum says.</summary>
+    private static bool IsWhole(string path, KeyFileLayout layout, bool verify, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         try
         {
-            using KeyFile keys = Open(path, layout, verify: true);
-            for (long first = 0; verify && keys._checked is not null && first < keys.Count; first += BlockChunks)
+            using KeyFile keys = Open(path, layout, verify);
+            for (long first = 0; verify && first < keys.Count; first += BlockChunks)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 progress?.Report(new("check keys", first, keys.Count));
                 _ = keys.Row(first);
             }
 
-            return bare || !keys._bare;
+            return true;
         }
         catch (DatabaseException)
         {
             return false; // building replaces it, which is what the message would ask for
         }
     }
-
-    private static string Write(
-        string path, KeyFileLayout layout, MakeRows make, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
-        => layout.File.Write(path, NoteOf(layout), Stage, make, progress, cancellationToken);
 
     private static string NoteOf(KeyFileLayout layout)
         => NeighborQueries.Identity("keys 2", layout.TokensHash, layout.KeyerIdentity, layout.Dimensions, BlockChunks);
@@ -317,7 +307,7 @@ internal sealed unsafe class KeyFile : IDisposable
         [DimensionsDetail] = layout.Dimensions.ToString(CultureInfo.InvariantCulture),
     };
 
-    private static MakeRows KeysOf(ChunkDatabase database, IChunkKeyer keyer, SameTexts? same, CancellationToken cancellationToken) => (first, rows) =>
+    private static MakeRows KeysOf(ChunkDatabase database, IChunkKeyer keyer, KeysOfSameTexts? same, CancellationToken cancellationToken) => (first, rows) =>
     {
         Span<float> keys = MemoryMarshal.Cast<byte, float>(rows);
         ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[keys.Length / keyer.Dimensions];

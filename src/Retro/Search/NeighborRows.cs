@@ -37,7 +37,9 @@ internal sealed class NeighborRows : IDisposable
 
         (_queries, _source, _count, _cancellationToken) = (queries, source, count, cancellationToken);
         _same = excludeOwnDocument && source.Database is not null ? new(queries, source.Database, progress, cancellationToken) : null;
-        _keys = KeysFor(queries, source);
+
+        // Stored keys are a saving only: where the source would make the very same ones, and they are there.
+        _keys = source.KeyIdentity is { } identity ? ChunkKeys.TryOpen(queries, identity, orDamaged: true) : null;
     }
 
     /// <summary>Finds rows.</summary>
@@ -58,20 +60,16 @@ internal sealed class NeighborRows : IDisposable
 
     /// <summary>The query of a chunk.</summary>
     public NeighborQuery QueryOf(long chunk)
-        => new(_queries.Tokens(chunk)[.._queries.TokenCount(chunk)].ToArray(), _same is null ? [] : [.. _same.Of(_queries.DocumentOf(chunk))])
+    {
+        float[] key = new float[_keys?.Dimensions ?? 0];
+        return new(_queries.Tokens(chunk)[.._queries.TokenCount(chunk)].ToArray(), _same is null ? [] : [.. _same.Of(_queries.DocumentOf(chunk))])
         {
-            Key = _keys is null ? default : _keys.Row(chunk).ToArray(),
+            Key = _keys?.TryRead(chunk, key) == true ? key : default, // one that is damaged is made
         };
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _keys?.Dispose();
-
-    /// <summary>The stored keys of the query database where the source would make the very same ones.</summary>
-    private static ChunkKeys? KeysFor(ChunkDatabase queries, INeighborSource source)
-        => source.KeyIdentity is { } identity
-            && queries.Segments.All(segment => segment.Manifest.Find(KeyFile.FileName)?.Details.GetValueOrDefault(KeyFile.KeyerDetail) == identity)
-            ? ChunkKeys.Open(queries)
-            : null;
 
     /// <summary>Refuses chunk numbers that mean nothing, before more time goes into finding them.</summary>
     private void Check(ReadOnlySpan<long> found)

@@ -74,6 +74,15 @@ public class StageFileTests
         using NeighborTable other = NeighborTable.Build(
             data["other.bin"], data.Database, new DenseNeighborSource(data.Database, index, data.Keyer("another")), 3, excludeOwnDocument: true);
         Assert.Equal(made + data.Chunks.Count, data.KeysMade);
+
+        // Those that are damaged are made, as if they were not there.
+        byte[] content = File.ReadAllBytes(data["keys.bin"]);
+        content[KeyFileLayout.HeaderSize + 3] ^= 1;
+        File.WriteAllBytes(data["keys.bin"], content);
+        made = data.KeysMade;
+        using NeighborTable again = NeighborTable.Build(data["again.bin"], data.Database, data.Dense(index), 3, excludeOwnDocument: true);
+        Assert.Equal(made + data.Chunks.Count, data.KeysMade);
+        Assert.All(Enumerable.Range(0, data.Chunks.Count), chunk => Assert.Equal(table.Row(chunk), again.Row(chunk)));
     }
 
     [Fact]
@@ -165,7 +174,7 @@ public class StageFileTests
     }
 
     [Fact]
-    public void A_changed_key_is_never_read_and_keys_without_header_open_still()
+    public void A_changed_key_is_never_read_and_keys_without_checksums_are_made_again()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(10, seed: 61));
         KeyFile.Build(data.Database, data.Keyer());
@@ -182,15 +191,13 @@ public class StageFileTests
             }).Message, StringComparison.Ordinal);
         }
 
-        // As they were written before there was a header.
+        // Of which nobody could tell that they are damaged.
         File.WriteAllBytes(data["keys.bin"], System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(data.AllKeys).ToArray());
         data.Database.Register("keys.bin", data.Database.Manifest.Find("keys.bin")!.Details);
-        int made = data.KeysMade;
         using ChunkDatabase database = ChunkDatabase.Open(data.Database.Folder, verify: true);
+        Assert.Contains("makes it again", Assert.Throws<DatabaseException>(() => KeyFile.Open(database)).Message, StringComparison.Ordinal);
         KeyFile.Build(database, data.Keyer());
-        Assert.Equal(made, data.KeysMade);
-        using KeyFile bare = KeyFile.Open(database);
-        Assert.Equal(data.AllKeys, bare.Rows(0, data.Chunks.Count).ToArray());
+        Assert.Equal(whole, File.ReadAllBytes(data["keys.bin"]));
     }
 
     [Fact]

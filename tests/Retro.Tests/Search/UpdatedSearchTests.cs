@@ -139,6 +139,25 @@ public sealed class UpdatedSearchTests : IDisposable
         }
     }
 
+    [Fact]
+    public void Keys_of_a_text_that_was_added_before_any_were_made_are_taken_whichever_segment_is_the_greater()
+    {
+        int made = 0;
+        TestKeyer keyer = SearchDatabase.AnyKeyer(count => made += count);
+        List<Document> there = SearchDatabase.Documents(20, seed: 16);
+        string folder = _databases.Folder();
+        _databases.Build(there).Dispose();
+        using ChunkDatabase changed = ChunkDatabaseUpdate.Apply(folder, [there[8] with { Id = "copy" }], [], TestDatabases.Bytes);
+        KeyFile.Build(changed.Segments[1], keyer, whole: changed);
+        Assert.Equal(changed.Segments[1].ChunkCount, made);
+        KeyFile.Build(changed.Segments[0], keyer, whole: changed);
+        Assert.Equal(changed.Segments[0].ChunkCount, made);
+        using ChunkKeys keys = ChunkKeys.Open(changed);
+        Assert.All(
+            Enumerable.Range(0, (int)changed.ChunkCount),
+            chunk => Assert.Equal(SearchDatabase.KeyOf(TestDatabases.Text(changed, chunk)), keys.Row(chunk).ToArray()));
+    }
+
     /// <summary>Keys can be made again, and text that was removed has to go.</summary>
     [Theory]
     [InlineData(0)]
