@@ -142,7 +142,10 @@ public sealed partial class ChunkDatabase
         return _lockFolder is null ? Manifest : Manifest = Usable(LoadSame());
     }
 
-    /// <summary>Takes a file of a later stage out of the manifest, here and on the disk.</summary>
+    /// <summary>
+    /// Takes a file of a later stage out of the manifest, here and on the disk, before it is replaced by one of other settings: were the process killed between
+    /// the two, the manifest would say of the new file what was true of the old one.
+    /// </summary>
     internal void Forget(WriterLock writing, string name)
     {
         if (OnDisk(writing) is var onDisk && onDisk.Find(name) is not null)

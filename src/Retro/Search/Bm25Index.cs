@@ -101,7 +101,7 @@ internal sealed class Bm25Index : IDisposable
                 file.Write(path, index._image.CopyTo);
             }
 
-            StageFile.Forget(database, writing, FileName);
+            database.Forget(writing, FileName);
             file.Commit();
             database.Enter(writing, FileName, details, progress, cancellationToken);
         }

@@ -171,7 +171,7 @@ internal sealed unsafe class KeyFile : IDisposable
         bool made = StageFile.IsMade(database, FileName, details);
         if (!IsWhole(path, layout, verify: true, progress, cancellationToken))
         {
-            StageFile.Forget(database, writing, FileName);
+            database.Forget(writing, FileName);
             using KeysOfSameTexts? same = whole is null ? null : KeysOfSameTexts.Open(whole, database, keyer);
             MakeRows make = KeysOf(database, keyer, same, cancellationToken);
             using ShareFiles shares = ShareFiles.Open(path, layout.File, Stage, progress);

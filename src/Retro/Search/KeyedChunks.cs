@@ -113,11 +113,7 @@ internal sealed class KeyedChunks
     public static void Write(ChunkDatabase database, WriterLock writing, List<long> unkeyed, string keyer)
     {
         string name = NameOf(database);
-        if (database.Manifest.Find(name) is not null)
-        {
-            StageFile.Forget(database, writing, name);
-        }
-
+        database.Forget(writing, name);
         if (unkeyed.Count == 0)
         {
             AtomicFile.TryDelete(database.PathOf(name)); // of the index before

@@ -41,16 +41,15 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        string? made = Made(queries, source, count, excludeOwnDocument);
+        string name = FileName(source, count, excludeOwnDocument);
         byte[] header = HeaderOf(queries, source, count, excludeOwnDocument);
-        if (made is not null && TryOpen(queries.PathOf(made), header, progress, cancellationToken) is { } there)
+        if (IsMade(queries, source, count, excludeOwnDocument) && TryOpen(queries.PathOf(name), header, progress, cancellationToken) is { } there)
         {
             return there.ClosedWith(queries);
         }
 
-        string name = made ?? FileName(source, count, excludeOwnDocument);
         using WriterLock writing = queries.Write(Stage);
-        StageFile.Forget(queries, writing, name);
+        queries.Forget(writing, name);
         NeighborTable table = Build(queries.PathOf(name), header, queries, source, count, excludeOwnDocument, progress, cancellationToken);
         try
         {
@@ -96,7 +95,7 @@ public sealed unsafe partial class NeighborTable
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         queries.RequireFolder(Stage);
-        if (Made(queries, source, count, excludeOwnDocument) is not null)
+        if (IsMade(queries, source, count, excludeOwnDocument))
         {
             return;
         }
@@ -108,7 +107,7 @@ public sealed unsafe partial class NeighborTable
             ShareFiles.Make(path, blocks, share, Stage, rows.Find, progress, cancellationToken);
         }
 
-        if (Made(queries, source, count, excludeOwnDocument) is not null)
+        if (IsMade(queries, source, count, excludeOwnDocument))
         {
             ShareFiles.Remove(path, blocks); // joined meanwhile, without this one
         }
@@ -225,13 +224,8 @@ public sealed unsafe partial class NeighborTable
         ["database"] = source.Database?.Manifest.TokensHash ?? "",
     };
 
-    /// <summary>The name of the table's file where it is there; that of databases which had one table for each kind of source counts too.</summary>
-    private static string? Made(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
-    {
-        Dictionary<string, string> details = Details(source, count, excludeOwnDocument);
-        string[] names = [FileName(source, count, excludeOwnDocument), $"neighbors-{source.Name}.bin"];
-        return Array.Find(names, name => StageFile.IsMade(queries, name, details));
-    }
+    private static bool IsMade(ChunkDatabase queries, INeighborSource source, int count, bool excludeOwnDocument)
+        => StageFile.IsMade(queries, FileName(source, count, excludeOwnDocument), Details(source, count, excludeOwnDocument));
 
     /// <summary>The table at a path if it was made of the same things; a damaged or a different one is made again.</summary>
     private static NeighborTable? TryOpen(string path, ReadOnlySpan<byte> header, IProgress<StageProgress>? progress, CancellationToken cancellationToken)

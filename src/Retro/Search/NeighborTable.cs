@@ -69,10 +69,13 @@ public sealed unsafe partial class NeighborTable : IDisposable
         ArgumentNullException.ThrowIfNull(queries);
         ArgumentNullException.ThrowIfNull(source);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
-        string file = Made(queries, source, count, excludeOwnDocument)
-            ?? throw new DatabaseException(
-                $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings "
-                    + $"({FileName(source, count, excludeOwnDocument)}): build it first.");
+        string file = FileName(source, count, excludeOwnDocument);
+        if (!IsMade(queries, source, count, excludeOwnDocument))
+        {
+            throw new DatabaseException(
+                $"The database in {queries.Folder} has no table of {count} neighbors by {source.Name} with its present settings ({file}): build it first.");
+        }
+
         NeighborTable table = Open(queries.PathOf(file), progress, cancellationToken);
         try
         {

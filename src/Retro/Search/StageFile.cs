@@ -30,12 +30,6 @@ internal static class StageFile
             && details.All(detail => entry.Details.TryGetValue(detail.Key, out string? value) && value == detail.Value);
     }
 
-    /// <summary>
-    /// Takes a file out of the manifest before it is replaced by one of other settings: were the process killed between the two, the manifest would say of the
-    /// new file what was true of the old one.
-    /// </summary>
-    public static void Forget(ChunkDatabase database, WriterLock writing, string name) => database.Forget(writing, name);
-
     /// <summary>The path of a file, and what the manifest says of it.</summary>
     /// <exception cref="DatabaseException">There is none.</exception>
     public static (string Path, DatabaseFile Entry) Require(ChunkDatabase database, string name)

@@ -103,7 +103,7 @@ internal static class VectorIndexFile
                 }
             }
 
-            StageFile.Forget(database, writing, NameOf(database));
+            database.Forget(writing, NameOf(database));
             KeyedChunks.Write(database, writing, unkeyed, keys.Identity);
             index.Save(database.PathOf(NameOf(database)));
             database.Enter(writing, NameOf(database), details, progress, cancellationToken);

@@ -333,31 +333,6 @@ public class NeighborTableTests
     }
 
     [Fact]
-    public void A_table_of_the_former_name_opens_where_it_was_made_of_the_same_things()
-    {
-        using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 49));
-        int asked = 0;
-        Stopping one = new(new RandomNeighborSource(data.Database, 1), () => asked++), two = new(new RandomNeighborSource(data.Database, 2), () => asked++);
-        NeighborTable.Build(data.Database, one).Dispose();
-        DatabaseFile made = Assert.Single(data.Database.Manifest.Files, file => file.Name.StartsWith("neighbors-", StringComparison.Ordinal));
-        File.Move(data[made.Name], data["neighbors-random.bin"]);
-        using (WriterLock writing = data.Database.Write("forget"))
-        {
-            data.Database.Forget(writing, made.Name);
-        }
-
-        data.Database.Register("neighbors-random.bin", made.Details);
-
-        NeighborTable.Open(data.Database, one).Dispose();
-        NeighborTable.Build(data.Database, one).Dispose();
-        Assert.Equal(1, asked);
-        Assert.Throws<DatabaseException>(() => NeighborTable.Open(data.Database, two));
-        NeighborTable.Build(data.Database, two).Dispose();
-        Assert.Equal(2, asked);
-        NeighborTable.Open(data.Database, one).Dispose();
-    }
-
-    [Fact]
     public void Opening_tells_how_far_it_is_and_can_be_stopped()
     {
         using SearchDatabase data = new(SearchDatabase.Documents(20, seed: 50));
