@@ -8,7 +8,7 @@ namespace Retro.Search;
 public static class DatabaseVerification
 {
     /// <summary>Neighbors of a query whose recall is taken.</summary>
-    public const int RecallNeighbors = 10;
+    public const int RecallNeighbors = IndexRecall.Neighbors;
 
     private const long Purpose = 0x76657266; // "verf": draws of another kind from the same seed are others
 
@@ -67,7 +67,7 @@ public static class DatabaseVerification
                         if (keys is not null)
                         {
                             found.Add(Count(KeyFile.FileName, chunks, chunk => dense.FaultOf(keys, chunk, cancellationToken), cancellationToken));
-                            found.Add(Recall(database, dense, keys, [.. chunks.Take(MostProbes)], cancellationToken));
+                            found.Add(IndexRecall.Check(database, dense, keys, chunks.Take(MostProbes), cancellationToken));
                         }
                     }
 
@@ -109,42 +109,5 @@ public static class DatabaseVerification
         }
 
         return new(stage, chunks.Length, wrong, example);
-    }
-
-    /// <summary>How many of the nearest chunks a source does not find, up to ties.</summary>
-    private static StageCheck Recall(ChunkDatabase database, DenseNeighborSource source, ChunkKeys keys, long[] chunks, CancellationToken cancellationToken)
-    {
-        int count = (int)Math.Min(RecallNeighbors, database.ChunkCount);
-        KeyedChunks keyed = KeyedChunks.OfSegments(database);
-        chunks = [.. chunks.Where(chunk => !KeyedChunks.IsNone(keys.Row(chunk)))];
-        float[][] queries = Array.ConvertAll(chunks, chunk => keys.Row(chunk).ToArray());
-        long[] nearest = new long[chunks.Length * count], found = new long[nearest.Length];
-        if (chunks.Length > 0)
-        {
-            keys.Nearest([.. queries.SelectMany(key => key)], source.Metric, Environment.ProcessorCount, [.. keyed.Unkeyed], nearest);
-            cancellationToken.ThrowIfCancellationRequested();
-            source.Find([.. queries.Select(key => new NeighborQuery(default, []) { Key = key })], count, found, new float[found.Length], cancellationToken);
-        }
-
-        long wanted = 0, missed = 0;
-        string? example = null;
-        for (int i = 0; i < chunks.Length; i++)
-        {
-            double[] there = Scores(nearest, i), given = Scores(found, i);
-
-            // One that is as near as the last of the nearest is as good.
-            double least = there[^1] - 1e-4 * Math.Max(1, Math.Abs(there[^1]));
-            int good = given.Count(score => score >= least);
-            wanted += there.Length;
-            missed += Math.Max(0, there.Length - good);
-            example ??= good < there.Length ? $"chunk {chunks[i]}: {good} of its {there.Length} nearest are found" : null;
-        }
-
-        return new($"recall@{RecallNeighbors} of {VectorIndexFile.FileName}", wanted, missed, example, IsRecall: true);
-
-        double[] Scores(long[] answers, int query) => [.. answers.AsSpan(query * count, count).ToArray()
-            .Where(chunk => chunk >= 0)
-            .Select(chunk => DenseIndex.Score(source.Metric, queries[query], keys.Row(chunk)))
-            .OrderDescending()];
     }
 }

@@ -151,7 +151,8 @@ internal static class IndexRecall
             using ChunkKeys keys = ChunkKeys.Open(database);
             if (Probes.Of(keys, KeyedChunks.OfSegments(database), source.Metric, threads, progress, cancellationToken) is { } probes)
             {
-                recall = Of(source, probes, cancellationToken);
+                (long[] found, float[] scored) = Ask(source, keys, probes, cancellationToken);
+                recall = probes.Recall(found, scored);
             }
 
             details[RecallDetail] = Text(recall);
@@ -175,14 +176,37 @@ internal static class IndexRecall
 
     private static string Text(double recall) => recall.ToString("0.0000", CultureInfo.InvariantCulture);
 
-    private static double Of(DenseNeighborSource source, Probes probes, CancellationToken cancellationToken)
+    /// <summary>How many of the nearest of some chunks a source does not find.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="source">The source over it.</param>
+    /// <param name="keys">The keys, checked.</param>
+    /// <param name="chunks">The chunks; those without a key are passed over.</param>
+    /// <param name="cancellationToken">Stops between searches.</param>
+    public static StageCheck Check(
+        ChunkDatabase database, DenseNeighborSource source, ChunkKeys keys, IEnumerable<long> chunks, CancellationToken cancellationToken)
     {
-        // Without the probe itself, which is nearest to itself.
+        string stage = $"recall@{Neighbors} of {VectorIndexFile.FileName}";
+        long[] asked = [.. chunks.Where(chunk => !KeyedChunks.IsNone(keys.Row(chunk)))];
+        if (Probes.Of(keys, KeyedChunks.OfSegments(database), asked, source.Metric, Environment.ProcessorCount, cancellationToken) is not { } probes)
+        {
+            return new(stage, 0, 0, null, IsRecall: true);
+        }
+
+        (long[] found, float[] scored) = Ask(source, keys, probes, cancellationToken);
+        int[] hits = [.. asked.Select((_, i) => probes.HitsOf(i, found, scored))];
+        int poor = Array.FindIndex(hits, good => good < probes.Neighbors);
+        string? example = poor < 0 ? null : $"chunk {asked[poor]}: {hits[poor]} of its {probes.Neighbors} nearest are found";
+        return new(stage, found.Length, found.Length - hits.Sum(), example, IsRecall: true);
+    }
+
+    /// <summary>What a source finds for probes, without the probe itself, which is nearest to itself; scored by the keys, as the true nearest are.</summary>
+    private static (long[] Found, float[] Scores) Ask(DenseNeighborSource source, ChunkKeys keys, Probes probes, CancellationToken cancellationToken)
+    {
         int count = probes.Neighbors + 1, dimensions = source.Dimensions;
         NeighborQuery[] queries =
             [.. probes.Chunks.Select((_, i) => new NeighborQuery(default, []) { Key = probes.Queries.AsMemory(i * dimensions, dimensions) })];
-        (long[] found, float[] scored) = (new long[queries.Length * count], new float[queries.Length * count]);
-        source.Find(queries, count, found, scored, cancellationToken);
+        long[] found = new long[queries.Length * count];
+        source.Find(queries, count, found, new float[found.Length], cancellationToken);
         List<long> others = [];
         List<float> scores = [];
         for (int i = 0; i < queries.Length; i++)
@@ -193,13 +217,14 @@ internal static class IndexRecall
             {
                 if (j != self)
                 {
-                    others.Add(found[(i * count) + j]);
-                    scores.Add(scored[(i * count) + j]);
+                    long other = found[(i * count) + j];
+                    others.Add(other);
+                    scores.Add(other < 0 ? float.NaN : (float)DenseIndex.Score(source.Metric, queries[i].Key.Span, keys.Row(other)));
                 }
             }
         }
 
-        return probes.Recall([.. others], [.. scores]);
+        return ([.. others], [.. scores]);
     }
 
     /// <summary>Some of a database's own chunks as queries, and how near the last of the true nearest is.</summary>
@@ -214,15 +239,21 @@ internal static class IndexRecall
             ChunkKeys keys, KeyedChunks keyed, VectorMetric metric, int threads, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
         {
             long rows = keys.Count - keyed.Missing;
-            int dimensions = keys.Dimensions, neighbors = (int)Math.Min(IndexRecall.Neighbors, rows - 1);
-            if (neighbors < 1)
+            int count = (int)Math.Min(rows, Math.Clamp(MostProducts / ((double)keys.Count * keys.Dimensions), LeastProbes, MostProbes));
+            progress?.Report(new(Stage, 0, count));
+            return Of(keys, keyed, [.. Enumerable.Range(0, count).Select(i => keyed.ChunkOf(i * rows / count))], metric, threads, cancellationToken);
+        }
+
+        /// <summary>Compares some chunks with all; null where there are too few.</summary>
+        public static Probes? Of(
+            ChunkKeys keys, KeyedChunks keyed, long[] chunks, VectorMetric metric, int threads, CancellationToken cancellationToken)
+        {
+            int count = chunks.Length, dimensions = keys.Dimensions, neighbors = (int)Math.Min(IndexRecall.Neighbors, keys.Count - keyed.Missing - 1);
+            if (count < 1 || neighbors < 1)
             {
                 return null;
             }
 
-            int count = (int)Math.Min(rows, Math.Clamp(MostProducts / ((double)keys.Count * dimensions), LeastProbes, MostProbes));
-            progress?.Report(new(Stage, 0, count));
-            long[] chunks = [.. Enumerable.Range(0, count).Select(i => keyed.ChunkOf(i * rows / count))];
             float[] queries = new float[count * dimensions];
             for (int i = 0; i < count; i++)
             {
@@ -254,16 +285,13 @@ internal static class IndexRecall
         /// <summary>The share of the nearest that was found; one that is as near as the last of them is as good.</summary>
         /// <param name="found"><c>[n, K]</c>, -1 where there are no more.</param>
         /// <param name="scores"><c>[n, K]</c>.</param>
-        public double Recall(long[] found, float[] scores)
-        {
-            long hits = 0;
-            for (int i = 0; i < found.Length; i++)
-            {
-                double least = Worst[i / Neighbors];
-                hits += found[i] >= 0 && scores[i] >= least - (1e-5 * Math.Max(Math.Abs(least), 1e-5)) ? 1 : 0;
-            }
+        public double Recall(long[] found, float[] scores) => (double)Chunks.Select((_, i) => HitsOf(i, found, scores)).Sum() / found.Length;
 
-            return (double)hits / found.Length;
+        /// <summary>How many of the nearest of a probe were found.</summary>
+        public int HitsOf(int probe, long[] found, float[] scores)
+        {
+            double least = Worst[probe] - (1e-5 * Math.Max(Math.Abs(Worst[probe]), 1e-5));
+            return Enumerable.Range(probe * Neighbors, Neighbors).Count(i => found[i] >= 0 && scores[i] >= least);
         }
     }
 }

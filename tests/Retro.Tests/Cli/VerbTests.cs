@@ -466,7 +466,7 @@ public sealed class VerbTests : IDisposable
         Assert.True(best["ranks"]!.AsObject().ContainsKey("dense"));
 
         string verified = _retro.Done("verify", "work", "--recompute", "0.5", "--source", "hybrid");
-        Assert.All(new[] { "bm25.bin", "keys.bin", "recall@10" }, stage => Assert.Contains(stage, verified, StringComparison.Ordinal));
+        Assert.All(new[] { "bm25.bin", "keys.bin", "recall@8" }, stage => Assert.Contains(stage, verified, StringComparison.Ordinal));
 
         // Through a pipe go the results alone.
         ChildProcess.Outcome streams = _retro.Streams(null, "verify", "work", "--recompute", "0.5", "--source", "hybrid");
