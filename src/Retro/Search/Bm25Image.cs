@@ -150,6 +150,10 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
     public int Rank(int term) => TermList.BinarySearch(term);
 
+    /// <summary>The term of a rank that a document's tokens name.</summary>
+    /// <exception cref="DatabaseException">The index holds no such rank: it is damaged, and was opened without comparing its checksum.</exception>
+    public int Term(int rank) => (uint)rank < (uint)Terms ? TermList[rank] : throw NamesWhatIsNotThere();
+
     public int DocumentFrequency(int rank) => Frequencies[rank];
 
     /// <summary>Whether a term has <see cref="ColumnOf"/>, and not <see cref="PostingsOf"/> and <see cref="ImpactsOf"/>.</summary>
@@ -192,9 +196,9 @@ internal sealed unsafe partial class Bm25Image : IDisposable
 
         for (int i = 0; i < ranks.Length; i++)
         {
-            if (TermList[ranks[i]] != sorted[i])
+            if (Term(ranks[i]) is var term && term != sorted[i])
             {
-                return $"it has the term {sorted[i]}, and {TermList[ranks[i]]} in its place in the index";
+                return $"it has the term {sorted[i]}, and {term} in its place in the index";
             }
 
             if (HasColumn(ranks[i]) ? ColumnOf(ranks[i])[document] == 0 : PostingsOf(ranks[i]).BinarySearch(document) < 0)

@@ -262,16 +262,7 @@ internal sealed class Bm25Index : IDisposable
         }
 
         Bm25Search search = Rent();
-        double score;
-        try
-        {
-            score = search.Score(query, (int)document);
-        }
-        catch (IndexOutOfRangeException)
-        {
-            throw _image.NamesWhatIsNotThere();
-        }
-
+        double score = search.Score(query, (int)document);
         _searches.Add(search);
         return score;
     }
@@ -300,15 +291,7 @@ internal sealed class Bm25Index : IDisposable
         }
 
         Bm25Search search = Rent();
-        int found;
-        try
-        {
-            found = search.Find(query, documents, scores, excluded, among);
-        }
-        catch (IndexOutOfRangeException)
-        {
-            throw _image.NamesWhatIsNotThere();
-        }
+        int found = search.Find(query, documents, scores, excluded, among);
 
         // A search that threw is not given back: its buffers are in no known state.
         _searches.Add(search);

@@ -326,6 +326,11 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
         for (int i = 0, end; i < tokens.Length; i = end)
         {
             int rank = tokens[i];
+            if ((uint)rank >= (uint)_weights.Length)
+            {
+                throw image.NamesWhatIsNotThere();
+            }
+
             for (end = i + 1; end < tokens.Length && tokens[end] == rank; end++)
             {
             }

@@ -62,7 +62,7 @@ internal sealed class Bm25Statistics
                 {
                     if (i == 0 || ranks[i] != ranks[i - 1])
                     {
-                        Add(image.TermList[ranks[i]], -1);
+                        Add(image.Term(ranks[i]), -1);
                     }
                 }
             }

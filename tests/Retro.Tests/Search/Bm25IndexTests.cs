@@ -338,6 +338,12 @@ public class Bm25IndexTests
                 int count = index.Search(documents[0], found, new double[3]);
                 Assert.All(found[..count], document => Assert.InRange(document, 0, 11));
                 Assert.All(found[count..], document => Assert.Equal(-1, document));
+                for (int document = 0; document < documents.Length; document++)
+                {
+                    index.FaultOf(document, documents[document]);
+                }
+
+                Bm25Index.Join([index], [Enumerable.Range(0, 12).Select(document => (long)document)]);
                 opened++;
             }
             catch (Exception fault) when (fault is DatabaseException)
