@@ -160,7 +160,7 @@ internal sealed class PostgresSearch
             Add("c.labels <@ $", labels.Where(IsStorable).ToArray());
         }
 
-        if (NeighborQueries.Excluded(Copy, query).Length > 0)
+        if (NeighborQueries.Excluded(Copy, query).Count > 0)
         {
             int[] excluded = [.. query.ExcludedDocuments];
             Add("c.document <> ALL($", Array.ConvertAll(excluded, document => _documents[document]), ")");

@@ -277,13 +277,13 @@ internal sealed class Bm25Index : IDisposable
     /// <param name="documents">Room for the numbers of as many documents as are wanted, best first, ties by number; -1 where no more document has any term of
     /// the query.</param>
     /// <param name="scores">Room for their scores, as long; NaN beside -1.</param>
-    /// <param name="excluded">Documents that must not come, in ranges, in any order; they may overlap.</param>
+    /// <param name="excluded">Documents that must not come.</param>
     /// <param name="among">The documents that may come; null: all.</param>
     /// <returns>How many were found.</returns>
     /// <exception cref="ArgumentException">The lengths differ.</exception>
     /// <exception cref="DatabaseException">The file is damaged, and was opened without comparing its checksum.</exception>
     public int Search(
-        ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> excluded = default, ChunkSet? among = null)
+        ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ExcludedChunks excluded = default, ChunkSet? among = null)
     {
         if (documents.Length != scores.Length)
         {

@@ -27,8 +27,7 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
     private Term[] _terms = [];
     private int _count;
     private double _scale;
-    private ChunkRange[] _excluded = [];
-    private int _excludedCount;
+    private ExcludedChunks _excluded;
     private ChunkSet? _among;
 
     public double Score(ReadOnlySpan<int> query, int document)
@@ -39,10 +38,9 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
         return score;
     }
 
-    public int Find(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ReadOnlySpan<ChunkRange> without, ChunkSet? among)
+    public int Find(ReadOnlySpan<int> query, Span<long> documents, Span<double> scores, ExcludedChunks excluded, ChunkSet? among)
     {
-        _among = among;
-        Exclude(without);
+        (_excluded, _among) = (excluded, among);
         Weigh(query);
         Ranking best = new(documents, scores);
         if (_count > 0 && documents.Length > 0)
@@ -139,7 +137,7 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
         {
             for (int i = 0; i < bounds.Length; i++)
             {
-                if (!IsExcluded(start + i) && Exact(start + i) is var score and > 0)
+                if (_excluded.Admits(start + i, _among) && Exact(start + i) is var score and > 0)
                 {
                     best.Offer(start + i, score);
                 }
@@ -182,7 +180,7 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
             Ranking byBound = new(first, firstBounds);
             for (int i = 0; i < bounds.Length; i++)
             {
-                if (bounds[i] > 0 && (byBound.Count < wanted || bounds[i] > byBound.Least) && !IsExcluded(start + i))
+                if (bounds[i] > 0 && (byBound.Count < wanted || bounds[i] > byBound.Least) && _excluded.Admits(start + i, _among))
                 {
                     byBound.Offer(start + i, bounds[i]);
                 }
@@ -225,7 +223,7 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
 
             for (int i = 0; i < some.Length; i++)
             {
-                if (some[i] >= needed && start + at + i is var document && !IsExcluded(document))
+                if (some[i] >= needed && start + at + i is var document && _excluded.Admits(document, _among))
                 {
                     best.Offer(document, Exact(document));
                     least = Units(best.Least);
@@ -344,20 +342,6 @@ internal sealed class Bm25Search(Bm25Image image, Bm25Statistics statistics)
 
         return score;
     }
-
-    private void Exclude(ReadOnlySpan<ChunkRange> ranges)
-    {
-        if (_excluded.Length < ranges.Length)
-        {
-            _excluded = new ChunkRange[ranges.Length];
-        }
-
-        ranges.CopyTo(_excluded);
-        _excludedCount = ChunkRanges.Normalize(_excluded.AsSpan(0, ranges.Length));
-    }
-
-    private bool IsExcluded(int document)
-        => _among?.Contains(document) == false || ChunkRanges.Contains(_excluded.AsSpan(0, _excludedCount), document);
 
     /// <summary>A different term of the query.</summary>
     private record struct Term

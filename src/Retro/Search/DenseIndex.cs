@@ -126,7 +126,7 @@ internal sealed class DenseIndex : IDisposable
     /// <param name="cancellationToken">Stops the search.</param>
     public void Find(
         float[] vectors,
-        ChunkRange[][] excluded,
+        ExcludedChunks[] excluded,
         ChunkSet?[] visible,
         int count,
         Span<long> chunks,
@@ -153,7 +153,7 @@ internal sealed class DenseIndex : IDisposable
                 }
 
                 // Most neighbors of a chunk stand in its own document, so some more than are wanted are asked for from the start.
-                long more = Math.Min(excluded[q].Sum(range => range.Count), count + 16) + (_keys is null ? 0 : 8);
+                long more = Math.Min(excluded[q].Count, count + 16) + (_keys is null ? 0 : 8);
                 long width = (long)BitOperations.RoundUpToPowerOf2((ulong)((_candidates * count) + more));
                 efforts[q] = (Math.Min(TotalOf(among), width), _index.ProbedLists, among);
                 open.Add(q);
@@ -252,7 +252,7 @@ internal sealed class DenseIndex : IDisposable
         ReadOnlySpan<float> distances,
         ReadOnlySpan<float> query,
         bool all,
-        ReadOnlySpan<ChunkRange> excluded,
+        ExcludedChunks excluded,
         ChunkSet? visible,
         Span<long> chunks,
         Span<float> scores)
@@ -277,7 +277,7 @@ internal sealed class DenseIndex : IDisposable
             long chunk = _keyed.ChunkOf(rows[i]);
             double score = _index.Metric == VectorMetric.SquaredL2 ? -distances[i] : distances[i];
             last = Math.Min(last, score);
-            if (MayCome(chunk, excluded, visible))
+            if (excluded.Admits(chunk, visible))
             {
                 best.Offer(chunk, _keys is null ? score : Score(_index.Metric, query, _keys.Row(chunk)));
             }
@@ -289,14 +289,14 @@ internal sealed class DenseIndex : IDisposable
 
     /// <summary>Takes the best of all that may come, by their keys.</summary>
     private void CompareAll(
-        ChunkKeys keys, ReadOnlySpan<float> query, ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible, Span<long> chunks, Span<float> scores)
+        ChunkKeys keys, ReadOnlySpan<float> query, ExcludedChunks excluded, ChunkSet? visible, Span<long> chunks, Span<float> scores)
     {
         Span<double> exact = chunks.Length <= 64 ? stackalloc double[chunks.Length] : new double[chunks.Length];
         Ranking best = new(chunks, exact);
         for (long row = 0; row < _index.Count; row++)
         {
             long chunk = _keyed.ChunkOf(row);
-            if (MayCome(chunk, excluded, visible))
+            if (excluded.Admits(chunk, visible))
             {
                 best.Offer(chunk, Score(_index.Metric, query, keys.Row(chunk)));
             }
@@ -304,9 +304,6 @@ internal sealed class DenseIndex : IDisposable
 
         best.Finish(scores);
     }
-
-    private static bool MayCome(long chunk, ReadOnlySpan<ChunkRange> excluded, ChunkSet? visible)
-        => visible?.Contains(chunk) != false && !ChunkRanges.Contains(excluded, chunk);
 
     /// <summary>The score of a key, in double precision and in the order of its numbers.</summary>
     public static double Score(VectorMetric metric, ReadOnlySpan<float> query, ReadOnlySpan<float> key)

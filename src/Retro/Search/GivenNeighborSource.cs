@@ -66,7 +66,7 @@ public sealed class GivenNeighborSource : INeighborSource
         for (int q = 0; q < queries.Count; q++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ChunkRange[] excluded = NeighborQueries.Excluded(_database, queries[q]);
+            ExcludedChunks excluded = NeighborQueries.Excluded(_database, queries[q]);
             ChunkSet? visible = NeighborQueries.Visible(_database, queries[q]);
             IReadOnlyList<long> chosen = _choose(queries[q]);
             int found = 0;
@@ -74,7 +74,7 @@ public sealed class GivenNeighborSource : INeighborSource
             {
                 long chunk = chosen[i];
                 Check(chunk);
-                if (found < count && !ChunkRanges.Contains(excluded, chunk) && visible?.Contains(chunk) != false)
+                if (found < count && excluded.Admits(chunk, visible))
                 {
                     // Where the order is all that is known, the score says it.
                     chunks[q * count + found] = chunk;

@@ -61,7 +61,7 @@ internal static class IndexRecall
 
         int neighbors = probes.Neighbors;
         DenseIndex searched = new(database, index, keys.Dimensions, keyed, keys, factory); // owns nothing here: index and keys are the caller's
-        ChunkRange[][] own = Array.ConvertAll(probes.Chunks, chunk => new[] { new ChunkRange(chunk, 1) });
+        ExcludedChunks[] own = Array.ConvertAll(probes.Chunks, chunk => new ExcludedChunks(new ChunkRange(chunk, 1)));
         ChunkSet?[] visible = new ChunkSet?[own.Length];
         (long[] found, float[] scored) = (new long[own.Length * neighbors], new float[own.Length * neighbors]);
         double Recall()

@@ -33,17 +33,10 @@ internal static class NeighborQueries
     /// <summary>One text for everything that an answer depends on.</summary>
     public static string Identity(params ReadOnlySpan<object?> parts) => IdentityHash.Of(IdentityHash.SourceEnd, parts);
 
-    /// <summary>
-    /// The chunks of the excluded documents, as sorted ranges that do not touch; where a segment of the database is named, those in it, numbered as there.
-    /// </summary>
-    public static ChunkRange[] Excluded(ChunkDatabase database, in NeighborQuery query, int? segment = null)
+    /// <summary>The chunks of the excluded documents; where a segment of the database is named, those in it, numbered as there.</summary>
+    public static ExcludedChunks Excluded(ChunkDatabase database, in NeighborQuery query, int? segment = null)
     {
         IReadOnlyList<int> documents = query.ExcludedDocuments ?? [];
-        if (documents.Count == 0)
-        {
-            return [];
-        }
-
         ChunkRange[] ranges = new ChunkRange[documents.Count];
         for (int i = 0; i < ranges.Length; i++)
         {
@@ -60,6 +53,6 @@ internal static class NeighborQueries
             ranges[i] = new(first, count);
         }
 
-        return ranges.AsSpan(0, ChunkRanges.Normalize(ranges)).ToArray();
+        return new(ranges);
     }
 }

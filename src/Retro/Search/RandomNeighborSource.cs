@@ -44,7 +44,7 @@ public sealed class RandomNeighborSource : INeighborSource
         for (int q = 0; q < queries.Count; q++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]);
+            ChunkRange[] excluded = NeighborQueries.Excluded(Database, queries[q]).Ranges;
             ChunkSet? visible = NeighborQueries.Visible(Database, queries[q]);
             long allowed = (visible?.Count ?? Database.ChunkCount) - excluded.Sum(range => Visible(range, visible));
             SHA256.HashData(MemoryMarshal.AsBytes(queries[q].Tokens.Span), hash);

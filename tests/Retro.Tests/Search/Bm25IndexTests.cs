@@ -29,7 +29,7 @@ public class Bm25IndexTests
 
                 long[] found = new long[k];
                 double[] scores = new double[k];
-                Assert.Equal(expected.Length, index.Search(query, found, scores, excluded));
+                Assert.Equal(expected.Length, index.Search(query, found, scores, new(excluded)));
 
                 Assert.Equal(expected.Select(row => row.Document), found[..expected.Length]);
                 for (int i = 0; i < k; i++)
@@ -57,7 +57,7 @@ public class Bm25IndexTests
             (long Document, double Score)[] expected = literal.Top(documents[q], K, document => document == q);
             long[] found = new long[K];
             double[] scores = new double[K];
-            index.Search(documents[q], found, scores, [new(q, 1)]);
+            index.Search(documents[q], found, scores, new(new ChunkRange(q, 1)));
             Assert.Equal(expected.Select(pair => pair.Document), found);
             Assert.All(expected.Zip(scores), pair => Assert.Equal(pair.First.Score, pair.Second, 1e-9));
         }
@@ -105,7 +105,7 @@ public class Bm25IndexTests
             foreach (int k in new[] { 1, 8, 300, Count })
             {
                 (long[] found, double[] scores) = (new long[k], new double[k]);
-                int there = index.Search(query, found, scores, excluded, among);
+                int there = index.Search(query, found, scores, new(excluded), among);
                 Assert.Equal(Math.Min(k, all.Length), there);
                 Assert.Equal(all.Take(k), found.Zip(scores).Take(there));
                 Assert.All(found[there..], document => Assert.Equal(-1, document));
@@ -265,7 +265,7 @@ public class Bm25IndexTests
         Assert.Equal(1, index.Search([4, 4], found, scores));
         Assert.Equal([1, -1], found);
         Assert.Equal(0, index.Search([4], [], []));
-        Assert.Equal(0, index.Search([4], found, scores, [new(0, 3)]));
+        Assert.Equal(0, index.Search([4], found, scores, new(new ChunkRange(0, 3))));
         Assert.Throws<ArgumentException>(() => index.Search([4], found, new double[1]));
 
         using Bm25Index blank = Bm25Index.Build(2, _ => []);
