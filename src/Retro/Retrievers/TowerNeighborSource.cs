@@ -50,15 +50,8 @@ public sealed class TowerNeighborSource : INeighborSource
     {
         NeighborQueries.Check(queries, count, chunks, scores);
         int dimensions = _queries.Dimensions;
-        int[] missing = [.. Enumerable.Range(0, queries.Count).Where(i => queries[i].Key.IsEmpty)];
-        float[] made = new float[missing.Length * dimensions];
-        _queries.Keys([.. missing.Select(i => queries[i].Tokens)], made, cancellationToken);
-        NeighborQuery[] keyed = [.. queries];
-        for (int i = 0; i < missing.Length; i++)
-        {
-            keyed[missing[i]] = keyed[missing[i]] with { Key = made.AsMemory(i * dimensions, dimensions) };
-        }
-
+        float[] keys = KnownKeys.Of(_queries, queries, cancellationToken);
+        NeighborQuery[] keyed = [.. queries.Select((query, i) => query with { Key = keys.AsMemory(i * dimensions, dimensions) })];
         _documents.Find(keyed, count, chunks, scores, cancellationToken);
     }
 }
