@@ -331,7 +331,7 @@ public sealed partial class PostgresDatabase
             int[][] tokens = Array.ConvertAll(block, chunk =>
             {
                 long number = chunk.Entry.FirstChunk + chunk.Position;
-                return database.Tokens(number)[..database.TokenCount(number)].ToArray();
+                return database.OwnTokens(number).ToArray();
             });
             float[] keys = new float[block.Length * Dimensions];
             KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, cancellationToken);

@@ -121,6 +121,14 @@ public sealed partial class ChunkDatabase : IDisposable
         return segment.Row(chunk, ChunkLength);
     }
 
+    /// <summary>The tokens of a chunk that belong to its document.</summary>
+    /// <param name="chunk">The chunk's number.</param>
+    /// <returns>Its first <see cref="TokenCount"/> ids, where the file lies.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such chunk.</exception>
+    /// <exception cref="DatabaseException">The file is damaged: one of them is no id of the vocabulary.</exception>
+    /// <exception cref="ObjectDisposedException">The database was disposed.</exception>
+    public ReadOnlySpan<int> OwnTokens(long chunk) => Tokens(chunk)[..TokenCount(chunk)];
+
     /// <summary>A token by its place in all chunks one after the other: that of token i of chunk c is c·M + i.</summary>
     internal int TokenAt(long place) => Tokens(place / ChunkLength)[(int)(place % ChunkLength)];
 

@@ -84,7 +84,7 @@ public static class DatabaseExport
             json.WriteStartArray("chunks");
             for (long chunk = first; chunk < first + count; chunk++)
             {
-                ReadOnlySpan<int> tokens = database.Tokens(chunk)[..database.TokenCount(chunk)];
+                ReadOnlySpan<int> tokens = database.OwnTokens(chunk);
                 json.WriteStartObject();
                 json.WriteNumber("chunk", chunk);
                 json.WriteStartArray("tokens");

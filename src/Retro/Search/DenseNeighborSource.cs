@@ -246,7 +246,7 @@ public sealed class DenseNeighborSource : INeighborSource, IDisposable
     internal string? FaultOf(ChunkKeys keys, long chunk, CancellationToken cancellationToken)
     {
         float[] made = new float[keys.Dimensions];
-        _keyer.Keys([Database.Tokens(chunk)[..Database.TokenCount(chunk)].ToArray()], made, cancellationToken);
+        _keyer.Keys([Database.OwnTokens(chunk).ToArray()], made, cancellationToken);
         ReadOnlySpan<float> stored = keys.Row(chunk);
         float largest = 0, difference = 0;
         for (int i = 0; i < made.Length; i++)

@@ -313,7 +313,7 @@ internal sealed unsafe class KeyFile : IDisposable
         ReadOnlyMemory<int>[] chunks = new ReadOnlyMemory<int>[keys.Length / keyer.Dimensions];
         for (int i = 0; i < chunks.Length; i++)
         {
-            chunks[i] = database.Tokens(first + i)[..database.TokenCount(first + i)].ToArray();
+            chunks[i] = database.OwnTokens(first + i).ToArray();
         }
 
         KnownKeys.Complete(keyer, chunks, (i, key) => same?.TryRead(first + i, key) == true, keys, cancellationToken);

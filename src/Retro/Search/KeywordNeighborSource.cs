@@ -144,7 +144,7 @@ public sealed class KeywordNeighborSource : INeighborSource, IDisposable
     internal static ReadOnlySpan<int> TermsOf(ChunkDatabase database, long chunk)
     {
         ArgumentNullException.ThrowIfNull(database);
-        return database.Tokens(chunk)[..database.TokenCount(chunk)].Trim(database.Manifest.Bounds);
+        return database.OwnTokens(chunk).Trim(database.Manifest.Bounds);
     }
 
     /// <inheritdoc/>

@@ -50,7 +50,7 @@ public sealed class TokenIndex
             DocumentEntry entry = database.Documents[document];
             for (long chunk = entry.FirstChunk; chunk < entry.FirstChunk + entry.ChunkCount; chunk++)
             {
-                foreach (int token in database.Tokens(chunk)[..database.TokenCount(chunk)])
+                foreach (int token in database.OwnTokens(chunk))
                 {
                     text[end++] = token;
                 }
