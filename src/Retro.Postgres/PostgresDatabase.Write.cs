@@ -55,20 +55,17 @@ public sealed partial class PostgresDatabase
         ArgumentNullException.ThrowIfNull(add);
         ArgumentNullException.ThrowIfNull(remove);
         string[] gone = [.. remove.Distinct(StringComparer.Ordinal)];
-        string[] empty = [.. add.Where(document => document.Text.Length == 0).Select(document => document.Id)];
-        if (!add.Any(document => document.Text.Length > 0))
-        {
-            Write(null, gone, empty, progress, cancellationToken);
-            return;
-        }
 
         // Chunks are what the library's own builder makes them.
         string folder = Directory.CreateTempSubdirectory("retro-postgres-").FullName;
         try
         {
             ChunkDatabaseOptions options = new() { ChunkLength = ChunkLength, Cleaning = _settings.Build.Cleaning };
-            using ChunkDatabase added = ChunkDatabaseBuilder.Build(
-                folder, add, TokenizerFacts.Of(_tokenizer), options, isSegment: true, progress, cancellationToken);
+            using ChunkDatabase? added = ChunkDatabaseBuilder.BuildSegment(
+                folder, add, TokenizerFacts.Of(_tokenizer), options, progress, cancellationToken);
+
+            // Not those without text alone: of some, the tokenizer leaves nothing.
+            string[] empty = [.. add.Select(document => document.Id).Except(added?.Documents.Select(entry => entry.Id) ?? [], StringComparer.Ordinal)];
             Write(added, gone, empty, progress, cancellationToken);
         }
         finally
@@ -184,19 +181,21 @@ public sealed partial class PostgresDatabase
             {
                 using NpgsqlTransaction transaction = connection.BeginTransaction();
                 Lock(connection, cancellationToken);
-                HashSet<string> gone = Remove(connection, [.. remove, .. empty]);
-                if (Array.Find(remove, id => !gone.Contains(id)) is { } missing)
+                Dictionary<string, Guid> leaving = There(connection, [.. remove, .. empty]);
+                if (Array.Find(remove, id => !leaving.ContainsKey(id)) is { } missing)
                 {
                     throw new PostgresDatabaseException(
                         $"{_server.Name} has no document with the id '{missing}' in the schema \"{Schema}\" to remove; name one that it has.");
                 }
 
-                if (database is null && empty.Length > 0 && gone.Count == 0)
+                if (database is null && empty.Length > 0 && leaving.Count == 0)
                 {
                     throw new CorpusException(
                         $"Of the {empty.Length} documents to add none has text, and the schema \"{Schema}\" has none of their ids; give documents with text.");
                 }
 
+                // What leaves goes when all is written: until then its keys are those of the same text that comes under another id.
+                HashSet<Guid> gone = [.. leaving.Values];
                 int total = database?.Documents.Count ?? 0;
                 List<DocumentEntry> block = [];
                 int chunks = 0;
@@ -208,11 +207,16 @@ public sealed partial class PostgresDatabase
                     if (chunks >= BlockChunks || number == total - 1)
                     {
                         cancellationToken.ThrowIfCancellationRequested();
-                        Write(connection, database, block, stored, cancellationToken);
+                        Write(connection, database, block, stored, gone, cancellationToken);
                         progress?.Report(new("write documents", number + 1, total));
                         block.Clear();
                         chunks = 0;
                     }
+                }
+
+                foreach (Guid[] some in gone.Chunk(BlockChunks))
+                {
+                    Execute(connection, $"DELETE FROM {_tables.Documents} WHERE document = ANY($1)", some);
                 }
 
                 transaction.Commit();
@@ -220,72 +224,60 @@ public sealed partial class PostgresDatabase
             cancellationToken);
     }
 
-    /// <summary>Removes documents, and gives the ids of those that were there.</summary>
-    private HashSet<string> Remove(NpgsqlConnection connection, string[] ids)
+    /// <summary>The rows of the documents of some ids, where they are there.</summary>
+    private Dictionary<string, Guid> There(NpgsqlConnection connection, IEnumerable<string> ids)
     {
-        HashSet<string> gone = new(StringComparer.Ordinal);
-        if (ids.Length > 0)
+        // No document has an id that cannot be stored.
+        Dictionary<string, Guid> there = new(StringComparer.Ordinal);
+        using NpgsqlCommand command = new($"SELECT id, document FROM {_tables.Documents} WHERE id = ANY($1)", connection)
         {
-            // No document has an id that cannot be stored.
-            string[] asked = [.. ids.Where(PostgresSearch.IsStorable)];
-            using NpgsqlCommand command = new($"DELETE FROM {_tables.Documents} WHERE id = ANY($1) RETURNING id", connection)
-            {
-                CommandTimeout = 0,
-                Parameters = { new() { Value = asked } },
-            };
-            using NpgsqlDataReader rows = command.ExecuteReader();
-            while (rows.Read())
-            {
-                gone.Add(rows.GetString(0));
-            }
+            CommandTimeout = 0,
+            Parameters = { new() { Value = ids.Where(PostgresSearch.IsStorable).ToArray() } },
+        };
+        using NpgsqlDataReader rows = command.ExecuteReader();
+        while (rows.Read())
+        {
+            there.Add(rows.GetString(0), rows.GetGuid(1));
         }
 
-        return gone;
+        return there;
+    }
+
+    private static void Execute(NpgsqlConnection connection, string sql, object argument)
+    {
+        using NpgsqlCommand command = new(sql, connection) { CommandTimeout = 0, Parameters = { new() { Value = argument } } };
+        command.ExecuteNonQuery();
     }
 
     private void Write(
-        NpgsqlConnection connection, ChunkDatabase database, List<DocumentEntry> block, ChunkKeys? stored, CancellationToken cancellationToken)
+        NpgsqlConnection connection,
+        ChunkDatabase database,
+        List<DocumentEntry> block,
+        ChunkKeys? stored,
+        HashSet<Guid> gone,
+        CancellationToken cancellationToken)
     {
         block.ForEach(document => Storable(document.Id, "the id", document));
-        Dictionary<string, (Guid Key, string Content)> there = new(StringComparer.Ordinal);
-        using (NpgsqlCommand command = new($"SELECT id, document, content_hash FROM {_tables.Documents} WHERE id = ANY($1)", connection)
-        {
-            CommandTimeout = 0,
-            Parameters = { new() { Value = block.Select(document => document.Id).ToArray() } },
-        })
-        {
-            using NpgsqlDataReader rows = command.ExecuteReader();
-            while (rows.Read())
-            {
-                there.Add(rows.GetString(0), (rows.GetGuid(1), Convert.ToHexStringLower(rows.GetFieldValue<byte[]>(2))));
-            }
-        }
-
-        (Guid Key, DocumentEntry Entry)[] changed =
+        Dictionary<string, Guid> there = There(connection, block.Select(document => document.Id));
+        ChangedDocument[] changed =
         [
             .. block.Select(document => (Key: DocumentKey.Of(document), Entry: document))
-                .Where(document => !there.TryGetValue(document.Entry.Id, out (Guid Key, string) row) || row.Key != document.Key),
+                .Where(document => !there.TryGetValue(document.Entry.Id, out Guid row) || row != document.Key)
+                .Select(document => new ChangedDocument(document.Key, document.Entry, LabelsOf(document.Entry))),
         ];
-
-        // Where the text is the same, and its place, its title or its labels are others, so are the keys.
-        string[] moved =
-        [
-            .. changed.Select(document => document.Entry)
-                .Where(entry => there.TryGetValue(entry.Id, out (Guid, string Content) row) && row.Content == entry.ContentHash)
-                .Select(entry => entry.Id),
-        ];
-        Dictionary<(string Id, int Position), Vector?> kept = KeysOf(connection, moved);
-        string[] replaced = [.. changed.Select(document => document.Entry.Id).Where(there.ContainsKey)];
-        if (replaced.Length > 0)
+        gone.ExceptWith(there.Values);
+        if (changed.Length == 0)
         {
-            Remove(connection, replaced);
+            return;
         }
 
-        if (changed.Length > 0)
-        {
-            Insert(connection, _tables.Documents, s_documentColumns, DocumentRows(changed));
-            Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, kept, stored, cancellationToken));
-        }
+        // The id is another's now; U+0001 and the row's own name are nobody's.
+        Guid[] replaced = [.. changed.Where(document => there.ContainsKey(document.Entry.Id)).Select(document => there[document.Entry.Id])];
+        Execute(connection, $"UPDATE {_tables.Documents} SET id = E'\\x01' || document WHERE document = ANY($1)", replaced);
+        gone.UnionWith(replaced);
+        Dictionary<(string Content, int Position), Vector?> kept = KeysOf(connection, [.. changed.Select(document => document.Entry.ContentHash).Distinct()]);
+        Insert(connection, _tables.Documents, s_documentColumns, DocumentRows(changed));
+        Insert(connection, _tables.Chunks, s_chunkColumns, ChunkRows(database, changed, kept, stored, cancellationToken));
     }
 
     private static readonly (string Name, NpgsqlDbType? Type)[] s_documentColumns =
@@ -302,13 +294,13 @@ public sealed partial class PostgresDatabase
         ("labels", NpgsqlDbType.Array | NpgsqlDbType.Text), ("key", null),
     ];
 
-    private static IEnumerable<object?[]> DocumentRows((Guid Key, DocumentEntry Entry)[] documents) => documents.Select(document => new object?[]
+    private static IEnumerable<object?[]> DocumentRows(ChangedDocument[] documents) => documents.Select(document => new object?[]
     {
         document.Key,
         document.Entry.Id,
         Storable(document.Entry.Title, "the title", document.Entry),
         Storable(document.Entry.Location, "the location", document.Entry),
-        LabelsOf(document.Entry),
+        document.Labels,
         Convert.FromHexString(document.Entry.ContentHash),
         document.Entry.ByteCount,
         document.Entry.TokenCount,
@@ -319,26 +311,22 @@ public sealed partial class PostgresDatabase
 
     private IEnumerable<object?[]> ChunkRows(
         ChunkDatabase database,
-        (Guid Key, DocumentEntry Entry)[] documents,
-        Dictionary<(string Id, int Position), Vector?> kept,
+        ChangedDocument[] documents,
+        Dictionary<(string Content, int Position), Vector?> kept,
         ChunkKeys? stored,
         CancellationToken cancellationToken)
     {
-        IEnumerable<(Guid Key, DocumentEntry Entry, int Position)> chunks = documents.SelectMany(
-            document => Enumerable.Range(0, document.Entry.ChunkCount).Select(position => (document.Key, document.Entry, position)));
-        foreach ((Guid Key, DocumentEntry Entry, int Position)[] block in chunks.Chunk(BlockChunks))
+        IEnumerable<(ChangedDocument Document, int Position)> chunks = documents.SelectMany(
+            document => Enumerable.Range(0, document.Entry.ChunkCount).Select(position => (document, position)));
+        foreach ((ChangedDocument Document, int Position)[] block in chunks.Chunk(BlockChunks))
         {
-            int[][] tokens = Array.ConvertAll(block, chunk =>
-            {
-                long number = chunk.Entry.FirstChunk + chunk.Position;
-                return database.OwnTokens(number).ToArray();
-            });
+            int[][] tokens = Array.ConvertAll(block, chunk => database.OwnTokens(chunk.Document.Entry.FirstChunk + chunk.Position).ToArray());
             float[] keys = new float[block.Length * Dimensions];
             KnownKeys.Complete(_keyer, [.. tokens.Select(chunk => new ReadOnlyMemory<int>(chunk))], TryRead, keys, cancellationToken);
             bool TryRead(int i, Span<float> room)
             {
-                (_, DocumentEntry entry, int position) = block[i];
-                if (!kept.TryGetValue((entry.Id, position), out Vector? key))
+                (DocumentEntry entry, int position) = (block[i].Document.Entry, block[i].Position);
+                if (!kept.TryGetValue((entry.ContentHash, position), out Vector? key))
                 {
                     return stored?.TryRead(entry.FirstChunk + position, room) == true;
                 }
@@ -349,35 +337,37 @@ public sealed partial class PostgresDatabase
 
             for (int i = 0; i < block.Length; i++)
             {
-                (Guid key, DocumentEntry entry, int position) = block[i];
+                (ChangedDocument document, int position) = block[i];
                 ReadOnlyMemory<float> row = keys.AsMemory(i * Dimensions, Dimensions);
                 yield return
                 [
-                    key, position, tokens[i], PostgresSearch.TextOf(_tokenizer, tokens[i]), LabelsOf(entry),
+                    document.Key, position, tokens[i], PostgresSearch.TextOf(_tokenizer, tokens[i]), document.Labels,
                     row.Span.ContainsAnyExcept(0f) ? new Vector(row) : null,
                 ];
             }
         }
     }
 
-    /// <summary>The keys of the chunks of some documents; null for a chunk that has none.</summary>
-    private Dictionary<(string Id, int Position), Vector?> KeysOf(NpgsqlConnection connection, string[] ids)
+    /// <summary>The keys of the chunks of some texts, whichever documents have them; null for a chunk that has none.</summary>
+    private Dictionary<(string Content, int Position), Vector?> KeysOf(NpgsqlConnection connection, string[] contents)
     {
-        Dictionary<(string Id, int Position), Vector?> keys = [];
-        if (ids.Length > 0)
+        Dictionary<(string, int), Vector?> keys = [];
+        using NpgsqlCommand command = new(
+            $"""
+            SELECT d.content_hash, c.position, c.key
+            FROM (SELECT DISTINCT ON (content_hash) document, content_hash FROM {_tables.Documents} WHERE content_hash = ANY($1)) d
+            JOIN {_tables.Chunks} c ON c.document = d.document
+            """,
+            connection)
         {
-            using NpgsqlCommand command = new(
-                $"SELECT d.id, c.position, c.key FROM {_tables.Documents} d JOIN {_tables.Chunks} c ON c.document = d.document WHERE d.id = ANY($1)",
-                connection)
-            {
-                CommandTimeout = 0,
-                Parameters = { new() { Value = ids } },
-            };
-            using NpgsqlDataReader rows = command.ExecuteReader();
-            while (rows.Read())
-            {
-                keys.Add((rows.GetString(0), rows.GetInt32(1)), rows.IsDBNull(2) ? null : rows.GetFieldValue<Vector>(2));
-            }
+            CommandTimeout = 0,
+            Parameters = { new() { Value = Array.ConvertAll(contents, Convert.FromHexString) } },
+        };
+        using NpgsqlDataReader rows = command.ExecuteReader();
+        while (rows.Read())
+        {
+            keys.Add(
+                (Convert.ToHexStringLower(rows.GetFieldValue<byte[]>(0)), rows.GetInt32(1)), rows.IsDBNull(2) ? null : rows.GetFieldValue<Vector>(2));
         }
 
         return keys;
@@ -438,4 +428,10 @@ public sealed partial class PostgresDatabase
             batch.ExecuteNonQuery();
         }
     }
+
+    /// <summary>A document that is not there as it is.</summary>
+    /// <param name="Key">The name of its row.</param>
+    /// <param name="Entry">What the database that it comes from says of it.</param>
+    /// <param name="Labels">Its labels, which can be stored.</param>
+    private sealed record ChangedDocument(Guid Key, DocumentEntry Entry, string[] Labels);
 }

@@ -98,6 +98,7 @@ internal sealed record PostgresTables(string Schema)
                     key vector({settings.Dimensions}),
                     PRIMARY KEY (document, position))
                 """));
+            Run(connection, $"CREATE INDEX documents_content ON {Documents} (content_hash)");
             Run(connection, $"CREATE INDEX chunks_words ON {Chunks} USING gin (words)");
             using NpgsqlCommand insert = new($"INSERT INTO {Settings} VALUES (true, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", connection)
             {

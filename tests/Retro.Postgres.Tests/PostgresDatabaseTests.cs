@@ -1,8 +1,10 @@
 using Retro.Corpora;
 using Retro.Database;
+using Retro.Embedders;
 using Retro.Search;
 using Retro.Tests;
 using Retro.Tests.Search;
+using Retro.Tokenizers;
 
 namespace Retro.Postgres.Tests;
 
@@ -110,9 +112,21 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
             [.. documents.Select((document, i) => i % 2 == 0 ? document with { Location = $"moved:{i}" } : document with { Labels = ["staff"] })];
         database.Update(moved, []);
         Assert.Empty(made);
+
+        // A line in front of others moves the ids of all behind it, and what was removed may come under another id.
+        Document[] shifted = [moved[0], .. moved.Skip(1).Select((document, i) => document with { Id = moved[i].Id })];
+        shifted[0] = shifted[0] with { Id = moved[^1].Id };
+        database.Update(shifted, []);
+        database.Update([moved[3] with { Id = "renamed" }], [shifted[3].Id]);
+        Assert.Empty(made);
         using PostgresDatabase fresh = Create(other);
-        fresh.Update(moved, []);
+        fresh.Update([.. shifted.Where((_, i) => i != 3), moved[3] with { Id = "renamed" }], []);
         Assert.Equal(server.Rows(other), server.Rows(schema));
+
+        // What is removed and added as it is, is there.
+        database.Update([shifted[5]], [shifted[5].Id]);
+        Assert.Equal(server.Rows(other), server.Rows(schema));
+        Assert.Empty(made);
     }
 
     [Fact]
@@ -224,6 +238,24 @@ public sealed class PostgresDatabaseTests(TestServer server) : IDisposable
         using PostgresDatabase without = Create(other);
         without.Update([documents[1], documents[4]], []);
         Assert.Equal(server.Rows(other), server.Rows(schema));
+    }
+
+    /// <summary>What cannot be seen is taken away by a tokenizer of BERT's.</summary>
+    [Fact]
+    public void A_document_of_which_the_tokenizer_leaves_nothing_takes_out_the_one_of_its_id()
+    {
+        const string Unseen = "\u200b";
+        _folder.File("bert/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nriver\nbridge\n");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(_folder["bert"]);
+        using PostgresDatabase database = PostgresDatabase.Create(
+            server.ConnectionString, tokenizer, new ChunkKeyer(tokenizer, new HashingEmbedder(24)), TestTexts.Options(server.NewSchema()));
+        database.Update([new("a", "", "river", ""), new("b", "", "bridge", "")], []);
+        Assert.Throws<CorpusException>(() => database.Update([new("c", "", Unseen, "")], []));
+        database.Update([new("a", "", Unseen, ""), new("b", "", "river bridge", "")], []);
+        using ChunkDatabase left = database.Download(_folder["left"]);
+        Assert.Equal("b", Assert.Single(left.Documents).Id);
+        database.Update([new("b", "", Unseen, "")], []);
+        Assert.Equal((0L, 0L), database.Count());
     }
 
     [Fact]

@@ -49,10 +49,19 @@ public static class ChunkDatabaseBuilder
         ChunkDatabaseOptions? options = null,
         IProgress<StageProgress>? progress = null,
         CancellationToken cancellationToken = default)
-        => Build(folder, documents, tokenizer, options, isSegment: false, progress, cancellationToken);
+        => Build(folder, documents, tokenizer, options, isSegment: false, progress, cancellationToken)!;
 
-    /// <summary>Builds a database, or a segment of one, which may be as short as it likes.</summary>
-    internal static ChunkDatabase Build(
+    /// <summary>Builds a segment of a database, which may be as short as it likes; null where none of the documents has a token.</summary>
+    internal static ChunkDatabase? BuildSegment(
+        string folder,
+        IEnumerable<Document> documents,
+        TokenizerFacts tokenizer,
+        ChunkDatabaseOptions options,
+        IProgress<StageProgress>? progress,
+        CancellationToken cancellationToken)
+        => Build(folder, documents, tokenizer, options, isSegment: true, progress, cancellationToken);
+
+    private static ChunkDatabase? Build(
         string folder,
         IEnumerable<Document> documents,
         TokenizerFacts tokenizer,
@@ -102,6 +111,13 @@ public static class ChunkDatabaseBuilder
                 }
 
                 TokenShares.Remove(folder); // what they hold is in the unfinished database, block by block
+                if (isSegment && work.Blocks.All(block => block.Tokens == 0))
+                {
+                    work.Dispose();
+                    BuildFolder.Delete(folder);
+                    return null;
+                }
+
                 made = Finish(folder, work, settings, version, there, corpusHash, isSegment ? 1 : settings.ChunkLength, progress, cancellationToken);
             }
 

@@ -119,21 +119,30 @@ public static class ChunkDatabaseUpdate
                 }
             }
 
-            if (empty > 0 && empty == seen && gone.Count == 0)
+            if (added == 0)
             {
-                throw new CorpusException(
-                    $"Of the {empty} documents to add none has text, and the database in '{folder}' has none of their ids; give documents with text.");
+                RequireText();
             }
 
             if (added > 0 || gone.Count > 0)
             {
-                if (added == 0 && gone.Count == database.Documents.Count)
+                DatabaseFolder.Clean(folder, manifest);
+                manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added(), RequireText);
+            }
+
+            // Where nothing is written: what is there must not be nothing, and what was to be added not all in vain.
+            void RequireText()
+            {
+                if (seen > 0 && empty + added == seen && gone.Count == 0)
+                {
+                    throw new CorpusException(
+                        $"Of the {seen} documents to add none has text, and the database in '{folder}' has none of their ids; give documents with text.");
+                }
+
+                if (gone.Count == database.Documents.Count)
                 {
                     throw new DatabaseException($"Nothing would be left of the database in '{folder}'; leave a document in it, or delete the folder.");
                 }
-
-                DatabaseFolder.Clean(folder, manifest);
-                manifest = Change(folder, manifest, database, gone, added == 0 ? null : Added());
             }
 
             // What was compared is what is written: another document would stand there twice, and one that went would be gone from the database.
@@ -159,7 +168,8 @@ public static class ChunkDatabaseUpdate
         DatabaseFolder.Clean(folder, manifest);
         return ChunkDatabase.Open(folder, cancellationToken: cancellationToken);
 
-        DatabaseManifest Change(string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents)
+        DatabaseManifest Change(
+            string root, DatabaseManifest before, ChunkDatabase database, SortedSet<int> gone, IEnumerable<Document>? documents, Action requireText)
         {
             int number = NextNumber(before);
             List<DatabaseSegment> segments = [.. before.Changes?.Segments ?? []];
@@ -178,11 +188,23 @@ public static class ChunkDatabaseUpdate
             {
                 string path = Path.Combine(root, DatabaseChanges.FolderOf(number));
                 ChunkDatabaseOptions options = new() { ChunkLength = before.ChunkLength, Cleaning = before.Cleaning, StartOver = true };
-                using ChunkDatabase made = ChunkDatabaseBuilder.Build(path, documents, tokenizer, options, isSegment: true, progress, cancellationToken);
-                AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
-                AtomicFile.FlushFolder(root);
-                segments.Add(new(number, made.Manifest.TokensHash));
-                left.Add([]);
+                using ChunkDatabase? made = ChunkDatabaseBuilder.BuildSegment(path, documents, tokenizer, options, progress, cancellationToken);
+                if (made is not null)
+                {
+                    AtomicFile.FlushFolder(Path.GetDirectoryName(path)!);
+                    AtomicFile.FlushFolder(root);
+                    segments.Add(new(number, made.Manifest.TokensHash));
+                    left.Add([]);
+                }
+                else
+                {
+                    // The tokenizer takes all of their text away, as some do with what cannot be seen.
+                    requireText();
+                    if (gone.Count == 0)
+                    {
+                        return before;
+                    }
+                }
             }
 
             // Tables of neighbors of a changed database are of no use to the next.

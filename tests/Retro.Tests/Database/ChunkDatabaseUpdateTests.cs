@@ -273,6 +273,32 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.Null(DatabaseManifest.Load(folder).Leaving);
     }
 
+    /// <summary>What cannot be seen is taken away by many tokenizers.</summary>
+    [Fact]
+    public void A_document_whose_text_has_no_token_takes_out_the_one_of_its_id()
+    {
+        const string Unseen = "\u200b";
+        TokenizerFacts tokenizer = TestDatabases.Bytes with { Encode = text => text == Unseen ? [] : TestDatabases.Bytes.Encode(text) };
+        Document[] documents = [new("a", "", "a text of some words", ""), new("b", "", "another text", ""), new("c", "", "the third", "")];
+        Document[] unseen = [.. documents.Select(document => document with { Text = Unseen })];
+        string folder = _databases.Folder();
+        _databases.Build(documents[..2]).Dispose();
+        Dictionary<string, string> before = TestDatabases.Contents(folder);
+        Assert.Contains("none has text", Assert.Throws<CorpusException>(() => Apply(unseen[2]).Dispose()).Message, StringComparison.Ordinal);
+        Assert.Throws<DatabaseException>(() => Apply(unseen).Dispose()); // nothing would be left
+        Apply(documents[0], unseen[2]).Dispose(); // no news
+        Assert.Equal(before[DatabaseManifest.FileName], TestDatabases.Contents(folder)[DatabaseManifest.FileName]);
+        using (ChunkDatabase without = Apply(unseen[0]))
+        {
+            AssertReadsAs([documents[1]], without);
+        }
+
+        using ChunkDatabase changed = Apply(unseen[1], documents[2]);
+        AssertReadsAs([documents[2]], changed);
+
+        ChunkDatabase Apply(params Document[] add) => ChunkDatabaseUpdate.Apply(folder, add, [], tokenizer);
+    }
+
     [Fact]
     public void Only_what_is_new_is_cut_and_what_is_there_as_it_is_costs_nothing()
     {
