@@ -85,7 +85,7 @@ internal static class StepBenchmark
 
         void InSlices()
         {
-            sliced.Add([batch], 0, closedBook: false);
+            sliced.Add([StepBatch.Of(model, batch)], 0);
             optimizer.ClearGradients();
         }
     }

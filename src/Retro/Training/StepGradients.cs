@@ -24,20 +24,18 @@ internal sealed class StepGradients(
     /// <summary>Adds the gradient of the mean loss over all targets to that of the parameters. Where it throws, no gradient is left behind.</summary>
     /// <param name="batches">The step's batches; of several processes, this one's.</param>
     /// <param name="step">Number of the step, from 0.</param>
-    /// <param name="closedBook">Whether neighbors are left out.</param>
     /// <returns>That loss, how many targets there are, and how many tokens were read, of all processes. Without any target the loss is 0.</returns>
-    public (double Loss, long Targets, long Tokens) Add(IReadOnlyList<TrainingBatch> batches, long step, bool closedBook)
+    public (double Loss, long Targets, long Tokens) Add(StepBatch[] batches, long step)
     {
         using DisposeScope scope = NewDisposeScope();
         try
         {
-            StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(model, batch, closedBook))];
-            bool reads = found.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
-            long[] sums = [found.Sum(batch => batch.Targets.Count), found.Sum(batch => batch.Tokens.numel()), reads ? 1 : 0, IsOnePiece ? 1 : 0];
+            bool reads = batches.Any(batch => batch.Neighbors is not null && batch.Targets.Count > 0);
+            long[] sums = [batches.Sum(batch => batch.Targets.Count), batches.Sum(batch => batch.Tokens.numel()), reads ? 1 : 0, IsOnePiece ? 1 : 0];
             sums = _together?.Sum(sums) ?? sums;
             if (exchange is null || sums[0] == 0)
             {
-                return (Backward(found, sums[0], step), sums[0], sums[1]);
+                return (Backward(batches, sums[0], step), sums[0], sums[1]);
             }
 
             (int Segment, bool NeedsNeighbors)[] places = SegmentedGradients.Places(model, optimizer.Parameters);
@@ -46,8 +44,8 @@ internal sealed class StepGradients(
                 exchange,
                 optimizer,
                 [.. places.Select(place => early && (retrieves || !place.NeedsNeighbors) ? (int?)place.Segment : null)],
-                LastGroup(batches.Count));
-            double loss = Backward(found, sums[0], step, early ? shared : null);
+                LastGroup(batches.Length));
+            double loss = Backward(batches, sums[0], step, early ? shared : null);
             optimizer.Accumulate();
             return (shared.Finish(loss), sums[0], sums[1]);
         }

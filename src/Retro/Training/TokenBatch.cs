@@ -57,6 +57,9 @@ public sealed class TokenBatch
             neighbors,
             valid,
             tensor(LossMask, [Rows, Length], device: device),
-            Padding.Contains(true) ? tensor(Padding, [Rows, Length], device: device) : null);
+            Padding.Contains(true) ? tensor(Padding, [Rows, Length], device: device) : null)
+        {
+            ChunkLength = ChunkLength,
+        };
     }
 }

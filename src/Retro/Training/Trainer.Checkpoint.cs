@@ -247,6 +247,7 @@ public sealed partial class Trainer
         _dataIdentity = state.Data;
         BestMeasure = state.BestMeasure;
         _measuresSinceBest = state.MeasuresSinceBest;
+        _unseen = state.Unseen;
         _compared = false; // what the processes have loaded may differ
     }
 
@@ -286,6 +287,7 @@ public sealed partial class Trainer
         Optimizer = OptimizerName,
         BestMeasure = BestMeasure,
         MeasuresSinceBest = _measuresSinceBest,
+        Unseen = _unseen,
     };
 
     private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;

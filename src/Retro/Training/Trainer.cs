@@ -40,6 +40,8 @@ public sealed partial class Trainer : IDisposable
     private int _skippedInARow;
     private int _measuresSinceBest;
     private string? _dataIdentity;
+    private bool _isMoving;
+    private TrainingProgress? _unseen;
 
     /// <summary>Creates a trainer at step 0.</summary>
     /// <param name="model">The model; it stays the caller's. It is cast where <see cref="TrainingOptions.Dtype"/> asks for another type; its parameters are new
@@ -170,7 +172,8 @@ public sealed partial class Trainer : IDisposable
     /// <param name="batches">The batches of the step, which stay the caller's: its loss is the mean over the targets of them all. Without any target the step
     /// moves nothing, and its loss is 0. Of several processes, each gives its own.</param>
     /// <returns>What the step gave, to every process the same but for its time.</returns>
-    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same.</exception>
+    /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row, or the processes do not train the same, or a batch holds
+    /// what was retrieved for chunks of another length than the model's.</exception>
     /// <exception cref="InvalidOperationException">The model holds the average of its weights; see <see cref="Averaged"/>.</exception>
     public TrainingProgress Step(IReadOnlyList<TrainingBatch> batches) => Alone(() => OneStep(batches));
 
@@ -188,7 +191,12 @@ public sealed partial class Trainer : IDisposable
         Model.train();
         bool closedBook = Options.ClosedBook > 0 && Progress < Options.ClosedBook;
         using FinalizerGate.Hold gate = FinalizerGate.Close(_optimizer is TorchOptimizer || FinalizerGate.IsNeededFor(Model));
-        (double loss, long targets, long tokens) = _gradients.Add(batches, StepsDone, closedBook);
+        using DisposeScope scope = NewDisposeScope();
+        StepBatch[] found = [.. batches.Select(batch => StepBatch.Of(Model, batch, closedBook))];
+
+        // What a batch is refused for has moved nothing; from here on the state is whole again at the end of the step alone.
+        _isMoving = true;
+        (double loss, long targets, long tokens) = _gradients.Add(found, StepsDone);
         _tokens += tokens;
         double norm = targets == 0 ? 0 : _optimizer.Step(rate, Options.MuonLearningRate * rate / Options.LearningRate);
         if (double.IsFinite(norm))
@@ -197,6 +205,7 @@ public sealed partial class Trainer : IDisposable
         }
 
         StepsDone++;
+        _unseen = null;
         _scheduler?.step();
         if (_started is null)
         {
@@ -212,6 +221,7 @@ public sealed partial class Trainer : IDisposable
                     + $"learning rate ({Options.LearningRate}) and go on from an earlier checkpoint.")));
         }
 
+        _isMoving = false;
         double seconds = (Elapsed - _elapsedBefore).TotalSeconds;
         return new TrainingProgress(StepsDone, Progress, loss, norm, rate, _tokens, seconds > 0 ? (_tokens - _tokensBefore) / seconds : 0, Elapsed);
     }
@@ -225,7 +235,8 @@ public sealed partial class Trainer : IDisposable
     /// <param name="cancellationToken">Ends the training after the step that is being done, in all processes; a checkpoint is written first where a folder is
     /// set.</param>
     /// <remarks>What the data, <paramref name="progress"/>, <see cref="Measure"/> or <see cref="Watch"/> throw ends the training likewise, in one process
-    /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>.</remarks>
+    /// with a checkpoint; where that cannot be written, the exception's Data say why under <see cref="NotSaved"/>. A measure or look that was due then is taken
+    /// when the training goes on, before its next step.</remarks>
     /// <exception cref="OperationCanceledException">The training was canceled.</exception>
     /// <exception cref="CheckpointException">The checkpoint is of other data, or cannot be written.</exception>
     /// <exception cref="TrainingException">The gradient was not finite in too many steps in a row; or the processes do not train the same, or are more than the
@@ -241,7 +252,7 @@ public sealed partial class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(data);
         RequireSame(data);
-        if (IsFinished)
+        if (IsFinished && _unseen is null)
         {
             return;
         }
@@ -260,11 +271,16 @@ public sealed partial class Trainer : IDisposable
         _dataIdentity = data.Identity;
         (_started, _tokensBefore) = (_time.GetTimestamp(), _tokens);
         Task<TokenBatch[]> next = Prepare(data, _batches, Progress);
-        bool finished = false, canceled = false, isStepping = false;
+        bool finished = IsFinished, canceled = false;
         long lastSaved = StepsDone;
         double reached = Progress;
         try
         {
+            if (_unseen is { } last)
+            {
+                See(last);
+            }
+
             while (!finished && !(canceled = IsCanceled(cancellationToken)))
             {
                 TokenBatch[] batches = next.GetAwaiter().GetResult();
@@ -273,9 +289,7 @@ public sealed partial class Trainer : IDisposable
                 long before = StepsDone;
                 try
                 {
-                    isStepping = true;
                     done = Step(batches);
-                    isStepping = false;
                 }
                 finally
                 {
@@ -289,22 +303,13 @@ public sealed partial class Trainer : IDisposable
                 reached = done.Progress;
                 if (finished || isDue)
                 {
-                    if (Watch is not null && IsFirst)
-                    {
-                        using IDisposable? averaged = Averaged();
-                        Model.eval();
-                        done = done with { Watched = Watch(Model) };
-                        Model.train();
-                    }
-
-                    if (Measure is not null)
-                    {
-                        done = done with { Measure = TakeMeasure(Measure) };
-                        finished = IsFinished;
-                    }
+                    See(done);
+                }
+                else
+                {
+                    progress?.Report(done);
                 }
 
-                progress?.Report(done);
                 if (!finished && Options.CheckpointEvery > 0 && StepsDone - lastSaved >= Options.CheckpointEvery)
                 {
                     SaveIfAsked();
@@ -312,7 +317,7 @@ public sealed partial class Trainer : IDisposable
                 }
             }
         }
-        catch (Exception fault) when (!isStepping && _exchange is null && StepsDone > lastSaved)
+        catch (Exception fault) when (!_isMoving && _exchange is null && StepsDone > lastSaved)
         {
             // What came from the data or from who watches is no reason to lose the steps: between two of them the state is whole.
             try
@@ -337,6 +342,15 @@ public sealed partial class Trainer : IDisposable
         if (canceled)
         {
             throw Everywhere(new OperationCanceledException(cancellationToken));
+        }
+
+        void See(TrainingProgress done)
+        {
+            _unseen = done; // where the look or the measure throws, it is still to be taken
+            done = Look(done);
+            _unseen = null;
+            finished = Measure is null ? finished : IsFinished;
+            progress?.Report(done);
         }
     }
 
@@ -367,6 +381,20 @@ public sealed partial class Trainer : IDisposable
 
     private WeightAverage? Average() => Options.AverageDecay is { } decay ? new(Trained(), decay) : null;
 
+    /// <summary>Looks at the model after a step, and measures it.</summary>
+    private TrainingProgress Look(TrainingProgress done)
+    {
+        if (Watch is not null && IsFirst)
+        {
+            using IDisposable? averaged = Averaged();
+            Model.eval();
+            done = done with { Watched = Watch(Model) };
+            Model.train();
+        }
+
+        return Measure is null ? done : done with { Measure = TakeMeasure(Measure) };
+    }
+
     private double TakeMeasure(Func<RetroModel, double> of)
     {
         double measure = double.NaN;
@@ -381,11 +409,13 @@ public sealed partial class Trainer : IDisposable
         measure = _together?.First(measure) ?? measure;
         if (measure < (BestMeasure ?? double.PositiveInfinity))
         {
-            (BestMeasure, _measuresSinceBest) = (measure, 0);
+            // Where it cannot be written, the measure is not on record, and is taken again.
             if (IsFirst && Options.CheckpointFolder is { } folder)
             {
                 Checkpoint.Save(Path.Combine(folder, BestFolder), Model);
             }
+
+            (BestMeasure, _measuresSinceBest) = (measure, 0);
         }
         else
         {
@@ -397,14 +427,6 @@ public sealed partial class Trainer : IDisposable
 
     private TrainingProgress Step(TokenBatch[] prepared)
     {
-        if (Model.Config.Retrieval is { ChunkLength: int chunk }
-            && Array.Find(prepared, batch => batch is { Retrieved: not null, ChunkLength: { } given } && given != chunk) is { } other)
-        {
-            throw new TrainingException(
-                $"The batch holds what was retrieved for chunks of {other.ChunkLength} tokens, the model's have {chunk}; train on a database with chunks "
-                    + "of the model's length.");
-        }
-
         using DisposeScope scope = NewDisposeScope();
         return Step([.. prepared.Select(batch => batch.ToTensors(Model.Device))]);
     }

@@ -12,6 +12,10 @@ namespace Retro.Training;
 public sealed record TrainingBatch(
     Tensor Tokens, Tensor? Neighbors = null, Tensor? Valid = null, Tensor? LossMask = null, Tensor? Padding = null) : IDisposable
 {
+    /// <summary>M: tokens of the chunks that <see cref="Neighbors"/> were retrieved for; see <see cref="TokenBatch.ChunkLength"/>. Null: whoever made the
+    /// batch answers for it.</summary>
+    public int? ChunkLength { get; init; }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -45,6 +45,9 @@ internal sealed record TrainingState
     /// <summary>Measures since the lowest one.</summary>
     public int MeasuresSinceBest { get; init; }
 
+    /// <summary>The last step, where it was to be measured or looked at and neither was done to the end; null: nothing is owed.</summary>
+    public TrainingProgress? Unseen { get; init; }
+
     /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
     public string? Optimizer { get; init; }
 

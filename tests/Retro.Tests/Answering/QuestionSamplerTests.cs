@@ -119,7 +119,7 @@ public sealed class QuestionSamplerTests : IDisposable
         }
 
         using RetroOptimizer optimizer = new(model);
-        (double loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([batch], 0, closedBook: false);
+        (double loss, long targets, _) = new StepGradients(model, optimizer, 0).Add([StepBatch.Of(model, batch)], 0);
         Assert.Equal(sum, -loss * targets, 1e-9);
     }
 

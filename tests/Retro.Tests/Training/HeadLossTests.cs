@@ -123,7 +123,7 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        (double loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add(batches, 0, closedBook: false);
+        (double loss, _, _) = new StepGradients(model, optimizer, 0, recompute).Add([.. batches.Select(batch => StepBatch.Of(model, batch))], 0);
 
         Assert.Equal(mean.item<double>(), loss, Rounding);
         Assert.All(
@@ -147,7 +147,7 @@ public class HeadLossTests
         Tensor mean = stack(batches.Select(batch => LogLikelihood.MeanLoss(model.call(batch.Tokens, null, null), LogLikelihood.Targets(batch.Tokens)))).mean();
         IList<Tensor> expected = autograd.grad([mean], [.. ((ITrainingOptimizer)optimizer).Parameters]);
 
-        _ = new StepGradients(model, optimizer, 0, recompute).Add(batches, 0, closedBook: false);
+        _ = new StepGradients(model, optimizer, 0, recompute).Add([.. batches.Select(batch => StepBatch.Of(model, batch))], 0);
 
         Assert.All(
             expected.Zip(((ITrainingOptimizer)optimizer).GradientSums),

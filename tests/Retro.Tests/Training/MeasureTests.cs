@@ -146,6 +146,79 @@ public sealed class MeasureTests : IDisposable
         Assert.Equal(7, trainer.BestMeasure);
     }
 
+    /// <summary>Interrupted equals uninterrupted, be it while the model is measured or looked at, and be it after the last step.</summary>
+    [Theory]
+    [InlineData(8, false)]
+    [InlineData(8, true)]
+    [InlineData(3, false)]
+    [InlineData(3, true)]
+    public void What_was_to_be_measured_where_a_fault_ended_the_training_is_measured_when_it_goes_on(int step, bool looking)
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        List<(long, double, double?, TrainingWatch?)> whole = [], parts = [];
+        double? best = Run(null, 0, _folder["whole"], whole);
+        InvalidDataException fault = new("The share is gone.");
+        Assert.Same(fault, Assert.Throws<InvalidDataException>(() => Run(fault, step, _folder["parts"], parts)));
+        Assert.Equal(step - 1, parts.Count);
+
+        Assert.Equal(best, Run(null, 0, _folder["parts"], parts));
+
+        Assert.Equal(whole, parts);
+        using RetroModel one = Checkpoint.Load(Path.Combine(_folder["whole"], Trainer.BestFolder)),
+            other = Checkpoint.Load(Path.Combine(_folder["parts"], Trainer.BestFolder));
+        Assert.Equal(Embedding(one), Embedding(other));
+
+        double? Run(Exception? thrown, int at, string folder, List<(long, double, double?, TrainingWatch?)> told)
+        {
+            using RetroModel model = Model();
+            Trainer? trainer = null;
+            double Of(RetroModel measured, bool fails)
+                => fails && trainer!.StepsDone == at && thrown is not null ? throw thrown : Embedding(measured).Sum(one => (double)one);
+
+            trainer = new(model, Options with { MeasureEvery = 3, CheckpointFolder = folder })
+            {
+                Measure = measured => Of(measured, !looking),
+                Watch = measured => new(Of(measured, looking), null),
+            };
+            using (trainer)
+            {
+                if (File.Exists(Path.Combine(folder, Trainer.StateFile)))
+                {
+                    trainer.Load(folder);
+                }
+
+                trainer.Run(data, new Reports<TrainingProgress>(done => told.Add((done.Step, done.Loss, done.Measure, done.Watched))));
+                return trainer.BestMeasure;
+            }
+        }
+    }
+
+    [Fact]
+    public void A_measure_whose_model_could_not_be_kept_is_not_on_record()
+    {
+        CopyingData data = new(s_config, 2, 3, seed: 1);
+        string best = Path.Combine(_folder.Path, Trainer.BestFolder);
+        File.WriteAllText(best, "in its place");
+        Queue<double> measures = new([1, 1, 2, 3]);
+        byte[]? third = null;
+        using (RetroModel model = Model())
+        {
+            using Trainer trainer = new(model, Options with { MeasureEvery = 3 }) { Measure = _ => measures.Dequeue() };
+            Assert.Throws<CheckpointException>(() => trainer.Run(data));
+            Assert.Null(trainer.BestMeasure);
+            third = Embedding(model);
+        }
+
+        File.Delete(best);
+        using RetroModel other = Model();
+        using Trainer resumed = new(other, Options with { MeasureEvery = 3 }) { Measure = _ => measures.Dequeue() };
+        resumed.Load(_folder.Path);
+        resumed.Run(data);
+        Assert.Equal(1, resumed.BestMeasure);
+        using RetroModel kept = Checkpoint.Load(best);
+        Assert.Equal(third, Embedding(kept));
+    }
+
     private static RetroModel Model()
     {
         manual_seed(4);

@@ -721,6 +721,28 @@ public sealed class TrainerTests : IDisposable
         using Trainer trainer = new(model, s_options);
         string message = Assert.Throws<TrainingException>(() => trainer.Run(new CopyingData(s_config, 2, 3, seed: 1))).Message;
         Assert.Contains("chunks of 4 tokens, the model's have 2", message, StringComparison.Ordinal);
+
+        // In a step of one's own, too.
+        using TrainingBatch batch = new CopyingData(s_config, 2, 3, seed: 1).Batch(0, 0).ToTensors();
+        Assert.Equal(message, Assert.Throws<TrainingException>(() => trainer.Step([batch])).Message);
+    }
+
+    /// <summary>What a batch is refused for has moved nothing, so that the steps before are kept as with any fault of the data.</summary>
+    [Fact]
+    public void Where_a_batch_is_refused_the_steps_before_are_saved()
+    {
+        RetroConfig shorter = s_config with { Retrieval = s_config.Retrieval! with { ChunkLength = 2 } };
+        using RetroModel model = Model(s_config);
+        using Trainer trainer = new(model, s_options with { CheckpointFolder = Folder });
+        MixedData mixed = new([(new CopyingData(s_config, 2, 3, seed: 1), 3), (new CopyingData(shorter, 2, 3, seed: 1), 1)], seed: 1);
+        Assert.Throws<TrainingException>(() => trainer.Run(mixed));
+        Assert.True(trainer.StepsDone > 0);
+
+        using RetroModel other = Model(s_config, seed: 99);
+        using Trainer resumed = new(other, s_options);
+        resumed.Load(Folder);
+        Assert.Equal(trainer.StepsDone, resumed.StepsDone);
+        AssertSameWeights(model, other);
     }
 
     [Fact]
