@@ -10,7 +10,9 @@ namespace Retro.Training;
 /// </param>
 public sealed class CsvObserver(string path) : IProgress<TrainingProgress>, IDisposable
 {
-    private readonly StepLines _lines = new(path, string.Join(',', TrainingScalars.Names.Prepend("step")), Step);
+    private static readonly string s_header = string.Join(',', TrainingScalars.Names.Prepend("step"));
+
+    private readonly StepLines _lines = new(path, s_header, s_header, Step);
 
     /// <summary>Writes the step.</summary>
     /// <exception cref="TrainingException">The file cannot be written.</exception>

@@ -9,7 +9,7 @@ namespace Retro.Training;
 /// </param>
 public sealed class JsonLinesObserver(string path) : IProgress<TrainingProgress>, IDisposable
 {
-    private readonly StepLines _lines = new(path, null, line => Parse(line)?.Step);
+    private readonly StepLines _lines = new(path, null, "{\"step\":", line => Parse(line)?.Step);
 
     /// <summary>Writes the step. What is not a number, such as the norm of a gradient that is not finite, is left out.</summary>
     /// <exception cref="TrainingException">The file cannot be written.</exception>

@@ -8,8 +8,9 @@ namespace Retro.Training;
 /// </summary>
 /// <param name="path">The file.</param>
 /// <param name="header">Its first line; null: none.</param>
+/// <param name="begin">What the first line begins with.</param>
 /// <param name="stepOf">The step of a line; null: it is none.</param>
-internal sealed class StepLines(string path, string? header, Func<string, long?> stepOf) : IDisposable
+internal sealed class StepLines(string path, string? header, string begin, Func<string, long?> stepOf) : IDisposable
 {
     private StreamWriter? _writer;
 
@@ -30,7 +31,8 @@ internal sealed class StepLines(string path, string? header, Func<string, long?>
         List<string> kept = header is null ? [] : [header];
         if (File.Exists(path))
         {
-            if (File.ReadLines(path).FirstOrDefault() is { } first && (header is null ? stepOf(first) is null : first != header))
+            string[] first = [.. File.ReadLines(path).Take(2)];
+            if (first.Length > 0 && !IsOurs(first[0], alone: first.Length == 1))
             {
                 throw new TrainingException($"{path} is there already and holds no steps of a training in this form; name another file, or delete it.");
             }
@@ -41,4 +43,9 @@ internal sealed class StepLines(string path, string? header, Func<string, long?>
         AtomicFile.WriteText(path, string.Concat(kept.Select(line => line + "\n")), (sentence, fault) => new TrainingException(sentence, fault));
         return new StreamWriter(path, append: true, new UTF8Encoding(false)) { NewLine = "\n" };
     }
+
+    /// <summary>Whether a file whose first line is this one was written here. One that stands alone may have been cut off, as by a full disk.</summary>
+    private bool IsOurs(string line, bool alone)
+        => (header is null ? stepOf(line) is not null : line == header)
+            || (alone && (begin.StartsWith(line, StringComparison.Ordinal) || line.StartsWith(begin, StringComparison.Ordinal)));
 }

@@ -93,6 +93,26 @@ public sealed class ObserverTests : IDisposable
         Assert.Equal(Other, File.ReadAllText(path));
     }
 
+    /// <summary>A disk that was full at the first step leaves a file that no later training could go on with.</summary>
+    [Theory]
+    [InlineData("steps.csv", "step,loss/tr")]
+    [InlineData("steps.jsonl", "{\"step\":1,\"pro")]
+    [InlineData("steps.jsonl", "{\"s")]
+    public void A_first_line_that_was_cut_off_goes(string name, string cut)
+    {
+        string path = _folder[name];
+        File.WriteAllText(path, cut);
+        using (CsvObserver table = new(path))
+        using (JsonLinesObserver rows = new(path))
+        {
+            (name.EndsWith('v') ? (IProgress<TrainingProgress>)table : rows).Report(Step(1));
+        }
+
+        string[] lines = File.ReadAllLines(path);
+        Assert.DoesNotContain(cut, lines);
+        Assert.Equal(name.EndsWith('v') ? 2 : 1, lines.Length);
+    }
+
     [Fact]
     public void A_training_is_looked_at_as_often_as_asked_and_nothing_is_decided_by_it()
     {
