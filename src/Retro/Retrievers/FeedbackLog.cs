@@ -138,13 +138,14 @@ public sealed class FeedbackLog : IDisposable
     {
         ArgumentNullException.ThrowIfNull(entries);
         ArgumentNullException.ThrowIfNull(database);
-        Dictionary<string, DocumentEntry> documents = database.Documents.ToDictionary(document => document.Id, StringComparer.Ordinal);
+        // Databases that were opened as one may have an id twice; the content tells which document it was.
+        ILookup<(string, string), DocumentEntry> documents = database.Documents.ToLookup(document => (document.Id, document.ContentHash));
         OrderedDictionary<(string Prompt, long Chunk), bool> judged = [];
         foreach (FeedbackEntry entry in entries)
         {
             foreach (FeedbackPassage passage in entry.Passages)
             {
-                if (documents.TryGetValue(passage.DocumentId, out DocumentEntry? document) && document.ContentHash == passage.ContentHash
+                if (documents[(passage.DocumentId, passage.ContentHash)].FirstOrDefault() is { } document
                     && passage.ChunkInDocument >= 0 && passage.ChunkInDocument < document.ChunkCount)
                 {
                     judged[(entry.Prompt, document.FirstChunk + passage.ChunkInDocument)] = entry.Accepted;

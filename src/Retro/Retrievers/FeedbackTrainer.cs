@@ -71,11 +71,12 @@ public static class FeedbackTrainer
         }
 
         int chunks = accepted.Select(pair => pair.Chunk).Distinct().Count();
-        if (!wanted.Any(prompt => rejected.Contains(prompt.Key) || prompt.Distinct().Count() < chunks))
+        if (!wanted.Any(prompt => rejected.Contains(prompt.Key) || (options.BatchSize > 1 && prompt.Distinct().Count() < chunks)))
         {
             throw new TrainingException(
-                $"Of {pairs.Count} pairs none was rejected for a prompt that has an accepted one, or accepted for another prompt alone: there is nothing to "
-                    + "tell apart; collect more feedback.");
+                $"Of {pairs.Count} pairs none was rejected for a prompt that has an accepted one, or accepted for another prompt alone, of which two stand in "
+                    + $"a batch ({nameof(options.BatchSize)} {options.BatchSize}): there is nothing to tell apart; collect more feedback, or make batches "
+                    + "larger.");
         }
 
         using RetrieverTower tower = new(embedder, tokenizer);

@@ -49,6 +49,23 @@ public sealed class FeedbackTests : IDisposable
         Assert.Equal((last.Id, true), (today.Documents[today.DocumentOf(pair.Chunk)].Id, pair.Accepted));
     }
 
+    /// <summary>Ids are unique within a folder alone; the content tells them apart.</summary>
+    [Fact]
+    public void Feedback_is_replayed_over_databases_that_were_opened_as_one()
+    {
+        _world.Build("one", [new Document("readme", "", RetrieverWorld.Words(1, false, new Random(1)), "")]).Dispose();
+        _world.Build("two", [new Document("readme", "", RetrieverWorld.Words(2, false, new Random(1)), "")]).Dispose();
+        using ChunkDatabase both = ChunkDatabase.Open([_world["one"], _world["two"]]);
+        long second = both.Documents[1].FirstChunk;
+        string path = _world["feedback.jsonl"];
+        using (FeedbackLog log = FeedbackLog.Open(path))
+        {
+            log.Append("a", both, [second], accepted: true);
+        }
+
+        Assert.Equal([new FeedbackPair("a", second, true)], FeedbackLog.Replay(FeedbackLog.Read(path), both));
+    }
+
     [Fact]
     public void A_line_that_a_kill_cut_off_is_no_entry_and_is_overwritten_and_damage_is_told()
     {
@@ -173,6 +190,11 @@ public sealed class FeedbackTests : IDisposable
         Assert.All(
             new FeedbackPair[][] { [new("a", 0, true)], [new("a", 0, true), new("a", 1, true), new("b", 1, false)], [new("a", 0, true), new("b", 0, true)] },
             pairs => Assert.Contains("nothing to tell apart", Assert.Throws<TrainingException>(() => Train(pairs)).Message, StringComparison.Ordinal));
+        Assert.Contains(
+            "BatchSize 1",
+            Assert.Throws<TrainingException>(() => FeedbackTrainer.Train(
+                _world.Embedder, RetrieverWorld.Tokenizer, _world.Source, [new("a", 0, true), new("b", 1, true)], new() { BatchSize = 1 })).Message,
+            StringComparison.Ordinal);
         Assert.Contains("None of 1 pairs", Assert.Throws<TrainingException>(() => Train(new FeedbackPair("a", 0, false))).Message, StringComparison.Ordinal);
         Assert.Contains(
             "names chunk", Assert.Throws<ArgumentException>(() => Train(new FeedbackPair("a", long.MaxValue, true))).Message, StringComparison.Ordinal);
