@@ -20,7 +20,7 @@ public sealed record AnswerResult(string Reader, string Passages, IReadOnlyList<
     /// <summary>Bits of the usual right answer.</summary>
     public MeanInterval Bits { get; } = Mean(Answers, one => one.Bits);
 
-    /// <summary>Share of the questions of which a passage that was read holds a right answer: what retrieval alone is worth.</summary>
+    /// <summary>Share of the questions of which what was read of a passage holds a right answer: what retrieval alone is worth.</summary>
     public MeanInterval Found { get; } = Mean(Answers, one => one.WasFound ? 1 : 0);
 
     private static MeanInterval Mean(IEnumerable<AnsweredQuestion> answers, Func<AnsweredQuestion, double> value)

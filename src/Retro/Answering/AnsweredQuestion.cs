@@ -4,5 +4,5 @@ namespace Retro.Answering;
 /// <param name="Question">The question.</param>
 /// <param name="Answer">What it wrote; null where it cannot write.</param>
 /// <param name="Bits">Bits of the usual right answer, with its end.</param>
-/// <param name="WasFound">Whether a passage that it read holds a right answer.</param>
+/// <param name="WasFound">Whether what it read of a passage holds a right answer.</param>
 public sealed record AnsweredQuestion(Question Question, string? Answer, double Bits, bool WasFound);

@@ -9,7 +9,7 @@ namespace Retro.Answering;
 /// </summary>
 /// <remarks>
 /// Each question has one passage with its answer, where RGB has several: noise is counted beside it. A reader that reads no passages that it is given, such as
-/// a decoder alone, has its row too: what it can tell without.
+/// a decoder alone, has its row too: what it can tell without. A question whose passage does not hold its answer as far as the reader reads it is left out.
 /// </remarks>
 public static class FourAbilities
 {
@@ -33,7 +33,8 @@ public static class FourAbilities
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <returns>What was measured.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range.</exception>
-    /// <exception cref="ArgumentException">No question has another of its kind with another answer.</exception>
+    /// <exception cref="ArgumentException">No question has another of its kind with another answer, and a passage that holds its own as far as it is
+    /// read.</exception>
     /// <exception cref="RetroException">A log-likelihood is not a number.</exception>
     public static AbilityResult Measure(
         IReader reader,
@@ -50,11 +51,15 @@ public static class FourAbilities
         others ??= questions;
         Dictionary<string, string> normalized = questions.Concat(others).SelectMany(one => one.Answers).Distinct()
             .ToDictionary(answer => answer, AnswerMatch.Normalize, StringComparer.Ordinal);
-        Item[] items = [.. questions.Select((question, number) => Item.Of(question, number, others, passages, options, normalized)).OfType<Item>()];
+        Item[] items =
+        [
+            .. questions.Select((question, number) => Item.Of(question, number, others, passages, asked.RetrievedLength, options, normalized)).OfType<Item>(),
+        ];
         if (items.Length == 0)
         {
             throw new ArgumentException(
-                "No question has another of its kind with another answer, so that there is nothing wrong to tell it from; give more questions.",
+                $"No question has another of its kind with another answer, to tell it from what is wrong, and a passage that holds its answer within the "
+                    + $"{asked.RetrievedLength} tokens that {reader.Name} gets of it; give more questions, or cut shorter passages.",
                 nameof(questions));
         }
 
@@ -175,10 +180,12 @@ public static class FourAbilities
             int number,
             IReadOnlyList<Question> all,
             QuestionPassages passages,
+            int length,
             AbilityOptions options,
             Dictionary<string, string> normalized)
         {
             long oracle = passages.Oracle(question);
+            long[] held = passages.Tokens(oracle, length);
             IReadOnlyList<long> noise = passages.Distractors(question, options.Passages, options.HardShare, options.Seed, number);
             SeededRandom random = new(options.Seed, ChoicePurpose, number);
 
@@ -195,17 +202,16 @@ public static class FourAbilities
                 }
             }
 
-            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0)
+            if (answers.Count == 1 || normalized[question.Answers[0]].Length == 0 || !passages.Holds(held, question))
             {
                 return null;
             }
 
-            int length = 2 * passages.Database.ChunkLength;
             string title = TitleOf(question, passages);
             return new(
                 question,
                 number,
-                passages.Tokens(oracle, length),
+                held,
                 passages.Changed(oracle, question, answers[1], length),
                 [.. noise.Select(chunk => passages.Tokens(chunk, length))],
                 [.. answers],
@@ -215,7 +221,8 @@ public static class FourAbilities
             Pair? PartnerOf()
             {
                 Question? partner = title.Length == 0 ? null
-                    : Shuffled(others).FirstOrDefault(one => TitleOf(one, passages) is { Length: > 0 } theirs && theirs != title);
+                    : Shuffled(others).FirstOrDefault(one => TitleOf(one, passages) is { Length: > 0 } theirs && theirs != title
+                        && passages.Holds(passages.Tokens(passages.Oracle(one), length), one));
                 return partner is null ? null : new(
                     question with { Prompt = $"{title} and {TitleOf(partner, passages)}{question.Prompt[title.Length..]}" },
                     partner.Answers[0],

@@ -82,9 +82,9 @@ internal sealed class PassageWriter
         foreach (string word in line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
         {
             string before = " ";
-            foreach (string piece in Pieces(word, room))
+            foreach ((string piece, int alone) in Pieces(word, room))
             {
-                int more = Count(before + piece);
+                int more = before.Length > 0 ? alone : Count(piece);
                 if (_tokens + more > room)
                 {
                     Close();
@@ -128,13 +128,14 @@ internal sealed class PassageWriter
     }
 
     /// <summary>
-    /// A word, or, where no passage has room for it, as in a script without spaces, the pieces of it that have. A character that has none is left out.
+    /// A word, or, where no passage has room for it, as in a script without spaces, the pieces of it that have, each with its tokens behind a space. A
+    /// character that has none is left out.
     /// </summary>
-    private IEnumerable<string> Pieces(string word, int room)
+    private IEnumerable<(string Piece, int Tokens)> Pieces(string word, int room)
     {
-        if (Count(" " + word) <= room)
+        if (Count(" " + word) is var tokens && tokens <= room)
         {
-            return [word];
+            return [(word, tokens)];
         }
 
         int half = word.Length / 2;

@@ -30,7 +30,7 @@ public sealed class QuestionPassages
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(tokenizer);
         database.RequireTokenizer(tokenizer);
-        if (source is not null && source.Database != database)
+        if (source is not null && !database.HasSameChunks(source.Database))
         {
             throw new ArgumentException(
                 $"The source {source.Name} searches {source.Database?.Folder ?? "no database"}, and the passages are in {database.Folder}; give one over them.",
@@ -138,10 +138,12 @@ public sealed class QuestionPassages
     {
         ArgumentNullException.ThrowIfNull(question);
         int document = Database.DocumentOf(chunk);
-        string words = _words[document] ??= $" {AnswerMatch.Normalize(Text(document))} ";
-        return Database.Documents[document].Id == question.PassageId
-            || question.Answers.Any(answer => words.Contains($" {AnswerMatch.Normalize(answer)} ", StringComparison.Ordinal));
+        return Database.Documents[document].Id == question.PassageId || HoldsAnswer(_words[document] ??= Words(Text(document)), question);
     }
+
+    /// <summary>Whether what a reader gets of a passage holds one of a question's answers: a passage can be longer.</summary>
+    internal bool Holds(long[] tokens, Question question)
+        => HoldsAnswer(Words(_tokenizer.Decode(Array.ConvertAll(tokens, token => (int)token))), question);
 
     /// <summary>The tokens of a passage as a reader gets them.</summary>
     internal long[] Tokens(long chunk, int retrievedLength)
@@ -175,6 +177,11 @@ public sealed class QuestionPassages
     }
 
     private long First(long chunk) => Database.Documents[Database.DocumentOf(chunk)].FirstChunk;
+
+    private static string Words(string text) => $" {AnswerMatch.Normalize(text)} ";
+
+    private static bool HoldsAnswer(string words, Question question)
+        => question.Answers.Any(answer => words.Contains(Words(answer), StringComparison.Ordinal));
 
     private string Text(int document) => _tokenizer.Decode(Database.TokensOf(Database.Documents[document]));
 }

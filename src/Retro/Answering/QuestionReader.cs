@@ -23,7 +23,7 @@ public sealed class QuestionReader
     private const int LongestAnswer = 32;
 
     private readonly QuestionPassages _passages;
-    private readonly int _stretch, _retrievedLength;
+    private readonly int _stretch;
     private readonly bool _writes;
 
     /// <summary>Creates it.</summary>
@@ -42,14 +42,18 @@ public sealed class QuestionReader
                 $"{reader.Name} reads chunks of {_stretch} tokens, which is no divisor of the database's chunk length, {chunkLength}.", nameof(reader));
         }
 
-        (Reader, _passages, _retrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
+        (Reader, _passages, RetrievedLength) = (reader, passages, reader.RetrievedLength ?? (2 * chunkLength));
 
         // What it copies from anywhere in another database could not be told as a source of what it writes.
-        _writes = RetroGenerator.ModelOf(reader) is not null && !(reader is CopyReader { Index.Database: { } copied } && copied != passages.Database);
+        _writes = ModelReading.ModelOf(reader) is not null
+            && !(MeteredReader.Unwatched(reader) is CopyReader { Index.Database: { } copied } && !copied.HasSameChunks(passages.Database));
     }
 
     /// <summary>The reader.</summary>
     public IReader Reader { get; }
+
+    /// <summary>R: tokens of a passage that it gets.</summary>
+    internal int RetrievedLength { get; }
 
     /// <summary>Answers a question by the most probable token, again and again, up to the end of a line or of the text.</summary>
     /// <param name="question">The question.</param>
@@ -148,12 +152,13 @@ public sealed class QuestionReader
                 cancellationToken.ThrowIfCancellationRequested();
                 return find(question);
             });
+            IReadOnlyList<(long[] Tokens, float Score)>[] texts = Array.ConvertAll(chosen, asked.Texts);
             double[][] likelihoods = asked.LogLikelihoods(
-                [.. block.Zip(chosen, (question, some) => (question, asked.Texts(some), (IReadOnlyList<string>)[question.Answers[0]]))], cancellationToken);
+                [.. block.Zip(texts, (question, some) => (question, some, (IReadOnlyList<string>)[question.Answers[0]]))], cancellationToken);
             for (int i = 0; i < block.Length; i++)
             {
                 string? answer = await asked.AnswerAsync(block[i], chosen[i], LongestAnswer, cancellationToken).ConfigureAwait(false);
-                bool found = chosen[i].Take(reader.Neighbors).Any(one => passages.Holds(one.Chunk, block[i]));
+                bool found = texts[i].Any(one => passages.Holds(one.Tokens, block[i]));
                 answered.Add(new(block[i], answer, -likelihoods[i][0] / Math.Log(2), found));
                 progress?.Report(new StageProgress($"answer with {reader.Name}", answered.Count, questions.Count));
             }
@@ -164,7 +169,7 @@ public sealed class QuestionReader
 
     /// <summary>The tokens of passages, with their scores.</summary>
     private IReadOnlyList<(long[] Tokens, float Score)> Texts(IEnumerable<(long Chunk, float Score)> passages)
-        => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, _retrievedLength), one.Score))];
+        => [.. passages.Take(Reader.Neighbors).Select(one => (_passages.Tokens(one.Chunk, RetrievedLength), one.Score))];
 
     /// <summary>Their order is all that is known of passages that are given, and the score says it, as that of a <see cref="GivenNeighborSource"/>.</summary>
     private static IReadOnlyList<(long Chunk, float Score)> Ranked(IReadOnlyList<long> passages)
@@ -199,7 +204,7 @@ public sealed class QuestionReader
             ReadingBatch batch = new(some.Length, length, _stretch);
             if (Reader.Neighbors > 0)
             {
-                batch.Retrieved = new(some.Length, stretches, Reader.Neighbors, _retrievedLength);
+                batch.Retrieved = new(some.Length, stretches, Reader.Neighbors, RetrievedLength);
             }
 
             for (int i = 0; i < some.Length; i++)

@@ -313,6 +313,9 @@ public sealed partial class ChunkDatabase : IDisposable
     /// <summary>The removed documents of each segment.</summary>
     internal IReadOnlyList<int[]> Removed => _live?.Removed ?? [[]];
 
+    /// <summary>Whether another database has the same chunks, such as this one opened again: a chunk's number is that of both then.</summary>
+    internal bool HasSameChunks(ChunkDatabase? other) => other?.Manifest.TokensHash == Manifest.TokensHash;
+
     internal void RequireTokenizer(string kind, string hash, int vocabularySize)
     {
         if (kind != Manifest.TokenizerKind || hash != Manifest.TokenizerHash || vocabularySize != Manifest.VocabularySize)

@@ -11,7 +11,8 @@ namespace Retro.Generation;
 /// <param name="tokenizer">Its tokenizer.</param>
 /// <param name="retriever">Finds neighbors; null: none are read.</param>
 /// <param name="options">How to go on.</param>
-internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options)
+/// <param name="longest">Tokens that a text may have.</param>
+internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int longest)
 {
     /// <summary>Searches.</summary>
     /// <param name="prompts">The prompts, as tokens.</param>
@@ -29,7 +30,7 @@ internal sealed class BeamSearch(RetroModel model, RetroTokenizer tokenizer, Str
         [
             .. prompts.Select(prompt => new Beams(
                 options,
-                new GenerationSequence(model, tokenizer, retriever, options, prompt, GenerationSequence.Longest(model, options)),
+                new GenerationSequence(tokenizer, retriever, options, prompt, longest),
                 tokenizer.EndTokens,
                 cancellationToken)),
         ];

@@ -17,8 +17,6 @@ internal sealed class CopyDecoding(CopyReader reader, int capacity, IReadOnlySet
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private PointerMatch? _match;
 
-    public bool ReadsWholePrompt => reader.Options.CrossAttended > 0;
-
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
         long[] last = text.Skip(text.Count - CopyCandidates.ComparedTokens).Select(token => (long)token).ToArray();

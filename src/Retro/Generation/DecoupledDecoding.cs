@@ -15,8 +15,6 @@ internal sealed class DecoupledDecoding(DecoupledReader reader, int capacity, in
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private DecoupledReading? _last;
 
-    public bool ReadsWholePrompt => true;
-
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
         using DisposeScope scope = NewDisposeScope();

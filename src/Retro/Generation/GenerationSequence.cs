@@ -8,7 +8,6 @@ namespace Retro.Generation;
 /// <summary>One text while it is generated: its tokens, what was found for it, and what is held back of the output. Whoever computes gives it logits.</summary>
 internal sealed class GenerationSequence
 {
-    private readonly RetroModel _model;
     private readonly RetroTokenizer _tokenizer;
     private readonly StretchRetriever? _retriever;
     private readonly GenerationOptions _options;
@@ -25,9 +24,13 @@ internal sealed class GenerationSequence
     private double? _logSum;
     private GenerationEnd? _end;
 
-    public GenerationSequence(RetroModel model, RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest)
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="retriever">Finds neighbors; null: none are read.</param>
+    /// <param name="options">How to go on.</param>
+    /// <param name="prompt">The beginning, as tokens.</param>
+    /// <param name="longest">Tokens that the text may have.</param>
+    public GenerationSequence(RetroTokenizer tokenizer, StretchRetriever? retriever, GenerationOptions options, int[] prompt, int longest)
     {
-        _model = model;
         _tokenizer = tokenizer;
         _retriever = retriever;
         _options = options;
@@ -57,12 +60,6 @@ internal sealed class GenerationSequence
 
     /// <summary>Tokens that were generated.</summary>
     public int NewTokens => _tokens.Count - _promptLength;
-
-    /// <summary>Tokens that the text may have, where it may be filled up to whole chunks at its beginning.</summary>
-    public static int Longest(RetroModel model, GenerationOptions options)
-        => model.Config.MaximumLength is { } longest
-            ? options.RetrievalStride is null ? longest : longest - (model.Config.Retrieval?.ChunkLength ?? 1) + 1
-            : int.MaxValue;
 
     /// <summary>Retrieves for the prompt.</summary>
     /// <param name="whole">Whether for each of its stretches, or for the last alone.</param>
@@ -140,7 +137,7 @@ internal sealed class GenerationSequence
     /// <summary>Another text of the same prompt and the same tokens, whose logits were not taken.</summary>
     public GenerationSequence Fork()
     {
-        GenerationSequence fork = new(_model, _tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest)
+        GenerationSequence fork = new(_tokenizer, _retriever, _options, [.. _tokens.Take(_promptLength)], _longest)
         {
             Activity = Activity, _logits = _logits, _logSum = _logSum,
         };

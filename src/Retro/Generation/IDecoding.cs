@@ -6,9 +6,6 @@ namespace Retro.Generation;
 /// <summary>Reads one text as it grows, and tells what may follow.</summary>
 internal interface IDecoding : IDisposable
 {
-    /// <summary>Whether the neighbors of every stretch of a prompt are read, or only of the last one.</summary>
-    bool ReadsWholePrompt { get; }
-
     /// <summary>Reads what is new of the text: at first all of it, later its last token.</summary>
     /// <param name="text">The tokens so far.</param>
     /// <param name="found">What was retrieved for the stretches that the new tokens completed; null: none was completed, or retrieval is off.</param>

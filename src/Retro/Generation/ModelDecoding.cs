@@ -11,8 +11,6 @@ internal sealed class ModelDecoding(RetroModel model, int capacity) : IDecoding
 {
     private readonly DecodingCache _cache = model.NewCache(1, capacity);
 
-    public bool ReadsWholePrompt => true;
-
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
         (Tensor? neighbors, Tensor? valid) = found?.ToTensors(model.Device) ?? default;

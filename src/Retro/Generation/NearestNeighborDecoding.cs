@@ -16,8 +16,6 @@ internal sealed class NearestNeighborDecoding(NearestNeighborReader reader, int 
     private readonly DecodingCache _cache = reader.Model.NewCache(1, capacity);
     private readonly ChunkSet? _among = reader.Store.Without(excluded);
 
-    public bool ReadsWholePrompt => false;
-
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
         using DisposeScope scope = NewDisposeScope();

@@ -11,16 +11,12 @@ namespace Retro.Generation;
 /// the next one cost a step each.
 /// </summary>
 /// <param name="reader">The reader.</param>
-/// <param name="capacity">Tokens of text to reserve memory for.</param>
 /// <param name="stride">Tokens of a stretch.</param>
-internal sealed class PromptDecoding(PromptReader reader, int capacity, int stride) : IDecoding
+internal sealed class PromptDecoding(PromptReader reader, int stride) : IDecoding
 {
     private DecodingCache? _cache;
     private double[] _logWeights = [];
     private RetrievedTokens? _all;
-
-    /// <summary>Where the model's cross-attention reads too, it reads what was found for each chunk of the text.</summary>
-    public bool ReadsWholePrompt => reader.CrossAttended > 0;
 
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
@@ -47,7 +43,7 @@ internal sealed class PromptDecoding(PromptReader reader, int capacity, int stri
         int length = rows.Max(row => row.Length);
         _logWeights = [.. prefixes.Select(one => one.LogWeight)];
         _cache?.Dispose();
-        _cache = model.NewCache(rows.Count, Math.Max(capacity, length + stride));
+        _cache = model.NewCache(rows.Count, length + stride);
         (Tensor? neighbors, Tensor? valid) = CrossAttended(found, length / stride, shift, first)?.ToTensors(model.Device) ?? default;
         return Mix(model.Prefill(
             _cache,

@@ -17,8 +17,6 @@ internal sealed class RefreshedDecoding(RetroModel model, int begin, int capacit
     private readonly List<(RetrievedTokens From, int Stretch)> _found = []; // by the number of the stretch
     private DecodingCache? _cache;
 
-    public bool ReadsWholePrompt => true;
-
     public Tensor Read(IReadOnlyList<int> text, RetrievedTokens? found)
     {
         if (_cache is not null && found is null)

@@ -50,7 +50,7 @@ public sealed class RetroGenerator
                 database is null ? nameof(database) : nameof(source));
         }
 
-        if (source?.Database is { } searched && searched != database)
+        if (source?.Database is { } searched && !searched.HasSameChunks(database))
         {
             throw new ArgumentException(
                 $"The source {source.Name} searches the database {searched.Folder}, but the text is to be read from {database!.Folder}; give the same one.",
@@ -77,7 +77,7 @@ public sealed class RetroGenerator
     /// <param name="reader">
     /// A <see cref="RetroReader"/>, a <see cref="CopyReader"/>, an <see cref="InContextReader"/>, an <see cref="EnsembleReader"/>, a
     /// <see cref="RetroInContextReader"/>, a <see cref="DecoupledReader"/>, or, without a source, a <see cref="NearestNeighborReader"/> or a
-    /// <see cref="DecoderReader"/>.
+    /// <see cref="DecoderReader"/>; or a <see cref="MeteredReader"/> of one of them, which is not watched here.
     /// </param>
     /// <param name="tokenizer">The tokenizer that its model was trained with.</param>
     /// <param name="source">Finds chunks of its database, which are read from; null for a reader that looks up by itself.</param>
@@ -89,7 +89,8 @@ public sealed class RetroGenerator
     public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
-        _model = ModelOf(reader)
+        reader = MeteredReader.Unwatched(reader);
+        _model = ModelReading.ModelOf(reader)
             ?? throw new ArgumentException(
                 $"{reader.Name} reads whole texts alone and cannot go on token by token; give a reader that can, such as a {nameof(CopyReader)} or an "
                     + $"{nameof(InContextReader)}, or generate with the model itself.",
@@ -120,7 +121,7 @@ public sealed class RetroGenerator
                     + "alone.",
                 nameof(source));
         _database.RequireTokenizer(tokenizer);
-        if (reader is CopyReader { Index: { } index } && index.Database != _database)
+        if (reader is CopyReader { Index: { } index } && !index.Database.HasSameChunks(_database))
         {
             throw new ArgumentException(
                 $"The reader copies from anywhere in {index.Database.Folder}, and the source searches {_database.Folder}; " +
@@ -152,7 +153,8 @@ public sealed class RetroGenerator
     /// the thread pool, one after the other, as they are asked for. The first text that excludes documents reads the entries of all.
     /// </returns>
     /// <exception cref="RetroOptionsException">The options contradict themselves, or ask for more neighbors than the reader reads.</exception>
-    /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach.</exception>
+    /// <exception cref="ArgumentException">The prompt is longer than the model's positions reach; a reader that writes passages in front of the text takes any,
+    /// since it reads windows of it.</exception>
     /// <exception cref="RetroException">The model's logits are not numbers.</exception>
     /// <exception cref="OperationCanceledException">The work was canceled.</exception>
     public IAsyncEnumerable<GeneratedPiece> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
@@ -278,9 +280,12 @@ public sealed class RetroGenerator
             : throw new ArgumentException($"The prompt has {tokens.Length} tokens, the model takes at most {longest}; shorten it.", nameof(prompt));
     }
 
-    // Tokens that a text may have; a reader that writes passages in front of it reads windows of it.
+    // Tokens that a text may have: a reader that writes passages in front of it reads windows of it, and where neighbors are found anew within a chunk it is
+    // filled up to whole chunks at its beginning.
     private int Longest(GenerationOptions options)
-        => _reader is PromptReader && Reads(options) ? int.MaxValue : GenerationSequence.Longest(_model, options);
+        => _model.Config.MaximumLength is not { } longest || (_reader is PromptReader && Reads(options)) ? int.MaxValue
+            : options.RetrievalStride is null ? longest
+            : longest - (_model.Config.Retrieval?.ChunkLength ?? 1) + 1;
 
     private bool Reads(GenerationOptions options)
         => options.Retrieval && (options.Passages.Count > 0 || _database is not null) && (_plan is not null || _reader is not null);
@@ -306,18 +311,6 @@ public sealed class RetroGenerator
         return (plan is null ? null : new StretchRetriever(_tokenizer, _database, _source, plan, excluded, options), unread);
     }
 
-    /// <summary>The model that a reader goes on token by token with; null: it cannot.</summary>
-    internal static RetroModel? ModelOf(IReader reader) => reader switch
-    {
-        RetroReader retro => retro.Model,
-        DecoderReader alone => alone.Model,
-        CopyReader copying => copying.Model,
-        PromptReader prompting => prompting.Model,
-        DecoupledReader own => own.Model,
-        NearestNeighborReader nearest => nearest.Model,
-        _ => null,
-    };
-
     /// <summary>Continues a prompt of tokens, the first of which begins a text.</summary>
     /// <param name="prompt">The prompt.</param>
     /// <param name="options">How to continue it.</param>
@@ -330,13 +323,13 @@ public sealed class RetroGenerator
 
         // All tensors live inside of one call of Decode, or in the cache; none is open while the caller has the thread.
         (StretchRetriever? retriever, HashSet<int>? unread) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        GenerationSequence sequence = new(_model, _tokenizer, retriever, options, prompt, Longest(options)) { Activity = activity };
+        GenerationSequence sequence = new(_tokenizer, retriever, options, prompt, Longest(options)) { Activity = activity };
         using IDecoding decoding = Decoding(Math.Max(64, prompt.Length), retriever, unread, options);
         bool gated = FinalizerGate.IsNeededFor(_model);
         IReadOnlyList<GeneratedPiece> first = await Task.Run(
             () =>
             {
-                IReadOnlyList<GeneratedPiece> found = sequence.Begin(decoding.ReadsWholePrompt, cancellationToken);
+                IReadOnlyList<GeneratedPiece> found = sequence.Begin(_reader?.ReadsEarlierNeighbors ?? true, cancellationToken);
                 Decode("prefill");
                 return found;
             },
@@ -393,7 +386,7 @@ public sealed class RetroGenerator
         int[][] prompts, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        BeamSearch search = new(_model, _tokenizer, retriever, options);
+        BeamSearch search = new(_model, _tokenizer, retriever, options, Longest(options));
         IReadOnlyList<GeneratedPiece>[] texts = await Task.Run(() => search.Run(prompts, cancellationToken), cancellationToken).ConfigureAwait(false);
         for (int i = 0; i < texts.Length; i++)
         {
@@ -413,7 +406,7 @@ public sealed class RetroGenerator
         }
 
         (StretchRetriever? retriever, _) = await Retriever(options, cancellationToken).ConfigureAwait(false);
-        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_model, _tokenizer, retriever, options, prompt, Longest(options)))];
+        GenerationSequence[] texts = [.. prompts.Select(prompt => new GenerationSequence(_tokenizer, retriever, options, prompt, Longest(options)))];
         using BatchDecoding decoding = new(_model, texts.Length, Math.Max(64, prompts.Max(prompt => prompt.Length)));
         List<(int Prompt, GeneratedPiece Piece)> pieces = await Task.Run(
             () =>
@@ -487,7 +480,7 @@ public sealed class RetroGenerator
     private IDecoding Decoding(int capacity, StretchRetriever? retriever, HashSet<int>? unread, GenerationOptions options) => _reader switch
     {
         CopyReader copying => new CopyDecoding(copying, capacity, retriever is null ? null : unread),
-        PromptReader prompting when retriever is not null => new PromptDecoding(prompting, capacity, retriever.Stride),
+        PromptReader prompting when retriever is not null => new PromptDecoding(prompting, retriever.Stride),
         DecoupledReader own when retriever is not null => new DecoupledDecoding(own, capacity, retriever.Stride),
         NearestNeighborReader nearest when unread is not null => new NearestNeighborDecoding(nearest, capacity, unread),
         null when retriever is not null && options.RetrievalStride is { } stride && stride < _plan!.Stride

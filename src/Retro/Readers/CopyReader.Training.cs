@@ -13,7 +13,7 @@ public sealed partial class CopyReader
     {
         // Neither the neighbors nor the index, which may be of another database, give a text its own document or a copy of it.
         SameDocuments same = new(database, source.Database!);
-        SameDocuments? elsewhere = _index is null ? null : _index.Database == source.Database ? same : new(database, _index.Database);
+        SameDocuments? elsewhere = _index is null ? null : _index.Database.HasSameChunks(source.Database) ? same : new(database, _index.Database);
         ReadingWindows windows = new(database, source, same)
         {
             WindowLength = Options.WindowLength,

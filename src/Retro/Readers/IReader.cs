@@ -26,9 +26,10 @@ public interface IReader
 
     /// <summary>
     /// Whether what was retrieved for earlier chunks than the last one matters to a prediction, as where later tokens attend to earlier ones that have read it.
-    /// False: nothing need be asked for a chunk that only tokens of which no target is predicted would read. Default true, which is always right.
+    /// False: nothing need be asked for a chunk that only tokens of which no target is predicted would read. Default: true for a reader of neighbors, which is
+    /// always right.
     /// </summary>
-    bool ReadsEarlierNeighbors => true;
+    bool ReadsEarlierNeighbors => Neighbors > 0;
 
     /// <summary>A database that it reads from besides the neighbors it is given, in which no held-out document may be; null, the default: none.</summary>
     ChunkDatabase? Database => null;

@@ -17,6 +17,9 @@ public sealed class MeteredReader(IReader reader, IReader? without = null) : IRe
 {
     private readonly IReader _reader = reader ?? throw new ArgumentNullException(nameof(reader));
 
+    /// <summary>A reader, or the one that is watched.</summary>
+    internal static IReader Unwatched(IReader reader) => reader is MeteredReader watched ? Unwatched(watched._reader) : reader;
+
     /// <inheritdoc/>
     public string Name => _reader.Name;
 

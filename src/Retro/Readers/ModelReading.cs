@@ -10,6 +10,18 @@ internal static class ModelReading
     /// <summary>Most logits made at once, in bytes: a vocabulary can be large enough for those of a whole batch to take more than everything else.</summary>
     public const long HeadBytes = 32L << 20;
 
+    /// <summary>The model that a reader goes on token by token with, watched or not; null: it cannot.</summary>
+    public static RetroModel? ModelOf(IReader reader) => MeteredReader.Unwatched(reader) switch
+    {
+        RetroReader retro => retro.Model,
+        DecoderReader alone => alone.Model,
+        CopyReader copying => copying.Model,
+        PromptReader prompting => prompting.Model,
+        DecoupledReader own => own.Model,
+        NearestNeighborReader nearest => nearest.Model,
+        _ => null,
+    };
+
     /// <summary>The log-likelihood of every target, given the first K neighbors of every chunk.</summary>
     public static double[] LogLikelihoods(RetroModel model, ReadingBatch batch, int neighbors)
     {

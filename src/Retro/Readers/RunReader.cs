@@ -45,7 +45,7 @@ public sealed class RunReader : IReader
         }
 
         // One database is told to whoever looks for held-out documents in what is read from.
-        if (reader.Database is { } other && other.Manifest.TokensHash != index.Database.Manifest.TokensHash)
+        if (reader.Database is { } other && !other.HasSameChunks(index.Database))
         {
             throw new ArgumentException(
                 $"{reader.Name} reads from {other.Folder}, and the runs are of {index.Database.Folder}; give a reader and an index of one database.",

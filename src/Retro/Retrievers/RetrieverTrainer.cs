@@ -386,7 +386,7 @@ public sealed partial class RetrieverTrainer : IDisposable
         TextEmbedder embedder, IReader reader, INeighborSource? alongside, IProgress<StageProgress>? progress, CancellationToken cancellationToken)
     {
         RetrieverDocuments.RequireEmbedder(_source, embedder, _tokenizer);
-        if (alongside is not null && alongside.Database?.Manifest.TokensHash != _source.Database.Manifest.TokensHash)
+        if (alongside is not null && !_source.Database.HasSameChunks(alongside.Database))
         {
             throw new ArgumentException(
                 $"{alongside.Name} finds chunks of {alongside.Database?.Folder ?? "no database"}, and the towers those of {_source.Database.Folder}: take a "

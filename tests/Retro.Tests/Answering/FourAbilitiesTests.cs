@@ -1,4 +1,5 @@
 using Retro.Answering;
+using Retro.Database;
 
 namespace Retro.Tests.Answering;
 
@@ -26,6 +27,30 @@ public sealed class FourAbilitiesTests : IDisposable
         // It knows no order, so that it takes the two answers the wrong way round as readily.
         Assert.Equal(0, found.InformationIntegration.Value);
         Assert.True(found.NegativeRejection.HasInterval);
+    }
+
+    /// <summary>Passages are those that the reader reads; a right one that does not hold its answer that far is none.</summary>
+    [Fact]
+    public async Task Passages_are_as_long_as_the_reader_reads_them()
+    {
+        const int M = 8;
+        using TemporaryFolder folder = new();
+        using ChunkDatabase chunks = ChunkDatabaseBuilder.Build(folder["chunks"], _towns.Set.Passages, _towns.Tokenizer, new() { ChunkLength = M });
+        QuestionPassages passages = new(chunks, _towns.Tokenizer);
+        HoldingReader whole = new(1, retrievedLength: 4 * M), cut = new(1, retrievedLength: M);
+        AbilityResult expected = FourAbilities.Measure(new HoldingReader(1), _towns.Set.Questions, _towns.Passages);
+        AbilityResult found = FourAbilities.Measure(whole, _towns.Set.Questions, passages);
+        Assert.Equal(expected.NoiseRobustness, found.NoiseRobustness);
+        Assert.Equal(expected.Counterfactual, found.Counterfactual);
+        Assert.Contains(
+            $"within the {M} tokens that holding, k = 1 gets",
+            Assert.Throws<ArgumentException>(() => FourAbilities.Measure(cut, _towns.Set.Questions, passages)).Message,
+            StringComparison.Ordinal);
+
+        Question[] questions = [.. _towns.Set.Questions.Take(10)];
+        async Task<double> Found(HoldingReader reader)
+            => (await QuestionReader.MeasureAsync(reader, questions, passages, one => [passages.Oracle(one)])).Found.Value;
+        Assert.Equal((1, 0), (await Found(whole), await Found(cut)));
     }
 
     /// <summary>Both sides of the area under the curve are drawn: where one side alone varies, either way round, so does the area.</summary>

@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Retro.Tests.Answering;
 
 /// <summary>A reader that takes whatever stands in a passage to be ten times as likely as what does not, in no order. No distribution.</summary>
-internal sealed class HoldingReader(int neighbors, double held = 0.1) : IReader
+internal sealed class HoldingReader(int neighbors, double held = 0.1, int? retrievedLength = null) : IReader
 {
     public string Name => $"holding, k = {neighbors}";
 
@@ -14,7 +14,7 @@ internal sealed class HoldingReader(int neighbors, double held = 0.1) : IReader
 
     public int? ChunkLength => null;
 
-    public int? RetrievedLength => null;
+    public int? RetrievedLength => retrievedLength;
 
     public Device Device => CPU;
 

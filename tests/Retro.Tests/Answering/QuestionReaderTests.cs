@@ -80,7 +80,7 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
         [
             new DecoderReader(model), new RetroReader(model), new InContextReader(model, towns.Tokenizer, context),
             new EnsembleReader(model, towns.Tokenizer, context), new RetroInContextReader(model, towns.Tokenizer, context), copying, own,
-            new PointerReader(new DecoderReader(model), rule),
+            new PointerReader(new DecoderReader(model), rule), new MeteredReader(copying),
         ];
         Question[] questions = [.. towns.Set.Questions.Take(3)];
         foreach (IReader reader in readers)
@@ -137,12 +137,13 @@ public sealed class QuestionReaderTests(ITestOutputHelper output)
     {
         using Towns towns = new(12, search: true);
         using TemporaryFolder folder = new();
-        using ChunkDatabase other = ChunkDatabaseBuilder.Build(folder["other"], towns.Set.Passages, towns.Tokenizer, new() { ChunkLength = M });
+        using ChunkDatabase again = ChunkDatabaseBuilder.Build(folder["again"], towns.Set.Passages, towns.Tokenizer, new() { ChunkLength = M });
+        using ChunkDatabase other = ChunkDatabaseBuilder.Build(folder["other"], towns.Set.Passages.Skip(1), towns.Tokenizer, new() { ChunkLength = M });
         manual_seed(2);
         using RetroModel model = new(TinyRetro.Config with { VocabularySize = towns.Tokenizer.VocabularySize, Retrieval = null });
         CopyReaderOptions options = new() { Steps = 1, Neighbors = 3, Stride = 8, WindowLength = M, RetrievedLength = 2 * M };
         Question[] questions = [.. towns.Set.Questions.Take(2)];
-        using CopyReader own = CopyReader.Fit(model, towns.Database, towns.Keyword!, options, TokenIndex.Build(towns.Database)),
+        using CopyReader own = CopyReader.Fit(model, towns.Database, towns.Keyword!, options, TokenIndex.Build(again)),
             foreign = CopyReader.Fit(model, towns.Database, towns.Keyword!, options, TokenIndex.Build(other));
         AnswerResult result = await QuestionReader.MeasureAsync(foreign, questions, towns.Passages);
         Assert.All(result.Answers, one => Assert.True(one.Answer is null && one.Bits > 0));

@@ -104,7 +104,7 @@ public sealed class BeamSearchTests : IDisposable
         GenerationOptions options = new() { Temperature = 0, MaximumNewTokens = 30 };
         int[][] prompts = [.. s_texts.Append("").Select(text => (int[])[s_tokenizer.BeginOfText, .. s_tokenizer.Encode(text)])];
         StretchRetriever retriever = new(s_tokenizer, _database, _source, new(2, 2 * ChunkLength, ChunkLength, ChunkLength), [], options);
-        IReadOnlyList<GeneratedPiece>[] beams = new BeamSearch(_model, s_tokenizer, retriever, options).Run(prompts, default);
+        IReadOnlyList<GeneratedPiece>[] beams = new BeamSearch(_model, s_tokenizer, retriever, options, int.MaxValue).Run(prompts, default);
         Assert.All(s_texts.Append("").Zip(beams), pair =>
             AssertSame(_generator.GenerateAsync(pair.First, options).ToBlockingEnumerable(TestContext.Current.CancellationToken), pair.Second));
     }

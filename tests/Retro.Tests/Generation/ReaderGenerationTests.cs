@@ -168,9 +168,10 @@ public sealed class ReaderGenerationTests : IDisposable
     [Fact]
     public void A_reader_that_cannot_go_on_is_refused_and_so_is_a_source_without_a_database()
     {
+        PointerReader rule = new(new DecoderReader(_model), new PointerRule(K, M, 2 * M, new double[PointerRule.LongestRun]));
         Assert.Contains(
             "cannot go on token by token",
-            Assert.Throws<ArgumentException>(() => new RetroGenerator(new MeteredReader(new DecoderReader(_model)), s_tokenizer)).Message,
+            Assert.Throws<ArgumentException>(() => new RetroGenerator(new MeteredReader(rule), s_tokenizer, _source)).Message,
             StringComparison.Ordinal);
         Assert.Contains(
             "no database to read from",

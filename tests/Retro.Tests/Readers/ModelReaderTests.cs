@@ -66,6 +66,8 @@ public sealed class ModelReaderTests
         PointerReader none = new(retro, new PointerRule(3, M, 2 * M, new double[PointerRule.LongestRun]));
         PointerReader some = new(retro, new PointerRule(3, M, 2 * M, [.. Enumerable.Repeat(0.5, PointerRule.LongestRun)]));
         Assert.Equal(("RETRO + pointer rule, k = 3", 3), (none.Name, none.Neighbors));
+        PointerReader closed = new(new DecoderReader(model), new PointerRule(3, M, 2 * M, new double[PointerRule.LongestRun]));
+        Assert.Equal((true, false), (none.ReadsEarlierNeighbors, closed.ReadsEarlierNeighbors)); // the rule itself begins anew at each stretch
         Assert.Equal(retro.LogLikelihoods(batch), none.LogLikelihoods(batch));
         Assert.NotEqual(retro.LogLikelihoods(batch), some.LogLikelihoods(batch));
         Assert.All(
