@@ -35,19 +35,38 @@ internal sealed class NearestNeighborFit
         double[] spread = [.. _places.Select(place => place.Distances.Average()).Where(mean => mean > 0)];
         double scale = spread.Length == 0 ? 1 : spread.Order().ElementAt(spread.Length / 2);
         double[] grid = [.. Enumerable.Range(-20, 29).Select(half => scale * Math.Pow(2, half / 2.0))];
-        double best = grid.MaxBy(temperature => At(temperature).Value);
+        (double Temperature, double Share, double Value) best = grid.Select(Look).MaxBy(one => one.Value);
 
         // By golden section between the neighbors on the grid, where one top is taken for granted.
-        double golden = (Math.Sqrt(5) - 1) / 2, low = Math.Log(best) - (Math.Log(2) / 2), high = Math.Log(best) + (Math.Log(2) / 2);
+        double golden = (Math.Sqrt(5) - 1) / 2, middle = Math.Log(best.Temperature), low = middle - (Math.Log(2) / 2), high = middle + (Math.Log(2) / 2);
+        double one = high - (golden * (high - low)), other = low + (golden * (high - low));
+        double ofOne = At(Math.Exp(one)).Value, ofOther = At(Math.Exp(other)).Value;
         for (int i = 0; i < 30; i++)
         {
-            double one = high - (golden * (high - low)), other = low + (golden * (high - low));
-            (low, high) = At(Math.Exp(one)).Value > At(Math.Exp(other)).Value ? (low, other) : (one, high);
+            // One of the two inner places is the other one of what is left.
+            if (ofOne > ofOther)
+            {
+                (high, other, ofOther) = (other, one, ofOne);
+                one = high - (golden * (high - low));
+                ofOne = At(Math.Exp(one)).Value;
+            }
+            else
+            {
+                (low, one, ofOne) = (one, other, ofOther);
+                other = low + (golden * (high - low));
+                ofOther = At(Math.Exp(other)).Value;
+            }
         }
 
-        double closer = Math.Exp((low + high) / 2);
-        best = At(closer).Value > At(best).Value ? closer : best;
-        return (At(best).Share, best);
+        (double Temperature, double Share, double Value) closer = Look(Math.Exp((low + high) / 2));
+        best = closer.Value > best.Value ? closer : best;
+        return (best.Share, best.Temperature);
+
+        (double Temperature, double Share, double Value) Look(double temperature)
+        {
+            (double share, double value) = At(temperature);
+            return (temperature, share, value);
+        }
     }
 
     /// <summary>The best share at a temperature, and the mean log-likelihood with it.</summary>

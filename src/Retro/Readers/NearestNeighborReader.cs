@@ -43,7 +43,14 @@ public sealed class NearestNeighborReader : IReader
 
         RequireModel(model, store);
         (_model, _store, Share, Temperature, States) = (model, store, share, temperature, neighbors);
-        Name = name ?? $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + nearest states, k = {neighbors}";
+        Name = name ?? NameOf(model, neighbors);
+    }
+
+    /// <summary>Takes over what was fitted, for a model that was compared with the store's already.</summary>
+    private NearestNeighborReader(RetroModel model, TokenStore store, (double Share, double Temperature) fitted, int neighbors, string? name)
+    {
+        (_model, _store, (Share, Temperature), States) = (model, store, fitted, neighbors);
+        Name = name ?? NameOf(model, neighbors);
     }
 
     /// <summary>λ.</summary>
@@ -140,34 +147,37 @@ public sealed class NearestNeighborReader : IReader
         }
 
         progress?.Report(new StageProgress("look up states", read, options.Tokens));
-        (double share, double temperature) = fit.Find();
-        return new NearestNeighborReader(model, store, share, temperature, options.Neighbors, name);
+        return new NearestNeighborReader(model, store, fit.Find(), options.Neighbors, name);
     }
 
     /// <summary>The windows of documents, in the order in which they are read: one of each, which begins anywhere, then the next one of each.</summary>
-    private static IEnumerable<(int Document, int Start, int Tokens)> Windows(ChunkDatabase validation, NearestNeighborOptions options)
+    internal static IEnumerable<(int Document, int Start, int Tokens)> Windows(ChunkDatabase validation, NearestNeighborOptions options)
     {
         int documents = validation.Documents.Count, length = options.WindowLength;
         SeededPermutation order = new(Math.Max(1, documents), options.Seed, WindowPurpose, 0);
-        return Enumerable.Range(0, documents)
-            .SelectMany(i => Of(i).Select((window, round) => (Round: round, Window: ((int)order.At(i), window.Start, window.Tokens))))
-            .OrderBy(one => one.Round)
-            .Select(one => one.Window);
+
+        // One by one, since few of a large database's are ever read.
+        for (int round = 0, any = 1; any > 0; round++)
+        {
+            any = 0;
+            for (int i = 0; i < documents; i++)
+            {
+                if (Window((int)order.At(i), i, round) is { } window)
+                {
+                    any++;
+                    yield return window;
+                }
+            }
+        }
 
         // From where it begins to the document's end, then from the document's beginning to there. The last token predicts nothing.
-        IEnumerable<(int Start, int Tokens)> Of(int i)
+        (int Document, int Start, int Tokens)? Window(int document, int place, int round)
         {
-            int tokens = validation.Documents[(int)order.At(i)].TokenCount;
-            int begin = (int)(new SeededRandom(options.Seed, WindowPurpose, i).NextDouble() * Math.Max(1, tokens - length));
-            for (int start = begin; start < tokens - 1; start += length)
-            {
-                yield return (start, Math.Min(length, tokens - 1 - start));
-            }
-
-            for (int start = 0; start < begin; start += length)
-            {
-                yield return (start, Math.Min(length, begin - start));
-            }
+            int tokens = validation.Documents[document].TokenCount;
+            int begin = (int)(new SeededRandom(options.Seed, WindowPurpose, place).NextDouble() * Math.Max(1, tokens - length));
+            int behind = (tokens - 1 - begin + length - 1) / length; // windows to the end
+            (long start, int end) = round < behind ? (begin + ((long)round * length), tokens - 1) : ((long)(round - behind) * length, begin);
+            return start < end ? (document, (int)start, (int)Math.Min(length, end - start)) : null;
         }
     }
 
@@ -254,6 +264,9 @@ public sealed class NearestNeighborReader : IReader
             return (Array.ConvertAll(kept, i => store.Next(keys[i])), Array.ConvertAll(kept, i => distances[i]));
         })];
     }
+
+    private static string NameOf(RetroModel model, int neighbors)
+        => $"{(model.Config.Retrieval is null ? "decoder" : "RETRO off")} + nearest states, k = {neighbors}";
 
     private static void RequireModel(RetroModel model, TokenStore store)
     {

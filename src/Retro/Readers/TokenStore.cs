@@ -257,11 +257,17 @@ public sealed unsafe class TokenStore : IDisposable
             file.Complete(stream => TokenStoreLayout.Seal(stream, header));
         }
 
-        // What was indexed are other keys.
+        // What was indexed are other keys. An index that cannot be deleted is never taken for theirs, and only takes room.
         Regex index = new($@"^{Regex.Escape(Path.GetFileName(path))}\.[0-9a-f]{{{IndexHashLength}}}\.index$");
         foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(Path.GetFullPath(path))!).Where(file => index.IsMatch(Path.GetFileName(file))))
         {
-            File.Delete(file);
+            try
+            {
+                File.Delete(file);
+            }
+            catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+            {
+            }
         }
 
         return TokenStoreLayout.TryOpen(path, layout, progress, cancellationToken)

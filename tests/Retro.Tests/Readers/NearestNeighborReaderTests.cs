@@ -126,6 +126,25 @@ public sealed class NearestNeighborReaderTests : IDisposable
         Assert.Equal((0, 1), new NearestNeighborFit().Find());
     }
 
+    /// <summary>A database of millions of documents is fitted on a few of their tokens.</summary>
+    [Fact]
+    public void Windows_to_fit_on_are_found_as_they_are_read()
+    {
+        using ChunkDatabase database = _databases.Build(TestDatabases.Documents(300, seed: 2, maximumLength: 60), M);
+        NearestNeighborOptions options = new() { WindowLength = 12 };
+        (int Document, int Start, int Tokens)[] all = [.. NearestNeighborReader.Windows(database, options)];
+        Assert.Equal(database.Documents.Sum(document => document.TokenCount - 1), all.Sum(window => window.Tokens));
+        Assert.All(
+            all.GroupBy(window => window.Document),
+            one => Assert.Equal(
+                Enumerable.Range(0, database.Documents[one.Key].TokenCount - 1),
+                one.SelectMany(window => Enumerable.Range(window.Start, window.Tokens)).Order()));
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Equal(all[0], NearestNeighborReader.Windows(database, options).First());
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4096);
+    }
+
     /// <summary>
     /// Documents of random characters, which nothing but themselves and their copies could predict: were these not left out, all trust would go to what is
     /// found.

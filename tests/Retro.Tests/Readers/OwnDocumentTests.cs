@@ -66,6 +66,41 @@ public sealed class OwnDocumentTests : IDisposable
         });
     }
 
+    /// <summary>An index of runs is a second way to a text's own document, whose number there is another than in what the source searches.</summary>
+    [Fact]
+    public void Copying_from_anywhere_is_fitted_without_the_copies_in_the_index()
+    {
+        Random random = new(4);
+        List<Document> texts = Random("d"), others = Random("o");
+        using ChunkDatabase database = _databases.Build(texts, M, "texts");
+        using ChunkDatabase searched = _databases.Build(texts.Select(text => text with { Id = $"copy of {text.Id}" }).Reverse(), M, "searched");
+        using ChunkDatabase copies = _databases.Build(others.Concat(texts.Select(text => text with { Id = $"again {text.Id}" })), M, "copies");
+        using ChunkDatabase nearly = _databases.Build(
+            others.Concat(texts.Select(text => text with { Id = $"x{text.Id}", Text = $"{text.Text}!" })), M, "nearly");
+        double Loss(ChunkDatabase indexed)
+        {
+            manual_seed(1);
+            using RetroModel model = new(s_config);
+            double loss = double.NaN;
+            CopyReaderOptions options = new() { Neighbors = 1, Stride = 4, QueryLength = 8, Steps = 60, WindowLength = 5 * M };
+            CopyReader.Fit(
+                model,
+                database,
+                new RandomNeighborSource(searched, 1),
+                options,
+                TokenIndex.Build(indexed),
+                progress: new Reports<StageProgress>(step => loss = step.Loss ?? loss)).Dispose();
+            return loss;
+        }
+
+        // What nobody can foretell stays so; from texts that are others by their end it would be copied.
+        Assert.InRange(Loss(copies), 4, 7);
+        Assert.InRange(Loss(nearly), 0, 2.5);
+
+        List<Document> Random(string name) => [.. Enumerable.Range(0, 12).Select(number => TestDatabases.Document(
+            $"{name}{number}", string.Concat(Enumerable.Range(0, 60).Select(_ => (char)random.Next('!', '~' + 1)))))];
+    }
+
     /// <summary>Keeps what is asked for.</summary>
     private sealed class Recording(INeighborSource source) : INeighborSource
     {
