@@ -40,8 +40,8 @@ internal sealed class PassageReading
         _contextChunks = (windowLength / texts.ChunkLength) - 1;
     }
 
-    /// <summary>The reader's name.</summary>
-    public string ReaderName => _reader.Name;
+    /// <summary>The reader.</summary>
+    public IReader Reader => _reader;
 
     /// <summary>Tokens of an example's target.</summary>
     public int TargetLength(long example) => _texts.TokenCount(example + 1);

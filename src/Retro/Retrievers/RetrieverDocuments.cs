@@ -181,6 +181,13 @@ internal sealed class RetrieverDocuments : IDisposable
         }
     }
 
+    /// <summary>Goes back to the keys that there were before any were made anew.</summary>
+    public void Reset()
+    {
+        DropMade();
+        MadeAt = 0;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Retro.Checkpoints;
 using Retro.Embedders;
+using Retro.Readers;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -15,6 +16,8 @@ public sealed partial class RetrieverTrainer
     private const string MetadataKey = "retriever";
     private const string OptimizerPrefix = "optimizer/";
     private const string IndexPrefix = "index/";
+
+    private string? _readerHash;
 
     /// <summary>Writes all that <see cref="Load"/> goes on from into one file, which takes its name when it is whole.</summary>
     /// <param name="folder">The folder of <see cref="StateFile"/>; made where it is missing.</param>
@@ -82,6 +85,10 @@ public sealed partial class RetrieverTrainer
 
             _documents.Make(made, state.IndexMadeAt, progress, cancellationToken);
         }
+        else
+        {
+            _documents.Reset(); // the checkpoint is of before they were made anew
+        }
 
         _optimizer.LoadState(memory, state.OptimizerSteps);
         using (no_grad())
@@ -124,13 +131,22 @@ public sealed partial class RetrieverTrainer
     }
 
     /// <summary>What a training depends on, and what it is gone on with alone.</summary>
-    private Dictionary<string, string> Settings() => new()
+    private Dictionary<string, string> Settings()
     {
-        ["objective"] = Objective.Name,
-        ["examples"] = _texts.Manifest.TokensHash,
-        ["source"] = _source.Identity,
-        ["alongside"] = _alongside?.Identity ?? "nothing",
-        ["reader"] = _reading.ReaderName,
-        ["options"] = InvariantText.Of(Options),
-    };
+        Dictionary<string, string> settings = new()
+        {
+            ["objective"] = Objective.Name,
+            ["examples"] = _texts.Manifest.TokensHash,
+            ["source"] = _source.Identity,
+            ["alongside"] = _alongside?.Identity ?? "nothing",
+            ["reader"] = _reading.Reader.Name,
+            ["options"] = InvariantText.Of(Options),
+        };
+        if (ModelReading.ModelOf(_reading.Reader) is { } model)
+        {
+            settings["reader's weights"] = _readerHash ??= WeightsHash.Rounded(model);
+        }
+
+        return settings;
+    }
 }

@@ -354,6 +354,53 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         other.Load(_world["saved"]);
     }
 
+    [Fact]
+    public void A_checkpoint_is_gone_on_with_by_a_reader_of_the_same_weights_alone()
+    {
+        using RetroModel model = Decoder(1), same = Decoder(1), fitted = Decoder(2);
+        using RetrieverTrainer trainer = Of(model), again = Of(same), other = Of(fitted);
+        trainer.Save(_world["saved"]);
+        again.Load(_world["saved"]);
+        Assert.Contains(
+            "reader's weights", Assert.Throws<CheckpointException>(() => other.Load(_world["saved"])).Message, StringComparison.Ordinal);
+
+        RetrieverTrainer Of(RetroModel read) => new(
+            _world.Embedder, Tokenizer, _world.Source, new InContextReader(read, Tokenizer, new() { Neighbors = 4 }), RetrieverObjective.Emdr2, Options,
+            _world.Examples);
+
+        static RetroModel Decoder(long seed)
+        {
+            manual_seed(seed);
+            return new(Readers.TinyRetro.Config with { Retrieval = null, VocabularySize = Tokenizer.VocabularySize });
+        }
+    }
+
+    /// <summary>A checkpoint of before the index was first made anew holds none; what was made since is not its own.</summary>
+    [Fact]
+    public void A_checkpoint_of_before_the_index_was_made_anew_goes_on_as_in_a_trainer_of_its_own()
+    {
+        RetrieverTrainingOptions options = Options with { Steps = 5, RefreshEvery = 3 };
+        List<RetrieverTrainingProgress> expected = [], came = [];
+        using (RetrieverTrainer trainer = _world.Trainer(options: options))
+        {
+            trainer.Step(TestContext.Current.CancellationToken);
+            trainer.Save(_world["early"]);
+            trainer.Run(cancellationToken: TestContext.Current.CancellationToken);
+            trainer.Load(_world["early"]);
+            Assert.Equal((1, 1), (trainer.StepsDone, trainer.IndexAge));
+            trainer.Run(new Reports<RetrieverTrainingProgress>(came.Add), TestContext.Current.CancellationToken);
+        }
+
+        using (RetrieverTrainer trainer = _world.Trainer(options: options))
+        {
+            trainer.Load(_world["early"]);
+            trainer.Run(new Reports<RetrieverTrainingProgress>(expected.Add), TestContext.Current.CancellationToken);
+        }
+
+        Assert.Equal(4, came.Count);
+        Assert.Equal(expected, came);
+    }
+
     [Theory]
     [InlineData(0, 1_000_000)]
     [InlineData(0, -1)]
