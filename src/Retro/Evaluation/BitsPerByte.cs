@@ -84,13 +84,15 @@ public static class BitsPerByte
         ArgumentNullException.ThrowIfNull(heldOut);
         options ??= new BitsPerByteOptions();
         Check(reader, heldOut, table, retrieval, options);
+        int length = reader.RetrievedLength ?? 2 * heldOut.ChunkLength;
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve = table is null
             ? null
-            : windows => FromTable(reader, heldOut.ChunkLength, table, retrieval!, windows);
+            : windows => FromTable(reader, heldOut.ChunkLength, length, table, retrieval!, windows);
         return Measure(
             reader,
             heldOut,
             heldOut.ChunkLength,
+            length,
             retrieve,
             table?.SourceName,
             retrieval,
@@ -141,11 +143,12 @@ public static class BitsPerByte
                 nameof(reader));
         }
 
-        int queryLength = reader.QueryLength ?? heldOut.ChunkLength;
+        int queryLength = reader.QueryLength ?? heldOut.ChunkLength, length = reader.RetrievedLength ?? 2 * retrieval.ChunkLength;
         return Measure(
             reader,
             heldOut,
             stretch,
+            length,
             windows => StrideRetrieval.Of(
                 heldOut,
                 [.. windows.Select(window => (window.FirstChunk, window.Tokens, reader.ReadsEarlierNeighbors ? 1 : window.FirstTarget))],
@@ -153,7 +156,7 @@ public static class BitsPerByte
                 queryLength,
                 source,
                 reader.Neighbors,
-                reader.RetrievedLength ?? 2 * retrieval.ChunkLength,
+                length,
                 cancellationToken: cancellationToken),
             source.Name,
             retrieval,
@@ -168,6 +171,7 @@ public static class BitsPerByte
         IReader reader,
         ChunkDatabase heldOut,
         int stretch,
+        int retrievedLength,
         Func<EvaluationWindow[], RetrievedTokens?>? retrieve,
         string? source,
         ChunkDatabase? retrieval,
@@ -220,12 +224,7 @@ public static class BitsPerByte
             progress?.Report(new StageProgress(stage, tally.Tokens, total));
         }
 
-        return tally.Result(reader.Name, source ?? "off", source is null ? 0 : reader.Neighbors) with
-        {
-            WindowLength = options.WindowLength,
-            Stride = stride,
-            ReadsOtherText = readsOtherText,
-        };
+        return tally.Result(reader, source, retrievedLength, options, readsOtherText);
     }
 
     private static void Check(IReader reader, ChunkDatabase heldOut, NeighborTable? table, ChunkDatabase? retrieval, BitsPerByteOptions options)
@@ -283,7 +282,8 @@ public static class BitsPerByte
         return batch;
     }
 
-    private static RetrievedTokens? FromTable(IReader reader, int chunkLength, NeighborTable table, ChunkDatabase retrieval, EvaluationWindow[] windows)
+    private static RetrievedTokens? FromTable(
+        IReader reader, int chunkLength, int retrievedLength, NeighborTable table, ChunkDatabase retrieval, EvaluationWindow[] windows)
     {
         int chunks = windows[0].Tokens / chunkLength;
         if (chunks == 0)
@@ -291,7 +291,7 @@ public static class BitsPerByte
             return null;
         }
 
-        RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, reader.RetrievedLength ?? 2 * chunkLength);
+        RetrievedTokens retrieved = new(windows.Length, chunks, reader.Neighbors, retrievedLength);
         for (int row = 0; row < windows.Length; row++)
         {
             for (int chunk = 0; chunk < windows[row].Tokens / chunkLength; chunk++)
@@ -312,8 +312,8 @@ public static class BitsPerByte
         private readonly ChunkDatabase _heldOut;
         private readonly double[] _chunkBits;
         private readonly float[]? _tokenBits;
-        private long _tokensBefore;
-        private double _bitsBefore;
+        private long _firstTokens;
+        private double _firstBits;
 
         public Tally(ChunkDatabase heldOut, bool keepTokens)
         {
@@ -345,8 +345,8 @@ public static class BitsPerByte
 
                     if (target < chunkLength)
                     {
-                        _tokensBefore++;
-                        _bitsBefore += bits;
+                        _firstTokens++;
+                        _firstBits += bits;
                     }
                 }
 
@@ -354,7 +354,7 @@ public static class BitsPerByte
             }
         }
 
-        public BitsPerByteResult Result(string reader, string source, int neighbors)
+        public BitsPerByteResult Result(IReader reader, string? source, int retrievedLength, BitsPerByteOptions options, bool readsOtherText)
         {
             List<double> bits = [], bytes = [];
             foreach (DocumentEntry document in _heldOut.Documents)
@@ -364,8 +364,21 @@ public static class BitsPerByte
             }
 
             DocumentSums sums = new(bits, bytes);
-            return new BitsPerByteResult(reader, source, neighbors, Tokens, sums, _chunkBits, _tokensBefore, _bitsBefore, _heldOut.Manifest.TokensHash)
+            return new BitsPerByteResult(
+                reader.Name,
+                source ?? "off",
+                source is null ? 0 : reader.Neighbors,
+                Tokens,
+                sums,
+                _chunkBits,
+                _firstTokens,
+                _firstBits,
+                _heldOut.Manifest.TokensHash)
             {
+                WindowLength = options.WindowLength,
+                Stride = options.StrideFor(_heldOut.ChunkLength),
+                RetrievedLength = source is null ? null : retrievedLength,
+                ReadsOtherText = readsOtherText,
                 TokenBits = _tokenBits,
             };
         }

@@ -7,11 +7,11 @@ namespace Retro.Evaluation;
 /// <param name="Tokens">Tokens that the bits are of: every token after its document's first.</param>
 /// <param name="DocumentSums">Bits of each document's tokens and bytes of its text in UTF-8.</param>
 /// <param name="ChunkBits">Bits of the tokens of each chunk of the held-out database.</param>
-/// <param name="TokensBeforeRetrieval">
+/// <param name="FirstChunkTokens">
 /// Tokens, among <paramref name="Tokens"/>, that stand in a window's first chunk, before what retrieves once a chunk has retrieved. They are the same for every
-/// reader; in results of earlier versions, those of a shorter stretch where the reader retrieves more often.
+/// reader.
 /// </param>
-/// <param name="BitsBeforeRetrieval">Bits of these.</param>
+/// <param name="FirstChunkBits">Bits of these.</param>
 /// <param name="HeldOutHash">The checksum of the held-out database's tokens.</param>
 public sealed record BitsPerByteResult(
     string Reader,
@@ -20,15 +20,18 @@ public sealed record BitsPerByteResult(
     long Tokens,
     DocumentSums DocumentSums,
     IReadOnlyList<double> ChunkBits,
-    long TokensBeforeRetrieval,
-    double BitsBeforeRetrieval,
+    long FirstChunkTokens,
+    double FirstChunkBits,
     string HeldOutHash)
 {
-    /// <summary>T: tokens of a window; null: not known, in a result of an earlier version.</summary>
-    public int? WindowLength { get; init; }
+    /// <summary>T: tokens of a window.</summary>
+    public required int WindowLength { get; init; }
 
-    /// <summary>Tokens from one window of a document to the next; null: not known, in a result of an earlier version.</summary>
-    public int? Stride { get; init; }
+    /// <summary>Tokens from one window of a document to the next.</summary>
+    public required int Stride { get; init; }
+
+    /// <summary>R: tokens of a neighbor; null: none was read.</summary>
+    public int? RetrievedLength { get; init; }
 
     /// <summary>
     /// Whether more text was read than the neighbors of whole chunks, which is all that a <see cref="LeakageCurve"/> knows of: such as were asked for more

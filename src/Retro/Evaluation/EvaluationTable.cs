@@ -39,7 +39,6 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         text.Append(string.Concat(Against.Select(name => $" against {Cell(name)} |")));
         text.AppendLine(" bits per token of the first chunk | and of the rest |");
         text.AppendLine($"|---|---|---|---|---|---|{string.Concat(Against.Select(_ => "---|"))}---|---|");
-        long firstTokens = Rows[0].Entry.Results[0].TokensBeforeRetrieval;
         foreach (EvaluationRow row in Rows)
         {
             EvaluationEntry entry = row.Entry;
@@ -53,8 +52,8 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                 entry.Time?.TotalMinutes.ToString("0.0", CultureInfo.InvariantCulture) ?? Nothing,
                 entry.Value.ToString("0.0000", CultureInfo.InvariantCulture),
                 .. row.Differences.Select(difference => difference?.ToString() ?? Nothing),
-                Part(entry, result => result.BitsBeforeRetrieval / result.TokensBeforeRetrieval),
-                Part(entry, result => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval)),
+                Mean(entry, result => result.FirstChunkBits / result.FirstChunkTokens),
+                Mean(entry, result => (result.Bits - result.FirstChunkBits) / (result.Tokens - result.FirstChunkTokens)),
             ];
             text.AppendLine($"| {string.Join(" | ", cells)} |");
         }
@@ -62,10 +61,6 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         text.AppendLine();
         text.AppendLine(Notes());
         return text.ToString();
-
-        // Of other tokens, as a result of an earlier version may have it, it would be no comparison.
-        string Part(EvaluationEntry entry, Func<BitsPerByteResult, double> value)
-            => Mean(entry, result => result.TokensBeforeRetrieval == firstTokens ? value(result) : double.NaN);
     }
 
     private string Notes()
@@ -82,7 +77,7 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
             CultureInfo.InvariantCulture,
             $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} " +
             $"held-out documents that are neither trained on nor retrieved from; " +
-            $"{(double)any.TokensBeforeRetrieval / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, " +
+            $"{(double)any.FirstChunkTokens / Math.Max(1, any.Tokens):0.0 %} of the tokens stand in a window's first chunk, " +
             $"where nothing is retrieved yet but by what retrieves more often than once a chunk. {trained} {intervals}");
     }
 
@@ -101,8 +96,6 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
         }
 
         BitsPerByteResult any = entries[0].Results[0];
-        (int? Window, int? Stride) windows = entries.SelectMany(entry => entry.Results).Select(result => (result.WindowLength, result.Stride))
-            .FirstOrDefault(one => one != default);
         foreach (EvaluationEntry entry in entries)
         {
             if (entry.Results.Count != entries[0].Results.Count
@@ -114,11 +107,11 @@ public sealed record EvaluationTable(IReadOnlyList<string> Against, IReadOnlyLis
                     nameof(entries));
             }
 
-            if (entry.Results.FirstOrDefault(result => result.WindowLength is not null && (result.WindowLength, result.Stride) != windows) is { } other)
+            if (entry.Results.FirstOrDefault(result => (result.WindowLength, result.Stride) != (any.WindowLength, any.Stride)) is { } other)
             {
                 throw new ArgumentException(
                     $"\"{entry.Reader}\" was measured with windows of {other.WindowLength} tokens, one every {other.Stride}, and another reader with " +
-                    $"windows of {windows.Window}, one every {windows.Stride}: how much text stands before a token would be compared, too. " +
+                    $"windows of {any.WindowLength}, one every {any.Stride}: how much text stands before a token would be compared, too. " +
                     "Measure all with the same windows.",
                     nameof(entries));
             }

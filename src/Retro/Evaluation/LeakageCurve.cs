@@ -24,9 +24,9 @@ public sealed class LeakageCurve
     private readonly string _heldOutHash;
 
     private LeakageCurve(
-        double[] overlaps, double[] bytes, int[] tokens, int[] documents, string heldOutHash, string sourceName, int neighbors)
+        double[] overlaps, double[] bytes, int[] tokens, int[] documents, string heldOutHash, string sourceName, int neighbors, int retrievedLength)
     {
-        (SourceName, Neighbors) = (sourceName, neighbors);
+        (SourceName, Neighbors, RetrievedLength) = (sourceName, neighbors, retrievedLength);
         _overlaps = overlaps;
         _bytes = bytes;
         _tokens = tokens;
@@ -43,8 +43,11 @@ public sealed class LeakageCurve
     /// <summary>How many of a chunk there are at most.</summary>
     internal int Neighbors { get; }
 
+    /// <summary>How many tokens of each, its continuation among them.</summary>
+    internal int RetrievedLength { get; }
+
     /// <summary>The overlap of each held-out chunk, from 0 to 1.</summary>
-    public IReadOnlyList<double> Overlaps => _overlaps;
+    internal IReadOnlyList<double> Overlaps => _overlaps;
 
     /// <summary>Computes the overlap of every held-out chunk, in time linear in what is compared.</summary>
     /// <param name="heldOut">The held-out documents.</param>
@@ -101,7 +104,8 @@ public sealed class LeakageCurve
         }
 
         progress?.Report(new StageProgress("compare chunks with their neighbors", overlaps.Length, overlaps.Length));
-        return new LeakageCurve(overlaps, [.. chunkBytes], tokens, documents, heldOut.Manifest.TokensHash, table.SourceName, Math.Min(neighbors, table.Count));
+        return new LeakageCurve(
+            overlaps, [.. chunkBytes], tokens, documents, heldOut.Manifest.TokensHash, table.SourceName, Math.Min(neighbors, table.Count), length);
 
         int Longest(ReadOnlySpan<long> found)
         {
@@ -159,7 +163,8 @@ public sealed class LeakageCurve
 
     /// <summary>Whether something else was read than what the overlap is with.</summary>
     internal bool IsOfOtherText(BitsPerByteResult result)
-        => result.ReadsOtherText || (result.Neighbors > 0 && (result.SourceName != SourceName || result.Neighbors > Neighbors));
+        => result.ReadsOtherText
+            || (result.Neighbors > 0 && (result.SourceName != SourceName || result.Neighbors > Neighbors || result.RetrievedLength > RetrievedLength));
 
     /// <summary>The share of the held-out tokens that stand in chunks whose overlap is at most a bound.</summary>
     /// <param name="bound">The bound, from 0 to 1.</param>
@@ -195,11 +200,4 @@ public sealed class LeakageCurve
 
         return new DocumentSums(bits, bytes);
     }
-
-    /// <summary>Bits per byte over the chunks whose overlap is at most a bound.</summary>
-    /// <param name="result">A measurement on the same held-out documents, with retrieval on or off.</param>
-    /// <param name="bound">The bound, from 0 to 1; 1 takes every chunk.</param>
-    /// <returns>Bits per byte; not a number where no such chunk has any text.</returns>
-    /// <exception cref="ArgumentException">The measurement is of other documents.</exception>
-    public double Value(BitsPerByteResult result, double bound) => At(result, bound).Value;
 }

@@ -79,8 +79,8 @@ public sealed class BitsPerByteTests : IDisposable
         Assert.Equal(tokenBits, result.TokenBits!.Select(bits => (double)bits), (one, other) =>
             (double.IsNaN(one) && double.IsNaN(other)) || Math.Abs(one - other) < 1e-5);
         Assert.Equal(chunkBits.Sum(), result.Bits, 8);
-        Assert.Equal(tokensBefore, result.TokensBeforeRetrieval);
-        Assert.Equal(bitsBefore, result.BitsBeforeRetrieval, 8);
+        Assert.Equal(tokensBefore, result.FirstChunkTokens);
+        Assert.Equal(bitsBefore, result.FirstChunkBits, 8);
         Assert.Equal(heldOut.Documents.Select(document => (double)document.ByteCount), result.DocumentSums.Bytes);
         Assert.Equal(
             heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum()),
@@ -118,12 +118,12 @@ public sealed class BitsPerByteTests : IDisposable
         foreach (int stretch in new[] { M, M / 2, 1 })
         {
             BitsPerByteResult often = BitsPerByte.Measure(Rule(stretch), heldOut, source, options);
-            Assert.Equal(alone.TokensBeforeRetrieval, often.TokensBeforeRetrieval);
-            Assert.Equal(alone.BitsBeforeRetrieval, often.BitsBeforeRetrieval, 1e-9);
-            Assert.Equal(stretch < M, often.ReadsOtherText);
+            Assert.Equal(alone.FirstChunkTokens, often.FirstChunkTokens);
+            Assert.Equal(alone.FirstChunkBits, often.FirstChunkBits, 1e-9);
+            Assert.Equal((stretch < M, 2 * M), (often.ReadsOtherText, often.RetrievedLength));
         }
 
-        Assert.Equal((16, 8, false), (alone.WindowLength, alone.Stride, alone.ReadsOtherText));
+        Assert.Equal((16, 8, false, null), (alone.WindowLength, alone.Stride, alone.ReadsOtherText, alone.RetrievedLength));
         RunReader anywhere = new(toy, TokenIndex.Build(retrieval), new double[TokenIndex.LongestRun]);
         Assert.True(BitsPerByte.Measure(anywhere, heldOut, options: options).ReadsOtherText);
     }

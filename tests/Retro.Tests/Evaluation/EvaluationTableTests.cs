@@ -45,42 +45,19 @@ public sealed class EvaluationTableTests : IDisposable
     }
 
     [Fact]
-    public void First_chunks_are_compared_over_the_same_tokens_alone()
+    public void Measurements_of_other_windows_are_refused()
     {
-        // As results that were saved by an earlier version have it of what retrieves more often than once a chunk.
-        EvaluationEntry closed = Entry("closed book", 1), often = Entry("copying", 0.9);
-        often = often with { Results = [often.Results[0] with { TokensBeforeRetrieval = 25, BitsBeforeRetrieval = 70 }] };
-        string[] lines = EvaluationTable.Of([closed, often]).ToMarkdown().Split('\n');
-        Assert.DoesNotContain("| - | - |", lines[2][^20..], StringComparison.Ordinal);
-        Assert.EndsWith("| - | - |", lines[3].TrimEnd(), StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void Measurements_of_other_windows_are_refused_where_their_windows_are_known()
-    {
-        EvaluationEntry Windows(string name, int? length, int? stride)
+        EvaluationEntry Windows(string name, int length, int stride)
             => Entry(name, 1) is var entry ? entry with { Results = [entry.Results[0] with { WindowLength = length, Stride = stride }] } : entry;
 
-        EvaluationEntry one = Windows("closed book", 64, 32), known = Windows("known", 64, 32), earlier = Windows("earlier", null, null);
-        Assert.Equal(3, EvaluationTable.Of([earlier, one, known]).Rows.Count);
+        EvaluationEntry one = Windows("closed book", 64, 32), same = Windows("same", 64, 32);
+        Assert.Equal(2, EvaluationTable.Of([one, same]).Rows.Count);
         foreach (EvaluationEntry other in new[] { Windows("other", 4, 4), Windows("other", 64, 64) })
         {
-            string message = Assert.Throws<ArgumentException>(() => EvaluationTable.Of([earlier, one, other])).Message;
+            string message = Assert.Throws<ArgumentException>(() => EvaluationTable.Of([one, same, other])).Message;
             Assert.Contains($"\"other\" was measured with windows of {other.Results[0].WindowLength} tokens", message, StringComparison.Ordinal);
             Assert.Contains("windows of 64, one every 32", message, StringComparison.Ordinal);
         }
-    }
-
-    /// <summary>What users have saved goes on to be read.</summary>
-    [Fact]
-    public void A_result_of_an_earlier_version_is_read_from_its_json()
-    {
-        BitsPerByteResult result = Entry("closed book", 1).Results[0] with { WindowLength = 64, Stride = 32, ReadsOtherText = true };
-        System.Text.Json.Nodes.JsonObject json = JsonSerializer.SerializeToNode(result)!.AsObject();
-        Assert.Equal((64, true), (json.Deserialize<BitsPerByteResult>()!.WindowLength, json.Deserialize<BitsPerByteResult>()!.ReadsOtherText));
-        Assert.All(["WindowLength", "Stride", "ReadsOtherText"], name => Assert.True(json.Remove(name)));
-        BitsPerByteResult earlier = json.Deserialize<BitsPerByteResult>()!;
-        Assert.Equal((null, null, false, result.Value), (earlier.WindowLength, earlier.Stride, earlier.ReadsOtherText, earlier.Value));
     }
 
     [Fact]
@@ -121,7 +98,7 @@ public sealed class EvaluationTableTests : IDisposable
             LeakageTable leakage = LeakageTable.Of(curve, [new("off", [off]), new("on", [on])]);
             Assert.Equal(LeakageCurve.Bounds, leakage.Rows.Select(row => row.Bound));
             Assert.All(leakage.Rows, row => Assert.Equal(curve.TokenShare(row.Bound), row.TokenShare));
-            Assert.All(leakage.Rows, row => Assert.Equal([curve.Value(off, row.Bound), curve.Value(on, row.Bound)], row.Values));
+            Assert.All(leakage.Rows, row => Assert.Equal([curve.At(off, row.Bound).Value, curve.At(on, row.Bound).Value], row.Values));
             Assert.Equal(PairedDifference.Of([on.DocumentSums], [off.DocumentSums]).Value, leakage.Rows[^1].Differences[1]!.Value, 1e-9);
             string[] lines = leakage.ToMarkdown().Split('\n');
             Assert.Equal("| overlap at most | share of the tokens | off | on |", lines[0].TrimEnd());
@@ -133,10 +110,12 @@ public sealed class EvaluationTableTests : IDisposable
             EvaluationEntry[] others =
             [
                 new("by another source", [on with { SourceName = "bm25" }]), new("more", [on with { Neighbors = 4 }]),
+                new("longer", [on with { RetrievedLength = (2 * M) + 1 }]), new("shorter", [on with { RetrievedLength = M }]),
                 new("anywhere", [off with { ReadsOtherText = true }]),
             ];
             LeakageTable noted = LeakageTable.Of(curve, [new("off", [off]), new("on", [on]), .. others]);
-            Assert.Contains("3 by given. Other text is read by by another source; more; anywhere: what is gained", noted.Note, StringComparison.Ordinal);
+            Assert.Contains(
+                "3 by given. Other text is read by by another source; more; longer; anywhere: what is gained", noted.Note, StringComparison.Ordinal);
             Assert.EndsWith(noted.Note, noted.ToMarkdown().TrimEnd(), StringComparison.Ordinal);
         }
     }
@@ -208,7 +187,10 @@ public sealed class EvaluationTableTests : IDisposable
         DocumentSums sums = PairedDifferenceTests.Sums(1, 3, 0);
         bool off = name == "closed book";
         return new EvaluationEntry(name, [.. shares.Select(share => new BitsPerByteResult(
-            name, off ? "off" : "bm25", off ? 0 : 2, 1000, sums with { Bits = [.. sums.Bits.Select(bits => share * bits)] }, [1], 100, 300, "hash"))]);
+            name, off ? "off" : "bm25", off ? 0 : 2, 1000, sums with { Bits = [.. sums.Bits.Select(bits => share * bits)] }, [1], 100, 300, "hash")
+        {
+            WindowLength = 64, Stride = 32,
+        })]);
     }
 
     /// <summary>A toy, and the pointer rule on top of it, measured on documents of few letters.</summary>

@@ -72,15 +72,15 @@ public sealed class LeakageCurveTests : IDisposable
         Assert.Equal([8.0 / 33, 16.0 / 33, 1], [curve.TokenShare(0), curve.TokenShare(0.125), curve.TokenShare(1)]);
         Assert.Equal((0, 5), (told[0].Done, told[^1].Done));
         BitsPerByteResult result = Result(heldOut, [10, 20, 30, 40, 5], [14, 15]);
-        Assert.Equal(result.Value, curve.Value(result, 1), 12);
+        Assert.Equal(result.Value, curve.At(result, 1).Value, 12);
         Assert.Equal(result.DocumentSums.Bits, curve.At(result, 1).Bits);
         Assert.Equal(result.DocumentSums.Bytes, curve.At(result, 1).Bytes);
-        Assert.Equal(70.0 / 15, curve.Value(result, 0.5), 12);
+        Assert.Equal(70.0 / 15, curve.At(result, 0.5).Value, 12);
         Assert.Equal([0.0, 70], curve.At(result, 0.5).Bits);
-        Assert.Equal(40.0 / 8, curve.Value(result, 0), 12);
-        Assert.True(double.IsNaN(curve.Value(result, -1)));
-        Assert.Throws<ArgumentException>(() => curve.Value(result with { ChunkBits = [1] }, 1));
-        Assert.Throws<ArgumentException>(() => curve.Value(result with { HeldOutHash = "another" }, 1));
+        Assert.Equal(40.0 / 8, curve.At(result, 0).Value, 12);
+        Assert.True(double.IsNaN(curve.At(result, -1).Value));
+        Assert.Throws<ArgumentException>(() => curve.At(result with { ChunkBits = [1] }, 1));
+        Assert.Throws<ArgumentException>(() => curve.At(result with { HeldOutHash = "another" }, 1));
         Assert.Throws<ArgumentException>(() => LeakageCurve.Compute(heldOut, table, retrieval, [1]));
         using CancellationTokenSource cancel = new();
         Assert.Throws<OperationCanceledException>(() => LeakageCurve.Compute(
@@ -127,6 +127,9 @@ public sealed class LeakageCurveTests : IDisposable
     private static BitsPerByteResult Result(ChunkDatabase heldOut, double[] chunkBits, double[] documentBytes)
     {
         double[] bits = [.. heldOut.Documents.Select(document => chunkBits[(int)document.FirstChunk..((int)document.FirstChunk + document.ChunkCount)].Sum())];
-        return new BitsPerByteResult("a", "given", 2, 30, new DocumentSums(bits, documentBytes), chunkBits, 0, 0, heldOut.Manifest.TokensHash);
+        return new BitsPerByteResult("a", "given", 2, 30, new DocumentSums(bits, documentBytes), chunkBits, 0, 0, heldOut.Manifest.TokensHash)
+        {
+            WindowLength = 16, Stride = 8,
+        };
     }
 }

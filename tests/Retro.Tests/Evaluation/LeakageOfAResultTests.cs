@@ -72,15 +72,15 @@ public sealed class LeakageOfAResultTests : IDisposable
 
         Assert.Equal(result.DocumentSums.Bits, curve.At(result, 1).Bits);
         Assert.Equal(result.DocumentSums.Bytes, curve.At(result, 1).Bytes);
-        Assert.Equal(result.Value, curve.Value(result, 1), 12);
-        Assert.NotEqual(curve.Value(result, 0.5), result.Value, 3);
+        Assert.Equal(result.Value, curve.At(result, 1).Value, 12);
+        Assert.NotEqual(curve.At(result, 0.5).Value, result.Value, 3);
 
         // The same bits to the same chunks, however windows are cut and batched.
         foreach ((int length, int stride, int rows) in new[] { (32, 16, 1), (32, 8, 5), (48, 16, 3), (64, 32, 64) })
         {
             BitsPerByteResult other = BitsPerByte.Measure(model, heldOut, table, retrieval, new() { WindowLength = length, Stride = stride, BatchSize = rows });
             Assert.Equal(result.Tokens, other.Tokens);
-            Assert.All(s_bounds, bound => Assert.Equal(curve.Value(result, bound), curve.Value(other, bound), 9));
+            Assert.All(s_bounds, bound => Assert.Equal(curve.At(result, bound).Value, curve.At(other, bound).Value, 9));
         }
     }
 

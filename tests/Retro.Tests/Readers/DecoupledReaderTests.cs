@@ -141,7 +141,7 @@ public sealed class DecoupledReaderTests : IDisposable
 
         // Bits of the tokens that a neighbor can help with.
         static double AfterFirst(BitsPerByteResult result)
-            => (result.Bits - result.BitsBeforeRetrieval) / (result.Tokens - result.TokensBeforeRetrieval);
+            => (result.Bits - result.FirstChunkBits) / (result.Tokens - result.FirstChunkTokens);
     }
 
     [Fact]
