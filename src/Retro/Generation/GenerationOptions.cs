@@ -36,19 +36,13 @@ public sealed record GenerationOptions
     /// <value>The default is 0.</value>
     public int MinimumNewTokens { get; init; }
 
-    /// <summary>Ids of tokens that are never generated.</summary>
+    /// <summary>Ids of tokens that are never generated, as those that stand for no text, such as padding, never are.</summary>
     /// <value>The default is none.</value>
     public IReadOnlyList<int> BannedTokens { get; init; } = [];
 
     /// <summary>Strings that the generated text never holds: a token that would complete one is not drawn.</summary>
     /// <value>The default is none.</value>
     public IReadOnlyList<string> BannedStrings { get; init; } = [];
-
-    /// <summary>
-    /// Whether tokens that stand for no text, such as padding, are never generated; the end-of-text token, which ends the text, is not among them.
-    /// </summary>
-    /// <value>The default is true.</value>
-    public bool SuppressSpecialTokens { get; init; } = true;
 
     /// <summary>
     /// Texts that are followed side by side, of which the best is taken (beam search). After each token the most probable continuations of all of them are
@@ -121,43 +115,45 @@ public sealed record GenerationOptions
     /// <exception cref="RetroOptionsException">Something does not fit; the exception lists every fault.</exception>
     public GenerationOptions Validate()
     {
-        List<string> faults = [];
-        void Check(bool fine, FormattableString fault)
+        OptionFaults faults = new(nameof(GenerationOptions));
+        faults.Between(MaximumNewTokens, 0);
+        faults.NotNegative(Temperature);
+        faults.Between(TopK, 0);
+        faults.Require(TopP is > 0 and <= 1, TopP, "more than 0 and at most 1");
+        faults.Positive(RepetitionPenalty);
+        faults.Require(Neighbors is null or > 0, Neighbors, $"at least 1; set {nameof(Retrieval)} to false to read none");
+        faults.Require(HasTexts(Stop), Stop, "no empty text, before which every text would end at once");
+        faults.Require(
+            ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null), ExcludedDocuments, "ids alone; leave it empty to exclude nothing");
+        faults.Require(Labels is null || Labels.All(label => label is not null), Labels, "labels alone, or not set, to see everything");
+        faults.Require(
+            MinimumNewTokens >= 0 && MinimumNewTokens <= Math.Max(0, MaximumNewTokens),
+            MinimumNewTokens,
+            $"0 to {nameof(MaximumNewTokens)}, {MaximumNewTokens}");
+        faults.Require(
+            BannedTokens is not null && BannedTokens.All(token => token >= 0),
+            BannedTokens is null ? null : string.Join(", ", BannedTokens),
+            "ids, none of them negative",
+            nameof(BannedTokens));
+        faults.Require(HasTexts(BannedStrings), BannedStrings, "no empty text, which every text holds");
+        faults.Between(Beams, 1);
+        if (Beams > 1 && (Temperature != 0 || RepetitionPenalty != 1))
         {
-            if (!fine)
-            {
-                faults.Add(FormattableString.Invariant(fault));
-            }
+            faults.Add(
+                $"Beams is {Beams}; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most probable text.");
         }
 
-        Check(MaximumNewTokens >= 0, $"MaximumNewTokens {MaximumNewTokens} must not be negative.");
-        Check(Temperature >= 0 && double.IsFinite(Temperature), $"Temperature {Temperature} has to be 0 (the most probable token) or positive.");
-        Check(TopK >= 0, $"TopK {TopK} has to be 0 (all tokens) or positive.");
-        Check(TopP is > 0 and <= 1, $"TopP {TopP} has to lie in (0, 1].");
-        Check(RepetitionPenalty > 0 && double.IsFinite(RepetitionPenalty), $"RepetitionPenalty {RepetitionPenalty} has to be positive.");
-        Check(Neighbors is null or > 0, $"Neighbors {Neighbors} has to be positive; set Retrieval to false to read none.");
-        Check(Stop is not null && Stop.All(stop => !string.IsNullOrEmpty(stop)), $"Stop must not hold an empty string: every text would end at once.");
-        Check(
-            ExcludedDocuments is not null && ExcludedDocuments.All(id => id is not null),
-            $"ExcludedDocuments must not hold null: leave it empty to exclude nothing.");
-        Check(Labels is null || Labels.All(label => label is not null), $"Labels must not hold null: leave them out to see everything.");
-        Check(
-            MinimumNewTokens >= 0 && MinimumNewTokens <= Math.Max(0, MaximumNewTokens),
-            $"MinimumNewTokens {MinimumNewTokens} has to lie between 0 and MaximumNewTokens, {MaximumNewTokens}.");
-        Check(BannedTokens is not null && BannedTokens.All(token => token >= 0), $"BannedTokens must hold no negative id.");
-        Check(
-            BannedStrings is not null && BannedStrings.All(banned => !string.IsNullOrEmpty(banned)),
-            $"BannedStrings must not hold an empty string: every text holds it.");
-        Check(Beams >= 1, $"Beams {Beams} has to be positive; 1 follows one text.");
-        Check(
-            Beams <= 1 || (Temperature == 0 && RepetitionPenalty == 1),
-            $"Beams {Beams} takes Temperature 0 and RepetitionPenalty 1: beams look for the text that the model finds most probable, and draw nothing.");
-        Check(LengthPenalty >= 0 && double.IsFinite(LengthPenalty), $"LengthPenalty {LengthPenalty} must not be negative.");
-        Check(Alternatives >= 0, $"Alternatives {Alternatives} must not be negative.");
-        Check(
-            Passages is not null && Passages.All(passage => !string.IsNullOrEmpty(passage)),
-            $"Passages must not hold an empty passage: leave it empty to have neighbors found.");
-        Check(RetrievalStride is null or > 0, $"RetrievalStride {RetrievalStride} has to be positive; null asks after each chunk.");
-        return faults.Count == 0 ? this : throw new RetroOptionsException(nameof(GenerationOptions), faults);
+        faults.NotNegative(LengthPenalty);
+        faults.Between(Alternatives, 0);
+        faults.Require(
+            HasTexts(Passages),
+            Passages is null ? null : "a list with an empty text", // and not all the others
+            "texts; leave it empty to have neighbors found",
+            nameof(Passages));
+        faults.Require(RetrievalStride is null or > 0, RetrievalStride, "at least 1, or not set, to ask after each chunk");
+        faults.Throw();
+        return this;
+
+        static bool HasTexts(IReadOnlyList<string>? texts) => texts is not null && !texts.Any(string.IsNullOrEmpty);
     }
 }

@@ -41,7 +41,7 @@ internal sealed class GenerationSequence
         _text = new TokenTextStream(tokenizer, atBeginning: prompt.All(tokenizer.IsSpecial));
         _stops = new StopStrings(options.Stop);
         _banned = new BannedStrings(options.BannedStrings, tokenizer);
-        _bannedTokens = [.. options.BannedTokens, .. options.SuppressSpecialTokens ? tokenizer.SpecialTokens.Except(tokenizer.EndTokens) : []];
+        _bannedTokens = [.. options.BannedTokens, .. tokenizer.SpecialTokens.Except(tokenizer.EndTokens)];
         _longest = longest;
         _end = options.MaximumNewTokens == 0 ? GenerationEnd.MaximumNewTokens : null;
     }

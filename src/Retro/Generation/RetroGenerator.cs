@@ -227,48 +227,44 @@ public sealed class RetroGenerator
     private GenerationOptions Check(GenerationOptions? given)
     {
         GenerationOptions options = (given ?? new GenerationOptions()).Validate();
-        List<string> faults = [];
-        if (_reader is { Neighbors: > 0 } && options.Neighbors > _reader.Neighbors)
-        {
-            faults.Add($"Neighbors {options.Neighbors} has to be at most {_reader.Neighbors}, as many as the reader reads.");
-        }
-
+        OptionFaults faults = new(nameof(GenerationOptions));
+        faults.Require(
+            _reader is not { Neighbors: > 0 } || !(options.Neighbors > _reader.Neighbors),
+            options.Neighbors,
+            $"at most {_reader?.Neighbors}, as many as the reader reads");
         if (options.RetrievalStride is { } stride)
         {
-            if (_reader is not null ? _reader is not PromptReader { CrossAttended: 0 } : _plan is null || _plan.QueryLength % stride != 0)
+            string? expected = _reader switch
             {
-                faults.Add(
-                    _reader is not null ? $"RetrievalStride {stride} has to be null: {_reader.Name} asks as often as it was made to."
-                    : _plan is null ? $"RetrievalStride {stride} has to be null: the model does not retrieve."
-                    : $"RetrievalStride {stride} has to be a divisor of the chunk length, {_plan.QueryLength}.");
-            }
-            else if (_reader is PromptReader { Prompt: { } prompt } && stride > prompt.Room)
-            {
-                faults.Add(
-                    $"RetrievalStride {stride} has to be at most {prompt.Room}: of the {prompt.WindowLength} tokens that {_reader.Name} reads at once, the "
-                        + "others may stand in front of the text.");
-            }
+                null when _plan is null => "not set: the model does not retrieve",
+                null when _plan.QueryLength % stride != 0 => $"a divisor of the chunk length, {_plan.QueryLength}",
+                PromptReader { CrossAttended: 0, Prompt: var prompt } when stride > prompt.Room
+                    => $"at most {prompt.Room}: of the {prompt.WindowLength} tokens that {_reader.Name} reads at once, the others may stand in front of the "
+                        + "text",
+                null or PromptReader { CrossAttended: 0 } => null,
+                _ => $"not set: {_reader.Name} asks as often as it was made to",
+            };
+            faults.Require(expected is null, stride, expected ?? "", nameof(options.RetrievalStride));
         }
 
-        if (options.Beams > 1 && (_reader is not null || options.RetrievalStride is not null))
+        if (options.Beams > 1)
         {
-            faults.Add(
-                _reader is not null
-                    ? $"Beams {options.Beams} has to be 1: {_reader.Name} goes on with one text at a time; a model alone follows several."
-                    : $"Beams {options.Beams} has to be 1 with RetrievalStride {options.RetrievalStride}, which reads one text anew each time.");
+            faults.Require(_reader is null, options.Beams, $"1: {_reader?.Name} goes on with one text at a time; a model alone follows several");
+            faults.Require(
+                options.RetrievalStride is null,
+                options.Beams,
+                $"1 with {nameof(options.RetrievalStride)} {options.RetrievalStride}, which reads one text anew each time");
         }
 
-        if (options.Passages.Count > 0 && _plan is null)
-        {
-            faults.Add("Passages has to be empty: the model reads no neighbors.");
-        }
-
+        faults.Require(
+            options.Passages.Count == 0 || _plan is not null, options.Passages.Count, "none: the model reads no neighbors", nameof(options.Passages));
         if (options.BannedTokens.FirstOrDefault(token => token >= _tokenizer.VocabularySize, -1) is >= 0 and int unknown)
         {
-            faults.Add($"BannedTokens holds {unknown}, and the tokenizer has {_tokenizer.VocabularySize} tokens.");
+            faults.Add($"BannedTokens holds {unknown}; the tokenizer has {_tokenizer.VocabularySize} tokens.");
         }
 
-        return faults.Count == 0 ? options : throw new RetroOptionsException(nameof(GenerationOptions), faults);
+        faults.Throw();
+        return options;
     }
 
     private int[] Tokens(int[] prompt, GenerationOptions options)

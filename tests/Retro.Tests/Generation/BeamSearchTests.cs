@@ -181,10 +181,10 @@ public sealed class BeamSearchTests : IDisposable
     [Fact]
     public void What_beams_cannot_be_combined_with_is_said_in_a_sentence()
     {
-        Refused("Beams 4 takes Temperature 0 and RepetitionPenalty 1: beams look for the text", _generator, new() { Beams = 4 });
-        Refused("Beams 4 takes Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, Temperature = 0, RepetitionPenalty = 1.2 });
-        Refused("Beams 0 has to be positive", _generator, new() { Beams = 0 });
-        Refused("LengthPenalty -1 must not be negative", _generator, new() { LengthPenalty = -1 });
+        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1 beside it, since beams look for the most", _generator, new() { Beams = 4 });
+        Refused("Beams is 4; expected Temperature 0 and RepetitionPenalty 1", _generator, new() { Beams = 4, Temperature = 0, RepetitionPenalty = 1.2 });
+        Refused("Beams is 0; expected at least 1", _generator, new() { Beams = 0 });
+        Refused("LengthPenalty is -1; expected a finite number of at least 0", _generator, new() { LengthPenalty = -1 });
         Refused("which reads one text anew each time", _generator, new() { Beams = 2, Temperature = 0, RetrievalStride = 4 });
         Refused(
             "goes on with one text at a time", new RetroGenerator(new DecoderReader(_model), s_tokenizer), new() { Beams = 2, Temperature = 0 });

@@ -243,7 +243,7 @@ public sealed class ReaderGenerationTests : IDisposable
             }
 
             Assert.Contains(
-                "RetrievalStride 41 has to be at most 40",
+                "RetrievalStride is 41; expected at most 40",
                 Assert.Throws<RetroOptionsException>(() => generator.GenerateAsync("", options with { RetrievalStride = 41 })).Message,
                 StringComparison.Ordinal);
         }
