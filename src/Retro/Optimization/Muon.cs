@@ -14,6 +14,9 @@ internal static class Muon
 {
     private const int Rounds = 5;
 
+    /// <summary>Decay of the mean gradient.</summary>
+    private const double Momentum = 0.95;
+
     /// <summary>The shorter side from which matrices in float32 are rounded to bfloat16: those below cost little.</summary>
     private const int ShortestRounded = 128;
 
@@ -117,8 +120,7 @@ internal static class Muon
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        double momentum = options.MuonMomentum;
-        using Scalar keep = momentum.ToScalar(), add = ((1 - momentum) * clip).ToScalar(), decayed = (1 - (rate * options.MuonWeightDecay)).ToScalar();
+        using Scalar keep = Momentum.ToScalar(), add = ((1 - Momentum) * clip).ToScalar(), decayed = (1 - (rate * options.MuonWeightDecay)).ToScalar();
         List<Tensor> directions = [];
         foreach ((OptimizerSlot slot, Tensor gradient) in group)
         {

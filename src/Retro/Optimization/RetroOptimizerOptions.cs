@@ -20,9 +20,6 @@ public sealed record RetroOptimizerOptions
     /// </summary>
     public double WeightDecay { get; init; } = 0.1;
 
-    /// <summary>Muon: decay of the mean gradient. Default 0.95.</summary>
-    public double MuonMomentum { get; init; } = 0.95;
-
     /// <summary>Muon: decoupled weight decay per unit of Muon's learning rate. Default 0.</summary>
     public double MuonWeightDecay { get; init; }
 
@@ -45,7 +42,6 @@ public sealed record RetroOptimizerOptions
         faults.Defined(Kind);
         faults.ShareBelowOne(Beta1);
         faults.ShareBelowOne(Beta2);
-        faults.ShareBelowOne(MuonMomentum);
         faults.NotNegative(Epsilon);
         faults.NotNegative(WeightDecay);
         faults.NotNegative(MuonWeightDecay);

@@ -12,9 +12,6 @@ public sealed record NearestNeighborOptions
     /// <summary>T: most tokens of a document that are read at once. Default 512.</summary>
     public int WindowLength { get; init; } = 512;
 
-    /// <summary>Draws the documents and where they are read. Default 0.</summary>
-    public long Seed { get; init; }
-
     /// <summary>Checks every setting.</summary>
     /// <returns>These options.</returns>
     /// <exception cref="RetroOptionsException">A setting is outside its range; the message names every fault.</exception>

@@ -154,7 +154,7 @@ public sealed class NearestNeighborReader : IReader
     internal static IEnumerable<(int Document, int Start, int Tokens)> Windows(ChunkDatabase validation, NearestNeighborOptions options)
     {
         int documents = validation.Documents.Count, length = options.WindowLength;
-        SeededPermutation order = new(Math.Max(1, documents), options.Seed, WindowPurpose, 0);
+        SeededPermutation order = new(Math.Max(1, documents), 0, WindowPurpose, 0);
 
         // One by one, since few of a large database's are ever read.
         for (int round = 0, any = 1; any > 0; round++)
@@ -174,7 +174,7 @@ public sealed class NearestNeighborReader : IReader
         (int Document, int Start, int Tokens)? Window(int document, int place, int round)
         {
             int tokens = validation.Documents[document].TokenCount;
-            int begin = (int)(new SeededRandom(options.Seed, WindowPurpose, place).NextDouble() * Math.Max(1, tokens - length));
+            int begin = (int)(new SeededRandom(0, WindowPurpose, place).NextDouble() * Math.Max(1, tokens - length));
             int behind = (tokens - 1 - begin + length - 1) / length; // windows to the end
             (long start, int end) = round < behind ? (begin + ((long)round * length), tokens - 1) : ((long)(round - behind) * length, begin);
             return start < end ? (document, (int)start, (int)Math.Min(length, end - start)) : null;
