@@ -37,7 +37,7 @@ public sealed class DecodingCache : IDisposable
     public IReadOnlyList<long> Lengths => _rowLengths;
 
     /// <summary>Bytes of the cached tensors.</summary>
-    public long ByteLength
+    internal long ByteLength
         => Self.Sum(cache => cache.ByteLength) + _cross.Sum(cache => cache?.ByteLength ?? 0) + BytesOf(_chunkStates) + BytesOf(_valid)
             + BytesOf(_retrieved) + BytesOf(_lastTokens) + (_mask?.ByteLength ?? 0) + Tables.ByteLength;
 

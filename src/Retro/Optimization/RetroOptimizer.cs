@@ -91,7 +91,7 @@ public sealed class RetroOptimizer : ITrainingOptimizer
     public IEnumerable<string> ParameterNames => _slots.Select(slot => slot.Name);
 
     /// <summary>The parameters that Muon moves.</summary>
-    public IEnumerable<string> MuonNames => _slots.Where(slot => slot.IsMuon).Select(slot => slot.Name);
+    internal IEnumerable<string> MuonNames => _slots.Where(slot => slot.IsMuon).Select(slot => slot.Name);
 
     /// <summary>
     /// Takes the gradients of bfloat16 parameters over into float32 sums, so that the next batch's are not added to them in bfloat16. To be called after each

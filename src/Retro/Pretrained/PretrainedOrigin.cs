@@ -54,7 +54,7 @@ public abstract class PretrainedOrigin
     public IReadOnlyList<string> StoredTypes => [.. Dtypes.Values.Distinct().Order(StringComparer.Ordinal)];
 
     /// <summary>Names of stored tensors that follow from the configuration (masks, frequencies, a tied head) and were left out.</summary>
-    public IReadOnlyList<string> Ignored
+    internal IReadOnlyList<string> Ignored
         => [.. _buffers.Keys.Concat(Tensors.GroupBy(tensor => tensor.Targets[0]).SelectMany(same => same.Skip(1)).Select(tensor => tensor.Name))
             .Order(StringComparer.Ordinal)];
 

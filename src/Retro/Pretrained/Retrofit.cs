@@ -38,7 +38,7 @@ public sealed partial class Retrofit : IDisposable
     public RetrofitUnfreeze Unfreeze { get; }
 
     /// <summary>Names of the parameters that were added.</summary>
-    public IReadOnlyList<string> Added => [.. Model.named_parameters().Select(pair => pair.name).Where(name => !_base.Contains(name))];
+    internal IReadOnlyList<string> Added => [.. Model.named_parameters().Select(pair => pair.name).Where(name => !_base.Contains(name))];
 
     /// <summary>Adds retrieval to a decoder. The additions are drawn from TorchSharp's generator (manual_seed decides them).</summary>
     /// <param name="decoder">The decoder; its weights are copied, and it stays the caller's, to be disposed where memory is short.</param>

@@ -38,7 +38,7 @@ public sealed unsafe class TokenStore : IDisposable
     public int Width => _layout.Width;
 
     /// <summary>Bytes of the keys; an index of them takes about as much, or what its factory text says.</summary>
-    public long ByteLength => _layout.Length;
+    internal long ByteLength => _layout.Length;
 
     /// <summary>The identity of the model.</summary>
     internal string ModelHash => _layout.ModelHash;

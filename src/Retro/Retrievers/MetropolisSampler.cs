@@ -12,7 +12,7 @@ namespace Retro.Retrievers;
 /// stationary distribution another one, flatter the longer the targets are; and it takes one example at a time, where rows here have as many passages as each
 /// of them has.
 /// </remarks>
-public static class MetropolisSampler
+internal static class MetropolisSampler
 {
     private const int Purpose = 21;
 

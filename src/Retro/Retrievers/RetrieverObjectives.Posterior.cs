@@ -35,44 +35,8 @@ public static partial class RetrieverObjectives
     }
 
     /// <summary>
-    /// <see cref="Variational"/> with the reader asked for few passages only, drawn from the posterior: −1/S Σ_s log p(y|x,z_s) + w·KL, the KL exact. Its
-    /// gradient is that of <see cref="Variational"/> in the mean over draws: the posterior's by the score function, each draw against the mean of the others
-    /// (Mnih and Rezende, arXiv 1602.06725, section 2.3).
-    /// </summary>
-    /// <param name="likelihoods">Of the passages drawn, [B, S].</param>
-    /// <param name="drawn">Which of the K was drawn from the posterior, each by itself, int64 [B, S]; only passages that there are.</param>
-    /// <param name="scores">Of the prior, [B, K].</param>
-    /// <param name="posteriorScores">Of the posterior, [B, K].</param>
-    /// <param name="present">bool [B, K]; null: all.</param>
-    /// <param name="weight">w, at least 0.</param>
-    /// <returns>[B].</returns>
-    /// <exception cref="ShapeException">The shapes do not fit.</exception>
-    /// <exception cref="TrainingException">A row has no passage or no finite loss.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
-    public static Tensor SampledVariational(
-        Tensor likelihoods, Tensor drawn, Tensor scores, Tensor posteriorScores, Tensor? present = null, double weight = 1)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(weight);
-        Guard.Shape(likelihoods, nameof(likelihoods), "[B, S]", [null, null]);
-        Guard.Shape(drawn, nameof(drawn), "[B, S]", [likelihoods.shape[0], likelihoods.shape[1]]);
-        using DisposeScope scope = NewDisposeScope();
-        (Tensor absent, Tensor prior, Tensor posterior) = Both(scores, posteriorScores, present);
-        Guard.Shape(likelihoods, nameof(likelihoods), "[B, S]", [scores.shape[0], null]);
-        Tensor reader = Precision.AtLeastFloat32(likelihoods), known = reader.detach(); // [B, S]
-        long draws = likelihoods.shape[1];
-
-        // What a draw is worth beyond the others' mean: Σ known = S·mean, so that of the others it is (S·mean − known)/(S − 1).
-        Tensor worth = draws == 1 ? known : (known - known.mean([1L], keepdim: true)).Times(draws / (draws - 1.0));
-        Tensor chosen = posterior.gather(1, drawn); // log q(z_s|x,y), [B, S]
-        Tensor scored = worth * (chosen - chosen.detach()); // nothing in value, the score function in gradient
-        Tensor share = posterior.exp().FilledWhere(absent, 0), divergence = (share * Difference(posterior, prior, absent)).sum(1); // [B]
-        Tensor loss = divergence.Times(weight) - reader.Plus(scored).mean([1L]);
-        return PassageScores.RequireFinite(loss).MoveToOuterDisposeScope();
-    }
-
-    /// <summary>
     /// JSA: −Σ_z f(z) [log p(y|x,z) + log p(z|x) + log q(z|x,y)], f being how often a Metropolis independence sampler of the true posterior p(z|x,y) visited z
-    /// (<see cref="MetropolisSampler"/>): in the mean over its stationary runs the gradient of −log p(y|x) for reader and prior, and that of the inclusive
+    /// (section 3.2): in the mean over its stationary runs the gradient of −log p(y|x) for reader and prior, and that of the inclusive
     /// KL(p(z|x,y) || q(z|x,y)) for the posterior tower (Cao et al., arXiv 2508.18168, section 3).
     /// </summary>
     /// <param name="likelihoods">[B, K]; of a passage that was not visited any number.</param>

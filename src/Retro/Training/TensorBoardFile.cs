@@ -9,7 +9,7 @@ namespace Retro.Training;
 /// checksum of it (TensorFlow's record_writer.h and event.proto).
 /// </summary>
 /// <remarks>What was written is there for readers after each scalar. Not safe for concurrent use.</remarks>
-public sealed class TensorBoardFile : IDisposable
+internal sealed class TensorBoardFile : IDisposable
 {
     private const int VersionField = 3, SummaryField = 5;
 

@@ -243,43 +243,6 @@ public class RetrieverObjectivesTests
         }
     }
 
-    [Theory]
-    [InlineData(1)]
-    [InlineData(4)]
-    public void The_sampled_variational_gradient_is_the_exact_one_in_the_mean(int draws)
-    {
-        const int Runs = 4000;
-        using DisposeScope scope = NewDisposeScope();
-        Tensor exactTower = s_toy.TowerScores(), exactScores = s_toy.Scores(), likelihoods = s_toy.Reader().Likelihoods.detach().sum(2);
-        RetrieverObjectives.Variational(likelihoods, exactScores, exactTower).sum().backward();
-        Random random = new(11);
-        List<double[]> gradients = [];
-        for (int run = 0; run < Runs; run++)
-        {
-            using DisposeScope inner = NewDisposeScope();
-            Tensor scores = s_toy.Scores(), tower = s_toy.TowerScores();
-            Tensor drawn = tensor([.. Rows.SelectMany(b => Enumerable.Range(0, draws).Select(_ => (long)Draw(b)))], [B, draws]);
-            RetrieverObjectives.SampledVariational(likelihoods.gather(1, drawn), drawn, scores, tower).sum().backward();
-            AssertNear(exactScores.grad!.reshape(-1).data<double>().ToArray(), scores.grad); // the prior's part is not sampled
-            gradients.Add(tower.grad!.reshape(-1).data<double>().ToArray());
-        }
-
-        // Within 4.5 standard errors of the mean, in each of the 15 numbers.
-        double[] exact = exactTower.grad!.reshape(-1).data<double>().ToArray();
-        for (int i = 0; i < exact.Length; i++)
-        {
-            double mean = gradients.Average(row => row[i]), deviation = Math.Sqrt(gradients.Average(row => Math.Pow(row[i] - mean, 2)) / Runs);
-            Assert.InRange(mean, exact[i] - 4.5 * deviation, exact[i] + 4.5 * deviation);
-            Assert.True(deviation < 0.05, $"A standard error of {deviation} says nothing.");
-        }
-
-        int Draw(int b)
-        {
-            double at = random.NextDouble();
-            return Passages.First(z => (at -= s_toy.Tower(b, z)) < 0 || z == K - 1);
-        }
-    }
-
     /// <summary>
     /// With visits of the sampler in place of the true posterior: the longer the chain, the nearer the gradients are to those of −log p(y|x) and of the
     /// inclusive KL, and within five standard errors of chains of this length, their autocorrelation counted.
@@ -351,8 +314,6 @@ public class RetrieverObjectivesTests
         ["distillation"] = (likelihoods, scores, _, present) => RetrieverObjectives.Distillation(likelihoods, scores, present, 0.1),
         ["leave one out"] = (likelihoods, scores, _, present) => RetrieverObjectives.LeaveOneOut(likelihoods, scores, present),
         ["variational"] = (likelihoods, scores, tower, present) => RetrieverObjectives.Variational(likelihoods, scores, tower, present),
-        ["sampled variational"] = (likelihoods, scores, tower, present) => RetrieverObjectives.SampledVariational(
-            likelihoods.narrow(1, 0, 1), zeros([scores.shape[0], 1], ScalarType.Int64), scores, tower, present),
         ["joint stochastic"] = (likelihoods, scores, tower, present) => RetrieverObjectives.JointStochastic(
             likelihoods, scores, tower, cat([ones([scores.shape[0], 1], ScalarType.Float64), zeros([scores.shape[0], scores.shape[1] - 1])], 1), present),
     };
