@@ -1,25 +1,30 @@
-using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Search;
-using TorchSharp;
-using TorchSharp.Modules;
-using static TorchSharp.torch;
 
 namespace Retro.Readers;
 
 public sealed partial class CopyReader
 {
-    private const string FormatKey = "retro.copy_reader", Format = "1", ModelKey = "model";
+    private const string Kind = "copy reader";
 
     /// <summary>Writes the reader's own weights and settings to one safetensors file; the model is saved by itself.</summary>
     /// <param name="path">The file; replaced when the new one is whole.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
     public void Save(string path)
-        => Safetensors.Write(
+        => ReaderFile.Save(
             path,
-            _mixture.named_parameters().Select(pair => KeyValuePair.Create<string, Tensor>(pair.name, pair.parameter)),
-            Settings().Append((FormatKey, Format)).Append((ModelKey, WeightsHash.Rounded(_model))).ToDictionary(pair => pair.Item1, pair => pair.Item2));
+            Kind,
+            _model,
+            _mixture.named_parameters(),
+            ("width", _model.Config.Width),
+            ("neighbors", Options.Neighbors),
+            ("stride", Options.Stride),
+            ("query_length", Options.QueryLength),
+            ("retrieved_length", _retrievedLength),
+            ("content_width", Options.ContentWidth),
+            ("cross_attended", Options.CrossAttended),
+            ("anywhere", _index is null ? 0 : 1));
 
     /// <summary>Loads a reader for the model that it was trained for.</summary>
     /// <param name="path">The file.</param>
@@ -31,21 +36,8 @@ public sealed partial class CopyReader
     public static CopyReader Load(string path, RetroModel model, TokenIndex? index = null, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(model);
-        using Safetensors file = Safetensors.Open(path);
-        if (file.Metadata?.GetValueOrDefault(FormatKey) != Format)
-        {
-            throw new CheckpointException(
-                $"{path} is no copy reader that this library reads: expected {FormatKey} {Format} in its metadata, found "
-                    + $"{file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
-        }
-
-        // Files from before there was content, or cross-attention, do not tell of them.
-        int Later(string key) => file.Metadata?.ContainsKey(key) == true ? Setting(key) : 0;
-        int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
-            ? value
-            : throw new CheckpointException($"{path} does not tell its {key}; it holds {file.Metadata?.GetValueOrDefault(key) ?? "nothing"} there.");
-
-        int width = Setting("width"), length = Setting("retrieved_length");
+        using ReaderFile file = ReaderFile.Open(path, Kind);
+        int width = file.Setting("width"), length = file.Setting("retrieved_length");
         if (width != model.Config.Width)
         {
             throw new CheckpointException(
@@ -57,12 +49,12 @@ public sealed partial class CopyReader
         {
             options = new CopyReaderOptions
             {
-                Neighbors = Setting("neighbors"),
-                Stride = Setting("stride"),
-                QueryLength = Setting("query_length"),
+                Neighbors = file.Setting("neighbors"),
+                Stride = file.Setting("stride"),
+                QueryLength = file.Setting("query_length"),
                 RetrievedLength = length,
-                ContentWidth = Later("content_width"),
-                CrossAttended = Later("cross_attended"),
+                ContentWidth = file.Setting("content_width"),
+                CrossAttended = file.Setting("cross_attended"),
             }.Validate();
             RequireFit(options, model, length);
         }
@@ -71,7 +63,7 @@ public sealed partial class CopyReader
             throw new CheckpointException($"{path} has settings that cannot be, or not with this model: {fault.Message}", fault);
         }
 
-        if ((Setting("anywhere") == 1) != index is not null)
+        if ((file.Setting("anywhere") == 1) != index is not null)
         {
             throw new CheckpointException(
                 index is null
@@ -79,25 +71,12 @@ public sealed partial class CopyReader
                     : $"{path} was trained to copy from neighbors alone; load it without an index.");
         }
 
-        WeightsHash.Require(model, file.Metadata.GetValueOrDefault(ModelKey), path);
+        file.RequireModel(model);
         CopyMixture mixture = new(width, Ranks(options, index), device: model.Device, content: options.ContentWidth);
         CopyReader reader = new(model, mixture, options, length, index, name);
         try
         {
-            using DisposeScope scope = NewDisposeScope();
-            using IDisposable noGradients = no_grad();
-            foreach ((string parameter, Parameter value) in reader._mixture.named_parameters())
-            {
-                Tensor stored = file.Read(parameter, ScalarType.Float32, model.Device);
-                if (!stored.shape.SequenceEqual(value.shape))
-                {
-                    throw new CheckpointException(
-                        $"{path} holds {parameter} as [{string.Join(", ", stored.shape)}]; expected [{string.Join(", ", value.shape)}].");
-                }
-
-                value.copy_(stored);
-            }
-
+            file.Fill(reader._mixture.named_parameters());
             return reader;
         }
         catch
@@ -106,20 +85,4 @@ public sealed partial class CopyReader
             throw;
         }
     }
-
-    private (string Key, string Value)[] Settings()
-        =>
-        [
-            .. new (string Key, int Value)[]
-            {
-                ("width", _model.Config.Width),
-                ("neighbors", Options.Neighbors),
-                ("stride", Options.Stride),
-                ("query_length", Options.QueryLength),
-                ("retrieved_length", _retrievedLength),
-                ("content_width", Options.ContentWidth),
-                ("cross_attended", Options.CrossAttended),
-                ("anywhere", _index is null ? 0 : 1),
-            }.Select(pair => (pair.Key, pair.Value.ToString(CultureInfo.InvariantCulture))),
-        ];
 }

@@ -1,34 +1,27 @@
-using System.Globalization;
 using Retro.Checkpoints;
 using Retro.Modeling;
-using TorchSharp;
-using TorchSharp.Modules;
-using static TorchSharp.torch;
 
 namespace Retro.Readers;
 
 public sealed partial class DecoupledReader
 {
-    private const string FormatKey = "retro.decoupled_reader", Format = "1", ModelKey = "model";
+    private const string Kind = "decoupled reader";
 
     /// <summary>Writes what was trained, and the settings, to one safetensors file; the decoder is saved by itself.</summary>
     /// <param name="path">The file; replaced when the new one is whole.</param>
     /// <exception cref="CheckpointException">It cannot be written.</exception>
     public void Save(string path)
-    {
-        Dictionary<string, string> settings = new (string Key, int Value)[]
-        {
+        => ReaderFile.Save(
+            path,
+            Kind,
+            _model,
+            _weights.ByName.Select(pair => (pair.Key, pair.Value)),
             ("width", _model.Config.Width),
             ("layers", _model.Config.Layers),
             ("neighbors", Options.Neighbors),
             ("retrieved_length", _retrievedLength),
             ("rank", Options.Rank),
-            ("adaptation_rank", Options.AdaptationRank),
-        }.ToDictionary(pair => pair.Key, pair => pair.Value.ToString(CultureInfo.InvariantCulture));
-        settings.Add(FormatKey, Format);
-        settings.Add(ModelKey, WeightsHash.Rounded(_model));
-        Safetensors.Write(path, _weights.ByName.Select(pair => KeyValuePair.Create<string, Tensor>(pair.Key, pair.Value)), settings);
-    }
+            ("adaptation_rank", Options.AdaptationRank));
 
     /// <summary>Loads a reader for the decoder that it was trained for.</summary>
     /// <param name="path">The file.</param>
@@ -39,19 +32,8 @@ public sealed partial class DecoupledReader
     public static DecoupledReader Load(string path, RetroModel model, string? name = null)
     {
         ArgumentNullException.ThrowIfNull(model);
-        using Safetensors file = Safetensors.Open(path);
-        if (file.Metadata?.GetValueOrDefault(FormatKey) != Format)
-        {
-            throw new CheckpointException(
-                $"{path} is no decoupled reader that this library reads: expected {FormatKey} {Format} in its metadata, found "
-                    + $"{file.Metadata?.GetValueOrDefault(FormatKey) ?? "none"}.");
-        }
-
-        int Setting(string key) => int.TryParse(file.Metadata?.GetValueOrDefault(key), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
-            ? value
-            : throw new CheckpointException($"{path} does not tell its {key}; it holds {file.Metadata?.GetValueOrDefault(key) ?? "nothing"} there.");
-
-        (int width, int layers) = (Setting("width"), Setting("layers"));
+        using ReaderFile file = ReaderFile.Open(path, Kind);
+        (int width, int layers) = (file.Setting("width"), file.Setting("layers"));
         if (width != model.Config.Width || layers != model.Config.Layers)
         {
             throw new CheckpointException(
@@ -59,16 +41,16 @@ public sealed partial class DecoupledReader
                     + "load it with the decoder it was trained for.");
         }
 
-        WeightsHash.Require(model, file.Metadata.GetValueOrDefault(ModelKey), path);
+        file.RequireModel(model);
         DecoupledReader? reader = null;
         try
         {
             DecoupledReaderOptions options = new DecoupledReaderOptions
             {
-                Neighbors = Setting("neighbors"),
-                RetrievedLength = Setting("retrieved_length"),
-                Rank = Setting("rank"),
-                AdaptationRank = Setting("adaptation_rank"),
+                Neighbors = file.Setting("neighbors"),
+                RetrievedLength = file.Setting("retrieved_length"),
+                Rank = file.Setting("rank"),
+                AdaptationRank = file.Setting("adaptation_rank"),
             }.Validate();
             RequireRank("1.down", options.Rank);
             if (options.AdaptationRank > 0)
@@ -77,20 +59,7 @@ public sealed partial class DecoupledReader
             }
 
             reader = Fresh(model, options, options.RetrievedLength!.Value, name);
-            using DisposeScope scope = NewDisposeScope();
-            using IDisposable noGradients = no_grad();
-            foreach ((string parameter, Parameter value) in reader._weights.ByName)
-            {
-                Tensor stored = file.Read(parameter, value.dtype, model.Device);
-                if (!stored.shape.SequenceEqual(value.shape))
-                {
-                    throw new CheckpointException(
-                        $"{path} holds {parameter} as [{string.Join(", ", stored.shape)}]; expected [{string.Join(", ", value.shape)}].");
-                }
-
-                value.copy_(stored);
-            }
-
+            file.Fill(reader._weights.ByName.Select(pair => (pair.Key, pair.Value)));
             return reader;
         }
         catch (Exception fault) when (fault is RetroOptionsException or ArgumentException)
@@ -107,7 +76,7 @@ public sealed partial class DecoupledReader
         // No more is made than the file holds.
         void RequireRank(string tensor, int rank)
         {
-            if (file.Entries.FirstOrDefault(entry => entry.Name == tensor) is not { } entry || !entry.Shape.SequenceEqual([width, rank]))
+            if (file.Tensors.Entries.FirstOrDefault(entry => entry.Name == tensor) is not { } entry || !entry.Shape.SequenceEqual([width, rank]))
             {
                 throw new CheckpointException($"{path} says a rank of {rank}, and holds no {tensor} of [{width}, {rank}]: it is damaged.");
             }

@@ -22,21 +22,6 @@ internal static class WeightsHash
     private static Tensor Round(Tensor weights)
         => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;
 
-    /// <summary>Refuses a model that what was saved was not trained for; files from before models were told apart do not say which one theirs was.</summary>
-    /// <param name="model">The model.</param>
-    /// <param name="trained">The hash, rounded, of the model that it was trained for; null: it is not known.</param>
-    /// <param name="path">The file.</param>
-    /// <exception cref="CheckpointException">The model is another one.</exception>
-    public static void Require(RetroModel model, string? trained, string path)
-    {
-        if (trained is not null && Rounded(model) is var here && here != trained)
-        {
-            throw new CheckpointException(
-                $"{path} was trained for a model whose weights have the hash {trained}, and this one's have {here}; load it with the model it was "
-                    + "trained for.");
-        }
-    }
-
     private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor>? part, CancellationToken cancellationToken)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
