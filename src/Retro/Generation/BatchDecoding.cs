@@ -26,7 +26,7 @@ internal sealed class BatchDecoding(RetroModel model, int rows, int capacity) : 
         using FinalizerGate.Hold gate = FinalizerGate.Close(_gated);
         Tensor logits = _rows.Count == 0 ? Begin(texts) : Go(texts, from ?? [.. texts.Select(text => _rows.IndexOf(text))]); // [B, V]
         _rows = texts;
-        float[] all = logits.to(ScalarType.Float32).cpu().data<float>().ToArray();
+        float[] all = logits.Floats();
         int vocabulary = all.Length / texts.Count;
         for (int row = 0; row < texts.Count; row++)
         {

@@ -124,6 +124,9 @@ internal static class KeptScalars
     /// <summary>All values that x holds, of whatever type, in single precision.</summary>
     public static float[] Floats(this Tensor x) => x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
 
+    /// <summary>All values that x holds, of whatever type, in double precision.</summary>
+    public static double[] Doubles(this Tensor x) => x.detach().to_type(ScalarType.Float64).cpu().reshape(-1).data<double>().ToArray();
+
     /// <summary>The one value that x holds, of whatever type.</summary>
     public static double Value(this Tensor x)
     {

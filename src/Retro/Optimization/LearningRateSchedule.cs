@@ -37,6 +37,9 @@ public sealed record LearningRateSchedule
         Steps = steps;
     }
 
+    /// <summary>The schedule of what is fitted in few steps: it rises over a twentieth of them and falls to a tenth.</summary>
+    internal static LearningRateSchedule Short(double peak, long steps) => new(peak, peak / 10, steps / 20, steps);
+
     /// <summary>Rate at the end of the warm-up.</summary>
     public double Peak { get; }
 

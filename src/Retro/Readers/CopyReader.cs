@@ -116,7 +116,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         using IDisposable inference = inference_mode();
         foreach ((long[] places, Tensor likelihoods) in Read(batch))
         {
-            double[] values = likelihoods.to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+            double[] values = likelihoods.Doubles();
             for (int i = 0; i < places.Length; i++)
             {
                 result[places[i]] = values[i];
@@ -264,7 +264,7 @@ public sealed partial class CopyReader : IReader, IDisposable
             logits = _model.Head(states);
         }
 
-        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: Device);
+        Tensor targets = batch.TargetsAt(places, Device);
         return _mixture.LogLikelihoods(logits, states, candidates, start, targets, _model.Embeddings.First()).MoveToOuterDisposeScope();
     }
 }

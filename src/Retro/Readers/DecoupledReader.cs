@@ -92,7 +92,7 @@ public sealed partial class DecoupledReader : IReader, IDisposable
 
         using DisposeScope scope = NewDisposeScope();
         using IDisposable inference = inference_mode();
-        double[] values = Read(batch, places).to_type(ScalarType.Float64).cpu().data<double>().ToArray();
+        double[] values = Read(batch, places).Doubles();
         for (int i = 0; i < places.Length; i++)
         {
             result[places[i]] = values[i];
@@ -118,7 +118,7 @@ public sealed partial class DecoupledReader : IReader, IDisposable
         DecoupledReading? reading = batch.Retrieved is { } retrieved ? Reading(retrieved, batch.ChunkLength) : null;
         Tensor tokens = tensor(batch.Tokens, [batch.Rows, batch.Length], device: Device);
         Tensor states = _model.StatesAt(tokens, tensor(places, device: Device), tap: reading);
-        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: Device);
+        Tensor targets = batch.TargetsAt(places, Device);
         return _model.LogLikelihoodsOf(states, targets, ModelReading.HeadBytes).MoveToOuterDisposeScope();
     }
 

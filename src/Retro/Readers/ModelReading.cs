@@ -48,13 +48,11 @@ internal static class ModelReading
         }
 
         Tensor tokens = tensor(batch.Tokens, [batch.Rows, batch.Length], device: model.Device);
-        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: model.Device);
-        Tensor likelihoods = model.LogLikelihoodsAt(tokens, tensor(places, device: model.Device), targets, retrieved, valid, HeadBytes)
-            .to_type(ScalarType.Float64).cpu();
-        int next = 0;
-        foreach (double likelihood in likelihoods.data<double>())
+        Tensor targets = batch.TargetsAt(places, model.Device);
+        double[] likelihoods = model.LogLikelihoodsAt(tokens, tensor(places, device: model.Device), targets, retrieved, valid, HeadBytes).Doubles();
+        for (int i = 0; i < places.Length; i++)
         {
-            result[places[next++]] = likelihood;
+            result[places[i]] = likelihoods[i];
         }
 
         return result;

@@ -213,11 +213,9 @@ public sealed class NearestNeighborReader : IReader
     {
         using DisposeScope scope = NewDisposeScope();
         (Tensor keys, Tensor states) = TokenStore.KeysAndStates(model, batch.Tokens, batch.Rows, batch.Length, places);
-        Tensor targets = tensor(Array.ConvertAll(places, place => batch.Targets[place]), device: model.Device);
+        Tensor targets = batch.TargetsAt(places, model.Device);
         using IDisposable inference = inference_mode();
-        return (
-            model.LogLikelihoodsOf(states, targets, ModelReading.HeadBytes).to_type(ScalarType.Float64).cpu().data<double>().ToArray(),
-            keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray());
+        return (model.LogLikelihoodsOf(states, targets, ModelReading.HeadBytes).Doubles(), keys.Doubles());
     }
 
     /// <summary>The distribution of the next token. No gradients are recorded.</summary>
@@ -229,7 +227,7 @@ public sealed class NearestNeighborReader : IReader
     {
         using DisposeScope scope = NewDisposeScope();
         using IDisposable noGradients = no_grad();
-        (int[] next, double[] distances) = Look(_store, keys.to_type(ScalarType.Float64).cpu().data<double>().ToArray(), States, among)[0];
+        (int[] next, double[] distances) = Look(_store, keys.Doubles(), States, among)[0];
         Tensor model = nn.functional.log_softmax(_model.Head(states).to_type(ScalarType.Float64), 1).cpu(); // [1, V]
         if (next.Length == 0 || Share == 0)
         {

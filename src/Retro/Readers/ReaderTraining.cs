@@ -58,7 +58,7 @@ internal static class ReaderTraining
         CancellationToken cancellationToken)
     {
         using RetroOptimizer optimizer = new(weights, new RetroOptimizerOptions { WeightDecay = 0 });
-        LearningRateSchedule schedule = new(learningRate, learningRate / 10, steps / 20, steps);
+        LearningRateSchedule schedule = LearningRateSchedule.Short(learningRate, steps);
         Task<T> next = Prepare(0);
         try
         {

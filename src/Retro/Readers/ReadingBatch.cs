@@ -1,5 +1,6 @@
 using Retro.Modeling;
 using Retro.Search;
+using static TorchSharp.torch;
 
 namespace Retro.Readers;
 
@@ -94,4 +95,7 @@ public sealed class ReadingBatch
     /// <summary>The places in the B·T tokens after which something is to be predicted, ascending.</summary>
     internal long[] TargetPlaces()
         => [.. Enumerable.Range(0, Targets.Length).Where(place => Targets[place] != LogLikelihood.NoTarget).Select(place => (long)place)];
+
+    /// <summary>The targets at some of them, [N].</summary>
+    internal Tensor TargetsAt(long[] places, Device device) => tensor(Array.ConvertAll(places, place => Targets[place]), device: device);
 }

@@ -332,7 +332,7 @@ public sealed unsafe class TokenStore : IDisposable
             }
 
             using DisposeScope scope = NewDisposeScope();
-            float[] keys = KeysAndStates(model, tokens, batch.Length, length, [.. places]).Keys.to_type(ScalarType.Float32).cpu().data<float>().ToArray();
+            float[] keys = KeysAndStates(model, tokens, batch.Length, length, [.. places]).Keys.Floats();
             for (int i = 0; i < rows.Count; i++)
             {
                 layout.Store(keys.AsSpan(i * layout.Width, layout.Width), block.AsSpan((int)(rows[i] * layout.RowBytes), (int)layout.RowBytes));

@@ -82,7 +82,7 @@ public static class FeedbackTrainer
         using RetrieverTower tower = new(embedder, tokenizer);
         using RetroOptimizer optimizer = new(
             ParameterKinds.Of(tower.Encoder).Select(one => (one.Name, one.Parameter, one.Kind)), new() { Beta2 = 0.999, WeightDecay = options.WeightDecay });
-        LearningRateSchedule schedule = new(options.LearningRate, options.LearningRate / 10, options.Steps / 20, options.Steps);
+        LearningRateSchedule schedule = LearningRateSchedule.Short(options.LearningRate, options.Steps);
         for (long step = 0; step < options.Steps; step++)
         {
             cancellationToken.ThrowIfCancellationRequested();

@@ -155,16 +155,17 @@ internal sealed class RetrieverDocuments : IDisposable
 
             index = VectorIndex.Create(keyer.Dimensions, metric: _first.Metric);
             List<long> without = [];
-            for (long chunk = 0; chunk < count; chunk++)
+            for (long chunk = 0, from = 0; chunk <= count; chunk++)
             {
-                ReadOnlySpan<float> key = keys.AsSpan((int)(chunk * keyer.Dimensions), keyer.Dimensions);
-                if (!KeyedChunks.IsNone(key))
+                // Keys are added up to the next chunk that has none.
+                if (chunk == count || KeyedChunks.IsNone(keys.AsSpan((int)(chunk * keyer.Dimensions), keyer.Dimensions)))
                 {
-                    index.Add(key);
-                }
-                else
-                {
-                    without.Add(chunk);
+                    index.Add(keys.AsSpan((int)(from * keyer.Dimensions), (int)((chunk - from) * keyer.Dimensions)));
+                    from = chunk + 1;
+                    if (chunk < count)
+                    {
+                        without.Add(chunk);
+                    }
                 }
             }
 

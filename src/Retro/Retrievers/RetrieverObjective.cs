@@ -120,7 +120,8 @@ public sealed class RetrieverObjective
         using DisposeScope scope = NewDisposeScope();
         Tensor likelihoods = Sums(batch.Likelihoods);
         int count = (int)batch.Scores.shape[1];
-        double[] reader = Numbers(likelihoods), prior = Numbers(batch.Scores), tower = Numbers(batch.PosteriorScores!), frequencies = new double[reader.Length];
+        double[] reader = likelihoods.Doubles(), prior = batch.Scores.Doubles(), tower = batch.PosteriorScores!.Doubles();
+        double[] frequencies = new double[reader.Length];
         RetrieverExamples examples = batch.Examples;
         double taken = 0;
         for (int row = 0; row < examples.Chunks.Length; row++)
@@ -153,8 +154,6 @@ public sealed class RetrieverObjective
     private static Tensor Sums(Tensor likelihoods) => likelihoods.sum(2); // [B, K]
 
     private static Tensor Means(Tensor likelihoods, RetrieverBatch batch) => Sums(likelihoods) / batch.Targets.unsqueeze(1); // [B, K]
-
-    private static double[] Numbers(Tensor of) => of.detach().to_type(ScalarType.Float64).cpu().reshape(-1).data<double>().ToArray();
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 }

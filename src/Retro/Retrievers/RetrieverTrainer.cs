@@ -92,7 +92,7 @@ public sealed partial class RetrieverTrainer : IDisposable
 
         _reading = new(reader, _texts, source.Database, Options.WindowLength);
         _same = new(_texts, source.Database, progress, cancellationToken);
-        _schedule = new(Options.LearningRate, Options.LearningRate / 10, Options.Steps / 20, Options.Steps);
+        _schedule = LearningRateSchedule.Short(Options.LearningRate, Options.Steps);
         _nullKey = new float[embedder.Dimensions];
         embedder.Embed([""], _nullKey, cancellationToken);
         _documents = RetrieverDocuments.Open(source, embedder, tokenizer, Options.RefreshEvery is not null);
