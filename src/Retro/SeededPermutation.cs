@@ -14,12 +14,12 @@ internal readonly struct SeededPermutation
     private readonly int _halfBits;
     private readonly ulong _key;
 
-    public SeededPermutation(long count, long seed, long purpose, long place)
+    public SeededPermutation(long count, long seed, Purpose purpose, long place)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(count);
         _count = (ulong)count;
         _halfBits = Math.Max(1, (BitOperations.Log2(_count) + 2) / 2);
-        _key = SeededRandom.Mix(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed)) + unchecked((ulong)purpose)) + unchecked((ulong)place));
+        _key = SeededRandom.Mix(SeededRandom.Mix(SeededRandom.Mix(unchecked((ulong)seed)) + (ulong)purpose) + unchecked((ulong)place));
     }
 
     /// <summary>The number at a place of the order.</summary>

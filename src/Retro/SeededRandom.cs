@@ -10,8 +10,8 @@ internal struct SeededRandom
 
     private ulong _state;
 
-    public SeededRandom(long seed, long purpose, long place)
-        => _state = Mix(Mix(Mix(unchecked((ulong)seed) + Gamma) + unchecked((ulong)purpose)) + unchecked((ulong)place));
+    public SeededRandom(long seed, Purpose purpose, long place)
+        => _state = Mix(Mix(Mix(unchecked((ulong)seed) + Gamma) + (ulong)purpose) + unchecked((ulong)place));
 
     /// <summary>A number of [0, 1).</summary>
     public double NextDouble() => (Next() >> 11) * (1.0 / (1L << 53));

@@ -149,13 +149,13 @@ internal static class DatabaseBenchmark
         string[] words = new string[Words];
         for (int i = 0; i < words.Length; i++)
         {
-            SeededRandom random = new(1, 5, i);
+            SeededRandom random = new(1, (Purpose)5, i);
             words[i] = string.Concat(Enumerable.Range(0, 2 + random.Below(7)).Select(_ => (char)('a' + random.Below(26))));
         }
 
         for (int i = 0; i < count; i++)
         {
-            SeededRandom random = new(seed, 6, i);
+            SeededRandom random = new(seed, (Purpose)6, i);
             StringBuilder text = new();
             for (int word = 0; word < WordsOfADocument; word++)
             {

@@ -41,7 +41,7 @@ internal static class FaissBenchmark
             foreach ((int count, string factory) in new[] { (10_000, "Flat"), (100_000, "Flat"), (100_000, "IVF1024,Flat") })
             {
                 string vectorsFile = Path.Combine(folder.FullName, "vectors"), indexFile = Path.Combine(folder.FullName, "index");
-                SeededRandom random = new(1, 2, count);
+                SeededRandom random = new(1, (Purpose)2, count);
                 float[] vectors = [.. Enumerable.Range(0, count * Dimensions).Select(_ => (float)random.NextDouble())];
                 File.WriteAllBytes(vectorsFile, MemoryMarshal.AsBytes<float>(vectors).ToArray());
                 using VectorIndex index = VectorIndex.Create(Dimensions, factory, engine: VectorEngine.Faiss);

@@ -212,7 +212,7 @@ internal static class ReportBenchmark
         foreach (int vocabulary in new[] { 2048, 32_000, 152_000 })
         {
             double step = DecodingStep(limits, RetroConfig.Small with { VocabularySize = vocabulary, Retrieval = null });
-            SeededRandom random = new(1, 1, 1);
+            SeededRandom random = new(1, (Purpose)1, 1);
             float[] drawn = [.. Enumerable.Range(0, vocabulary).Select(_ => (float)(8 * random.NextDouble()))], logits = new float[vocabulary];
             foreach ((string name, GenerationOptions options) in new (string, GenerationOptions)[]
             {
@@ -329,7 +329,7 @@ internal static class ReportBenchmark
             foreach (int count in new[] { 10_000, 100_000 })
             {
                 const int Dimensions = 128, Queries = 256;
-                SeededRandom random = new(1, 2, count);
+                SeededRandom random = new(1, (Purpose)2, count);
                 float[] vectors = [.. Enumerable.Range(0, count * Dimensions).Select(_ => (float)random.NextDouble())];
                 long[] ids = new long[Queries * 8];
                 float[] distances = new float[ids.Length];

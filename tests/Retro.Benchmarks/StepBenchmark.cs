@@ -134,7 +134,7 @@ internal static class StepBenchmark
     private static TrainingBatch ShortDocuments(RetroConfig config, int row)
     {
         const int Chunk = 64;
-        SeededRandom random = new(1, 2, row);
+        SeededRandom random = new(1, (Purpose)2, row);
         bool[] padding = new bool[Length], counts = [.. Enumerable.Repeat(true, Length)], goesOn = new bool[Length / Chunk];
         for (int start = 0; start < Length;)
         {

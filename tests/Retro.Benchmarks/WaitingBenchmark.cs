@@ -77,7 +77,7 @@ internal static class WaitingBenchmark
             });
         }
 
-        SeededRandom random = new(1, 2, 3);
+        SeededRandom random = new(1, (Purpose)2, 3);
         const int Count = 100_000, Dimensions = 128, Most = 256;
         float[] vectors = [.. Enumerable.Range(0, Count * Dimensions).Select(_ => (float)random.NextDouble())];
         long[] ids = new long[8 * Most];

@@ -14,7 +14,7 @@ public class SeededPermutationTests
     [InlineData(1000)]
     public void Every_number_comes_once(int count)
     {
-        SeededPermutation order = new(count, seed: 7, purpose: 1, place: 3);
+        SeededPermutation order = new(count, seed: 7, purpose: (Purpose)1, place: 3);
         Assert.Equal(Enumerable.Range(0, count).Select(i => (long)i), Enumerable.Range(0, count).Select(i => order.At(i)).Order());
     }
 
@@ -25,7 +25,7 @@ public class SeededPermutationTests
         int[] hits = new int[count];
         for (int place = 0; place < draws; place++)
         {
-            hits[new SeededPermutation(count, 1, 2, place).At(0)]++;
+            hits[new SeededPermutation(count, 1, (Purpose)2, place).At(0)]++;
         }
 
         // Ten cells of 500 expected: five standard deviations are about 106.

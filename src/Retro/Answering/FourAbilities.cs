@@ -13,8 +13,6 @@ namespace Retro.Answering;
 /// </remarks>
 public static class FourAbilities
 {
-    private const int ChoicePurpose = 35;
-
     /// <summary>Nats by which an answer has to be likelier: what rounding tells apart is not.</summary>
     private const double Tie = 1e-6;
 
@@ -187,7 +185,7 @@ public static class FourAbilities
             long oracle = passages.Oracle(question);
             long[] held = passages.Tokens(oracle, length);
             IReadOnlyList<long> noise = passages.Distractors(question, options.Passages, options.HardShare, options.Seed, number);
-            SeededRandom random = new(options.Seed, ChoicePurpose, number);
+            SeededRandom random = new(options.Seed, Purpose.Abilities, number);
 
             // What the noise says of the same kind first, since that is what is confused.
             HashSet<string> right = [.. question.Answers.Select(answer => normalized[answer])];

@@ -11,7 +11,7 @@ namespace Retro.Answering;
 /// </summary>
 public sealed class QuestionPassages
 {
-    private const int Draws = 64, DistractorPurpose = 31;
+    private const int Draws = 64;
 
     private readonly RetroTokenizer _tokenizer;
     private readonly Dictionary<string, long> _byId;
@@ -106,7 +106,7 @@ public sealed class QuestionPassages
     {
         ArgumentNullException.ThrowIfNull(question);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
-        SeededRandom random = new(seed, DistractorPurpose, place);
+        SeededRandom random = new(seed, Purpose.Distractors, place);
         List<long> chosen = [];
         int hard = 0;
         for (int i = 0; i < count && Source is not null; i++)

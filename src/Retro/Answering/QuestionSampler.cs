@@ -13,8 +13,6 @@ namespace Retro.Answering;
 /// </summary>
 public sealed class QuestionSampler : ITrainingData
 {
-    private const int OrderPurpose = 32, ExamplePurpose = 33;
-
     private readonly QuestionPassages _passages;
     private readonly PassagePrompt? _prompt;
     private readonly Question[] _questions;
@@ -102,8 +100,8 @@ public sealed class QuestionSampler : ITrainingData
     internal (Question Question, long[] Passages) Draw(long example)
     {
         (long epoch, long place) = Math.DivRem(example, _questions.Length);
-        Question question = _questions[new SeededPermutation(_questions.Length, Options.Seed, OrderPurpose, epoch).At(place)];
-        SeededRandom random = new(Options.Seed, ExamplePurpose, example);
+        Question question = _questions[new SeededPermutation(_questions.Length, Options.Seed, Purpose.QuestionOrder, epoch).At(place)];
+        SeededRandom random = new(Options.Seed, Purpose.QuestionExamples, example);
         bool none = Options.Neighbors == 0 || random.NextDouble() < Options.WithoutPassages, oracle = random.NextDouble() >= Options.WithoutOracle;
         if (none)
         {

@@ -12,7 +12,7 @@ namespace Retro.Evaluation;
 /// <param name="Documents">Documents that something was measured of.</param>
 public sealed record MeanInterval(double Value, double Low, double High, int Documents)
 {
-    private const int Draws = 2000, BootstrapPurpose = 34;
+    private const int Draws = 2000;
 
     /// <summary>Whether there are documents enough for an interval, <see cref="PairedDifference.LeastDocuments"/>.</summary>
     public bool HasInterval => Documents >= PairedDifference.LeastDocuments;
@@ -33,7 +33,7 @@ public sealed record MeanInterval(double Value, double Low, double High, int Doc
         double[] drawn = new double[Draws];
         for (int draw = 0; draw < Draws; draw++)
         {
-            SeededRandom random = new(seed, BootstrapPurpose, draw);
+            SeededRandom random = new(seed, Purpose.MeanBootstrap, draw);
             double sum = 0;
             int count = 0;
             for (int i = 0; i < documents.Length; i++)

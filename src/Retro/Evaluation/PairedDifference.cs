@@ -18,7 +18,6 @@ public sealed record PairedDifference(double Value, double Low, double High, int
     public const int LeastDocuments = 20;
 
     private const int Draws = 2000;
-    private const int BootstrapPurpose = 12;
 
     /// <summary>Whether there are documents enough for an interval.</summary>
     public bool HasInterval => Documents >= LeastDocuments;
@@ -61,7 +60,7 @@ public sealed record PairedDifference(double Value, double Low, double High, int
         int[] drawnDocuments = new int[documents.Length], drawnSeeds = new int[seeds];
         for (int draw = 0; draw < Draws; draw++)
         {
-            SeededRandom random = new(seed, BootstrapPurpose, draw);
+            SeededRandom random = new(seed, Purpose.DifferenceBootstrap, draw);
             for (int i = 0; i < seeds; i++)
             {
                 drawnSeeds[i] = random.Below(seeds);

@@ -12,8 +12,6 @@ namespace Retro.Readers;
 /// </summary>
 public sealed class NearestNeighborReader : IReader
 {
-    private const int WindowPurpose = 15;
-
     private readonly RetroModel _model;
     private readonly TokenStore _store;
 
@@ -154,7 +152,7 @@ public sealed class NearestNeighborReader : IReader
     internal static IEnumerable<(int Document, int Start, int Tokens)> Windows(ChunkDatabase validation, NearestNeighborOptions options)
     {
         int documents = validation.Documents.Count, length = options.WindowLength;
-        SeededPermutation order = new(Math.Max(1, documents), 0, WindowPurpose, 0);
+        SeededPermutation order = new(Math.Max(1, documents), 0, Purpose.NearestStateWindows, 0);
 
         // One by one, since few of a large database's are ever read.
         for (int round = 0, any = 1; any > 0; round++)
@@ -174,7 +172,7 @@ public sealed class NearestNeighborReader : IReader
         (int Document, int Start, int Tokens)? Window(int document, int place, int round)
         {
             int tokens = validation.Documents[document].TokenCount;
-            int begin = (int)(new SeededRandom(0, WindowPurpose, place).NextDouble() * Math.Max(1, tokens - length));
+            int begin = (int)(new SeededRandom(0, Purpose.NearestStateWindows, place).NextDouble() * Math.Max(1, tokens - length));
             int behind = (tokens - 1 - begin + length - 1) / length; // windows to the end
             (long start, int end) = round < behind ? (begin + ((long)round * length), tokens - 1) : ((long)(round - behind) * length, begin);
             return start < end ? (document, (int)start, (int)Math.Min(length, end - start)) : null;

@@ -18,8 +18,6 @@ public sealed class PointerRule
     /// <summary>The share of a run's precision that is given to what followed it.</summary>
     internal const double Trust = 0.95;
 
-    private const int ChunkPurpose = 11;
-
     /// <summary>Takes precisions that are known.</summary>
     /// <param name="neighbors">K: neighbors per chunk that they hold for.</param>
     /// <param name="chunkLength">M: tokens of a chunk.</param>
@@ -92,7 +90,7 @@ public sealed class PointerRule
         long[] seen = new long[LongestRun + 1];
         PointerMatch match = new(options.Neighbors, length);
         RetrievedTokens retrieved = new(1, 1, options.Neighbors, length);
-        SeededPermutation order = new(Math.Max(1, database.ChunkCount), options.Seed, ChunkPurpose, 0);
+        SeededPermutation order = new(Math.Max(1, database.ChunkCount), options.Seed, Purpose.PointerRuleChunks, 0);
         for (long place = 0, done = 0; place < database.ChunkCount && done < options.Chunks; place++)
         {
             long chunk = order.At(place);

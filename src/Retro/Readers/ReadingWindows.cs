@@ -13,8 +13,6 @@ namespace Retro.Readers;
 /// <param name="same">Which documents of the source's database are the same as one of the documents.</param>
 internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource source, SameDocuments same)
 {
-    private const int WindowPurpose = 12, RandomPurpose = 13;
-
     private RandomNeighborSource? _random;
 
     /// <summary>T: tokens of a window at most, a multiple of the database's chunk length.</summary>
@@ -68,7 +66,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
         batch.Retrieved = Retrieve(source);
         if (batch.Retrieved is { } found && RandomShare > 0 && Retrieve(_random ??= new(source.Database!, Seed)) is { } others)
         {
-            SeededRandom coin = new(Seed, RandomPurpose, step);
+            SeededRandom coin = new(Seed, Purpose.RandomStretches, step);
             int size = found.Neighbors * found.Length;
             for (int start = 0; start < found.Tokens.Length; start += size)
             {
@@ -89,7 +87,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
     private (long FirstChunk, int Tokens, int FirstTarget)[] Draw(int step)
     {
         int chunks = WindowLength / database.ChunkLength;
-        SeededRandom draw = new(Seed, WindowPurpose, step);
+        SeededRandom draw = new(Seed, Purpose.ReadingWindows, step);
         (long FirstChunk, int Tokens, int FirstTarget)[] windows = new (long, int, int)[BatchSize];
         for (int row = 0; row < windows.Length; row++)
         {

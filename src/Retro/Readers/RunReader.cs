@@ -16,7 +16,7 @@ namespace Retro.Readers;
 /// </remarks>
 public sealed class RunReader : IReader
 {
-    private const int MostPlaces = 256, ChunkPurpose = 14;
+    private const int MostPlaces = 256;
 
     private readonly IReader _reader;
     private readonly TokenIndex _index;
@@ -93,7 +93,7 @@ public sealed class RunReader : IReader
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(chunks);
         ChunkDatabase database = index.Database;
         SameDocuments same = new(database, database);
-        SeededPermutation order = new(Math.Max(1, database.ChunkCount), seed, ChunkPurpose, 0);
+        SeededPermutation order = new(Math.Max(1, database.ChunkCount), seed, Purpose.RunChunks, 0);
         double[] hits = new double[TokenIndex.LongestRun + 1];
         long[] seen = new long[hits.Length];
         for (long done = 0; done < Math.Min(chunks, database.ChunkCount); done++)

@@ -16,8 +16,6 @@ namespace Retro.Retrievers;
 /// </summary>
 public static class FeedbackTrainer
 {
-    private const int OrderPurpose = 41, ChoicePurpose = 42;
-
     /// <summary>Trains a query tower.</summary>
     /// <param name="embedder">The embedder that the source's keys were made with; it stays as it is.</param>
     /// <param name="tokenizer">The tokenizer whose ids the chunks hold.</param>
@@ -88,7 +86,7 @@ public static class FeedbackTrainer
             cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
             FeedbackPair[] batch = Draw(accepted, options, step);
-            SeededRandom random = new(options.Seed, ChoicePurpose, step);
+            SeededRandom random = new(options.Seed, Purpose.FeedbackRejected, step);
 
             // Each row: the accepted chunk, one that was rejected for the prompt where there is one, and those of the other prompts.
             long[] hard = [.. batch.Select(pair => rejected[pair.Prompt].ToArray() is { Length: > 0 } some ? some[random.Below(some.Length)] : -1)];
@@ -139,6 +137,6 @@ public static class FeedbackTrainer
         => [.. Enumerable.Range(0, options.BatchSize).Select(row =>
         {
             (long epoch, long place) = Math.DivRem(checked((step * options.BatchSize) + row), accepted.Length);
-            return accepted[new SeededPermutation(accepted.Length, options.Seed, OrderPurpose, epoch).At(place)];
+            return accepted[new SeededPermutation(accepted.Length, options.Seed, Purpose.FeedbackOrder, epoch).At(place)];
         })];
 }

@@ -14,8 +14,6 @@ namespace Retro.Retrievers;
 /// </remarks>
 internal static class MetropolisSampler
 {
-    private const int Purpose = 21;
-
     /// <summary>Runs a chain.</summary>
     /// <param name="joint">log p(z|x) + log p(y|x,z) of each passage, [K], up to a constant; −∞ for what can never be.</param>
     /// <param name="proposal">log q(z|x,y), [K], up to a constant; −∞ for what is never proposed, such as a missing passage.</param>
@@ -43,7 +41,7 @@ internal static class MetropolisSampler
 
         (double[] sums, double[] weights) = Prepare(joint, proposal);
         int last = Array.IndexOf(sums, sums[^1]); // the last with a share of its own
-        SeededRandom random = new(seed, Purpose, place);
+        SeededRandom random = new(seed, Purpose.Metropolis, place);
         int at = start is { } known && !double.IsNegativeInfinity(proposal[known]) ? known : Propose(ref random);
         double[] visits = new double[joint.Length];
         int taken = 0;

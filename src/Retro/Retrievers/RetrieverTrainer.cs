@@ -26,8 +26,6 @@ namespace Retro.Retrievers;
 /// </remarks>
 public sealed partial class RetrieverTrainer : IDisposable
 {
-    private const int ExamplePurpose = 22;
-
     private readonly DenseNeighborSource _source;
     private readonly INeighborSource? _alongside;
     private readonly ChunkDatabase _texts;
@@ -225,7 +223,7 @@ public sealed partial class RetrieverTrainer : IDisposable
     /// <summary>The examples of a step: chunks that another follows in their document, each as likely.</summary>
     internal long[] Draw(long step)
     {
-        SeededRandom random = new(Options.Seed, ExamplePurpose, step);
+        SeededRandom random = new(Options.Seed, Purpose.RetrieverExamples, step);
         long[] examples = new long[Options.BatchSize];
         for (int i = 0; i < examples.Length;)
         {

@@ -10,7 +10,6 @@ public static class DatabaseVerification
     /// <summary>Neighbors of a query whose recall is taken.</summary>
     public const int RecallNeighbors = IndexRecall.Neighbors;
 
-    private const long Purpose = 0x76657266; // "verf": draws of another kind from the same seed are others
 
     // Of queries whose true neighbors are looked for by comparing with every key.
     private const int MostProbes = 100;
@@ -83,7 +82,7 @@ public static class DatabaseVerification
     /// <summary>Some of the chunks, in a random order.</summary>
     private static long[] Chosen(long count, double share, long seed)
     {
-        SeededPermutation order = new(count, seed, Purpose, 0);
+        SeededPermutation order = new(count, seed, Purpose.Verification, 0);
         long wanted = Math.Clamp((long)Math.Ceiling(share * count), Math.Min(1, count), count);
         long[] chosen = new long[wanted];
         for (long i = 0; i < wanted; i++)

@@ -7,8 +7,6 @@ namespace Retro.Training;
 /// </summary>
 public sealed class MixedData : ITrainingData
 {
-    private const int ChoicePurpose = 21;
-
     private readonly (ITrainingData Data, double Share)[] _parts;
     private readonly long _seed;
     private readonly long[] _given;
@@ -60,7 +58,7 @@ public sealed class MixedData : ITrainingData
 
     private int Choose(long index)
     {
-        double drawn = new SeededRandom(_seed, ChoicePurpose, index).NextDouble();
+        double drawn = new SeededRandom(_seed, Purpose.DataMixture, index).NextDouble();
         int part = 0;
         while (part < _parts.Length - 1 && drawn >= _parts[part].Share)
         {

@@ -16,10 +16,6 @@ namespace Retro.Training;
 /// </remarks>
 public sealed class WindowSampler : ITrainingData
 {
-    private const int OrderPurpose = 1;
-    private const int StartPurpose = 2;
-    private const int DropPurpose = 3;
-    private const int PlantPurpose = 4;
 
     private readonly ChunkDatabase _database;
     private readonly NeighborTable? _table;
@@ -114,8 +110,8 @@ public sealed class WindowSampler : ITrainingData
     {
         ArgumentOutOfRangeException.ThrowIfNegative(window);
         (long epoch, long place) = Math.DivRem(window, WindowsPerEpoch);
-        long start = new SeededPermutation(_database.ChunkCount, Options.Seed, StartPurpose, epoch).At(0);
-        long order = new SeededPermutation(WindowsPerEpoch, Options.Seed, OrderPurpose, epoch).At(place);
+        long start = new SeededPermutation(_database.ChunkCount, Options.Seed, Purpose.WindowStart, epoch).At(0);
+        long order = new SeededPermutation(WindowsPerEpoch, Options.Seed, Purpose.WindowOrder, epoch).At(place);
         return (start + order * _chunks) % _database.ChunkCount;
     }
 
@@ -124,7 +120,7 @@ public sealed class WindowSampler : ITrainingData
     {
         ArgumentOutOfRangeException.ThrowIfNegative(index);
         TokenBatch batch = new(Options.BatchSize, Options.WindowLength) { ChunkLength = _database.ChunkLength };
-        if (HasNeighbors && new SeededRandom(Options.Seed, DropPurpose, index).NextDouble() >= Options.RetrievalDropout)
+        if (HasNeighbors && new SeededRandom(Options.Seed, Purpose.RetrievalDropout, index).NextDouble() >= Options.RetrievalDropout)
         {
             // The last chunk's neighbors could only help to predict a token beyond the window.
             batch.Retrieved = new(Options.BatchSize, _chunks - 1, Options.Neighbors, Options.RetrievedLength);
@@ -213,7 +209,7 @@ public sealed class WindowSampler : ITrainingData
             return;
         }
 
-        SeededRandom random = new(Options.Seed, PlantPurpose, window);
+        SeededRandom random = new(Options.Seed, Purpose.Planting, window);
         for (int chunk = 0; chunk < retrieved.Chunks; chunk++)
         {
             if (random.NextDouble() >= share || !GoesOn(first, chunk))
