@@ -105,6 +105,8 @@ internal sealed class BpeModel : IPieceModel
 
     public int Count => _vocabulary.Count;
 
+    public int Unknown => (_settings.ByteLevel ? _symbols : _bytes).Contains(-1) ? _unknown : -1;
+
     public string Kind => _settings.ByteLevel ? ByteLevelBpe.KindName : "SentencePiece";
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
@@ -243,7 +245,7 @@ internal sealed class BpeModel : IPieceModel
             : _settings.ByteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
             : Encoding.UTF8.GetBytes(_settings.SpaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
 
-    public bool Gives(int id) => (uint)id < (uint)Size && _given[id];
+    public bool Gives(int id) => (uint)id < (uint)Size && (_given[id] || _bytes.Contains(id));
 
     private bool IsWhole(ReadOnlySpan<char> piece, out int id) => _lookup.TryGetValue(piece, out id) && _given[id];
 

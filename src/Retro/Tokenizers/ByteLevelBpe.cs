@@ -48,10 +48,10 @@ internal static class ByteLevelBpe
             before: [],
             after: [],
             addsSpace: false);
-        config.RequireAdded(VocabularyFile, pipeline.IdOf);
-        (int end, int? begin) = PretrainedFiles.Ends(config, pipeline, folder);
+        config.RequireAdded(VocabularyFile);
+        (int end, int begin) = PretrainedFiles.Ends(config, pipeline, folder);
         List<(string Name, byte[] Content)> files = [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)];
-        if (config.Content is { } content && (end != PretrainedFiles.UsualEnd(pipeline) || (begin ?? end) != end))
+        if (config.Content is { } content && (end != PretrainedFiles.UsualEnd(pipeline) || begin != end))
         {
             // It says what the vocabulary by itself does not.
             files.Insert(0, (WordPiece.ConfigurationFile, content));

@@ -15,6 +15,9 @@ internal interface IPieceModel
     /// <summary>What <see cref="RetroTokenizer.Kind"/> calls it.</summary>
     string Kind { get; }
 
+    /// <summary>The id of what the vocabulary does not have, where a text can hold such; else -1.</summary>
+    int Unknown { get; }
+
     /// <summary>Appends the tokens of a piece that begins at a position of the normalized text.</summary>
     void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens);
 

@@ -13,6 +13,7 @@ internal sealed class JsonPipeline : TextPipeline
     private readonly IPieceModel _model;
     private readonly Func<List<string>, string> _decode;
     private readonly Dictionary<int, AddedToken> _addedById;
+    private readonly Dictionary<string, int> _addedIds = new(StringComparer.Ordinal);
 
     /// <param name="added">The added tokens.</param>
     /// <param name="normalize">The normalizer.</param>
@@ -37,6 +38,11 @@ internal sealed class JsonPipeline : TextPipeline
         (_added, _normalize, _prepare, _splits, _model, _decode) = (added, normalize, prepare, splits, model, decode);
         (Before, After, LeadingSpaces) = (before, after, addsSpace ? 1 : 0);
         _addedById = added.All.GroupBy(token => token.Id).ToDictionary(group => group.Key, group => group.Last());
+        foreach (AddedToken token in added.All)
+        {
+            _addedIds.TryAdd(token.Content, token.Id);
+        }
+
         VocabularySize = Math.Max(model.Size, added.All.Select(token => token.Id + 1).DefaultIfEmpty(0).Max());
     }
 
@@ -50,14 +56,19 @@ internal sealed class JsonPipeline : TextPipeline
 
     public override string Kind => _model.Kind;
 
-    public override int IdOf(string token) => _added.All.FirstOrDefault(added => added.Content == token)?.Id ?? _model.IdOf(token);
+    public override int IdOf(string token) => _addedIds.TryGetValue(token, out int id) ? id : _model.IdOf(token);
+
+    public override int Recognized(string token) => _addedIds.GetValueOrDefault(token, -1);
 
     // A special token that is a piece of text, too, stands for that: some models are padded with an exclamation mark.
     public override byte[] BytesOf(int id)
         => !_addedById.TryGetValue(id, out AddedToken? added) || (added.Special && _model.Gives(id)) ? _model.BytesOf(id)
             : added.Special ? [] : _model.BytesOfAdded(added.Content);
 
-    public override bool Gives(int id) => _model.Gives(id);
+    // Whether a word of WordPiece's vocabulary comes out of a text whole is the split's doing: BERT's cuts signs off, and special tokens begin with one.
+    public override bool Gives(int id)
+        => id == _model.Unknown || _model.Gives(id)
+            || (_model is WordPieceModel && _model.TextOf(id) is { } text && Encode(text, false, out _).Exists(token => token.Id == id));
 
     public override IEnumerable<string> SpecialTexts => _added.All.Where(token => token.Special).Select(token => token.Content);
 

@@ -34,7 +34,7 @@ public static class Llama2CTokenizer
         ArgumentException.ThrowIfNullOrEmpty(path);
         List<(string Text, float Score)> pieces = Parse(TokenizerFiles.Read(path), path);
         byte[] model = Model(pieces);
-        return new RetroTokenizer(new PretrainedTokenizer(SentencePiecePipeline.Parse(model, path)), Begin, [(SentencePiecePipeline.FileName, model)]);
+        return new RetroTokenizer(new PretrainedTokenizer(SentencePiecePipeline.Parse(model, path)), Begin, [(SentencePiecePipeline.FileName, model)], Begin);
     }
 
     private static List<(string Text, float Score)> Parse(byte[] content, string path)

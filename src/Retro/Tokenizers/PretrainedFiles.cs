@@ -21,8 +21,8 @@ internal static class PretrainedFiles
         string folder = isFile ? Path.GetDirectoryName(Path.GetFullPath(path))! : path;
         TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
         RequireAgreement(folder, config, name, pipeline);
-        config.RequireAdded(name, pipeline.IdOf);
-        (int end, int? begin) = Ends(config, pipeline, path);
+        config.RequireAdded(name, pipeline);
+        (int end, int begin) = Ends(config, pipeline, path);
         List<(string Name, byte[] Content)> files = isAlone ? [(name, TokenizerFiles.Read(path))] : [.. new[] { name, SentencePiecePipeline.FileName }
             .Distinct()
             .Where(file => File.Exists(Path.Combine(folder, file)))
@@ -39,12 +39,15 @@ internal static class PretrainedFiles
     public static int UsualEnd(TextPipeline pipeline)
         => pipeline.EndId >= 0 ? pipeline.EndId : s_ends.Select(pipeline.IdOf).FirstOrDefault(id => id >= 0, -1);
 
-    /// <summary>The ids that end and begin a document; no begin where the tokenizer's own template says it.</summary>
+    /// <summary>
+    /// The ids that end and begin a document. It begins with what the configuration says, else with the one token that the tokenizer's own template puts before
+    /// a text, else with its end.
+    /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="pipeline">The tokenizer.</param>
     /// <param name="place">Names it in the error.</param>
-    /// <exception cref="CorpusException">There is no such token, or it is a piece of ordinary text.</exception>
-    public static (int End, int? Begin) Ends(TokenizerConfig config, TextPipeline pipeline, string place)
+    /// <exception cref="CorpusException">There is no such token, it is a piece of ordinary text, or the template has another.</exception>
+    public static (int End, int Begin) Ends(TokenizerConfig config, TextPipeline pipeline, string place)
     {
         int end = config.EndToken is { } last ? Named("eos_token", last) : UsualEnd(pipeline);
         if (end < 0)
@@ -54,20 +57,34 @@ internal static class PretrainedFiles
                     + $"{WordPiece.ConfigurationFile}.");
         }
 
-        // transformers puts the begin there by its configuration where the template of tokenizer.json has none.
-        int? begin = config.AddsBegin == false ? end
-            : config.AddsBegin == true && pipeline.Before.Length == 0 && config.BeginToken is { } first ? Named("bos_token", first)
+        // transformers puts the begin there by its configuration, whatever the template of the tokenizer's own file has.
+        int? own = pipeline.Before is [int one] ? one : null;
+        int? said = config.AddsBegin == true && config.BeginToken is { } first ? Named("bos_token", first) : null;
+        if (said is not null && own is not null && said != own)
+        {
+            throw new CorpusException(
+                $"The files of {place} contradict each other: by \"bos_token\" of {config.Path} a text begins with {said}, by the tokenizer's own file with "
+                    + $"{own}; supported is one in both. Keep the one that the model was trained with.");
+        }
+
+        int begin = config.AddsBegin == false ? end
+            : (said ?? own) is { } known ? known
             : pipeline.Kind == WordPiece.KindName && pipeline.IdOf(WordPiece.ClassificationToken) is >= 0 and int classification ? classification
-            : null;
+            : end;
         RequireNoText(end, "eos_token");
-        RequireNoText(begin ?? end, "bos_token");
+        if (begin != end)
+        {
+            RequireNoText(begin, "bos_token");
+        }
+
         return (end, begin);
 
         int Named(string key, string token)
             => pipeline.IdOf(token) is >= 0 and int id
                 ? id
                 : throw new CorpusException(
-                    $"The file {config.Path} says \"{key}\" {token}, which the tokenizer of {place} does not have. Take the tokenizer.json of the same model.");
+                    $"The file {config.Path} says \"{key}\" \"{token}\", which the tokenizer of {place} does not have. Take the tokenizer.json of the same "
+                        + "model.");
 
         void RequireNoText(int id, string key)
         {
@@ -91,7 +108,7 @@ internal static class PretrainedFiles
             Require("tokenize_chinese_chars", config.SeparateIdeographs, $"the normalizer of {name} \"handle_chinese_chars\"", normalizer.SeparatesIdeographs);
         }
 
-        if (pipeline.AddsSpace is { } adds)
+        if (pipeline.AddsSpace is { } adds && !(pipeline.MarksSpaces && config.IsOfAnyClass))
         {
             Require("add_prefix_space", config.AddsSpace, $"{name} of a space before a text", adds);
         }

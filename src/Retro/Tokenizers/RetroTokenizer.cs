@@ -21,15 +21,14 @@ public sealed class RetroTokenizer
     /// <param name="tokenizer">The tokenizer.</param>
     /// <param name="endOfText">The id that ends a document.</param>
     /// <param name="files">Its files, the one that makes a folder a tokenizer last.</param>
-    /// <param name="beginOfText">The id that begins a document; null: the one that the tokenizer's template puts before a text, or else
-    /// <paramref name="endOfText"/>.</param>
-    internal RetroTokenizer(PretrainedTokenizer tokenizer, int endOfText, IReadOnlyList<(string Name, byte[] Content)> files, int? beginOfText = null)
+    /// <param name="beginOfText">The id that begins a document.</param>
+    internal RetroTokenizer(PretrainedTokenizer tokenizer, int endOfText, IReadOnlyList<(string Name, byte[] Content)> files, int beginOfText)
     {
         TextPipeline pipeline = tokenizer.Pipeline;
         _tokenizer = tokenizer;
         Kind = pipeline.Kind;
         EndOfText = endOfText;
-        BeginOfText = beginOfText ?? (pipeline.Before.Length == 1 ? pipeline.Before[0] : endOfText);
+        BeginOfText = beginOfText;
         _bytes = [.. Enumerable.Range(0, pipeline.VocabularySize).Select(id => id == EndOfText || id == BeginOfText ? [] : pipeline.BytesOf(id))];
         _files = files;
         Hash = TokenizerFiles.Hash(files);

@@ -12,6 +12,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
     private readonly SentencePieceNormalization _normalization;
     private readonly PieceCutter _cutter;
     private readonly AddedTokens _control;
+    private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
     private readonly int[] _bytes = new int[256];
 
     private SentencePiecePipeline(SentencePieceModel model)
@@ -36,6 +37,7 @@ internal sealed class SentencePiecePipeline : TextPipeline
         Array.Fill(_bytes, -1);
         for (int id = 0; id < model.Pieces.Count; id++)
         {
+            _ids.TryAdd(model.Pieces[id].Text, id);
             if (model.Pieces[id].Kind == PieceKind.Byte)
             {
                 _bytes[ByteOf(model.Pieces[id].Text)] = id;
@@ -47,19 +49,21 @@ internal sealed class SentencePiecePipeline : TextPipeline
             throw new FormatException("it falls back to bytes but does not have all 256 of them");
         }
 
-        AddsSpace = model.AddDummyPrefix;
+        (AddsSpace, MarksSpaces) = (model.AddDummyPrefix, true);
         LeadingSpaces = model.RemoveExtraSpaces ? int.MaxValue : model.AddDummyPrefix && !model.SpaceAsSuffix ? 1 : 0;
         Before = model.BeginId >= 0 ? [model.BeginId] : [];
-        After = model.EndId >= 0 ? [model.EndId] : [];
+        EndId = model.EndId;
+        After = EndId >= 0 ? [EndId] : [];
     }
 
     public override int VocabularySize => _model.Pieces.Count;
 
-    public override int EndId => _model.EndId;
-
     public override string Kind => "SentencePiece";
 
-    public override int IdOf(string token) => _model.Pieces.FindIndex(piece => piece.Text == token);
+    public override int IdOf(string token) => _ids.GetValueOrDefault(token, -1);
+
+    public override int Recognized(string token)
+        => IdOf(token) is >= 0 and int id && _model.Pieces[id].Kind == PieceKind.UserDefined ? id : -1;
 
     public override byte[] BytesOf(int id)
         => _model.Pieces[id] switch
@@ -70,7 +74,9 @@ internal sealed class SentencePiecePipeline : TextPipeline
             Piece piece => Encoding.UTF8.GetBytes(piece.Text.Replace(SentencePieceModel.Space, ' ')),
         };
 
-    public override bool Gives(int id) => _model.Pieces[id].Kind == PieceKind.UserDefined;
+    // What is in no piece is given as bytes, or else as unknown.
+    public override bool Gives(int id) => _model.Pieces[id].Kind is PieceKind kind
+        && (kind is PieceKind.Normal or PieceKind.UserDefined || kind == (_model.ByteFallback ? PieceKind.Byte : PieceKind.Unknown));
 
     public static SentencePiecePipeline Parse(byte[] bytes, string file)
     {

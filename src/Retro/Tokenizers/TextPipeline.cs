@@ -19,8 +19,11 @@ internal abstract class TextPipeline
     /// </summary>
     public bool? AddsSpace { get; init; }
 
+    /// <summary>Whether a mark stands for spaces: <see cref="AddsSpace"/> counts for the classes of transformers that make such a tokenizer anew.</summary>
+    public bool MarksSpaces { get; init; }
+
     /// <summary>The id that the file itself says ends a text, -1 where it says none.</summary>
-    public virtual int EndId => -1;
+    public int EndId { get; init; } = -1;
 
     public abstract int VocabularySize { get; }
 
@@ -29,6 +32,9 @@ internal abstract class TextPipeline
 
     /// <summary>The id of a token's text, -1 where there is none.</summary>
     public abstract int IdOf(string token);
+
+    /// <summary>The id of a token that is found in a text before that is cut, -1 where it is none.</summary>
+    public abstract int Recognized(string token);
 
     /// <summary>The bytes that a token adds to a text; none for a special token and for an id that no token has.</summary>
     public abstract byte[] BytesOf(int id);

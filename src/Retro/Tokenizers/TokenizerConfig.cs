@@ -13,12 +13,13 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
 {
     private const string AddedTokensKey = "added_tokens_decoder";
     private const string AddedTokensFile = "added_tokens.json";
+    private const string SpecialTokensFile = "special_tokens_map.json";
 
     // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
     private static readonly string[] s_beyond =
     [
         "tokenizer_class", "word_tokenizer_type", "subword_tokenizer_type", "do_basic_tokenize", "never_split", "add_prefix_space", "unk_token", "sep_token",
-        "cls_token", AddedTokensKey,
+        "cls_token",
     ];
 
     /// <summary><c>bos_token</c>: begins a text where <see cref="AddsBegin"/> says so.</summary>
@@ -26,6 +27,12 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
 
     /// <summary><c>add_prefix_space</c>.</summary>
     public bool? AddsSpace { get; private init; }
+
+    /// <summary>The tokens that it names as special: under a key of their own, or among those that are added.</summary>
+    public IReadOnlySet<string> Special { get; private init; } = new HashSet<string>();
+
+    /// <summary>Whether it names a class of transformers that stands for any tokenizer and takes the tokenizer's own file as it is.</summary>
+    public bool IsOfAnyClass => Beyond.GetValueOrDefault("tokenizer_class") is "PreTrainedTokenizerFast" or "TokenizersBackend";
 
     /// <summary>The file.</summary>
     public string Path { get; private init; } = "";
@@ -38,20 +45,25 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
 
     private Dictionary<string, string> Beyond { get; init; } = [];
 
-    // What is recognized in a text before it is cut, with the file that says so. Special tokens are none of it: text never gives them.
-    private IReadOnlyList<(string Token, int Id, string File)> Added { get; init; } = [];
+    // What is recognized in a text before it is cut, with the file that says so; null where that does not tell of added tokens. Special tokens are none of it:
+    // text never gives them.
+    private IReadOnlyList<(string Token, int Id, string File)>? Added { get; init; }
 
     /// <summary>Reads what a folder says; of a folder without such a file, nothing.</summary>
     /// <exception cref="CorpusException">A file cannot be read, is no JSON object, or a value is of another kind.</exception>
     public static TokenizerConfig OfFolder(string folder)
     {
-        string path = System.IO.Path.Combine(folder, WordPiece.ConfigurationFile), added = System.IO.Path.Combine(folder, AddedTokensFile);
+        string Place(string name) => System.IO.Path.Combine(folder, name);
+        string path = Place(WordPiece.ConfigurationFile), added = Place(AddedTokensFile), special = Place(SpecialTokensFile);
         TokenizerConfig config = Read(File.Exists(path) ? TokenizerFiles.Read(path) : null, path);
 
         // As transformers has it: the older file counts where neither of the newer ones tells of added tokens.
-        return config.Beyond.ContainsKey(AddedTokensKey) || File.Exists(System.IO.Path.Combine(folder, TokenizerJson.FileName)) || !File.Exists(added)
-            ? config
-            : config with { Added = ReadAdded(added) };
+        // It lists special tokens, too, which other files name.
+        return config.Added is not null || File.Exists(Place(TokenizerJson.FileName)) || !File.Exists(added) ? config : config with
+        {
+            Added = [.. Parse(added, root => root.EnumerateObject().Select(token => (token.Name, token.Value.GetInt32(), added)))
+                .ExceptBy(config.Special.Concat(File.Exists(special) ? Parse(special, Named) : []), token => token.Name)],
+        };
     }
 
     /// <summary>Reads a file.</summary>
@@ -69,6 +81,8 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         {
             using JsonDocument document = Utf8Json.Parse(content);
             JsonElement root = document.RootElement;
+            JsonProperty[]? added = TokenizerJson.Part(root, AddedTokensKey) is { } tokens ? [.. tokens.EnumerateObject()] : null;
+            HashSet<string> special = [.. Named(root), .. (added ?? []).Where(token => TokenizerJson.Flag(token.Value, "special", false)).Select(TextOf)];
             return new TokenizerConfig(
                 Flag("do_lower_case"), Flag("strip_accents"), Flag("tokenize_chinese_chars"), Token("eos_token"), Flag("add_bos_token"))
             {
@@ -76,9 +90,9 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 Content = content,
                 BeginToken = Token("bos_token"),
                 AddsSpace = Flag("add_prefix_space"),
-                Added = TokenizerJson.Part(root, AddedTokensKey) is not { } added ? [] : [.. added.EnumerateObject()
-                    .Where(token => !TokenizerJson.Flag(token.Value, "special", false))
-                    .Select(token => (token.Value.GetProperty("content").GetString()!, int.Parse(token.Name, CultureInfo.InvariantCulture), path))],
+                Special = special,
+                Added = added is null ? null : [.. added.Where(token => !special.Contains(TextOf(token)))
+                    .Select(token => (TextOf(token), int.Parse(token.Name, CultureInfo.InvariantCulture), path))],
                 Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))
                     .Where(entry => entry.Value is not null)
                     .ToDictionary(entry => entry.Key, entry => Token(entry.Key) ?? entry.Value!.Value.GetRawText()),
@@ -88,12 +102,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 : value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean()
                 : throw new JsonException($"\"{name}\" is {value.GetRawText()}; supported is true, false or null.");
 
-            string? Token(string name) => TokenizerJson.Part(root, name) switch
-            {
-                { ValueKind: JsonValueKind.String } text => text.GetString(),
-                { ValueKind: JsonValueKind.Object } token => TokenizerJson.Part(token, "content")?.GetString(),
-                _ => null,
-            };
+            string? Token(string name) => TokenizerJson.Part(root, name) is { } token ? TextOf(token) : null;
         }
         catch (Exception exception) when (IsFault(exception))
         {
@@ -119,29 +128,47 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
         }
     }
 
-    /// <summary>Refuses tokens that are added to a vocabulary and that its file does not have: a text that holds one would get other ids.</summary>
+    /// <summary>Refuses tokens that are added to a vocabulary and that its file does not recognize: a text that holds one would get other ids.</summary>
     /// <param name="vocabulary">The vocabulary's file.</param>
-    /// <param name="idOf">The id of a token there, -1 where it has none.</param>
+    /// <param name="pipeline">What is made of it; null: what recognizes none.</param>
     /// <exception cref="CorpusException">There is one.</exception>
-    public void RequireAdded(string vocabulary, Func<string, int> idOf)
+    public void RequireAdded(string vocabulary, TextPipeline? pipeline = null)
     {
-        foreach ((string token, int id, string file) in Added)
+        foreach ((string token, int id, string file) in Added ?? [])
         {
-            if (idOf(token) != id)
+            if (pipeline?.Recognized(token) != id)
             {
                 throw new CorpusException(
-                    $"The file {file} adds the token \"{token}\" with the id {id}, which {vocabulary} does not have there. Take the tokenizer.json of the same "
-                        + "model.");
+                    $"The file {file} adds the token \"{token}\" with the id {id}, which by {vocabulary} is not recognized in a text. Take the tokenizer.json "
+                        + "of the same model.");
             }
         }
     }
 
-    private static (string Token, int Id, string File)[] ReadAdded(string path)
+    private static string TextOf(JsonProperty token)
+        => token.Value.GetProperty("content").GetString() ?? throw new FormatException("an added token is null.");
+
+    // What is under keys such as "pad_token", in either file.
+    private static IEnumerable<string> Named(JsonElement root) => root.EnumerateObject()
+        .Where(entry => entry.Name.EndsWith("_token", StringComparison.Ordinal) || entry.Name == "additional_special_tokens")
+        .SelectMany(entry => entry.Value.ValueKind == JsonValueKind.Array ? entry.Value.EnumerateArray().AsEnumerable() : [entry.Value])
+        .Select(TextOf)
+        .OfType<string>();
+
+    // A token is a text, or an object that holds one.
+    private static string? TextOf(JsonElement token) => token.ValueKind switch
+    {
+        JsonValueKind.String => token.GetString(),
+        JsonValueKind.Object => TokenizerJson.Part(token, "content")?.GetString(),
+        _ => null,
+    };
+
+    private static T[] Parse<T>(string path, Func<JsonElement, IEnumerable<T>> read)
     {
         try
         {
             using JsonDocument document = Utf8Json.Parse(TokenizerFiles.Read(path));
-            return [.. document.RootElement.EnumerateObject().Select(token => (token.Name, token.Value.GetInt32(), path))];
+            return [.. read(document.RootElement)];
         }
         catch (Exception exception) when (IsFault(exception))
         {

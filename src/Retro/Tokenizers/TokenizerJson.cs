@@ -70,6 +70,7 @@ internal static partial class TokenizerJson
 
             // What transformers changes by its configuration: a ByteLevel that stands alone, and models with a mark for spaces, which it converts anew.
             AddsSpace = spaceMark is not null || (Part(root, "pre_tokenizer") is { } cut && Type(cut) == "ByteLevel") ? addsSpace : null,
+            MarksSpaces = spaceMark is not null,
         };
         int? outside = before.Concat(after).Where(id => (uint)id >= (uint)pipeline.VocabularySize).Select(id => (int?)id).FirstOrDefault();
         return outside is null

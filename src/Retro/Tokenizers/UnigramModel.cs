@@ -59,6 +59,8 @@ internal sealed class UnigramModel : IPieceModel
 
     public int Count => _pieces.Count;
 
+    public int Unknown => _bytes.Contains(-1) ? _unknown : -1;
+
     public string Kind => "SentencePiece";
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
@@ -122,7 +124,7 @@ internal sealed class UnigramModel : IPieceModel
             : _byteFallback && ByteSymbols.FallbackByte(text) is { } value ? [value]
             : Encoding.UTF8.GetBytes(_spaceMark is { } mark ? text.Replace(mark, " ", StringComparison.Ordinal) : text);
 
-    public bool Gives(int id) => TextOf(id) is { } text && _sought.ValueOf(text) == id;
+    public bool Gives(int id) => (TextOf(id) is { } text && _sought.ValueOf(text) == id) || (id >= 0 && _bytes.Contains(id));
 
     private void Add(ReadOnlySpan<char> text, int id, Range place, List<EncodedToken> tokens)
     {

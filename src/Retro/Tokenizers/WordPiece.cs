@@ -61,13 +61,13 @@ internal static class WordPiece
             vocabulary[pieces[id]] = id;
         }
 
-        config.RequireAdded(VocabularyFile, token => vocabulary.GetValueOrDefault(token, -1));
+        config.RequireAdded(VocabularyFile);
         BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
-        AddedToken[] special = [.. s_special.Where(vocabulary.ContainsKey)
+        AddedToken[] special = [.. s_special.Union(config.Special).Where(vocabulary.ContainsKey)
             .Select(token =>
                 new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
-        bool framed = vocabulary.TryGetValue(ClassificationToken, out int begin);
-        int end = vocabulary[SeparatorToken];
+        bool framed = vocabulary.TryGetValue(ClassificationToken, out int classification);
+        int separator = vocabulary[SeparatorToken];
         JsonPipeline pipeline = new(
             new AddedTokens(special, normalizer.Normalize),
             normalizer.Normalize,
@@ -75,10 +75,14 @@ internal static class WordPiece
             [new BertPreTokenizer()],
             new WordPieceModel(vocabulary, Unknown, Continuing, MostCharacters),
             texts => string.Concat(Decoders.WordPiece(texts, Continuing, cleanUp: true)),
-            framed ? [begin] : [],
-            framed ? [end] : [],
-            addsSpace: true);
-        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files);
+            framed ? [classification] : [],
+            framed ? [separator] : [],
+            addsSpace: true)
+        {
+            EndId = separator,
+        };
+        (int end, int begin) = PretrainedFiles.Ends(config, pipeline, folder);
+        return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin);
     }
 
     private static string[] ReadPieces(byte[] content, string path)

@@ -43,6 +43,8 @@ internal sealed class WordPieceModel : IPieceModel
 
     public int Count => _vocabulary.Count;
 
+    public int Unknown => _unknownId;
+
     public string Kind => WordPiece.KindName;
 
     public void Encode(ReadOnlySpan<char> piece, int position, List<EncodedToken> tokens)
@@ -95,6 +97,6 @@ internal sealed class WordPieceModel : IPieceModel
             ? content[_prefix.Length..]
             : " " + content);
 
-    // Signs are cut off before a word is sought, and special tokens begin with one.
-    public bool Gives(int id) => false;
+    // What goes on within a word; of whole words the split decides.
+    public bool Gives(int id) => TextOf(id) is { } text && text.Length > _prefix.Length && text.StartsWith(_prefix, StringComparison.Ordinal);
 }

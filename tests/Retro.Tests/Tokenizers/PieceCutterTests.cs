@@ -48,8 +48,8 @@ public class PieceCutterTests
         using TemporaryFolder folder = new();
         folder.File(
             "tokenizer.json",
-            "{\"added_tokens\": [{\"id\": 0, \"content\": \"</s>\", \"special\": true}], \"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": "
-                + $"[[\"</s>\", 0], [\"a\", -2], [\"b\", -2], [\"ab\", -3], [\"{longest}\", -9]]}}}}");
+            "{\"added_tokens\": [{\"id\": 5, \"content\": \"</s>\", \"special\": true}], \"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": "
+                + $"[[\"<unk>\", 0], [\"a\", -2], [\"b\", -2], [\"ab\", -3], [\"{longest}\", -9], [\"</s>\", 0]]}}}}");
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
         Assert.Equal(Enumerable.Repeat(3, 10_000), RetroTokenizer.Load(folder.Path).Encode(text));
         Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 5);

@@ -277,7 +277,7 @@ public class TokenizerCasesTests
         using TemporaryFolder folder = new();
         folder.File(
             "tokenizer.json",
-            $"{{\"pre_tokenizer\": {preTokenizer}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{\"</s>\": 0, \"a\": 1, \"▁\": 2, \"_\": 3, \"Ġ\": 4}}, \"merges\": [], \"unk_token\": \"</s>\"}}}}");
+            $"{{\"pre_tokenizer\": {preTokenizer}, \"model\": {{\"type\": \"BPE\", \"vocab\": {{\"</s>\": 0, \"a\": 1, \"▁\": 2, \"_\": 3, \"Ġ\": 4, \"<unk>\": 5}}, \"merges\": [], \"unk_token\": \"<unk>\"}}}}");
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
 
         int[] ids = tokenizer.Encode(text);

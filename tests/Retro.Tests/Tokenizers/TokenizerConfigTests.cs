@@ -11,14 +11,18 @@ public class TokenizerConfigTests
 
     [Theory]
     [InlineData("vocab.json", "tokenizer_config.json", "{\"tokenizer_class\": \"CodeGenTokenizer\", \"added_tokens_decoder\": {\"258\": {\"content\": \"        \", \"special\": false}}}", "\"        \" with the id 258")]
-    [InlineData("vocab.json", "added_tokens.json", "{\"<|endoftext|>\": 256, \"        \": 258}", "\"        \" with the id 258")]
-    [InlineData("vocab.txt", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"4\": {\"content\": \"dotnet\"}}}", "\"dotnet\" with the id 4")]
-    [InlineData("vocab.txt", "added_tokens.json", "{\"dotnet\": 4}", "\"dotnet\" with the id 4")]
+    [InlineData("vocab.json", "added_tokens.json", "{\"        \": 258}", "\"        \" with the id 258")]
+    [InlineData("vocab.txt", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"7\": {\"content\": \"dotnet\"}}}", "\"dotnet\" with the id 7")]
+    [InlineData("vocab.txt", "added_tokens.json", "{\"dotnet\": 7}", "\"dotnet\" with the id 7")]
     [InlineData("tokenizer.model", "added_tokens.json", "{\"dotnet\": 4000}", "\"dotnet\" with the id 4000")]
     [InlineData("tokenizer.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"258\": {\"content\": \"dotnet\"}}}", "\"dotnet\" with the id 258")]
+    [InlineData("vocab.txt", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"0\": {\"content\": \"one\"}}}", "\"one\" with the id 0")]
+    [InlineData("vocab.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"257\": {\"content\": \"<|im_end|>\"}}}", "\"<|im_end|>\" with the id 257")]
+    [InlineData("tokenizer.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"257\": {\"content\": \"<|im_end|>\"}}}", "\"<|im_end|>\" with the id 257")]
+    [InlineData("tokenizer.model", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"2\": {\"content\": \"</s>\"}}}", "\"</s>\" with the id 2")]
     [InlineData("vocab.json", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"x\": {\"content\": \"y\"}}}", "cannot be used")]
     [InlineData("vocab.json", "added_tokens.json", "{\"y\": \"x\"}", "cannot be used")]
-    public void Added_tokens_that_the_vocabulary_does_not_have_are_refused(string vocabulary, string name, string content, string named)
+    public void Added_tokens_that_the_vocabulary_does_not_recognize_are_refused(string vocabulary, string name, string content, string named)
     {
         using TemporaryFolder folder = Folder(vocabulary);
         _ = RetroTokenizer.Load(folder.Path);
@@ -29,24 +33,150 @@ public class TokenizerConfigTests
 
     [Theory]
     [InlineData("vocab.json", "{\"added_tokens_decoder\": {\"256\": {\"content\": \"<|endoftext|>\", \"special\": true}, \"258\": {\"content\": \"<pad>\", \"special\": true}}}")]
-    [InlineData("vocab.txt", "{\"added_tokens_decoder\": {\"1\": {\"content\": \"[UNK]\", \"special\": true}, \"0\": {\"content\": \"one\", \"special\": false}}}")]
-    public void Added_tokens_of_the_vocabulary_s_own_and_special_ones_change_no_id(string vocabulary, string content)
+    [InlineData("vocab.txt", "{\"added_tokens_decoder\": {\"1\": {\"content\": \"[UNK]\", \"special\": true}}}")]
+    [InlineData("vocab.txt", "{\"added_tokens_decoder\": {\"4\": {\"content\": \"[unused0]\", \"special\": true}}}")]
+    [InlineData("tokenizer.model", "{\"additional_special_tokens\": [\"[PAD]\"], \"added_tokens_decoder\": {\"921\": {\"content\": \"[PAD]\"}}}")]
+    public void Special_tokens_change_no_id(string vocabulary, string content)
     {
+        const string Text = "one oneself [unused0] [PAD]";
         using TemporaryFolder folder = Folder(vocabulary);
         RetroTokenizer bare = RetroTokenizer.Load(folder.Path);
         folder.File("tokenizer_config.json", content);
         RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
-        Assert.Equal(bare.Encode("one One"), tokenizer.Encode("one One"));
+        Assert.Equal(bare.Encode(Text), tokenizer.Encode(Text));
         Assert.Equal((bare.EndOfText, bare.VocabularySize), (tokenizer.EndOfText, tokenizer.VocabularySize));
     }
 
+    /// <summary>Embedders encode so, as BERT's originals do.</summary>
     [Theory]
-    [InlineData("tokenizer.json", "\"eos_token\": \"<|unheard|>\"", "\"eos_token\" <|unheard|>")]
-    [InlineData("vocab.json", "\"eos_token\": {\"content\": \"<|unheard|>\"}", "\"eos_token\" <|unheard|>")]
-    [InlineData("tokenizer.model", "\"eos_token\": \"<|unheard|>\"", "\"eos_token\" <|unheard|>")]
-    [InlineData("tokenizer.json", "\"eos_token\": \"<|unheard|>\", \"added_tokens_decoder\": {\"258\": {\"content\": \"<|unheard|>\", \"special\": true}}", "\"eos_token\" <|unheard|>")]
-    [InlineData("tokenizer.json", "\"add_bos_token\": true, \"bos_token\": \"<unheard>\"", "\"bos_token\" <unheard>")]
-    [InlineData("vocab.json", "\"add_bos_token\": true, \"bos_token\": \"<unheard>\"", "\"bos_token\" <unheard>")]
+    [InlineData("{\"added_tokens_decoder\": {\"4\": {\"content\": \"[unused0]\", \"special\": true}}}")]
+    [InlineData("{\"additional_special_tokens\": [\"[unused0]\"]}")]
+    public void A_special_token_of_the_configuration_is_recognized_where_special_tokens_are(string content)
+    {
+        using TemporaryFolder folder = Folder("vocab.txt");
+        folder.File("tokenizer_config.json", content);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal([0, 4], tokenizer.Tokenizer.EncodeToIds("one [unused0]"));
+        Assert.DoesNotContain(4, tokenizer.Encode("one [unused0]"));
+    }
+
+    [Fact]
+    public void Added_tokens_that_a_vocabulary_recognizes_itself_are_none_to_refuse()
+    {
+        using TemporaryFolder folder = Folder("tokenizer.model");
+        int id = RetroTokenizer.Load(folder.Path).VocabularySize;
+
+        // One more piece at the end of the protocol buffers, a symbol of the user's.
+        byte[] piece = [0x0A, 6, .. "dotnet"u8, 0x18, (byte)PieceKind.UserDefined];
+        folder.File("tokenizer.model", [.. File.ReadAllBytes(folder["tokenizer.model"]), 0x0A, (byte)piece.Length, .. piece]);
+        folder.File("added_tokens.json", $"{{\"dotnet\": {id}}}");
+        Assert.Contains(id, RetroTokenizer.Load(folder.Path).Encode("xdotnetx"));
+    }
+
+    /// <summary>As the fine-tunes of Llama by Alpaca's script have it.</summary>
+    [Theory]
+    [InlineData("special_tokens_map.json", "{\"pad_token\": \"[PAD]\"}")]
+    [InlineData("special_tokens_map.json", "{\"additional_special_tokens\": [\"<x>\", {\"content\": \"[PAD]\"}]}")]
+    [InlineData("tokenizer_config.json", "{\"pad_token\": {\"content\": \"[PAD]\"}}")]
+    public void Special_tokens_among_the_added_ones_are_known_by_the_file_that_names_them(string name, string content)
+    {
+        using TemporaryFolder folder = Folder("tokenizer.model");
+        string hash = RetroTokenizer.Load(folder.Path).Hash;
+        folder.File("added_tokens.json", "{\"[PAD]\": 921}");
+        Assert.Contains("[PAD]", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+        folder.File(name, content);
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal(name == "special_tokens_map.json", hash == tokenizer.Hash);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.model", "\u2581the")]
+    [InlineData("tokenizer.model", "<0x41>")]
+    [InlineData("vocab.txt", "one")]
+    [InlineData("vocab.txt", "##s")]
+    [InlineData("vocab.txt", "[UNK]")]
+    public void An_end_that_text_gives_is_refused(string vocabulary, string end)
+    {
+        using TemporaryFolder folder = Folder(vocabulary);
+        folder.File("tokenizer_config.json", JsonSerializer.Serialize(new { eos_token = end }));
+        Assert.Contains(
+            "is a piece of ordinary text", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{\"type\": \"BPE\", \"unk_token\": \"<unk>\", \"vocab\": {\"<unk>\": 0, \"a\": 1}, \"merges\": []}")]
+    [InlineData("{\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"a\", -1]]}")]
+    [InlineData("{\"type\": \"WordPiece\", \"unk_token\": \"<unk>\", \"vocab\": {\"<unk>\": 0, \"a\": 1}}")]
+    public void An_end_that_stands_for_what_is_unknown_is_refused(string model)
+    {
+        using TemporaryFolder folder = new();
+        folder.File("tokenizer.json", $"{{\"added_tokens\": [{{\"id\": 0, \"content\": \"<unk>\", \"special\": true}}], \"model\": {model}}}");
+        folder.File("tokenizer_config.json", "{\"eos_token\": \"<unk>\"}");
+        Assert.Contains(
+            "is a piece of ordinary text", Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>BERT's split cuts brackets off; where none does, a special token is a word that text gives.</summary>
+    [Theory]
+    [InlineData("BertPreTokenizer", true)]
+    [InlineData("WhitespaceSplit", false)]
+    public void Whether_text_gives_a_word_whole_is_the_split_s_doing(string split, bool taken)
+    {
+        using TemporaryFolder folder = new();
+        folder.File(
+            "tokenizer.json",
+            $"{{\"pre_tokenizer\": {{\"type\": \"{split}\"}}, \"model\": {{\"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": "
+                + "{\"[UNK]\": 0, \"[SEP]\": 1, \"a\": 2}}}");
+        if (taken)
+        {
+            Assert.Equal(1, RetroTokenizer.Load(folder.Path).EndOfText);
+        }
+        else
+        {
+            Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path));
+        }
+    }
+
+    [Fact]
+    public void The_end_of_a_word_piece_vocabulary_is_the_one_that_the_configuration_names()
+    {
+        using TemporaryFolder folder = Folder("vocab.txt");
+        RetroTokenizer bare = RetroTokenizer.Load(folder.Path);
+        Assert.Equal((2, 3), (bare.BeginOfText, bare.EndOfText));
+        folder.File("tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\", \"eos_token\": \"[unused0]\"}");
+        RetroTokenizer tokenizer = RetroTokenizer.Load(folder.Path);
+        Assert.Equal((2, 4), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        Assert.NotEqual(bare.Hash, tokenizer.Hash);
+    }
+
+    [Fact]
+    public void A_begin_that_is_another_than_the_tokenizer_s_own_is_refused()
+    {
+        using TemporaryFolder folder = Folder("tokenizer.model");
+        folder.File("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\", \"add_bos_token\": true, \"bos_token\": \"<s>\"}");
+        Assert.Equal(1, RetroTokenizer.Load(folder.Path).BeginOfText);
+        folder.File("tokenizer_config.json", "{\"tokenizer_class\": \"LlamaTokenizer\", \"add_bos_token\": true, \"bos_token\": \"</s>\"}");
+        string message = Assert.Throws<CorpusException>(() => RetroTokenizer.Load(folder.Path)).Message;
+        Assert.Contains("contradict each other: by \"bos_token\"", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("LlamaTokenizer", false)]
+    [InlineData("PreTrainedTokenizerFast", true)]
+    public void A_space_before_a_text_counts_for_the_classes_that_make_the_tokenizer_anew(string name, bool taken)
+    {
+        using TemporaryFolder folder = Folder("tokenizer.model");
+        folder.File("tokenizer_config.json", $"{{\"tokenizer_class\": \"{name}\", \"add_prefix_space\": false}}");
+        Assert.Equal(taken, Record.Exception(() => RetroTokenizer.Load(folder.Path)) is null);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.json", "\"eos_token\": \"<|unheard|>\"", "\"eos_token\" \"<|unheard|>\"")]
+    [InlineData("vocab.json", "\"eos_token\": {\"content\": \"<|unheard|>\"}", "\"eos_token\" \"<|unheard|>\"")]
+    [InlineData("tokenizer.model", "\"eos_token\": \"<|unheard|>\"", "\"eos_token\" \"<|unheard|>\"")]
+    [InlineData("tokenizer.json", "\"eos_token\": \"<|unheard|>\", \"added_tokens_decoder\": {\"258\": {\"content\": \"<|unheard|>\", \"special\": true}}", "\"eos_token\" \"<|unheard|>\"")]
+    [InlineData("tokenizer.json", "\"add_bos_token\": true, \"bos_token\": \"<unheard>\"", "\"bos_token\" \"<unheard>\"")]
+    [InlineData("vocab.json", "\"add_bos_token\": true, \"bos_token\": \"<unheard>\"", "\"bos_token\" \"<unheard>\"")]
     public void A_token_that_is_named_and_not_known_is_no_other(string vocabulary, string said, string named)
     {
         using TemporaryFolder folder = Folder(vocabulary);
@@ -132,7 +262,7 @@ public class TokenizerConfigTests
         TemporaryFolder folder = new();
         if (vocabulary == "vocab.txt")
         {
-            folder.File("vocab.txt", "one\n[UNK]\n[CLS]\n[SEP]\n");
+            folder.File("vocab.txt", "one\n[UNK]\n[CLS]\n[SEP]\n[unused0]\n##s\n##elf\n");
         }
         else if (vocabulary == "tokenizer.model")
         {
