@@ -69,8 +69,8 @@ public sealed class RetroTokenizer
     /// <c>tokenizer.model</c>, or <c>vocab.txt</c> (WordPiece); the first of these that is there.
     /// </summary>
     /// <remarks><c>tokenizer.json</c> says more than the files that often lie beside it: how text is normalized and split before the merges.</remarks>
-    /// <param name="folder">The folder; or one such file of JSON or SentencePiece. Under its usual name it is its folder's tokenizer, with the configuration
-    /// beside it; under another it stands by itself.</param>
+    /// <param name="folder">The folder; or one such file of JSON or SentencePiece, or a .bin of llama2.c (<see cref="Llama2CTokenizer"/>). Under its usual name
+    /// it is its folder's tokenizer, with the configuration beside it; under another it stands by itself.</param>
     /// <param name="progress">Stage "load tokenizer"; null: nobody is told.</param>
     /// <param name="cancellationToken">Stops before the files are read and after.</param>
     /// <exception cref="CorpusException">The folder holds no tokenizer, or its files contradict each other.</exception>
@@ -91,34 +91,33 @@ public sealed class RetroTokenizer
         return tokenizer;
     }
 
+    /// <summary>Whether a folder holds a tokenizer that <see cref="Load"/> takes.</summary>
+    /// <param name="folder">The folder.</param>
+    public static bool IsIn(string folder) => LoaderOf(folder) is not null;
+
     private static RetroTokenizer LoadFiles(string folder)
     {
+        if (File.Exists(folder))
+        {
+            return folder.EndsWith(".bin", StringComparison.OrdinalIgnoreCase) ? Llama2CTokenizer.Load(folder) : PretrainedFiles.Load(folder);
+        }
+
         StagedFiles.Finish(folder, (message, inner) => new CorpusException(message, inner));
-        bool Has(string name) => File.Exists(Path.Combine(folder, name));
-
-        if (File.Exists(folder) || Has(TokenizerJson.FileName))
-        {
-            return PretrainedFiles.Load(folder);
-        }
-
-        if (Has(ByteLevelBpe.VocabularyFile) && Has(ByteLevelBpe.MergesFile))
-        {
-            return ByteLevelBpe.Load(folder);
-        }
-
-        if (Has(SentencePiecePipeline.FileName))
-        {
-            return PretrainedFiles.Load(folder);
-        }
-
-        if (Has(WordPiece.VocabularyFile))
-        {
-            return WordPiece.Load(folder);
-        }
-
-        throw new CorpusException(
+        Func<string, RetroTokenizer> load = LoaderOf(folder) ?? throw new CorpusException(
             $"The folder {folder} holds no tokenizer: expected tokenizer.json, vocab.json with merges.txt, tokenizer.model or vocab.txt. Name a folder "
                 + "with these, or train one (BpeTrainer).");
+        return load(folder);
+    }
+
+    private static Func<string, RetroTokenizer>? LoaderOf(string folder)
+    {
+        return Has(TokenizerJson.FileName) ? PretrainedFiles.Load
+            : Has(ByteLevelBpe.VocabularyFile) && Has(ByteLevelBpe.MergesFile) ? ByteLevelBpe.Load
+            : Has(SentencePiecePipeline.FileName) ? PretrainedFiles.Load
+            : Has(WordPiece.VocabularyFile) ? WordPiece.Load
+            : null;
+
+        bool Has(string name) => File.Exists(Path.Combine(folder, name));
     }
 
     /// <summary>The ids of a text. Special tokens written in the text are plain characters; a lone surrogate, which is no text, is taken as U+FFFD.</summary>

@@ -5,6 +5,13 @@ namespace Retro.Tests.Tokenizers;
 public sealed class Llama2CTokenizerTests
 {
     [Fact]
+    public void Such_a_file_is_one_of_those_that_any_tokenizer_is_loaded_from()
+    {
+        string file = Path.Combine(Fixtures.Own, "cases", "27-llama2c-leading-space", "tok.bin");
+        Assert.Equal(Llama2CTokenizer.Load(file).Hash, RetroTokenizer.Load(file).Hash);
+    }
+
+    [Fact]
     public void Texts_are_what_they_were()
     {
         RetroTokenizer tokenizer = Llama2CTokenizer.Load(Fixtures.SharedPath("models/stories260K/tok512.bin"));

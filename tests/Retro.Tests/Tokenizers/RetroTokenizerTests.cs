@@ -7,6 +7,17 @@ namespace Retro.Tests.Tokenizers;
 public class RetroTokenizerTests
 {
     [Fact]
+    public void A_folder_holds_a_tokenizer_where_one_is_loaded_from_it()
+    {
+        using TemporaryFolder folder = new();
+        Assert.False(RetroTokenizer.IsIn(folder.Path));
+        folder.File("vocab.json", "{}");
+        Assert.False(RetroTokenizer.IsIn(folder.Path)); // without its merges
+        folder.File("merges.txt", "");
+        Assert.True(RetroTokenizer.IsIn(folder.Path));
+    }
+
+    [Fact]
     public void Gpt2_s_files_give_its_published_ids_and_any_text_back()
     {
         RetroTokenizer tokenizer = RetroTokenizer.Load(Fixtures.SharedPath("tokenizers/gpt2"));
