@@ -67,23 +67,36 @@ public sealed class PretrainedTokenizer : Tokenizer
     {
         ArgumentNullException.ThrowIfNull(ids);
         int[] all = ids.ToArray();
-        string text = _pipeline.Decode(all, false);
+        string text = _pipeline.Decode(all, false), whole = text;
         int count = all.Length;
         if (text.Length > destination.Length)
         {
             // The first ids that fit, between so many that do and so many that do not.
             (count, text) = (0, "");
-            for (int above = all.Length; above - count > 1;)
+            for (int below = 0, above = all.Length; above - below > 1;)
             {
-                int middle = (count + above) / 2;
-                string some = _pipeline.Decode(all.Take(middle), false);
-                (count, above, text) = some.Length <= destination.Length ? (middle, above, some) : (count, middle, text);
+                int middle = (below + above) / 2;
+                (int kept, string some) = BeforeCharacter(middle);
+                (below, above) = some.Length <= destination.Length ? (middle, above) : (below, middle);
+                (count, text) = below == middle ? (kept, some) : (count, text);
             }
         }
 
         text.CopyTo(destination);
         (idsConsumed, charsWritten) = (count, text.Length);
         return count == all.Length ? OperationStatus.Done : OperationStatus.DestinationTooSmall;
+
+        // Within a character, whose last bytes come with the next ids, the text so far is not how the whole begins: at most three ids are left for later.
+        (int Count, string Text) BeforeCharacter(int first)
+        {
+            string some = _pipeline.Decode(all.Take(first), false);
+            for (int least = Math.Max(first - 3, 0); first > least && !whole.StartsWith(some, StringComparison.Ordinal);)
+            {
+                some = _pipeline.Decode(all.Take(--first), false);
+            }
+
+            return (first, some);
+        }
     }
 
     /// <inheritdoc/>

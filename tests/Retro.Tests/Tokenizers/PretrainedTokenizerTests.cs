@@ -221,6 +221,29 @@ public class PretrainedTokenizerTests
         Assert.Equal(count, all);
     }
 
+    [Theory]
+    [InlineData("pretrained/gpt2-no-prefix", "a 😀😀é☃ 𝐀")]
+    [InlineData("sentencepiece/bpe-byte-fallback", "😀😀é☃𝐀")]
+    public void Decoding_piece_by_piece_into_little_room_cuts_no_character(string folder, string text)
+    {
+        PretrainedTokenizer tokenizer = PretrainedTokenizer.Load(Path.Combine(Fixtures.Own, folder));
+        for (int size = 2; size < 8; size++)
+        {
+            char[] room = new char[size];
+            int[] ids = [.. tokenizer.EncodeToIds(text)];
+            string whole = tokenizer.Decode(ids), pieces = "";
+            while (ids.Length > 0)
+            {
+                tokenizer.Decode(ids, room, out int count, out int written);
+                Assert.NotEqual(0, count);
+                pieces += new string(room, 0, written);
+                ids = ids[count..];
+            }
+
+            Assert.Equal(whole, pieces);
+        }
+    }
+
     [Fact]
     public void A_folder_without_one_says_what_is_expected()
     {
