@@ -54,7 +54,7 @@ public static class BpeTrainer
         return RetroTokenizer.Load(folder, cancellationToken: cancellationToken);
     }
 
-    /// <summary>How often each word comes; of more words than <paramref name="most"/>, the rarest are forgotten after each text.</summary>
+    /// <summary>How often each word comes; of more words than <paramref name="most"/>, the rarest are forgotten, within a text as well.</summary>
     internal static Dictionary<string, long> CountWords(
         IEnumerable<string> texts, IProgress<StageProgress>? progress, CancellationToken cancellationToken, int most = MostWords)
     {
@@ -74,12 +74,11 @@ public static class BpeTrainer
                     cut -= CodePoints.IsWithinPair(span, cut) ? 1 : 0;
                     CollectionsMarshal.GetValueRefOrAddDefault(lookup, span[begin..cut], out _)++;
                     begin = cut;
+                    if (words.Count > most)
+                    {
+                        Forget(words, most / 4 * 3);
+                    }
                 }
-            }
-
-            if (words.Count > most)
-            {
-                Forget(words, most / 4 * 3);
             }
 
             characters += text.Length;

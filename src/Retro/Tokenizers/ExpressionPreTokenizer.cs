@@ -84,25 +84,35 @@ internal sealed partial class ExpressionPreTokenizer : PreTokenizer
 
     private void Match(ReadOnlySpan<char> text, List<(int Begin, int End)> matches)
     {
-        long start = Stopwatch.GetTimestamp();
         TimeSpan limit = s_limit + (s_limitPerCharacter * text.Length);
-        try
+        for (bool again = false; ; again = true)
         {
-            foreach (ValueMatch match in _expression.EnumerateMatches(text))
+            matches.Clear();
+            long start = Stopwatch.GetTimestamp();
+            try
             {
-                matches.Add((match.Index, match.Index + match.Length));
-                if (Stopwatch.GetElapsedTime(start) > limit)
+                foreach (ValueMatch match in _expression.EnumerateMatches(text))
                 {
-                    throw new RegexMatchTimeoutException();
+                    matches.Add((match.Index, match.Index + match.Length));
+                    if (Stopwatch.GetElapsedTime(start) > limit)
+                    {
+                        throw new RegexMatchTimeoutException();
+                    }
+                }
+
+                return;
+            }
+            catch (RegexMatchTimeoutException exception)
+            {
+                // Time goes on while the process is stopped or the machine sleeps: what takes too long once is tried again.
+                if (again)
+                {
+                    throw new CorpusException(
+                        $"The expression that splits a text before the tokenizer, {_expression}, takes more than {limit.TotalSeconds:F0} seconds for one of "
+                            + $"{text.Length} characters. Take a tokenizer whose expression does not.",
+                        exception);
                 }
             }
-        }
-        catch (RegexMatchTimeoutException exception)
-        {
-            throw new CorpusException(
-                $"The expression that splits a text before the tokenizer, {_expression}, takes more than {limit.TotalSeconds:F0} seconds for one of "
-                    + $"{text.Length} characters. Take a tokenizer whose expression does not.",
-                exception);
         }
     }
 

@@ -36,6 +36,11 @@ public class BpeTrainerTests
         most = words.Count;
         Assert.InRange(most, 50, 100);
         Assert.Equal(400, words["fresh"]);
+
+        // One text, too, may hold more words than there is room for.
+        words = BpeTrainer.CountWords([$"seldom\n{string.Concat(texts)}seldom"], null, TestContext.Current.CancellationToken, most: 100);
+        Assert.InRange(words.Count, 50, 100);
+        Assert.Equal((400, 1), (words["fresh"], words["seldom"]));
     }
 
     [Fact]
