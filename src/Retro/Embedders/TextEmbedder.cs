@@ -130,9 +130,7 @@ public sealed partial class TextEmbedder : ITextEmbedder, IEmbeddingGenerator<st
         using IDisposable guard = no_grad();
         using DisposeScope scope = NewDisposeScope();
         Tensor input = torch.tensor(ids, [batch.Length, tokens[batch[0]].Length], ScalarType.Int64, _device); // [B, T]
-        Tensor pooled = Encoder.Pool(Encoder.forward(input)).to(ScalarType.Float32).cpu(); // [B, D]
-        using TensorAccessor<float> data = pooled.data<float>();
-        return data.ToArray();
+        return Encoder.Pool(Encoder.forward(input)).Floats(); // [B, D]
     }
 
     private string ComputeIdentity()

@@ -31,7 +31,7 @@ public sealed partial class TextEncoder
             _words = Table(config.VocabularySize, config.Width);
             _positions = Table(config.MaximumPositions, config.Width);
             _types = Table(config.TokenTypes, config.Width);
-            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
+            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon, device: CPU);
             RegisterComponents();
         }
 
@@ -162,16 +162,12 @@ public sealed partial class TextEncoder
             Tensor inner = _dense.forward(x);
             return _activation switch
             {
-                EncoderActivation.GeluTanh => GeluTanh(inner),
+                EncoderActivation.GeluTanh => F.gelu(inner, GELU.Approximate.tanh, false),
                 EncoderActivation.Relu => F.relu(inner),
                 EncoderActivation.Silu => F.silu(inner),
                 _ => F.gelu(inner),
             };
         }
-
-        /// <summary>x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2.</summary>
-        private static Tensor GeluTanh(Tensor x)
-            => x.Times(0.5) * x.Plus((x * x * x).Times(0.044715)).Times(Math.Sqrt(2 / Math.PI)).tanh().Plus(1);
     }
 
     /// <summary>A linear map, the sum with the residual, and a layer norm.</summary>
@@ -187,7 +183,7 @@ public sealed partial class TextEncoder
             : base(nameof(Output))
         {
             _dense = Map(inputSize, config.Width);
-            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon);
+            _norm = nn.LayerNorm(config.Width, config.LayerNormEpsilon, device: CPU);
             RegisterComponents();
         }
 
@@ -199,7 +195,7 @@ public sealed partial class TextEncoder
 
     private static TorchSharp.Modules.Embedding Table(int count, int width)
     {
-        TorchSharp.Modules.Embedding table = nn.Embedding(0, width); // for no rows nothing is drawn
+        TorchSharp.Modules.Embedding table = nn.Embedding(0, width, device: CPU); // for no rows nothing is drawn
         table.weight = Initialization.Constant(0, [count, width], ScalarType.Float32, null);
         return table;
     }

@@ -182,7 +182,8 @@ public sealed partial class TextEncoder : nn.Module<Tensor, Tensor?, Tensor?, Te
                 bool minor = name.Contains("output.dense", StringComparison.Ordinal)
                     || name.Contains("position", StringComparison.Ordinal)
                     || name.Contains("token_type", StringComparison.Ordinal);
-                using Tensor drawn = torch.tensor(Gaussian(random, parameter.numel(), minor ? scale / 10 : scale), parameter.shape);
+                using Tensor drawn = torch.tensor(
+                    Gaussian(random, parameter.numel(), minor ? scale / 10 : scale), parameter.shape, device: CPU);
                 parameter.copy_(drawn);
             }
         }

@@ -121,7 +121,7 @@ internal static class KeptScalars
         return device.type == DeviceType.CPU ? own : own.to(device, disposeAfter: true, non_blocking: true);
     }
 
-    /// <summary>All values that x holds, of whatever type, in single precision.</summary>
+    /// <summary>All values that x holds, of whatever type, in single precision. What it makes on the way is left to the caller's scope.</summary>
     public static float[] Floats(this Tensor x) => x.detach().to_type(ScalarType.Float32).cpu().reshape(-1).data<float>().ToArray();
 
     /// <summary>All values that x holds, of whatever type, in double precision.</summary>

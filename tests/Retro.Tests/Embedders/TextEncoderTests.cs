@@ -251,6 +251,21 @@ public class TextEncoderTests
     }
 
     [Fact]
+    public void A_default_device_of_torchs_changes_nothing_for_an_encoder_on_the_processor()
+    {
+        try
+        {
+            torch.set_default_device(torch.META);
+            using TextEncoder encoder = new(s_tiny);
+            Assert.All(encoder.parameters(), parameter => Assert.Equal(DeviceType.CPU, parameter.device_type));
+        }
+        finally
+        {
+            torch.set_default_device(torch.CPU);
+        }
+    }
+
+    [Fact]
     public void A_forward_pass_leaves_one_tensor()
     {
         using TextEncoder encoder = new(s_tiny);
