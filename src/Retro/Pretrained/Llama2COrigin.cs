@@ -9,6 +9,8 @@ namespace Retro.Pretrained;
 /// <summary>A llama2.c file that a decoder came from.</summary>
 internal sealed class Llama2COrigin : PretrainedOrigin
 {
+    private const int Piece = 1 << 27; // values: spans count bytes in 32 bits
+
     private readonly int[] _header;
 
     private Llama2COrigin(string path, string hash, int[] header, IReadOnlyList<StoredTensor> tensors, IReadOnlyDictionary<string, StoredBuffer> buffers)

@@ -10,9 +10,6 @@ namespace Retro.Pretrained;
 /// <summary>Where a pretrained decoder came from, and what is needed to write it back as it was.</summary>
 public abstract class PretrainedOrigin
 {
-    // Values of a piece: spans count bytes in 32 bits.
-    private protected const int Piece = 1 << 27;
-
     private readonly IReadOnlyDictionary<string, StoredBuffer> _buffers;
 
     private protected PretrainedOrigin(
@@ -178,11 +175,7 @@ public abstract class PretrainedOrigin
         protected override void AppendBytes(string name, IncrementalHash hash)
         {
             using DisposeScope scope = NewDisposeScope();
-            Tensor flat = Read(name).view(-1);
-            for (long done = 0; done < flat.numel(); done += Piece)
-            {
-                hash.AppendData(flat.narrow(0, done, Math.Min(Piece, flat.numel() - done)).bytes);
-            }
+            hash.AppendTensor(Read(name));
         }
     }
 }

@@ -37,15 +37,11 @@ public sealed partial class Retrofit
         StageCounter counter = Safetensors.Saving(saved.Length, progress, cancellationToken);
         using StagedFiles staged = new(folder, Fault);
         string path = Path.Combine(folder, FileName);
-        if (BaseOf(folder) is { } whole && File.Exists(path))
+        if (BaseOf(folder) is { } whole && File.Exists(path) && HashIn(path) is { } hash && hash != Origin.Hash)
         {
-            using Safetensors earlier = Safetensors.Open(path);
-            if (Describe(earlier).Hash != Origin.Hash)
-            {
-                throw new CheckpointException(
-                    $"The decoder in {whole} is another than {Origin.Path}, onto which additions alone are loaded: with these {folder} would not be whole "
-                        + $"any more. Save the whole ({nameof(SaveWhole)}), or into another folder.");
-            }
+            throw new CheckpointException(
+                $"The decoder in {whole} is another than {Origin.Path}, onto which additions alone are loaded: with these {folder} would not be whole "
+                    + $"any more. Save the whole ({nameof(SaveWhole)}), or into another folder.");
         }
 
         Stage(staged, folder, saved, Origin.Hash, counter);
@@ -54,8 +50,8 @@ public sealed partial class Retrofit
     }
 
     /// <summary>
-    /// Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="WriteBase"/> does, into <see cref="BaseFolder"/> or
-    /// <see cref="BaseFile"/> beside it.
+    /// Saves the additions and the decoder: the first as <see cref="Save"/> does, the second as <see cref="PretrainedOrigin.Write"/> does, into
+    /// <see cref="BaseFolder"/> or <see cref="BaseFile"/> beside it.
     /// </summary>
     /// <param name="folder">The folder; made where it is missing.</param>
     /// <param name="progress">Stages "save weights" and "hash weights", in tensors; null: nobody is told.</param>
@@ -218,6 +214,20 @@ public sealed partial class Retrofit
 
     /// <summary>The decoder of a folder that was saved whole; null where it holds none.</summary>
     private static string? BaseOf(string folder) => new[] { BaseFolder, BaseFile }.Select(name => Path.Combine(folder, name)).FirstOrDefault(Path.Exists);
+
+    /// <summary>The hash of the decoder that additions belong to; null where they cannot be read and are part of no whole.</summary>
+    private static string? HashIn(string path)
+    {
+        try
+        {
+            using Safetensors file = Safetensors.Open(path);
+            return Describe(file).Hash;
+        }
+        catch (CheckpointException)
+        {
+            return null;
+        }
+    }
 
     private static CheckpointException Fault(string message, Exception inner) => new(message, inner);
 

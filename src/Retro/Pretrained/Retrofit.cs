@@ -64,17 +64,6 @@ public sealed partial class Retrofit : IDisposable
         return Make(decoder, config.Validate(), unfreeze);
     }
 
-    /// <summary>
-    /// Writes the decoder back as the folder (or llama2.c file) it came from: the same files, names, types and shapes. Where it was frozen, every tensor is the
-    /// same to the bit.
-    /// </summary>
-    /// <param name="path">The folder, or the file.</param>
-    /// <param name="progress">Stage "save weights", in tensors; null: nobody is told.</param>
-    /// <param name="cancellationToken">Stops between two tensors; what was there before stays.</param>
-    /// <exception cref="CheckpointException">A file cannot be written, or the model computes in a type that cannot hold the stored values.</exception>
-    public void WriteBase(string path, IProgress<StageProgress>? progress = null, CancellationToken cancellationToken = default)
-        => Origin.Write(Model, path, progress, cancellationToken);
-
     /// <summary>Frees the model.</summary>
     public void Dispose() => Model.Dispose();
 
@@ -90,8 +79,6 @@ public sealed partial class Retrofit : IDisposable
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);
             using (no_grad())
             {
-                // What copying returns is one more handle of the parameter.
-                using DisposeScope scope = NewDisposeScope();
                 foreach ((string name, Parameter parameter) in decoder.Model.named_parameters())
                 {
                     parameters[name].copy_(parameter);

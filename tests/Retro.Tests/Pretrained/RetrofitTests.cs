@@ -190,11 +190,11 @@ public sealed class RetrofitTests
         using PretrainedDecoder decoder = PretrainedDecoder.Load(own.Path);
         using Retrofit retrofit = Retrofit.From(decoder, s_small);
         Dictionary<string, byte[]> before = Directory.EnumerateFiles(theirs.Path).ToDictionary(file => file, File.ReadAllBytes);
-        string message = Assert.Throws<CheckpointException>(() => retrofit.WriteBase(theirs.Path)).Message;
+        string message = Assert.Throws<CheckpointException>(() => decoder.Origin.Write(retrofit.Model, theirs.Path)).Message;
         Assert.Contains(theirs.Path, message, StringComparison.Ordinal);
         Assert.Contains("another folder", message, StringComparison.Ordinal);
         Assert.Equal(before, Directory.EnumerateFiles(theirs.Path).ToDictionary(file => file, File.ReadAllBytes));
-        retrofit.WriteBase(own.Path);
+        decoder.Origin.Write(retrofit.Model, own.Path);
         using PretrainedDecoder again = PretrainedDecoder.Load(own.Path);
         Assert.Equal(decoder.Origin.Hash, again.Origin.Hash);
     }
@@ -236,7 +236,7 @@ public sealed class RetrofitTests
         ended.Cancel();
         Assert.Throws<OperationCanceledException>(() => second.Save(whole, cancellationToken: ended.Token));
         Assert.Throws<OperationCanceledException>(() =>
-            second.WriteBase(Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
+            decoder.Origin.Write(second.Model, Path.Combine(whole, llama2C ? Retrofit.BaseFile : Retrofit.BaseFolder), cancellationToken: ended.Token));
         Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, cancellationToken: ended.Token));
         Assert.Throws<OperationCanceledException>(() => Retrofit.Load(whole, decoder, cancellationToken: ended.Token));
         Assert.Equal(before, Content());
@@ -379,6 +379,24 @@ public sealed class RetrofitTests
             long before = LiveTensors.Settled();
             action();
             return Tensor.TotalCount - before;
+        }
+    }
+
+    /// <summary>What is replaced need not be whole: a fit of hours is about to be written.</summary>
+    [Fact]
+    public void Additions_that_cannot_be_read_are_replaced_beside_a_decoder_too()
+    {
+        using TemporaryFolder folder = new();
+        using PretrainedDecoder decoder = PretrainedDecoder.Load(Folder("gpt2-no-prefix"));
+        using Retrofit retrofit = Retrofit.From(decoder, s_small);
+        retrofit.SaveWhole(folder.Path);
+        string path = folder[Retrofit.FileName];
+        byte[] whole = File.ReadAllBytes(path);
+        foreach (byte[] damaged in new[] { whole[..(whole.Length / 2)], [] })
+        {
+            File.WriteAllBytes(path, damaged);
+            retrofit.Save(folder.Path);
+            Assert.Equal(whole, File.ReadAllBytes(path));
         }
     }
 
@@ -532,7 +550,7 @@ public sealed class RetrofitTests
     private static void RequireBase(Retrofit retrofit, string folder)
     {
         using TemporaryFolder target = new();
-        retrofit.WriteBase(target.Path);
+        retrofit.Origin.Write(retrofit.Model, target.Path);
         using Safetensors before = Safetensors.Open(Path.Combine(folder, "model.safetensors")), after = Safetensors.Open(Path.Combine(
             target.Path, "model.safetensors"));
         Assert.Equal(before.Entries.Count, after.Entries.Count);
