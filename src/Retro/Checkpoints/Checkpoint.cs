@@ -143,28 +143,6 @@ public static class Checkpoint
         }
     }
 
-    /// <summary>Loads a folder's weights into a model that there is already.</summary>
-    /// <param name="folder">The folder.</param>
-    /// <param name="model">The model; unchanged where the weights do not fit, and half loaded where the loading is canceled.</param>
-    /// <param name="options">How; type and device are the model's. Null for the defaults.</param>
-    /// <param name="progress">Stages "check weights" where the options ask for it and "load weights", in tensors; null: nobody is told.</param>
-    /// <param name="cancellationToken">Stops between two tensors.</param>
-    /// <exception cref="CheckpointException">A file is missing or not valid, or tensors are missing, extra, of another shape or not finite; one message lists
-    /// all.</exception>
-    public static void LoadWeights(
-        string folder,
-        RetroModel model,
-        CheckpointLoadOptions? options = null,
-        IProgress<StageProgress>? progress = null,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(model);
-        options ??= new();
-        using WeightFolder weights = WeightFolder.Open(folder);
-        Check(folder, model, weights, options.Strict);
-        Copy(folder, model, weights, options.RequireFinite, progress, cancellationToken);
-    }
-
     /// <summary>Loads a folder's configuration alone.</summary>
     /// <param name="folder">The folder.</param>
     /// <exception cref="CheckpointException">It is missing or cannot be read.</exception>

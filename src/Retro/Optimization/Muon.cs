@@ -27,19 +27,11 @@ internal static class Muon
 
     /// <summary>Brings the singular values of a stack of matrices near 1.</summary>
     /// <param name="matrices">Matrices of one shape, [G, rows, columns], floating point.</param>
+    /// <param name="products">Type of the products. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the
+    /// singular values end.</param>
     /// <returns>The orthogonalized matrices, [G, rows, columns]. A matrix of zeros stays zero.</returns>
     /// <exception cref="ShapeException"><paramref name="matrices"/> has not three dimensions.</exception>
-    public static Tensor Orthogonalize(Tensor matrices)
-    {
-        ArgumentNullException.ThrowIfNull(matrices);
-        return Orthogonalize(matrices, matrices.dtype);
-    }
-
-    /// <summary>
-    /// The same with products in another type. Bfloat16 is enough, as in the source: what it loses is less than the width of the range in which the singular
-    /// values end.
-    /// </summary>
-    internal static Tensor Orthogonalize(Tensor matrices, ScalarType products)
+    public static Tensor Orthogonalize(Tensor matrices, ScalarType products)
     {
         if (matrices.dim() != 3)
         {

@@ -17,7 +17,7 @@ public class MuonTests
         double[][,] matrices = [.. Enumerable.Range(0, 3).Select(_ => RandomMatrix(random, rows, columns))];
         Tensor batch = tensor(matrices.SelectMany(matrix => matrix.Cast<double>()).ToArray(), [3, rows, columns]);
 
-        double[] came = Muon.Orthogonalize(batch).contiguous().data<double>().ToArray();
+        double[] came = Muon.Orthogonalize(batch, ScalarType.Float64).contiguous().data<double>().ToArray();
 
         double[] expected = [.. matrices.SelectMany(matrix => LiteralOrthogonalize(matrix).Cast<double>())];
         Assert.Equal(expected, came, (a, b) => Math.Abs(a - b) < 1e-6);
@@ -52,9 +52,9 @@ public class MuonTests
         Tensor square = (turned * values).bmm(linalg.qr(randn(2, 24, 24, dtype: ScalarType.Float64)).Q);
         Tensor wide = linalg.qr(randn(2, 60, 24, dtype: ScalarType.Float64)).Q.transpose(1, 2); // rows of length one
 
-        Tensor came = Muon.Orthogonalize(square.bmm(wide).to_type(ScalarType.Float32)).to_type(ScalarType.Float64);
+        Tensor came = Muon.Orthogonalize(square.bmm(wide).to_type(ScalarType.Float32), ScalarType.Float32).to_type(ScalarType.Float64);
 
-        Tensor expected = Muon.Orthogonalize(square).bmm(wide);
+        Tensor expected = Muon.Orthogonalize(square, ScalarType.Float64).bmm(wide);
         Assert.InRange(((came - expected).norm() / expected.norm()).item<double>(), 0, 1e-3);
     }
 
@@ -72,14 +72,14 @@ public class MuonTests
     public void A_matrix_of_zeros_stays_zero()
     {
         using DisposeScope scope = NewDisposeScope();
-        Assert.All(Muon.Orthogonalize(zeros(1, 4, 3)).contiguous().data<float>().ToArray(), value => Assert.Equal(0, value));
+        Assert.All(Muon.Orthogonalize(zeros(1, 4, 3), ScalarType.Float32).contiguous().data<float>().ToArray(), value => Assert.Equal(0, value));
     }
 
     [Fact]
     public void Other_than_three_dimensions_are_refused()
     {
         using DisposeScope scope = NewDisposeScope();
-        ShapeException exception = Assert.Throws<ShapeException>(() => Muon.Orthogonalize(zeros(4, 3)));
+        ShapeException exception = Assert.Throws<ShapeException>(() => Muon.Orthogonalize(zeros(4, 3), ScalarType.Float32));
         Assert.Contains("[4, 3]", exception.Message, StringComparison.Ordinal);
     }
 
