@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
-using System.Text;
+using Google.Protobuf;
+using Tensorboard;
 
 namespace Retro.Training;
 
@@ -11,8 +12,6 @@ namespace Retro.Training;
 /// <remarks>What was written is there for readers after each scalar. Not safe for concurrent use.</remarks>
 internal sealed class TensorBoardFile : IDisposable
 {
-    private const int VersionField = 3, SummaryField = 5;
-
     private readonly FileStream _stream;
 
     /// <summary>Begins a file.</summary>
@@ -33,7 +32,7 @@ internal sealed class TensorBoardFile : IDisposable
         }
 
         Path = path;
-        Write(time, 0, VersionField, Encoding.ASCII.GetBytes("brain.Event:2"));
+        Write(time, new Event { FileVersion = "brain.Event:2" });
     }
 
     /// <summary>The file.</summary>
@@ -55,38 +54,16 @@ internal sealed class TensorBoardFile : IDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(tag);
         ArgumentOutOfRangeException.ThrowIfNegative(step);
-        byte[] name = Encoding.UTF8.GetBytes(tag);
-
-        // Summary { repeated Value value = 1 }, Value { string tag = 1; float simple_value = 2 }.
-        List<byte> scalar = [];
-        Bytes(scalar, 1, name);
-        scalar.Add((2 << 3) | 5);
-        byte[] number = new byte[sizeof(float)];
-        BinaryPrimitives.WriteSingleLittleEndian(number, (float)value);
-        scalar.AddRange(number);
-        List<byte> summary = [];
-        Bytes(summary, 1, [.. scalar]);
-        Write(time, step, SummaryField, [.. summary]);
+        Write(time, new Event { Step = step, Summary = new() { Value = { new Summary.Types.Value { Tag = tag, SimpleValue = (float)value } } } });
     }
 
     /// <inheritdoc/>
     public void Dispose() => _stream.Dispose();
 
-    /// <summary>Event { double wall_time = 1; int64 step = 2; string file_version = 3; Summary summary = 5 }.</summary>
-    private void Write(DateTimeOffset time, long step, int field, byte[] content)
+    private void Write(DateTimeOffset time, Event message)
     {
-        List<byte> message = [(1 << 3) | 1];
-        byte[] seconds = new byte[sizeof(double)];
-        BinaryPrimitives.WriteDoubleLittleEndian(seconds, (time - DateTimeOffset.UnixEpoch).TotalSeconds);
-        message.AddRange(seconds);
-        if (step > 0)
-        {
-            message.Add(2 << 3);
-            Varint(message, (ulong)step);
-        }
-
-        Bytes(message, field, content);
-        byte[] length = new byte[sizeof(ulong)], body = [.. message];
+        message.WallTime = (time - DateTimeOffset.UnixEpoch).TotalSeconds;
+        byte[] length = new byte[sizeof(ulong)], body = message.ToByteArray();
         BinaryPrimitives.WriteUInt64LittleEndian(length, (ulong)body.Length);
         try
         {
@@ -98,23 +75,6 @@ internal sealed class TensorBoardFile : IDisposable
         {
             throw Unwritable(Path, fault);
         }
-    }
-
-    private static void Bytes(List<byte> message, int field, byte[] content)
-    {
-        message.Add((byte)((field << 3) | 2));
-        Varint(message, (ulong)content.Length);
-        message.AddRange(content);
-    }
-
-    private static void Varint(List<byte> message, ulong number)
-    {
-        for (; number >= 0x80; number >>= 7)
-        {
-            message.Add((byte)(number | 0x80));
-        }
-
-        message.Add((byte)number);
     }
 
     /// <summary>CRC-32C, turned and moved as TensorFlow masks it (lib/hash/crc32c.h).</summary>
