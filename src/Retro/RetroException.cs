@@ -1,56 +1,24 @@
 namespace Retro;
 
 /// <summary>A fault that Retro found and can name: what was expected, what came, and what to do.</summary>
-public class RetroException : Exception
-{
-    /// <summary>Creates the exception.</summary>
-    /// <param name="message">What was expected, what came, and what to do.</param>
-    /// <param name="innerException">The fault behind it, if any.</param>
-    public RetroException(string message, Exception? innerException = null)
-        : base(message, innerException)
-    {
-    }
-}
+/// <param name="message">What was expected, what came, and what to do.</param>
+/// <param name="innerException">The fault behind it, if any.</param>
+public class RetroException(string message, Exception? innerException = null) : Exception(message, innerException);
 
 /// <summary>A corpus cannot be read: missing, empty, badly encoded or badly formed.</summary>
-public sealed class CorpusException : RetroException
-{
-    /// <inheritdoc cref="RetroException(string, Exception)"/>
-    public CorpusException(string message, Exception? innerException = null)
-        : base(message, innerException)
-    {
-    }
-}
+public sealed class CorpusException(string message, Exception? innerException = null) : RetroException(message, innerException);
 
 /// <summary>A retrieval database cannot be opened or built: it is damaged, or made with other settings.</summary>
-public sealed class DatabaseException : RetroException
-{
-    /// <inheritdoc cref="RetroException(string, Exception)"/>
-    public DatabaseException(string message, Exception? innerException = null)
-        : base(message, innerException)
-    {
-    }
-}
+public sealed class DatabaseException(string message, Exception? innerException = null) : RetroException(message, innerException);
 
 /// <summary>A checkpoint or weight file cannot be read, or does not fit the model.</summary>
-public sealed class CheckpointException : RetroException
-{
-    /// <inheritdoc cref="RetroException(string, Exception)"/>
-    public CheckpointException(string message, Exception? innerException = null)
-        : base(message, innerException)
-    {
-    }
-}
+public sealed class CheckpointException(string message, Exception? innerException = null) : RetroException(message, innerException);
+
+/// <summary>Training cannot go on: there is nothing to train, the data do not suffice, or the loss has diverged.</summary>
+public sealed class TrainingException(string message, Exception? innerException = null) : RetroException(message, innerException);
 
 /// <summary>The native half of TorchSharp cannot be loaded: its package is missing, the system is too old for it, or a file is damaged.</summary>
-public sealed class TorchLibraryException : RetroException
-{
-    /// <inheritdoc cref="RetroException(string, Exception)"/>
-    public TorchLibraryException(string message, Exception? innerException = null)
-        : base(message, innerException)
-    {
-    }
-}
+public sealed class TorchLibraryException(string message, Exception? innerException = null) : RetroException(message, innerException);
 
 /// <summary>A tensor has another shape than the layer takes.</summary>
 public sealed class ShapeException : ArgumentException
