@@ -49,6 +49,7 @@ internal static class ByteLevelBpe
             after: [],
             addsSpace: false);
         config.RequireAdded(VocabularyFile);
+        config = PretrainedFiles.Completed(config, folder, pipeline);
         (int end, int begin) = PretrainedFiles.Ends(config, pipeline, folder);
         List<(string Name, byte[] Content)> files = [(MergesFile, mergesBytes), (VocabularyFile, vocabularyBytes)];
         if (config.Content is { } content && (end != PretrainedFiles.UsualEnd(pipeline) || begin != end))

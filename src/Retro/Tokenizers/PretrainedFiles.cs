@@ -22,6 +22,7 @@ internal static class PretrainedFiles
         TokenizerConfig config = isAlone ? TokenizerConfig.Read(null, path) : TokenizerConfig.OfFolder(folder);
         RequireAgreement(folder, config, name, pipeline);
         config.RequireAdded(name, pipeline);
+        config = isAlone ? config : Completed(config, folder, pipeline);
         (int end, int begin) = Ends(config, pipeline, path);
         List<(string Name, byte[] Content)> files = isAlone ? [(name, TokenizerFiles.Read(path))] : [.. new[] { name, SentencePiecePipeline.FileName }
             .Distinct()
@@ -33,6 +34,30 @@ internal static class PretrainedFiles
         }
 
         return new RetroTokenizer(tokenizer, end, files, begin);
+    }
+
+    /// <summary>
+    /// A folder's configuration with the end of a document that other files of the folder name, where it names none itself: the file of special tokens, or the
+    /// id in the model's own configurations. A guess by a usual name comes after.
+    /// </summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="folder">The folder.</param>
+    /// <param name="pipeline">The tokenizer.</param>
+    /// <exception cref="CorpusException">A file cannot be used.</exception>
+    public static TokenizerConfig Completed(TokenizerConfig config, string folder, TextPipeline pipeline)
+    {
+        if (config.EndToken is not null)
+        {
+            return config;
+        }
+
+        string? named = config.EndBeside(folder) is { } beside && pipeline.IdOf(beside) >= 0 ? beside : GenerationFiles.Of(folder).Ends
+            .Where(id => id >= 0 && id < pipeline.VocabularySize && !pipeline.Gives(id))
+            .Select(id => pipeline.Decode([id], skipSpecial: false))
+            .FirstOrDefault(token => pipeline.IdOf(token) >= 0);
+
+        // What the tokenizer's file says by itself needs no word.
+        return named is null || pipeline.IdOf(named) == UsualEnd(pipeline) ? config : config.WithEnd(named);
     }
 
     /// <summary>The token that ends a document where no configuration names one, -1 where there is none.</summary>

@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace Retro.Tokenizers;
 
@@ -43,6 +45,9 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     /// <summary>What of it is part of a tokenizer's hash.</summary>
     public byte[] Counted => JsonSerializer.SerializeToUtf8Bytes(new { LowerCase, StripAccents, SeparateIdeographs, EndToken, AddsBegin });
 
+    // Whether the file itself tells of added tokens.
+    private bool ListsAdded { get; init; }
+
     private Dictionary<string, string> Beyond { get; init; } = [];
 
     // What is recognized in a text before it is cut, with the file that says so; null where that does not tell of added tokens. Special tokens are none of it:
@@ -64,6 +69,24 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
             Added = [.. Parse(added, root => root.EnumerateObject().Select(token => (token.Name, token.Value.GetInt32(), added)))
                 .ExceptBy(config.Special.Concat(File.Exists(special) ? Parse(special, Named) : []), token => token.Name)],
         };
+    }
+
+    /// <summary>What the folder's older file of special tokens says ends a text; null: nothing, or it does not count beside this configuration.</summary>
+    public string? EndBeside(string folder)
+    {
+        // As transformers has it: it counts where the configuration does not tell of added tokens itself.
+        string special = System.IO.Path.Combine(folder, SpecialTokensFile);
+        return ListsAdded || !File.Exists(special) ? null
+            : Parse<string?>(special, root => TokenizerJson.Part(root, "eos_token") is { } end ? [TextOf(end)] : []).FirstOrDefault();
+    }
+
+    /// <summary>The same with the token that ends a text, where it named none.</summary>
+    public TokenizerConfig WithEnd(string token)
+    {
+        using JsonDocument? document = Content is null ? null : Utf8Json.Parse(Content);
+        JsonObject root = document is null ? [] : JsonObject.Create(document.RootElement.Clone())!;
+        root["eos_token"] = token;
+        return Read(Encoding.UTF8.GetBytes(root.ToJsonString()), Path) with { Added = Added };
     }
 
     /// <summary>Reads a file.</summary>
@@ -91,6 +114,7 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
                 BeginToken = Token("bos_token"),
                 AddsSpace = Flag("add_prefix_space"),
                 Special = special,
+                ListsAdded = added is not null,
                 Added = added is null ? null : [.. added.Where(token => !special.Contains(TextOf(token)))
                     .Select(token => (TextOf(token), int.Parse(token.Name, CultureInfo.InvariantCulture), path))],
                 Beyond = s_beyond.Select(key => (Key: key, Value: TokenizerJson.Part(root, key)))

@@ -103,10 +103,14 @@ public sealed class ChatPromptTests : IDisposable
     [Fact]
     public void A_special_token_that_ends_texts_may_come()
     {
-        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder => folder.File("generation_config.json", "{\"eos_token_id\": 257}"));
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder =>
+        {
+            folder.File("generation_config.json", "{\"eos_token_id\": 257}");
+            folder.File("tokenizer_config.json", "{\"eos_token\": \"<|endoftext|>\"}");
+        });
         Assert.Equal((256, true), (tokenizer.EndOfText, tokenizer.IsSpecial(257)));
         using RetroModel model = Model(tokenizer);
-        GenerationSequence text = new(model, tokenizer, null, new() { Temperature = 0 }, [256], int.MaxValue);
+        GenerationSequence text = new(tokenizer, null, new() { Temperature = 0 }, [256], int.MaxValue);
         float[] logits = new float[tokenizer.VocabularySize];
         logits[257] = 9;
         text.Take(logits);
@@ -125,7 +129,7 @@ public sealed class ChatPromptTests : IDisposable
         using TemporaryFolder copy = new(), further = new();
         foreach (string kind in new[] { "tokenizer.json", "vocab.json" })
         {
-            const string Configuration = "{\"tokenizer_class\": \"GPT2Tokenizer\", \"bos_token\": \"<|endoftext|>\"}";
+            const string Configuration = "{\"tokenizer_class\": \"GPT2Tokenizer\", \"bos_token\": \"<|endoftext|>\", \"eos_token\": \"<|endoftext|>\"}";
             RetroTokenizer bare = Tokenizer(kind, folder => folder.File("tokenizer_config.json", Configuration));
             RetroTokenizer tokenizer = Tokenizer(kind, folder =>
             {
@@ -139,6 +143,41 @@ public sealed class ChatPromptTests : IDisposable
             again.Save(further.Path);
             Assert.All(new[] { tokenizer, again, RetroTokenizer.Load(further.Path) }, one => Assert.Equal(expected, one.EndTokens));
             Assert.Equal("hi!", ChatTemplate.Load(further.Path)!.Render([new(ChatRole.User, "hi")]));
+        }
+    }
+
+    [Theory]
+    [InlineData("special_tokens_map.json", "{\"eos_token\": \"<|im_end|>\"}", "{}", 257)]
+    [InlineData("special_tokens_map.json", "{\"eos_token\": {\"content\": \"<|im_end|>\"}}", null, 257)]
+    [InlineData("special_tokens_map.json", "{\"eos_token\": \"<|im_end|>\"}", "{\"eos_token\": \"<|endoftext|>\"}", 256)]
+    [InlineData("special_tokens_map.json", "{\"eos_token\": \"<|im_end|>\"}", "{\"added_tokens_decoder\": {}}", 256)]
+    [InlineData("special_tokens_map.json", "{\"pad_token\": \"<|im_end|>\"}", null, 256)]
+    [InlineData("config.json", "{\"eos_token_id\": 257}", null, 257)]
+    [InlineData("config.json", "{\"eos_token_id\": 65}", null, 256)] // a letter
+    [InlineData("generation_config.json", "{\"eos_token_id\": [257, 256]}", "{}", 257)]
+    public void A_document_ends_with_what_the_model_s_files_name_before_any_guess(string name, string content, string? configuration, int expected)
+    {
+        foreach (string kind in new[] { "tokenizer.json", "vocab.json" })
+        {
+            RetroTokenizer bare = Tokenizer(kind);
+            RetroTokenizer tokenizer = Tokenizer(kind, folder =>
+            {
+                folder.File(name, content);
+                if (configuration is not null)
+                {
+                    folder.File("tokenizer_config.json", configuration);
+                }
+            });
+            Assert.Equal((256, expected), (bare.EndOfText, tokenizer.EndOfText));
+            using TemporaryFolder copy = new();
+            tokenizer.Save(copy.Path);
+            RetroTokenizer again = RetroTokenizer.Load(copy.Path);
+            Assert.Equal((tokenizer.Hash, expected), (again.Hash, again.EndOfText));
+            Assert.Equal(tokenizer.EndTokens, again.EndTokens);
+            if (expected == 257)
+            {
+                Assert.NotEqual(bare.Hash, tokenizer.Hash);
+            }
         }
     }
 
