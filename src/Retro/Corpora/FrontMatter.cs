@@ -1,6 +1,6 @@
-using System.Globalization;
-using System.Text;
 using System.Text.RegularExpressions;
+using Tomlyn;
+using Tomlyn.Parsing;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 
@@ -90,22 +90,31 @@ internal static partial class FrontMatter
     // The core schema's spellings of nothing (YAML 1.2.2, 10.3.2).
     private static bool IsNull(ParsingEvent value) => value is Scalar { Style: ScalarStyle.Plain, Value: "" or "~" or "null" or "Null" or "NULL" };
 
-    /// <summary>The string under the key "title" before the first table (https://toml.io/en/v1.0.0#string).</summary>
+    /// <summary>The string under the key "title" outside of tables. What comes before a fault stands.</summary>
     private static string? TitleOfToml(string toml)
     {
-        Match found = TomlTitle().Match(TomlTable().Match(toml) is { Success: true } table ? toml[..table.Index] : toml);
-        return Line(found.Groups["basic"].Success ? TomlEscape().Replace(found.Groups["basic"].Value, Unescaped) : found.Groups["literal"].Value);
-
-        static string Unescaped(Match escape)
+        try
         {
-            if (escape.Groups["hex"] is { Success: true } hex)
+            TomlParser events = TomlParser.Create(toml);
+            bool isTitle = false;
+            while (events.MoveNext())
             {
-                uint code = uint.Parse(hex.ValueSpan, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-                return (Rune.TryCreate(code, out Rune character) ? character : Rune.ReplacementChar).ToString();
-            }
+                TomlParseEventKind kind = events.Current.Kind;
+                if (isTitle && kind == TomlParseEventKind.String)
+                {
+                    return Line(events.GetString());
+                }
 
-            return escape.Groups["one"].Value switch { "b" or "f" or "n" or "r" or "t" => " ", "\n" => "", var one => one };
+                isTitle = kind == TomlParseEventKind.PropertyName && events.Depth == 1
+                    && events.GetPropertyName().Equals("title", StringComparison.OrdinalIgnoreCase);
+            }
         }
+        catch (TomlException)
+        {
+            // It is not quite right, or nests deeper than the parser goes.
+        }
+
+        return null;
     }
 
     private static string? Line(string? title)
@@ -122,17 +131,4 @@ internal static partial class FrontMatter
 
     [GeneratedRegex("""\A(?:\s|#.*\n)*(?:\z|\[|[\w.'"-]+[ \t]*=)""")]
     private static partial Regex TomlBegins();
-
-    [GeneratedRegex(@"^[ \t]*\[", RegexOptions.Multiline)]
-    private static partial Regex TomlTable();
-
-    [GeneratedRegex(
-        """""
-        ^[ \t]*["']?title["']?[ \t]*=[ \t]*(?:"""(?<basic>(?:[^\\]|\\.)*?)"""|'''(?<literal>.*?)'''|"(?<basic>(?:[^"\\\n]|\\.)*)"|'(?<literal>[^'\n]*)')
-        """"",
-        RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.IgnoreCase)]
-    private static partial Regex TomlTitle();
-
-    [GeneratedRegex(@"\\(?:u(?<hex>[0-9A-Fa-f]{4})|U(?<hex>[0-9A-Fa-f]{8})|(?<one>\n)\s*|(?<one>.))")]
-    private static partial Regex TomlEscape();
 }

@@ -83,6 +83,13 @@ public class CorpusReadersTests
     [InlineData("+++\nTitle = 'C:\\path' # comment\n+++\nBody", "C:\\path", "Body")]
     [InlineData("+++\ntitle = \"\"\"\nTwo \\\n  lines\"\"\"\n+++\nBody", "Two lines", "Body")]
     [InlineData("+++\n[x]\ntitle = \"no\"\n+++\nBody", "page", "Body")]
+    [InlineData("+++\nd = \"\"\"\nHow to:\ntitle = \"no\"\n\"\"\"\ntitle = \"yes\"\n+++\nBody", "yes", "Body")]
+    [InlineData("+++\nd = '''\ntitle = 'no'\n'''\n+++\nBody", "page", "Body")]
+    [InlineData("+++\nd.title = 'no'\np = [\n  [1, 2],\n  [3, 4],\n]\nt = { a = 1, title = \"no\" }\ntitle = \"yes\"\n+++\nBody", "yes", "Body")]
+    [InlineData("+++\ntitle = \"\"\"\"quoted\"\"\"\"\n+++\nBody", "\"quoted\"", "Body")]
+    [InlineData("+++\ntitle = \"\"\"yes\\\"\"\"\"\"\"\n+++\nBody", "yes\"\"\"", "Body")]
+    [InlineData("+++\ntitle = \"yes\"\ndate = 2026-99-99\nx =\n+++\nBody", "yes", "Body")]
+    [InlineData("+++\ntitle = 2026\n+++\nBody", "page", "Body")]
     [InlineData("+++\n+++\nBody", "page", "Body")]
     [InlineData("+++\nNo TOML.\n+++\nBody", "page", "+++\nNo TOML.\n+++\nBody")]
     public void Front_matter_ends_where_it_ends(string page, string title, string text)
@@ -102,6 +109,8 @@ public class CorpusReadersTests
 
         Assert.Equal("page", Read("page.md", quotes).Title);
         Assert.Equal("Heading", Read("page.md", $"---\ntitle: {brackets}\n---\n# Heading").Title);
+        Assert.Equal("Heading", Read("page.md", $"+++\na = {brackets}\n+++\n# Heading").Title);
+        Assert.Equal("Heading", Read("page.md", $"+++\n{string.Concat(Enumerable.Repeat("a.", 30_000))}a = 1\n+++\n# Heading").Title);
     }
 
     [Fact]
