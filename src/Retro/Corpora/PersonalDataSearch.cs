@@ -13,6 +13,7 @@ internal static class PersonalDataSearch
     private const int LongestNumber = 48;
     private const int LongestCard = 19; // ISO/IEC 7812-1
     private const int LongestPhone = 15; // E.164
+    private const int LongestZone = 15; // names of interfaces
 
     // Lengths by country of the IBAN registry (ISO 13616, https://www.swift.com/standards/data-standards/iban-international-bank-account-number).
     private static readonly Dictionary<string, int> s_ibanLengths =
@@ -254,10 +255,25 @@ internal static class PersonalDataSearch
             return -1;
         }
 
-        // The double colon of programs stands between names of hexadecimal letters, too.
-        return address.AddressFamily == AddressFamily.InterNetwork
-            ? dots == 3 && colons == 0 && IsDecimal(text.AsSpan(start, end - start)) ? end : -1
-            : colons >= 2 && groups >= 3 && digits > 0 ? end : -1;
+        // The double colon of programs stands between names of hexadecimal letters, too, and between short numbers: of two groups the first is a whole one, and
+        // no name begins with a digit.
+        ReadOnlySpan<char> found = text.AsSpan(start, end - start);
+        return address.AddressFamily == AddressFamily.InterNetwork ? dots == 3 && colons == 0 && IsDecimal(found) ? end : -1
+            : colons < 2 || digits == 0 || !(groups > 2 || (groups == 2 && found.IndexOf("::") == 4 && found.Length > 6 && char.IsAsciiDigit(found[6]))) ? -1
+            : address.IsIPv6LinkLocal ? ZoneEnd(text, end)
+            : end;
+    }
+
+    // Behind an address of one link stands which link that is: "%eth0" (RFC 4007, 11).
+    private static int ZoneEnd(string text, int end)
+    {
+        int zone = end + 1;
+        while (zone < text.Length && zone - end <= LongestZone && char.IsAsciiLetterOrDigit(text[zone]))
+        {
+            zone++;
+        }
+
+        return end < text.Length && text[end] == '%' && zone > end + 1 ? zone : end;
     }
 
     private static bool IsDecimal(ReadOnlySpan<char> text)
@@ -293,7 +309,10 @@ internal static class PersonalDataSearch
         }
 
         // As in North America.
-        return Fits("(ddd) ddd-dddd") is var bracketed and > 0 ? bracketed : Fits("ddd-ddd-dddd") is var dashed and > 0 ? dashed : Fits("ddd.ddd.dddd");
+        return Fits("(ddd) ddd-dddd") is var bracketed and > 0 ? bracketed
+            : Fits("1-ddd-ddd-dddd") is var whole and > 0 ? whole
+            : Fits("ddd-ddd-dddd") is var dashed and > 0 ? dashed
+            : Fits("ddd.ddd.dddd");
 
         int Fits(string form)
         {

@@ -194,6 +194,9 @@ public class CorpusCleaningTests
     [InlineData("12:30:45, 1:2:3:4:5:6:7:8:9, abcd:10.0.0.1", null)]
     [InlineData("192.168.1.10-192.168.1.20, 10.0.0.1/10.0.0.2", "<ip>-<ip>, <ip>/<ip>")]
     [InlineData("HN88CABF00000000000250005469 and YE15CBYE0001018861234567891234", "<iban> and <iban>")]
+    [InlineData("fe80::1 fe80::a1%eth0, fe80::1%eth0: 2a00::5, fd00::1.", "<ip> fe80::a1%eth0, <ip>: <ip>, <ip>.")]
+    [InlineData("fe80::1% of x[1::2], dead::beef, add::1, face::b00c or 2001:db8::", "<ip>% of x[1::2], dead::beef, add::1, face::b00c or 2001:db8::")]
+    [InlineData("1-555-123-4567, 1-555-123-4567x8, 2-555-123-4567 and 1-555-123-45678", "<phone>, <phone>x8, 2-555-123-4567 and 1-555-123-45678")]
     [InlineData("In 2024-11-26 there were 1234567890 things, +5 more, 10 000 000 000", null)]
     public void Personal_data_gives_way_to_a_tag_and_what_only_looks_like_it_stays(string text, string? tagged)
     {
