@@ -33,6 +33,13 @@ internal static partial class HtmlText
         "textarea", "video",
     };
 
+    // Elements that have no end, or need none: where one of them is hidden, what is behind it is not.
+    private static readonly HashSet<string> s_openEnded = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "area", "base", "body", "br", "caption", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html", "img", "input", "li", "link", "meta", "optgroup",
+        "option", "p", "param", "rb", "rp", "rt", "rtc", "source", "tbody", "td", "tfoot", "th", "thead", "tr", "track", "wbr",
+    };
+
     // Elements that end a picture whose own end is missing, and those of a picture in which they may stand
     // (https://html.spec.whatwg.org/multipage/parsing.html#parsing-main-inforeign).
     private static readonly HashSet<string> s_endPicture = new(StringComparer.OrdinalIgnoreCase)
@@ -134,7 +141,7 @@ internal static partial class HtmlText
                     silentDepth += token.Name != silent || closes ? 0 : begins ? 1 : -1;
                     silent = silentDepth > 0 ? silent : null;
                 }
-                else if (begins && !closes && s_silent.Contains(token.Name))
+                else if (begins && !closes && (s_silent.Contains(token.Name) || IsHidden(tag)))
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
                 }
@@ -169,6 +176,13 @@ internal static partial class HtmlText
         // A name begins with its first word.
         void Name(string words) => named?.Append(named.Length > 0 || !string.IsNullOrWhiteSpace(words) ? words : "");
     }
+
+    // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements), unless it is when it is searched for, or its tab is chosen.
+    private static bool IsHidden(HtmlTagToken tag)
+        => !s_openEnded.Contains(tag.Name)
+            && tag.Attributes.Exists(attribute => attribute.Name == "hidden"
+                && !attribute.Value.Equals("until-found", StringComparison.OrdinalIgnoreCase))
+            && tag.GetAttribute("role") != "tabpanel";
 
     private static HtmlTokenizer Tokens(string html) => new(new TextSource(html), HtmlEntityProvider.Resolver);
 

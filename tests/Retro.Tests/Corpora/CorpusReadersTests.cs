@@ -168,6 +168,8 @@ public class CorpusReadersTests
     [InlineData("<select><option>a<option>b</select>c", "a\nb\nc")]
     [InlineData("<html xmlns='http://www.w3.org/1999/xhtml'><p><![CDATA[a < b && <c>]]></p>", "a < b && <c>")]
     [InlineData("<p>a<![CDATA[a comment in HTML]]>b</p>", "ab")]
+    [InlineData("<div hidden>no<div>no</div>no</div>a<span hidden='until-found'>b</span><section hidden role=tabpanel>c</section>", "ab\nc")]
+    [InlineData("<p hidden>a<li hidden>b<br hidden>c<h1 HIDDEN=''>no</h1>d", "a\n- b\ncd")]
     [InlineData("<p>\uE000 an icon's font</p>", "\uE000 an icon's font")]
     [InlineData("<p>&#150;&#x93;q&#148; &#128; &#xD800; &notit; AT&T", "–“q” € \uFFFD ¬it; AT&T")]
     public void Html_is_read_as_its_standard_has_it(string page, string text) => Assert.Equal(text, Read("page.html", page).Text);
