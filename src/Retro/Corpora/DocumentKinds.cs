@@ -25,7 +25,10 @@ public enum DocumentKinds
     /// </summary>
     JsonLines = 16,
 
-    /// <summary>.NET XML documentation, one document a type: .xml.</summary>
+    /// <summary>
+    /// .NET XML documentation, one document a type: .xml. Nothing is said twice: the text that an entry inherits (<c>inheritdoc</c>) stands with the entry
+    /// that has it.
+    /// </summary>
     XmlDocumentation = 32,
 
     /// <summary>Every kind.</summary>

@@ -143,7 +143,7 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
         int begin = 0, typeBegin = 0;
         for (int i = 0; i <= text.Length; i++)
         {
-            if (i < text.Length && text[i] is not ('<' or '>' or ',' or '[' or '*' or ' '))
+            if (i < text.Length && text[i] is not ('<' or '>' or '(' or ')' or ',' or '[' or '*' or ' '))
             {
                 continue;
             }
@@ -159,12 +159,12 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
             }
 
             shortened.Append(text[i]).Append(text[i] == ',' && begin < text.Length && text[begin] is not (' ' or ',' or ']') ? " " : "");
-            if (text[i] == '<')
+            if (text[i] is '<' or '(')
             {
                 around.Push(typeBegin);
             }
 
-            typeBegin = text[i] == '>' && around.TryPop(out int outer) ? outer : text[i] is '<' or ',' or ' ' ? shortened.Length : typeBegin;
+            typeBegin = text[i] is '>' or ')' && around.TryPop(out int outer) ? outer : text[i] is '<' or '(' or ',' or ' ' ? shortened.Length : typeBegin;
         }
 
         return shortened.ToString();
@@ -192,8 +192,9 @@ internal sealed partial record MemberName(char Kind, string Type, string Member,
 
     private static string Parameter(int number, int count) => count == 1 ? "T" : "T" + (number + 1).ToString(CultureInfo.InvariantCulture);
 
-    // What an id says of a type beside its name: that it is passed by reference, the bounds of an array's dimensions, and what C++ modifies it with
+    // What an id says of a type beside its name: that it is passed by reference or points to a function, the bounds of an array's dimensions, and what C++
+    // modifies it with
     // (https://learn.microsoft.com/dotnet/csharp/language-reference/xmldoc/#id-strings).
-    [GeneratedRegex(@"@|(?<=[\[,])\d*:\d*(?=[\],])|[!|][\w.]+")]
+    [GeneratedRegex(@"@|=FUNC:|(?<=[\[,])\d*:\d*(?=[\],])|[!|][\w.]+")]
     private static partial Regex Aside();
 }

@@ -77,15 +77,16 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(reference);
                 break;
             case "item" or "li":
-                text.Append("\n- ");
-                Write(element, text);
+                StringBuilder item = new();
+                Write(element, item);
+                text.Append("\n- ").Append(item.ToString().TrimStart()); // an item may begin with a paragraph
                 break;
             case "term" when element.NextNode is not null && element.ElementsAfterSelf("description").Any():
                 Write(element, text);
                 text.Append(": ");
                 break;
             case "code" or "pre":
-                text.Append('\n').Append(Cleaning.Keep(Code(element))).Append('\n');
+                text.Append('\n').Append(Cleaning.Keep(Code(element).Trim('\n'))).Append('\n');
                 break;
             case "td" or "th":
                 text.Append(' ');
@@ -93,7 +94,7 @@ internal sealed class MemberProse(GenericNames names)
                 text.Append(' ');
                 break;
             case var name:
-                string parting = name is "para" or "list" or "note" or "listheader" || HtmlText.IsBlock(name) ? "\n" : "";
+                string parting = name is "para" or "list" or "note" or "listheader" or "block" || HtmlText.IsBlock(name) ? "\n" : "";
                 text.Append(parting);
                 Write(element, text);
                 text.Append(parting);

@@ -517,6 +517,7 @@ public class CorpusReadersTests
               <param name="key">k</param><param name="make">m</param></member>
             <member name="T:N.Map`2.Node`1"><summary>Node.</summary><typeparam name="TItem">Item.</typeparam></member>
             <member name="M:N.Map`2.Node`1.Set(`0,`1,`2)"><summary>Sets.</summary></member>
+            <member name="M:N.Map`2.Node`1.Call(=FUNC:System.Void(System.Int32,N.Map{`0,`1}),System.String)"><summary>Calls.</summary></member>
             <member name="T:N.Other`1"><summary>Other.</summary></member>
             <member name="M:N.Other`1.Go``2(`0,``1)"><summary>Goes.</summary></member>
             </members></doc>
@@ -528,6 +529,7 @@ public class CorpusReadersTests
         Assert.Contains("Put<TResult>(TKey key, Func<TValue, TResult> make, TKey[])", documents[0].Text, StringComparison.Ordinal);
         Assert.Contains("See Node<TItem>, Pair<T1, T2> and Map<TKey, TValue>.Put<T>.", documents[0].Text, StringComparison.Ordinal);
         Assert.Contains("Set(TKey, TValue, TItem)", documents[1].Text, StringComparison.Ordinal);
+        Assert.Contains("Call(Void(Int32, Map<TKey, TValue>), String)", documents[1].Text, StringComparison.Ordinal);
         Assert.Contains("Go<T1, T2>(T, T2)", documents[2].Text, StringComparison.Ordinal);
         Assert.DoesNotContain(documents, document => document.Text.Contains('`', StringComparison.Ordinal));
     }
@@ -541,6 +543,9 @@ public class CorpusReadersTests
     [InlineData("<blockquote>one</blockquote><dl><dt>two</dt><dd>three</dd></dl>", "one\ntwo\nthree")]
     [InlineData("o<b>n</b>e <i>two</i>", "one two")]
     [InlineData("<pre>a\n  b</pre>", "a\n  b")]
+    [InlineData("one<block subset=\"none\">two</block>three", "one\ntwo\nthree")]
+    [InlineData("<list><item>\n  <description>\n  <para>one</para><para>two</para></description></item><item><term>a</term><description>b</description></item></list>", "- one\ntwo\n- a: b")]
+    [InlineData("<list><item><code>\n  x\n    y\n</code></item><item><list><item>z</item></list></item></list>", "- x\n  y\n- - z")]
     public void Block_elements_of_html_part_the_words_of_documentation(string summary, string prose)
     {
         Document document = Read("A.xml", $"<doc><members><member name=\"T:A\"><summary>{summary}</summary></member></members></doc>");
