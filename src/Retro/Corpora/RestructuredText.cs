@@ -24,7 +24,7 @@ internal static partial class RestructuredText
             if (line.Trim() is { Length: > 0 } title
                 && IsRule(under, Math.Min(line.Length, CertainRule))
                 && !IsRule(line, 1)
-                && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) : before == under))
+                && (EndsBlock(before) ? !char.IsWhiteSpace(line[0]) && !IsItem(line) : before == under))
             {
                 return title.Length > LongestMarkup ? title : Markup().Replace(title, found => found.Groups["text"].Value);
             }
@@ -38,19 +38,27 @@ internal static partial class RestructuredText
     // What is indented, and what begins with two dots, ends where a line is not indented.
     private static bool EndsBlock(string line) => line.Length == 0 || char.IsWhiteSpace(line[0]) || line.StartsWith(".. ", StringComparison.Ordinal);
 
+    private static bool IsItem(string line) => line.Length > 1 && line[0] is '-' or '*' or '+' && char.IsWhiteSpace(line[1]);
+
     private static bool IsRule(string line, int length)
         => line.Length >= Math.Max(1, length) && char.IsAscii(line[0]) && (char.IsPunctuation(line[0]) || char.IsSymbol(line[0]))
             && !line.AsSpan().ContainsAnyExcept(line[0]);
 
-    /// <summary>Inline markup with its text: an escaped character; literal, strong or emphasized text; a reference or role, with a target or without.</summary>
+    /// <summary>
+    /// Inline markup with its text: an escaped character; literal, strong or emphasized text; a target; a reference or role, with a target or without; a
+    /// reference by name.
+    /// </summary>
     [GeneratedRegex(
         """
-        \\(?<text>.)
+        \\(?:\s|(?<text>.))
         | (?<![\w\\])
           (?: ``(?<text>\S(?:.*?\S)?)``
             | \*\*(?<text>\S(?:.*?\S)?)\*\*
             | \*(?<text>[^\s*](?:[^*]*?\S)?)\*
-            | (?::[\w.:+-]+:)?`[~!]?(?<text>[^\s`](?:[^`<]*[^`<\s])?)(?:\s*<[^`>]*>)?`_{0,2})
+            | _`(?<text>[^\s`](?:[^`]*[^`\s])?)`
+            | \[(?<text>[#*]?\w*)\]_
+            | (?::[\w.:+-]+:)?`[~!]?(?<text>[^\s`](?:[^`<]*[^`<\s])?)(?:\s*<[^`>]*>)?`_{0,2}
+            | (?<text>[A-Za-z0-9](?:[-_.:+]?[A-Za-z0-9])*)__?)
           (?!\w)
         """,
         RegexOptions.IgnorePatternWhitespace)]

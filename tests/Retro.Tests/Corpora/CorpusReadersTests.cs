@@ -197,6 +197,11 @@ public class CorpusReadersTests
     [InlineData(":mod:`json` --- ``JSON`` *encoder* and **decoder**\n========================================", "json --- JSON encoder and decoder")]
     [InlineData("See :ref:`the guide <guide>`, `a page <x.html>`_ and 2 * 3 * 4\n=====", "See the guide, a page and 2 * 3 * 4")]
     [InlineData("Not \\*emphasized\\*\n=====", "Not *emphasized*")]
+    [InlineData("A \\*b\\* c\\ d\n===========", "A *b* cd")]
+    [InlineData("foo_bar and x_, the `docs`_ and y__ of __init__\n=====", "foo_bar and x, the docs and y of __init__")]
+    [InlineData("_`inline` target [1]_ [#n]_\n=====", "inline target 1 #n")]
+    [InlineData("- a\n===\n\n=====\n* b *\n=====\n\nTitle\n=====", "* b *")]
+    [InlineData("-x\n===\n\ntext", "-x")]
     public void The_title_of_reStructuredText_is_its_first_section(string page, string title)
     {
         Document document = Read("page.rst", page);
