@@ -141,6 +141,11 @@ internal sealed class JsonLinesReader(string root, CorpusOptions options, Readin
                     + "allow more (CorpusOptions.SkipBroken, MaximumDocumentBytes).");
         }
 
+        if (number == 1 && PackedFile.EndingOf(bytes) is { } ending)
+        {
+            throw new CorpusException($"The file {file} is packed: give its name the ending {ending}, or unpack it.");
+        }
+
         string json = TextDecoding.Decode(bytes, where, Options.Encoding, utf8);
         if (string.IsNullOrWhiteSpace(json))
         {

@@ -29,6 +29,10 @@ internal static class PackedFile
         return unpacked;
     }
 
+    /// <summary>The ending of what is packed, by the bytes that it begins with (RFC 1952, RFC 8878); null where they say nothing.</summary>
+    public static string? EndingOf(ReadOnlySpan<byte> head)
+        => head.StartsWith((ReadOnlySpan<byte>)[0x1F, 0x8B]) ? ".gz" : head.StartsWith((ReadOnlySpan<byte>)[0x28, 0xB5, 0x2F, 0xFD]) ? ".zst" : null;
+
     /// <summary>Whether an exception says that a packed file is damaged or cut short.</summary>
     public static bool IsDamage(Exception exception) => exception is SharpZipBaseException or ZstdException or EndOfStreamException;
 

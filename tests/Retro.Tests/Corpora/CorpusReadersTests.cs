@@ -434,6 +434,14 @@ public class CorpusReadersTests
             Assert.Contains($"{file} is damaged or cut short", message, StringComparison.Ordinal);
         }
 
+        foreach ((string name, byte[] content, string ending) in new[] { ("named.jsonl", packed, ".gz"), ("named.ndjson", zstd, ".zst") })
+        {
+            string file = folder.File(name, content);
+            Assert.Equal(
+                $"The file {file} is packed: give its name the ending {ending}, or unpack it.",
+                Assert.Throws<CorpusException>(() => Corpus.Open(file, new() { Encoding = "windows-1252" }).Documents().ToList()).Message);
+        }
+
         // What was changed shows at the end at the latest, or in a line before.
         string other = folder.File("changed.jsonl.gz", changed);
         Assert.Contains(other, Assert.Throws<CorpusException>(() => Corpus.Open(other).Documents().ToList()).Message, StringComparison.Ordinal);
