@@ -7,9 +7,16 @@ namespace Retro.Generation;
 internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenizer tokenizer)
 {
     private readonly byte[][] _banned = [.. strings.Select(Encoding.UTF8.GetBytes)];
+
+    // What of them ends within their last character.
+    private readonly byte[][] _broken = [.. strings.Select(Encoding.UTF8.GetBytes).SelectMany(banned =>
+        Enumerable.Range(1, banned.Length - 1).Where(length => banned.AsSpan(length).IndexOfAnyExceptInRange((byte)0x80, (byte)0xBF) < 0)
+            .Select(length => banned[..length]))];
+
     private readonly List<byte> _end = [];
 
-    /// <summary>Whether the text would hold one of the strings with this token behind it.</summary>
+    /// <summary>Whether the text would hold one of the strings with this token behind it, or all but the end of its last character.</summary>
+    /// <remarks>Of a character that is begun the rest has to come: where that is refused, half of it stays.</remarks>
     public bool Completes(int token)
     {
         if (_banned.Length == 0)
@@ -18,7 +25,7 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
         }
 
         byte[] with = [.. _end, .. tokenizer.TokenBytes(token)];
-        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0);
+        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0) || _broken.Any(banned => with.AsSpan().EndsWith(banned));
     }
 
     /// <summary>Takes the next token of the text.</summary>

@@ -131,6 +131,23 @@ public sealed class GenerationChoicesTests : IDisposable
     }
 
     [Fact]
+    public void What_is_banned_does_not_begin_where_half_a_character_would_be_left()
+    {
+        BannedStrings banned = new(["né", "ü"], s_tokenizer);
+        int Token(byte value) => Enumerable.Range(0, s_tokenizer.VocabularySize).First(id => s_tokenizer.TokenBytes(id).SequenceEqual([value]));
+        (byte first, byte second) = (0xC3, 0xA9);
+        Assert.True(banned.Completes(Token(first))); // of ü
+
+        banned = new(["né"], s_tokenizer);
+        Assert.False(banned.Completes(Token(first)));
+        banned.Add(Token((byte)'n'));
+        Assert.True(banned.Completes(Token(first)));
+        Assert.False(banned.Completes(Token((byte)'n')));
+        Assert.False(banned.Completes(Token(second)));
+        Assert.False(banned.Completes(Token(0xC5)));
+    }
+
+    [Fact]
     public async Task A_text_is_as_long_as_asked_at_least_unless_nothing_may_follow()
     {
         int[] all = [.. Enumerable.Range(0, s_tokenizer.VocabularySize)];
