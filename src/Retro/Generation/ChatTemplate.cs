@@ -37,6 +37,7 @@ public sealed class ChatTemplate
         string config = Path.Combine(folder, TokenizerConfig), file = Path.Combine(folder, TemplateFile);
         Dictionary<string, string> tokens = [];
         string? template = null;
+        string read = TokenizerConfig;
         try
         {
             if (File.Exists(config))
@@ -53,11 +54,12 @@ public sealed class ChatTemplate
                 template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
             }
 
+            read = TemplateFile;
             template = File.Exists(file) ? SmallFile.ReadText(file, SmallFile.Configuration) : template;
         }
         catch (Exception fault) when (fault is JsonException or IOException or UnauthorizedAccessException or InvalidOperationException or KeyNotFoundException)
         {
-            throw new RetroException($"The chat template of {folder} cannot be read ({fault.Message}); mend {TokenizerConfig}.", fault);
+            throw new RetroException($"The chat template of {folder} cannot be read ({fault.Message}); mend {read}.", fault);
         }
 
         return template is null ? null : new(template, tokens);
