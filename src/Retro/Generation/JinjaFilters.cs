@@ -1,11 +1,11 @@
 using System.Globalization;
-using System.Text;
+using System.Text.RegularExpressions;
 using static Retro.Generation.JinjaValues;
 
 namespace Retro.Generation;
 
 /// <summary>The filters and tests that chat templates use.</summary>
-internal static class JinjaFilters
+internal static partial class JinjaFilters
 {
     /// <summary>
     /// The filters and their parameters ("?": may be left out), as Jinja and transformers call them; "*" where the filter looks at them itself.
@@ -17,7 +17,10 @@ internal static class JinjaFilters
         ["join"] = ["d?", "attribute?"], ["replace"] = ["old", "new", "count?"], ["default"] = ["default_value?", "boolean?"],
         ["d"] = ["default_value?", "boolean?"], ["tojson"] = ["ensure_ascii?", "indent?", "separators?", "sort_keys?"], ["items"] = [],
         ["indent"] = ["width?", "first?", "blank?"], ["map"] = ["*"], ["selectattr"] = ["*"], ["rejectattr"] = ["*"], ["select"] = ["*"], ["reject"] = ["*"],
-        ["unique"] = ["case_sensitive?", "attribute?"],
+        ["unique"] = ["case_sensitive?", "attribute?"], ["sort"] = ["reverse?", "case_sensitive?", "attribute?"],
+        ["dictsort"] = ["case_sensitive?", "by?", "reverse?"], ["min"] = ["case_sensitive?", "attribute?"], ["max"] = ["case_sensitive?", "attribute?"],
+        ["groupby"] = ["attribute", "default?", "case_sensitive?"], ["batch"] = ["linecount", "fill_with?"], ["sum"] = ["attribute?", "start?"],
+        ["round"] = ["precision?", "method?"], ["abs"] = [], ["format"] = ["*"], ["e"] = [], ["escape"] = [],
     };
 
     /// <summary>Applies a filter.</summary>
@@ -55,14 +58,24 @@ internal static class JinjaFilters
             "replace" => JinjaMethods.Replace(Text(value), Text(given[0]), Text(given[1]), JinjaMethods.Most(given[2])),
             "default" or "d" => value == Undefined || (IsTrue(given[1]) && !IsTrue(value)) ? Given(0, "") : value,
             "tojson" => Json(value, Form(given)),
-            "items" => value == Undefined ? new List<object?>() : Member(value, name) is Function items ? items([], []) : new List<object?>(),
+            "items" => value is Dictionary<string, object?> map ? Pairs(map) : new List<object?>(),
             "indent" => Indent(Text(value), Given(0, 4L), IsTrue(given[1]), IsTrue(given[2])),
-            "map" => Items(value).ConvertAll(item => !named.TryGetValue("attribute", out object? member) ? Apply(Text(given[0]), item, given[1..], named)
+            "map" => Limited(Items(value), item => !named.TryGetValue("attribute", out object? member) ? Apply(Text(given[0]), item, given[1..], named)
                 : At(item, member) is var found && found == Undefined && named.TryGetValue("default", out object? otherwise) ? otherwise : found),
             "selectattr" => Items(value).FindAll(item => Chosen(item, given)),
             "rejectattr" => Items(value).FindAll(item => !Chosen(item, given)),
             "select" => Items(value).FindAll(Passes),
             "reject" => Items(value).FindAll(item => !Passes(item)),
+            "sort" => JinjaOrder.Sorted(Items(value), given[2], given[1], IsTrue(given[0])),
+            "dictsort" => JinjaOrder.SortedPairs(value, given[0], given[1], IsTrue(given[2])),
+            "min" or "max" => JinjaOrder.Extreme(Items(value), given[1], given[0], name == "min" ? -1 : 1),
+            "groupby" => JinjaOrder.Grouped(Items(value), given[0], given[1], given[2]),
+            "batch" => Batches(Items(value), Whole(given[0]), Given(1, null)),
+            "sum" => Items(value).Aggregate(Given(1, 0L), (sum, item) => Compute("+", sum, Numeric(given[0] == Undefined ? item : At(item, given[0])))),
+            "round" => Rounded(value, Whole(Given(0, 0L)), Given(1, "common")),
+            "abs" => value is double fraction ? Math.Abs(fraction) : (object)Math.Abs((long)Numeric(value)),
+            "format" => JinjaFormat.Fill(Text(value), named.Count > 0 ? named : new Series(given)),
+            "e" or "escape" => JinjaFormat.Escaped(Text(value)),
             _ => Items(value).DistinctBy(item => (given[1] == Undefined ? item : At(item, given[1])) is var key && key is string text && !IsTrue(given[0])
                 ? text.ToLowerInvariant()
                 : key).ToList(),
@@ -96,27 +109,24 @@ internal static class JinjaFilters
         "le" or "<=" => Compare(value, argument) <= 0,
         "ge" or ">=" => Compare(value, argument) >= 0,
         "in" => Contains(argument, value),
+        "sameas" => Equals(value, argument),
+        "lower" or "upper" => JinjaMethods.Of(Text(value), $"is{name}")!([], []) is true,
         _ => throw new RetroException($"The chat template has the test '{name}', which is not supported."),
     };
 
-    /// <summary>The time now, as Python's strftime writes it.</summary>
-    public static string Time(string format)
+    /// <summary>A time, as Python's strftime writes it where the language is none.</summary>
+    public static string Time(string format, DateTimeOffset time) => TimePart().Replace(format, part =>
     {
-        DateTimeOffset now = TimeProvider.System.GetLocalNow();
-        StringBuilder text = new();
-        for (int i = 0; i < format.Length; i++)
+        string form = part.Groups["kind"].Value switch
         {
-            text.Append(format[i] != '%' || i + 1 == format.Length ? format[i].ToString() : now.ToString(
-                format[++i] switch
-                {
-                    'd' => "dd", 'm' => "MM", 'Y' => "yyyy", 'y' => "yy", 'b' => "MMM", 'B' => "MMMM", 'H' => "HH", 'M' => "mm", 'S' => "ss", 'A' => "dddd",
-                    'a' => "ddd", var other => throw new RetroException($"The chat template writes the time by %{other}, which is not supported."),
-                },
-                CultureInfo.InvariantCulture));
-        }
-
-        return text.ToString();
-    }
+            "d" => "dd", "m" => "MM", "Y" => "yyyy", "y" => "yy", "b" or "h" => "MMM", "B" => "MMMM", "H" => "HH", "M" => "mm", "S" => "ss", "A" => "dddd",
+            "a" => "ddd", "I" => "hh", "p" => "tt", "F" => "yyyy-MM-dd", "T" => "HH:mm:ss", "R" => "HH:mm", "D" => "MM/dd/yy", "%" => "'%'", "f" => "ffffff",
+            "e" => time.Day < 10 ? "' 'd" : "dd", "j" => $"'{time.DayOfYear:000}'", "Z" or "z" => "''", // the time has no zone
+            var other => throw new RetroException($"The chat template writes the time by %{other}, which is not supported."),
+        };
+        string written = time.ToString(form, CultureInfo.InvariantCulture);
+        return part.Groups["plain"].Success && written.TrimStart('0', ' ') is var plain ? (plain.Length > 0 ? plain : written[^1..]) : written;
+    });
 
     private static double? Parsed(string? text)
         => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? number : null;
@@ -136,6 +146,47 @@ internal static class JinjaFilters
         string lead = width as string ?? new string(' ', Within(Whole(width)));
         return Joined("\n", text.Split('\n').Select((line, i) => i == 0 ? (first ? lead + line : line) : blank || line.Length > 0 ? lead + line : line));
     }
+
+    /// <summary>What becomes of values, which is found to be too large before all of it is made.</summary>
+    private static List<object?> Limited(List<object?> items, Func<object?, object?> change)
+    {
+        int characters = 0;
+        return items.ConvertAll(item =>
+        {
+            object? changed = change(item);
+            characters = Within(characters + (changed is string text ? text.Length : 0));
+            return changed;
+        });
+    }
+
+    private static List<object?> Batches(List<object?> items, int size, object? filling)
+    {
+        List<object?> batches = [.. items.Chunk(Within(size)).Select(batch => new List<object?>(batch))];
+        if (filling is not null && batches is [.., List<object?> last])
+        {
+            last.AddRange(Enumerable.Repeat(filling, size - last.Count));
+        }
+
+        return batches;
+    }
+
+    private static object Numeric(object? value) => value is long or double ? value : (long)Number(value);
+
+    private static object? Rounded(object? value, int precision, object? method)
+    {
+        double number = Number(value), power = precision < 0 ? throw new ArgumentException("a negative precision") : Math.Pow(10, precision);
+        return method switch
+        {
+            "common" => value is double ? JinjaFormat.Rounded(number, precision) : value,
+            "ceil" => Math.Ceiling(number * power) / power,
+            "floor" => Math.Floor(number * power) / power,
+            _ => throw new ArgumentException($"to round by {Text(method)}"),
+        };
+    }
+
+    // "-": without what fills up.
+    [GeneratedRegex("%(?<plain>-)?(?<kind>[^-])", RegexOptions.Singleline)]
+    private static partial Regex TimePart();
 
     private static bool Chosen(object? item, object?[] arguments)
     {

@@ -69,16 +69,21 @@ internal static partial class JinjaLexer
             string closing = kind == '{' ? "}}" : kind == '%' ? "%}" : "#}";
             int begin = open + 2;
             char mark = begin < template.Length ? template[begin] : ' ';
-            if (mark == '-')
+            Add(words, Before(text, mark, kind != '{', beginsLine));
+            if (RawBegin().Match(template, open) is { Success: true } raw)
             {
-                text = text.TrimEnd();
-            }
-            else if (kind != '{' && mark != '+' && text.LastIndexOf('\n') is var line && text.AsSpan(line + 1).IsWhiteSpace() && (line >= 0 || beginsLine))
-            {
-                text = text[..(line + 1)]; // lstrip_blocks
+                Match rawEnd = RawEnd().Match(template, raw.Index + raw.Length);
+                if (!rawEnd.Success)
+                {
+                    throw new RetroException("A raw part of the chat template does not end (endraw).");
+                }
+
+                Add(words, Before(template[(raw.Index + raw.Length)..rawEnd.Index], rawEnd.Value[2], isBlock: true, beginsLine: false));
+                at = rawEnd.Index + rawEnd.Length;
+                (trims, afterBlock) = (rawEnd.Value[^3] == '-', rawEnd.Value[^3] != '+');
+                continue;
             }
 
-            Add(words, text);
             begin += mark is '-' or '+' ? 1 : 0;
             int end;
             char last;
@@ -102,6 +107,12 @@ internal static partial class JinjaLexer
 
         return words;
     }
+
+    /// <summary>The text before a tag, without the white space that the tag's mark takes, or lstrip_blocks.</summary>
+    private static string Before(string text, char mark, bool isBlock, bool beginsLine)
+        => mark == '-' ? text.TrimEnd()
+            : isBlock && mark != '+' && text.LastIndexOf('\n') + 1 is var line && text.AsSpan(line).IsWhiteSpace() && (line > 0 || beginsLine) ? text[..line]
+            : text;
 
     private static void Add(List<Word> words, string text)
     {
@@ -181,6 +192,12 @@ internal static partial class JinjaLexer
 
     [GeneratedRegex(@"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|[\s\S])")]
     private static partial Regex Escape();
+
+    [GeneratedRegex(@"\G\{%[-+]?\s*raw\s*(?:-%\}\s*|%\})")]
+    private static partial Regex RawBegin();
+
+    [GeneratedRegex(@"\{%[-+]?\s*endraw\s*[-+]?%\}")]
+    private static partial Regex RawEnd();
 
     [GeneratedRegex(
         """

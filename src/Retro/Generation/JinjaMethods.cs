@@ -25,6 +25,9 @@ internal static class JinjaMethods
             "replace" => Takes(given => Replace(text, Said(given[0]), Said(given[1]), Most(given[2])), "old", "new", "count?"),
             "find" => Takes(given => Place(text, text.IndexOf(Said(given[0]), text.Length - From(text, given[1]).Length, StringComparison.Ordinal)), "sub",
                 "start?"),
+            "index" => Takes(given => Place(text, text.IndexOf(Said(given[0]), StringComparison.Ordinal)) is var place and >= 0 ? place
+                : throw new ArgumentException("substring not found"), "sub"),
+            "zfill" => Takes(given => JinjaFormat.Filled(text, Whole(given[0])), "width"),
             "rfind" => Takes(given => Place(text, text.LastIndexOf(Said(given[0]), StringComparison.Ordinal)), "sub"),
             "count" => Takes(given => (long)(Parts(text, Said(given[0]), int.MaxValue).Count - 1), "sub"),
             "split" => Takes(given => given[0] is string by ? Parts(text, by, Most(given[1])) : Words(text, Most(given[1])), "sep?", "maxsplit?"),

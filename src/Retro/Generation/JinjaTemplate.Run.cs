@@ -37,7 +37,7 @@ internal sealed partial class JinjaTemplate
 
                 return numbers;
             }));
-            Set("strftime_now", (Function)((arguments, _) => JinjaFilters.Time(Text(arguments[0]))));
+            Set("strftime_now", (Function)((arguments, _) => JinjaFilters.Time(Text(arguments[0]), TimeProvider.System.GetLocalNow())));
         }
 
         public StringBuilder Output { get; private set; } = new();

@@ -112,6 +112,8 @@ internal sealed partial class JinjaTemplate
                 return For();
             case "set":
                 return Set();
+            case "with":
+                return With();
             case "macro":
                 return Macro();
             case "call":
@@ -271,21 +273,54 @@ internal sealed partial class JinjaTemplate
         Action<Run, object?> bind = Target();
         if (!Is("="))
         {
-            Take(Kind.End);
-            Action<Run> body = Body("endset");
-            EndOf("endset");
-            return run =>
+            Action<Run> body = _ => { };
+            Func<Run, object?> written = Filters(run =>
             {
                 run.Enter();
-                string written = run.Written(body);
+                string text = run.Written(body);
                 run.Leave();
-                bind(run, written);
-            };
+                return text;
+            });
+            Take(Kind.End);
+            body = Body("endset");
+            EndOf("endset");
+            return run => bind(run, written(run));
         }
 
         Func<Run, object?> value = Tuple();
         Take(Kind.End);
         return run => bind(run, value(run));
+    }
+
+    private Action<Run> With()
+    {
+        List<(Action<Run, object?> Bind, Func<Run, object?> Value)> names = [];
+        while (Now.Kind != Kind.End)
+        {
+            Action<Run, object?> bind = Target();
+            Take("=");
+            names.Add((bind, Expression()));
+            if (Now.Kind != Kind.End)
+            {
+                Take(",");
+            }
+        }
+
+        Take(Kind.End);
+        Action<Run> body = Body("endwith");
+        EndOf("endwith");
+        return run =>
+        {
+            List<object?> values = names.ConvertAll(one => one.Value(run)); // none of them sees the others
+            run.Enter();
+            for (int i = 0; i < values.Count; i++)
+            {
+                names[i].Bind(run, values[i]);
+            }
+
+            body(run);
+            run.Leave();
+        };
     }
 
     private Action<Run> Macro()

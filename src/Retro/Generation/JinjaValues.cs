@@ -151,6 +151,8 @@ internal static class JinjaValues
     {
         switch (sign, one, other)
         {
+            case ("%", string format, _):
+                return JinjaFormat.Fill(format, other);
             case ("~", _, _):
                 return Bounded(Text(one) + Text(other));
             case ("+", string text, string more):
@@ -224,13 +226,19 @@ internal static class JinjaValues
         _ => throw new RetroException($"The chat template goes through {Text(value)}, which is no list."),
     };
 
+    /// <summary>The names and values of a dictionary.</summary>
+    public static List<object?> Pairs(Dictionary<string, object?> map) => [.. map.Select(pair => new Series([pair.Key, pair.Value]))];
+
     /// <summary>Whether a value holds another one.</summary>
     public static bool Contains(object? value, object? item)
+        => value is string text ? item is string part && text.Contains(part, StringComparison.Ordinal)
+            : value is Dictionary<string, object?> map ? item is string or long && map.ContainsKey(Text(item))
+            : Items(value).Exists(EqualTo(item));
+
+    private static Predicate<object?> EqualTo(object? item)
     {
-        int left = MostCharacters;
-        return value is string text
-            ? item is string part && text.Contains(part, StringComparison.Ordinal)
-            : Items(value).Exists(one => AreEqual(one, item, MostLevels, ref left));
+        int left = MostCharacters; // for all that it is compared with
+        return one => AreEqual(one, item, MostLevels, ref left);
     }
 
     /// <summary>The member of a value at a path: names and places with points between them.</summary>
@@ -269,6 +277,7 @@ internal static class JinjaValues
         (Dictionary<string, object?> map, string key) when map.TryGetValue(key, out object? found) => found,
         (List<object?> list, long place) => (place < 0 ? place + list.Count : place) is var at && at >= 0 && at < list.Count ? list[(int)at] : Undefined,
         (string text, long place) => Member(Items(text), place),
+        (Dictionary<string, object?> map, long key) when map.TryGetValue(Text(key), out object? found) => found, // its names are texts, as in JSON
         (string text, string method) => JinjaMethods.Of(text, method) is { } found ? found : Undefined,
         (Dictionary<string, object?> map, string method) => Method(map, method),
         (List<object?> list, "append") => (Function)((arguments, _) =>
@@ -276,6 +285,10 @@ internal static class JinjaValues
             list.Add(arguments[0]);
             return null;
         }),
+        (Series { Count: 2 } group, "grouper" or "list") => group[name is "list" ? 1 : 0], // of the filter "groupby"
+        (List<object?> list, "count") => (Function)((arguments, _) => (long)list.FindAll(EqualTo(arguments[0])).Count),
+        (List<object?> list, "index") => (Function)((arguments, _) => list.FindIndex(EqualTo(arguments[0])) is var place and >= 0 ? (long)place
+            : throw new ArgumentException("not in the list")),
         _ => value == Undefined ? throw new RetroException($"The chat template asks what is not there for '{Text(name)}'.") : Undefined,
     };
 
@@ -421,7 +434,7 @@ internal static class JinjaValues
 
     private static object? Method(Dictionary<string, object?> map, string name) => name switch
     {
-        "items" => (Function)((_, _) => map.Select(pair => (object?)new Series([pair.Key, pair.Value])).ToList()),
+        "items" => (Function)((_, _) => Pairs(map)),
         "keys" => (Function)((_, _) => map.Keys.Select(key => (object?)key).ToList()),
         "values" => (Function)((_, _) => map.Values.ToList()),
         "get" => (Function)((arguments, named) => Bind(name, ["key", "default?"], arguments, named) is var given

@@ -105,16 +105,54 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{{ [\"it's\", 'a\"\\n'] }} {{ {'a': \"x'y\"} }} {{ {'a': [1]} == {'a': [1]} }} {{ dict({'a': 1}, b=2) }}", "[\"it's\", 'a\"\\n'] {'a': \"x'y\"} True {'a': 1, 'b': 2}")]
     [InlineData("{% macro f(c) %}<{{ c }}{{ caller(c) }}>{% endmacro %}{% set v = 'v' %}{% call(x) f(1) %}in{{ x }}{{ v }}{% endcall %}", "<1in1v>")]
     [InlineData("{% macro g() %}{{ caller is defined }}{% endmacro %}{% macro f(c) %}{{ c }}{{ caller() }}{% endmacro %}{% call f(g()) %}in{% endcall %}", "Falsein")]
+    [InlineData("a\n  {% raw %}\n{{ x }} {% if %}\n  {% endraw %}\nb{%- raw -%} {#y#} {%- endraw -%} c{% raw %}{% endraw +%}\nd", "a\n\n{{ x }} {% if %}\nb{#y#}c\nd")]
+    [InlineData("{% with a = 1, b = messages | length %}{{ a + b }}{% set a = 5 %}{{ a }}{% endwith %}|{{ a }}{% with %}{% set z = 1 %}{{ z }}{% endwith %}{{ z }}", "55|1")]
+    [InlineData("{% set a = 1 %}{% with a = 2, b = a %}{{ a }}{{ b }}{% endwith %}{% for i in [1, 2] %}{% with j = i %}{% if j == 1 %}{% continue %}{% endif %}{{ j }}{% endwith %}{% endfor %}{{ a }}", "2121")]
+    [InlineData("{% set q | upper | replace('B', 'x') %}ab{{ 1 }}{% endset %}{{ q }}", "Ax1")]
+    [InlineData("{{ [3, 1.5, 2] | sort }} {{ [3, 1, 2] | sort(reverse=true) }} {{ ['b', 'A', 'c', 'B'] | sort }} {{ ['b', 'A'] | sort(case_sensitive=true) }} {{ {'b': 1, 'a': 2} | sort }}", "[1.5, 2, 3] [3, 2, 1] ['A', 'b', 'B', 'c'] ['A', 'b'] ['a', 'b']")]
+    [InlineData("{{ messages | sort(attribute='role') | map(attribute='role') | join(',') }} {{ messages | sort(attribute='role,content', reverse=true) | map(attribute='content') | join(',') }}", "assistant,system,user,user And a \"bridge\"?, What is a river? ,Be brief.,Water.")]
+    [InlineData("{{ {'b': 2, 'a': 3, 'C': 1, 'items': 0} | dictsort }} {{ {'b': 2, 'a': 3, 'C': 1} | dictsort(true) }} {{ {'b': 2, 'a': 3} | dictsort(by='value', reverse=true) }} {% for k, v in {'items': 1} | items %}{{ k }}{{ v }}{% endfor %}", "[('a', 3), ('b', 2), ('C', 1), ('items', 0)] [('C', 1), ('a', 3), ('b', 2)] [('a', 3), ('b', 2)] items1")]
+    [InlineData("{{ 42.55 | round }} {{ 42.55 | round(1, 'floor') }} {{ 3.2 | round(method='ceil') }} {{ 2.5 | round }} {{ 3.5 | round }} {{ 2.675 | round(2) }} {{ 0.125 | round(2) }} {{ -0.4 | round }} {{ 7 | round }} {{ 7 | round(1, 'ceil') }} {{ 1e300 | round(3) }}", "43.0 42.5 4.0 2.0 4.0 2.67 0.12 -0.0 7 7.0 1e+300")]
+    [InlineData("{{ -5 | abs }} {{ (-5) | abs }} {{ -2.5 | abs }} {{ [1, 2.5] | sum }} {{ [] | sum }} {{ [1] | sum(start=3) }} {{ [{'a': 1}, {'a': 2}] | sum(attribute='a') }}", "5 5 2.5 3.5 0 4 3")]
+    [InlineData("{{ [3, 1, 2] | min }} {{ [3, 1, 2] | max }} {{ ['b', 'A', 'a'] | min }} {{ ['b', 'A'] | max(case_sensitive=true) }} {{ messages | max(attribute='role') }} {{ [] | max }}|", "1 3 A b {'role': 'user', 'content': ' What is a river? '} |")]
+    [InlineData("{{ '<a href=\"x\">&\\'' | e }} {{ 3 | escape }}", "&lt;a href=&#34;x&#34;&gt;&amp;&#39; 3")]
+    [InlineData("{{ [1, 2, 3] | batch(2) | list }} {{ [1, 2, 3] | batch(2, 'x') | list }} {{ 'abc' | batch(2) | list }} {{ [] | batch(2, 1) | list }}", "[[1, 2], [3]] [[1, 2], [3, 'x']] [['a', 'b'], ['c']] []")]
+    [InlineData("{% for role, all in messages | groupby('role') %}{{ role }}{{ all | length }} {% endfor %}{% for g in [{'a': 'Y'}, {'a': 'x'}, {'a': 'y'}, {}] | groupby('a', default='z') %}{{ g.grouper }}={{ g.list | length }} {% endfor %}{{ [{'a': 'Y'}, {'a': 'y'}] | groupby('a', case_sensitive=true) }}", "assistant1 system1 user2 x=1 Y=2 z=1 [('Y', [{'a': 'Y'}]), ('y', [{'a': 'y'}])]")]
+    [InlineData("{{ '%s is %d' % ('a', 3.9) }} {{ '%.2f' % 3.14159 }} {{ '%5s|%-5s|%05d|%+d|% d|%05.1f' % ('a', 'b', -42, 3, 4, -2.25) }} {{ '%x %X %i%%' % (255, 255, 7) }} {{ '%r %.2s' % ('a', 'é😀x') }} {{ 'a%sb' % 1 }} {{ '%(k)s' % {'k': 1} }} {{ '%s' % [1, 2] }} {{ 7 % 4 }}", "a is 3 3.14     a|b    |-0042|+3| 4|-02.2 ff FF 7% 'a' é😀 a1b 1 [1, 2] 3")]
+    [InlineData("{{ '%s, %s!' | format('a', 'b') }} {{ '%(x)03d' | format(x=7) }} {{ '%.0f %.0f %.1f %f %.3f' | format(2.5, 3.5, 0.25, 1, 1e22) }} {{ '%s %s' % (none, true) }}", "a, b! 007 2 4 0.2 1.000000 10000000000000000000000.000 None True")]
+    [InlineData("{{ '5'.zfill(3) }} {{ '-5'.zfill(4) }} {{ 'abc'.zfill(2) }} {{ 'abcabc'.index('c') }} {{ [3, 1, 3].count(3) }} {{ [3, 1].index(1) }} {{ 'aXbX'.count('X') }}", "005 -005 abc 2 2 1 2")]
+    [InlineData("{{ 1 is sameas 1 }} {{ true is sameas true }} {{ 1 is sameas true }} {{ none is sameas(none) }} {{ 'ab' is lower }} {{ 'aB' is lower }} {{ 'AB' is upper }} {{ '1' is upper }}", "True True False True True False True False")]
+    [InlineData("{{ {1: 'x'}[1] }} {{ {1: 'x'}.get(1) }} {{ 1 in {1: 2} }} {{ 2 in {1: 2} }} {{ 'a' in {'a': 1} }} {{ {'a': 1}['b'] }}|", "x x True False True |")]
+    [InlineData("{{ [1, 'a'] | map('string') | list }} {{ ['b', 'a'] | map('upper') | sort | first }}", "['1', 'a'] A")]
     public void What_templates_seldom_use_does_what_it_does_in_Jinja(string template, string expected)
         => Assert.Equal(expected, new ChatTemplate(template, s_tokens).Render(s_messages));
 
     [Theory]
     [InlineData("{{ raise_exception('No system, please.') }}", "refuses the conversation: No system, please.")]
     [InlineData("{% include 'x' %}", "the statement 'include', which is not supported")]
-    [InlineData("{{ 'a' | sort }}", "the filter 'sort', which is not supported")]
+    [InlineData("{{ 'a' | xmlattr }}", "the filter 'xmlattr', which is not supported")]
     [InlineData("{{ 'a' is strange }}", "the test 'strange', which is not supported")]
     [InlineData("{{ lipsum() }}", "calls 'lipsum', which is no function")]
-    [InlineData("{{ 'a'.zfill(2) }}", "calls 'zfill', which is no function")]
+    [InlineData("{{ 'a'.swapcase() }}", "calls 'swapcase', which is no function")]
+    [InlineData("{{ strftime_now('%Q') }}", "writes the time by %Q, which is not supported")]
+    [InlineData("{{ [1, 'a'] | sort }}", "computes with a, which is no number")]
+    [InlineData("{{ ['a'] | sum }}", "computes with a, which is no number")]
+    [InlineData("{{ {'a': 1} | dictsort(by='x') }}", "in a way that is not supported (to sort by x)")]
+    [InlineData("{{ [1] | sort(attribute='a,a,a,a,a,a,a,a,a') }}", "in a way that is not supported (9 members to sort by)")]
+    [InlineData("{{ ([1] * 2000000) | sort | length }}", "sorts more than 1,000,000 values")]
+    [InlineData("{{ [1] | batch(0) }}", "in a way that is not supported")]
+    [InlineData("{{ 1.5 | round(-1) }}", "in a way that is not supported (a negative precision)")]
+    [InlineData("{{ 'ab'.index('x') }}", "in a way that is not supported (substring not found)")]
+    [InlineData("{{ '%q' % 1 }}", "in a way that is not supported (a format with %q of 1)")]
+    [InlineData("{{ '%s %s' % 1 }}", "in a way that is not supported (not enough values for a format)")]
+    [InlineData("{{ '%s' % (1, 2) }}", "in a way that is not supported (not all values have a place in a format)")]
+    [InlineData("{{ '%9000000d%9000000d' % (1, 2) }}", "a text or list of more than 10,000,000")]
+    [InlineData("{{ '%.90000000000f' % 1 }}", "a text or list of more than 10,000,000")]
+    [InlineData("{{ 'a'.zfill(9000000000) }}", "a text or list of more than 10,000,000")]
+    [InlineData("{{ [1] | batch(9000000000, 1) }}", "a text or list of more than 10,000,000")]
+    [InlineData("{{ ('&' * 9000000) | e }}", "a text or list of more than 10,000,000")]
+    [InlineData("{% set s = 'a' * 9000000 %}{{ [s, s ~ 'b'] | sort | length }}", "a text or list of more than 10,000,000")]
+    [InlineData("{% set s = 'a' * 9000000 %}{{ [s, s] | map('upper') | list | length }}", "a text or list of more than 10,000,000")]
     [InlineData("{{ 'a' | int(0, 16) }}", "uses 'int' in a way that is not supported (with 2 arguments)")]
     [InlineData("{{ 'a' | trim(strange=1) }}", "uses 'trim' in a way that is not supported (with \"strange\")")]
     [InlineData("{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}", "gives its macro 'f' what it does not take")]
@@ -156,7 +194,19 @@ public sealed class ChatTemplateTests : IDisposable
     [InlineData("{# open")]
     [InlineData("{{ a b }}")]
     [InlineData("{% set = 1 %}")]
+    [InlineData("{% raw %}{{ 1 }}{% endra %}")]
+    [InlineData("{% with 1 %}{% endwith %}")]
+    [InlineData("{% set x | %}{% endset %}")]
     public void What_is_no_template_is_refused(string template) => Assert.Throws<RetroException>(() => new ChatTemplate(template));
+
+    [Fact]
+    public void The_time_is_written_as_Python_writes_it()
+    {
+        string Written(string format, int hour) => JinjaFilters.Time(format, new(2026, 3, 5, hour, 7, 9, TimeSpan.FromHours(2)));
+        Assert.Equal("02:07 PM|2|2026-03-05 14:07:09|03/05/26 14:07", Written("%I:%M %p|%-I|%F %T|%D %R", 14));
+        Assert.Equal(" 5|064|5 March 2026|Mar|Thu|Thursday|100%|26||%", Written("%e|%j|%-d %B %Y|%h|%a|%A|100%%|%y|%Z%z|%", 14));
+        Assert.Equal("12 AM 00 0 7", Written("%I %p %H %-H %-M", 0));
+    }
 
     [Fact]
     public void No_template_is_deeper_than_the_stack()
