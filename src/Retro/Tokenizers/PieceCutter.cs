@@ -6,6 +6,8 @@ internal readonly record struct Cut(int Id, int Begin, int Length);
 /// <summary>Cuts a normalized text into pieces of a SentencePiece vocabulary.</summary>
 internal sealed class PieceCutter
 {
+    private const int Characters = 4;
+
     private readonly SentencePieceModel _model;
     private readonly Dictionary<string, int> _ids = new(StringComparer.Ordinal);
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
@@ -21,9 +23,9 @@ internal sealed class PieceCutter
     /// <exception cref="FormatException">The model is of a kind that is not known.</exception>
     public PieceCutter(SentencePieceModel model)
     {
-        if (model.ModelType is not (1 or 2))
+        if (model.ModelType is not (1 or 2 or Characters))
         {
-            throw new FormatException($"its model type is {model.ModelType}; known are 1 (unigram) and 2 (BPE)");
+            throw new FormatException($"its model type is {model.ModelType}; known are 1 (unigram), 2 (BPE) and {Characters} (characters)");
         }
 
         _model = model;
@@ -117,7 +119,10 @@ internal sealed class PieceCutter
         }
     }
 
-    /// <summary>BPE: the neighbors whose union has the highest score are joined first, of equal ones the leftmost; a user's symbol is never joined.</summary>
+    /// <summary>
+    /// BPE: the neighbors whose union has the highest score are joined first, of equal ones the leftmost; a user's symbol is never joined. Where pieces are
+    /// characters, nothing is.
+    /// </summary>
     private List<Cut> Merged(ReadOnlySpan<char> text)
     {
         List<(int Begin, int Length, bool Frozen)> symbols = [];
@@ -136,7 +141,7 @@ internal sealed class PieceCutter
         int[] previous = Enumerable.Range(-1, count).ToArray();
         PriorityQueue<(int Left, int Right, int Length), (float MinusScore, int Left)> queue = new();
         Dictionary<string, (string Left, string Right)> halves = new(StringComparer.Ordinal);
-        for (int i = 0; i + 1 < count; i++)
+        for (int i = 0; i + 1 < count && _model.ModelType != Characters; i++)
         {
             Offer(text, i, i + 1);
         }

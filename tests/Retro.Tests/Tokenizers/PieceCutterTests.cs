@@ -20,6 +20,16 @@ public class PieceCutterTests
     [InlineData("a -2.4, b -4.8, !aa 0, aab -5.9", "aabbb", "3 2 2 2")]
     [InlineData("a -1.2, b -3.3, !aa 0, aab -4.1", "aaaba", "3 1 2 1")]
     public void A_unigram_model_s_near_ties_and_a_user_s_symbols_are_cut_as_the_original_cuts_them(string pieces, string text, string expected)
+        => Assert.Equal(expected.Split(' ').Select(int.Parse), Ids(pieces, type: 1, text));
+
+    [Fact]
+    public void A_model_of_characters_gives_each_and_a_user_s_symbols()
+    {
+        Assert.Equal([1, 2, 0, 1, 4, 1], Ids("a -1, b -2, ab -0.5, !bb 0", type: 4, "ab\U0001F600abba"));
+        Assert.Contains("4 (characters)", Assert.Throws<FormatException>(() => Ids("a -1", type: 3, "a")).Message, StringComparison.Ordinal);
+    }
+
+    private static IEnumerable<int> Ids(string pieces, int type, string text)
     {
         List<byte> model = [];
         Append(model, 1, [.. Text(1, "<unk>"), .. Number(3, (int)PieceKind.Unknown)]);
@@ -34,11 +44,8 @@ public class PieceCutterTests
                 [.. Text(1, parts[0]), (2 << 3) | 5, .. score, .. Number(3, (int)(userDefined ? PieceKind.UserDefined : PieceKind.Normal))]);
         }
 
-        Append(model, 2, Number(3, 1));
-
-        IEnumerable<int> ids = new PieceCutter(SentencePieceModel.Parse(model.ToArray())).Cut(text).Select(cut => cut.Id);
-
-        Assert.Equal(expected.Split(' ').Select(int.Parse), ids);
+        Append(model, 2, Number(3, type));
+        return new PieceCutter(SentencePieceModel.Parse(model.ToArray())).Cut(text).Select(cut => cut.Id);
     }
 
     [Fact]
