@@ -6,11 +6,11 @@ using System.Text;
 namespace Retro;
 
 /// <summary>
-/// Unicode's normalization forms C and D (UAX #15), from a table of Unicode 15.0.
+/// Unicode's normalization forms (UAX #15), from tables of Unicode 15.0.
 /// </summary>
 /// <remarks>
 /// <see cref="string.Normalize(NormalizationForm)"/> gives text back unchanged where globalization is invariant, as it is in many
-/// containers. A tokenizer has to give the same ids everywhere, so it has a table of its own.
+/// containers. A tokenizer has to give the same ids everywhere, so it has tables of its own.
 /// </remarks>
 internal static class UnicodeForms
 {
@@ -29,17 +29,9 @@ internal static class UnicodeForms
 
     static UnicodeForms()
     {
-        Assembly assembly = typeof(UnicodeForms).Assembly;
-        string name = assembly.GetManifestResourceNames().Single(resource => resource.EndsWith("UnicodeCanonical.txt", StringComparison.Ordinal));
-        using StreamReader reader = new(assembly.GetManifestResourceStream(name)!);
         List<int> composed = [];
-        while (reader.ReadLine() is { } line)
+        foreach (string line in Lines("UnicodeCanonical.txt"))
         {
-            if (line.StartsWith('#'))
-            {
-                continue;
-            }
-
             if (line.IndexOf(':', StringComparison.Ordinal) is > 0 and int colon)
             {
                 int dash = line.IndexOf('-', StringComparison.Ordinal);
@@ -53,7 +45,7 @@ internal static class UnicodeForms
 
             int mark = line.IndexOfAny(['=', '>']);
             int character = Hex(line.AsSpan(0, mark));
-            s_decompositions[character] = line[(mark + 1)..].Split(' ').Select(part => Hex(part)).ToArray();
+            s_decompositions[character] = Codes(line[(mark + 1)..]);
             if (line[mark] == '=')
             {
                 composed.Add(character);
@@ -78,18 +70,46 @@ internal static class UnicodeForms
     public static string ToFormC(string text)
         => text.AsSpan().IndexOfAnyExceptInRange('\0', '\u02FF') < 0 ? text : Write(Compose(Decompose(text)));
 
+    /// <summary>The compatibility decomposition.</summary>
+    public static string ToFormKD(string text)
+        => text.AsSpan().IndexOfAnyExceptInRange('\0', '\u009F') < 0 ? text : Write(Decompose(text, compatible: true));
+
+    /// <summary>The canonical composition of the compatibility decomposition.</summary>
+    public static string ToFormKC(string text)
+        => text.AsSpan().IndexOfAnyExceptInRange('\0', '\u009F') < 0 ? text : Write(Compose(Decompose(text, compatible: true)));
+
+    private static IEnumerable<string> Lines(string file)
+    {
+        Assembly assembly = typeof(UnicodeForms).Assembly;
+        string name = assembly.GetManifestResourceNames().Single(resource => resource.EndsWith(file, StringComparison.Ordinal));
+        using StreamReader reader = new(assembly.GetManifestResourceStream(name)!);
+        while (reader.ReadLine() is { } line)
+        {
+            if (!line.StartsWith('#'))
+            {
+                yield return line;
+            }
+        }
+    }
+
+    private static int[] Codes(string decomposition) => [.. decomposition.Split(' ').Select(part => Hex(part))];
+
     private static int Hex(ReadOnlySpan<char> digits) => int.Parse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
 
     private static byte Class(int code) => code < 0x300 ? (byte)0 : s_classes.GetValueOrDefault(code);
 
-    private static List<int> Decompose(string text)
+    private static List<int> Decompose(string text, bool compatible = false)
     {
         List<int> codes = new(text.Length + 16);
         for (int i = 0; i < text.Length; i++)
         {
             bool pair = char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[i + 1]);
             int code = pair ? char.ConvertToUtf32(text[i], text[++i]) : text[i];
-            if (code is >= HangulFirst and <= HangulLast)
+            if (compatible && Compatibility.Decompositions.TryGetValue(code, out int[]? compatibility))
+            {
+                codes.AddRange(compatibility);
+            }
+            else if (code is >= HangulFirst and <= HangulLast)
             {
                 int syllable = code - HangulFirst;
                 codes.Add(LeadFirst + (syllable / (VowelCount * TailCount)));
@@ -196,5 +216,12 @@ internal static class UnicodeForms
         }
 
         return text.ToString();
+    }
+
+    /// <summary>What is read where it is asked for.</summary>
+    private static class Compatibility
+    {
+        public static Dictionary<int, int[]> Decompositions { get; } = Lines("UnicodeCompatibility.txt").Select(line => line.Split('='))
+            .ToDictionary(parts => Hex(parts[0]), parts => Codes(parts[1]));
     }
 }

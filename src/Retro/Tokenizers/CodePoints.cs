@@ -55,6 +55,15 @@ internal static class CodePoints
     public static bool IsNumber(int code)
         => CharUnicodeInfo.GetUnicodeCategory(code) is >= UnicodeCategory.DecimalDigitNumber and <= UnicodeCategory.OtherNumber;
 
+    /// <summary>Whether a character is white space (<c>\s</c>).</summary>
+    public static bool IsSpace(int code) => code <= char.MaxValue && char.IsWhiteSpace((char)code);
+
+    /// <summary>Whether a character is one of words (<c>\w</c>, https://unicode.org/reports/tr18/#word).</summary>
+    public static bool IsOfWord(int code)
+        => CharUnicodeInfo.GetUnicodeCategory(code) is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation
+            || code is 0x200C or 0x200D // joiners, then letters in circles and squares
+            || code is (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
+
     /// <summary>How many units the character at a position has: two for a surrogate pair, else one.</summary>
     public static int LengthAt(ReadOnlySpan<char> text, int at) => at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? 2 : 1;
 

@@ -26,6 +26,10 @@ internal static partial class TokenizerJson
                 return [UnicodeForms.ToFormC];
             case "NFD":
                 return [UnicodeForms.ToFormD];
+            case "NFKC":
+                return [UnicodeForms.ToFormKC];
+            case "NFKD":
+                return [UnicodeForms.ToFormKD];
             case "Lowercase":
                 return [BertNormalizer.LowerCase];
             case "StripAccents":
@@ -49,7 +53,7 @@ internal static partial class TokenizerJson
                 return [map.Length == 0 ? text => text : new PrecompiledNormalizer(new CharacterMap(map)).Normalize];
             default:
                 throw Unsupported(
-                    "normalizer", element, "Sequence, BertNormalizer, NFC, NFD, Lowercase, StripAccents, Strip, Prepend, Replace and Precompiled");
+                    "normalizer", element, "Sequence, BertNormalizer, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace and Precompiled");
         }
     }
 
@@ -93,6 +97,11 @@ internal static partial class TokenizerJson
 
     private static void ReadPreTokenizer(JsonElement element, PreTokenizerSteps steps)
     {
+        if (Type(element) is not ("Sequence" or "Metaspace"))
+        {
+            steps.SplitWords();
+        }
+
         switch (Type(element))
         {
             case "Sequence":
@@ -124,11 +133,19 @@ internal static partial class TokenizerJson
             case "WhitespaceSplit" when steps is { Splits.Count: 0, Changes.Count: 0, SymbolSplits: null, Words: null }:
                 steps.Words = element;
                 break;
+            case "WhitespaceSplit" or "Whitespace" when steps.SymbolSplits is null:
+                steps.Add(new CharacterPreTokenizer(CodePoints.IsSpace, SplitBehavior.Removed));
+                if (Type(element) == "Whitespace")
+                {
+                    steps.Add(new CharacterPreTokenizer(CodePoints.IsOfWord, SplitBehavior.Contiguous));
+                }
+
+                break;
             default:
                 throw Unsupported(
                     "pre_tokenizer",
                     element,
-                    "Sequence, BertPreTokenizer, ByteLevel, Split, Digits, Punctuation, Metaspace and, right before that, WhitespaceSplit");
+                    "Sequence, BertPreTokenizer, ByteLevel, Split, Digits, Punctuation, Metaspace and, before the bytes, Whitespace and WhitespaceSplit");
         }
     }
 
@@ -249,7 +266,7 @@ internal static partial class TokenizerJson
         /// <summary>Whether those count on it.</summary>
         public bool MindStart { get; set; }
 
-        /// <summary>A split into words whose spaces the next part has to mark; null where there is none.</summary>
+        /// <summary>A split into words, whose spaces the next part may mark; null where there is none.</summary>
         public JsonElement? Words { get; set; }
 
         /// <summary>How they split it.</summary>
@@ -260,5 +277,15 @@ internal static partial class TokenizerJson
 
         /// <summary>Adds a splitter of what there is by then.</summary>
         public void Add(PreTokenizer split) => (SymbolSplits ?? Splits).Add(split);
+
+        /// <summary>Makes a split into words that no mark for their spaces follows one like others.</summary>
+        public void SplitWords()
+        {
+            if (Words is not null)
+            {
+                Words = null;
+                Add(new CharacterPreTokenizer(CodePoints.IsSpace, SplitBehavior.Removed));
+            }
+        }
     }
 }

@@ -37,11 +37,7 @@ internal static partial class TokenizerJson
             ReadPreTokenizer(preTokenizer, steps);
         }
 
-        if (steps.Words is { } words)
-        {
-            throw Unsupported("pre_tokenizer", words, WordsBefore, "without a Metaspace right behind it");
-        }
-
+        steps.SplitWords();
         (string? spaceMark, bool addsSpace) = ReadSpaces(root);
         List<AddedToken> added = (Part(root, "added_tokens") is { } tokens ? tokens.EnumerateArray() : default).Select(ReadAdded).ToList();
         IPieceModel model = ReadModel(Part(root, "model") ?? throw new FormatException("it has no model."), steps.SymbolSplits, spaceMark, added);

@@ -18,9 +18,13 @@ public class PretrainedTokenizerTests
     [InlineData("{\"model\": {\"vocab\": [[\"a\", 1e999]]}}", "score")]
     [InlineData("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"////\"}, " + Model + "}", "normalization map is damaged")]
     [InlineData("{\"normalizer\": {\"type\": \"Precompiled\", \"precompiled_charsmap\": \"?\"}, " + Model + "}", "cannot be used")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, " + Model + "}", "pre_tokenizer \"WhitespaceSplit\"")]
-    [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "normalizer \"NFKC\"")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "pre_tokenizer \"Whitespace\"")]
+    [InlineData("{\"normalizer\": {\"type\": \"Nmt\"}, " + Model + "}", "normalizer \"Nmt\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}, " + Model + "}", "pre_tokenizer \"UnicodeScripts\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\"}, {\"type\": \"Whitespace\"}]}, "
+        + Model
+        + "}", "pre_tokenizer \"Whitespace\"")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Whitespace\"}, {\"type\": \"Metaspace\", "
+        + "\"replacement\": \"_\"}]}, " + Model + "}", "pre_tokenizer \"Metaspace\"")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, " + Model + "}", "Sideways")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Punctuation\", \"behavior\": \"1\"}, " + Model + "}", "\"behavior\" 1")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Isolated\"}, " + Model + "}", "empty string")]
@@ -82,9 +86,9 @@ public class PretrainedTokenizerTests
 
     [Theory]
     [InlineData("{\"model\": {\"type\": \"WordLevel\", \"vocab\": {}}}", "BPE, WordPiece and Unigram")]
-    [InlineData("{\"normalizer\": {\"type\": \"NFKC\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
+    [InlineData("{\"normalizer\": {\"type\": \"Nmt\"}, " + Model + "}", "BertNormalizer, NFC, NFD")]
     [InlineData("{\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"Regex\": \"x\"}, \"content\": \"\"}, " + Model + "}", "\"pattern\" of a \"String\"")]
-    [InlineData("{\"pre_tokenizer\": {\"type\": \"Whitespace\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
+    [InlineData("{\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}, " + Model + "}", "BertPreTokenizer, ByteLevel, Split")]
     [InlineData("{\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Sideways\"}, "
         + Model
         + "}", "Isolated, Removed, MergedWith")]

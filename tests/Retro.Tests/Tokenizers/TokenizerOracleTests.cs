@@ -35,6 +35,9 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     [InlineData("white space taken twice", """{"added_tokens": [{"id": 2, "content": "the", "rstrip": true, "special": false}, {"id": 3, "content": " of", "special": false}, {"id": 4, "content": "\n", "special": false}], "model": {"type": "BPE", "vocab": {"a": 0, "?": 1}, "merges": [], "unk_token": "?", "fuse_unk": true}}""")]
     [InlineData("marks within pieces", """{"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}, "model": {"type": "BPE", "vocab": {"?": 0, "▁": 1, "a": 2, "▁▁": 3, "▁▁a": 4, "▁a": 5, "▁a▁": 6}, "merges": ["▁ ▁", "▁▁ a", "▁ a", "▁a ▁"], "unk_token": "?"}}""")]
     [InlineData("an unknown token that is never needed", """{"model": {"type": "BPE", "vocab": {"a": 0, BYTES}, "merges": ["#version: 0.2"], "byte_fallback": true, "unk_token": "<unk>"}}""")]
+    [InlineData("words and what is between", """{"pre_tokenizer": {"type": "Whitespace"}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "e": 2, "h": 3, "t": 4, "th": 5, "the": 6, ".": 7, "1": 8, "_": 9, "1_": 10}, "merges": ["t h", "th e", "1 _"], "unk_token": "?"}}""")]
+    [InlineData("words at white space, then digits", """{"normalizer": {"type": "NFKC"}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Digits", "individual_digits": true}]}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "e": 2, "h": 3, "t": 4, "th": 5, "the": 6, ".": 7, "1": 8, "_": 9, "1_": 10}, "merges": ["t h", "th e", "1 _"], "unk_token": "?"}}""")]
+    [InlineData("words at white space alone", """{"normalizer": {"type": "NFKD"}, "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "BPE", "vocab": {"a": 0, "?": 1, "e": 2, "h": 3, "t": 4, "th": 5, "the": 6, ".": 7, "1": 8, "_": 9, "1_": 10}, "merges": ["t h", "th e", "1 _"], "unk_token": "?"}}""")]
     public void A_file_of_this_kind_gives_the_other_library_s_ids_and_texts(string kind, string json)
     {
         using TemporaryFolder folder = new();
@@ -54,6 +57,7 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     [InlineData("one after another", """{"type": "Split", "pattern": {"Regex": "[\r\n]"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "\\s?\\p{L}+"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "\\s?\\p{P}+"}, "behavior": "Isolated", "invert": false}, {"type": "Split", "pattern": {"Regex": "[一-龥ࠀ-一가-퟿]+"}, "behavior": "Isolated", "invert": false}, {"type": "Digits", "individual_digits": true}, """ + Plain)]
     [InlineData("words by their case", """{"type": "Split", "pattern": {"Regex": "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}, "behavior": "Isolated", "invert": false}, """ + Plain)]
     [InlineData("words by their case, with contractions", """{"type": "Split", "pattern": {"Regex": "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}, "behavior": "Removed", "invert": true}, """ + Plain)]
+    [InlineData("words and what is between, then bytes", """{"type": "Whitespace"}, """ + Plain)]
     [InlineData("a sign with what is before", """{"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithPrevious", "invert": false}, """ + Plain)]
     [InlineData("a number with what is behind", """{"type": "Split", "pattern": {"Regex": "\\p{N}"}, "behavior": "MergedWithNext", "invert": false}, """ + Plain)]
     [InlineData("numbers taken away", """{"type": "Split", "pattern": {"Regex": "\\p{N}{1,3}"}, "behavior": "Removed", "invert": false}, """ + Plain)]
@@ -94,6 +98,8 @@ public class TokenizerOracleTests(ITestOutputHelper output)
     [InlineData("the end stripped", """[MAP], {"type": "Strip", "strip_left": false, "strip_right": true}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}""", """{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true}""")]
     [InlineData("in one piece", "[MAP]", """{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": false}""")]
     [InlineData("no map", """{"type": "NFC"}""", Words + ", " + Marks)]
+    [InlineData("compatibility forms, composed", """{"type": "NFKC"}""", Words + ", " + Marks)]
+    [InlineData("compatibility forms", """{"type": "NFKD"}""", Marks)]
     public void A_unigram_model_gives_the_other_library_s_ids_and_texts(string kind, string normalizers, string steps)
     {
         SentencePieceModel source = SentencePieceModel.Parse(File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("unigram-nfkc"), "tokenizer.model")));
