@@ -109,7 +109,6 @@ public sealed class ChatPromptTests : IDisposable
             folder.File("tokenizer_config.json", "{\"eos_token\": \"<|endoftext|>\"}");
         });
         Assert.Equal((256, true), (tokenizer.EndOfText, tokenizer.IsSpecial(257)));
-        using RetroModel model = Model(tokenizer);
         GenerationSequence text = new(tokenizer, null, new() { Temperature = 0 }, [256], int.MaxValue);
         float[] logits = new float[tokenizer.VocabularySize];
         logits[257] = 9;
