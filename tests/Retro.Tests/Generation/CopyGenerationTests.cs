@@ -295,7 +295,7 @@ public sealed class CopyGenerationTests : IDisposable
         refused = Assert.Throws<ArgumentException>(() => new RetroGenerator(indexed, s_tokenizer, new GivenNeighborSource(again, _ => [])));
         Assert.Contains("the reader's index was built of", refused.Message, StringComparison.Ordinal);
         Assert.Contains(
-            $"Neighbors {K + 1} has to be at most {K}",
+            $"Neighbors is {K + 1}; expected at most {K}",
             Assert.Throws<RetroOptionsException>(() => _generator.GenerateAsync("", new() { Neighbors = K + 1 })).Message,
             StringComparison.Ordinal);
     }
