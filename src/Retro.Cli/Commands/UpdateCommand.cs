@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Retro.Corpora;
 using Retro.Database;
-using Retro.Evaluation;
 using Retro.Search;
 using Retro.Cli.Workflow;
 

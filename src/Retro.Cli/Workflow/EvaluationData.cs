@@ -80,7 +80,7 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         ChunkDatabase database = Cut("cut chunks", Path.Combine(folder, "database"), retrieved, tokenizer, cancellationToken, startOver);
         ChunkDatabase heldOut = Cut("cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken, startOver);
         Stages.Run("look for held-out documents in the database", progress =>
-            Retro.Evaluation.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
+            Retro.Search.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
         KeywordNeighborSource keyword = Stages.Run(
             "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
         return new(corpus, tokenizer, database, heldOut)

@@ -1,7 +1,6 @@
 using Retro.Evaluation;
 using Retro.Generation;
 using Retro.Modeling;
-using Retro.Optimization;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;

@@ -4,7 +4,6 @@ using System.Text.Json;
 using Microsoft.Extensions.AI;
 using Microsoft.ML.Tokenizers;
 using Retro.Modeling;
-using Retro.Optimization;
 using Retro.Pretrained;
 using Retro.Tokenizers;
 using TorchSharp;

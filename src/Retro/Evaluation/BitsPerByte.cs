@@ -1,6 +1,5 @@
 using Retro.Database;
 using Retro.Modeling;
-using Retro.Optimization;
 using Retro.Readers;
 using Retro.Search;
 

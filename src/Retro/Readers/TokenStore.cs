@@ -1,7 +1,6 @@
 using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Modeling;
-using Retro.Optimization;
 using Retro.Search;
 using TorchSharp;
 using static TorchSharp.torch;

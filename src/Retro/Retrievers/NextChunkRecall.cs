@@ -1,5 +1,4 @@
 using Retro.Database;
-using Retro.Evaluation;
 using Retro.Search;
 
 namespace Retro.Retrievers;

@@ -1,5 +1,5 @@
 using Retro.Database;
-using Retro.Optimization;
+using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 

@@ -1,7 +1,6 @@
 using System.Globalization;
 using Retro.Database;
 using Retro.Embedders;
-using Retro.Evaluation;
 using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Readers;

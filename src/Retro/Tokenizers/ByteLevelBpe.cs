@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Retro.Corpora;
 
 namespace Retro.Tokenizers;
 

@@ -1,5 +1,3 @@
-using Retro.Corpora;
-
 namespace Retro.Tokenizers;
 
 /// <summary>Loads BERT's <c>vocab.txt</c>, one piece a line, and <c>tokenizer_config.json</c> beside it where there is one.</summary>

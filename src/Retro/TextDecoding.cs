@@ -2,7 +2,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
 
-namespace Retro.Corpora;
+namespace Retro;
 
 /// <summary>
 /// From bytes to text: UTF-8, or the encoding that the user or the file names, or a mark at its head. Nothing that does not fit becomes a sign of replacement.

@@ -1,4 +1,4 @@
-namespace Retro.Optimization;
+namespace Retro;
 
 /// <summary>Lets pieces that run side by side, and begin in their order, do something in that order.</summary>
 internal sealed class InOrder

@@ -1,10 +1,9 @@
 using System.Globalization;
 using Retro.Corpora;
 using Retro.Database;
-using Retro.Search;
 using Retro.Tokenizers;
 
-namespace Retro.Evaluation;
+namespace Retro.Search;
 
 /// <summary>Makes sure that what is measured was not seen.</summary>
 public static class HeldOut

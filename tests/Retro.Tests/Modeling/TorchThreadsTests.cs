@@ -1,9 +1,10 @@
 using System.Collections.Concurrent;
-using Retro.Optimization;
+using Retro.Modeling;
+using Retro.Tests.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Retro.Tests.Optimization;
+namespace Retro.Tests.Modeling;
 
 /// <summary>The internal thread team, seen through InternalsVisibleTo.</summary>
 public class TorchThreadsTests

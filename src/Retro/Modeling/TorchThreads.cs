@@ -3,7 +3,7 @@ using System.Runtime.ExceptionServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Retro.Optimization;
+namespace Retro.Modeling;
 
 /// <summary>Runs independent pieces of torch work side by side on the processor.</summary>
 /// <remarks>
