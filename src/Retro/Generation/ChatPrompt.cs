@@ -27,11 +27,11 @@ internal static class ChatPrompt
             ChatMessage marked = message.Clone();
             marked.Contents =
             [
-                .. message.Contents.Select(content => content is TextContent text
-                    ? new TextContent(special.Aggregate(text.Text, (now, token) => now.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal)))
-                    : content),
+                .. message.Contents.Select(content => content is TextContent text ? new TextContent(special.Aggregate(text.Text, Mark)) : content),
             ];
             return marked;
         }
+
+        string Mark(string text, string token) => text.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal);
     }
 }

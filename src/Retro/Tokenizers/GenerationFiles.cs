@@ -61,7 +61,8 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
             catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
             {
                 // What is wrong with the model's configuration is said where the model is read.
-                return name == ModelFile ? null : throw new CorpusException($"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
+                return name == ModelFile ? null
+                    : throw new CorpusException($"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
             }
         }
     }

@@ -9,7 +9,9 @@ using static Retro.Tests.Generation.Pieces;
 
 namespace Retro.Tests.Generation;
 
-/// <summary>A conversation's special tokens reach the model as such, those of its messages do not, and what ends an answer is what the model's files say.</summary>
+/// <summary>
+/// A conversation's special tokens reach the model as such, those of its messages do not, and what ends an answer is what the model's files say.
+/// </summary>
 public sealed class ChatPromptTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -236,7 +238,8 @@ public sealed class ChatPromptTests : IDisposable
                 folder.File("tokenizer.model", File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
                 break;
             case "vocab.json":
-                folder.File("vocab.json", JsonSerializer.Serialize(vocabulary.Concat(special.Select((token, i) => KeyValuePair.Create(token, 256 + i))).ToDictionary()));
+                Array.ForEach(special, token => vocabulary.Add(token, vocabulary.Count));
+                folder.File("vocab.json", JsonSerializer.Serialize(vocabulary));
                 folder.File("merges.txt", "#version: 0.2\n");
                 break;
             default:
