@@ -42,8 +42,8 @@ internal enum Purpose : long
     /// <summary>Examples of a retriever's training.</summary>
     RetrieverExamples = 22,
 
-    /// <summary>Which of several data gives a batch.</summary>
-    DataMixture = 23,
+    /// <summary>Which of several data gives a batch; of the number above, which is drawn from elsewhere.</summary>
+    DataMixture = Metropolis,
 
     /// <summary>Passages that distract from a question's.</summary>
     Distractors = 31,

@@ -26,6 +26,12 @@ public sealed record QuestionSamplerOptions
     /// </summary>
     public InContextOptions? InContext { get; init; }
 
+    /// <summary>
+    /// R: tokens of a passage, which a model that reads them as neighbors has in its <see cref="Retro.Modeling.RetrievalConfig.RetrievedLength"/>; null: what
+    /// <see cref="InContext"/> says, else twice the database's chunk length. Default null.
+    /// </summary>
+    public int? RetrievedLength { get; init; }
+
     /// <summary>T: most tokens of an example, what stands in front of the question included. Default 512.</summary>
     public int WindowLength { get; init; } = 512;
 
@@ -45,6 +51,7 @@ public sealed record QuestionSamplerOptions
         faults.Share(WithoutOracle);
         faults.Share(WithoutPassages);
         faults.Share(HardShare);
+        faults.Require(RetrievedLength is null or > 0, RetrievedLength, "at least 1");
         faults.Between(WindowLength, 2);
         faults.Between(BatchSize, 1);
         faults.Throw();

@@ -17,6 +17,13 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
 
     private static readonly XmlReaderSettings s_settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, IgnoreComments = true };
 
+    // What the names of .NET's own assemblies begin with, those of its desktop on Windows among them.
+    private static readonly HashSet<string> s_shared = new(StringComparer.Ordinal)
+    {
+        "System", "Microsoft", "netstandard", "mscorlib", "Accessibility", "PresentationCore", "PresentationFramework", "ReachFramework", "UIAutomationClient",
+        "UIAutomationClientSideProviders", "UIAutomationProvider", "UIAutomationTypes", "WindowsBase", "WindowsFormsIntegration",
+    };
+
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
     private readonly HashSet<UInt128> _told = [];
     private readonly HashSet<string> _contents = new(StringComparer.Ordinal);
@@ -78,9 +85,10 @@ internal sealed class XmlDocumentationReader(string root, CorpusOptions options,
     /// <summary>The id of a type in an assembly, which no other assembly gives a type of its own but by chance.</summary>
     private static string IdOf(string type, string assembly)
     {
-        // The assemblies of .NET itself share their namespaces, and have no two public types of one name.
+        // The assemblies of .NET itself share their namespaces, and have no two public types of one name; an internal one that several describe is called as
+        // it comes.
         bool isNamedByIt = type.StartsWith(assembly, StringComparison.Ordinal) && (type.Length == assembly.Length || type[assembly.Length] is '.' or '`');
-        return isNamedByIt || assembly.Split('.')[0] is "System" or "Microsoft" or "netstandard" or "mscorlib" ? type : $"{type} ({assembly})";
+        return isNamedByIt || s_shared.Contains(assembly.Split('.')[0]) ? type : $"{type} ({assembly})";
     }
 
     /// <summary>

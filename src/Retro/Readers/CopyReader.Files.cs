@@ -16,7 +16,7 @@ public sealed partial class CopyReader
             path,
             Kind,
             _model,
-            _mixture.named_parameters(),
+            Trained,
             ("width", _model.Config.Width),
             ("neighbors", Options.Neighbors),
             ("stride", Options.Stride),
@@ -76,7 +76,7 @@ public sealed partial class CopyReader
         CopyReader reader = new(model, mixture, options, length, index, name);
         try
         {
-            file.Fill(reader._mixture.named_parameters());
+            file.Fill(reader.Trained);
             return reader;
         }
         catch

@@ -3,6 +3,7 @@ using Retro.Modeling;
 using Retro.Optimization;
 using Retro.Search;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -176,6 +177,9 @@ public sealed partial class CopyReader : IReader, IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _mixture.Dispose();
+
+    /// <summary>What is trained.</summary>
+    internal IEnumerable<(string Name, Parameter Parameter)> Trained => _mixture.named_parameters();
 
     /// <summary>
     /// The log-likelihoods of a batch's targets, the logits of few places at a time: of each lot the places, and [n] with the gradient of the mixture's

@@ -100,7 +100,7 @@ public sealed class PointerRule
                 progress?.Report(new StageProgress("count the pointer rule", done++, options.Chunks));
                 retrieved.Take(0, 0, database, table.Row(chunk)[..options.Neighbors]);
                 match.Begin(retrieved.Tokens, retrieved.Valid, Before(database, next));
-                foreach (int token in database.Tokens(next)[..database.TokenCount(next)])
+                foreach (int token in database.OwnTokens(next))
                 {
                     (int run, double share) = match.Look(token);
                     seen[run]++;

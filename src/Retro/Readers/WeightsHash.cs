@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Retro.Checkpoints;
 using Retro.Modeling;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Retro.Readers;
@@ -19,15 +20,25 @@ internal static class WeightsHash
     public static string Rounded(RetroModel model, CancellationToken cancellationToken = default)
         => Of(model, "", Round, cancellationToken);
 
+    /// <summary>The same of a reader: its model, and what was trained besides; null: it has no model.</summary>
+    public static string? Rounded(IReader reader) => ModelReading.ModelOf(reader) is not { } model ? null
+        : MeteredReader.Unwatched(reader) switch
+        {
+            CopyReader copying => Of(model, "", Round, default, copying.Trained),
+            DecoupledReader own => Of(model, "", Round, default, own.Weights.ByName.Select(pair => (pair.Key, pair.Value))),
+            _ => Rounded(model),
+        };
+
     private static Tensor Round(Tensor weights)
         => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;
 
-    private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor>? part, CancellationToken cancellationToken)
+    private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor>? part, CancellationToken cancellationToken, IEnumerable<(string Name, Parameter Weights)>? besides = null)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         sha.AppendData(Encoding.UTF8.GetBytes(beginning));
         using IDisposable noGradients = no_grad();
-        foreach ((string name, Tensor values) in Checkpoint.Stored(model))
+        foreach ((string name, Tensor values) in Checkpoint.Stored(model).Concat(
+            (besides ?? []).Select(pair => KeyValuePair.Create<string, Tensor>(pair.Name, pair.Weights))))
         {
             cancellationToken.ThrowIfCancellationRequested();
             sha.AppendData(Encoding.UTF8.GetBytes(name));

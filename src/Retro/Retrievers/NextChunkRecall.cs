@@ -80,6 +80,6 @@ public sealed record NextChunkRecall(double Value, int Queries, IReadOnlyList<(i
             asked.Count,
             [.. sums.Where(pair => pair.Value.Wanted > 0).Select(pair => (pair.Key, pair.Value.Found, pair.Value.Wanted))]);
 
-        int[] Text(long chunk) => heldOut.Tokens(chunk)[..heldOut.TokenCount(chunk)].ToArray();
+        int[] Text(long chunk) => heldOut.OwnTokens(chunk).ToArray();
     }
 }

@@ -56,5 +56,5 @@ internal sealed class RetrieverTower : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Encoder.Dispose();
 
-    private string Text(ChunkDatabase database, long chunk) => _tokenizer.Decode(database.Tokens(chunk)[..database.TokenCount(chunk)]);
+    private string Text(ChunkDatabase database, long chunk) => _tokenizer.Decode(database.OwnTokens(chunk));
 }

@@ -142,9 +142,9 @@ public sealed partial class RetrieverTrainer
             ["reader"] = _reading.Reader.Name,
             ["options"] = InvariantText.Of(Options),
         };
-        if (ModelReading.ModelOf(_reading.Reader) is { } model)
+        if ((_readerHash ??= WeightsHash.Rounded(_reading.Reader)) is { } hash)
         {
-            settings["reader's weights"] = _readerHash ??= WeightsHash.Rounded(model);
+            settings["reader's weights"] = hash;
         }
 
         return settings;

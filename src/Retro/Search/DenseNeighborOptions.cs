@@ -17,8 +17,8 @@ public sealed record DenseNeighborOptions
 
     /// <summary>
     /// Search parameters, such as "nprobe=16"; null, the default, for those that <see cref="Recall"/> was reached with when the index was made. They are part
-    /// of the source's identity: others find other neighbors. Others are set, and measured, on the index that is there, unless they say how it is made
-    /// ("efConstruction=80").
+    /// of the source's identity: others find other neighbors. Others are set, and measured, on the index that is there where they name all that is set in it
+    /// and nothing of how it is made ("efConstruction=80"); else the index is made anew.
     /// </summary>
     public string? Parameters { get; init; }
 

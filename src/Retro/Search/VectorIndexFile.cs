@@ -67,7 +67,7 @@ internal static class VectorIndexFile
                 string? there = database.Manifest.Find(NameOf(database))!.Details.GetValueOrDefault(ParametersDetail);
                 try
                 {
-                    if (there != parameters && measured && !IsOfMaking(there) && !IsOfMaking(parameters))
+                    if (there != parameters && measured && CanBeSet(database, options.Parameters))
                     {
                         MeasureAnew(database, keys, plan.Factory, wanted, parameters, options, progress, cancellationToken);
                         there = parameters;
@@ -191,8 +191,18 @@ internal static class VectorIndexFile
     /// <summary>FAISS's factory text of a segment's index, or "exact"; null where there is none.</summary>
     public static string? FactoryOf(ChunkDatabase segment) => segment.Manifest.Find(NameOf(segment))?.Details.GetValueOrDefault(FactoryDetail);
 
-    /// <summary>Whether parameters say how a graph is made, and not only how an index is searched.</summary>
-    private static bool IsOfMaking(string? parameters) => parameters?.Contains("efConstruction", StringComparison.Ordinal) == true;
+    /// <summary>
+    /// Whether other parameters (null: those that a recall takes) can be set on the index that is there: they name all that is set in it, so that nothing of
+    /// before stays, and nothing that says how a graph is made.
+    /// </summary>
+    private static bool CanBeSet(ChunkDatabase database, string? parameters)
+    {
+        HashSet<string> asked = parameters is null ? ["nprobe", "efSearch"] : Names(parameters);
+        return Names(ParametersOf(database.Manifest.Find(NameOf(database))!)).IsSubsetOf(asked) && !asked.Contains("efConstruction");
+
+        static HashSet<string> Names(string text)
+            => [.. text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(parameter => parameter.Split('=')[0])];
+    }
 
     /// <summary>Looks as far into an index that is there as another recall takes, or is said, which is no reason to train and fill it anew.</summary>
     private static void MeasureAnew(

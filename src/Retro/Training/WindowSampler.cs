@@ -16,7 +16,6 @@ namespace Retro.Training;
 /// </remarks>
 public sealed class WindowSampler : ITrainingData
 {
-
     private readonly ChunkDatabase _database;
     private readonly NeighborTable? _table;
     private readonly ChunkDatabase _retrieval;

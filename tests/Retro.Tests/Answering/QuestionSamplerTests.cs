@@ -84,21 +84,30 @@ public sealed class QuestionSamplerTests : IDisposable
 
     /// <summary>What training minimizes is what evaluation measures, whichever way passages are read.</summary>
     [Theory]
-    [InlineData(true, 3)]
-    [InlineData(true, 0)]
-    [InlineData(false, 3)]
-    [InlineData(false, 1)]
-    public void The_loss_of_a_batch_is_the_mean_log_likelihood_of_its_answers(bool inContext, int neighbors)
+    [InlineData(true, 3, 2)]
+    [InlineData(true, 3, 1)]
+    [InlineData(true, 0, 2)]
+    [InlineData(false, 3, 2)]
+    [InlineData(false, 3, 3)]
+    [InlineData(false, 1, 2)]
+    public void The_loss_of_a_batch_is_the_mean_log_likelihood_of_its_answers(bool inContext, int neighbors, int chunksRead)
     {
         manual_seed(1);
         RetroConfig config = TinyRetro.Config with
         {
             VocabularySize = _towns.Tokenizer.VocabularySize,
-            Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = M, RetrievedLength = 2 * M },
+            Retrieval = TinyRetro.Config.Retrieval! with { ChunkLength = M, RetrievedLength = chunksRead * M },
         };
         using RetroModel model = new(config, ScalarType.Float64);
-        InContextOptions context = new() { Neighbors = Math.Max(1, neighbors), PrefixLength = 150, WindowLength = 300 };
-        QuestionSampler sampler = Sampler(new() { Neighbors = neighbors, InContext = inContext ? context : null, WithoutOracle = 0.5, BatchSize = 5 });
+        InContextOptions context = new() { Neighbors = Math.Max(1, neighbors), PrefixLength = 150, WindowLength = 300, RetrievedLength = chunksRead * M };
+        QuestionSampler sampler = Sampler(new()
+        {
+            Neighbors = neighbors,
+            InContext = inContext ? context : null,
+            RetrievedLength = inContext ? null : chunksRead * M,
+            WithoutOracle = 0.5,
+            BatchSize = 5,
+        });
         IReader reader = neighbors == 0 ? new DecoderReader(model)
             : inContext ? new InContextReader(model, _towns.Tokenizer, context)
             : new RetroReader(model, neighbors);

@@ -364,9 +364,19 @@ public class RetrieverTrainerTests(SharedRetrieverWorld shared) : IClassFixture<
         Assert.Contains(
             "reader's weights", Assert.Throws<CheckpointException>(() => other.Load(_world["saved"])).Message, StringComparison.Ordinal);
 
-        RetrieverTrainer Of(RetroModel read) => new(
-            _world.Embedder, Tokenizer, _world.Source, new InContextReader(read, Tokenizer, new() { Neighbors = 4 }), RetrieverObjective.Emdr2, Options,
-            _world.Examples);
+        // What was trained besides the model counts, too.
+        using DecoupledReader own = Fresh(3), alike = Fresh(3), fittedOtherwise = Fresh(4);
+        using RetrieverTrainer first = With(own), second = With(alike), third = With(fittedOtherwise);
+        first.Save(_world["own"]);
+        second.Load(_world["own"]);
+        Assert.Contains("reader's weights", Assert.Throws<CheckpointException>(() => third.Load(_world["own"])).Message, StringComparison.Ordinal);
+
+        DecoupledReader Fresh(long seed) => DecoupledReader.Fresh(model, new() { Neighbors = 4, Seed = seed }, _world.Source.Database.ChunkLength);
+
+        RetrieverTrainer Of(RetroModel read) => With(new InContextReader(read, Tokenizer, new() { Neighbors = 4 }));
+
+        RetrieverTrainer With(IReader reader) => new(
+            _world.Embedder, Tokenizer, _world.Source, reader, RetrieverObjective.Emdr2, Options, _world.Examples);
 
         static RetroModel Decoder(long seed)
         {

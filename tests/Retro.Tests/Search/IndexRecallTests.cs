@@ -132,6 +132,13 @@ public class IndexRecallTests
         DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
         Assert.Equal((first.Sha256, first.Details["searchParameters"]), (Entry().Sha256, Entry().Details["searchParameters"]));
 
+        // What the new ones do not name would stay.
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options with { Parameters = "nprobe=16,max_codes=1" }).Dispose();
+        Assert.True(Recall(Entry()) < 0.9);
+        DenseNeighborSource.Build(data.Database, data.Keyer(), options).Dispose();
+        Assert.True(Recall(Entry()) >= 0.9);
+        Assert.DoesNotContain("max_codes", Entry().Details["searchParameters"], StringComparison.Ordinal);
+
         // How a graph is made is another matter.
         DenseNeighborOptions graph = new() { Factory = "HNSW4", Threads = 1, Parameters = "efSearch=4" };
         DenseNeighborSource.Build(data.Database, data.Keyer(), graph).Dispose();
