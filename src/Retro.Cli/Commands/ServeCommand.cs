@@ -12,22 +12,22 @@ internal sealed class ServeCommand : Verb
     private readonly ReadingOptions _reading = new(tokens: 64, temperature: 0);
     private readonly Option<string> _address = new("--address")
     {
-        Description = "Where to listen: 127.0.0.1, which this machine alone can reach; another address needs --token or --token-file.",
+        Description = "Where to listen: 127.0.0.1, which this machine alone can reach; another address needs --api-key or --api-keys.",
         HelpName = "ADDRESS",
         DefaultValueFactory = _ => "127.0.0.1",
     };
 
     private readonly Option<int> _port = CommonOptions.Whole("--port", "Port to listen at; 0: any that is free.", 5110, 0, 65535);
-    private readonly Option<string?> _token = new("--token")
+    private readonly Option<string?> _key = new("--api-key")
     {
-        Description = "What requests have to bring, as Authorization: Bearer TOKEN. Default: the environment's RETRO_TOKEN, else nothing.",
-        HelpName = "TOKEN",
+        Description = "What requests have to bring, as Authorization: Bearer KEY. Default: the environment's RETRO_API_KEY, else nothing.",
+        HelpName = "KEY",
     };
 
-    private readonly PathOption _tokens = new("--token-file", "FILE")
+    private readonly PathOption _keys = new("--api-keys", "FILE")
     {
-        Description = "Tokens of several people, each with the labels that they may see: JSON lines {\"token\": \"...\", \"labels\": [\"...\"]}. "
-            + "--labels is for who brings --token, or none.",
+        Description = "Keys of several people, each with the labels that they may see: JSON lines {\"key\": \"...\", \"labels\": [\"...\"]}. "
+            + "--labels is for who brings --api-key, or none.",
     };
 
     private readonly Option<string?> _name = new("--name") { Description = "What the model is called. Default: its folder's name.", HelpName = "NAME" };
@@ -45,10 +45,10 @@ internal sealed class ServeCommand : Verb
             "Serves a model on this machine: a page to ask and write with, which shows what was read, and /v1/chat/completions and /v1/embeddings for "
                 + "the clients of OpenAI's interface. Ctrl-C ends it.",
             "retro serve --model work",
-            "retro serve --model work --address 0.0.0.0 --port 8080 --token SECRET",
-            "retro serve --model work --token-file people.jsonl")
+            "retro serve --model work --address 0.0.0.0 --port 8080 --api-key SECRET",
+            "retro serve --model work --api-keys people.jsonl")
     {
-        AddOptions([.. _reading.Options, _address, _port, _token, _tokens, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
+        AddOptions([.. _reading.Options, _address, _port, _key, _keys, _name, _running, _waiting, _mostTokens, _mostPrompt, _mostKilobytes, _inPrompt]);
         Validators.Add(result =>
         {
             if (result.GetResult(_address) is not { Implicit: false } || result.GetValue(_address) is not { } said)
@@ -60,9 +60,9 @@ internal sealed class ServeCommand : Verb
             {
                 result.AddError($"{_address.Name} takes an address in numbers, such as 127.0.0.1, not '{said}'.");
             }
-            else if (!IPAddress.IsLoopback(address) && Token(result.GetValue(_token)) is null && result.GetValue(_tokens) is null)
+            else if (!IPAddress.IsLoopback(address) && Key(result.GetValue(_key)) is null && result.GetValue(_keys) is null)
             {
-                result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_token.Name} or {_tokens.Name}).");
+                result.AddError($"{_address.Name} {said} can be reached from elsewhere; say what requests have to bring ({_key.Name} or {_keys.Name}).");
             }
         });
     }
@@ -81,7 +81,7 @@ internal sealed class ServeCommand : Verb
         ServingOptions options = new(
             IPAddress.Parse(parsed.GetValue(_address)!),
             parsed.GetValue(_port),
-            Access(Token(parsed.GetValue(_token)), defaults.Labels, parsed.GetValue(_tokens)),
+            Access(Key(parsed.GetValue(_key)), defaults.Labels, parsed.GetValue(_keys)),
             parsed.GetValue(_name) ?? Path.GetFileName(folder),
             parsed.GetValue(_running),
             parsed.GetValue(_waiting),
@@ -100,21 +100,21 @@ internal sealed class ServeCommand : Verb
         await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
     }
 
-    private static Access? Access(string? token, IReadOnlyList<string>? labels, string? path)
+    private static Access? Access(string? key, IReadOnlyList<string>? labels, string? path)
     {
-        if (token is null && path is null)
+        if (key is null && path is null)
         {
             return null;
         }
 
         Access access = path is null ? new() : Serving.Access.Read(path);
-        return token is null || access.Add(token, labels)
+        return key is null || access.Add(key, labels)
             ? access
-            : throw new UsageException("--token is in --token-file too, and it has to be clear what it may see; leave it out of one of the two.");
+            : throw new UsageException("--api-key is in --api-keys too, and it has to be clear what it may see; leave it out of one of the two.");
     }
 
-    private static string? Token(string? said)
-        => (said ?? Environment.GetEnvironmentVariable("RETRO_TOKEN")) is { Length: > 0 } token ? token : null;
+    private static string? Key(string? said)
+        => (said ?? Environment.GetEnvironmentVariable("RETRO_API_KEY")) is { Length: > 0 } key ? key : null;
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace) => OfModel(parsed, workspace);
 }

@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Http;
 
 namespace Retro.Cli.Serving;
 
-/// <summary>Who may come in, and which labels whoever it is may see: tokens, of which only hashes are kept, each with its labels.</summary>
+/// <summary>Who may come in, and which labels whoever it is may see: keys, of which only hashes are kept, each with its labels.</summary>
 internal sealed class Access
 {
     private readonly List<(byte[] Hash, Caller Caller)> _known = [];
@@ -14,10 +14,10 @@ internal sealed class Access
     /// <summary>Whether nobody may come in.</summary>
     public bool IsEmpty => _known.Count == 0;
 
-    /// <summary>Reads a file of JSON lines, each an object with a "token" and the "labels" that it may see.</summary>
+    /// <summary>Reads a file of JSON lines, each an object with a "key" and the "labels" that it may see.</summary>
     /// <param name="path">The file.</param>
     /// <returns>What it says.</returns>
-    /// <exception cref="RetroException">It cannot be read, or a line is something else. No message holds a token.</exception>
+    /// <exception cref="RetroException">It cannot be read, or a line is something else. No message holds a key.</exception>
     public static Access Read(string path)
     {
         string[] lines;
@@ -27,30 +27,30 @@ internal sealed class Access
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
-            throw new RetroException($"The tokens in {path} cannot be read: {fault.Message}", fault);
+            throw new RetroException($"The keys in {path} cannot be read: {fault.Message}", fault);
         }
 
         Access access = new();
         for (int i = 0; i < lines.Length; i++)
         {
-            if (!string.IsNullOrWhiteSpace(lines[i]) && !(Parse(lines[i]) is { } one && access.Add(one.Token, one.Labels)))
+            if (!string.IsNullOrWhiteSpace(lines[i]) && !(Parse(lines[i]) is { } one && access.Add(one.Key, one.Labels)))
             {
                 throw new RetroException(
-                    $"Line {i + 1} of {path} has to be {{\"token\": \"...\", \"labels\": [\"...\"]}}: a token without spaces that no other line has, and the "
+                    $"Line {i + 1} of {path} has to be {{\"key\": \"...\", \"labels\": [\"...\"]}}: a key without spaces that no other line has, and the "
                         + "labels that it may see, none for documents without labels alone.");
             }
         }
 
-        return !access.IsEmpty ? access : throw new RetroException($"{path} names no token; write a line for each.");
+        return !access.IsEmpty ? access : throw new RetroException($"{path} names no key; write a line for each.");
     }
 
-    /// <summary>Lets a token in.</summary>
-    /// <param name="token">The token.</param>
+    /// <summary>Lets a key in.</summary>
+    /// <param name="key">The key.</param>
     /// <param name="labels">The labels that it may see; null: all.</param>
     /// <returns>Whether it was let in by nothing before.</returns>
-    public bool Add(string token, IReadOnlyList<string>? labels)
+    public bool Add(string key, IReadOnlyList<string>? labels)
     {
-        byte[] hash = Hash($"Bearer {token}");
+        byte[] hash = Hash($"Bearer {key}");
         if (_known.Any(one => one.Hash.AsSpan().SequenceEqual(hash)))
         {
             return false;
@@ -60,7 +60,7 @@ internal sealed class Access
         return true;
     }
 
-    /// <summary>Whose token a request brings. It takes as long for one as for another: all are compared, and each wholly.</summary>
+    /// <summary>Whose key a request brings. It takes as long for one as for another: all are compared, and each wholly.</summary>
     /// <param name="authorization">The header.</param>
     /// <returns>Whose it is; null: nobody's.</returns>
     public Caller? Find(string authorization)
@@ -77,19 +77,19 @@ internal sealed class Access
 
     private static byte[] Hash(string text) => SHA256.HashData(Encoding.UTF8.GetBytes(text));
 
-    private static (string Token, string[] Labels)? Parse(string line)
+    private static (string Key, string[] Labels)? Parse(string line)
     {
         try
         {
             return JsonNode.Parse(line) is JsonObject { Count: 2 } json
-                && json["token"] is JsonValue said && said.TryGetValue(out string? token) && token.Length > 0 && !token.Any(char.IsWhiteSpace)
+                && json["key"] is JsonValue said && said.TryGetValue(out string? key) && key.Length > 0 && !key.Any(char.IsWhiteSpace)
                 && json["labels"] is JsonArray labels && labels.All(label => label is JsonValue value && value.TryGetValue<string>(out _))
-                ? (token, [.. labels.Select(label => (string)label!)])
+                ? (key, [.. labels.Select(label => (string)label!)])
                 : null;
         }
         catch (Exception fault) when (fault is JsonException or ArgumentException or InvalidOperationException)
         {
-            return null; // what a parser says of a line may hold the token
+            return null; // what a parser says of a line may hold the key
         }
     }
 }

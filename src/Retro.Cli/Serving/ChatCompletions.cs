@@ -37,7 +37,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         List<RetrievedNeighbor> passages = await Task.Run(() => writer.Find(question, settings, aborted), aborted).ConfigureAwait(false);
         int[] prompt = template is null
             ? writer.Tokenizer.Encode(instructions + Asking.Prompt(passages, question, earlier))
-            : template.Encode([.. Conversation(passages, instructions, earlier, question)], writer.Tokenizer);
+            : Encode(template, [.. Conversation(passages, instructions, earlier, question)]);
         IAsyncEnumerable<GeneratedPiece> pieces = writer.Write(prompt, settings, aborted);
         string id = $"chatcmpl-{Guid.NewGuid():N}";
         long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
@@ -150,6 +150,28 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         }
 
         body.Whole("n", 1, 1);
+        foreach (string name in new[] { "frequency_penalty", "presence_penalty", "min_p" })
+        {
+            body.Number(name, 0, 0);
+        }
+
+        if (body.Whole("top_logprobs", 0, 20) > 0 && !body.Flag("logprobs"))
+        {
+            throw new Fault(400, "top_logprobs needs logprobs to be true.", "invalid_value", "top_logprobs");
+        }
+    }
+
+    /// <summary>A conversation as a template writes it; where the template refuses it, the request cannot be answered.</summary>
+    private int[] Encode(ChatTemplate template, ChatMessage[] conversation)
+    {
+        try
+        {
+            return template.Encode(conversation, writer.Tokenizer);
+        }
+        catch (RetroException fault)
+        {
+            throw new Fault(400, fault.Message, "invalid_value", "messages");
+        }
     }
 
     /// <summary>The conversation for a template, with the passages above the question.</summary>

@@ -36,7 +36,7 @@ internal static class ServedPage
         <fieldset><label>tokens at most <input type="number" id="tokens" min="1" value="64"></label>
         <label>temperature <input type="number" id="temperature" min="0" step="0.1" value="0"></label>
         <label>seed <input type="number" id="seed" value="1"></label>
-        <label id="tokenbox" hidden>token of the server <input type="password" id="token" autocomplete="off"></label></fieldset>
+        <label id="keybox" hidden>key of the server <input type="password" id="key" autocomplete="off"></label></fieldset>
         <div><button id="go">Write</button> <button id="stop" type="button" class="plain" disabled>Stop</button></div>
         </form>
         <p id="status" role="status"></p>
@@ -58,10 +58,10 @@ internal static class ServedPage
         const say = text => { $('status').textContent = text; };
         const post = async (path, body, signal) => {
           const headers = { 'content-type': 'application/json' };
-          if ($('token').value) headers.authorization = 'Bearer ' + $('token').value;
+          if ($('key').value) headers.authorization = 'Bearer ' + $('key').value;
           const response = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body), signal });
           if (response.ok) return response;
-          if (response.status === 401) $('tokenbox').hidden = false;
+          if (response.status === 401) $('keybox').hidden = false;
           let message = 'The server answered ' + response.status + '.';
           try { message = (await response.json()).error.message; } catch { }
           throw new Error(message);

@@ -142,14 +142,14 @@ internal sealed class Server : IAsyncDisposable
             return;
         }
 
-        // The page holds nothing; it asks for the token.
+        // The page holds nothing; it asks for the key.
         if ((string?)context.Request.Path is "/" or "/app.js")
         {
             return;
         }
 
         Caller caller = access.Find(context.Request.Headers.Authorization.ToString())
-            ?? throw new Fault(401, "Send a token that the server knows: Authorization: Bearer TOKEN.", "invalid_api_key");
+            ?? throw new Fault(401, "Send a key that the server knows: Authorization: Bearer KEY.", "invalid_api_key");
         caller.Sent(context);
     }
 

@@ -26,6 +26,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
         MaximumNewTokens = (int)(body.Whole("max_completion_tokens", 1, options.MostTokens) ?? body.Whole("max_tokens", 1, options.MostTokens)
             ?? Math.Min(defaults.MaximumNewTokens, options.MostTokens)),
         Temperature = body.Number("temperature", 0, 100) ?? defaults.Temperature,
+        TopK = (int)(body.Whole("top_k", 0, int.MaxValue) ?? defaults.TopK),
         TopP = body.Number("top_p", 1e-6, 1) ?? defaults.TopP,
         RepetitionPenalty = body.Number("repetition_penalty", 0.1, 10) ?? defaults.RepetitionPenalty,
         Seed = body.Whole("seed", long.MinValue, long.MaxValue) ?? defaults.Seed,

@@ -119,7 +119,7 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "Unrecognized command or argument '--steep'.", "train --database work --out model --steep")]
     [InlineData(2, "--temperature takes a number from 0 to 100, not '-1'.", "generate --model work --temperature -1 The")]
     [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
-    [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--token or --token-file).", "serve --model x --address 0.0.0.0")]
+    [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--api-key or --api-keys).", "serve --model x --address 0.0.0.0")]
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
     [InlineData(1, "nowhere holds no model (model/config.json)", "serve --model nowhere")]
     [InlineData(1, "There is no folder or file nowhere.", "build --corpus nowhere --out work")]

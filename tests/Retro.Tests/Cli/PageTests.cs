@@ -88,19 +88,19 @@ public sealed class PageTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_served_page_stops_says_what_is_wrong_and_asks_for_the_token()
+    public async Task The_served_page_stops_says_what_is_wrong_and_asks_for_the_key()
     {
         const int Most = 100_000; // tokens take longer than a click
         await using ServedModel served = await ServedModel.StartAsync(
-            options => options with { Access = ServerTests.Tokens(("secret", null)), MostTokens = Most }, tokens: Most);
+            options => options with { Access = ServerTests.Keys(("secret", null)), MostTokens = Most }, tokens: Most);
         IPage page = await Open(Desk, ColorScheme.Light);
         await page.GotoAsync(served.Url);
-        Assert.False(await page.Locator("#token").IsVisibleAsync());
+        Assert.False(await page.Locator("#key").IsVisibleAsync());
         await page.Locator("#text").FillAsync("The river");
         await page.GetByText("go on with a text").ClickAsync();
         await page.Locator("#go").ClickAsync();
-        await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("Send a token that the server knows");
-        await page.Locator("#token").FillAsync("secret");
+        await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("Send a key that the server knows");
+        await page.Locator("#key").FillAsync("secret");
         await page.Locator("#tokens").FillAsync("999999");
         await page.Locator("#go").ClickAsync();
         await Assertions.Expect(page.Locator("#status")).ToContainTextAsync("max_tokens has to be a whole number from 1 to 100000.");

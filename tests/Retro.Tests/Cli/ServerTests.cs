@@ -128,10 +128,10 @@ public sealed class ServerTests
     }
 
     [Fact]
-    public async Task Two_tokens_see_what_each_may_and_an_unknown_one_nothing()
+    public async Task Two_keys_see_what_each_may_and_an_unknown_one_nothing()
     {
         await using ServedModel served = await ServedModel.StartAsync(
-            options => options with { Access = Tokens(("one", ["river"]), ("other", ["bridge", "harbor"]), ("guest", [])) }, tokens: 40, labels: ["mountain"]);
+            options => options with { Access = Keys(("one", ["river"]), ("other", ["bridge", "harbor"]), ("guest", [])) }, tokens: 40, labels: ["mountain"]);
         const string Asked = "How many stones has bridge 5?";
         (string Path, string Body)[] requests =
         [
@@ -158,30 +158,30 @@ public sealed class ServerTests
             => new[] { "bridge", "harbor", "mountain", "river" }.Select(topic => $"docs/{topic}-")
                 .Where(place => answer.Contains(place, StringComparison.Ordinal));
 
-        async Task<string> Answer(string token, (string Path, string Body) request)
+        async Task<string> Answer(string key, (string Path, string Body) request)
         {
-            using HttpResponseMessage response = await Send(token, request);
+            using HttpResponseMessage response = await Send(key, request);
             Assert.Equal(HttpStatusCode.OK, response.StatusCode);
             return await response.Content.ReadAsStringAsync(Cancel);
         }
 
-        async Task<HttpResponseMessage> Send(string token, (string Path, string Body) request)
+        async Task<HttpResponseMessage> Send(string key, (string Path, string Body) request)
         {
             using HttpRequestMessage message = new(HttpMethod.Post, request.Path) { Content = Body(request.Body) };
-            message.Headers.TryAddWithoutValidation("Authorization", $"Bearer {token}");
+            message.Headers.TryAddWithoutValidation("Authorization", $"Bearer {key}");
             return await served.Http.SendAsync(message, Cancel);
         }
     }
 
     [Fact]
-    public void A_file_of_tokens_is_read_strictly_and_no_fault_names_a_token()
+    public void A_file_of_keys_is_read_strictly_and_no_fault_names_a_key()
     {
         using TemporaryFolder folder = new();
         string path = folder["people.jsonl"];
         File.WriteAllText(path, """
-            {"token": "one", "labels": ["river", "bridge"]}
+            {"key": "one", "labels": ["river", "bridge"]}
 
-            {"labels": [], "token": "two"}
+            {"labels": [], "key": "two"}
             """);
         Access access = Access.Read(path);
         Assert.Equal(["river", "bridge"], access.Find("Bearer one")!.Labels!);
@@ -190,22 +190,22 @@ public sealed class ServerTests
         Assert.Null(access.Find("Bearer "));
         string[] wrong =
         [
-            "secret", "{\"token\": \"secret\"}", "{\"token\": \"secret\", \"label\": []}", "{\"token\": \"secret\", \"labels\": \"a\"}",
-            "{\"token\": \"secret\", \"labels\": [1]}", "{\"token\": \"secret\", \"labels\": [], \"more\": 1}", "{\"token\": \"\", \"labels\": []}",
-            "{\"token\": \"secret to\", \"labels\": []}", "{\"token\": \"secret\", \"token\": \"secret\"}", "[\"secret\"]",
+            "secret", "{\"key\": \"secret\"}", "{\"key\": \"secret\", \"label\": []}", "{\"key\": \"secret\", \"labels\": \"a\"}",
+            "{\"key\": \"secret\", \"labels\": [1]}", "{\"key\": \"secret\", \"labels\": [], \"more\": 1}", "{\"key\": \"\", \"labels\": []}",
+            "{\"key\": \"secret to\", \"labels\": []}", "{\"key\": \"secret\", \"key\": \"secret\"}", "[\"secret\"]",
         ];
         foreach (string line in wrong)
         {
-            File.WriteAllText(path, $"{{\"token\": \"one\", \"labels\": []}}\n{line}\n");
+            File.WriteAllText(path, $"{{\"key\": \"one\", \"labels\": []}}\n{line}\n");
             RetroException fault = Assert.Throws<RetroException>(() => Access.Read(path));
             Assert.StartsWith($"Line 2 of {path} has to be", fault.Message, StringComparison.Ordinal);
             Assert.DoesNotContain("secret", fault.ToString(), StringComparison.Ordinal);
         }
 
-        File.WriteAllText(path, string.Concat(Enumerable.Repeat("{\"token\": \"one\", \"labels\": []}\n", 2)));
+        File.WriteAllText(path, string.Concat(Enumerable.Repeat("{\"key\": \"one\", \"labels\": []}\n", 2)));
         Assert.Contains("that no other line has", Assert.Throws<RetroException>(() => Access.Read(path)).Message, StringComparison.Ordinal);
         File.WriteAllText(path, "\n");
-        Assert.Contains("names no token", Assert.Throws<RetroException>(() => Access.Read(path)).Message, StringComparison.Ordinal);
+        Assert.Contains("names no key", Assert.Throws<RetroException>(() => Access.Read(path)).Message, StringComparison.Ordinal);
         Assert.Contains("cannot be read", Assert.Throws<RetroException>(() => Access.Read(folder["nowhere"])).Message, StringComparison.Ordinal);
     }
 
@@ -220,6 +220,38 @@ public sealed class ServerTests
         JsonNode other = await Json(await served.Http.PostAsync("/v1/chat/completions", Body(Request), Cancel));
         Assert.NotEqual((int)one["usage"]!["prompt_tokens"]!, (int)other["usage"]!["prompt_tokens"]!);
         Assert.Equal((string)one["sources"]![0]!["text"]!, (string)other["sources"]![0]!["text"]!);
+    }
+
+    /// <summary>It is the request that a template does not take, and not the server that fails.</summary>
+    [Fact]
+    public async Task A_conversation_that_the_template_refuses_is_the_requests_fault()
+    {
+        ChatTemplate template = new(
+            "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+                + "{{ message.content }}{% endfor %}");
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Template = template });
+        HttpResponseMessage refused = await served.Http.PostAsync(
+            "/v1/chat/completions",
+            Body("""{"model":"tiny","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"What is a river?"}]}"""),
+            Cancel);
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        JsonNode fault = (await Json(refused))["error"]!;
+        Assert.Contains("System role not supported", (string)fault["message"]!, StringComparison.Ordinal);
+        Assert.Equal(("invalid_request_error", "messages"), ((string)fault["type"]!, (string)fault["param"]!));
+    }
+
+    [Fact]
+    public async Task As_few_tokens_are_drawn_from_as_a_request_says()
+    {
+        await using ServedModel served = await ServedModel.StartAsync();
+        Assert.Equal(await Text(""), await Text(""","temperature":5,"top_k":1"""));
+        Assert.NotEqual(await Text(""), await Text(""","temperature":5,"top_k":0"""));
+
+        async Task<string> Text(string more)
+        {
+            string body = $$"""{"model":"tiny","messages":[{"role":"user","content":"What is a river?"}]{{more}}}""";
+            return (string)(await Json(await served.Http.PostAsync("/v1/chat/completions", Body(body), Cancel)))["choices"]![0]!["message"]!["content"]!;
+        }
     }
 
     [Theory]
@@ -240,6 +272,11 @@ public sealed class ServerTests
     [InlineData(400, "has to be the user's", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"assistant","content":"a"}]}""")]
     [InlineData(400, "max_tokens has to be a whole number from 1 to 2048", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"max_tokens":0}""")]
     [InlineData(400, "n has to be a whole number from 1 to 1", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"n":2}""")]
+    [InlineData(400, "frequency_penalty has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"frequency_penalty":1.5}""")]
+    [InlineData(400, "presence_penalty has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"presence_penalty":2}""")]
+    [InlineData(400, "min_p has to be a number from 0 to 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"min_p":0.1}""")]
+    [InlineData(400, "top_k has to be a whole number from 0", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_k":-1}""")]
+    [InlineData(400, "top_logprobs needs logprobs", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"top_logprobs":2}""")]
     [InlineData(400, "tools is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"tools":[{}]}""")]
     [InlineData(400, "response_format is not supported", "/v1/chat/completions", """{"model":"tiny","messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}""")]
     [InlineData(404, "ask for 'tiny-embedder'", "/v1/embeddings", """{"model":"tiny","input":"a"}""")]
@@ -278,7 +315,7 @@ public sealed class ServerTests
     }
 
     [Fact]
-    public async Task A_token_opens_the_server_and_another_sites_name_does_not()
+    public async Task A_key_opens_the_server_and_another_sites_name_does_not()
     {
         await using (ServedModel open = await ServedModel.StartAsync())
         {
@@ -287,7 +324,7 @@ public sealed class ServerTests
             Assert.Equal(HttpStatusCode.Forbidden, (await open.Http.SendAsync(strange, Cancel)).StatusCode);
         }
 
-        await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Tokens(("secret", null)) });
+        await using ServedModel served = await ServedModel.StartAsync(options => options with { Access = Keys(("secret", null)) });
         Assert.Equal(HttpStatusCode.OK, (await served.Http.GetAsync("/", Cancel)).StatusCode);
         Assert.Equal(HttpStatusCode.Unauthorized, (await served.Http.GetAsync("/v1/models", Cancel)).StatusCode);
         served.Http.DefaultRequestHeaders.Authorization = new("Bearer", "secre");
@@ -381,10 +418,10 @@ public sealed class ServerTests
         return Environment.WorkingSet;
     }
 
-    internal static Access Tokens(params (string Token, string[]? Labels)[] known)
+    internal static Access Keys(params (string Key, string[]? Labels)[] known)
     {
         Access access = new();
-        Assert.All(known, one => Assert.True(access.Add(one.Token, one.Labels)));
+        Assert.All(known, one => Assert.True(access.Add(one.Key, one.Labels)));
         return access;
     }
 
