@@ -19,8 +19,7 @@ internal static class Asking
     public static List<RetrievedNeighbor> Find(
         ReadingOptions.Opened opened, string question, int count, GenerationOptions options, CancellationToken cancellationToken)
     {
-        int[] asked = Passages.Asked(opened.Tokenizer, question);
-        if (count == 0 || asked.Length == 0 || opened.Source?.Database is not { } database)
+        if (count == 0 || opened.Source?.Database is not { } database || Passages.Asked(database, opened.Tokenizer, question) is not { Length: > 0 } asked)
         {
             return [];
         }

@@ -20,8 +20,12 @@ internal static class Passages
     /// What to look up for a text that somebody typed: its tokens as they are within a line, where most of a database's text stands. For many tokenizers a word
     /// at the beginning of a line is another token than behind a space; those that begin a text with a space themselves need one token more for another.
     /// </summary>
-    public static int[] Asked(RetroTokenizer tokenizer, string text)
+    /// <param name="database">What is looked into.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="text">The text.</param>
+    public static int[] Asked(ChunkDatabase database, RetroTokenizer tokenizer, string text)
     {
+        text = database.AsCleaned(text);
         int[] asItIs = tokenizer.Encode(text), within = tokenizer.Encode(" " + text.TrimStart());
         return within.Length <= asItIs.Length ? within : asItIs;
     }

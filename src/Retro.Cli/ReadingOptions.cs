@@ -177,6 +177,9 @@ internal sealed class ReadingOptions
             return new(Trained.Model, Tokenizer, options);
         }
 
+        /// <summary>A text that is asked with, in the form of the database's own.</summary>
+        public string AsCleaned(string text) => Sources?.Database.AsCleaned(text) ?? text;
+
         /// <summary>The numbers of documents that nothing is read of, and of their copies.</summary>
         /// <param name="ids">Their ids.</param>
         public int[] Excluded(IReadOnlyList<string> ids) => ids.Count == 0 || Sources is null ? [] : _excluded.Value.Of(ids);

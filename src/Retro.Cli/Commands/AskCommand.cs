@@ -52,7 +52,7 @@ internal sealed class AskCommand : Verb
             .. Asking.Find(opened, question, parsed.GetValue(_inPrompt), options, cancellationToken)
                 .Select(found => new Passage(InPrompt, found)),
         ];
-        string prompt = Prompt(passages, question);
+        string asked = opened.AsCleaned(question), prompt = Prompt(passages, asked);
         StringBuilder answer = new();
         List<int> tokens = [];
         List<RetrievedNeighbors> read = [];
@@ -79,7 +79,7 @@ internal sealed class AskCommand : Verb
         foreach (Passage passage in passages)
         {
             // Without it, the prompt is another one.
-            passage.Bits = off - scores.Off(Prompt(passages.Where(other => other != passage), question));
+            passage.Bits = off - scores.Off(Prompt(passages.Where(other => other != passage), asked));
         }
 
         if (scores.ReadsWhileWriting)

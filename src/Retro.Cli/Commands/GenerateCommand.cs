@@ -64,7 +64,7 @@ internal sealed class GenerateCommand : Verb
         StringBuilder text = new();
         List<RetrievedNeighbors> read = [];
         GenerationEnd? end = null;
-        await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, options, cancellationToken).ConfigureAwait(false))
+        await foreach (GeneratedPiece piece in generator.GenerateAsync(opened.AsCleaned(prompt), options, cancellationToken).ConfigureAwait(false))
         {
             text.Append(piece.Text);
             await Console.Out.WriteAsync(Printable.Of(piece.Text)).ConfigureAwait(false);

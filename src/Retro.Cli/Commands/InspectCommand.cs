@@ -60,7 +60,8 @@ internal sealed class InspectCommand : Verb
             ? shown.Documents.FirstOrDefault(entry => entry.Id == id && IsSeen(parsed, entry))
                 ?? throw new RetroException($"{shown.Folder} has no document with the id '{id}'; without {_document.Name}, {Tool.Name} inspect lists them.")
             : null;
-        JsonObject result = parsed.GetValue(_text) is { } text ? Neighbors(parsed, sources, Passages.Asked(sources.Tokenizer, text), [], cancellationToken)
+        JsonObject result = parsed.GetValue(_text) is { } text
+            ? Neighbors(parsed, sources, Passages.Asked(sources.Database, sources.Tokenizer, text), [], cancellationToken)
             : parsed.GetValue(_chunk) is { } number ? Chunk(parsed, sources, shown, document, number, cancellationToken)
             : document is not null ? Chunks(parsed, sources, shown, document)
             : Documents(parsed, shown);

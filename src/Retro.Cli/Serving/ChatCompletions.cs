@@ -192,7 +192,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         yield return new(ChatRole.User, string.Concat(passages.Select(passage => passage.Text.Trim() + "\n\n")) + question);
     }
 
-    private static (string Instructions, List<(string Question, string Answer)> Earlier, string Question) Messages(RequestBody body)
+    private (string Instructions, List<(string Question, string Answer)> Earlier, string Question) Messages(RequestBody body)
     {
         if (body["messages"] is not JsonArray { Count: > 0 } messages)
         {
@@ -204,7 +204,7 @@ internal sealed class ChatCompletions(Writer writer, ChatTemplate? template)
         string? question = null;
         foreach (JsonNode? message in messages)
         {
-            string text = Content(message), role = message!["role"] is JsonValue value && value.TryGetValue(out string? said) ? said : "";
+            string text = writer.AsCleaned(Content(message)), role = message!["role"] is JsonValue value && value.TryGetValue(out string? said) ? said : "";
             switch (role)
             {
                 case "system" or "developer":

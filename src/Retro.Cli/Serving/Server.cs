@@ -184,7 +184,7 @@ internal sealed class Server : IAsyncDisposable
         }
 
         int most = Math.Min(_options.MostPrompt, _opened.Trained.Model.Config.MaximumLength ?? int.MaxValue);
-        int[] tokens = [_opened.Tokenizer.BeginOfText, .. _opened.Tokenizer.Encode(text)];
+        int[] tokens = [_opened.Tokenizer.BeginOfText, .. _opened.Tokenizer.Encode(_opened.AsCleaned(text))];
         if (tokens.Length < 2 || tokens.Length > most)
         {
             throw new Fault(400, $"The text has {tokens.Length} tokens with the one before it; inspect 2 to {most}.", "out_of_range", "text");

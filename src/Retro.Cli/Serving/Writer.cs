@@ -19,6 +19,9 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     /// <summary>The model's tokenizer.</summary>
     public RetroTokenizer Tokenizer => opened.Tokenizer;
 
+    /// <summary>A text that is asked with, in the form of the database's own.</summary>
+    public string AsCleaned(string text) => opened.AsCleaned(text);
+
     /// <summary>The settings of a request, by the names that OpenAI gave them; what may be seen is by who sent it, and nothing in its body.</summary>
     public GenerationOptions Settings(HttpContext context, RequestBody body, params string[] stops) => defaults with
     {
@@ -63,7 +66,7 @@ internal sealed class Writer(ReadingOptions.Opened opened, RetroGenerator genera
     public async Task WriteAsync(HttpContext context)
     {
         RequestBody body = await RequestBody.ReadAsync(context, options.MostBytes).ConfigureAwait(false);
-        string text = body.Required("text");
+        string text = AsCleaned(body.Required("text"));
         bool asks = body.Flag("ask");
         if (asks && string.IsNullOrWhiteSpace(text))
         {

@@ -5,7 +5,10 @@ namespace Retro.Corpora;
 /// <summary>Unicode's form C; control characters that part lines or words become newlines and spaces, the others go, but for newline and tab.</summary>
 internal sealed class UnicodeStep : CleaningStep
 {
-    public override string Name => "unicode";
+    /// <summary>Its name, as a cleaning's and so a database's has it.</summary>
+    public const string Called = "unicode";
+
+    public override string Name => Called;
 
     public override IEnumerable<Document> Apply(IEnumerable<Document> documents, CleaningStepReport report)
     {
@@ -25,7 +28,8 @@ internal sealed class UnicodeStep : CleaningStep
         }
     }
 
-    private static string Plain(string text)
+    /// <summary>A text as the step leaves it.</summary>
+    public static string Plain(string text)
     {
         string composed = UnicodeForms.ToFormC(text);
         if (!composed.Any(IsControl))

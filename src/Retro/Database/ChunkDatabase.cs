@@ -1,3 +1,4 @@
+using Retro.Corpora;
 using Retro.Tokenizers;
 
 namespace Retro.Database;
@@ -237,6 +238,19 @@ public sealed partial class ChunkDatabase : IDisposable
                 $"The database in '{Folder}' has chunks of {ChunkLength} tokens, but {chunkLength} are needed; build it with that chunk length, or use a "
                     + $"model of chunk length {ChunkLength}.");
         }
+    }
+
+    /// <summary>
+    /// A text that somebody asks with, in the form of the database's own: where their cleaning brought those into Unicode's form C
+    /// (<see cref="CleaningStep.Unicode"/>), the same is done to it. What is typed or copied in another form looks alike, but has other tokens, and finds other
+    /// chunks. <see cref="Generation.RetroGenerator"/> does so with prompts by itself.
+    /// </summary>
+    /// <param name="text">The text.</param>
+    /// <returns>The text as the cleaning would have left it.</returns>
+    public string AsCleaned(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return Manifest.Cleaning.Split(", ").Contains(UnicodeStep.Called) ? UnicodeStep.Plain(text) : text;
     }
 
     /// <summary>Closes the files, and the sources and tables that were opened of the folder; everything that reads throws afterwards.</summary>

@@ -120,8 +120,8 @@ public sealed class RetroChatClient : IChatClient
     }
 
     private int[] Prompt(List<ChatMessage> messages) => _template is null
-        ? _generator.Tokenizer.Encode(Transcript(messages))
-        : ChatPrompt.Encode(_generator.Tokenizer, messages, _template);
+        ? _generator.Encode(Transcript(messages))
+        : ChatPrompt.Encode(_generator.Tokenizer, messages, all => _generator.AsCleaned(_template(all)));
 
     private GenerationOptions Generation(ChatOptions? options) => _defaults with
     {

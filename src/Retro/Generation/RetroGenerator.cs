@@ -161,7 +161,7 @@ public sealed class RetroGenerator
     {
         ArgumentNullException.ThrowIfNull(prompt);
         options = Check(options);
-        int[] tokens = Tokens(_tokenizer.Encode(prompt), options);
+        int[] tokens = Tokens(Encode(prompt), options);
         return options.Beams > 1 ? SearchAsync(tokens, options, cancellationToken) : ContinueAsync(tokens, options, cancellationToken);
     }
 
@@ -204,7 +204,7 @@ public sealed class RetroGenerator
             throw new ArgumentException("A prompt is null; it may be empty.", nameof(prompts));
         }
 
-        int[][] tokens = [.. prompts.Select(prompt => Tokens(_tokenizer.Encode(prompt), options))];
+        int[][] tokens = [.. prompts.Select(prompt => Tokens(Encode(prompt), options))];
         return options.Beams > 1
             ? SearchAsync(tokens, options, cancellationToken)
             : _reader is null && options.RetrievalStride is null
@@ -215,13 +215,18 @@ public sealed class RetroGenerator
     /// <summary>The model's tokenizer.</summary>
     internal RetroTokenizer Tokenizer => _tokenizer;
 
+    /// <summary>A text that is asked with, in the form of the texts that are read from.</summary>
+    internal string AsCleaned(string text) => _database?.AsCleaned(text) ?? text;
+
+    internal int[] Encode(string prompt) => _tokenizer.Encode(AsCleaned(prompt));
+
     /// <summary>How many tokens a prompt has, the begin-of-text token before it included.</summary>
     /// <param name="prompt">The prompt.</param>
     /// <returns>At least 1.</returns>
     public int CountTokens(string prompt)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        return 1 + _tokenizer.Encode(prompt).Length;
+        return 1 + Encode(prompt).Length;
     }
 
     private GenerationOptions Check(GenerationOptions? given)

@@ -98,6 +98,23 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>The same characters, composed or not, are the same text.</summary>
+    [Fact]
+    public void A_question_finds_the_same_in_whatever_form_it_is_typed()
+    {
+        _retro.WriteFile("docs/a.txt", "Un café près du pont, où le garçon dort.");
+        _retro.WriteFile("docs/b.txt", "Une forêt au-delà du fleuve, où personne ne va.");
+        _retro.WriteFile("docs/c.txt", "La montagne et la vallée, sous la neige.");
+        _retro.Done("build", "--corpus", "docs", "--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0");
+        Assert.Equal(Found("un caf\u00E9 pr\u00E8s du pont"), Found("un cafe\u0301 pre\u0300s du pont"));
+
+        string Found(string text)
+        {
+            _retro.Done("inspect", "--database", "work", "--text", text, "--json", "found.json");
+            return _retro.Json("found.json")["neighbors"]!.ToJsonString();
+        }
+    }
+
     /// <summary>A folder holds one model: what belonged to the one before it goes with it, and what is typed takes the place of what excludes it.</summary>
     [Fact]
     public void A_model_that_is_replaced_leaves_nothing_of_its_own()

@@ -64,6 +64,37 @@ public sealed class RetroGeneratorTests : IDisposable
         _folder.Dispose();
     }
 
+    /// <summary>Where the database's texts were brought into one form, prompts are.</summary>
+    [Theory]
+    [InlineData("unicode, exact duplicates", true)]
+    [InlineData("none", false)]
+    public async Task A_prompt_is_read_in_the_form_of_the_databases_texts(string cleaning, bool isSame)
+    {
+        const string Composed = "na\u00EFve caf\u00E9 au lait, na\u00EFve", Decomposed = "nai\u0308ve cafe\u0301 au lait, nai\u0308ve";
+        Assert.NotEqual(s_tokenizer.Encode(Composed), s_tokenizer.Encode(Decomposed));
+        using ChunkDatabase database = ChunkDatabaseBuilder.Build(
+            Path.Combine(_folder.Path, "cleaned"),
+            s_texts.Select((text, i) => new Document($"d{i}", $"Title {i}", text, $"file{i}.txt")),
+            s_tokenizer,
+            new ChunkDatabaseOptions { ChunkLength = ChunkLength, Cleaning = cleaning });
+        RetroGenerator generator = new(_model, s_tokenizer, database, new NearestKey(database, _keyer));
+        Assert.Equal(isSame ? Composed : Decomposed, database.AsCleaned(Decomposed));
+        Assert.Equal(isSame, generator.CountTokens(Composed) == generator.CountTokens(Decomposed));
+        Assert.Equal(isSame, await Read(Composed) == await Read(Decomposed));
+
+        async Task<string> Read(string prompt)
+        {
+            List<string> read = [];
+            CancellationToken cancel = TestContext.Current.CancellationToken;
+            await foreach (GeneratedPiece piece in generator.GenerateAsync(prompt, new() { MaximumNewTokens = 12, Temperature = 0 }, cancel))
+            {
+                read.Add($"{piece.Text}{string.Concat(piece.Retrieved?.Neighbors.Select(neighbor => $" {neighbor.Chunk} {neighbor.Score}") ?? [])}");
+            }
+
+            return string.Concat(read);
+        }
+    }
+
     /// <summary>Prompts shorter than a chunk, of every length modulo the chunk, and longer than several.</summary>
     [Theory]
     [InlineData(true)]
