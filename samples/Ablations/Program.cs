@@ -17,10 +17,11 @@ Option<string> device = CommonOptions.Device();
 Option<string?> dtype = CommonOptions.ComparedDtype();
 Option<bool> resume = new("--resume") { Description = "Take what a former run with the same corpus, folder and settings has measured, and go on." };
 Option<bool> skipBroken = CommonOptions.SkipBroken();
+Option<bool> startOver = CommonOptions.ReplaceModels();
 RootCommand root = new(
     "Trains retrieval in one way after the other on the same text, of which each differs from another in one thing, and measures all beside the decoder alone.")
 {
-    corpus, output, megabytes, steps, seed, only, device, dtype, resume, skipBroken,
+    corpus, output, megabytes, steps, seed, only, device, dtype, resume, skipBroken, startOver,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
 {
@@ -35,6 +36,7 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         where,
         CommonOptions.ComparedType(parsed.GetValue(dtype), where),
         parsed.GetValue(resume),
-        parsed.GetValue(skipBroken))).Run(cancellationToken);
+        parsed.GetValue(skipBroken),
+        parsed.GetValue(startOver))).Run(cancellationToken);
     return Task.CompletedTask;
 }).ConfigureAwait(false);

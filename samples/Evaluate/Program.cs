@@ -40,11 +40,12 @@ Option<bool> resume = new("--resume")
 };
 Option<bool> records = new("--records") { Description = "Write tokens.jsonl: what each held-out token costs each reader, with the first seed." };
 Option<bool> skipBroken = CommonOptions.SkipBroken();
+Option<bool> startOver = CommonOptions.ReplaceModels();
 RootCommand root = new(
     "Trains a RETRO, and its decoder alone with as many steps and with as much time, and measures them " +
     "on held-out documents beside a rule that copies from the neighbors.")
 {
-    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, dtype, resume, records, skipBroken,
+    corpus, output, megabytes, seeds, firstSeed, steps, minutes, k, withoutRetro, ladder, trainOnly, device, dtype, resume, records, skipBroken, startOver,
 };
 return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
 {
@@ -65,5 +66,6 @@ return await Sample.RunAsync(root, args, (parsed, cancellationToken) =>
         CommonOptions.ComparedType(parsed.GetValue(dtype), where),
         parsed.GetValue(resume),
         parsed.GetValue(records),
-        parsed.GetValue(skipBroken))).RunAsync(cancellationToken);
+        parsed.GetValue(skipBroken),
+        parsed.GetValue(startOver))).RunAsync(cancellationToken);
 }).ConfigureAwait(false);

@@ -31,7 +31,7 @@ internal static class AnswerEvaluation
             sources.Tokenizer,
             sources.Database.ChunkLength,
             cancellationToken);
-        Question[] questions = AnsweringData.Choose(data.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), count, (int)seed);
+        Question[] questions = AnsweringData.Choose(data.Set.Questions.Where(question => !trained.Contains(question.DocumentId)), count, seed);
         QuestionSet.RequireHeldOut(questions, trained);
         AnswerTables tables = new(data, questions);
         foreach ((string path, TrainedModel model) in models)

@@ -222,6 +222,12 @@ internal static class CommonOptions
         Description = $"Replace the {what} that the folder holds; the old stays until the new is whole.",
     };
 
+    /// <summary>Starting over where an earlier run has left its models.</summary>
+    public static Option<bool> ReplaceModels() => new("--start-over")
+    {
+        Description = "Replace the models that an earlier run with the same corpus has left in the folder, once the corpus is read.",
+    };
+
     /// <summary>A share of the work.</summary>
     public static Option<WorkShare?> Share(string description) => new("--share")
     {

@@ -32,6 +32,7 @@ internal sealed class CompareCommand : Verb
     private readonly Option<string> _device = CommonOptions.Device();
     private readonly Option<string?> _dtype = CommonOptions.ComparedDtype();
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
+    private readonly Option<bool> _startOver = CommonOptions.ReplaceModels();
 
     public CompareCommand()
         : base(
@@ -42,7 +43,7 @@ internal sealed class CompareCommand : Verb
             "retro compare --task qa --corpus docs --steps 1000")
     {
         _corpus.Description += " Default: the XML documentation of the .NET reference packs.";
-        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken);
+        AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken, _startOver);
     }
 
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said) => said(_task) == CommonOptions.Answering
@@ -62,7 +63,8 @@ internal sealed class CompareCommand : Verb
             parsed.GetValue(_steps),
             device,
             CommonOptions.ComparedType(parsed.GetValue(_dtype), device),
-            parsed.GetValue(_skipBroken));
+            parsed.GetValue(_skipBroken),
+            parsed.GetValue(_startOver));
         WriteJson(parsed, parsed.GetValue(_task) == CommonOptions.Answering
             ? await new AnswerRun(options).RunAsync(cancellationToken).ConfigureAwait(false)
             : new CompareRun(options).Run(cancellationToken));

@@ -232,7 +232,7 @@ internal sealed class EvalCommand : Verb
             ? new(copies.Neighbors, copies.Options.Stride, counted.RetrievedLength, counted.Precisions)
             : null;
 
-        Comparison comparison = new(heldOut, database, found, random, rules);
+        Comparison comparison = new(heldOut, database, found, random, rules, parsed.GetValue(_seed));
         BitsPerByteOptions options = new() { WindowLength = window, KeepTokens = true };
         List<Measured> measured = [];
         HashSet<string> names = [];
@@ -296,7 +296,8 @@ internal sealed class EvalCommand : Verb
         names.UnionWith(against);
         string[] notes = Notes(table, isUnseen);
         LeakageTable leakage = LeakageTable.Of(curve, [.. entries.Where(entry => names.Contains(entry.Reader))]);
-        Print(table, leakage, notes);
+        ResultRows rows = new(table, leakage);
+        rows.Print(notes, LeakageTitle, leakage.Note);
         WriteJson(parsed, ResultsJson.Of(table, leakage));
         if (parsed.GetValue(_tokenRecords) is { } tokens)
         {
@@ -307,8 +308,7 @@ internal sealed class EvalCommand : Verb
 
         string page = ReportFile(parsed);
         RunReport report = new($"{Tool.Name} eval: {string.Join(", ", models.Select(one => one.Path))}");
-        report.Evaluation(Header(table), Rows(table), string.Join(' ', notes), table);
-        report.Leakage(LeakageHeader(leakage), LeakageRows(leakage), $"{LeakageTitle}. {leakage.Note}".TrimEnd(), leakage);
+        rows.AddTo(report, string.Join(' ', notes), $"{LeakageTitle}. {leakage.Note}".TrimEnd());
         Inspect(report, sources, heldOut, measured, entries, cancellationToken);
         report.Corpus(database, heldOut);
         foreach ((string path, string name, _, TrainedModel trained, _) in measured)
@@ -383,38 +383,6 @@ internal sealed class EvalCommand : Verb
             && one.named_parameters().All(pair => there.TryGetValue(pair.name, out torch.Tensor? its) && pair.parameter.Equals(its));
     }
 
-    private static void Print(EvaluationTable table, LeakageTable leakage, string[] notes)
-    {
-        Screen.Table("held-out bits per byte (less is better)", Header(table), Rows(table), 1);
-        foreach (string note in notes)
-        {
-            Screen.Line($"{note}");
-        }
-
-        Screen.Table(LeakageTitle, LeakageHeader(leakage), LeakageRows(leakage));
-        if (leakage.Note.Length > 0)
-        {
-            Screen.Line($"{leakage.Note}");
-        }
-    }
-
-    private static string[] Header(EvaluationTable table)
-        => ["reader", "neighbors", "steps", "minutes", "bits per byte", .. table.Against.Select(name => $"against {name}")];
-
-    private static string[][] Rows(EvaluationTable table)
-        =>
-        [
-            .. table.Rows.Select(row => (string[])
-            [
-                row.Entry.Reader,
-                row.Entry.Results[0] is { Neighbors: > 0 } result ? $"{result.SourceName}, k = {result.Neighbors}" : "",
-                row.Entry.Steps > 0 ? Number(row.Entry.Steps.Value, "#,0") : "",
-                row.Entry.Time > TimeSpan.Zero ? Number(row.Entry.Time.Value.TotalMinutes, "0.0") : "",
-                Number(row.Entry.Value, "0.0000"),
-                .. row.Differences.Select(Show),
-            ]),
-        ];
-
     private static string[] Notes(EvaluationTable table, bool isUnseen)
     {
         BitsPerByteResult any = table.Rows[0].Entry.Results[0];
@@ -425,32 +393,10 @@ internal sealed class EvalCommand : Verb
                 $"over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {any.Documents:#,0} documents, none of them "
                     + $"{(isUnseen ? "trained on or " : "")}retrieved from."),
             .. isUnseen ? [] : new[] { "For at least one model it is not known what it was trained on; it may have seen these documents." },
-            any.Documents < PairedDifference.LeastDocuments
-                ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-                : "In brackets the 95 % interval of a paired bootstrap over documents, \"none\" where it holds 0.",
+            ResultRows.Intervals(any.Documents),
             "Steps and minutes are those of a model's own training; what it was fitted onto was trained before.",
         ];
     }
-
-    private static string[] LeakageHeader(LeakageTable leakage) => ["overlap at most", "of the tokens", .. leakage.Readers];
-
-    private static string[][] LeakageRows(LeakageTable leakage)
-        =>
-        [
-            .. leakage.Rows.Select(row => (string[])
-            [
-                Number(row.Bound, "0.# %"),
-                Number(row.TokenShare, "0.0 %"),
-                .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
-                    : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {Show(difference)}" : "")}"),
-            ]),
-        ];
-
-    // That there are too few documents for an interval is said once, below the table.
-    private static string Show(PairedDifference? difference)
-        => difference is null ? "" : difference.HasInterval ? difference.ToString() : Number(difference.Value, "+0.0 %;-0.0 %;0.0 %");
-
-    private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 
     /// <summary>A model that was measured.</summary>
     /// <param name="Path">The folder that was named.</param>

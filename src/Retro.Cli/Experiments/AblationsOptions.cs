@@ -13,6 +13,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="Resume">Whether what a former run has measured in the same folder is taken.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
 internal sealed record AblationsOptions(
     string? Corpus,
     string Output,
@@ -23,4 +24,5 @@ internal sealed record AblationsOptions(
     Device? Device,
     ScalarType Dtype,
     bool Resume,
-    bool SkipBroken);
+    bool SkipBroken,
+    bool StartOver);

@@ -18,6 +18,8 @@ internal sealed class AblationsRun(AblationsOptions options)
 {
     private const int TableNeighbors = 16;
 
+    private const string ReportFile = "ablations.md";
+
     private readonly Recipe _recipe = new(options.Seed, options.Dtype, options.Device);
 
     private int FittingSteps => Recipe.Fitting(options.Steps);
@@ -68,7 +70,7 @@ internal sealed class AblationsRun(AblationsOptions options)
 
             {EvaluationTable.Of(entries, baselines).ToMarkdown()}
             """);
-        Stages.Report(Path.Combine(folder, "ablations.md"), report);
+        Stages.Report(Path.Combine(folder, ReportFile), report);
 
         // --- the ways to train ---
         void Try(Variant variant)
@@ -125,7 +127,7 @@ internal sealed class AblationsRun(AblationsOptions options)
             TrainedModel made = new(model, settings.Steps, clock.Elapsed, []);
             return
             [
-                Entry($"{copying.Name}: random", made, Ask(reader, new RandomNeighborSource(data.Database, 1))),
+                Entry($"{copying.Name}: random", made, Ask(reader, new RandomNeighborSource(data.Database, options.Seed))),
                 Entry(copying.Name, made, Ask(reader, data.Keyword)),
             ];
         }
@@ -157,17 +159,17 @@ internal sealed class AblationsRun(AblationsOptions options)
     private (string Folder, string Measured, EvaluationData Data) Prepare(CancellationToken cancellationToken)
     {
         using Turn turn = Turn.Wait(Path.Combine(options.Output, "preparing.lock"), cancellationToken);
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
 
         // What other steps, seeds and types gave is no part of the table.
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);
         string measured = Path.Combine(folder, _recipe.OfType($"variants-{options.Steps}-{options.Seed}"));
-        if (!options.Resume && Directory.Exists(measured))
+        if (!options.Resume)
         {
-            Directory.Delete(measured, recursive: true);
+            SampleCorpus.Replace(measured, options.StartOver, Path.Combine(folder, ReportFile));
         }
 
-        EvaluationData data = EvaluationData.Make(
-            options.Corpus, options.MostBytes, options.SkipBroken, folder, !options.Resume, TableNeighbors, cancellationToken);
+        EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);
         return (folder, measured, data);
     }
 

@@ -19,6 +19,7 @@ namespace Retro.Cli.Experiments;
 /// <param name="Resume">Whether to take what a former run in the same folder has trained.</param>
 /// <param name="Records">Whether to write what each token costs each reader.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
 internal sealed record EvaluateOptions(
     string? Corpus,
     string Output,
@@ -35,4 +36,5 @@ internal sealed record EvaluateOptions(
     ScalarType Dtype,
     bool Resume,
     bool Records,
-    bool SkipBroken);
+    bool SkipBroken,
+    bool StartOver);

@@ -9,7 +9,6 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Spectre.Console;
 
 namespace Retro.Cli.Experiments;
 
@@ -19,6 +18,8 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     internal const string ClosedBook =
         "closed book", EqualTime = "closed book, equal time", Retrieving = "RETRO", Copying = "copying", Anywhere = "copying from anywhere";
 
+    private const string ReportFile = "evaluation.md";
+
     /// <summary>Neighbors of the copying rule, at most, and so of every table.</summary>
     private const int TableNeighbors = 8;
 
@@ -26,17 +27,16 @@ internal sealed class EvaluateRun(EvaluateOptions options)
     public Task RunAsync(CancellationToken cancellationToken)
     {
         // --- text, databases and neighbors ---
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
-        if (!options.Resume && Directory.Exists(allModels))
+        if (!options.Resume)
         {
-            // Else a run that goes on with this one would take what an earlier one left for this one's.
-            Directory.Delete(allModels, recursive: true);
+            SampleCorpus.Replace(allModels, options.StartOver, Path.Combine(folder, ReportFile));
         }
 
-        using EvaluationData data = EvaluationData.Make(
-            options.Corpus, options.MostBytes, options.SkipBroken, folder, !options.Resume, TableNeighbors, cancellationToken);
+        using EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);
         (ChunkDatabase database, ChunkDatabase heldOut, KeywordNeighborSource keyword) = (data.Database, data.HeldOut, data.Keyword);
-        (SampleCorpus corpus, RetroTokenizer tokenizer) = (data.Corpus, data.Tokenizer);
+        RetroTokenizer tokenizer = data.Tokenizer;
         (NeighborTable neighbors, NeighborTable found, NeighborTable random) = (data.Neighbors, data.Found, data.Random);
         PointerRule rule = Stages.Run(
             "count the copying rule", progress => PointerRule.Count(database, neighbors, new() { Neighbors = TableNeighbors }, progress, cancellationToken));
@@ -50,7 +50,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         // --- training and measurement, seed by seed ---
         (RetroConfig decoder, RetrievalConfig retrieval) = TrainedModel.Config(tokenizer.VocabularySize);
         RetroConfig retro = decoder with { Retrieval = retrieval };
-        Comparison comparison = new(heldOut, database, found, random, [rule], (index, precisions));
+        Comparison comparison = new(heldOut, database, found, random, [rule], seed: 1, runs: (index, precisions));
         for (int seed = options.FirstSeed; seed < options.FirstSeed + options.Seeds; seed++)
         {
             Recipe recipe = new(seed, options.Dtype, options.Device);
@@ -112,7 +112,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
                 database,
                 progress: progress,
                 cancellationToken: cancellationToken));
-            AnsiConsole.Write(new Text($"Token records: {Path.GetFullPath(lines)}\n"));
+            Screen.Note($"Token records: {Path.GetFullPath(lines)}");
         }
 
         return Task.CompletedTask;
@@ -137,7 +137,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
 
                 {LeakageTable.Of(curve, Main()).ToMarkdown()}
                 """);
-            Stages.Report(Path.Combine(folder, "evaluation.md"), report);
+            Stages.Report(Path.Combine(folder, ReportFile), report);
         }
 
         EvaluationEntry[] Main()

@@ -74,7 +74,7 @@ internal sealed class RetrofitRun(RetrofitSettings settings)
         using EvaluationData data = EvaluationData.Of(corpus, retrieved, tokenizer, settings.Output, true, k, settings.Seed, cancellationToken);
         PointerRule rule = Stages.Run(
             "count the copying rule", progress => PointerRule.Count(data.Database, data.Neighbors, new() { Neighbors = k }, progress, cancellationToken));
-        Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule]);
+        Comparison comparison = new(data.HeldOut, data.Database, data.Found, data.Random, [rule], settings.Seed);
         BitsPerByteOptions measure = new() { WindowLength = window };
         TimeSpan before = first?.Time ?? TimeSpan.Zero;
         long stepsBefore = first?.Steps ?? 0;

@@ -37,8 +37,19 @@ internal sealed class SeedModels(
     private TimeSpan _longest;
 
     /// <summary>Trains what is missing, in the order in which one needs the other.</summary>
+    /// <exception cref="RetroException">What copies was trained otherwise than is asked for.</exception>
     public void Train()
     {
+        foreach (string name in new[] { EvaluateRun.Copying, EvaluateRun.Anywhere })
+        {
+            string weights = FileOf(name, "safetensors");
+            if (File.Exists(weights) && File.ReadLines(FileOf(name, "time")).ElementAtOrDefault(1) is { } learned && learned != Learning)
+            {
+                throw new RetroException(
+                    $"{weights} was trained in {learned}, not in {Learning}; go on with --steps and --k as they were, or begin anew (--start-over).");
+            }
+        }
+
         TrainedModel closedBook = ClosedBook();
         using (RetroModel model = closedBook.Model)
         {
@@ -68,7 +79,7 @@ internal sealed class SeedModels(
     public (CopyReader Reader, TrainedModel Trained) Copying(string name, TrainedModel closedBook, TokenIndex? from)
     {
         // The time lies beside the weights: whoever takes them gives the closed book as much, not as little as the loading takes.
-        string file = Path.Combine(folder, name.Replace(' ', '-')), weights = $"{file}.safetensors", time = $"{file}.time";
+        string weights = FileOf(name, "safetensors"), time = FileOf(name, "time");
         bool known = File.Exists(weights);
         Stopwatch clock = Stopwatch.StartNew();
         CopyReaderOptions copyOptions = new() { Neighbors = options.Neighbors, Steps = FittingSteps, Seed = recipe.Seed };
@@ -77,11 +88,11 @@ internal sealed class SeedModels(
             progress => CopyReader.Fit(closedBook.Model, database, keyword, copyOptions, from, progress: progress, cancellationToken: cancellationToken));
         if (!known)
         {
-            File.WriteAllText(time, clock.Elapsed.ToString("c", CultureInfo.InvariantCulture));
+            File.WriteAllLines(time, [clock.Elapsed.ToString("c", CultureInfo.InvariantCulture), Learning]);
             reader.Save(weights);
         }
 
-        TimeSpan taken = TimeSpan.ParseExact(File.ReadAllText(time), "c", CultureInfo.InvariantCulture);
+        TimeSpan taken = TimeSpan.ParseExact(File.ReadLines(time).First(), "c", CultureInfo.InvariantCulture);
         return (reader, Longest(closedBook with { Time = closedBook.Time + taken }));
     }
 
@@ -114,6 +125,10 @@ internal sealed class SeedModels(
     }
 
     private int FittingSteps => Recipe.Fitting(options.Steps);
+
+    private string Learning => string.Create(CultureInfo.InvariantCulture, $"{FittingSteps} steps with {options.Neighbors} neighbors");
+
+    private string FileOf(string name, string kind) => Path.Combine(folder, $"{name.Replace(' ', '-')}.{kind}");
 
     private TrainedModel Decoder(string name, RetroConfig config, TimeSpan? time, string file) => TrainedModel.Train(
         $"train {name}, seed {recipe.Seed}",

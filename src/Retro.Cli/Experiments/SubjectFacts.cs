@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Retro.Answering;
+using Retro.Cli.Reports;
 using Retro.Cli.Workflow;
 using Retro.Corpora;
 using Retro.Evaluation;
@@ -84,12 +85,9 @@ internal sealed class SubjectFacts
         }
 
         StringBuilder text = new();
-        text.AppendLine("| reader | documents | likelier than wrong answers | written |").AppendLine("|---|---|---|---|");
-        foreach ((string reader, string state, MeanInterval right, MeanInterval written) in _rows)
-        {
-            text.AppendLine($"| {reader} | {state} | {right} | {written} |");
-        }
-
+        text.Append(MarkdownTable.Of(
+            ["reader", "documents", "likelier than wrong answers", "written"],
+            _rows.Select(row => (string[])[row.Reader, row.State, $"{row.Right}", $"{row.Written}"])));
         text.AppendLine().Append(CultureInfo.InvariantCulture, $"""
             {_facts.Length:#,0} facts, asked for by title and label, with the {FactPassages} passages that BM25 finds; share of them whose value is likelier than up to
             {WrongAnswers} other values of its label, and of those whose value is what is written. What was trained on stays in the weights when its documents are removed.

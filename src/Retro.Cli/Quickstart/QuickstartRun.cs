@@ -14,14 +14,12 @@ using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
 using Retro.Cli.Workflow;
-using Spectre.Console;
 
 namespace Retro.Cli.Quickstart;
 
 /// <summary>The path from text to text with sources, one stage after the other.</summary>
 internal sealed class QuickstartRun(QuickstartOptions options)
 {
-    private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
 
     /// <summary>Windows of a step. Each is a batch of its own, so that those of a step are computed side by side.</summary>
@@ -29,9 +27,6 @@ internal sealed class QuickstartRun(QuickstartOptions options)
 
     /// <summary>Neighbors of the copying rule, of which a few are enough too for a RETRO when those of the window's documents are dropped.</summary>
     private const int RuleNeighbors = 8;
-
-    /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
-    private const int LeastHeldOut = 60;
 
     /// <summary>
     /// Held-out characters that are measured for each minute of the run, the longest documents cut, so that measuring ends in its share of the time.
@@ -65,21 +60,15 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TextEmbedder? embedder = options.Embedder is { } pretrained ? Stages.Run("load the embedder", _ => TextEmbedder.Load(pretrained)) : null;
 
         // --- text ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, LeastHeldOut);
+        SampleCorpus corpus = SampleCorpus.Read(
+            options.Corpus, options.MostBytes, options.Seed, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
         (IReadOnlyList<Document> held, int cut) = corpus.HeldOutWithin((long)(MeasuredPerMinute * options.Time.TotalMinutes), LeastCharacters);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus);
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
 
         // --- database ---
-        ChunkDatabaseOptions fresh = new() { StartOver = true };
-        using ChunkDatabase database = Stages.Run(
-            "cut chunks",
-            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "database"), corpus.Training, tokenizer, fresh, progress, cancellationToken));
-        using ChunkDatabase heldOut = Stages.Run(
-            "cut held-out chunks",
-            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, "held-out"), held, tokenizer, fresh, progress, cancellationToken));
+        using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
+        using ChunkDatabase heldOut = EvaluationData.Cut("cut held-out chunks", Path.Combine(folder, "held-out"), held, tokenizer, cancellationToken);
         string embedderFolder = Path.Combine(folder, "embedder");
         bool isTrained = embedder is null && options.Resume && Directory.Exists(embedderFolder);
         embedder ??= isTrained
@@ -101,8 +90,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         // --- neighbors ---
         using DenseNeighborSource dense = Stages.Run(
             "embed chunks", progress => DenseNeighborSource.Build(database, keyer, progress: progress, cancellationToken: cancellationToken));
-        using KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
         HybridNeighborSource hybrid = new(keyword, dense);
         CopyReaderOptions copyOptions = new() { Seed = options.Seed };
         using NeighborTable neighbors = Stages.Run(
@@ -128,11 +116,8 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TimeSpan forTraining = Kept(Path.Combine(folder, "training.time"), () => Longer(TimeLeft(), options.Time * 0.2)),
             forClosedBook = forTraining * ClosedBookShare;
         long parameters = config.CountParameters().Total, decoderParameters = alone.CountParameters().Total;
-        AnsiConsole.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-            $"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; {parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's; "
-                +
-            $"training for {forTraining.TotalMinutes:0.0} minutes."));
+        Screen.Note($"{database.ChunkCount:#,0} chunks of {retrieval.ChunkLength} tokens; training for {forTraining.TotalMinutes:0.0} minutes");
+        Screen.Note($"{parameters:#,0} parameters, {decoderParameters:#,0} of them the decoder's");
 
         string closedBookFolder = Path.Combine(folder, "closed-book");
         TrainedModel closedBook = TrainedModel.Train(
@@ -173,7 +158,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         TrainedModel closedBookAndRetro = retro with { Steps = closedBook.Steps, Time = closedBook.Time + retro.Time };
 
         // --- measurement ---
-        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..1]);
+        Comparison comparison = new(heldOut, database, byKeyword, random, rules[..1], options.Seed);
         BitsPerByteOptions measure = new() { WindowLength = WindowTokens };
         comparison.ClosedBook(ClosedBook, closedBook, measure, cancellationToken);
         string freshRule = $"{ClosedBook} + pointer rule, k = {asking.Neighbors}, every {asking.ChunkLength} tokens";
@@ -203,9 +188,7 @@ internal sealed class QuickstartRun(QuickstartOptions options)
         Report report = new(options, corpus, config, database, table, leakage, cut, copyOptions, trainings, continuations, _clock.Elapsed);
         report.Print();
         string path = report.Write(folder);
-        AnsiConsole.WriteLine();
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture, $"Report: [link]{Path.GetFullPath(path)}[/]   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
+        Screen.Note($"\nReport: {Path.GetFullPath(path)}   (the whole run took {_clock.Elapsed.TotalMinutes:0.0} minutes)");
         return ResultsJson.Of(table, leakage);
 
         NeighborTable FindHeldOut(INeighborSource source) => Stages.Run(

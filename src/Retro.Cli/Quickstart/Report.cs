@@ -36,8 +36,7 @@ internal sealed class Report(
     IReadOnlyList<Continuation> continuations,
     TimeSpan elapsed)
 {
-    private static readonly string[] s_header =
-        ["reader", "neighbors", "steps", "minutes", "bits per byte", "against closed book", "against the rule, k = 8", "against the rule, fresh"];
+    private readonly ResultRows _rows = new(table, leakage, ["closed book", "the rule, k = 8", "the rule, fresh"]);
 
     private BitsPerByteResult ClosedBook => table.Rows[0].Entry.Results[0];
 
@@ -50,7 +49,7 @@ internal sealed class Report(
             return string.Create(CultureInfo.InvariantCulture, $"""
                 Over {ClosedBook.Tokens:#,0} tokens, {ClosedBook.Bytes:#,0} bytes, of {ClosedBook.Documents:#,0} held-out documents that are
                 neither in the training set nor in the database{shortened}.
-                {Intervals} One seed: how trainings differ by chance is in no interval.
+                {ResultRows.Intervals(ClosedBook.Documents)} One seed: how trainings differ by chance is in no interval.
                 "Closed book" is the decoder alone, and "pointer rule" the decoder with what followed the longest run of the last tokens in the
                 neighbors of the chunk before, without a trained weight; with {copying.Neighbors} neighbors, found anew every {copying.Stride} tokens
                 ("fresh"), it reads what copying reads. "Copying" is the decoder, unchanged, and a reader that was trained for {copying.Steps} steps
@@ -64,10 +63,6 @@ internal sealed class Report(
 
     private string Source => table.Rows[^1].Entry.TrainedWith!;
 
-    private string Intervals => ClosedBook.Documents < PairedDifference.LeastDocuments
-        ? $"They are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint."
-        : "In brackets the 95 % interval of a paired bootstrap over documents; where it holds 0 no difference was found.";
-
     private string LeakageNotes
         => $"Bits per byte of the chunks of which at most so much stands, as one run of tokens, in one of their neighbors by {Source}, and the " +
             "difference to the closed book on the same chunks. What is found anew within a chunk can have more in common with it.";
@@ -75,8 +70,7 @@ internal sealed class Report(
     /// <summary>Prints the tables and the continuations.</summary>
     public void Print()
     {
-        Show("held-out bits per byte", s_header, Rows(), Notes);
-        Show("by overlap with the neighbors", LeakageHeader(), LeakageRows(), LeakageNotes);
+        _rows.Print([Notes], "by overlap with the neighbors", LeakageNotes);
         foreach (Continuation continuation in continuations)
         {
             AnsiConsole.WriteLine();
@@ -89,7 +83,8 @@ internal sealed class Report(
                 AnsiConsole.Write(new Text($"  after chunk {retrieved.Chunk + 1} it read:\n"));
                 foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    AnsiConsole.Write(new Text(Printable.Of($"    {Name(neighbor)}, chunk {neighbor.ChunkInDocument + 1}: {Shorten(neighbor.Text)}\n")));
+                    string name = Passages.Name(neighbor.Title, neighbor.DocumentId), read = Passages.Shorten(neighbor.Text);
+                    AnsiConsole.Write(new Text(Printable.Of($"    {name}, chunk {neighbor.ChunkInDocument + 1}: {read}\n")));
                 }
             }
         }
@@ -106,8 +101,7 @@ internal sealed class Report(
             CultureInfo.InvariantCulture,
             $"{name} ({corpus.Kind}); {parameters:#,0} parameters, {decoder:#,0} of them the decoder's. Seed {options.Seed}; "
                 + $"{elapsed.TotalMinutes:0.0} minutes in all."));
-        report.Evaluation(s_header, Rows(), Notes, table);
-        report.Leakage(LeakageHeader(), LeakageRows(), LeakageNotes, leakage);
+        _rows.AddTo(report, Notes, LeakageNotes);
         report.Page.Heading("Text with sources");
         foreach (Continuation continuation in continuations)
         {
@@ -116,7 +110,7 @@ internal sealed class Report(
             {
                 foreach (RetrievedNeighbor neighbor in retrieved.Neighbors)
                 {
-                    string document = Page.Escape(Name(neighbor)), read = Page.Escape(Shorten(neighbor.Text));
+                    string document = Page.Escape(Passages.Name(neighbor.Title, neighbor.DocumentId)), read = Page.Escape(Passages.Shorten(neighbor.Text));
                     string place = string.Create(CultureInfo.InvariantCulture, $"chunk {neighbor.ChunkInDocument + 1}");
                     report.Page.Html($"<li>after chunk {retrieved.Chunk + 1}: <b>{document}</b>, {place}: <small>{read}</small></li>");
                 }
@@ -135,49 +129,5 @@ internal sealed class Report(
         string path = Path.Combine(folder, RunReport.FileName);
         report.Write(path);
         return path;
-    }
-
-    private static void Show(string title, string[] header, IEnumerable<string[]> rows, string notes)
-    {
-        Table shown = new() { Title = new TableTitle(title) };
-        shown.AddColumns(Array.ConvertAll(header, Markup.Escape));
-        foreach (string[] row in rows)
-        {
-            shown.AddRow(Array.ConvertAll(row, Markup.Escape));
-        }
-
-        AnsiConsole.Write(shown);
-        AnsiConsole.WriteLine(notes);
-        AnsiConsole.WriteLine();
-    }
-
-    private IEnumerable<string[]> Rows() => table.Rows.Select(row => (string[])
-    [
-        row.Entry.Reader,
-        row.Entry.Results[0] is { Neighbors: > 0 } result ? $"{result.SourceName}, k = {result.Neighbors}" : "",
-        Number(row.Entry.Steps ?? 0, "#,0"),
-        Number(row.Entry.Time?.TotalMinutes ?? 0, "0.0"),
-        Number(row.Entry.Value, "0.0000"),
-        .. row.Differences.Select(difference => difference?.ToString() ?? ""),
-    ]);
-
-    private string[] LeakageHeader() => ["overlap at most", "share of the tokens", .. leakage.Readers];
-
-    private IEnumerable<string[]> LeakageRows() => leakage.Rows.Select(row => (string[])
-    [
-        Number(row.Bound, "0.# %"),
-        Number(row.TokenShare, "0.0 %"),
-        .. row.Values.Select((value, i) => double.IsNaN(value) ? ""
-            : $"{Number(value, "0.0000")}{(row.Differences[i] is { } difference ? $", {difference}" : "")}"),
-    ]);
-
-    private static string Name(RetrievedNeighbor neighbor) => neighbor.Title.Length > 0 ? neighbor.Title : neighbor.DocumentId;
-
-    private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
-
-    private static string Shorten(string text)
-    {
-        string line = string.Join(' ', text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
-        return line.Length <= 160 ? line : line[..(char.IsHighSurrogate(line[159]) ? 159 : 160)] + "...";
     }
 }

@@ -13,7 +13,6 @@ using Retro.Readers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Spectre.Console;
 
 namespace Retro.Cli.Workflow;
 
@@ -23,7 +22,6 @@ namespace Retro.Cli.Workflow;
 /// </summary>
 internal sealed class AnswerRun(CompareOptions options)
 {
-    private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
     private const int ExamplesPerStep = 8;
 
@@ -32,6 +30,8 @@ internal sealed class AnswerRun(CompareOptions options)
 
     private const int LeastHeldOut = 30;
 
+    private static readonly InContextOptions s_prompt = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
+
     /// <summary>Runs everything, prints the tables and writes them.</summary>
     /// <returns>The tables for programs.</returns>
     public async Task<JsonObject> RunAsync(CancellationToken cancellationToken)
@@ -39,14 +39,9 @@ internal sealed class AnswerRun(CompareOptions options)
         // --- text and questions ---
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
-        if (Directory.Exists(models))
-        {
-            Directory.Delete(models, recursive: true);
-        }
-
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
+        string file = Path.Combine(folder, "answers.md");
+        SampleCorpus.Replace(models, options.StartOver, file);
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
         (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);
         RetrievalConfig retrieval = matching with { Neighbors = Passages };
@@ -65,8 +60,7 @@ internal sealed class AnswerRun(CompareOptions options)
         }
 
         QuestionSet.RequireHeldOut(measured, trained);
-        using ChunkDatabase database = Stages.Run("cut chunks", progress => ChunkDatabaseBuilder.Build(
-            Path.Combine(folder, "database"), corpus.Training, tokenizer, new() { StartOver = true }, progress, cancellationToken));
+        using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
 
         // --- training ---
         string closedBook = Path.Combine(models, "closed-book");
@@ -79,7 +73,6 @@ internal sealed class AnswerRun(CompareOptions options)
             await OnTextAsync(tables, text, all, database, Path.Combine(models, "states", "states.bin"), cancellationToken).ConfigureAwait(false);
         }
 
-        InContextOptions context = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
         QuestionSamplerOptions examples = new() { Neighbors = Passages, BatchSize = 1, WindowLength = WindowTokens, Seed = 1 };
         (RetroModel Model, TimeSpan Time) alone = Tune("answering without passages", examples with { Neighbors = 0 }, false);
         using (alone.Model)
@@ -87,14 +80,14 @@ internal sealed class AnswerRun(CompareOptions options)
             await tables.MeasureAsync("closed book, trained to answer", new DecoderReader(alone.Model), alone.Time, cancellationToken).ConfigureAwait(false);
         }
 
-        (RetroModel Model, TimeSpan Time) raft = Tune("answering among distractors (RAFT)", examples with { InContext = context }, false);
+        (RetroModel Model, TimeSpan Time) raft = Tune("answering among distractors (RAFT)", examples with { InContext = s_prompt }, false);
         using (raft.Model)
         {
             await tables.MeasureAsync(
-                "in context, trained among distractors (RAFT)", new InContextReader(raft.Model, tokenizer, context), raft.Time, cancellationToken)
+                "in context, trained among distractors (RAFT)", new InContextReader(raft.Model, tokenizer, s_prompt), raft.Time, cancellationToken)
                 .ConfigureAwait(false);
             await tables.MeasureAsync(
-                "ensemble (REPLUG) of the same", new EnsembleReader(raft.Model, tokenizer, context), raft.Time, cancellationToken).ConfigureAwait(false);
+                "ensemble (REPLUG) of the same", new EnsembleReader(raft.Model, tokenizer, s_prompt), raft.Time, cancellationToken).ConfigureAwait(false);
         }
 
         (RetroModel Model, TimeSpan Time) retro = Tune("answering with neighbors among distractors", examples, true);
@@ -102,7 +95,7 @@ internal sealed class AnswerRun(CompareOptions options)
         {
             await tables.MeasureAsync("RETRO, trained among distractors", new RetroReader(retro.Model, Passages), retro.Time, cancellationToken)
                 .ConfigureAwait(false);
-            InContextOptions best = context with { PrefixLength = 80 };
+            InContextOptions best = s_prompt with { PrefixLength = 80 };
             await tables.MeasureAsync(
                 "RETRO, best in context (RETRO++), of the same", new RetroInContextReader(retro.Model, tokenizer, best), retro.Time, cancellationToken)
                 .ConfigureAwait(false);
@@ -119,10 +112,7 @@ internal sealed class AnswerRun(CompareOptions options)
 
             {tables.ToMarkdown()}
             """);
-        string file = Path.Combine(folder, "answers.md");
-        await File.WriteAllTextAsync(file, report, cancellationToken).ConfigureAwait(false);
-        AnsiConsole.Write(new Text(report));
-        AnsiConsole.Write(new Text($"\nReport: {Path.GetFullPath(file)}\n"));
+        Stages.Report(file, report);
         return new() { ["dtype"] = CommonOptions.NameOf(options.Dtype), ["questions"] = measured.Length, ["readers"] = ResultsJson.Of(tables) };
 
         (RetroModel Model, TimeSpan Time) Tune(string what, QuestionSamplerOptions sampling, bool reads)
@@ -146,15 +136,13 @@ internal sealed class AnswerRun(CompareOptions options)
         AnswerTables tables, TrainedModel text, AnsweringData all, ChunkDatabase database, string states, CancellationToken cancellationToken)
     {
         // What reads neighbors is trained on whole documents: most passages end before anything could have been retrieved for them.
-        using KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
         RetroModel model = text.Model;
         DecoderReader alone = new(model);
         RetroTokenizer tokenizer = all.Tokenizer;
-        InContextOptions context = new() { Neighbors = Passages, PrefixLength = 330, WindowLength = WindowTokens };
         await Row("closed book", alone, text.Time).ConfigureAwait(false);
-        await Row("in context", new InContextReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
-        await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, context), text.Time).ConfigureAwait(false);
+        await Row("in context", new InContextReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
+        await Row("ensemble (REPLUG)", new EnsembleReader(model, tokenizer, s_prompt), text.Time).ConfigureAwait(false);
         using (NeighborTable table = Stages.Run("find neighbors", progress =>
             NeighborTable.Build(database, keyword, Passages, progress: progress, cancellationToken: cancellationToken)))
         {

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Retro;
 using Retro.Answering;
+using Retro.Cli.Reports;
 using Retro.Readers;
 
 namespace Retro.Cli.Workflow;
@@ -90,15 +91,6 @@ internal sealed class AnswerTables(AnsweringData data, IReadOnlyList<Question> q
             """));
         return text.ToString();
 
-        void Add(string[] header, IEnumerable<string[]> rows)
-        {
-            text.AppendLine($"| {string.Join(" | ", header)} |").AppendLine($"|{string.Concat(header.Select(_ => "---|"))}");
-            foreach (string[] row in rows)
-            {
-                text.AppendLine($"| {string.Join(" | ", row)} |");
-            }
-
-            text.AppendLine();
-        }
+        void Add(string[] header, IEnumerable<string[]> rows) => text.AppendLine(MarkdownTable.Of(header, rows));
     }
 }

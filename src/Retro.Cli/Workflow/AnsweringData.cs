@@ -96,9 +96,9 @@ internal sealed class AnsweringData : IDisposable
     /// <param name="questions">The questions.</param>
     /// <param name="count">How many at most.</param>
     /// <param name="seed">Decides which of a document's.</param>
-    public static Question[] Choose(IEnumerable<Question> questions, int count, int seed)
+    public static Question[] Choose(IEnumerable<Question> questions, int count, long seed)
     {
-        Random random = new(seed);
+        Random random = new((int)(seed ^ (seed >> 32)));
         return [.. questions.GroupBy(question => question.DocumentId)
             .SelectMany(group => group.OrderBy(_ => random.Next()).Select((question, turn) => (question, turn)))
             .OrderBy(pair => pair.turn)

@@ -13,6 +13,7 @@ namespace Retro.Cli.Workflow;
 /// <param name="Device">Where everything computes; null: the processor.</param>
 /// <param name="Dtype">Type that the models are trained and measured in.</param>
 /// <param name="SkipBroken">Whether unreadable files and lines are left out rather than refused.</param>
+/// <param name="StartOver">Whether the models that an earlier run has left in the same folder are replaced.</param>
 internal sealed record CompareOptions(
     string? Corpus,
     string Output,
@@ -23,7 +24,8 @@ internal sealed record CompareOptions(
     int Steps,
     Device? Device,
     ScalarType Dtype,
-    bool SkipBroken)
+    bool SkipBroken,
+    bool StartOver)
 {
     /// <summary>Steps of what is learned on top of the decoder.</summary>
     public int FittingSteps => Recipe.Fitting(Steps);

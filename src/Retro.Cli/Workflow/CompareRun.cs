@@ -11,18 +11,13 @@ using Retro.Retrievers;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
-using Spectre.Console;
 
 namespace Retro.Cli.Workflow;
 
 /// <summary>From text to the table: every way to use what was retrieved, and every way to retrieve, on the same text and the same held-out documents.</summary>
 internal sealed class CompareRun(CompareOptions options)
 {
-    private const int Vocabulary = 2048;
     private const int WindowTokens = 512;
-
-    /// <summary>Documents held out at least: enough of them for an interval, and a quarter beside for what has to be fitted.</summary>
-    private const int LeastHeldOut = 60;
 
     /// <summary>Neighbors of every chunk of the training text.</summary>
     private const int TableNeighbors = 8;
@@ -51,17 +46,12 @@ internal sealed class CompareRun(CompareOptions options)
     public JsonObject Run(CancellationToken cancellationToken)
     {
         // --- text and databases ---
-        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
+        // Enough documents are held out for an interval, and a quarter beside for what has to be fitted.
+        SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
-        if (Directory.Exists(allModels))
-        {
-            Directory.Delete(allModels, recursive: true);
-        }
-
-        RetroTokenizer tokenizer = Stages.Run(
-            "train the tokenizer",
-            progress => BpeTrainer.Train(corpus.Training.Select(d => d.Text), Vocabulary, Path.Combine(folder, "tokenizer"), progress, cancellationToken));
-        ChunkDatabaseOptions chunks = new() { StartOver = true };
+        string file = Path.Combine(folder, "compare.md");
+        SampleCorpus.Replace(allModels, options.StartOver, file);
+        RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;
 
         // What has to be fitted to other text than was trained on is fitted to every fourth of the held-out documents, which is then not measured.
@@ -72,8 +62,7 @@ internal sealed class CompareRun(CompareOptions options)
             HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
 
         // --- what is read from ---
-        using KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        using KeywordNeighborSource keyword = EvaluationData.Words(database, cancellationToken);
         using NeighborTable neighbors = Stages.Run(
             "find neighbors", progress => NeighborTable.Build(database, keyword, TableNeighbors, progress: progress, cancellationToken: cancellationToken));
         TokenIndex runs = Stages.Run("sort runs of tokens", progress => TokenIndex.Build(database, progress, cancellationToken));
@@ -126,9 +115,8 @@ internal sealed class CompareRun(CompareOptions options)
         json["dtype"] = CommonOptions.NameOf(options.Dtype);
         return json;
 
-        ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents) => Stages.Run(
-            $"cut chunks, {name}",
-            progress => ChunkDatabaseBuilder.Build(Path.Combine(folder, name), documents, tokenizer, chunks, progress, cancellationToken));
+        ChunkDatabase Build(string name, IEnumerable<Retro.Corpora.Document> documents)
+            => EvaluationData.Cut($"cut chunks, {name}", Path.Combine(folder, name), documents, tokenizer, cancellationToken);
 
         TrainedModel Train(string name, WindowSampler windows, Recipe recipe, TimeSpan? budget, string at) => TrainedModel.Train(
             $"train {name}, seed {recipe.Seed}", decoder, windows, recipe.Training(options.Steps, at, budget), cancellationToken, options.Device);
@@ -136,7 +124,6 @@ internal sealed class CompareRun(CompareOptions options)
         // What all seeds so far say; the last one's stays.
         void Report()
         {
-            string file = Path.Combine(folder, "compare.md");
             string report = string.Create(CultureInfo.InvariantCulture, $"""
                 # Every way to use what was retrieved, and to retrieve it
 
@@ -147,10 +134,7 @@ internal sealed class CompareRun(CompareOptions options)
 
                 {_table.ToMarkdown(ClosedBook, Frozen)}
                 """);
-            File.WriteAllText(file, report);
-            AnsiConsole.Write(new Text(report));
-            AnsiConsole.WriteLine();
-            AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(file)}\n"));
+            Stages.Report(file, report);
         }
     }
 
@@ -222,7 +206,7 @@ internal sealed class CompareRun(CompareOptions options)
             using RetrieverTrainer trainer = new(
                 embedder, compared.Tokenizer, dense, judge, objective, settings, heldOut: compared.HeldOut, cancellationToken: cancellationToken);
             Stages.Run($"train a query tower by {objective.Name}", progress => trainer.Run(
-                new Told(done => progress.Report(new StageProgress("", done.Step, done.Steps))), cancellationToken));
+                new Told<RetrieverTrainingProgress>(done => progress.Report(new StageProgress("", done.Step, done.Steps))), cancellationToken));
             TimeSpan training = clock.Elapsed;
             using TextEmbedder queries = trainer.QueryEmbedder();
             Row(new TowerNeighborSource(dense, new ChunkKeyer(compared.Tokenizer, queries)), $"tower by {objective.Name}", learning + training, keys);
@@ -265,9 +249,4 @@ internal sealed class CompareRun(CompareOptions options)
         TokenIndex Runs,
         double[] Precisions,
         long SearchedBytes);
-
-    private sealed class Told(Action<RetrieverTrainingProgress> told) : IProgress<RetrieverTrainingProgress>
-    {
-        public void Report(RetrieverTrainingProgress value) => told(value);
-    }
 }

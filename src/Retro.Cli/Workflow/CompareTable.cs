@@ -50,33 +50,29 @@ internal sealed class CompareTable
         IReadOnlyList<BitsPerByteResult> first = table.Rows[0].Entry.Results;
         BitsPerByteResult any = first[0];
         StringBuilder text = new();
-        string against = string.Concat(table.Against.Select(name => $" against {name} |"));
-        text.AppendLine($"| reader | reads | bits per byte |{against} tokens/s | bytes of database | seconds of training |");
-        text.AppendLine($"|---|---|---|{string.Concat(table.Against.Select(_ => "---|"))}---|---|---|");
-        foreach (EvaluationRow row in table.Rows)
-        {
-            var runs = Runs(row.Entry.Reader);
-            string differences = string.Join(" | ", row.Differences.Select(difference => difference?.ToString() ?? "-"));
-            text.AppendLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {row.Entry.Reader} | {runs[0].From} | {row.Entry.Value:0.0000} | {differences} "
-                    + $"| {runs.Average(run => run.PerSecond):#,0} | {runs[0].Bytes:#,0} | {runs.Average(run => run.Training.TotalSeconds):0} |"));
-        }
-
+        string[] header =
+        [
+            "reader", "reads", "bits per byte", .. table.Against.Select(name => $"against {name}"), "tokens/s", "bytes of database", "seconds of training",
+        ];
+        text.Append(MarkdownTable.Of(header, table.Rows.Select(row => (string[])
+        [
+            row.Entry.Reader,
+            Runs(row.Entry.Reader)[0].From,
+            Page.Number(row.Entry.Value, "0.0000"),
+            .. row.Differences.Select(difference => difference?.ToString() ?? "-"),
+            Page.Number(Runs(row.Entry.Reader).Average(run => run.PerSecond), "#,0"),
+            Page.Number(Runs(row.Entry.Reader)[0].Bytes, "#,0"),
+            Page.Number(Runs(row.Entry.Reader).Average(run => run.Training.TotalSeconds), "0"),
+        ])));
         int documents = any.DocumentSums.Bytes.Count(bytes => bytes > 0), seeds = first.Count;
         string trained = seeds > 1
             ? string.Create(CultureInfo.InvariantCulture, $"Means over {seeds} seeds.")
             : "One seed: how trainings differ by chance is in no interval.";
-        string intervals = documents < PairedDifference.LeastDocuments
-            ? string.Create(
-                CultureInfo.InvariantCulture,
-                $"The documents are too few for an interval, which needs {PairedDifference.LeastDocuments}: no difference here is more than a hint.")
-            : "In brackets the 95 % interval of a bootstrap over documents, paired; where it holds 0 no difference was found.";
         text.AppendLine();
         text.AppendLine(string.Create(
             CultureInfo.InvariantCulture,
             $"Over {any.Tokens:#,0} tokens, {any.Bytes:#,0} bytes, of {documents:#,0} held-out documents that are neither trained on nor retrieved from."));
-        text.AppendLine($"{trained} {intervals}");
+        text.AppendLine($"{trained} {ResultRows.Intervals(documents)}");
         text.AppendLine(
             "Tokens are those predicted in a second of measuring, the search for neighbors included; bytes those of what is read from, in files; the seconds "
             + "of training are a reader's own and its decoder's; of nearest states, those of making and indexing them.");

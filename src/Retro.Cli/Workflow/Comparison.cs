@@ -15,6 +15,7 @@ namespace Retro.Cli.Workflow;
 /// <param name="table">Neighbors of every held-out chunk.</param>
 /// <param name="random">Neighbors drawn at random.</param>
 /// <param name="rules">The copying rule, counted on the database, for some numbers of neighbors.</param>
+/// <param name="seed">Of the random neighbors that are asked for while a reader reads.</param>
 /// <param name="runs">The runs of the database, and how far the longest of them is trusted: the same rule without a retriever. Null: not measured.</param>
 internal sealed class Comparison(
     ChunkDatabase heldOut,
@@ -22,6 +23,7 @@ internal sealed class Comparison(
     NeighborTable table,
     NeighborTable random,
     IReadOnlyList<PointerRule> rules,
+    long seed,
     (TokenIndex Index, double[] Precisions)? runs = null)
 {
     private readonly List<(string Name, string? TrainedWith, TrainedModel Trained, BitsPerByteResult Result)> _measured = [];
@@ -122,7 +124,7 @@ internal sealed class Comparison(
         string? trainedWith = null)
     {
         (string, INeighborSource)[] rows =
-            [($"{name}, random", new RandomNeighborSource(database, 1)), (name, source), .. others.Select(other => ($"{name}, {other.Name}", other))];
+            [($"{name}, random", new RandomNeighborSource(database, seed)), (name, source), .. others.Select(other => ($"{name}, {other.Name}", other))];
         foreach ((string row, INeighborSource from) in rows)
         {
             Add(row, trained, trainedWith ?? source.Name, progress => BitsPerByte.Measure(reader, heldOut, from, options, progress, cancellationToken));

@@ -13,10 +13,10 @@ namespace Retro.Cli.Workflow;
 /// <param name="heldOut">The documents to measure on.</param>
 internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokenizer, ChunkDatabase database, ChunkDatabase heldOut) : IDisposable
 {
-    private const int Vocabulary = 2048;
-
     /// <summary>Held-out documents from which a difference of 1 % is seen.</summary>
     internal const int LeastHeldOut = 60;
+
+    private const int Vocabulary = 2048;
 
     /// <summary>The documents.</summary>
     public SampleCorpus Corpus { get; } = corpus;
@@ -43,17 +43,13 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
     public required NeighborTable Random { get; init; }
 
     /// <summary>Makes all of it, stage by stage. The split has one seed, so that trainings differ and not what they are measured on.</summary>
-    /// <param name="path">The corpus; null: the documentation of the .NET reference packs.</param>
-    /// <param name="mostBytes">Most text to take from it.</param>
-    /// <param name="skipBroken">Whether what cannot be read is left out rather than refused.</param>
+    /// <param name="corpus">The documents.</param>
     /// <param name="folder">Where the tokenizer and the databases are written.</param>
     /// <param name="startOver">Whether databases that lie there are built anew.</param>
     /// <param name="neighbors">Neighbors of each chunk.</param>
     /// <param name="cancellationToken">Ends it.</param>
-    public static EvaluationData Make(
-        string? path, long mostBytes, bool skipBroken, string folder, bool startOver, int neighbors, CancellationToken cancellationToken)
+    public static EvaluationData Make(SampleCorpus corpus, string folder, bool startOver, int neighbors, CancellationToken cancellationToken)
     {
-        SampleCorpus corpus = SampleCorpus.Read(path, mostBytes, 1, skipBroken, cancellationToken, LeastHeldOut);
         RetroTokenizer tokenizer = TrainTokenizer(corpus.Training, folder, cancellationToken);
         return Of(corpus, corpus.Training, tokenizer, folder, startOver, neighbors, 1, cancellationToken);
     }
@@ -81,8 +77,7 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         ChunkDatabase heldOut = Cut("cut held-out chunks", Path.Combine(folder, "held-out"), corpus.HeldOut, tokenizer, cancellationToken, startOver);
         Stages.Run("look for held-out documents in the database", progress =>
             Retro.Search.HeldOut.Require(heldOut, database, tokenizer, progress: progress, cancellationToken: cancellationToken));
-        KeywordNeighborSource keyword = Stages.Run(
-            "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
+        KeywordNeighborSource keyword = Words(database, cancellationToken);
         return new(corpus, tokenizer, database, heldOut)
         {
             Keyword = keyword,
@@ -118,6 +113,12 @@ internal sealed class EvaluationData(SampleCorpus corpus, RetroTokenizer tokeniz
         string stage, string folder, IEnumerable<Document> documents, RetroTokenizer tokenizer, CancellationToken cancellationToken, bool startOver = true)
         => Stages.Run(
             stage, progress => ChunkDatabaseBuilder.Build(folder, documents, tokenizer, new() { StartOver = startOver }, progress, cancellationToken));
+
+    /// <summary>Indexes the words of a database.</summary>
+    /// <param name="database">The database.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    public static KeywordNeighborSource Words(ChunkDatabase database, CancellationToken cancellationToken) => Stages.Run(
+        "index words", progress => KeywordNeighborSource.Build(database, progress: progress, cancellationToken: cancellationToken));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -1,11 +1,8 @@
 using System.Buffers.Binary;
-using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Retro;
 using Retro.Corpora;
-using Retro.Tokenizers;
-using Spectre.Console;
 
 namespace Retro.Cli.Workflow;
 
@@ -52,6 +49,28 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         throw new RetroException($"{numbered} holds the run of another corpus, or of nobody knows which; take it away, or name another folder for all runs.");
     }
 
+    /// <summary>
+    /// Takes away what an earlier run has left, where it may: else a run that goes on with this one would take that run's for this one's. To be called once the
+    /// corpus is read, so that a fault in it costs nothing.
+    /// </summary>
+    /// <param name="models">The folder of the models.</param>
+    /// <param name="startOver">Whether it may.</param>
+    /// <param name="report">The report of them, which goes with them.</param>
+    /// <exception cref="RetroException">It may not, and there are models.</exception>
+    public static void Replace(string models, bool startOver, string report)
+    {
+        if (Directory.Exists(models))
+        {
+            if (!startOver)
+            {
+                throw new RetroException($"{models} holds the models of an earlier run; replace them (--start-over), or name another folder for all runs.");
+            }
+
+            Directory.Delete(models, recursive: true);
+            File.Delete(report);
+        }
+    }
+
     /// <summary>Reads a corpus, takes as many documents as fit the run, and holds some out.</summary>
     /// <param name="path">A folder or file of what <see cref="Corpus"/> reads; null: the documentation of the reference packs.</param>
     /// <param name="mostBytes">Most text to take.</param>
@@ -79,9 +98,9 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
         };
         HeldOutSplit split = Stages.Run("hold documents out", progress => HeldOutSplit.Create(documents, options, progress, cancellationToken));
         SampleCorpus read = new(corpus.Kind, [.. split.Training(documents)], [.. split.HeldOut(documents)]);
-        AnsiConsole.MarkupLineInterpolated(
-            CultureInfo.InvariantCulture,
-            $"{corpus.Kind}, {documents.Sum(d => (long)Encoding.UTF8.GetByteCount(d.Text)) / 1e6:0.0} MB: {read.Training.Count:#,0} documents to train on and retrieve from, {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} dropped because they nearly repeat a held-out one, {corpus.Skipped:#,0} unreadable.");
+        double megabytes = documents.Sum(document => (long)Encoding.UTF8.GetByteCount(document.Text)) / 1e6;
+        Screen.Note($"{corpus.Kind}, {megabytes:0.0} MB: {read.Training.Count:#,0} documents to train on and retrieve from,");
+        Screen.Note($"  {read.HeldOut.Count:#,0} held out, {split.Removed.Count:#,0} that nearly repeat these in neither, {corpus.Skipped:#,0} unreadable");
         return read;
     }
 

@@ -46,9 +46,8 @@ internal static class Stages
     public static void Report(string path, string markdown, string? also = null)
     {
         File.WriteAllText(path, markdown);
-        AnsiConsole.Write(new Text(markdown));
-        AnsiConsole.WriteLine();
-        AnsiConsole.Write(new Text($"Report: {Path.GetFullPath(path)}{(also is null ? "" : $". {also}")}\n"));
+        Screen.Text(markdown + "\n");
+        Screen.Note($"Report: {Path.GetFullPath(path)}{(also is null ? "" : $". {also}")}");
     }
 
     private static T Show<T>(string name, Func<IBar, T> work)

@@ -56,6 +56,17 @@ public sealed class AnsweringTests : IDisposable
         Assert.Contains("takes --task qa", text.Errors, StringComparison.Ordinal);
     }
 
+    /// <summary>All 64 bits of a seed decide.</summary>
+    [Fact]
+    public void Questions_are_chosen_by_all_of_the_seed()
+    {
+        Retro.Answering.Question[] all = [.. Enumerable.Range(0, 64).Select(i => new Retro.Answering.Question($"{i}", "?", ["a"], "title", "one", "one#0"))];
+        Assert.Equal(Chosen(1), Chosen(1));
+        Assert.NotEqual(Chosen(1), Chosen(1 + (1L << 40)));
+
+        string Chosen(long seed) => string.Join(' ', Retro.Cli.Workflow.AnsweringData.Choose(all, 8, seed).Select(question => question.Id));
+    }
+
     [Theory]
     [InlineData("float32")]
     [InlineData("bfloat16", "--dtype", "bfloat16")]

@@ -33,7 +33,7 @@ public sealed partial class AblationsTests : IDisposable
         string closedBook = Path.Combine(output, "corpus", "variants-2-1", "closed book.json"), first = File.ReadAllText(closedBook);
         Assert.Equal(["closed book", .. together, .. fitted, .. copying], Rows("--resume", "--only", together[^1], copying[^1]));
         Assert.Equal(first, File.ReadAllText(closedBook));
-        Assert.Equal(["closed book"], Rows("--only", "closed book")); // a run that does not go on begins anew
+        Assert.Equal(["closed book"], Rows("--start-over", "--only", "closed book")); // begun anew
 
         // Processes that share the variants, begun at once: what several need, one makes, and the others wait for it.
         string[] both = ["matching, and copying, 8 neighbors a chunk: random", "matching, and copying, 8 neighbors a chunk"];

@@ -22,7 +22,7 @@ public sealed partial class CompareTests : IDisposable
     {
         MadeUpCorpus.Write(_folder, documents: 100, lines: 10, words: 300);
         string told = Path.Combine(_folder.Path, "told.json");
-        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--out"] : [s_program, "--out"];
+        string[] program = tool ? [Fixtures.Cli, "compare", "--dtype", type, "--json", told, "--quiet", "--out"] : [s_program, "--out"];
         (int code, string output) = Tool.Run(
             "dotnet", _folder.Path,
             [.. program, Path.Combine(_folder.Path, "out"), "--corpus", Path.Combine(_folder.Path, "corpus"), "--steps", "2", "--measured-kilobytes", "8"]);
@@ -51,6 +51,8 @@ public sealed partial class CompareTests : IDisposable
         Assert.Equal(["RETRO, neighbors by inverse cloze"], rows.Where(row => row.Groups["frozen"].Value == "-").Select(row => row.Groups["reader"].Value));
         if (tool)
         {
+            Assert.DoesNotContain("held out,", output, StringComparison.Ordinal); // --quiet
+            Assert.DoesNotContain("Report: ", output, StringComparison.Ordinal);
             JsonNode results = JsonNode.Parse(File.ReadAllText(told))!;
             Assert.Equal(type, (string)results["dtype"]!);
             JsonArray json = results["readers"]!.AsArray();
@@ -61,6 +63,21 @@ public sealed partial class CompareTests : IDisposable
                 Assert.Equal(pair.Second.Groups["bytes"].Value, ((long)pair.First["databaseBytes"]!).ToString("#,0", CultureInfo.InvariantCulture));
             });
         }
+    }
+
+    [Theory]
+    [InlineData("text", "models")]
+    [InlineData("qa", "answer-models")]
+    public void What_an_earlier_run_has_trained_is_not_replaced_unasked(string task, string models)
+    {
+        MadeUpCorpus.Write(_folder, documents: 20, lines: 4, words: 50);
+        string corpus = Path.Combine(_folder.Path, "corpus");
+        string old = _folder.File(Path.Combine("out", "corpus", models, "old"), "of another run");
+        _folder.File(Path.Combine("out", "corpus", ".retro"), corpus); // whose run it was
+        (int code, string output) = Tool.Run(
+            "dotnet", _folder.Path, Fixtures.Cli, "compare", "--task", task, "--corpus", corpus, "--out", Path.Combine(_folder.Path, "out"));
+        Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
+        Assert.True(File.Exists(old));
     }
 
     [Fact]

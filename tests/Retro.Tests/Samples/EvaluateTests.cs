@@ -24,7 +24,18 @@ public sealed partial class EvaluateTests : IDisposable
             "--steps", "3", "--records", "--ladder", "2", "4"];
         string old = _folder.File(Path.Combine("out", "corpus", "models", "2", "copying.safetensors"), "of another run");
         _folder.File(Path.Combine("out", "corpus", ".retro"), Path.Combine(_folder.Path, "corpus")); // whose run it was
+        string report0 = _folder.File(Path.Combine("out", "corpus", "evaluation.md"), "of another run");
+
+        // Not unasked, and not for a corpus that cannot be read, is what an earlier run has trained taken away.
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
+        Assert.True(code == 1 && output.Contains("holds the models of an earlier run; replace them (--start-over)", StringComparison.Ordinal), output);
+        string broken = Path.Combine(_folder.Path, "corpus", "broken.md");
+        File.WriteAllBytes(broken, [0x41, 0xFD]);
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over"]);
+        Assert.True(code == 1 && output.Contains("is not UTF-8", StringComparison.Ordinal), output);
+        Assert.Equal(["of another run", "of another run"], new[] { old, report0 }.Select(File.ReadAllText));
+        File.Delete(broken);
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over"]);
         Assert.True(code == 0, output);
         Assert.NotEqual("of another run", File.ReadAllText(old));
         string made = Path.Combine(_folder.Path, "out", "corpus"), report = File.ReadAllText(Path.Combine(made, "evaluation.md"));
@@ -47,11 +58,17 @@ public sealed partial class EvaluateTests : IDisposable
             Assert.Equal(heldOut.Documents.Sum(document => document.TokenCount - 1), File.ReadLines(Path.Combine(made, "tokens.jsonl")).Count());
         }
 
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--resume", "--k", "4"]);
+        const string Trained = "was trained in 1 steps with 16 neighbors, not in ";
+        Assert.True(code == 1 && output.Contains($"{Trained}1 steps with 4 neighbors; go on with", StringComparison.Ordinal), output);
+        (code, output) = Tool.Run("dotnet", _folder.Path, [.. command.Select(word => word == "3" ? "4" : word), "--resume"]);
+        Assert.True(code == 1 && output.Contains($"{Trained}2 steps with 16 neighbors; go on with", StringComparison.Ordinal), output);
+
         // What copying took is remembered, here as nine seconds, and not the time that it takes to load it.
         foreach (int seed in new[] { 1, 2 })
         {
             string time = Path.Combine(made, "models", $"{seed}", "copying-from-anywhere.time");
-            Assert.True(TimeSpan.Parse(File.ReadAllText(time), CultureInfo.InvariantCulture) > TimeSpan.Zero);
+            Assert.True(TimeSpan.Parse(File.ReadLines(time).First(), CultureInfo.InvariantCulture) > TimeSpan.Zero);
             File.WriteAllText(time, "00:00:09");
         }
 
@@ -85,6 +102,7 @@ public sealed partial class EvaluateTests : IDisposable
         (int code, string output) = Tool.Run("dotnet", _folder.Path, s_program, "--corpus", "nowhere");
         Assert.Equal(1, code);
         Assert.Contains("There is no folder or file", output, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_folder.Path, "artifacts")));
     }
 
     // Names begin with a letter, which the head of a table's lines of dashes does not.

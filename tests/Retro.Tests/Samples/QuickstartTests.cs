@@ -53,7 +53,7 @@ public sealed class QuickstartTests : IDisposable
             "of 15 held-out documents that are neither in the training set nor in the database, 15 of them cut to their beginning",
             shown,
             StringComparison.Ordinal);
-        Assert.Contains("They are too few for an interval, which needs 20", shown, StringComparison.Ordinal);
+        Assert.Contains("The documents are too few for an interval, which needs 20", shown, StringComparison.Ordinal);
         Assert.Contains("after chunk 1 it read:", run.Output, StringComparison.Ordinal);
         string report = Path.Combine(made, "report.html");
         Assert.Contains($"Report: {report}", run.Output, StringComparison.Ordinal);
