@@ -53,19 +53,26 @@ internal static class Passages
         long[] there = new long[2 * database.ChunkLength];
         bool[] valid = new bool[there.Length];
         database.CopyRetrieved(neighbor, there, valid);
-        int longest = 0;
-        int[] before = new int[tokens.Length + 1], now = new int[tokens.Length + 1]; // lengths of the common runs that end at each token
-        for (int i = 0; i < there.Length && valid[i]; i++)
+        int[] runs = CommonRuns(tokens, [.. there.TakeWhile((_, i) => valid[i]).Select(token => (int)token)]);
+        return runs.Length == 0 ? 0 : (double)runs.Max() / runs.Length;
+    }
+
+    /// <summary>How many tokens, up to each of a text, stand in another text too, as one run.</summary>
+    public static int[] CommonRuns(ReadOnlySpan<int> tokens, ReadOnlySpan<int> other)
+    {
+        int[] runs = new int[tokens.Length];
+        int[] before = new int[other.Length + 1], now = new int[other.Length + 1]; // lengths of the common runs that end at each of the other's tokens
+        for (int i = 0; i < tokens.Length; i++)
         {
-            for (int j = 0; j < tokens.Length; j++)
+            for (int j = 0; j < other.Length; j++)
             {
-                now[j + 1] = tokens[j] == there[i] ? before[j] + 1 : 0;
-                longest = Math.Max(longest, now[j + 1]);
+                now[j + 1] = tokens[i] == other[j] ? before[j] + 1 : 0;
+                runs[i] = Math.Max(runs[i], now[j + 1]);
             }
 
             (before, now) = (now, before);
         }
 
-        return tokens.Length == 0 ? 0 : (double)longest / tokens.Length;
+        return runs;
     }
 }

@@ -38,8 +38,8 @@ internal static class TextReading
     /// <param name="excluded">Documents that nothing is read of.</param>
     /// <param name="labels">The labels that may be seen; null: all.</param>
     /// <param name="cancellationToken">Stops the search.</param>
-    /// <returns>What the reader reads, and for each stretch the chunks found; null: no stretch is complete.</returns>
-    public static (RetrievedTokens Retrieved, long[][] Found)? Retrieve(
+    /// <returns>What was found; null: no stretch is complete.</returns>
+    public static Retrieval? Retrieve(
         IReader reader, INeighborSource source, int[] tokens, IReadOnlyList<int> excluded, IReadOnlyList<string>? labels, CancellationToken cancellationToken)
     {
         int chunk = source.Database!.ChunkLength, stride = reader.ChunkLength ?? chunk, stretches = (tokens.Length - 1) / stride, k = reader.Neighbors;
@@ -59,8 +59,14 @@ internal static class TextReading
             retrieved.Take(0, i, source.Database, found.AsSpan(i * k, k), scores.AsSpan(i * k, k));
         }
 
-        return (retrieved, [.. Enumerable.Range(0, stretches).Select(i => found[(i * k)..((i + 1) * k)])]);
+        return new(retrieved, found, scores);
     }
+
+    /// <summary>What was found for the complete stretches of a text.</summary>
+    /// <param name="Retrieved">What the reader reads.</param>
+    /// <param name="Chunks">Of each stretch, as many chunks as the reader reads; -1 where there are no more.</param>
+    /// <param name="Scores">Their scores.</param>
+    public sealed record Retrieval(RetrievedTokens Retrieved, long[] Chunks, float[] Scores);
 
     /// <summary>What is asked with when so many stretches are complete.</summary>
     public static int[] Query(IReader reader, INeighborSource source, int[] tokens, int stretches)

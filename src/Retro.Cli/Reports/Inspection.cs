@@ -57,10 +57,11 @@ internal sealed class Inspection(
     /// <returns>HTML.</returns>
     public string Show(int[] tokens, IReader off, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
     {
-        RetrievedTokens? retrieved = TextReading.Retrieve(reader, source, tokens, excluded, labels, cancellationToken)?.Retrieved;
+        TextReading.Retrieval? retrieval = TextReading.Retrieve(reader, source, tokens, excluded, labels, cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         double[] offBits = TextReading.Bits(off, tokens, 1, null, database.ChunkLength);
-        return Show(tokens, offBits, TextReading.Bits(reader, tokens, 1, retrieved, database.ChunkLength), excluded, cancellationToken);
+        double[] onBits = TextReading.Bits(reader, tokens, 1, retrieval?.Retrieved, database.ChunkLength);
+        return Show(tokens, offBits, onBits, retrieval, excluded, cancellationToken);
     }
 
     /// <summary>Shows a text whose tokens' bits are known.</summary>
@@ -71,9 +72,18 @@ internal sealed class Inspection(
     /// <param name="cancellationToken">Ends it.</param>
     /// <returns>HTML.</returns>
     public string Show(int[] tokens, IReadOnlyList<double> off, IReadOnlyList<double> on, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
+        => Show(tokens, off, on, TextReading.Retrieve(reader, source, tokens, excluded, labels, cancellationToken), excluded, cancellationToken);
+
+    private string Show(
+        int[] tokens,
+        IReadOnlyList<double> off,
+        IReadOnlyList<double> on,
+        TextReading.Retrieval? retrieval,
+        IReadOnlyList<int> excluded,
+        CancellationToken cancellationToken)
     {
-        int stride = reader.ChunkLength ?? database.ChunkLength, stretches = tokens.Length / stride;
-        List<Found>[] found = stretches == 0 ? [] : Find(tokens, stretches, excluded, cancellationToken);
+        int stride = reader.ChunkLength ?? database.ChunkLength;
+        List<Found>[] found = retrieval is null ? [] : Find(tokens, retrieval, excluded, cancellationToken);
         StringBuilder html = new();
         for (int first = 0; first < tokens.Length; first += stride)
         {
@@ -100,18 +110,18 @@ internal sealed class Inspection(
         return html.ToString();
     }
 
-    private List<Found>[] Find(int[] tokens, int stretches, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
+    private List<Found>[] Find(int[] tokens, TextReading.Retrieval best, IReadOnlyList<int> excluded, CancellationToken cancellationToken)
     {
+        int stretches = best.Chunks.Length / reader.Neighbors;
         NeighborQuery[] queries =
         [
             .. Enumerable.Range(1, stretches)
                 .Select(end => new NeighborQuery(TextReading.Query(reader, source, tokens, end), excluded) { Labels = labels }),
         ];
         int shown = Math.Min(MostShown, reader.Neighbors);
-        (long[] Chunks, float[] Scores) best = Search(source, reader.Neighbors);
         (INeighborSource Source, long[] Chunks, float[] Scores)[] ranked = [.. beside.Prepend(source).DistinctBy(one => one.Name).Select(one =>
         {
-            (long[] chunks, float[] scores) = one == source ? best : Search(one, Ranked);
+            (long[] chunks, float[] scores) = one == source ? (best.Chunks, best.Scores) : Search(one, Ranked);
             return (one, chunks, scores);
         })];
         return [.. Enumerable.Range(0, stretches).Select(stretch => Enumerable.Range(stretch * reader.Neighbors, shown)
@@ -206,22 +216,13 @@ internal sealed class Inspection(
     private static bool[] Common(int[] tokens, int[] other)
     {
         bool[] common = new bool[tokens.Length];
-        int[] before = new int[other.Length + 1], now = new int[other.Length + 1]; // lengths of the common runs that end at each token
-        for (int i = 0; i < tokens.Length; i++)
+        int[] runs = Passages.CommonRuns(tokens, other);
+        for (int i = 0; i < runs.Length; i++)
         {
-            int longest = 0;
-            for (int j = 0; j < other.Length; j++)
+            if (runs[i] >= LeastRun)
             {
-                now[j + 1] = tokens[i] == other[j] ? before[j] + 1 : 0;
-                longest = Math.Max(longest, now[j + 1]);
+                Array.Fill(common, true, i + 1 - runs[i], runs[i]);
             }
-
-            if (longest >= LeastRun)
-            {
-                Array.Fill(common, true, i + 1 - longest, longest);
-            }
-
-            (before, now) = (now, before);
         }
 
         return common;
