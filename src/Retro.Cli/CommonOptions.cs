@@ -76,6 +76,26 @@ internal static class CommonOptions
         return Choice("--source", said, byDefault, values);
     }
 
+    /// <summary>Sources whose ranks are shown beside.</summary>
+    public static Option<string[]> Beside()
+    {
+        string[] values = s_sources[..^1];
+        Option<string[]> option = new("--beside")
+        {
+            Description = "Show each neighbor's rank by this source too, among its first 100; may be given several times.",
+            HelpName = string.Join('|', values),
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.FirstOrDefault(token => !values.Contains(token.Value)) is { } wrong)
+            {
+                result.AddError($"--beside takes one of {string.Join(", ", values)}, not '{wrong.Value}'.");
+            }
+        });
+        option.CompletionSources.Add(values);
+        return option;
+    }
+
     /// <summary>The task that is question answering.</summary>
     public const string Answering = "qa";
 
@@ -161,6 +181,19 @@ internal static class CommonOptions
 
         return string.Join(' ', words.DefaultIfEmpty(NoCleaning).Select(word => $"--clean {word}"));
     }
+
+    /// <summary>The encoding of text that is not UTF-8.</summary>
+    public static Option<string?> Encoding() => new("--encoding")
+    {
+        Description = "Encoding of files that are not UTF-8, such as windows-1252. Default: there must be none.",
+        HelpName = "NAME",
+    };
+
+    /// <summary>Ids of JSON lines that begin anew in every file.</summary>
+    public static Option<bool> IdsByFile() => new("--ids-by-file")
+    {
+        Description = "Put the file's name before the ids of JSON lines, where they begin anew in every file.",
+    };
 
     /// <summary>Leaving out what cannot be read.</summary>
     public static Option<bool> SkipBroken() => new("--skip-broken")

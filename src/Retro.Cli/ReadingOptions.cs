@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Cli.Reports;
 using Retro.Generation;
@@ -68,6 +69,37 @@ internal sealed class ReadingOptions
         _threads, _device, _dtype,
     ];
 
+    /// <summary>What does nothing beside what else is said, with why.</summary>
+    /// <param name="said">What an option is given.</param>
+    /// <param name="isServed">Whether requests may say how text is drawn, and ask for keys.</param>
+    /// <param name="reading">Options of the verb's own that say what is read.</param>
+    public IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said, bool isServed, params Option[] reading)
+    {
+        string source = said(Source) ?? "bm25";
+        if (source == "none")
+        {
+            foreach (Option option in (Option[])[K, _exclude, _labels, _embedder, .. reading])
+            {
+                yield return (option, "nothing is read");
+            }
+        }
+        else if (!isServed && !Sources.NeedsKeys(source))
+        {
+            yield return (_embedder, Sources.NoKeys);
+        }
+
+        if (!isServed && (Number(_temperature) == 0 || Number(_beams) > 1))
+        {
+            foreach (Option option in source == "random" ? (Option[])[_topK, _topP] : [_topK, _topP, _seed])
+            {
+                yield return (option, $"nothing is drawn with {_temperature.Name} 0 or several {_beams.Name}");
+            }
+        }
+
+        // What is no number is told by the parser.
+        double Number(Option option) => double.TryParse(said(option), CultureInfo.InvariantCulture, out double number) ? number : double.NaN;
+    }
+
     /// <summary>Seed of every random choice.</summary>
     public long Seed(ParseResult parsed) => parsed.GetValue(_seed);
 
@@ -93,8 +125,9 @@ internal sealed class ReadingOptions
     /// <param name="parsed">The command line.</param>
     /// <param name="needsDatabase">Whether it makes no sense without a database.</param>
     /// <param name="cancellationToken">Ends it.</param>
+    /// <param name="reading">Options of the verb's own that say what is read.</param>
     /// <returns>All of it; dispose it.</returns>
-    public Opened Open(ParseResult parsed, bool needsDatabase, CancellationToken cancellationToken)
+    public Opened Open(ParseResult parsed, bool needsDatabase, CancellationToken cancellationToken, params Option[] reading)
     {
         string path = parsed.GetValue(Model)!;
         Workspace workspace = Workspace.OfModel(path);
@@ -127,6 +160,7 @@ internal sealed class ReadingOptions
                 ?? RetroTokenizer.Load(parsed.GetValue(_tokenizer) ?? workspace.Model, cancellationToken: cancellationToken);
             trained = ModelFolder.Load(path, CommonOptions.Type(parsed.GetValue(_dtype), device), device, tokenizer, cancellationToken);
             CopyReader? copying = ModelFolder.Copying(path, trained);
+            RequireReads(parsed, trained.Model.Config.HasRetrieval || copying is not null, needsDatabase ? [K] : [K, _exclude, _labels, .. reading]);
             if (reads && sources is null && (trained.Model.Config.HasRetrieval || copying is not null))
             {
                 Screen.Note($"It reads nothing: which database it reads from is in no retro.json; {_database.Name} names one.");
@@ -142,6 +176,15 @@ internal sealed class ReadingOptions
             trained?.Model.Dispose();
             sources?.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Refuses what says how is read where the model, as it turns out, reads nothing while it writes.</summary>
+    private static void RequireReads(ParseResult parsed, bool reads, params Option[] reading)
+    {
+        if (!reads && reading.FirstOrDefault(option => parsed.GetResult(option) is { Implicit: false }) is { } idle)
+        {
+            throw new UsageException($"{idle.Name} does nothing here: the model reads nothing while it writes; leave it out.");
         }
     }
 

@@ -13,6 +13,9 @@ internal sealed class Sources : IDisposable
     /// <summary>The database's file of dense keys.</summary>
     private const string KeyFile = "keys.bin";
 
+    /// <summary>Why an embedder does nothing beside another source than <see cref="NeedsKeys"/> says.</summary>
+    public const string NoKeys = "the source needs no keys";
+
     private readonly string? _embedderFolder;
     private readonly int _threads;
     private readonly Device? _device;
@@ -98,12 +101,15 @@ internal sealed class Sources : IDisposable
             Stages.Run("index words", progress => KeywordNeighborSource.BuildShare(Database, share, Words, progress, _cancellationToken));
         }
 
-        if (name is "dense" or "hybrid" or "rerank")
+        if (NeedsKeys(name))
         {
             ChunkKeyer keyer = new(Tokenizer, Embedder());
             Stages.Run("embed chunks", progress => DenseNeighborSource.MakeKeys(Database, keyer, share, progress, _cancellationToken));
         }
     }
+
+    /// <summary>Whether a source, by its name, finds by keys.</summary>
+    public static bool NeedsKeys(string? name) => name is "dense" or "hybrid" or "rerank";
 
     /// <summary>Whether there is an embedder.</summary>
     public bool HasEmbedder => Directory.Exists(EmbedderFolder);

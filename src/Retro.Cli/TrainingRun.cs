@@ -26,9 +26,7 @@ internal sealed class TrainingRun
     /// <summary>How often a training is looked at on held-out text.</summary>
     private const int Looks = 20;
 
-    private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
-    private readonly PathOption _embedder = CommonOptions.Embedder();
     private readonly Option<int?> _k;
     private readonly Option<int> _steps;
     private readonly Option<double?> _minutes = CommonOptions.NumberOrNone("--minutes", "Train for so long instead of by steps.", 0.01, 1e6);
@@ -67,8 +65,14 @@ internal sealed class TrainingRun
         _dtype = dtype;
     }
 
+    /// <summary>The database.</summary>
+    public PathOption Database { get; } = CommonOptions.Database(required: true);
+
     /// <summary>The folder that is written into.</summary>
     public PathOption Out { get; } = CommonOptions.Out("Folder for the model. It may be the database's: each has a folder of its own in it.");
+
+    /// <summary>What makes keys.</summary>
+    public PathOption Embedder { get; } = CommonOptions.Embedder();
 
     /// <summary>Where neighbors come from.</summary>
     public Option<string> Source { get; init; } = CommonOptions.Source("bm25");
@@ -76,7 +80,7 @@ internal sealed class TrainingRun
     /// <summary>All options, in the order of the help.</summary>
     public Option[] Options =>
     [
-        _database, Out, _tokenizer, Source, _k, _embedder, _steps, _minutes, _window, _batch, _rate, _every, _csv, _tensorBoard, _seed, _threads, _device,
+        Database, Out, _tokenizer, Source, _k, Embedder, _steps, _minutes, _window, _batch, _rate, _every, _csv, _tensorBoard, _seed, _threads, _device,
         _dtype, _resume, _startOver,
     ];
 
@@ -90,19 +94,20 @@ internal sealed class TrainingRun
     public IEnumerable<(Option Option, string Why)> NotOfCopying => new Option[] { _resume, _minutes, _every, _csv, _tensorBoard }
         .Select(option => (option, $"copying is trained by {_steps.Name}, in one go, and its steps stand in the report alone"));
 
+    /// <summary>What does nothing beside the source, with why.</summary>
+    /// <param name="said">What an option is given.</param>
+    public IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => said(Source) is var source && source == "none"
+        ? new Option[] { _k, Embedder }.Select(option => (option, "a decoder alone reads nothing"))
+        : Sources.NeedsKeys(source) ? [] : [(Embedder, Sources.NoKeys)];
+
     /// <summary>The files that are written meanwhile.</summary>
-    public IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [(_csv.Name, parsed.GetValue(_csv))];
+    /// <exception cref="RetroException">A file stands where a folder is to be.</exception>
+    public IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => parsed.GetValue(_tensorBoard) is { } folder && File.Exists(folder)
+        ? throw new RetroException($"{_tensorBoard.Name} {folder}: name a folder; it is made where it is missing.")
+        : [(_csv.Name, parsed.GetValue(_csv))];
 
     /// <summary>Whether a model is so small that it takes the recipe with which such models learn within minutes.</summary>
     public static bool IsSmall(RetroConfig config) => config.CountParameters().Total < SmallModel;
-
-    /// <summary>Where no database is named and the folder that is written into has one, that is it.</summary>
-    public IEnumerable<string> DatabaseThere(ParseResult parsed, Workspace workspace, IEnumerable<string> remembered)
-    {
-        string[] all = [.. remembered];
-        bool isNamed = parsed.GetResult(_database) is { Implicit: false } || all.Contains(_database.Name);
-        return isNamed || !Directory.Exists(workspace.Database) ? all : [.. all, _database.Name, workspace.Folder];
-    }
 
     /// <summary>Checks that the folder is free, or holds the run that is to go on.</summary>
     /// <exception cref="RetroException">It is neither.</exception>
@@ -125,13 +130,15 @@ internal sealed class TrainingRun
         return workspace;
     }
 
-    /// <summary>Has what was typed kept: at once, or where the folder holds a model that is replaced, with the first checkpoint of the new one.</summary>
-    /// <param name="parsed">The command line.</param>
+    /// <summary>
+    /// Has what was typed kept: at once, or where the folder holds a model that is replaced or goes on, with its first checkpoint from now on, since until then
+    /// it may be refused.
+    /// </summary>
     /// <param name="workspace">The folder.</param>
     /// <param name="keep">Keeps it.</param>
-    public void Keep(ParseResult parsed, Workspace workspace, Action keep)
+    public void Keep(Workspace workspace, Action keep)
     {
-        if (GoesOn(parsed) || !File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)))
+        if (!File.Exists(Path.Combine(workspace.Model, Checkpoint.ConfigName)))
         {
             keep();
         }
@@ -153,7 +160,7 @@ internal sealed class TrainingRun
 
     /// <summary>Opens the database.</summary>
     public Sources Open(ParseResult parsed, CancellationToken cancellationToken) => new(
-        parsed.GetValue(_database)!, parsed.GetValue(_tokenizer), parsed.GetValue(_embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
+        parsed.GetValue(Database)!, parsed.GetValue(_tokenizer), parsed.GetValue(Embedder), parsed.GetValue(_threads), Device(parsed), cancellationToken);
 
     /// <summary>Where it is computed.</summary>
     public Device? Device(ParseResult parsed) => CommonOptions.Compute(parsed.GetValue(_device)!, parsed.GetValue(_threads));
@@ -295,13 +302,22 @@ internal sealed class TrainingRun
         {
             try
             {
-                reports = Stages.Train(name, time, progress => trainer.Run(data, new Observers(progress, lines, table, events, saved), cancellationToken));
+                reports = Stages.Train(name, time, progress => trainer.Run(data, new Told<TrainingProgress>(step =>
+                {
+                    progress.Report(step);
+                    lines.Report(step);
+                    table?.Report(step);
+                    events?.Report(step);
+                    saved.Look();
+                }), cancellationToken));
             }
             finally
             {
                 saved.Look();
             }
         }
+
+        Keep(); // where there was no step to be made
 
         string page = Path.Combine(workspace.Folder, RunReport.FileName);
         RunReport report = new($"{Tool.Name}: {name}, {workspace.Model}");
@@ -331,7 +347,9 @@ internal sealed class TrainingRun
         }
 
         Screen.Note($"Report: {page}");
-        Screen.Note($"Next: {Tool.Name} eval --model {Shell.Quote(workspace.Folder)}");
+        string made = Shell.Quote(workspace.Folder), read = Shell.Quote(sources.Workspace.Folder);
+        string next = model.Config.HasRetrieval ? $"eval --model {made}" : $"fit --base {made} --reader copying --database {read} --out copied";
+        Screen.Note($"Next: {Tool.Name} {next}");
         return result;
     }
 
@@ -361,7 +379,18 @@ internal sealed class TrainingRun
         List<StageProgress> steps = [];
         Stopwatch clock = Stopwatch.StartNew();
         using CopyReader reader = Stages.Run("train copying", progress =>
-            CopyReader.Fit(decoder, sources.Database, source, options, progress: new Kept(steps, progress), cancellationToken: cancellationToken));
+        {
+            Told<StageProgress> told = new(step =>
+            {
+                if (step.Loss is not null)
+                {
+                    steps.Add(step);
+                }
+
+                progress.Report(step);
+            });
+            return CopyReader.Fit(decoder, sources.Database, source, options, progress: told, cancellationToken: cancellationToken);
+        });
         TimeSpan took = clock.Elapsed;
         Stages.Run("save", progress => Checkpoint.Save(workspace.Model, decoder, progress: progress, cancellationToken: cancellationToken));
         reader.Save(Path.Combine(workspace.Model, ModelFolder.CopyingFile));
@@ -392,13 +421,18 @@ internal sealed class TrainingRun
     private void Saved(Workspace workspace, Sources sources, params string[] others)
     {
         _isSaved = true;
-        _keep?.Invoke();
-        _keep = null;
+        Keep();
         sources.Tokenizer.Save(workspace.Model);
         foreach (string other in others)
         {
             File.Delete(Path.Combine(workspace.Model, other));
         }
+    }
+
+    private void Keep()
+    {
+        _keep?.Invoke();
+        _keep = null;
     }
 
     private NeighborTable FindNeighbors(ParseResult parsed, Sources sources, int read, CancellationToken cancellationToken)
@@ -409,27 +443,11 @@ internal sealed class TrainingRun
             "find neighbors", progress => NeighborTable.Build(sources.Database, source, kept, progress: progress, cancellationToken: cancellationToken));
     }
 
-    /// <summary>Keeps what is told of steps that have a loss, and tells it on.</summary>
-    private sealed class Kept(List<StageProgress> steps, IProgress<StageProgress> other) : IProgress<StageProgress>
-    {
-        public void Report(StageProgress value)
-        {
-            if (value.Loss is not null)
-            {
-                steps.Add(value);
-            }
-
-            other.Report(value);
-        }
-    }
-
     /// <summary>Says once when there is a checkpoint that was not there at the beginning.</summary>
-    private sealed class SavedCheckpoint(string path, Action isSaved) : IProgress<TrainingProgress>
+    private sealed class SavedCheckpoint(string path, Action isSaved)
     {
         private readonly DateTime _before = File.GetLastWriteTimeUtc(path);
         private bool _isSaid;
-
-        public void Report(TrainingProgress value) => Look();
 
         public void Look()
         {
@@ -437,18 +455,6 @@ internal sealed class TrainingRun
             {
                 _isSaid = true;
                 isSaved();
-            }
-        }
-    }
-
-    /// <summary>Tells several observers of each step.</summary>
-    private sealed class Observers(params IProgress<TrainingProgress>?[] all) : IProgress<TrainingProgress>
-    {
-        public void Report(TrainingProgress value)
-        {
-            foreach (IProgress<TrainingProgress>? one in all)
-            {
-                one?.Report(value);
             }
         }
     }

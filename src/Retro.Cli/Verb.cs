@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace Retro.Cli;
@@ -55,8 +56,11 @@ internal abstract class Verb : Command
     protected virtual IReadOnlyList<Option> OneOf => [];
 
     /// <summary>Options that do nothing beside what else is said, each with why, as a clause.</summary>
-    /// <param name="said">The value of an option that takes a word.</param>
-    protected virtual IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said) => [];
+    /// <param name="said">What an option is given, typed, remembered or by default, its values with spaces between; null: nothing.</param>
+    protected virtual IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => [];
+
+    /// <summary>Options that have to be given, unless the folder's retro.json says them.</summary>
+    public IEnumerable<Option> Remembering => Home is null ? [] : Options.Where(option => option.Required && option != Home);
 
     /// <summary>The files that it writes when its work is done, with the options that name them.</summary>
     protected virtual IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => HasResults ? [(Json.Name, parsed.GetValue(Json))] : [];
@@ -127,9 +131,53 @@ internal abstract class Verb : Command
             }
         }
 
-        string? Said(Option<string> option) => IsTyped(option)
-            ? parsed.GetResult(option)!.Tokens is [.., var last] ? last.Value : null
-            : section?[option.Name[2..]]?.ToString() ?? (string?)option.GetDefaultValue();
+        string? Said(Option option) => IsTyped(option) || section?[option.Name[2..]] is not { } value
+            ? Given(parsed, option)
+            : value is JsonArray many ? string.Join(' ', many.Select(one => one?.ToString())) : value.ToString();
+    }
+
+    /// <summary>What an option is given on a command line, or by default, its values with spaces between; null: nothing.</summary>
+    private static string? Given(ParseResult parsed, Option option)
+        => parsed.GetResult(option) is { Implicit: false } result ? string.Join(' ', result.Tokens.Select(token => token.Value).DefaultIfEmpty("true"))
+            : Default(option);
+
+    private static string? Default(Option option)
+        => option.HasDefaultValue ? Convert.ToString(option.GetDefaultValue(), CultureInfo.InvariantCulture) : null;
+
+    /// <summary>Makes options do nothing for one reason.</summary>
+    protected static IEnumerable<(Option Option, string Why)> Because(string why, params Option[] options) => options.Select(option => (option, why));
+
+    /// <summary>The database of the folder that is written into, where none is named or remembered and it has one.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder.</param>
+    /// <param name="database">The option that names a database.</param>
+    /// <param name="remembered">What is remembered.</param>
+    protected static IEnumerable<string> WithDatabaseThere(ParseResult parsed, Workspace workspace, PathOption database, IEnumerable<string> remembered)
+    {
+        string[] all = [.. remembered];
+        bool isNamed = parsed.GetResult(database) is { Implicit: false } || all.Contains(database.Name);
+        return isNamed || !Directory.Exists(workspace.Database) ? all : [.. all, database.Name, workspace.Folder];
+    }
+
+    /// <summary>Refuses what is typed otherwise than it was said for the run that goes on, which keeps to that.</summary>
+    /// <param name="parsed">The command line.</param>
+    /// <param name="workspace">The folder of the run.</param>
+    /// <param name="options">What cannot change.</param>
+    /// <exception cref="UsageException">Something is.</exception>
+    protected void RequireAsBegun(ParseResult parsed, Workspace workspace, params IEnumerable<Option> options)
+    {
+        JsonObject begun = workspace.Section(Name) ?? [], now = Typed(parsed, workspace);
+        foreach (Option option in options.Where(IsTyped))
+        {
+            string name = option.Name[2..];
+            string? before = begun[name]?.ToString() ?? Default(option);
+            if (now[name]?.ToString() != before)
+            {
+                throw new UsageException(
+                    $"A run that goes on keeps to {(before is null ? $"what it was begun with, without {option.Name}" : $"{option.Name} {before}")}; leave "
+                        + $"{option.Name} out, or begin another run.");
+            }
+        }
     }
 
     /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
@@ -168,7 +216,7 @@ internal abstract class Verb : Command
             throw new UsageException($"{one.Name} and {other.Name} exclude each other; leave out one of them.");
         }
 
-        foreach ((Option option, string why) in Idle(option => parsed.GetValue(option)))
+        foreach ((Option option, string why) in Idle(option => Given(parsed, option)))
         {
             if (parsed.GetResult(option) is { Implicit: false })
             {
@@ -176,15 +224,21 @@ internal abstract class Verb : Command
             }
         }
 
+        (string Name, string File)[] written = [.. Written(parsed).Where(one => one.File is not null).Select(one => (one.Name, Path.GetFullPath(one.File!)))];
+        if (written.GroupBy(one => one.File).FirstOrDefault(same => same.Count() > 1)?.ToArray() is [var first, var second, ..])
+        {
+            throw new UsageException($"{first.Name} and {second.Name} name one file, of which one alone would stay; name two.");
+        }
+
         foreach ((string name, string? file) in Written(parsed))
         {
-            if (file is null)
+            if (file is null || (name == Json.Name && Workspace.IsDevice(file) && File.Exists(file)))
             {
                 continue;
             }
 
             string? folder = Path.GetDirectoryName(Path.GetFullPath(file));
-            if (Directory.Exists(file) || !Directory.Exists(folder))
+            if (Directory.Exists(file) || !Directory.Exists(folder) || Workspace.IsDevice(file))
             {
                 throw new RetroException($"{name} {file}: name a file, in a folder that is there.");
             }

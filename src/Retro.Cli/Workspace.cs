@@ -69,7 +69,11 @@ internal sealed class Workspace(string folder)
     /// <param name="path">The workspace, or the model in it.</param>
     /// <exception cref="RetroException">There is no model.</exception>
     public static Workspace OfModel(string path)
-        => FindModel(path) ?? throw Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {Shell.Quote(path)}");
+        => FindModel(path) ?? throw (FindDatabase(path) is { } bare
+            ? new RetroException(
+                $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train --database {Shell.Quote(bare.Folder)} --out decoder "
+                    + "--source none")
+            : Missing(path, s_model, $"make one with: {Tool.Name} train --database FOLDER --out {Shell.Quote(path)}"));
 
     /// <summary>The workspace that a named model belongs to; null: there is none.</summary>
     /// <inheritdoc cref="OfModel"/>
@@ -135,7 +139,12 @@ internal sealed class Workspace(string folder)
     /// <summary>JSON as the tool writes it.</summary>
     public static string Serialize(JsonObject json) => json.ToJsonString(s_json) + "\n";
 
-    /// <summary>Writes a text beside its place, and gives it its name when it is whole.</summary>
+    /// <summary>Whether a path is the system's own, such as a terminal, or the pipe behind /dev/fd/63: written to as it is, and replaced by nothing.</summary>
+    public static bool IsDevice(string path) => Path.GetFullPath(path) is var full
+        && (full.StartsWith("/dev/", StringComparison.Ordinal) || full.StartsWith("/proc/", StringComparison.Ordinal))
+        && !full.StartsWith("/dev/shm/", StringComparison.Ordinal); // files in memory are files
+
+    /// <summary>Writes a text beside its place, and gives it its name when it is whole; into what is no file of this user's, as it is.</summary>
     /// <param name="path">The file.</param>
     /// <param name="text">The text.</param>
     /// <exception cref="RetroException">It cannot be written.</exception>
@@ -143,6 +152,12 @@ internal sealed class Workspace(string folder)
     {
         try
         {
+            if (IsDevice(path))
+            {
+                File.WriteAllText(path, text);
+                return;
+            }
+
             File.WriteAllText(path + ".tmp", text);
             File.Move(path + ".tmp", path, overwrite: true);
         }

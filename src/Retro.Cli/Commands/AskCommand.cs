@@ -37,15 +37,17 @@ internal sealed class AskCommand : Verb
 
     protected override PathOption Home => _reading.Model;
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => _reading.Idle(said, isServed: false, _inPrompt);
+
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
         string question = parsed.GetValue(_question)!;
         if (string.IsNullOrWhiteSpace(question))
         {
             throw new UsageException("The question is empty; ask something.");
         }
 
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: true, cancellationToken);
         GenerationOptions options = _reading.Generation(parsed, Asking.Stops);
         List<Passage> passages =
         [

@@ -35,6 +35,8 @@ internal sealed class BuildCommand : Verb
     private readonly Option<double?> _megabytes = CommonOptions.NumberOrNone(
         "--megabytes", "Most text to take; documents are chosen by the seed. Default: all.", 0.001, 1e9);
 
+    private readonly Option<string?> _encoding = CommonOptions.Encoding();
+    private readonly Option<bool> _idsByFile = CommonOptions.IdsByFile();
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels();
     private readonly Option<string[]> _clean = CommonOptions.Clean("unicode, exact");
@@ -61,11 +63,14 @@ internal sealed class BuildCommand : Verb
     {
         _corpus.Required = true;
         AddOptions(
-            _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _skipBroken, _clean, _labels, _plan, _share, _startOver, _seed,
-            _threads);
+            _corpus, _out, _tokenizer, _vocabulary, _chunk, _heldOutShare, _megabytes, _encoding, _idsByFile, _skipBroken, _clean, _labels, _plan, _share,
+            _startOver, _seed, _threads);
     }
 
     protected override PathOption Home => _out;
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => said(_tokenizer) is null ? [] : Because("the tokenizer is there", _vocabulary);
 
     public override string HowToGoOn(ParseResult parsed) => KeepsOld(parsed, new(parsed.GetValue(_out)!))
         ? base.HowToGoOn(parsed)
@@ -92,7 +97,10 @@ internal sealed class BuildCommand : Verb
     {
         double share = parsed.GetValue(_heldOutShare);
         long seed = parsed.GetValue(_seed);
-        Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions { SkipBroken = parsed.GetValue(_skipBroken) });
+        Corpus corpus = Corpus.Open(parsed.GetValue(_corpus)!, new CorpusOptions
+        {
+            Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken),
+        });
         RetroTokenizer? named = parsed.GetValue(_tokenizer) is { } folder ? LoadTokenizer(folder) : null;
         workspace.Create();
 
@@ -212,7 +220,7 @@ internal sealed class BuildCommand : Verb
             Screen.Line($"{corpus.Skipped:#,0} files, lines or types could not be read and were left out");
         }
 
-        Screen.Note($"Next: {Tool.Name} train --out {Shell.Quote(workspace.Folder)}");
+        Screen.Note($"Next: {Tool.Name} train --database {Shell.Quote(workspace.Folder)} --out decoder --source none --minutes 5");
         WriteJson(parsed, new JsonObject
         {
             ["documents"] = database.Documents.Count,

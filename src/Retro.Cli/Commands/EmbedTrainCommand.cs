@@ -63,9 +63,5 @@ internal sealed class EmbedTrainCommand : Verb
     }
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-    {
-        string[] all = [.. base.Remembered(parsed, workspace)];
-        bool isNamed = parsed.GetResult(_database) is { Implicit: false } || all.Contains(_database.Name);
-        return isNamed || !Directory.Exists(workspace.Database) ? all : [.. all, _database.Name, workspace.Folder];
-    }
+        => WithDatabaseThere(parsed, workspace, _database, base.Remembered(parsed, workspace));
 }

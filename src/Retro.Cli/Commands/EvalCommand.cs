@@ -86,8 +86,8 @@ internal sealed class EvalCommand : Verb
         return [.. ArgumentsOf(parsed, workspace, section, all: false)];
     }
 
-    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said) => said(_task) == CommonOptions.Answering
-        ? [.. new Option[] { _source, _window, _report, _tokenRecords }.Select(option => (option, "answers are measured, and not text"))]
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => said(_task) == CommonOptions.Answering
+        ? Because("answers are measured, and not text", _source, _window, _report, _tokenRecords)
         : [(_questions, $"it is for {_task.Name} {CommonOptions.Answering}")];
 
     protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) =>

@@ -75,17 +75,17 @@ internal sealed class FitCommand : Verb
 
     protected override IReadOnlyList<Option> OneOf => _run.Length;
 
-    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option<string>, string?> said)
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
     {
         string? reader = said(_reader);
         bool isRetro = reader is not (Copying or InContext);
         return
         [
             .. reader == Copying ? _run.NotOfCopying : [],
-            .. isRetro ? [] : new Option[] { _attention, _unfreeze, _rank }.Select(option => (option, $"it is for {_reader.Name} retro")),
+            .. isRetro ? [] : Because($"it is for {_reader.Name} retro", _attention, _unfreeze, _rank),
             .. said(_task) == CommonOptions.Answering
-                ? new (Option, string)[] { (_run.Source, "the passages of questions are found by their words") }
-                : [],
+                ? Because("the passages of questions are found by their words", _run.Source, _run.Embedder)
+                : _run.Idle(said),
         ];
     }
 
@@ -99,11 +99,9 @@ internal sealed class FitCommand : Verb
             throw new RetroException($"There is no decoder at {path}; name a folder of one, or a llama2.c file ({_base.Name}).");
         }
 
-        if (Workspace.FindModel(path) is null && Workspace.FindDatabase(path) is { } bare)
+        if (Workspace.FindDatabase(path) is not null)
         {
-            throw new RetroException(
-                $"{path} is a database without a model; train a decoder on it first: {Tool.Name} train --database {Shell.Quote(bare.Folder)} --out decoder "
-                    + "--source none");
+            Workspace.OfModel(path); // says how one is made, where there is none
         }
 
         bool copies = parsed.GetValue(_reader) == Copying, answers = parsed.GetValue(_task) == CommonOptions.Answering;
@@ -123,6 +121,11 @@ internal sealed class FitCommand : Verb
         }
 
         Workspace workspace = _run.Prepare(parsed);
+        if (_run.GoesOn(parsed))
+        {
+            RequireAsBegun(parsed, workspace, _base);
+        }
+
         using Sources sources = _run.Open(parsed, cancellationToken);
         ScalarType dtype = _run.Dtype(parsed)
             ?? (_run.GoesOn(parsed) ? Trainer.StoredType(workspace.Model)
@@ -132,7 +135,7 @@ internal sealed class FitCommand : Verb
         decoder.RequireTokenizer(sources.Tokenizer);
         int window = _run.Window(parsed, sources, decoder.Origin.ContextLength);
         ModelFolder.RequireTokenizer(path, sources.Tokenizer);
-        _run.Keep(parsed, workspace, () =>
+        _run.Keep(workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("train", null); // the folder's model is of one verb
@@ -148,7 +151,7 @@ internal sealed class FitCommand : Verb
     protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-        => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
+        => WithDatabaseThere(parsed, workspace, _run.Database, base.Remembered(parsed, workspace));
 
     /// <summary>Trains the decoder to answer from passages in front of the question.</summary>
     private JsonObject FitInContext(

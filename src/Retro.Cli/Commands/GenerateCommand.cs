@@ -45,17 +45,21 @@ internal sealed class GenerateCommand : Verb
 
     protected override PathOption Home => _reading.Model;
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => _reading.Idle(said, isServed: false, _passages, _every);
+
     public override string HowToGoOn(ParseResult parsed) => "What was written is above.";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken);
         string prompt = parsed.GetValue(_prompt) ?? "";
         if (prompt == "-")
         {
-            prompt = await Console.In.ReadToEndAsync(cancellationToken).ConfigureAwait(false);
+            // The console's reader looks at no token: whoever has forgotten the pipe can stop all the same.
+            prompt = await Task.Run(Console.In.ReadToEnd, cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
 
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _passages, _every);
         GenerationOptions options = _reading.Generation(parsed) with
         {
             Passages = parsed.GetValue(_passages) ?? [], RetrievalStride = parsed.GetValue(_every),

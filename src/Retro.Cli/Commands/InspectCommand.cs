@@ -22,11 +22,7 @@ internal sealed class InspectCommand : Verb
 
     private readonly Option<string?> _text = new("--text") { Description = "Show the neighbors of this text.", HelpName = "TEXT" };
     private readonly Option<bool> _ofHeldOut = new("--of-held-out") { Description = "Look at the held-out documents; their neighbors are in the database." };
-    private readonly Option<string[]> _beside = new("--beside")
-    {
-        Description = "Show each neighbor's rank by this source too, among its first 100; may be given several times.",
-        HelpName = "SOURCE",
-    };
+    private readonly Option<string[]> _beside = CommonOptions.Beside();
 
     private readonly Option<string[]> _labels = CommonOptions.Labels();
     private readonly Option<int> _most = CommonOptions.Whole("--most", "Documents or chunks listed at most.", 20, 1, int.MaxValue);
@@ -42,6 +38,23 @@ internal sealed class InspectCommand : Verb
             "retro inspect --database work --document river.md --chunk 3 --source bm25",
             "retro inspect --database work --text \"a bridge over the river\"")
         => AddOptions(_database, _document, _chunk, _text, _ofHeldOut, _source, _beside, _k, _labels, _embedder, _tokenizer, _most, _seed, _threads);
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+    {
+        bool isText = said(_text) is not null;
+        if (!isText && said(_chunk) is null)
+        {
+            return Because($"neighbors are shown of {_text.Name} and of {_chunk.Name} alone", _source, _k, _beside, _embedder, _seed);
+        }
+
+        bool needsKeys = $"{said(_source)} {said(_beside)}".Split(' ').Any(Sources.NeedsKeys);
+        return
+        [
+            .. Because($"there is no list; {_k.Name} is how many neighbors are shown", _most),
+            .. isText ? Because("a text is in neither database", _ofHeldOut) : [],
+            .. needsKeys ? [] : Because(Sources.NoKeys, _embedder),
+        ];
+    }
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {

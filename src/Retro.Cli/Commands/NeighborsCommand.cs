@@ -42,6 +42,9 @@ internal sealed class NeighborsCommand : Verb
 
     protected override PathOption Home => _database;
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => Sources.NeedsKeys(said(_source)) ? [] : Because(Sources.NoKeys, _embedder);
+
     public override string HowToGoOn(ParseResult parsed) => "What was found stays; the same command goes on.";
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -58,8 +61,8 @@ internal sealed class NeighborsCommand : Verb
             return Task.CompletedTask;
         }
 
-        Remember(parsed, Workspace.OfDatabase(parsed.GetValue(_database)!), _prepare, _share);
         INeighborSource source = sources.Open(name, parsed.GetValue(_seed));
+        Remember(parsed, sources.Workspace, _prepare, _share);
         if (parsed.GetValue(_prepare))
         {
             Screen.Line($"{sources.Database.Folder} has what {source.Name} needs");

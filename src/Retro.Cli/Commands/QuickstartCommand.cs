@@ -56,13 +56,21 @@ internal sealed class QuickstartCommand : Verb
             throw new RetroException($"--resume: {workspace.Folder} holds no run of the quickstart; leave out --resume to begin one.");
         }
 
-        if (!resume && parsed.GetValue(_corpus) is { } corpus && !Path.Exists(corpus))
+        if (resume)
+        {
+            RequireAsBegun(parsed, workspace, _corpus, _minutes, _seed, _megabytes, _skipBroken, _embedder, _dtype);
+        }
+        else if (parsed.GetValue(_corpus) is { } corpus && !Path.Exists(corpus))
         {
             throw new RetroException($"There is no folder or file {corpus}; name one of text ({_corpus.Name}).");
         }
 
         workspace.Create();
-        Remember(parsed, workspace, _resume);
+        if (!resume)
+        {
+            Remember(parsed, workspace, _resume);
+        }
+
         WriteJson(parsed, await new QuickstartRun(new QuickstartOptions(
             parsed.GetValue(_corpus),
             TimeSpan.FromMinutes(parsed.GetValue(_minutes)),

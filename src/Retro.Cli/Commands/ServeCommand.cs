@@ -71,11 +71,13 @@ internal sealed class ServeCommand : Verb
 
     protected override bool HasResults => false;
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => _reading.Idle(said, isServed: true, _inPrompt);
+
     public override string HowToGoOn(ParseResult parsed) => "Nobody is served any more.";
 
     public override async Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
-        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken);
+        using ReadingOptions.Opened opened = _reading.Open(parsed, needsDatabase: false, cancellationToken, _inPrompt);
         string folder = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parsed.GetValue(_reading.Model)!));
         GenerationOptions defaults = _reading.Generation(parsed);
         ServingOptions options = new(

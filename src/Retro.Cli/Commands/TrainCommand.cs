@@ -37,6 +37,8 @@ internal sealed class TrainCommand : Verb
 
     protected override IReadOnlyList<Option> OneOf => _run.Length;
 
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => _run.Idle(said);
+
     public override string HowToGoOn(ParseResult parsed) => _run.HowToGoOn(parsed, Name);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
@@ -45,7 +47,7 @@ internal sealed class TrainCommand : Verb
         using Sources sources = _run.Open(parsed, cancellationToken);
         RetroConfig config = Config(parsed, sources);
         int window = _run.Window(parsed, sources, null);
-        _run.Keep(parsed, workspace, () =>
+        _run.Keep(workspace, () =>
         {
             Remember(parsed, workspace, _run.NotKept);
             workspace.Write("fit", null); // the folder's model is of one verb
@@ -70,7 +72,7 @@ internal sealed class TrainCommand : Verb
     protected override IEnumerable<(string Name, string? File)> Written(ParseResult parsed) => [.. base.Written(parsed), .. _run.Written(parsed)];
 
     protected override IEnumerable<string> Remembered(ParseResult parsed, Workspace workspace)
-        => _run.DatabaseThere(parsed, workspace, base.Remembered(parsed, workspace));
+        => WithDatabaseThere(parsed, workspace, _run.Database, base.Remembered(parsed, workspace));
 
     private RetroConfig Config(ParseResult parsed, Sources sources)
     {

@@ -13,7 +13,7 @@ internal sealed class UpdateCommand : Verb
     private const string AsBuilt = "as the database was built, as its retro.json says";
 
     /// <summary>Options of build that hold for what is added, too.</summary>
-    private static readonly string[] s_taken = ["clean", "labels"];
+    private static readonly string[] s_taken = ["clean", "labels", "encoding", "ids-by-file"];
 
     private readonly PathOption _database = CommonOptions.Database(required: true);
     private readonly PathOption _tokenizer = CommonOptions.Tokenizer();
@@ -37,6 +37,8 @@ internal sealed class UpdateCommand : Verb
 
     private readonly Option<string[]> _labels = CommonOptions.GivenLabels(AsBuilt);
     private readonly Option<string[]> _clean = CommonOptions.Clean(AsBuilt);
+    private readonly Option<string?> _encoding = CommonOptions.Encoding();
+    private readonly Option<bool> _idsByFile = CommonOptions.IdsByFile();
     private readonly Option<bool> _skipBroken = CommonOptions.SkipBroken();
 
     public UpdateCommand()
@@ -45,9 +47,12 @@ internal sealed class UpdateCommand : Verb
             "Adds documents to a database, replaces and removes some. Keys and indexes of what is new are made when neighbors are next asked for.",
             "retro update --database work --add news",
             "retro update --database work --add bridge.md --remove old-bridge.md --compact")
-        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _skipBroken, _tokenizer);
+        => AddOptions(_database, _add, _remove, _compact, _clean, _labels, _encoding, _idsByFile, _skipBroken, _tokenizer);
 
     protected override PathOption Home => _database;
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => said(_add) is null ? Because("nothing is added", _clean, _labels, _encoding, _idsByFile, _skipBroken) : [];
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {
@@ -58,7 +63,10 @@ internal sealed class UpdateCommand : Verb
             throw new UsageException($"There is nothing to do; name what to add ({_add.Name}) or to remove ({_remove.Name}), or {_compact.Name}.");
         }
 
-        CorpusOptions reading = new() { SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true };
+        CorpusOptions reading = new()
+        {
+            Encoding = parsed.GetValue(_encoding), IdsByFile = parsed.GetValue(_idsByFile), SkipBroken = parsed.GetValue(_skipBroken), KeepEmpty = true,
+        };
         CorpusCleaning cleaning = CommonOptions.Cleaning(parsed, _clean);
         Corpus[] corpora = [.. add.Select(path => Corpus.Open(path, reading))];
         HashSet<string> leftOut = new(StringComparer.Ordinal), empty = new(StringComparer.Ordinal);

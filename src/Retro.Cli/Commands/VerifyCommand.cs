@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Retro.Checkpoints;
 using Retro.Database;
@@ -37,6 +38,11 @@ internal sealed class VerifyCommand : Verb
         Add(_folder);
         AddOptions(_recompute, _source, _embedder, _tokenizer, _seed, _threads);
     }
+
+    protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said)
+        => double.Parse(said(_recompute)!, CultureInfo.InvariantCulture) == 0
+            ? Because($"nothing is made once more without {_recompute.Name}", _source, _embedder, _tokenizer, _seed, _threads)
+            : Sources.NeedsKeys(said(_source)) ? [] : Because(Sources.NoKeys, _embedder);
 
     public override Task RunAsync(ParseResult parsed, CancellationToken cancellationToken)
     {

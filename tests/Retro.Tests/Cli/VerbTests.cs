@@ -98,6 +98,63 @@ public sealed class VerbTests : IDisposable
         }
     }
 
+    /// <summary>What is refused, by the trainer too, changes nothing of what a folder remembers, and the same without it goes on.</summary>
+    [Fact]
+    public void What_is_refused_is_not_remembered()
+    {
+        _retro.Build();
+        _retro.Done(["train", "--database", "work", "--out", "decoder", "--source", "none", "--steps", "2", .. CliRun.Tiny]);
+        _retro.Done(["train", "--database", "work", "--out", "other", "--source", "none", "--steps", "2", "--seed", "2", .. CliRun.Tiny]);
+        _retro.Done("fit", "--base", "decoder", "--database", "work", "--out", "fitted", "--steps", "2", "--window", "64");
+        _retro.Done(
+            "build", "--corpus", "docs", "--tokenizer", Path.Combine("work", "tokenizer"), "--out", "w2", "--chunk", "16", "--held-out-share", "0.2", "--seed",
+            "5");
+        Refused(1, "decoder", "another configuration", "train", "--out", "decoder", "--resume", "--source", "bm25");
+        Refused(1, "decoder", "begun on other data", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
+        Refused(2, "fitted", "keeps to --base", "fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "other");
+        Refused(1, "work", "There is no embedder", "neighbors", "--database", "work", "--source", "dense");
+        _retro.Done("train", "--out", "decoder", "--resume", "--steps", "3", "--json", "train.json");
+        Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
+        Assert.Equal("3", (string)_retro.Json(Path.Combine("decoder", "retro.json"))["train"]!["steps"]!);
+        _retro.Done("fit", "--out", "fitted", "--resume", "--steps", "3");
+        _retro.Done("neighbors", "--database", "work", "--json", "neighbors.json");
+        Assert.Equal("bm25", (string)_retro.Json("neighbors.json")["source"]!);
+
+        void Refused(int code, string folder, string message, params string[] line)
+        {
+            string settings = Path.Combine(_retro[folder], "retro.json"), before = File.ReadAllText(settings);
+            ChildProcess.Outcome run = _retro.Run(line);
+            Assert.True(run.ExitCode == code, $"{run.ExitCode}: {run.Output}{run.Errors}");
+            Assert.Contains(message, run.Errors, StringComparison.Ordinal);
+            Assert.Equal(before, File.ReadAllText(settings));
+        }
+    }
+
+    /// <summary>What a fault tells to be done can be typed.</summary>
+    [Fact]
+    public void A_corpus_in_another_encoding_or_with_ids_that_begin_anew_is_built_as_the_fault_says()
+    {
+        string[] sizes = ["--out", "work", "--vocabulary", "300", "--chunk", "8", "--held-out-share", "0"];
+        _retro.WriteFile("latin/b.txt", "The river runs to the harbor.");
+        File.WriteAllBytes(Path.Combine(_retro["latin"], "a.txt"), [.. "The caf"u8, 0xE9, .. " stands at the old bridge."u8]);
+        ChildProcess.Outcome refused = _retro.Run(["build", "--corpus", "latin", .. sizes]);
+        Assert.Contains(
+            "Name its encoding (--encoding), convert it to UTF-8, or skip what is broken (--skip-broken).", refused.Errors, StringComparison.Ordinal);
+        _retro.Done(["build", "--corpus", "latin", "--encoding", "latin1", .. sizes]);
+        _retro.Done("inspect", "--database", "work", "--text", "café", "--json", "found.json");
+        Assert.Equal("a.txt", (string)_retro.Json("found.json")["neighbors"]![0]!["document"]!);
+
+        _retro.WriteFile("parts/1.jsonl", """{"id": "1", "text": "The river runs to the harbor."}""");
+        _retro.WriteFile("parts/2.jsonl", """{"id": "1", "text": "The mountain stands over the valley."}""");
+        string[] build = ["build", "--corpus", "parts", .. sizes, "--start-over"];
+        Assert.Contains("--ids-by-file tells them apart", _retro.Run([.. build, "--encoding", "utf-8"]).Errors, StringComparison.Ordinal);
+        _retro.Done([.. build, "--ids-by-file"]);
+
+        // What is added is read as what is there was.
+        _retro.WriteFile("parts/2.jsonl", """{"id": "1", "text": "The mountain has fallen into the valley."}""");
+        Assert.Contains("2 documents (2 before)", _retro.Done("update", "--database", "work", "--add", "parts"), StringComparison.Ordinal);
+    }
+
     /// <summary>The same characters, composed or not, are the same text.</summary>
     [Fact]
     public void A_question_finds_the_same_in_whatever_form_it_is_typed()
@@ -196,6 +253,28 @@ public sealed class VerbTests : IDisposable
         Assert.Equal(["off", "off", "random", "bm25"], Sources("big", "copied", "fitted"));
         Assert.Equal(["off", "-", "random", "bm25"], Sources("fitted", "decoder", "copied"));
         Assert.Equal(["off", "-", "bm25", "bm25"], Sources("fitted", "decoder", "copied", "--source", "bm25"));
+        double first = Random();
+        Sources("copied", "--seed", "99");
+        Assert.NotEqual(first, Random());
+
+        // What reads nothing is not told in silence what to read; what a fault of the library calls by its own names, is named as it is typed.
+        foreach ((string option, string said) in new[]
+        {
+            ("--labels", "--labels does nothing here: the model reads nothing"), ("--passage", "--passage does nothing here: the model reads nothing"),
+        })
+        {
+            ChildProcess.Outcome idle = _retro.Run("generate", "--model", "decoder", option, "river", "The");
+            Assert.Equal(2, idle.ExitCode);
+            Assert.StartsWith(said, idle.Errors, StringComparison.Ordinal);
+        }
+
+        ChildProcess.Outcome drawn = _retro.Run("generate", "--model", "decoder", "--beams", "3", "--temperature", "0.7", "The");
+        Assert.Equal(2, drawn.ExitCode);
+        Assert.StartsWith("--", drawn.Errors, StringComparison.Ordinal);
+        Assert.Contains("--temperature 0 and --repetition-penalty 1", drawn.Errors, StringComparison.Ordinal);
+        Assert.EndsWith("See retro generate --help.\n", drawn.Errors, StringComparison.Ordinal);
+
+        double Random() => (double)_retro.Json("eval.json")["readers"]!.AsArray().Single(row => (string)row!["reader"]! == "copying, random")!["bitsPerByte"]!;
 
         string[] Sources(params string[] models)
         {
@@ -396,6 +475,8 @@ public sealed class VerbTests : IDisposable
         Assert.False(Directory.Exists(Path.Combine(_retro["work"], "database")));
         string built = _retro.Done([.. build, "--json", "build.json"]);
         Assert.Contains("5 documents held out", built, StringComparison.Ordinal);
+        Assert.Contains("Next: retro train --database work --out decoder --source none", built, StringComparison.Ordinal);
+        Assert.Contains("work is a database without a model; train a decoder on it", _retro.Run("eval", "--model", "work").Errors, StringComparison.Ordinal);
         JsonObject counts = _retro.Json("build.json");
         using (ChunkDatabase database = Open())
         {
