@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
 using Retro.Cli.Commands;
 using Retro.Cli.Workflow;
 
@@ -20,10 +21,27 @@ internal static class Tool
         Exit codes: 0 done; 1 it could not be done, and one sentence on the error output says why; 2 the command line cannot be understood; 130 stopped.
         Ctrl-C ends the block or the step that is being done, writes a checkpoint where there is one to write, and says how to go on; a second one stops at
         once, and leaves nothing damaged.
-        A folder that build, train, fit, embed-train or quickstart writes into (--out) holds retro.json, with what was typed: the next time, what is left out is
-        taken from there.
+        A folder that build, train, fit, embed-train or quickstart writes into (--out), or neighbors (--database), holds retro.json, with what was typed: the
+        next time, what is left out is taken from there; so do update, ask, eval, generate and serve, as far as it is theirs to know.
         Completion in the shell: `retro "[suggest:POSITION]" "retro tra"` prints what can follow; dotnet-suggest, a tool of its own, asks for it.
         """;
+
+    /// <summary>A text that begins with @ is a text, and no file of arguments.</summary>
+    private static readonly ParserConfiguration s_parsing = new() { ResponseFileTokenReplacer = null };
+
+    /// <summary>What the library's faults call by its own names, and what is typed for it: of a corpus, and of how text is written.</summary>
+    private static readonly (string Member, string Option)[] s_ofCorpus =
+    [
+        ("CorpusOptions.Encoding", "--encoding"), ("CorpusOptions.IdsByFile", "--ids-by-file"), ("CorpusOptions.SkipBroken", "--skip-broken"),
+        ("SkipBroken", "--skip-broken"),
+    ];
+
+    private static readonly (string Member, string Option)[] s_ofWriting =
+    [
+        ("MaximumNewTokens", "--tokens"), ("Temperature", "--temperature"), ("TopK", "--top-k"), ("TopP", "--top-p"),
+        ("RepetitionPenalty", "--repetition-penalty"), ("Beams", "--beams"), ("Neighbors", "--k"), ("Passages", "--passage"),
+        ("RetrievalStride", "--retrieve-every"),
+    ];
 
     /// <summary>Runs the tool.</summary>
     /// <param name="arguments">The program's arguments.</param>
@@ -36,20 +54,10 @@ internal static class Tool
             ParseResult parsed = Complete(root, arguments);
             if (parsed.Action is ParseErrorAction said)
             {
-                // What is wrong, the words that may have been meant, and no more of the help than where it is.
-                string[] faults = [.. parsed.Errors.Select(error => error.Message).Distinct()];
                 (said.ShowHelp, said.ShowTypoCorrections) = (false, true);
                 using StringWriter output = new();
                 await parsed.InvokeAsync(new InvocationConfiguration { Output = output, Error = output }).ConfigureAwait(false);
-                string meant = string.Join(
-                    ' ', output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Except(faults));
-                foreach (string message in meant.Length > 0 ? [.. faults, meant] : faults)
-                {
-                    await Console.Error.WriteLineAsync(message).ConfigureAwait(false);
-                }
-
-                await Console.Error.WriteLineAsync($"See {CommandOf(parsed)} --help.").ConfigureAwait(false);
-                return ExitCodes.Usage;
+                return await SayUsageAsync(Faults(parsed, output.ToString()), CommandOf(parsed)).ConfigureAwait(false);
             }
 
             if (parsed.CommandResult.Command is not Verb verb || parsed.Action is not AsynchronousCommandLineAction)
@@ -67,8 +75,50 @@ internal static class Tool
         catch (RetroException fault)
         {
             await Console.Error.WriteLineAsync(fault.Message).ConfigureAwait(false);
-            return fault is UsageException ? ExitCodes.Usage : ExitCodes.Failed;
+            return ExitCodes.Failed;
         }
+    }
+
+    /// <summary>What is wrong with a command line, and the words that may have been meant. Behind a word that is not known all the rest is hearsay.</summary>
+    private static string[] Faults(ParseResult parsed, string printed)
+    {
+        string[] faults = [.. parsed.Errors.Select(error => error.Message).Distinct()];
+        if (parsed.UnmatchedTokens is not [var unknown, ..])
+        {
+            return faults;
+        }
+
+        string quoted = $"'{unknown}'";
+        string[] meant =
+        [
+            .. printed.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Except(faults)
+                .SkipWhile(line => !line.StartsWith(quoted, StringComparison.Ordinal))
+                .TakeWhile((line, i) => i == 0 || !line.StartsWith('\'')),
+        ];
+        string[] first = [.. faults.Where(fault => fault.Contains(quoted, StringComparison.Ordinal)).Take(1)];
+        return meant.Length > 0 ? [.. first, string.Join(' ', meant)] : first;
+    }
+
+    private static async Task<int> SayUsageAsync(IEnumerable<string> faults, string command)
+    {
+        foreach (string fault in faults)
+        {
+            await Console.Error.WriteLineAsync(fault).ConfigureAwait(false);
+        }
+
+        await Console.Error.WriteLineAsync($"See {command} --help.").ConfigureAwait(false);
+        return ExitCodes.Usage;
+    }
+
+    /// <summary>A fault of the library, in the words of a verb's options.</summary>
+    private static string Typed(Verb verb, string fault, (string Member, string Option)[] names)
+    {
+        foreach ((string member, string option) in names.Where(one => verb.Options.Any(option => option.Name == one.Option)))
+        {
+            fault = Regex.Replace(fault, $@"(?<![\w.]){Regex.Escape(member)}\b", option);
+        }
+
+        return fault;
     }
 
     /// <summary>The command with all its verbs.</summary>
@@ -107,7 +157,7 @@ internal static class Tool
     /// <summary>Parses, and adds what the folder's retro.json knows and the command line does not say.</summary>
     private static ParseResult Complete(RootCommand root, string[] arguments)
     {
-        ParseResult parsed = root.Parse(arguments);
+        ParseResult parsed = root.Parse(arguments, s_parsing);
         if (parsed.CommandResult.Command is not Verb verb || parsed.Action is not (AsynchronousCommandLineAction or ParseErrorAction))
         {
             return parsed;
@@ -117,7 +167,9 @@ internal static class Tool
 
         // Behind the verb: what stands behind -- is no option.
         int place = Array.IndexOf(arguments, verb.Name) + 1;
-        return verb.Remembered(parsed) is { Count: > 0 } remembered ? root.Parse([.. arguments[..place], .. remembered, .. arguments[place..]]) : parsed;
+        return verb.Remembered(parsed) is { Count: > 0 } remembered
+            ? root.Parse([.. arguments[..place], .. remembered, .. arguments[place..]], s_parsing)
+            : parsed;
     }
 
     private static async Task<int> RunAsync(Verb verb, ParseResult parsed)
@@ -157,13 +209,17 @@ internal static class Tool
             await Console.Error.WriteLineAsync($"Stopped. {verb.HowToGoOn(parsed)}").ConfigureAwait(false);
             return ExitCodes.Stopped;
         }
-        catch (UsageException)
+        catch (UsageException exception)
         {
-            throw;
+            return await SayUsageAsync([exception.Message], CommandOf(parsed)).ConfigureAwait(false);
+        }
+        catch (RetroOptionsException exception)
+        {
+            return await SayUsageAsync(exception.Faults.Select(one => Typed(verb, one, s_ofWriting)), CommandOf(parsed)).ConfigureAwait(false);
         }
         catch (RetroException exception)
         {
-            fault = exception.Message;
+            fault = Typed(verb, exception.Message, s_ofCorpus);
         }
         catch (ArgumentException exception)
         {
@@ -190,8 +246,14 @@ internal static class Tool
     {
         public override int Invoke(ParseResult parseResult)
         {
+            Verb? verb = parseResult.CommandResult.Command as Verb;
+            foreach (Option option in verb?.Remembering ?? [])
+            {
+                (option.Required, option.Description) = (false, $"{option.Description} Required, unless {Workspace.SettingsFile} says it.");
+            }
+
             int code = plain.Invoke(parseResult);
-            if (parseResult.CommandResult.Command is Verb verb)
+            if (verb is not null)
             {
                 TextWriter output = parseResult.InvocationConfiguration.Output;
                 output.WriteLine("Examples:");

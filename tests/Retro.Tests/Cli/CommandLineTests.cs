@@ -108,7 +108,13 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--chunk takes a whole number from 2 to 4096, not '1.5'.", "build --corpus docs --out work --chunk 1.5")]
     [InlineData(2, "--held-out-share takes a number from 0 to 0.5, not '2'.", "build --corpus docs --out work --held-out-share 2")]
     [InlineData(1, "--report nowhere/r.html: name a file, in a folder that is there.", "eval --model m --report nowhere/r.html")]
-    [InlineData(1, "--report /proc/report.html cannot be written", "eval --model m --report /proc/report.html")]
+    [InlineData(1, "--report /proc/report.html: name a file, in a folder that is there.", "eval --model m --report /proc/report.html")]
+    [InlineData(1, "--json /proc/results.json: name a file, in a folder that is there.", "info docs --json /proc/results.json")]
+    [InlineData(1, "--tensorboard a-file: name a folder;", "train --database work --out m --tensorboard a-file")]
+    [InlineData(2, "--json and --csv name one file,", "train --database work --out m --json out.json --csv ./out.json")]
+    [InlineData(2, "--beside takes one of bm25, dense, hybrid, rerank, random, not 'foo'.", "inspect --database work --text river --beside foo")]
+    [InlineData(1, "nowhere holds no model (model/config.json)", "generate --model nowhere @channel")]
+    [InlineData(2, "The question is empty; ask something.", "ask --model nowhere \" \"")]
     [InlineData(1, "--csv nowhere/s.csv: name a file, in a folder that is there.", "train --database work --out m --csv nowhere/s.csv")]
     [InlineData(2, "--seed takes a whole number of 64 bits, not 'x'.", "build --corpus docs --out work --seed x")]
     [InlineData(2, "--source takes one of bm25, dense, hybrid, rerank, random, not 'none'.", "neighbors --database work --source none")]
@@ -118,6 +124,8 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData(2, "--preset takes one of ", "train --database work --out model --preset huge")]
     [InlineData(2, "Unrecognized command or argument '--steep'.", "train --database work --out model --steep")]
     [InlineData(2, "--temperature takes a number from 0 to 100, not '-1'.", "generate --model work --temperature -1 The")]
+    [InlineData(2, "--temperature takes a number from 0 to 100, not 'hot'.", "generate --model work --temperature hot The")]
+    [InlineData(1, "m holds no model (model/config.json)", "eval --model m --report /dev/shm/report.html")]
     [InlineData(2, "--out needs the path of a folder, not an empty text.", "build --corpus docs --out ''")]
     [InlineData(2, "0.0.0.0 can be reached from elsewhere; say what requests have to bring (--api-key or --api-keys).", "serve --model x --address 0.0.0.0")]
     [InlineData(2, "--address takes an address in numbers, such as 127.0.0.1, not 'here'.", "serve --model nowhere --address here")]
@@ -156,16 +164,21 @@ public sealed partial class CommandLineTests : IDisposable
         string[] said = run.Errors.Trim().Split('\n');
         Assert.Contains(message, said[0], StringComparison.Ordinal);
         Assert.Equal(code == 2 ? [$"See retro {line.Split(' ')[0]} --help."] : [], said[1..].Where(one => !one.StartsWith('\'')));
+        Assert.False(Directory.Exists(_retro["m"]));
     }
 
     [Theory]
-    [InlineData("trian --out work", "'trian' was not matched. Did you mean one of the following? train")]
-    [InlineData("train --out model --database work --steep 3", "--steps")]
-    public void A_word_that_may_have_been_meant_is_said(string line, string meant)
+    [InlineData("trian --out work", "trian", "Did you mean one of the following? train", "retro")]
+    [InlineData("train --out model --database work --steep 3", "--steep", "Did you mean one of the following? --steps", "retro train")]
+    [InlineData("build --out work --qqqqqq --resum", "--qqqqqq", null, "retro build")]
+    public void Of_a_word_that_is_not_known_what_may_have_been_meant_is_said_and_nothing_of_the_rest(string line, string word, string? meant, string command)
     {
         ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));
         Assert.Equal(2, run.ExitCode);
-        Assert.Contains(meant, run.Errors, StringComparison.Ordinal);
+        string[] said = run.Errors.Trim().Split('\n');
+        Assert.Equal(($"Unrecognized command or argument '{word}'.", $"See {command} --help."), (said[0], said[^1]));
+        Assert.Equal(meant is null ? [] : [$"'{word}' was not matched."], said[1..^1].Select(one => one[..(one.IndexOf('.', StringComparison.Ordinal) + 1)]));
+        Assert.All(said[1..^1], one => Assert.Contains(meant!, one, StringComparison.Ordinal));
     }
 
     [Theory]
@@ -174,11 +187,76 @@ public sealed partial class CommandLineTests : IDisposable
     [InlineData("--seeds does nothing here: answers are compared once; leave it out.", "compare --corpus docs --task qa --seeds 3")]
     [InlineData("--attention does nothing here: it is for --reader retro;", "fit --base b --database w --out o --reader copying --attention paper")]
     [InlineData("--source does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --source dense")]
+    [InlineData("--embedder does nothing here: the passages of questions", "fit --base b --database w --out o --task qa --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "train --database w --out o --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "fit --base b --database w --out o --source random --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "neighbors --database w --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "inspect --database w --text t --beside random --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "verify w --recompute 0.1 --embedder e")]
+    [InlineData("--embedder does nothing here: the source needs no keys;", "ask --model m --source bm25 --embedder e what")]
+    [InlineData("--k does nothing here: a decoder alone reads nothing;", "train --database w --out o --source none --k 2")]
+    [InlineData("--vocabulary does nothing here: the tokenizer is there;", "build --corpus c --out o --tokenizer t --vocabulary 300")]
+    [InlineData("--clean does nothing here: nothing is added;", "update --database w --remove a --clean near")]
+    [InlineData("--source does nothing here: nothing is made once more without --recompute;", "verify w --source dense")]
+    [InlineData("--k does nothing here: neighbors are shown of --text and of --chunk alone;", "inspect --database w --k 3")]
+    [InlineData("--most does nothing here: there is no list;", "inspect --database w --text t --most 3")]
+    [InlineData("--of-held-out does nothing here: a text is in neither database;", "inspect --database w --text t --of-held-out")]
+    [InlineData("--k does nothing here: nothing is read;", "generate --model m --source none --k 2 The")]
+    [InlineData("--retrieve-every does nothing here: nothing is read;", "generate --model m --source none --retrieve-every 8 The")]
+    [InlineData("--in-prompt does nothing here: nothing is read;", "ask --model m --source none --in-prompt 2 what")]
+    [InlineData("--in-prompt does nothing here: nothing is read;", "serve --model m --source none --in-prompt 2")]
+    [InlineData("--top-k does nothing here: nothing is drawn with --temperature 0 or several --beams;", "ask --model m --top-k 4 what")]
+    [InlineData("--seed does nothing here: nothing is drawn with --temperature 0 or several --beams;", "generate --model m --beams 2 --seed 4 The")]
     public void What_would_do_nothing_is_not_taken_in_silence(string message, string line)
     {
         ChildProcess.Outcome run = _retro.Run(Words($"retro {line}"));
         Assert.Equal(2, run.ExitCode);
         Assert.StartsWith(message, run.Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>Of the options that a folder may know, the help says so; the folder itself is required.</summary>
+    [Fact]
+    public void What_a_folder_may_know_is_not_called_required_in_the_help()
+    {
+        string[] help = _retro.Done("build", "--help").Split('\n');
+        Assert.Contains("Required, unless retro.json says it.", Assert.Single(help, line => line.TrimStart().StartsWith("--corpus ", StringComparison.Ordinal)),
+            StringComparison.Ordinal);
+        Assert.StartsWith("--out ", Assert.Single(help, line => line.Contains("(REQUIRED)", StringComparison.Ordinal)).TrimStart(), StringComparison.Ordinal);
+        Assert.Contains("or neighbors (--database), holds retro.json", string.Join(' ', _retro.Done("--help").Split((char[]?)null)), StringComparison.Ordinal);
+    }
+
+    /// <summary>Whoever has forgotten the pipe can stop it all the same.</summary>
+    [Fact]
+    public async Task A_text_that_does_not_come_is_not_waited_for_when_it_is_stopped()
+    {
+        TextReader before = Console.In;
+        using Waiting waiting = new();
+        using CancellationTokenSource stopping = new();
+        Console.SetIn(waiting);
+        try
+        {
+            ParseResult parsed = Tool.MakeRoot().Parse(["generate", "--model", _retro["nowhere"], "-"]);
+            Task running = Task.Run(() => ((Verb)parsed.CommandResult.Command).RunAsync(parsed, stopping.Token), TestContext.Current.CancellationToken);
+            Assert.True(waiting.IsAsked.Wait(ChildProcess.Limit, TestContext.Current.CancellationToken));
+            await stopping.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running.WaitAsync(ChildProcess.Limit));
+        }
+        finally
+        {
+            waiting.End.Set();
+            Console.SetIn(before);
+        }
+    }
+
+    /// <summary>What is written there would not be a file, and is not to be made one.</summary>
+    [Fact]
+    public void Results_go_into_a_pipe_as_it_is()
+    {
+        _retro.Build();
+        ChildProcess.Outcome run = ChildProcess.Run(CtrlC.Start(
+            _retro.Folder, "bash", "-c", $"dotnet '{Fixtures.Cli}' neighbors --database work --k 3 --quiet --json /dev/fd/3 3>&1 1>neighbors.txt | cat"));
+        Assert.Equal("", run.Errors);
+        Assert.Equal(3, (int)System.Text.Json.Nodes.JsonNode.Parse(run.Output)!["k"]!);
     }
 
     [Fact]
@@ -213,12 +291,42 @@ public sealed partial class CommandLineTests : IDisposable
     }
 
     [Fact]
-    public void The_folder_that_is_meant_where_none_is_named_knows_what_was_typed()
+    public void The_folder_that_is_meant_where_none_is_named_knows_what_was_typed_and_keeps_to_it()
     {
-        _retro.WriteFile(Path.Combine("artifacts", "quickstart", "retro.json"), """{"quickstart": {"corpus": "nowhere"}}""");
+        const string Typed = """{"quickstart": {"corpus": "nowhere"}}""";
+        _retro.WriteFile(Path.Combine("artifacts", "quickstart", "retro.json"), Typed);
+        foreach ((string option, string value, string said) in new[]
+        {
+            ("--seed", "7", "A run that goes on keeps to --seed 1; leave --seed out, or begin another run."),
+            ("--minutes", "5", "A run that goes on keeps to --minutes 12;"),
+            ("--corpus", "elsewhere", "A run that goes on keeps to --corpus nowhere;"),
+            ("--dtype", "float32", "A run that goes on keeps to what it was begun with, without --dtype;"),
+        })
+        {
+            ChildProcess.Outcome other = _retro.Run("quickstart", "--resume", option, value);
+            Assert.Equal(2, other.ExitCode);
+            Assert.StartsWith(said, other.Errors, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(Typed, File.ReadAllText(Path.Combine(_retro["artifacts"], "quickstart", "retro.json")));
         ChildProcess.Outcome run = _retro.Run("quickstart", "--resume");
         Assert.Equal(1, run.ExitCode);
         Assert.Contains("There is no folder or file ", run.Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>What asks a reader of text for all of it, and does not get it until the end.</summary>
+    private sealed class Waiting : TextReader
+    {
+        public ManualResetEventSlim IsAsked { get; } = new();
+
+        public ManualResetEventSlim End { get; } = new();
+
+        public override string ReadToEnd()
+        {
+            IsAsked.Set();
+            End.Wait();
+            return "";
+        }
     }
 
     /// <summary>The words of a command line without its first, with quotes taken off.</summary>
