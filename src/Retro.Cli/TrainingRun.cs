@@ -291,7 +291,6 @@ internal sealed class TrainingRun
             Screen.Note($"going on after step {trainer.StepsDone:#,0}");
         }
 
-        long before = trainer.StepsDone;
         string stepsFile = Path.Combine(workspace.Model, RunReport.StepsFile);
         List<TrainingProgress> reports;
         SavedCheckpoint saved = new(
@@ -339,7 +338,7 @@ internal sealed class TrainingRun
             double last = reports.TakeLast(lastSteps).Average(step => step.Loss), rate = reports[^1].TokensPerSecond;
             result["loss"] = last;
             Screen.Line($"{workspace.Model}: {trainer.StepsDone:#,0} steps in {trainer.Elapsed.TotalMinutes:0.0} minutes, {rate:#,0} tokens a second;");
-            Screen.Line($"  loss {reports[0].Loss:0.00} at step {before + 1:#,0}, {last:0.00} over the last {lastSteps:#,0}");
+            Screen.Line($"  loss {reports[0].Loss:0.00} at step {reports[0].Step:#,0}, {last:0.00} over the last {lastSteps:#,0}");
         }
         else
         {

@@ -143,10 +143,23 @@ internal sealed class AblationsRun(AblationsOptions options)
 
         EvaluationEntry[] Load(string name) => JsonSerializer.Deserialize<EvaluationEntry[]>(File.ReadAllText(ResultFile(name)))!;
 
+        // One that an earlier version wrote otherwise is measured anew.
+        bool IsThere(string name)
+        {
+            try
+            {
+                return File.Exists(ResultFile(name)) && Load(name).Length > 0;
+            }
+            catch (JsonException)
+            {
+                return false;
+            }
+        }
+
         void Measured(string name, Func<EvaluationEntry[]> measure)
         {
             using Turn turn = Turn.Wait(Path.Combine(measured, $"{name}.lock"), cancellationToken);
-            if (!File.Exists(ResultFile(name)))
+            if (!IsThere(name))
             {
                 string json = JsonSerializer.Serialize(measure());
                 File.WriteAllText($"{ResultFile(name)}.new", json);

@@ -32,7 +32,12 @@ internal static class WeightsHash
     private static Tensor Round(Tensor weights)
         => weights.is_floating_point() ? weights.to(ScalarType.Float32).to(ScalarType.BFloat16) : weights;
 
-    private static string Of(RetroModel model, string beginning, Func<Tensor, Tensor>? part, CancellationToken cancellationToken, IEnumerable<(string Name, Parameter Weights)>? besides = null)
+    private static string Of(
+        RetroModel model,
+        string beginning,
+        Func<Tensor, Tensor>? part,
+        CancellationToken cancellationToken,
+        IEnumerable<(string Name, Parameter Weights)>? besides = null)
     {
         using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         sha.AppendData(Encoding.UTF8.GetBytes(beginning));

@@ -1,4 +1,7 @@
+using System.Security.Cryptography;
+using System.Text;
 using Retro.Checkpoints;
+using Retro.Modeling;
 using Retro.Optimization;
 using TorchSharp;
 using TorchSharp.Modules;
@@ -23,6 +26,8 @@ public sealed partial class Trainer
     private const string OptimizerPrefix = "optimizer/";
     private const string AveragePrefix = "average/";
     private const string BufferPrefix = "buffer/";
+
+    private string? _frozen;
 
     /// <summary>
     /// Writes a checkpoint: the model (config.json, model.safetensors; with the average of its weights where there is one) and the state of the training
@@ -129,8 +134,9 @@ public sealed partial class Trainer
 
     /// <summary>Goes on where a checkpoint ended: trained weights, optimizer, step, place in the data and time.</summary>
     /// <remarks>
-    /// Frozen parameters stay as the model has them. Buffers of branches of one's own go on as they were. An average of the weights that the checkpoint does
-    /// not have begins with its weights. The schedule is that of this trainer; a scheduler has to be new, and is taken as many steps on.
+    /// Frozen parameters are no part of the checkpoint: the model has to have them as the training had, which a hash tells. Buffers of branches of one's own go
+    /// on as they were. An average of the weights that the checkpoint does not have begins with its weights. The schedule is that of this trainer; a scheduler
+    /// has to be new, and is taken as many steps on.
     /// </remarks>
     /// <param name="folder">The checkpoint's folder.</param>
     /// <param name="progress">Stage "load weights", in tensors; null: nobody is told.</param>
@@ -170,6 +176,13 @@ public sealed partial class Trainer
         if (state.OptimizerFault is { } fault)
         {
             throw new CheckpointException($"The training of {path} cannot go on: {fault}");
+        }
+
+        if (state.Frozen is { } frozen && frozen != Frozen())
+        {
+            throw new CheckpointException(
+                $"The training of {path} was begun on other weights than this model's where none are trained; load the model, such as the decoder that "
+                    + "retrieval is fitted onto, as it was then.");
         }
 
         using DisposeScope scope = NewDisposeScope();
@@ -288,7 +301,29 @@ public sealed partial class Trainer
         BestMeasure = BestMeasure,
         MeasuresSinceBest = _measuresSinceBest,
         Unseen = _unseen,
+        Frozen = Frozen(),
     };
+
+    // Taken once: they stay as they are.
+    private string? Frozen()
+    {
+        Dictionary<string, Parameter> trained = Trained();
+        (string Name, Parameter Parameter)[] frozen = [.. Model.named_parameters().Where(pair => !trained.ContainsKey(pair.name))];
+        if (_frozen is not null || frozen.Length == 0)
+        {
+            return _frozen;
+        }
+
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using IDisposable noGradients = no_grad();
+        foreach ((string name, Parameter parameter) in frozen)
+        {
+            hash.AppendData(Encoding.UTF8.GetBytes(name));
+            hash.AppendTensor(parameter);
+        }
+
+        return _frozen = Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
 
     private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;
 

@@ -48,6 +48,9 @@ internal sealed record TrainingState
     /// <summary>The last step, where it was to be measured or looked at and neither was done to the end; null: nothing is owed.</summary>
     public TrainingProgress? Unseen { get; init; }
 
+    /// <summary>The hash of the parameters that are not trained; null: there are none, or an earlier version wrote it.</summary>
+    public string? Frozen { get; init; }
+
     /// <summary>Type of an optimizer that is not Retro's; null: Retro's.</summary>
     public string? Optimizer { get; init; }
 

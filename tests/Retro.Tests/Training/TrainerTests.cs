@@ -571,6 +571,29 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_training_goes_on_with_the_frozen_weights_that_it_began_with_alone()
+    {
+        using RetroModel model = Frozen(1), same = Frozen(1), other = Frozen(2);
+        using Trainer trainer = new(model, s_options), again = new(same, s_options), wrong = new(other, s_options);
+        trainer.Save(Folder);
+        again.Load(Folder);
+        string message = Assert.Throws<CheckpointException>(() => wrong.Load(Folder)).Message;
+        Assert.Contains("was begun on other weights than this model's where none are trained", message, StringComparison.Ordinal);
+
+        static RetroModel Frozen(long seed)
+        {
+            manual_seed(seed);
+            RetroModel made = new(s_config);
+            foreach (Parameter parameter in made.Layers[0].parameters())
+            {
+                parameter.requires_grad = false;
+            }
+
+            return made;
+        }
+    }
+
+    [Fact]
     public void Frozen_parameters_stay_to_the_bit_and_the_others_move()
     {
         using RetroModel model = Model(s_config);
