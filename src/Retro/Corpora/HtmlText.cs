@@ -36,8 +36,14 @@ internal static partial class HtmlText
     // Elements that have no end, or need none: where one of them is hidden, what is behind it is not.
     private static readonly HashSet<string> s_openEnded = new(StringComparer.OrdinalIgnoreCase)
     {
-        "area", "base", "body", "br", "caption", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html", "img", "input", "li", "link", "meta", "optgroup",
-        "option", "p", "param", "rb", "rp", "rt", "rtc", "source", "tbody", "td", "tfoot", "th", "thead", "tr", "track", "wbr",
+        "body", "caption", "colgroup", "dd", "dt", "head", "html", "li", "optgroup", "option", "p", "rb", "rp", "rt", "rtc", "tbody", "td", "tfoot", "th",
+        "thead", "tr",
+    };
+
+    // Elements that hold nothing.
+    private static readonly HashSet<string> s_void = new(StringComparer.OrdinalIgnoreCase)
+    {
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
     };
 
     // Elements that end a picture whose own end is missing, and those of a picture in which they may stand
@@ -97,6 +103,7 @@ internal static partial class HtmlText
         StringBuilder text = new(), title = new(), heading = new();
         StringBuilder? named = null;
         string? silent = null;
+        Dictionary<string, int>? within = null; // open elements of a hidden one
         int silentDepth = 0, withinPicture = 0, kept = 0;
         for (HtmlToken token = tokens.Get(); token.Type != HtmlTokenType.EndOfFile; token = tokens.Get())
         {
@@ -135,6 +142,15 @@ internal static partial class HtmlText
                     silent = null;
                 }
 
+                // A hidden element ends with what holds it, as a browser has it: one that is not closed would take the rest of the page.
+                if (silent is not null && within is not null && token.Name != silent && !closes
+                    && !s_void.Contains(token.Name) && !(IsBlock(silent) && s_openEnded.Contains(token.Name)))
+                {
+                    int open = within.GetValueOrDefault(token.Name) + (begins ? 1 : -1);
+                    within[token.Name] = Math.Max(0, open);
+                    silent = open < 0 ? null : silent;
+                }
+
                 if (silent is not null)
                 {
                     // An element of the same name within counts, so that its end is not taken for the end.
@@ -144,6 +160,7 @@ internal static partial class HtmlText
                 else if (begins && !closes && (s_silent.Contains(token.Name) || IsHidden(tag)))
                 {
                     (silent, silentDepth, withinPicture) = (token.Name, 1, 0);
+                    within = s_silent.Contains(token.Name) ? null : [];
                 }
                 else
                 {
@@ -179,7 +196,7 @@ internal static partial class HtmlText
 
     // Not shown (https://html.spec.whatwg.org/multipage/rendering.html#hidden-elements), unless it is when it is searched for, or its tab is chosen.
     private static bool IsHidden(HtmlTagToken tag)
-        => !s_openEnded.Contains(tag.Name)
+        => !s_openEnded.Contains(tag.Name) && !s_void.Contains(tag.Name)
             && tag.Attributes.Exists(attribute => attribute.Name == "hidden"
                 && !attribute.Value.Equals("until-found", StringComparison.OrdinalIgnoreCase))
             && tag.GetAttribute("role") != "tabpanel";

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using Retro.Tokenizers;
 
@@ -15,8 +16,10 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
 
     private readonly List<byte> _end = [];
 
-    /// <summary>Whether the text would hold one of the strings with this token behind it, or all but the end of its last character.</summary>
-    /// <remarks>Of a character that is begun the rest has to come: where that is refused, half of it stays.</remarks>
+    /// <summary>Whether the text ends within a character that must not become one of the strings: another character has to come of it, and no end.</summary>
+    public bool IsOpen => _broken.Any(banned => CollectionsMarshal.AsSpan(_end).EndsWith(banned));
+
+    /// <summary>Whether the text would hold one of the strings with this token behind it, or only the beginning of a character.</summary>
     public bool Completes(int token)
     {
         if (_banned.Length == 0)
@@ -24,8 +27,9 @@ internal sealed class BannedStrings(IReadOnlyList<string> strings, RetroTokenize
             return false;
         }
 
-        byte[] with = [.. _end, .. tokenizer.TokenBytes(token)];
-        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0) || _broken.Any(banned => with.AsSpan().EndsWith(banned));
+        ReadOnlySpan<byte> bytes = tokenizer.TokenBytes(token);
+        byte[] with = [.. _end, .. bytes];
+        return _banned.Any(banned => with.AsSpan().IndexOf(banned) >= 0) || (IsOpen && (bytes.IsEmpty || bytes[0] is < 0x80 or > 0xBF));
     }
 
     /// <summary>Takes the next token of the text.</summary>

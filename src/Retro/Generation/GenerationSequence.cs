@@ -156,7 +156,8 @@ internal sealed class GenerationSequence
 
     private bool IsTooShort => NewTokens < _options.MinimumNewTokens;
 
-    private bool IsRefused(int token) => _bannedTokens.Contains(token) || (_tokenizer.EndTokens.Contains(token) ? IsTooShort : _banned.Completes(token));
+    private bool IsRefused(int token)
+        => _bannedTokens.Contains(token) || (_tokenizer.EndTokens.Contains(token) ? IsTooShort || _banned.IsOpen : _banned.Completes(token));
 
     /// <summary>The most probable of some tokens, best first; of equal ones the lower id is better.</summary>
     private List<(int Token, double LogProbability)> Likeliest(int count, Func<int, bool> mayCome)

@@ -150,11 +150,11 @@ internal static partial class JinjaFilters
     /// <summary>What becomes of values, which is found to be too large before all of it is made.</summary>
     private static List<object?> Limited(List<object?> items, Func<object?, object?> change)
     {
-        int characters = 0;
+        int made = 0;
         return items.ConvertAll(item =>
         {
             object? changed = change(item);
-            characters = Within(characters + (changed is string text ? text.Length : 0));
+            made = Within(made + changed switch { string text => text.Length, System.Collections.ICollection some => some.Count, _ => 0 });
             return changed;
         });
     }

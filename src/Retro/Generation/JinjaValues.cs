@@ -105,6 +105,12 @@ internal static class JinjaValues
             throw new RetroException($"The chat template compares values of more than {MostLevels} levels, or more than {MostCharacters:#,0} of them.");
         }
 
+        // As Python compares the items of lists: what is the same is equal.
+        if (ReferenceEquals(one, other) && one is not double)
+        {
+            return true;
+        }
+
         switch (one, other)
         {
             case (List<object?> some, List<object?> others):

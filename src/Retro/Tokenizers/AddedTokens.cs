@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace Retro.Tokenizers;
 
 /// <summary>A token that is recognized in text before anything else.</summary>
@@ -98,16 +96,10 @@ internal sealed class AddedTokens
     }
 
     private static bool IsWordBefore(string text, int at)
-        => at > 0 && IsWord(at > 1 && char.IsSurrogatePair(text[at - 2], text[at - 1]) ? char.ConvertToUtf32(text[at - 2], text[at - 1]) : text[at - 1]);
+        => at > 0 && CodePoints.IsOfWord(
+            at > 1 && char.IsSurrogatePair(text[at - 2], text[at - 1]) ? char.ConvertToUtf32(text[at - 2], text[at - 1]) : text[at - 1]);
 
     private static bool IsWordAt(string text, int at)
-        => at < text.Length
-            && IsWord(at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? char.ConvertToUtf32(text[at], text[at + 1]) : text[at]);
-
-    /// <summary>Unicode's <c>\w</c> (UTS #18, annex C): alphabetic, marks, decimal digits, connectors and join controls.</summary>
-    private static bool IsWord(int code)
-        => CharUnicodeInfo.GetUnicodeCategory(code) is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation
-            || code is 0x200C or 0x200D
-            // Circled and squared letters are symbols by category and alphabetic all the same.
-            or (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
+        => at < text.Length && CodePoints.IsOfWord(
+            at + 1 < text.Length && char.IsSurrogatePair(text[at], text[at + 1]) ? char.ConvertToUtf32(text[at], text[at + 1]) : text[at]);
 }

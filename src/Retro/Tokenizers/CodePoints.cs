@@ -58,7 +58,9 @@ internal static class CodePoints
     /// <summary>Whether a character is white space (<c>\s</c>).</summary>
     public static bool IsSpace(int code) => code <= char.MaxValue && char.IsWhiteSpace((char)code);
 
-    /// <summary>Whether a character is one of words (<c>\w</c>, https://unicode.org/reports/tr18/#word).</summary>
+    /// <summary>
+    /// Whether a character is one of words: Unicode's <c>\w</c> (UTS #18, annex C), alphabetic, marks, decimal digits, connectors and join controls.
+    /// </summary>
     public static bool IsOfWord(int code)
         => CharUnicodeInfo.GetUnicodeCategory(code) is <= UnicodeCategory.LetterNumber or UnicodeCategory.ConnectorPunctuation
             || code is 0x200C or 0x200D // joiners, then letters in circles and squares
