@@ -17,21 +17,31 @@ internal static class ChatPrompt
     public static int[] Encode(RetroTokenizer tokenizer, IReadOnlyList<ChatMessage> messages, Func<IReadOnlyList<ChatMessage>, string> template)
     {
         // Unicode's noncharacters, which are no text, so that the template passes one on as it does any other character.
-        string all = string.Concat(messages.Select(message => message.Text));
+        string all = string.Concat(messages.Select(message => $"{message.Role.Value}\0{message.Text}\0"));
         char mark = Enumerable.Range(0xFDD0, 32).Select(code => (char)code).First(code => code == '\uFDEF' || !all.Contains(code));
         string[] special = [.. tokenizer.SpecialTexts.Where(text => text.Length > 1 && all.Contains(text, StringComparison.Ordinal))];
-        return tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(Marked)]), mark);
+        int[] ids = tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(Marked)]), mark);
+
+        // Generation puts the token that begins a text there. Where it is the one that ends texts as well, only the template's text can tell which it is.
+        return ids is [int first, ..] && first == tokenizer.BeginOfText && first != tokenizer.EndOfText ? ids[1..] : ids;
 
         ChatMessage Marked(ChatMessage message)
         {
             ChatMessage marked = message.Clone();
-            marked.Contents =
-            [
-                .. message.Contents.Select(content => content is TextContent text ? new TextContent(special.Aggregate(text.Text, Mark)) : content),
-            ];
+            marked.Role = new(Mark(message.Role.Value));
+            marked.Contents = [new TextContent(Mark(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
             return marked;
         }
 
-        string Mark(string text, string token) => text.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal);
+        // One that overlaps another of its kind stays whole in a round.
+        string Mark(string text) => special.Aggregate(text, (now, token) =>
+        {
+            while (now.Contains(token, StringComparison.Ordinal))
+            {
+                now = now.Replace(token, $"{token[0]}{mark}{token[1..]}", StringComparison.Ordinal);
+            }
+
+            return now;
+        });
     }
 }

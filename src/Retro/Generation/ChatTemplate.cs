@@ -11,7 +11,9 @@ namespace Retro.Generation;
 /// <remarks>Safe for concurrent use.</remarks>
 public sealed class ChatTemplate
 {
-    private const string TokenizerConfig = WordPiece.ConfigurationFile, TemplateFile = GenerationFiles.TemplateFile;
+    private const string TokenizerConfig = WordPiece.ConfigurationFile,
+        SpecialTokens = GenerationFiles.SpecialTokensFile,
+        TemplateFile = GenerationFiles.TemplateFile;
 
     private readonly JinjaTemplate _template;
     private readonly Dictionary<string, string> _tokens;
@@ -34,23 +36,23 @@ public sealed class ChatTemplate
     public static ChatTemplate? Load(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
-        string config = Path.Combine(folder, TokenizerConfig), file = Path.Combine(folder, TemplateFile);
+        string special = Path.Combine(folder, SpecialTokens), config = Path.Combine(folder, TokenizerConfig), file = Path.Combine(folder, TemplateFile);
         Dictionary<string, string> tokens = [];
         string? template = null;
-        string read = TokenizerConfig;
+        string read = SpecialTokens;
         try
         {
+            if (File.Exists(special))
+            {
+                using JsonDocument json = Utf8Json.Parse(SmallFile.Read(special, SmallFile.Configuration));
+                AddTokens(json.RootElement);
+            }
+
+            read = TokenizerConfig;
             if (File.Exists(config))
             {
                 using JsonDocument json = Utf8Json.Parse(SmallFile.Read(config, SmallFile.Configuration));
-                foreach (JsonProperty property in json.RootElement.EnumerateObject())
-                {
-                    if (property.Name.EndsWith("_token", StringComparison.Ordinal) && TokenText(property.Value) is { } text)
-                    {
-                        tokens[property.Name] = text;
-                    }
-                }
-
+                AddTokens(json.RootElement); // which win over the older file's
                 template = json.RootElement.TryGetProperty("chat_template", out JsonElement said) ? TemplateText(said) : null;
             }
 
@@ -63,6 +65,17 @@ public sealed class ChatTemplate
         }
 
         return template is null ? null : new(template, tokens);
+
+        void AddTokens(JsonElement root)
+        {
+            foreach (JsonProperty property in root.EnumerateObject())
+            {
+                if (property.Name.EndsWith("_token", StringComparison.Ordinal) && TokenText(property.Value) is { } text)
+                {
+                    tokens[property.Name] = text;
+                }
+            }
+        }
     }
 
     /// <summary>Writes a conversation, up to where the assistant begins to speak.</summary>
@@ -72,6 +85,14 @@ public sealed class ChatTemplate
     public string Render(IReadOnlyList<ChatMessage> messages)
     {
         ArgumentNullException.ThrowIfNull(messages);
+        string prompt = Written(messages);
+        return _tokens.TryGetValue("bos_token", out string? begin) && begin.Length > 0 && prompt.StartsWith(begin, StringComparison.Ordinal)
+            ? prompt[begin.Length..]
+            : prompt;
+    }
+
+    private string Written(IReadOnlyList<ChatMessage> messages)
+    {
         Dictionary<string, object?> values = new(StringComparer.Ordinal)
         {
             ["messages"] = messages.Select(message => (object?)new Dictionary<string, object?>(StringComparer.Ordinal)
@@ -88,10 +109,7 @@ public sealed class ChatTemplate
             values[name] = token;
         }
 
-        string prompt = _template.Render(values);
-        return _tokens.TryGetValue("bos_token", out string? begin) && begin.Length > 0 && prompt.StartsWith(begin, StringComparison.Ordinal)
-            ? prompt[begin.Length..]
-            : prompt;
+        return _template.Render(values);
     }
 
     /// <summary>Writes a conversation, up to where the assistant begins to speak, as the model was trained to read it.</summary>
@@ -106,7 +124,7 @@ public sealed class ChatTemplate
     {
         ArgumentNullException.ThrowIfNull(messages);
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return ChatPrompt.Encode(tokenizer, messages, Render);
+        return ChatPrompt.Encode(tokenizer, messages, tokenizer.BeginOfText == tokenizer.EndOfText ? Render : Written);
     }
 
     private static string? TokenText(JsonElement value) => value.ValueKind switch

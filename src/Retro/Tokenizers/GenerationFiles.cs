@@ -10,7 +10,13 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
     /// <summary>The template of conversations, as a file of its own.</summary>
     public const string TemplateFile = "chat_template.jinja";
 
-    private const string ConfigurationFile = "generation_config.json", ModelFile = "config.json", EndsKey = "eos_token_id";
+    /// <summary>How the model generates.</summary>
+    public const string ConfigurationFile = "generation_config.json";
+
+    /// <summary>What special tokens are called, where the tokenizer's configuration does not say.</summary>
+    public const string SpecialTokensFile = "special_tokens_map.json";
+
+    private const string ModelFile = "config.json", EndsKey = "eos_token_id";
 
     /// <summary>Of a tokenizer without any.</summary>
     public static GenerationFiles None { get; } = new([], []);
@@ -21,7 +27,7 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
     {
         List<(string Name, byte[] Content)> files =
         [
-            .. new[] { TemplateFile, WordPiece.ConfigurationFile, ConfigurationFile }
+            .. new[] { TemplateFile, WordPiece.ConfigurationFile, SpecialTokensFile, ConfigurationFile }
                 .Where(name => File.Exists(Path.Combine(folder, name)))
                 .Select(name => (name, TokenizerFiles.Read(Path.Combine(folder, name)))),
         ];
@@ -62,7 +68,8 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
             {
                 // What is wrong with the model's configuration is said where the model is read.
                 return name == ModelFile ? null
-                    : throw new CorpusException($"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
+                    : throw new CorpusException(
+                        $"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
             }
         }
     }

@@ -165,7 +165,7 @@ public sealed class RetroTokenizer
 
     /// <summary>
     /// Writes the tokenizer's files into a folder, byte for byte as they were loaded, and what stands beside them and says how the model generates: its chat
-    /// template, and what ends its texts.
+    /// template, and what ends its texts. Such files of another tokenizer that the folder held go: they would be read in their place, or with them.
     /// </summary>
     /// <param name="folder">The folder; it is created.</param>
     /// <exception cref="CorpusException">The files cannot be written.</exception>

@@ -1,7 +1,5 @@
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 
 namespace Retro.Tokenizers;
 
@@ -14,8 +12,10 @@ namespace Retro.Tokenizers;
 internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool? SeparateIdeographs, string? EndToken, bool? AddsBegin)
 {
     private const string AddedTokensKey = "added_tokens_decoder";
-    private const string AddedTokensFile = "added_tokens.json";
-    private const string SpecialTokensFile = "special_tokens_map.json";
+    /// <summary>Of added tokens, where neither the configuration nor tokenizer.json tells of them.</summary>
+    public const string AddedTokensFile = "added_tokens.json";
+
+    private const string SpecialTokensFile = GenerationFiles.SpecialTokensFile;
 
     // What tells of another cut, or other special tokens, than a vocabulary of its kind stands for.
     private static readonly string[] s_beyond =
@@ -83,10 +83,15 @@ internal sealed record TokenizerConfig(bool? LowerCase, bool? StripAccents, bool
     /// <summary>The same with the token that ends a text, where it named none.</summary>
     public TokenizerConfig WithEnd(string token)
     {
-        using JsonDocument? document = Content is null ? null : Utf8Json.Parse(Content);
-        JsonObject root = document is null ? [] : JsonObject.Create(document.RootElement.Clone())!;
-        root["eos_token"] = token;
-        return Read(Encoding.UTF8.GetBytes(root.ToJsonString()), Path) with { Added = Added };
+        using JsonDocument document = Utf8Json.Parse(Content ?? "{}"u8.ToArray());
+        Dictionary<string, JsonElement> root = [];
+        foreach (JsonProperty entry in document.RootElement.EnumerateObject())
+        {
+            root[entry.Name] = entry.Value; // of one that comes twice the last counts, as it does where the file is read
+        }
+
+        root["eos_token"] = JsonSerializer.SerializeToElement(token);
+        return Read(JsonSerializer.SerializeToUtf8Bytes(root), Path) with { Added = Added };
     }
 
     /// <summary>Reads a file.</summary>

@@ -14,12 +14,31 @@ internal static class TokenizerFiles
         staged.Commit();
     }
 
-    /// <summary>Writes all files beside their places.</summary>
+    // In the order in which they are looked for.
+    private static readonly string[] s_vocabularies =
+        [TokenizerJson.FileName, ByteLevelBpe.VocabularyFile, SentencePiecePipeline.FileName, WordPiece.VocabularyFile];
+
+    // What tokenizer.json has beside it is kept and counted with it.
+    private static readonly string[] s_beside =
+    [
+        SentencePiecePipeline.FileName, WordPiece.ConfigurationFile, TokenizerConfig.AddedTokensFile, GenerationFiles.TemplateFile,
+        GenerationFiles.SpecialTokensFile, GenerationFiles.ConfigurationFile,
+    ];
+
+    /// <summary>
+    /// Writes all files, the one that makes a folder a tokenizer last, beside their places. What of another tokenizer would be read in their place, or with
+    /// them, goes with them.
+    /// </summary>
     public static void Stage(StagedFiles staged, string folder, IReadOnlyList<(string Name, byte[] Content)> files)
     {
         foreach ((string name, byte[] content) in files)
         {
             staged.Write(Path.Combine(folder, name), stream => stream.Write(content));
+        }
+
+        foreach (string name in s_vocabularies.TakeWhile(name => name != files[^1].Name).Concat(s_beside))
+        {
+            staged.Remove(Path.Combine(folder, name));
         }
     }
 

@@ -36,11 +36,6 @@ internal static class WordPiece
         string path = Path.Combine(folder, VocabularyFile);
         List<(string Name, byte[] Content)> files = [(VocabularyFile, TokenizerFiles.Read(path))];
         TokenizerConfig config = TokenizerConfig.OfFolder(folder);
-        if (config.Content is { } content)
-        {
-            files.Insert(0, (ConfigurationFile, content));
-        }
-
         config.Require(VocabularyFile, s_supported);
         string[] pieces = ReadPieces(files[^1].Content, path);
         string? lacking = new[] { SeparatorToken, Unknown }.FirstOrDefault(token => !pieces.Contains(token, StringComparer.Ordinal));
@@ -61,7 +56,7 @@ internal static class WordPiece
 
         config.RequireAdded(VocabularyFile);
         BertNormalizer normalizer = new(cleanText: true, config.SeparateIdeographs ?? true, config.StripAccents ?? lowerCase, lowerCase);
-        AddedToken[] special = [.. s_special.Union(config.Special).Where(vocabulary.ContainsKey)
+        AddedToken[] special = [.. s_special.Union(config.Special).Union(config.EndBeside(folder) is { } named ? [named] : []).Where(vocabulary.ContainsKey)
             .Select(token =>
                 new AddedToken(vocabulary[token], token, Special: true, SingleWord: false, StripLeft: false, StripRight: false, Normalized: false))];
         bool framed = vocabulary.TryGetValue(ClassificationToken, out int classification);
@@ -79,7 +74,13 @@ internal static class WordPiece
         {
             EndId = separator,
         };
+        config = PretrainedFiles.Completed(config, folder, pipeline);
         (int end, int begin) = PretrainedFiles.Ends(config, pipeline, folder);
+        if (config.Content is { } content)
+        {
+            files.Insert(0, (ConfigurationFile, content));
+        }
+
         return new RetroTokenizer(new PretrainedTokenizer(pipeline), end, files, begin);
     }
 

@@ -49,6 +49,60 @@ public sealed class ChatPromptTests : IDisposable
     }
 
     [Fact]
+    public void No_message_writes_a_special_token_in_parts_in_its_role_or_where_two_overlap()
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", special: ["<|endoftext|>", "||X||"]);
+        ChatTemplate template = new("{% for message in messages %}{{ message.role }}{{ message.content }}{% endfor %}");
+        ChatMessage[] messages =
+        [
+            new(ChatRole.User, [new TextContent("a||X"), new TextContent("||b")]), new(new ChatRole("||X||"), "c"), new(ChatRole.User, "||X||X||"),
+        ];
+        int[] came = template.Encode(messages, tokenizer);
+        Assert.DoesNotContain(257, came);
+        Assert.Equal("usera||X||b||X||cuser||X||X||", tokenizer.Decode(came));
+    }
+
+    [Theory]
+    [InlineData("{{ bos_token }}{{ messages[0].content }}")]
+    [InlineData("<|im_end|>{{ messages[0].content }}")]
+    [InlineData("{{ messages[0].content }}")]
+    public void A_text_begins_once_whoever_writes_its_beginning(string template)
+    {
+        RetroTokenizer tokenizer = Tokenizer("tokenizer.json", folder => folder.File(
+            "tokenizer_config.json", "{\"eos_token\": \"<|endoftext|>\", \"bos_token\": \"<|im_end|>\", \"add_bos_token\": true}"));
+        Assert.Equal((257, 256), (tokenizer.BeginOfText, tokenizer.EndOfText));
+        ChatMessage[] messages = [new(ChatRole.User, "one")];
+        ChatTemplate read = new(template, new Dictionary<string, string> { ["bos_token"] = "<|im_end|>" });
+        Assert.Equal(tokenizer.Encode("one"), read.Encode(messages, tokenizer));
+        Assert.Equal(tokenizer.Encode("one"), ChatPrompt.Encode(tokenizer, messages, _ => "<|im_end|>one"));
+    }
+
+    [Theory]
+    [InlineData("tokenizer.json")]
+    [InlineData("vocab.json")]
+    [InlineData("vocab.txt")]
+    [InlineData("tokenizer.model")]
+    public void A_tokenizer_takes_the_place_of_another_whole(string kind)
+    {
+        RetroTokenizer tokenizer = Tokenizer(kind);
+        foreach (string before in new[] { "tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model" })
+        {
+            using TemporaryFolder copy = new();
+            Tokenizer(before, folder =>
+            {
+                folder.File("chat_template.jinja", "{{ messages[0].content }}");
+                folder.File("generation_config.json", "{\"eos_token_id\": [3, 4]}");
+                folder.File("tokenizer_config.json", "{\"clean_up_tokenization_spaces\": false}");
+            }).Save(copy.Path);
+            tokenizer.Save(copy.Path);
+            RetroTokenizer again = RetroTokenizer.Load(copy.Path);
+            Assert.Equal((tokenizer.Hash, tokenizer.Kind, tokenizer.EndOfText), (again.Hash, again.Kind, again.EndOfText));
+            Assert.Equal(tokenizer.EndTokens, again.EndTokens);
+            Assert.Null(ChatTemplate.Load(copy.Path));
+        }
+    }
+
+    [Fact]
     public async Task A_client_hands_on_the_template_s_tokens_and_counts_them()
     {
         RetroTokenizer tokenizer = Tokenizer("tokenizer.json");
@@ -156,6 +210,7 @@ public sealed class ChatPromptTests : IDisposable
     [InlineData("config.json", "{\"eos_token_id\": 257}", null, 257)]
     [InlineData("config.json", "{\"eos_token_id\": 65}", null, 256)] // a letter
     [InlineData("generation_config.json", "{\"eos_token_id\": [257, 256]}", "{}", 257)]
+    [InlineData("generation_config.json", "{\"eos_token_id\": 257}", "{\"a\": 1, \"a\": 2}", 257)]
     public void A_document_ends_with_what_the_model_s_files_name_before_any_guess(string name, string content, string? configuration, int expected)
     {
         foreach (string kind in new[] { "tokenizer.json", "vocab.json" })
@@ -181,6 +236,32 @@ public sealed class ChatPromptTests : IDisposable
             }
         }
     }
+
+    [Theory]
+    [InlineData("tokenizer.json", 256)]
+    [InlineData("vocab.json", 256)]
+    [InlineData("vocab.txt", 12)]
+    public void An_end_by_name_comes_before_one_by_id_also_once_it_was_saved(string kind, int usual)
+    {
+        string token = kind == "vocab.txt" ? "[SEP]" : "<|endoftext|>";
+        RetroTokenizer tokenizer = Tokenizer(kind, folder =>
+        {
+            folder.File("special_tokens_map.json", $"{{\"eos_token\": \"{token}\"}}");
+            folder.File("generation_config.json", $"{{\"eos_token_id\": {(kind == "vocab.txt" ? 11 : 257)}}}");
+            folder.File("chat_template.jinja", "{{ messages[0].content }}{{ eos_token }}");
+        });
+        Assert.Equal(usual, tokenizer.EndOfText);
+        using TemporaryFolder copy = new();
+        tokenizer.Save(copy.Path);
+        RetroTokenizer again = RetroTokenizer.Load(copy.Path);
+        Assert.Equal((tokenizer.Hash, usual), (again.Hash, again.EndOfText));
+        Assert.Equal(tokenizer.EndTokens, again.EndTokens);
+        Assert.Equal($"hi{token}", ChatTemplate.Load(copy.Path)!.Render([new(ChatRole.User, "hi")]));
+    }
+
+    [Fact]
+    public void The_end_of_a_vocab_txt_is_what_the_map_names()
+        => Assert.Equal(13, Tokenizer("vocab.txt", folder => folder.File("special_tokens_map.json", "{\"eos_token\": \"[unused0]\"}")).EndOfText);
 
     [Theory]
     [InlineData("{\"eos_token_id\": \"<|im_end|>\"}")]
@@ -223,16 +304,17 @@ public sealed class ChatPromptTests : IDisposable
         return new(RetroConfig.Tiny with { VocabularySize = tokenizer.VocabularySize, InitialOutputScale = 1, Retrieval = null }, torch.ScalarType.Float64);
     }
 
-    private static RetroTokenizer Tokenizer(string kind, Action<TemporaryFolder>? more = null)
+    private static RetroTokenizer Tokenizer(string kind, Action<TemporaryFolder>? more = null, string[]? special = null)
     {
         using TemporaryFolder folder = new();
-        string[] letters = [.. Enumerable.Range(0, 256).Select(value => $"{ByteSymbols.ToChar((byte)value)}")], special = ["<|endoftext|>", "<|im_end|>"];
+        string[] letters = [.. Enumerable.Range(0, 256).Select(value => $"{ByteSymbols.ToChar((byte)value)}")];
+        special ??= ["<|endoftext|>", "<|im_end|>"];
         Dictionary<string, int> vocabulary = letters.Index().ToDictionary(letter => letter.Item, letter => letter.Index);
         switch (kind)
         {
             case "vocab.txt":
                 string[] words = ["user", "assistant", ":", "one", "two", "three", "four", "[", "]", "sep"];
-                folder.File("vocab.txt", string.Join('\n', [.. words, "[UNK]", "[CLS]", "[SEP]", ""]));
+                folder.File("vocab.txt", string.Join('\n', [.. words, "[UNK]", "[CLS]", "[SEP]", "[unused0]", ""]));
                 break;
             case "tokenizer.model":
                 folder.File("tokenizer.model", File.ReadAllBytes(Path.Combine(Fixtures.SentencePiece("bpe-byte-fallback"), "tokenizer.model")));
