@@ -183,11 +183,26 @@ internal static class CommonOptions
     }
 
     /// <summary>The encoding of text that is not UTF-8.</summary>
-    public static Option<string?> Encoding() => new("--encoding")
+    public static Option<string?> Encoding()
     {
-        Description = "Encoding of files that are not UTF-8, such as windows-1252. Default: there must be none.",
-        HelpName = "NAME",
-    };
+        Option<string?> encoding = new("--encoding")
+        {
+            Description = "Encoding of files that are not UTF-8, such as windows-1252. Default: there must be none.",
+            HelpName = "NAME",
+        };
+        encoding.Validators.Add(result =>
+        {
+            try
+            {
+                new CorpusOptions { Encoding = result.Tokens is [var name] ? name.Value : null }.Validate();
+            }
+            catch (RetroOptionsException)
+            {
+                result.AddError($"--encoding takes the name of an encoding, such as windows-1252, not '{result.Tokens[0].Value}'.");
+            }
+        });
+        return encoding;
+    }
 
     /// <summary>Ids of JSON lines that begin anew in every file.</summary>
     public static Option<bool> IdsByFile() => new("--ids-by-file")

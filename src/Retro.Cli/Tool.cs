@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Retro.Cli.Commands;
 using Retro.Cli.Workflow;
+using Retro.Generation;
 
 namespace Retro.Cli;
 
@@ -213,7 +214,7 @@ internal static class Tool
         {
             return await SayUsageAsync([exception.Message], CommandOf(parsed)).ConfigureAwait(false);
         }
-        catch (RetroOptionsException exception)
+        catch (RetroOptionsException exception) when (exception.Options == nameof(GenerationOptions))
         {
             return await SayUsageAsync(exception.Faults.Select(one => Typed(verb, one, s_ofWriting)), CommandOf(parsed)).ConfigureAwait(false);
         }

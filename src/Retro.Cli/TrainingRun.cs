@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Retro.Answering;
 using Retro.Checkpoints;
 using Retro.Cli.Reports;
 using Retro.Database;
@@ -347,7 +348,9 @@ internal sealed class TrainingRun
 
         Screen.Note($"Report: {page}");
         string made = Shell.Quote(workspace.Folder), read = Shell.Quote(sources.Workspace.Folder);
-        string next = model.Config.HasRetrieval ? $"eval --model {made}" : $"fit --base {made} --reader copying --database {read} --out copied";
+        string next = data is QuestionSampler ? $"eval --task {CommonOptions.Answering} --model {made}"
+            : model.Config.HasRetrieval ? $"eval --model {made}"
+            : $"fit --base {made} --reader copying --database {read} --out copied";
         Screen.Note($"Next: {Tool.Name} {next}");
         return result;
     }

@@ -170,14 +170,23 @@ internal abstract class Verb : Command
         foreach (Option option in options.Where(IsTyped))
         {
             string name = option.Name[2..];
-            string? before = begun[name]?.ToString() ?? Default(option);
-            if (now[name]?.ToString() != before)
+            string? before = begun[name]?.ToString() ?? Default(option), given = now[name]?.ToString();
+            if (given != before && !IsSame(option, given, before))
             {
                 throw new UsageException(
                     $"A run that goes on keeps to {(before is null ? $"what it was begun with, without {option.Name}" : $"{option.Name} {before}")}; leave "
                         + $"{option.Name} out, or begin another run.");
             }
         }
+
+        // One number, or one path, is written in several ways.
+        bool IsSame(Option option, string? one, string? other)
+            => one is not null && other is not null && (option is PathOption
+                ? Full(one) == Full(other)
+                : double.TryParse(one, CultureInfo.InvariantCulture, out double number)
+                    && double.TryParse(other, CultureInfo.InvariantCulture, out double otherNumber) && number == otherNumber);
+
+        string Full(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(workspace.FromRelative(path)));
     }
 
     /// <summary>Keeps what was typed, or taken from there, in a folder's retro.json.</summary>
@@ -201,6 +210,16 @@ internal abstract class Verb : Command
             // A flag has no value.
             string[] values = [.. result.Tokens.Select(token => option is PathOption ? workspace.ToRelative(token.Value) : token.Value).DefaultIfEmpty("true")];
             section[option.Name[2..]] = values.Length == 1 ? JsonValue.Create(values[0]) : new JsonArray([.. values.Select(value => JsonValue.Create(value))]);
+        }
+
+        // What does nothing this time stays as it was said for another.
+        JsonObject before = workspace.Section(Name) ?? [];
+        foreach (Option idle in Idle(option => Given(parsed, option)).Select(one => one.Option).Except(notKept).Where(idle => !IsTyped(idle)))
+        {
+            if (before[idle.Name[2..]] is { } kept)
+            {
+                section[idle.Name[2..]] = kept.DeepClone();
+            }
         }
 
         return section;

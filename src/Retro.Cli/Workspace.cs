@@ -152,7 +152,7 @@ internal sealed class Workspace(string folder)
     {
         try
         {
-            if (IsDevice(path))
+            if (IsDevice(path) || new FileInfo(path) is { Exists: true, Length: 0 }) // nothing is lost of an empty file, and it may be a pipe
             {
                 File.WriteAllText(path, text);
                 return;

@@ -46,6 +46,8 @@ internal sealed class CompareCommand : Verb
         AddOptions(_task, _corpus, _out, _megabytes, _kilobytes, _questions, _seeds, _steps, _threads, _device, _dtype, _skipBroken, _startOver);
     }
 
+    public override string HowToGoOn(ParseResult parsed) => "Nothing half-written is taken for whole; the same command with --start-over begins again.";
+
     protected override IEnumerable<(Option Option, string Why)> Idle(Func<Option, string?> said) => said(_task) == CommonOptions.Answering
         ? [(_seeds, "answers are compared once"), (_kilobytes, "questions are measured, and not text")]
         : [(_questions, $"it is for {_task.Name} {CommonOptions.Answering}")];

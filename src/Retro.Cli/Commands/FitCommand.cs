@@ -121,9 +121,9 @@ internal sealed class FitCommand : Verb
         }
 
         Workspace workspace = _run.Prepare(parsed);
-        if (_run.GoesOn(parsed))
+        if (_run.GoesOn(parsed) && workspace.Section(Name)?["base"]?.ToString() is { } begun && Path.Exists(workspace.FromRelative(begun)))
         {
-            RequireAsBegun(parsed, workspace, _base);
+            RequireAsBegun(parsed, workspace, _base); // one that was moved since is told by its weights
         }
 
         using Sources sources = _run.Open(parsed, cancellationToken);

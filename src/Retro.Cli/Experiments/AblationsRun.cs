@@ -179,7 +179,7 @@ internal sealed class AblationsRun(AblationsOptions options)
         string measured = Path.Combine(folder, _recipe.OfType($"variants-{options.Steps}-{options.Seed}"));
         if (!options.Resume)
         {
-            SampleCorpus.Replace(measured, options.StartOver, Path.Combine(folder, ReportFile));
+            SampleCorpus.Replace(measured, options.StartOver, Path.Combine(folder, ReportFile), goesOn: true);
         }
 
         EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);

@@ -31,7 +31,7 @@ internal sealed class EvaluateRun(EvaluateOptions options)
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         if (!options.Resume)
         {
-            SampleCorpus.Replace(allModels, options.StartOver, Path.Combine(folder, ReportFile));
+            SampleCorpus.Replace(allModels, options.StartOver, Path.Combine(folder, ReportFile), goesOn: true);
         }
 
         using EvaluationData data = EvaluationData.Make(corpus, folder, !options.Resume, TableNeighbors, cancellationToken);

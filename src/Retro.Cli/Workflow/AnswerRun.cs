@@ -40,7 +40,6 @@ internal sealed class AnswerRun(CompareOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
         string file = Path.Combine(folder, "answers.md");
-        SampleCorpus.Replace(models, options.StartOver, file);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
         (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);
@@ -63,6 +62,7 @@ internal sealed class AnswerRun(CompareOptions options)
         using ChunkDatabase database = EvaluationData.Cut("cut chunks", Path.Combine(folder, "database"), corpus.Training, tokenizer, cancellationToken);
 
         // --- training ---
+        SampleCorpus.Replace(models, options.StartOver, file, goesOn: false);
         string closedBook = Path.Combine(models, "closed-book");
         Recipe recipe = new(1, options.Dtype, options.Device);
         TrainedModel text = TrainedModel.Train(

@@ -50,7 +50,7 @@ internal sealed class CompareRun(CompareOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, EvaluationData.LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), allModels = Path.Combine(folder, "models");
         string file = Path.Combine(folder, "compare.md");
-        SampleCorpus.Replace(allModels, options.StartOver, file);
+        SampleCorpus.Replace(allModels, options.StartOver, file, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         var heldOutDocuments = corpus.HeldOutWithin(options.MeasuredCharacters, WindowTokens).Documents;
 

@@ -28,7 +28,8 @@ internal static class Sample
             }
             catch (OperationCanceledException)
             {
-                await Console.Error.WriteLineAsync("Stopped. Nothing half-written is taken for whole; the same command starts again.").ConfigureAwait(false);
+                string how = Has("--resume") ? "with --resume goes on" : Has("--start-over") ? "with --start-over begins again" : "starts again";
+                await Console.Error.WriteLineAsync($"Stopped. Nothing half-written is taken for whole; the same command {how}.").ConfigureAwait(false);
                 return 130;
             }
             catch (RetroException fault)
@@ -43,6 +44,8 @@ internal static class Sample
                 return 1;
             }
         });
+
+        bool Has(string option) => root.Options.Any(one => one.Name == option);
 
         // A stage that is asked to stop finishes its step and saves; two seconds, the default, can be too few for that.
         return root.Parse(arguments).InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = TimeSpan.FromMinutes(1) });

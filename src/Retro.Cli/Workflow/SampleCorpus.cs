@@ -56,14 +56,17 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <param name="models">The folder of the models.</param>
     /// <param name="startOver">Whether it may.</param>
     /// <param name="report">The report of them, which goes with them.</param>
+    /// <param name="goesOn">Whether a run can go on with them.</param>
     /// <exception cref="RetroException">It may not, and there are models.</exception>
-    public static void Replace(string models, bool startOver, string report)
+    public static void Replace(string models, bool startOver, string report, bool goesOn)
     {
         if (Directory.Exists(models))
         {
             if (!startOver)
             {
-                throw new RetroException($"{models} holds the models of an earlier run; replace them (--start-over), or name another folder for all runs.");
+                throw new RetroException(
+                    $"{models} holds the models of an earlier run; {(goesOn ? "go on with them (--resume), " : "")}replace them (--start-over), or name "
+                        + "another folder for all runs.");
             }
 
             Directory.Delete(models, recursive: true);

@@ -121,7 +121,16 @@ public sealed class RetroChatClient : IChatClient
 
     private int[] Prompt(List<ChatMessage> messages) => _template is null
         ? _generator.Encode(Transcript(messages))
-        : ChatPrompt.Encode(_generator.Tokenizer, messages, all => _generator.AsCleaned(_template(all)));
+        : ChatPrompt.Encode(_generator.Tokenizer, [.. messages.Select(Cleaned)], _template);
+
+    // What is said, and not what a template makes of it: cleaning takes characters out, and what is left could be a special token then.
+    private ChatMessage Cleaned(ChatMessage message)
+    {
+        ChatMessage clean = message.Clone();
+        clean.Role = new(_generator.AsCleaned(message.Role.Value));
+        clean.Contents = [new TextContent(_generator.AsCleaned(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
+        return clean;
+    }
 
     private GenerationOptions Generation(ChatOptions? options) => _defaults with
     {

@@ -269,7 +269,7 @@ public sealed class RetroGenerator
         }
 
         faults.Throw();
-        return options;
+        return options.Passages.Count == 0 ? options : options with { Passages = [.. options.Passages.Select(AsCleaned)] };
     }
 
     private int[] Tokens(int[] prompt, GenerationOptions options)

@@ -113,10 +113,11 @@ public sealed class VerbTests : IDisposable
         Refused(1, "decoder", "begun on other data", "train", "--out", "decoder", "--resume", "--steps", "3", "--database", "w2");
         Refused(2, "fitted", "keeps to --base", "fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "other");
         Refused(1, "work", "There is no embedder", "neighbors", "--database", "work", "--source", "dense");
+        _retro.Done("fit", "--out", "fitted", "--resume", "--steps", "3", "--base", "decoder" + Path.DirectorySeparatorChar);
         _retro.Done("train", "--out", "decoder", "--resume", "--steps", "3", "--json", "train.json");
+        Refused(1, "fitted", "begun on other weights", "fit", "--out", "fitted", "--resume", "--steps", "4");
         Assert.Equal(3, (int)_retro.Json("train.json")["steps"]!);
         Assert.Equal("3", (string)_retro.Json(Path.Combine("decoder", "retro.json"))["train"]!["steps"]!);
-        _retro.Done("fit", "--out", "fitted", "--resume", "--steps", "3");
         _retro.Done("neighbors", "--database", "work", "--json", "neighbors.json");
         Assert.Equal("bm25", (string)_retro.Json("neighbors.json")["source"]!);
 

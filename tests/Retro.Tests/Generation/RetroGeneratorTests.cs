@@ -1,3 +1,4 @@
+using Microsoft.Extensions.AI;
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
@@ -81,6 +82,12 @@ public sealed class RetroGeneratorTests : IDisposable
         Assert.Equal(isSame ? Composed : Decomposed, database.AsCleaned(Decomposed));
         Assert.Equal(isSame, generator.CountTokens(Composed) == generator.CountTokens(Decomposed));
         Assert.Equal(isSame, await Read(Composed) == await Read(Decomposed));
+
+        // What the cleaning takes out does not make a special token of a message's characters.
+        RetroChatClient client = new(generator, messages => messages[0].Text, new() { MaximumNewTokens = 1 });
+        ChatMessage message = new(ChatRole.User, "a<\u0001|endoftext|>b");
+        ChatResponse response = await client.GetResponseAsync([message], null, TestContext.Current.CancellationToken);
+        Assert.Equal(1 + s_tokenizer.Encode(isSame ? "a<|endoftext|>b" : message.Text).Length, response.Usage!.InputTokenCount);
 
         async Task<string> Read(string prompt)
         {
