@@ -216,7 +216,7 @@ internal abstract class Verb : Command
         JsonObject before = workspace.Section(Name) ?? [];
         foreach (Option idle in Idle(option => Given(parsed, option)).Select(one => one.Option).Except(notKept).Where(idle => !IsTyped(idle)))
         {
-            if (before[idle.Name[2..]] is { } kept)
+            if (before[idle.Name[2..]] is { } kept && !(OneOf.Contains(idle) && OneOf.Any(one => section.ContainsKey(one.Name[2..]))))
             {
                 section[idle.Name[2..]] = kept.DeepClone();
             }

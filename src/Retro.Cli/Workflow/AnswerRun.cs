@@ -40,6 +40,7 @@ internal sealed class AnswerRun(CompareOptions options)
         SampleCorpus corpus = SampleCorpus.Read(options.Corpus, options.MostBytes, 1, options.SkipBroken, cancellationToken, LeastHeldOut);
         string folder = SampleCorpus.Folder(options.Output, options.Corpus), models = Path.Combine(folder, "answer-models");
         string file = Path.Combine(folder, "answers.md");
+        SampleCorpus.RequireFree(models, options.StartOver, goesOn: false);
         RetroTokenizer tokenizer = EvaluationData.TrainTokenizer(corpus.Training, folder, cancellationToken);
         HashSet<string> trained = [.. corpus.Training.Select(document => document.Id)];
         (RetroConfig decoder, RetrievalConfig matching) = TrainedModel.Config(tokenizer.VocabularySize);

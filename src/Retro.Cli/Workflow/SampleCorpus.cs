@@ -60,17 +60,23 @@ internal sealed record SampleCorpus(string Kind, IReadOnlyList<Document> Trainin
     /// <exception cref="RetroException">It may not, and there are models.</exception>
     public static void Replace(string models, bool startOver, string report, bool goesOn)
     {
+        RequireFree(models, startOver, goesOn);
         if (Directory.Exists(models))
         {
-            if (!startOver)
-            {
-                throw new RetroException(
-                    $"{models} holds the models of an earlier run; {(goesOn ? "go on with them (--resume), " : "")}replace them (--start-over), or name "
-                        + "another folder for all runs.");
-            }
-
             Directory.Delete(models, recursive: true);
             File.Delete(report);
+        }
+    }
+
+    /// <summary>Refuses to replace what an earlier run has left, unless it may be.</summary>
+    /// <inheritdoc cref="Replace"/>
+    public static void RequireFree(string models, bool startOver, bool goesOn)
+    {
+        if (Directory.Exists(models) && !startOver)
+        {
+            throw new RetroException(
+                $"{models} holds the models of an earlier run; {(goesOn ? "go on with them (--resume), " : "")}replace them (--start-over), or name another "
+                    + "folder for all runs.");
         }
     }
 

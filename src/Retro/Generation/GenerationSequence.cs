@@ -98,6 +98,12 @@ internal sealed class GenerationSequence
                 }
             }
 
+            bool isOpen = _banned.IsOpen;
+            for (int id = 0; isOpen && id < logits.Length; id++)
+            {
+                logits[id] = _banned.Continues(id) ? logits[id] : float.NegativeInfinity; // else each would be drawn, and refused, by itself
+            }
+
             int token = _sampler.Next(logits, IsRefused);
             if (!_tokenizer.EndTokens.Contains(token))
             {

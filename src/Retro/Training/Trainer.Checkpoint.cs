@@ -178,13 +178,6 @@ public sealed partial class Trainer
             throw new CheckpointException($"The training of {path} cannot go on: {fault}");
         }
 
-        if (state.Frozen is { } frozen && frozen != Frozen())
-        {
-            throw new CheckpointException(
-                $"The training of {path} was begun on other weights than this model's where none are trained; load the model, such as the decoder that "
-                    + "retrieval is fitted onto, as it was then.");
-        }
-
         using DisposeScope scope = NewDisposeScope();
         Dictionary<string, Tensor> weights = [], memory = [], averages = [], buffers = [];
         (string Prefix, Dictionary<string, Tensor> Of)[] parts =
@@ -210,6 +203,13 @@ public sealed partial class Trainer
         {
             throw new CheckpointException(
                 $"{path} trains other parameters than this trainer, among them {string.Join(", ", differing)}; freeze the same ones.");
+        }
+
+        if (state.Frozen is { } frozen && frozen != Frozen())
+        {
+            throw new CheckpointException(
+                $"The training of {path} was begun on other weights than this model's where none are trained; load the model, such as the decoder that "
+                    + "retrieval is fitted onto, as it was then.");
         }
 
         foreach ((string name, Parameter parameter) in trained)

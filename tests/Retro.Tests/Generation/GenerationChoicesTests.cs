@@ -148,6 +148,11 @@ public sealed class GenerationChoicesTests : IDisposable
         Assert.False(banned.Completes(Token(0xA8)));
         banned.Add(Token(0xA8));
         Assert.False(banned.IsOpen || banned.Completes(Token((byte)'n')));
+
+        // Where all that it could become is banned, it does not begin.
+        banned = new([.. Enumerable.Range(0x400, 64).Select(char.ConvertFromUtf32)], s_tokenizer);
+        Assert.True(banned.Completes(Token(0xD0)));
+        Assert.False(banned.Completes(Token(0xD1)));
     }
 
     [Fact]
