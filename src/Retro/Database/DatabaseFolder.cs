@@ -37,7 +37,7 @@ internal static class DatabaseFolder
 
         foreach (string segment in Segments(folder, manifest).ToArray())
         {
-            AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Directory.Delete(segment, recursive: true));
+            AtomicFile.Guard(segment, (message, inner) => new DatabaseException(message, inner), () => Delete(segment));
         }
 
         if (leaving.Length > 0 && !Array.Exists(leaving, File.Exists))
@@ -77,6 +77,24 @@ internal static class DatabaseFolder
         {
             throw new DatabaseException($"'{path}' is no file of a database's, and one would take its place: choose another folder, or move it away.");
         }
+    }
+
+    // The lock goes last: by it the next change knows whose the folder is, where this one is stopped in the middle.
+    private static void Delete(string segment)
+    {
+        foreach (string path in Directory.GetFileSystemEntries(segment).Where(path => Path.GetFileName(path) != WriterLock.FileName))
+        {
+            if (Directory.Exists(path))
+            {
+                Directory.Delete(path, recursive: true);
+            }
+            else
+            {
+                File.Delete(path);
+            }
+        }
+
+        Directory.Delete(segment, recursive: true);
     }
 
     // A segment was built as a database of its own; the manifest beside the segments counts.
@@ -121,6 +139,6 @@ internal static class DatabaseFolder
 
         // A folder that has its name from somebody else, or leads elsewhere, is not ours to remove: whoever builds a segment locks it first.
         static bool IsBuilt(string segment) => Path.GetFileName(segment).All(char.IsAsciiDigit) && !FileIdentity.IsLink(segment)
-            && File.Exists(Path.Combine(segment, WriterLock.FileName));
+            && (File.Exists(Path.Combine(segment, WriterLock.FileName)) || !Directory.EnumerateFileSystemEntries(segment).Any());
     }
 }

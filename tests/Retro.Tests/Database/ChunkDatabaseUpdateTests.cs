@@ -437,6 +437,26 @@ public sealed class ChunkDatabaseUpdateTests : IDisposable
         Assert.Equal(1, compacted.SegmentCount);
     }
 
+    /// <summary>A folder whose removal was stopped goes with the next change, as far as it had come; what somebody else has put there stays.</summary>
+    [Fact]
+    public void What_is_left_of_a_segment_that_was_being_removed_goes()
+    {
+        string folder = _databases.Folder();
+        string Segments(int number) => Path.Combine(folder, "segments", $"{number}");
+        _databases.Build(SearchDatabase.Documents(12, seed: 6)).Dispose();
+        for (int number = 70; number < 74; number++)
+        {
+            Directory.CreateDirectory(Segments(number));
+        }
+
+        File.WriteAllText(Path.Combine(Segments(70), WriterLock.FileName), "");
+        File.WriteAllText(Path.Combine(Segments(71), WriterLock.FileName), "");
+        File.WriteAllText(Path.Combine(Segments(71), "keys.bin"), "half");
+        File.WriteAllText(Path.Combine(Segments(73), "keys.bin"), "of somebody else");
+        ChunkDatabaseUpdate.Apply(folder, [new("x", "", "a", "")], [], TestDatabases.Bytes).Dispose();
+        Assert.Equal([false, false, false, true], Enumerable.Range(70, 4).Select(number => Directory.Exists(Segments(number))));
+    }
+
     /// <summary>Whatever moment of a change or a compaction a kill leaves, the database is as it was before or as it is after, and goes on.</summary>
     [Theory]
     [InlineData(false)]

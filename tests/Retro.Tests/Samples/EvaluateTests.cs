@@ -28,7 +28,8 @@ public sealed partial class EvaluateTests : IDisposable
 
         // Not unasked, and not for a corpus that cannot be read, is what an earlier run has trained taken away.
         (int code, string output) = Tool.Run("dotnet", _folder.Path, command);
-        Assert.True(code == 1 && output.Contains("models of an earlier run; go on with them (--resume), replace them (--start-over)", StringComparison.Ordinal), output);
+        const string Refused = "holds the models of an earlier run; go on with them (--resume), replace them (--start-over)";
+        Assert.True(code == 1 && output.Contains(Refused, StringComparison.Ordinal), output);
         string broken = Path.Combine(_folder.Path, "corpus", "broken.md");
         File.WriteAllBytes(broken, [0x41, 0xFD]);
         (code, output) = Tool.Run("dotnet", _folder.Path, [.. command, "--start-over"]);
