@@ -9,6 +9,15 @@ namespace Retro.Generation;
 /// </summary>
 internal static class ChatPrompt
 {
+    /// <summary>A message with what becomes of its role and of its text, which is one then.</summary>
+    public static ChatMessage With(ChatMessage message, Func<string, string> change)
+    {
+        ChatMessage changed = message.Clone();
+        changed.Role = new(change(message.Role.Value));
+        changed.Contents = [new TextContent(change(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
+        return changed;
+    }
+
     /// <summary>Writes a conversation by a template.</summary>
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <param name="messages">The conversation.</param>
@@ -20,18 +29,10 @@ internal static class ChatPrompt
         string all = string.Concat(messages.Select(message => $"{message.Role.Value}\0{message.Text}\0"));
         char mark = Enumerable.Range(0xFDD0, 32).Select(code => (char)code).First(code => code == '\uFDEF' || !all.Contains(code));
         string[] special = [.. tokenizer.SpecialTexts.Where(text => text.Length > 1 && all.Contains(text, StringComparison.Ordinal))];
-        int[] ids = tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(Marked)]), mark);
+        int[] ids = tokenizer.EncodeMarked(template(special.Length == 0 ? messages : [.. messages.Select(message => With(message, Mark))]), mark);
 
         // Generation puts the token that begins a text there. Where it is the one that ends texts as well, only the template's text can tell which it is.
         return ids is [int first, ..] && first == tokenizer.BeginOfText && first != tokenizer.EndOfText ? ids[1..] : ids;
-
-        ChatMessage Marked(ChatMessage message)
-        {
-            ChatMessage marked = message.Clone();
-            marked.Role = new(Mark(message.Role.Value));
-            marked.Contents = [new TextContent(Mark(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
-            return marked;
-        }
 
         // One that overlaps another of its kind stays whole in a round.
         string Mark(string text) => special.Aggregate(text, (now, token) =>

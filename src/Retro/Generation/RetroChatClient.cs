@@ -119,18 +119,10 @@ public sealed class RetroChatClient : IChatClient
     {
     }
 
+    // What is said is cleaned, and not what a template makes of it: cleaning takes characters out, and what is left could be a special token then.
     private int[] Prompt(List<ChatMessage> messages) => _template is null
         ? _generator.Encode(Transcript(messages))
-        : ChatPrompt.Encode(_generator.Tokenizer, [.. messages.Select(Cleaned)], _template);
-
-    // What is said, and not what a template makes of it: cleaning takes characters out, and what is left could be a special token then.
-    private ChatMessage Cleaned(ChatMessage message)
-    {
-        ChatMessage clean = message.Clone();
-        clean.Role = new(_generator.AsCleaned(message.Role.Value));
-        clean.Contents = [new TextContent(_generator.AsCleaned(message.Text)), .. message.Contents.Where(content => content is not TextContent)];
-        return clean;
-    }
+        : ChatPrompt.Encode(_generator.Tokenizer, [.. messages.Select(message => ChatPrompt.With(message, _generator.AsCleaned))], _template);
 
     private GenerationOptions Generation(ChatOptions? options) => _defaults with
     {

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using TorchSharp.Modules;
@@ -38,18 +36,9 @@ internal static class WeightsHash
         Func<Tensor, Tensor>? part,
         CancellationToken cancellationToken,
         IEnumerable<(string Name, Parameter Weights)>? besides = null)
-    {
-        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        sha.AppendData(Encoding.UTF8.GetBytes(beginning));
-        using IDisposable noGradients = no_grad();
-        foreach ((string name, Tensor values) in Checkpoint.Stored(model).Concat(
-            (besides ?? []).Select(pair => KeyValuePair.Create<string, Tensor>(pair.Name, pair.Weights))))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            sha.AppendData(Encoding.UTF8.GetBytes(name));
-            sha.AppendTensor(values, part);
-        }
-
-        return Convert.ToHexStringLower(sha.GetHashAndReset());
-    }
+        => TensorHash.Of(
+            Checkpoint.Stored(model).Select(pair => (pair.Key, pair.Value)).Concat((besides ?? []).Select(pair => (pair.Name, (Tensor)pair.Weights))),
+            beginning,
+            part,
+            cancellationToken);
 }

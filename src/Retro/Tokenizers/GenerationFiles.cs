@@ -31,13 +31,8 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
                 .Where(name => File.Exists(Path.Combine(folder, name)))
                 .Select(name => (name, TokenizerFiles.Read(Path.Combine(folder, name)))),
         ];
-        if (Ends(ConfigurationFile) is { } own)
-        {
-            return new(files, own);
-        }
-
-        int[] ends = Ends(ModelFile) ?? [];
-        if (ends.Length > 0)
+        int[] ends = EndsIn(folder);
+        if (ends.Length > 0 && Said(folder, ConfigurationFile) is null)
         {
             // The model's configuration is not kept with the tokenizer: what it says of this goes where the newer models have it.
             files.RemoveAll(file => file.Name == ConfigurationFile);
@@ -45,32 +40,36 @@ internal sealed record GenerationFiles(IReadOnlyList<(string Name, byte[] Conten
         }
 
         return new(files, ends);
+    }
 
-        int[]? Ends(string name)
+    /// <summary>The ids that end a generated text, by a folder's files.</summary>
+    /// <exception cref="CorpusException">What one says is no id.</exception>
+    public static int[] EndsIn(string folder) => Said(folder, ConfigurationFile) ?? Said(folder, ModelFile) ?? [];
+
+    private static int[]? Said(string folder, string name)
+    {
+        string path = Path.Combine(folder, name);
+        if (!File.Exists(path))
         {
-            string path = Path.Combine(folder, name);
-            if (!File.Exists(path))
-            {
-                return null;
-            }
+            return null;
+        }
 
-            try
+        try
+        {
+            using JsonDocument json = Utf8Json.Parse(TokenizerFiles.Read(path));
+            return TokenizerJson.Part(json.RootElement, EndsKey) switch
             {
-                using JsonDocument json = Utf8Json.Parse(TokenizerFiles.Read(path));
-                return TokenizerJson.Part(json.RootElement, EndsKey) switch
-                {
-                    null => null,
-                    { ValueKind: JsonValueKind.Array } several => [.. several.EnumerateArray().Select(id => id.GetInt32())],
-                    { } one => [one.GetInt32()],
-                };
-            }
-            catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
-            {
-                // What is wrong with the model's configuration is said where the model is read.
-                return name == ModelFile ? null
-                    : throw new CorpusException(
-                        $"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
-            }
+                null => null,
+                { ValueKind: JsonValueKind.Array } several => [.. several.EnumerateArray().Select(id => id.GetInt32())],
+                { } one => [one.GetInt32()],
+            };
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException or FormatException)
+        {
+            // What is wrong with the model's configuration is said where the model is read.
+            return name == ModelFile ? null
+                : throw new CorpusException(
+                    $"The file {path} cannot be used: {exception.Message} \"{EndsKey}\" is to be an id or a list of ids.", exception);
         }
     }
 }

@@ -51,7 +51,7 @@ internal static class PretrainedFiles
             return config;
         }
 
-        string? named = config.EndBeside(folder) is { } beside && pipeline.IdOf(beside) >= 0 ? beside : GenerationFiles.Of(folder).Ends
+        string? named = config.EndBeside(folder) is { } beside && pipeline.IdOf(beside) >= 0 ? beside : GenerationFiles.EndsIn(folder)
             .Where(id => id >= 0 && id < pipeline.VocabularySize && !pipeline.Gives(id))
             .Select(id => pipeline.Decode([id], skipSpecial: false))
             .FirstOrDefault(token => pipeline.IdOf(token) >= 0);

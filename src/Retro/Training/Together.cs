@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text.Json;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -52,15 +51,5 @@ internal sealed class Together(IGradientExchange exchange)
     }
 
     /// <summary>A hash of all weights.</summary>
-    public static string WeightsHash(RetroModel model)
-    {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using IDisposable noGradients = no_grad();
-        foreach ((_, Parameter parameter) in model.named_parameters())
-        {
-            hash.AppendTensor(parameter);
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset());
-    }
+    public static string WeightsHash(RetroModel model) => TensorHash.Of(model.named_parameters().Select(pair => (pair.name, (Tensor)pair.parameter)));
 }

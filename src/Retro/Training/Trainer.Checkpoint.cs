@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Retro.Checkpoints;
 using Retro.Modeling;
 using Retro.Optimization;
@@ -307,22 +305,15 @@ public sealed partial class Trainer
     // Taken once: they stay as they are.
     private string? Frozen()
     {
-        Dictionary<string, Parameter> trained = Trained();
-        (string Name, Parameter Parameter)[] frozen = [.. Model.named_parameters().Where(pair => !trained.ContainsKey(pair.name))];
-        if (_frozen is not null || frozen.Length == 0)
+        if (_frozen is null)
         {
-            return _frozen;
+            Dictionary<string, Parameter> trained = Trained();
+            (string, Tensor)[] frozen =
+                [.. Model.named_parameters().Where(pair => !trained.ContainsKey(pair.name)).Select(pair => (pair.name, (Tensor)pair.parameter))];
+            _frozen = frozen.Length > 0 ? TensorHash.Of(frozen) : null;
         }
 
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        using IDisposable noGradients = no_grad();
-        foreach ((string name, Parameter parameter) in frozen)
-        {
-            hash.AppendData(Encoding.UTF8.GetBytes(name));
-            hash.AppendTensor(parameter);
-        }
-
-        return _frozen = Convert.ToHexStringLower(hash.GetHashAndReset());
+        return _frozen;
     }
 
     private string? OptimizerName => (_optimizer as TorchOptimizer)?.Optimizer.GetType().FullName;
