@@ -47,6 +47,7 @@ internal static class OperatorBenchmark
             Causal(dtype, 8, 2, 512, 64);
             Causal(dtype, 8, 2, 2048, 64);
             Causal(dtype, 8, 8, 2048, 64);
+            Causal(dtype, 8, 2, 4096, 64, window: 512);
             Gelu(dtype, 4096, 2048);
             Norm(dtype, 2, 512, 512);
             Norm(dtype, 2, 512, 128);
@@ -111,17 +112,17 @@ internal static class OperatorBenchmark
             () => Array.ForEach(weights, weight => LinearLayer.Product(row, weight)));
     }
 
-    private static void Causal(ScalarType dtype, long heads, long groups, long tokens, long size)
+    private static void Causal(ScalarType dtype, long heads, long groups, long tokens, long size, long? window = null)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor[] leaves = [.. new[] { heads, groups, groups }.Select(count => randn([count, 1, tokens, size], dtype).requires_grad_())];
-        Tensor direction = randn([1, tokens, heads * size], dtype), mask = AttentionPlan.CausalMask(tokens, tokens, heads / groups, dtype, CPU);
+        Tensor direction = randn([1, tokens, heads * size], dtype), mask = AttentionPlan.CausalMask(tokens, window ?? tokens, heads / groups, dtype, CPU);
         Pair(
-            $"causal attention, {heads} heads of {size}, {groups} of keys, {tokens} tokens, {dtype}",
+            $"causal attention, {heads} heads of {size}, {groups} of keys, {tokens} tokens{(window is null ? "" : $", a window of {window}")}, {dtype}",
             "the whole mask",
-            "what lies after a query left out",
+            "what a query does not see left out",
             () => Pass(AttentionKernel.Attend(leaves[0], leaves[1], leaves[2], mask, false, null, null), direction, leaves),
-            () => Pass(AttentionKernel.Attend(leaves[0], leaves[1], leaves[2], null, true, null, null), direction, leaves));
+            () => Pass(AttentionKernel.Attend(leaves[0], leaves[1], leaves[2], null, true, null, null, window), direction, leaves));
     }
 
     private static void Norm(ScalarType dtype, params long[] shape)

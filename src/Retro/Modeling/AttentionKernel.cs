@@ -31,8 +31,10 @@ internal static class AttentionKernel
     /// <param name="causal">Whether queries see keys up to their place alone; only where A = L, without mask and positions.</param>
     /// <param name="positions">Position term, divided by sqrt(S); broadcastable to <paramref name="positionShape"/>; null for none.</param>
     /// <param name="positionShape">A shape of as many values as the logits [H, N, A, L] have, in their order.</param>
+    /// <param name="window">How many keys a causal query sees at most, that at its own place included; null: all.</param>
     /// <returns>[N, A, H·S].</returns>
-    public static Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape)
+    public static Tensor Attend(
+        Tensor q, Tensor k, Tensor v, Tensor? mask, bool causal, Tensor? positions, long[]? positionShape, long? window = null)
     {
         long heads = q.shape[0], batch = q.shape[1], queries = q.shape[2], size = q.shape[3], groups = k.shape[0], keys = k.shape[2];
         if (TokenAttention.Takes(q, k, v, mask))
@@ -61,8 +63,8 @@ internal static class AttentionKernel
         }
 
         bool fused = IsFused(q.dtype, q.device) && (q.device_type == DeviceType.CPU || batch <= MostSequences);
-        Tensor attended = fused ? Fused(q, k, v, mask, causal, positions, positionShape)
-            : causal ? ExplicitCausal(q, k, v)
+        Tensor attended = causal && (!fused || window is not null) ? CausalBlocks(q, k, v, window, fused)
+            : fused ? Fused(q, k, v, mask, causal, positions, positionShape)
             : Explicit(q, k, v, mask, positions, positionShape);
         return batch * queries == 1
             ? attended.view(1, 1, heads * size)
@@ -100,26 +102,38 @@ internal static class AttentionKernel
         return logits.softmax(-1).matmul(v);
     }
 
-    /// <summary>Attends by single operators to the keys up to each query's place. q, k and v have the same number of heads, queries and keys.</summary>
-    internal static Tensor ExplicitCausal(Tensor q, Tensor k, Tensor v)
+    /// <summary>
+    /// Attends to the last keys up to each query's place, of some queries at a time, so that no key is computed with that none of them sees. q, k and v have
+    /// the same number of heads, queries and keys.
+    /// </summary>
+    internal static Tensor CausalBlocks(Tensor q, Tensor k, Tensor v, long? window, bool fused)
     {
-        long queries = q.shape[2], block = Math.Clamp(queries / LeastBlocks, LeastQueries, MostQueries);
-        Tensor scaled = q.Times(1 / Math.Sqrt(q.shape[3])), hidden = AttentionPlan.CausalMask(Math.Min(block, queries), block, 1, q.dtype, q.device);
+        long queries = q.shape[2], block = Math.Min(queries, Math.Clamp(queries / LeastBlocks, LeastQueries, MostQueries));
+        // With a window the keys before a block are hidden from some of its queries, too; without one, from none.
+        long before = Math.Min(queries, window ?? 1) - 1;
+        Tensor asking = fused ? q : q.Times(1 / Math.Sqrt(q.shape[3])), hidden = AttentionPlan.BandMask(block, before, window, q.dtype, q.device);
         List<Tensor> attended = [];
         for (long start = 0; start < queries; start += block)
         {
-            long count = Math.Min(block, queries - start);
-            Tensor logits = scaled.narrow(2, start, count).matmul(k.narrow(2, 0, start + count).transpose(-2, -1));
-            using (no_grad())
-            {
-                // A constant: the gradient passes as if nothing were added, and nothing has kept the logits yet.
-                logits.narrow(3, start, count).AddInPlace(hidden.narrow(2, 0, count).narrow(3, 0, count));
-            }
-
-            attended.Add(logits.softmax(-1).matmul(v.narrow(2, 0, start + count)));
+            long count = Math.Min(block, queries - start), masked = Math.Max(0, start - before), first = window is null ? 0 : masked;
+            Tensor mask = hidden.narrow(2, 0, count).narrow(3, masked - (start - before), start + count - masked);
+            Tensor some = asking.narrow(2, start, count), keys = k.narrow(2, first, start + count - first), values = v.narrow(2, first, start + count - first);
+            attended.Add(fused ? Fused(some, keys, values, mask, false, null, null) : Explicit(some, keys, values, masked - first, mask));
         }
 
         return attended.Count == 1 ? attended[0] : cat(attended, 2);
+
+        static Tensor Explicit(Tensor q, Tensor keys, Tensor values, long seenByAll, Tensor mask)
+        {
+            Tensor logits = q.matmul(keys.transpose(-2, -1));
+            using (no_grad())
+            {
+                // A constant: the gradient passes as if nothing were added, and nothing has kept the logits yet.
+                logits.narrow(3, seenByAll, mask.shape[3]).AddInPlace(mask);
+            }
+
+            return logits.softmax(-1).matmul(values);
+        }
     }
 
     // [G, N, L, S] to [H, N, L, S]: each head's keys beside those of the others that share them.

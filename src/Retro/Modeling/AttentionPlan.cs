@@ -24,8 +24,13 @@ public sealed class AttentionPlan
     /// </summary>
     public Tensor? Mask { get; private init; }
 
-    /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
+    /// <summary>
+    /// Whether a query sees the keys up to its own place alone, of which the last <see cref="Window"/>, and the kernel takes care of it without a mask.
+    /// </summary>
     public bool IsCausal { get; private init; }
+
+    /// <summary>How many keys a query sees at most where <see cref="IsCausal"/>, that at its own place included; null: all.</summary>
+    public int? Window { get; private init; }
 
     /// <summary>Turns the queries; null where positions are not rotary.</summary>
     public RotaryTable? QueryRotation { get; private init; }
@@ -83,11 +88,12 @@ public sealed class AttentionPlan
 
         // What lies after the query is skipped where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
-        bool flag = config.Positions != PositionKind.TransformerXl && !(config.SlidingWindow < tokens);
+        bool flag = config.Positions != PositionKind.TransformerXl;
         return new()
         {
             Pass = pass,
             IsCausal = flag,
+            Window = flag && config.SlidingWindow < tokens ? config.SlidingWindow : null,
             Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device),
             QueryRotation = rotation,
             KeyRotation = rotation,
@@ -103,23 +109,23 @@ public sealed class AttentionPlan
     /// <param name="dtype">Type of the states.</param>
     internal static AttentionPlan CausalStep(RetroConfig config, DecodingPass pass, DecodingTables tables, ScalarType dtype)
     {
-        (Tensor positions, long keys, bool equal) = (pass.Positions!, pass.KeyCount, pass.Equal);
+        (Tensor positions, bool equal) = (pass.Positions!, pass.Equal);
         using DisposeScope scope = NewDisposeScope();
-        bool windowed = config.SlidingWindow is int window && window < keys;
         Tensor? mask = null, rows = null;
         RotaryTable? rotation = null;
-        if (!equal || windowed || config.Positions == PositionKind.TransformerXl)
+        if (!equal || config.Positions == PositionKind.TransformerXl)
         {
-            Tensor distances = positions.unsqueeze(-1) - KeptScalars.Range(keys, ScalarType.Int64, positions.device); // [B, L]
-            if (!equal || windowed)
+            Tensor keys = KeptScalars.Range(pass.FirstKey, pass.EndOfKeys, 1, ScalarType.Int64, positions.device);
+            Tensor distances = positions.unsqueeze(-1) - keys; // [B, L]
+            if (!equal)
             {
                 Tensor hidden = distances.Below(0);
-                if (windowed)
+                if (config.SlidingWindow is int window && window < pass.KeyCount)
                 {
-                    hidden = hidden.logical_or(distances.AtLeast(config.SlidingWindow!.Value));
+                    hidden = hidden.logical_or(distances.AtLeast(window));
                 }
 
-                mask = Additive(hidden, dtype).view(1, -1, 1, keys).MoveToOuterDisposeScope();
+                mask = Additive(hidden, dtype).view(1, -1, 1, pass.KeyCount).MoveToOuterDisposeScope();
             }
 
             rows = config.Positions == PositionKind.TransformerXl ? distances.clamp_min(KeptScalars.Zero).MoveToOuterDisposeScope() : null;
@@ -127,7 +133,7 @@ public sealed class AttentionPlan
 
         if (config.Positions == PositionKind.Rotary)
         {
-            rotation = equal ? tables.Causal(keys - 1, dtype, positions.device) : DecoderRotation(config, positions.unsqueeze(-1), dtype);
+            rotation = equal ? tables.Causal(pass.EndOfKeys - 1, dtype, positions.device) : DecoderRotation(config, positions.unsqueeze(-1), dtype);
             rotation.MoveToOuterDisposeScope();
         }
 
@@ -369,6 +375,18 @@ public sealed class AttentionPlan
                 config.Width,
                 dtype,
                 device);
+
+    /// <summary>
+    /// The mask of some queries one after another, the keys before them that are given, and their own, [1, 1, queries, before + queries]: each sees the
+    /// <paramref name="window"/> keys up to its own place.
+    /// </summary>
+    internal static Tensor BandMask(long queries, long before, long? window, ScalarType dtype, Device device)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        Tensor positions = KeptScalars.Range(-before, queries, 1, ScalarType.Int64, device);
+        Tensor distances = positions.narrow(0, before, queries).unsqueeze(-1) - positions, hidden = distances.Below(0);
+        return Additive(window is null ? hidden : hidden.logical_or(distances.AtLeast(window.Value)), dtype).view(1, 1, queries, -1).MoveToOuterDisposeScope();
+    }
 
     // Queries of the heads that share a key head stand one after another, so their mask is repeated.
     internal static Tensor CausalMask(long tokens, long window, long repeats, ScalarType dtype, Device device)

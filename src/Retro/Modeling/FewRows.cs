@@ -99,11 +99,12 @@ internal abstract class FewRows : IDisposable
     /// <returns>The rows of each.</returns>
     public abstract Memory<float>[] Products(Memory<float> x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> matrices);
 
-    /// <summary>Stores one place of each row, [N, G·S], in a cache.</summary>
+    /// <summary>Stores one position of each row, [N, G·S], in a cache.</summary>
     /// <param name="numbers">The rows.</param>
     /// <param name="cache">[G, N, L, S], contiguous.</param>
-    /// <param name="places">Of each row; below L.</param>
-    public abstract void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> places);
+    /// <param name="positions">Of each row.</param>
+    /// <param name="start">The position that lies at the first of the L places.</param>
+    public abstract void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> positions, long start);
 
     /// <summary>The position term of one query a row: its product with what each key's distance is projected to.</summary>
     /// <param name="asking">[N, H, S].</param>
@@ -230,7 +231,7 @@ internal sealed class FewRows<T, TFormat> : FewRows
     }
 
     /// <inheritdoc/>
-    public override void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> places)
+    public override void Store(ReadOnlySpan<float> numbers, Tensor cache, IReadOnlyList<long> positions, long start)
     {
         int size = (int)cache.size(3), groups = (int)cache.size(0);
         long capacity = cache.size(2);
@@ -239,8 +240,8 @@ internal sealed class FewRows<T, TFormat> : FewRows
         {
             for (int group = 0; group < groups; group++)
             {
-                long start = (((((long)group * Count) + row) * capacity) + places[row]) * size;
-                TFormat.Write(numbers.Slice(((row * groups) + group) * size, size), all.Slice(start, size));
+                long place = (((((long)group * Count) + row) * capacity) + positions[row] - start) * size;
+                TFormat.Write(numbers.Slice(((row * groups) + group) * size, size), all.Slice(place, size));
             }
         }
 

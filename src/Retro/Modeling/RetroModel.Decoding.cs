@@ -65,7 +65,7 @@ public sealed partial class RetroModel
 
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, new(rows, null), tap);
+        (Tensor states, Tensor? encoded) = Decode(tokens, PassNeighbors.Of(neighbors, valid), cache, new(rows, null, Config.SlidingWindow), tap);
         if (encoded is not null)
         {
             KeepEncoded(cache, rows, encoded, neighbors!, valid);
@@ -110,7 +110,7 @@ public sealed partial class RetroModel
         using IDisposable noGrad = no_grad();
         using DisposeScope scope = NewDisposeScope();
         Tensor positions = tensor((long[])[.. cache.Lengths], device: tokens.device);
-        DecodingPass pass = new([.. cache.Lengths.Select(length => length + 1)], positions);
+        DecodingPass pass = new([.. cache.Lengths.Select(length => length + 1)], positions, Config.SlidingWindow);
         Tensor x = Embed(tokens.unsqueeze(-1), _positions?.call(positions.unsqueeze(-1)));
         AttentionPlan plan = AttentionPlan.CausalStep(Config, pass, cache.Tables, x.dtype);
         AttentionPlan? crossPlan = null;

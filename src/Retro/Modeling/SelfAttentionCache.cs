@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Retro.Modeling;
 
 /// <summary>
-/// Keys and values of one decoder self-attention, [G, B, capacity, S]: the token at position p of a row lies at place p. Capacity doubles when it is used up,
-/// so that a token costs a constant share of copying.
+/// Keys and values of one decoder self-attention, [G, B, capacity, S]: the token at position p of a row lies p places behind the first one kept. Capacity
+/// doubles when it is used up, so that a token costs a constant share of copying; what lies before a sliding window is dropped then.
 /// </summary>
 public sealed class SelfAttentionCache : IDisposable
 {
@@ -15,12 +15,16 @@ public sealed class SelfAttentionCache : IDisposable
     private Tensor? _values;
     private Tensor? _distances;
     private long _distanceCount;
+    private long _start; // the position at place 0
 
     internal SelfAttentionCache(RetroConfig config, long initialCapacity)
     {
         _config = config;
         _initialCapacity = initialCapacity;
     }
+
+    /// <summary>Positions that there is room for.</summary>
+    internal long Capacity => _keys?.shape[2] ?? 0;
 
     internal long ByteLength => DecodingCache.BytesOf(_keys) + DecodingCache.BytesOf(_values) + DecodingCache.BytesOf(_distances);
 
@@ -39,42 +43,44 @@ public sealed class SelfAttentionCache : IDisposable
             ?? throw new ArgumentException("The plan is of a pass without a cache; hand on the plan that came with the cache.", nameof(plan));
         long added = keys.shape[2];
         // A prompt's padding is stored too, and overwritten later.
-        Reserve(Math.Max(added, pass.KeyCount), keys.shape[0], keys.shape[1], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
+        Reserve(
+            pass.FirstKey, Math.Max(added, pass.EndOfKeys), keys.shape[0], keys.shape[1], (keys.shape[3], values.shape[3]), keys.dtype, keys.device);
         if (pass.Positions is not { } positions)
         {
-            Place(_keys!, keys, 0, added);
-            Place(_values!, values, 0, added);
+            using Tensor lastKeys = keys.narrow(2, _start, added - _start), lastValues = values.narrow(2, _start, added - _start);
+            Place(_keys!, lastKeys, 0, added - _start);
+            Place(_values!, lastValues, 0, added - _start);
             return (keys, values);
         }
 
         if (pass.Equal)
         {
-            Place(_keys!, keys, pass.KeyCount - 1, 1);
-            Place(_values!, values, pass.KeyCount - 1, 1);
+            Place(_keys!, keys, pass.EndOfKeys - 1 - _start, 1);
+            Place(_values!, values, pass.EndOfKeys - 1 - _start, 1);
         }
         else
         {
-            Tensor places = positions.view(1, -1, 1, 1);
+            Tensor places = (_start == 0 ? positions : positions.Plus(-_start)).view(1, -1, 1, 1);
             _keys!.scatter_(2, places.expand(keys.shape), keys);
             _values!.scatter_(2, places.expand(values.shape), values);
         }
 
-        return (_keys!.narrow(2, 0, pass.KeyCount), _values!.narrow(2, 0, pass.KeyCount));
+        return (Seen(_keys!, pass), Seen(_values!, pass));
     }
 
-    /// <summary>Stores keys and values [N, G·S] of a step, and gives all that there is room for: keys and values [G, N, capacity, S].</summary>
+    /// <summary>Stores keys and values [N, G·S] of a step, and gives all that its queries may see, [G, N, L, S], with what there is room for behind.</summary>
     internal (Tensor Keys, Tensor Values) AppendRows(Memory<float> keys, Memory<float> values, AttentionParts parts, DecodingPass pass, FewRows few)
     {
-        Reserve(pass.KeyCount, parts.KeyHeads, few.Count, (parts.HeadSize, parts.HeadSize), few.Dtype, CPU);
-        few.Store(keys.Span, _keys!, pass.Places);
-        few.Store(values.Span, _values!, pass.Places);
-        return (_keys!, _values!);
+        Reserve(pass.FirstKey, pass.EndOfKeys, parts.KeyHeads, few.Count, (parts.HeadSize, parts.HeadSize), few.Dtype, CPU);
+        few.Store(keys.Span, _keys!, pass.Places, _start);
+        few.Store(values.Span, _values!, pass.Places, _start);
+        return pass.FirstKey == _start ? (_keys!, _values!) : (Seen(_keys!, pass), Seen(_values!, pass));
     }
 
     /// <summary>Projected sinusoids of the distances 0, 1, ..., [H, S, W], made once per capacity.</summary>
     internal Tensor Distances(AttentionParts parts, ScalarType dtype, Device device)
     {
-        long capacity = _keys!.shape[2];
+        long capacity = Capacity;
         if (_distanceCount < capacity)
         {
             using DisposeScope scope = NewDisposeScope();
@@ -99,7 +105,7 @@ public sealed class SelfAttentionCache : IDisposable
         _values?.Dispose();
         _distances?.Dispose();
         _keys = _values = _distances = null;
-        _distanceCount = 0;
+        _distanceCount = _start = 0;
     }
 
     private static void Place(Tensor target, Tensor source, long start, long count)
@@ -108,30 +114,36 @@ public sealed class SelfAttentionCache : IDisposable
         place.copy_(source);
     }
 
-    private void Reserve(long count, long groups, long rows, (long Key, long Value) sizes, ScalarType dtype, Device device)
+    private Tensor Seen(Tensor all, DecodingPass pass) => all.narrow(2, pass.FirstKey - _start, pass.KeyCount);
+
+    // Makes room for the positions from the first one that is still seen up to the end.
+    private void Reserve(long first, long end, long groups, long rows, (long Key, long Value) sizes, ScalarType dtype, Device device)
     {
-        long capacity = _keys?.shape[2] ?? 0;
-        if (count <= capacity)
+        long capacity = Capacity, count = end - first;
+        if (end - _start <= capacity)
         {
             return;
         }
 
-        long wanted = Math.Max(count, Math.Max(2 * capacity, _initialCapacity));
+        long wanted = Math.Max(count, Math.Max(2 * Math.Min(capacity, count - 1), _initialCapacity));
         if (_config.MaximumLength is int longest)
         {
-            wanted = Math.Min(wanted, Math.Max(longest, count));
+            wanted = Math.Min(wanted, Math.Max(longest - first, count));
         }
 
         // Zeros, because masked places are multiplied by zero and must not hold what is no number.
-        Grow(ref _keys, zeros([groups, rows, wanted, sizes.Key], dtype, device));
-        Grow(ref _values, zeros([groups, rows, wanted, sizes.Value], dtype, device));
+        long dropped = first - _start;
+        Grow(ref _keys, zeros([groups, rows, wanted, sizes.Key], dtype, device), dropped);
+        Grow(ref _values, zeros([groups, rows, wanted, sizes.Value], dtype, device), dropped);
+        _start = first;
     }
 
-    private static void Grow(ref Tensor? tensor, Tensor grown)
+    private static void Grow(ref Tensor? tensor, Tensor grown, long dropped)
     {
         if (tensor is not null)
         {
-            Place(grown, tensor, 0, tensor.shape[2]);
+            using Tensor kept = tensor.narrow(2, dropped, tensor.shape[2] - dropped);
+            Place(grown, kept, 0, kept.shape[2]);
         }
 
         DecodingCache.Replace(ref tensor, grown);

@@ -79,21 +79,26 @@ public class AttentionKernelTests
 
     /// <summary>Of one block, of whole blocks and of a block that is left over, with keys of their own and shared ones.</summary>
     [Theory]
-    [InlineData(1, 1)]
-    [InlineData(40, 1)]
-    [InlineData(256, 2)]
-    [InlineData(301, 1)]
-    [InlineData(1100, 2)]
-    public void What_lies_after_a_query_is_left_out_as_a_mask_would_hide_it(long tokens, long shared)
+    [InlineData(1, 1, null)]
+    [InlineData(40, 1, null)]
+    [InlineData(256, 2, null)]
+    [InlineData(301, 1, null)]
+    [InlineData(1100, 2, null)]
+    [InlineData(40, 2, 1)]
+    [InlineData(301, 1, 7)]
+    [InlineData(301, 2, 128)]
+    [InlineData(1100, 1, 129)]
+    [InlineData(1100, 2, 500)]
+    public void What_a_query_does_not_see_is_left_out_as_a_mask_would_hide_it(long tokens, long shared, int? window)
     {
         using DisposeScope scope = NewDisposeScope();
         manual_seed(5);
         Tensor q = Random(2, Batch, tokens, Size).requires_grad_(), direction = Random(Batch, tokens, 2 * Size);
         Tensor k = Random(2 / shared, Batch, tokens, Size).requires_grad_(), v = Random(2 / shared, Batch, tokens, Size).requires_grad_();
-        Tensor mask = AttentionPlan.CausalMask(tokens, tokens, shared, ScalarType.Float64, CPU);
-        Tensor masked = AttentionKernel.Attend(q, k, v, mask, false, null, null), skipped = AttentionKernel.Attend(q, k, v, null, true, null, null);
+        Tensor mask = AttentionPlan.CausalMask(tokens, window ?? tokens, shared, ScalarType.Float64, CPU);
+        Tensor masked = AttentionKernel.Attend(q, k, v, mask, false, null, null), skipped = AttentionKernel.Attend(q, k, v, null, true, null, null, window);
         Tensor Own(Tensor x) => x.repeat_interleave(shared, 0);
-        Tensor blocks = AttentionKernel.ExplicitCausal(q, Own(k), Own(v)).permute(1, 2, 0, 3).reshape(Batch, tokens, 2 * Size);
+        Tensor blocks = AttentionKernel.CausalBlocks(q, Own(k), Own(v), window, fused: false).permute(1, 2, 0, 3).reshape(Batch, tokens, 2 * Size);
         IList<Tensor> expected = autograd.grad([masked], [q, k, v], [direction]);
         foreach (Tensor attended in new[] { skipped, blocks })
         {
@@ -105,7 +110,7 @@ public class AttentionKernelTests
 
         // In bfloat16, where it is taken, as near as its rounding.
         Tensor Rounded(Tensor x) => x.detach().to_type(ScalarType.BFloat16);
-        Tensor near = AttentionKernel.Attend(Rounded(q), Rounded(k), Rounded(v), null, true, null, null);
+        Tensor near = AttentionKernel.Attend(Rounded(q), Rounded(k), Rounded(v), null, true, null, null, window);
         Assert.InRange(ModelCase.Distance(near.to_type(ScalarType.Float64), masked.detach()), 0, 0.03);
     }
 

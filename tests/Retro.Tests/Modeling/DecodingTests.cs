@@ -285,6 +285,39 @@ public class DecodingTests
         Assert.Equal(before, Tensor.TotalCount);
     }
 
+    [Theory]
+    [InlineData("llama", ScalarType.Float64)]
+    [InlineData("llama", ScalarType.Float32)]
+    [InlineData("transformer-xl, no biases", ScalarType.Float64)]
+    [InlineData("transformer-xl, no biases", ScalarType.Float32)]
+    public void What_lies_before_a_sliding_window_is_neither_kept_nor_read(string name, ScalarType dtype)
+    {
+        const int Length = 60;
+        RetroConfig config = ModelCase.Config(name);
+        using DisposeScope scope = NewDisposeScope();
+        using RetroModel model = ModelCase.Model(config);
+        model.to(dtype);
+        using Tensor tokens = ModelCase.Tokens(config, 2, Length), whole = model.forward(tokens);
+        int[] lengths = [3, 21];
+        using DecodingCache cache = model.NewCache(2, capacity: 4);
+        model.Prefill(cache, tokens.narrow(1, 0, 21), lengths).Dispose();
+        for (int step = 0; step < Length - 21; step++)
+        {
+            if (step == 10)
+            {
+                // The longer one alone: what the shorter one saw is dropped when room is made next.
+                cache.SelectRows([1]);
+            }
+
+            long[] next = [.. (step < 10 ? lengths : [21]).Select((length, row) => tokens[step < 10 ? row : 1, length + step].item<long>())];
+            using Tensor logits = model.Step(cache, tensor(next));
+            using Tensor expected = whole.select(0, 1).narrow(0, 21 + step, 1);
+            Assert.InRange(ModelCase.Distance(logits.narrow(0, next.Length - 1, 1), expected), 0, dtype == ScalarType.Float64 ? 1e-10 : 1e-4);
+        }
+
+        Assert.InRange(cache.Self[0].Capacity, config.SlidingWindow!.Value, 2 * config.SlidingWindow.Value);
+    }
+
     [Fact]
     public void Misuse_is_named()
     {
