@@ -5,6 +5,7 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

@@ -3,6 +3,7 @@ using Pgvector;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

@@ -1,5 +1,6 @@
 using System.Text;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

@@ -4,6 +4,7 @@ using Npgsql;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

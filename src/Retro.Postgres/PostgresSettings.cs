@@ -1,5 +1,6 @@
 using Retro.Database;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

@@ -3,6 +3,7 @@ using Npgsql;
 using NpgsqlTypes;
 using Retro.Database;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Postgres;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Benchmarks;
 

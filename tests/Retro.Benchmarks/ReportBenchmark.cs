@@ -11,6 +11,7 @@ using Retro.Optimization;
 using Retro.Search;
 using Retro.Tokenizers;
 using Retro.Training;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Retro.Modeling;
 using Retro.Search;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 

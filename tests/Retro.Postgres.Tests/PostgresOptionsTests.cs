@@ -1,3 +1,5 @@
+using Retro.Vectors;
+
 namespace Retro.Postgres.Tests;
 
 /// <summary>Options check themselves, and name every fault.</summary>
@@ -8,7 +10,7 @@ public class PostgresOptionsTests
     {
         PostgresOptions options = new()
         {
-            Schema = new string('x', 64), Writing = (PostgresWriting)9, ChunkLength = 0, Cleaning = " ", Metric = (Search.VectorMetric)9, TextSearch = "a\0",
+            Schema = new string('x', 64), Writing = (PostgresWriting)9, ChunkLength = 0, Cleaning = " ", Metric = (VectorMetric)9, TextSearch = "a\0",
         };
         Named(() => options.Validate(), "Schema", "Writing", "ChunkLength", "Cleaning", "Metric", "TextSearch");
         PostgresIndexOptions index = new() { Kind = (PostgresIndexKind)9, Connections = 1, Candidates = 1001, Lists = -1 };

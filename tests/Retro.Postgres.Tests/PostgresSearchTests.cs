@@ -4,6 +4,7 @@ using Retro.Database;
 using Retro.Search;
 using Retro.Tests;
 using Retro.Tests.Search;
+using Retro.Vectors;
 
 namespace Retro.Postgres.Tests;
 

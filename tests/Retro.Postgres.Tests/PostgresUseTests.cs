@@ -3,6 +3,7 @@ using Retro.Generation;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests;
+using Retro.Vectors;
 
 namespace Retro.Postgres.Tests;
 

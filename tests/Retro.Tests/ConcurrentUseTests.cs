@@ -5,6 +5,7 @@ using Retro.Search;
 using Retro.Tests.Embedders;
 using Retro.Tests.Search;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Tests;
 

@@ -12,6 +12,7 @@ using Retro.Tests.Database;
 using Retro.Tests.Embedders;
 using Retro.Tests.Search;
 using Retro.Training;
+using Retro.Vectors;
 using TorchSharp;
 
 namespace Retro.Tests;

@@ -7,6 +7,7 @@ using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tokenizers;
 using Retro.Training;
+using Retro.Vectors;
 
 namespace Retro.Tests;
 

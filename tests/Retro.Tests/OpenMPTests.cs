@@ -1,6 +1,8 @@
 using System.Runtime.InteropServices;
 using Retro.Search;
 using Retro.Tests.Search;
+using Retro.Tests.Vectors;
+using Retro.Vectors;
 using static TorchSharp.torch;
 
 namespace Retro.Tests;
@@ -24,8 +26,8 @@ public partial class OpenMPTests
     {
         int former = get_num_threads();
         using VectorIndex index = VectorIndex.Create(8, threads: former + 1);
-        index.Add(Vectors.Random(100, 8, seed: 1));
-        index.Search(Vectors.Random(30, 8, seed: 2), 3, new long[90], new float[90]);
+        index.Add(TestVectors.Random(100, 8, seed: 1));
+        index.Search(TestVectors.Random(30, 8, seed: 2), 3, new long[90], new float[90]);
 
         Assert.Equal(former, get_num_threads());
     }

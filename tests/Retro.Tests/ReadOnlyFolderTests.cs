@@ -7,7 +7,9 @@ using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tests.Embedders;
 using Retro.Tests.Search;
+using Retro.Tests.Vectors;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Tests;
 
@@ -31,7 +33,7 @@ public class ReadOnlyFolderTests
         using (VectorIndex index = VectorIndex.Create(4))
         {
             keywords.Save(words);
-            index.Add(Vectors.Random(10, 4, seed: 1));
+            index.Add(TestVectors.Random(10, 4, seed: 1));
             index.Save(vectors);
             NeighborTable.Build(table, made, new KeywordNeighborSource(made, keywords), 3, excludeOwnDocument: true).Dispose();
         }

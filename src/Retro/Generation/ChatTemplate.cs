@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Microsoft.Extensions.AI;
+using Retro.Generation.Templates;
 using Retro.Tokenizers;
 
 namespace Retro.Generation;

@@ -2,6 +2,7 @@ using System.Text.RegularExpressions;
 using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -2,6 +2,7 @@ using Retro.Embedders;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tokenizers;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -5,6 +5,7 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Embedders;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

@@ -2,6 +2,7 @@ using System.Numerics;
 using System.Runtime.CompilerServices;
 using Retro.Database;
 using Retro.Embedders;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

@@ -1,3 +1,5 @@
+using Retro.Vectors;
+
 namespace Retro.Search;
 
 /// <summary>How the keys of a <see cref="DenseNeighborSource"/> are indexed and searched. Checked by <see cref="Validate"/>.</summary>

@@ -1,5 +1,6 @@
 using Retro.Database;
 using Retro.Embedders;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

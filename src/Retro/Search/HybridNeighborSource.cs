@@ -1,4 +1,5 @@
 using Retro.Database;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Retro.Database;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

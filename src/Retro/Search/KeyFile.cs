@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using Retro.Database;
 using Retro.Embedders;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

@@ -1,3 +1,5 @@
+using Retro.Vectors;
+
 namespace Retro.Search;
 
 /// <summary>One answer from those of a database's segments.</summary>

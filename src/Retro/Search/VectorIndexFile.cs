@@ -1,5 +1,6 @@
 using System.Globalization;
 using Retro.Database;
+using Retro.Vectors;
 
 namespace Retro.Search;
 

@@ -3,6 +3,7 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Search;
+using Retro.Vectors;
 
 namespace Retro.Tests.Database;
 

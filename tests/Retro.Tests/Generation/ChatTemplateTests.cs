@@ -1,5 +1,6 @@
 using Microsoft.Extensions.AI;
 using Retro.Generation;
+using Retro.Generation.Templates;
 
 namespace Retro.Tests.Generation;
 

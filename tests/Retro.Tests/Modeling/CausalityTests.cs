@@ -1,6 +1,8 @@
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Search;
+using Retro.Tests.Vectors;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -217,7 +219,7 @@ public class CausalityTests
         public Searching(string kind, RetroConfig config, int[][] database)
         {
             (_config, _database) = (config, database);
-            _tokenVectors = Vectors.Random(config.VocabularySize, Dimensions, seed: 3);
+            _tokenVectors = TestVectors.Random(config.VocabularySize, Dimensions, seed: 3);
             int keyed = Math.Min(config.Retrieval!.ChunkLength, config.Retrieval!.RetrievedLength);
             if (kind == "bm25")
             {

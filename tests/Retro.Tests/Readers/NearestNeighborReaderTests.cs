@@ -5,6 +5,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -7,6 +7,7 @@ using Retro.Modeling;
 using Retro.Readers;
 using Retro.Search;
 using Retro.Tests.Cli;
+using Retro.Vectors;
 
 namespace Retro.Tests.Samples;
 

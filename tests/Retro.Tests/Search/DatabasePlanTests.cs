@@ -3,6 +3,7 @@ using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Database;
 using Retro.Tokenizers;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 

@@ -3,6 +3,8 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Vectors;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 
@@ -263,7 +265,7 @@ public class DenseNeighborSourceTests
     {
         using SearchDatabase data = new(SearchDatabase.Documents(120, seed: 15));
         Random random = new(3);
-        float[][] kinds = [.. Enumerable.Range(0, 12).Select(i => Vectors.Random(1, SearchDatabase.Dimensions, seed: 200 + i))];
+        float[][] kinds = [.. Enumerable.Range(0, 12).Select(i => TestVectors.Random(1, SearchDatabase.Dimensions, seed: 200 + i))];
         Dictionary<string, float[]> made = [];
         TestKeyer keyer = new(
             (chunks, keys, _) =>

@@ -1,4 +1,5 @@
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Retro.Database;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 

@@ -1,6 +1,7 @@
 using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 

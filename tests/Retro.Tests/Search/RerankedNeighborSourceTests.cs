@@ -1,5 +1,6 @@
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 

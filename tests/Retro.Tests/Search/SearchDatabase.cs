@@ -2,6 +2,8 @@ using Retro.Corpora;
 using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Vectors;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 
@@ -11,7 +13,7 @@ internal sealed class SearchDatabase : IDisposable
     public const int Dimensions = 24;
     public const string KeyIdentity = "mean of random vectors";
 
-    private static readonly float[] s_tokenVectors = Vectors.Random(257, Dimensions, seed: 99);
+    private static readonly float[] s_tokenVectors = TestVectors.Random(257, Dimensions, seed: 99);
     private readonly TestDatabases _folders = new();
 
     public SearchDatabase(IEnumerable<Document> documents, int chunkLength = 8)
@@ -98,7 +100,7 @@ internal sealed class SearchDatabase : IDisposable
         => Enumerable.Range(0, Chunks.Count).Select(chunk => new NeighborQuery(Chunks[chunk], [Database.DocumentOf(chunk)])).ToArray();
 
     /// <summary>The nearest chunks outside of documents by comparing with all.</summary>
-    public long[] Nearest(int[] tokens, int count, params int[] without) => Vectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count)
+    public long[] Nearest(int[] tokens, int count, params int[] without) => TestVectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count)
         .Where(pair => !without.Contains(Database.DocumentOf(pair.Id)))
         .Select(pair => pair.Id)
         .Take(count)
@@ -110,7 +112,8 @@ internal sealed class SearchDatabase : IDisposable
         long[] expected = new long[came.Length], chunks = came.ToArray();
         expected.AsSpan().Fill(-1);
         Nearest(tokens, came.Length, without).CopyTo(expected, 0);
-        Dictionary<long, float> distances = Vectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count).ToDictionary(pair => pair.Id, pair => (float)pair.Distance);
+        Dictionary<long, float> distances = TestVectors.Nearest(AllKeys, KeyOf(tokens), Chunks.Count)
+            .ToDictionary(pair => pair.Id, pair => (float)pair.Distance);
         float[] Scores(long[] ids) => [.. ids.Select(id => id < 0 ? float.NaN : distances[id])];
         NeighborResults.AssertSame((expected, Scores(expected)), (chunks, Scores(chunks)), chunks.Length);
         Assert.DoesNotContain(chunks, chunk => chunk >= 0 && without.Contains(Database.DocumentOf(chunk)));

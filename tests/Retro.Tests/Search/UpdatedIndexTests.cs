@@ -5,6 +5,8 @@ using Retro.Database;
 using Retro.Embedders;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Vectors;
+using Retro.Vectors;
 
 namespace Retro.Tests.Search;
 
@@ -17,7 +19,7 @@ public sealed class UpdatedIndexTests : IDisposable
     private const int Dimensions = 64, Squares = 6, K = 8, Few = 1200;
     private const double Wanted = 0.95;
 
-    private static readonly float[] s_squares = Vectors.Random(Squares, Dimensions, seed: 71), s_noise = Vectors.Random(4 * Few, Dimensions, seed: 72);
+    private static readonly float[] s_squares = TestVectors.Random(Squares, Dimensions, seed: 71), s_noise = TestVectors.Random(4 * Few, Dimensions, seed: 72);
     private static readonly DenseNeighborOptions s_options = new() { Factory = "IVF96,Flat", Recall = Wanted, Threads = 2 };
 
     private readonly TestDatabases _databases = new();
@@ -147,7 +149,7 @@ public sealed class UpdatedIndexTests : IDisposable
         float[] all = keys.Rows(0, (int)keys.Count).ToArray();
         for (int i = 0; i < 60; i++)
         {
-            IEnumerable<long> expected = Vectors.Nearest(all, queries.AsSpan(i * Dimensions, Dimensions).ToArray(), (int)keys.Count)
+            IEnumerable<long> expected = TestVectors.Nearest(all, queries.AsSpan(i * Dimensions, Dimensions).ToArray(), (int)keys.Count)
                 .Select(pair => pair.Id)
                 .Where(chunk => !without.Contains(chunk))
                 .Take(5);
@@ -182,7 +184,7 @@ public sealed class UpdatedIndexTests : IDisposable
             int hits = 0, asked = 0;
             for (int chunk = 0; chunk < texts.Length; chunk += 11)
             {
-                double worst = Vectors.Nearest(keys, KeyOf(texts[chunk]), texts.Length).Where(pair => pair.Id != chunk).ElementAt(K - 1).Distance;
+                double worst = TestVectors.Nearest(keys, KeyOf(texts[chunk]), texts.Length).Where(pair => pair.Id != chunk).ElementAt(K - 1).Distance;
                 (long[] found, float[] scores) = source.Ask([new(texts[chunk], [database.DocumentOf(chunk)])], K);
                 hits += scores.Count(score => -score <= worst + 1e-5);
                 asked += K;

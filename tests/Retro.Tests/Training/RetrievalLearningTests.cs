@@ -3,7 +3,9 @@ using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
 using Retro.Tests.Database;
+using Retro.Tests.Vectors;
 using Retro.Training;
+using Retro.Vectors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -100,7 +102,7 @@ public sealed class RetrievalLearningTests(ITestOutputHelper output) : IDisposab
 
             default:
                 const int Dimensions = 64;
-                float[] vectors = Search.Vectors.Random(Letters + 1, Dimensions, seed: 9);
+                float[] vectors = TestVectors.Random(Letters + 1, Dimensions, seed: 9);
                 void Keys(IReadOnlyList<ReadOnlyMemory<int>> chunks, Span<float> keys, CancellationToken cancellationToken)
                 {
                     keys.Clear();

@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>The filters and tests that chat templates use.</summary>
 internal static partial class JinjaFilters

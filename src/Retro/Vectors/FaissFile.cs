@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// What an index file of FAISS (1.7) says that it is. FAISS believes its files: it allocates what they say and, for some kinds, opens other files that they

@@ -1,4 +1,4 @@
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>Who keeps and compares the vectors of a <see cref="VectorIndex"/>.</summary>
 public enum VectorEngine

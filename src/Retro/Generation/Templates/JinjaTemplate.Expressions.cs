@@ -1,8 +1,8 @@
 using System.Globalization;
-using static Retro.Generation.JinjaLexer;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaLexer;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <content>What has a value, from the loosest operator to the tightest.</content>
 internal sealed partial class JinjaTemplate

@@ -1,6 +1,8 @@
 using Retro.Search;
+using Retro.Tests.Search;
+using Retro.Vectors;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 public class VectorIndexTests(ITestOutputHelper output)
 {
@@ -11,21 +13,21 @@ public class VectorIndexTests(ITestOutputHelper output)
     [InlineData(3000, 33, 64, 8)] // more: by FAISS
     public void P25_an_exact_index_finds_what_comparing_with_everything_finds(int count, int dimensions, int queries, int k)
     {
-        float[] vectors = Vectors.Random(count, dimensions, seed: 1);
-        float[] asked = Vectors.Random(queries, dimensions, seed: 2);
+        float[] vectors = TestVectors.Random(count, dimensions, seed: 1);
+        float[] asked = TestVectors.Random(queries, dimensions, seed: 2);
         using VectorIndex index = VectorIndex.Create(dimensions);
         index.Add(vectors);
 
         (long Id, double Distance)[] expected = [.. Enumerable.Range(0, queries)
-            .SelectMany(q => Vectors.Nearest(vectors, asked.AsSpan(q * dimensions, dimensions), k))];
+            .SelectMany(q => TestVectors.Nearest(vectors, asked.AsSpan(q * dimensions, dimensions), k))];
         NeighborResults.AssertSame(([.. expected.Select(pair => pair.Id)], [.. expected.Select(pair => (float)pair.Distance)]), Search(index, asked, k), k);
     }
 
     [Fact]
     public void Inner_product_finds_the_greatest_products()
     {
-        float[] vectors = Vectors.Random(200, 8, seed: 3);
-        float[] query = Vectors.Random(1, 8, seed: 4);
+        float[] vectors = TestVectors.Random(200, 8, seed: 3);
+        float[] query = TestVectors.Random(1, 8, seed: 4);
         using VectorIndex index = VectorIndex.Create(8, "Flat", VectorMetric.InnerProduct);
         index.Add(vectors);
 
@@ -44,8 +46,8 @@ public class VectorIndexTests(ITestOutputHelper output)
     [Fact]
     public void Permuting_the_vectors_permutes_the_answers_and_shifting_everything_leaves_them()
     {
-        float[] vectors = Vectors.Random(400, 12, seed: 5);
-        float[] queries = Vectors.Random(30, 12, seed: 6);
+        float[] vectors = TestVectors.Random(400, 12, seed: 5);
+        float[] queries = TestVectors.Random(30, 12, seed: 6);
         int[] order = Enumerable.Range(0, 400).ToArray();
         new Random(7).Shuffle(order);
         float[] permuted = order.SelectMany(i => vectors[(i * 12)..(i * 12 + 12)]).ToArray();
@@ -69,9 +71,9 @@ public class VectorIndexTests(ITestOutputHelper output)
     {
         using VectorIndex one = VectorIndex.Create(16, threads: 1);
         using VectorIndex two = VectorIndex.Create(16, threads: 2);
-        one.Add(Vectors.Random(2000, 16, seed: 8));
-        two.Add(Vectors.Random(2000, 16, seed: 8));
-        float[] queries = Vectors.Random(100, 16, seed: 9);
+        one.Add(TestVectors.Random(2000, 16, seed: 8));
+        two.Add(TestVectors.Random(2000, 16, seed: 8));
+        float[] queries = TestVectors.Random(100, 16, seed: 9);
 
         Assert.Equal((1, 2), (one.Threads, two.Threads));
         NeighborResults.AssertSame(Search(one, queries, 7), Search(two, queries, 7), 7);
@@ -84,7 +86,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void A_few_queries_of_FAISSs_exact_index_have_the_bits_of_the_managed_one(VectorMetric metric)
     {
         Assert.SkipWhen(!FaissNative.IsLoaded, "There is no libfaiss_c.");
-        float[] vectors = Vectors.Random(3000, 33, seed: 10), queries = Vectors.Random(20, 33, seed: 11);
+        float[] vectors = TestVectors.Random(3000, 33, seed: 10), queries = TestVectors.Random(20, 33, seed: 11);
         using VectorIndex faiss = VectorIndex.Create(33, metric: metric, engine: VectorEngine.Faiss);
         using VectorIndex managed = VectorIndex.Create(33, metric: metric, engine: VectorEngine.Exact);
         faiss.Add(vectors);
@@ -120,8 +122,8 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void A_saved_index_answers_as_before(string factory, bool memoryMapped)
     {
         using TemporaryFolder folder = new();
-        float[] vectors = Vectors.Clustered(1500, 16, clusters: 20, seed: 10);
-        float[] queries = Vectors.Clustered(25, 16, clusters: 20, seed: 11);
+        float[] vectors = TestVectors.Clustered(1500, 16, clusters: 20, seed: 10);
+        float[] queries = TestVectors.Clustered(25, 16, clusters: 20, seed: 11);
         using VectorIndex index = VectorIndex.Create(16, factory);
         index.Train(vectors);
         index.Add(vectors);
@@ -139,7 +141,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void P25_inverted_lists_answer_better_the_more_of_them_are_looked_into_and_exactly_with_all()
     {
         // Queries from around the same centers, and none that the index holds.
-        float[] all = Vectors.Clustered(4100, 24, clusters: 50, seed: 12);
+        float[] all = TestVectors.Clustered(4100, 24, clusters: 50, seed: 12);
         float[] vectors = all[..(4000 * 24)], queries = all[(4000 * 24)..];
         using VectorIndex exact = VectorIndex.Create(24);
         exact.Add(vectors);
@@ -170,7 +172,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     public void P25_a_large_index_as_its_size_asks_for_finds_nine_of_ten()
     {
         const int Count = 400_000, Dimensions = 32, Queries = 200;
-        float[] all = Vectors.Clustered(Count + Queries, Dimensions, clusters: 2000, seed: 13);
+        float[] all = TestVectors.Clustered(Count + Queries, Dimensions, clusters: 2000, seed: 13);
         float[] vectors = all[..(Count * Dimensions)], queries = all[(Count * Dimensions)..];
         using VectorIndex exact = VectorIndex.Create(Dimensions);
         exact.Add(vectors);
@@ -203,7 +205,7 @@ public class VectorIndexTests(ITestOutputHelper output)
     [Fact]
     public void As_many_vectors_of_the_lists_are_compared_as_the_parameters_say()
     {
-        float[] vectors = Vectors.Random(2000, 16, seed: 31), queries = Vectors.Random(20, 16, seed: 32);
+        float[] vectors = TestVectors.Random(2000, 16, seed: 31), queries = TestVectors.Random(20, 16, seed: 32);
         using VectorIndex index = VectorIndex.Create(16, "IVF16,Flat", parameters: "nprobe=16,max_codes=1");
         index.Train(vectors);
         index.Add(vectors);
@@ -237,7 +239,7 @@ public class VectorIndexTests(ITestOutputHelper output)
         using VectorIndex index = VectorIndex.Create(8, "IVF32,Flat");
         Assert.False(index.IsTrained);
         Assert.Throws<FaissException>(() => index.Add(new float[8]));
-        Assert.Contains("31", Assert.Throws<FaissException>(() => index.Train(Vectors.Random(31, 8, seed: 13))).Message, StringComparison.Ordinal);
+        Assert.Contains("31", Assert.Throws<FaissException>(() => index.Train(TestVectors.Random(31, 8, seed: 13))).Message, StringComparison.Ordinal);
         Assert.Contains(
             "nosuch", Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nosuch=1")).Message, StringComparison.Ordinal);
         Assert.Throws<FaissException>(() => VectorIndex.Create(8, "IVF32,Flat", parameters: "nprobe"));
@@ -272,7 +274,7 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.Contains(path, Assert.Throws<DatabaseException>(() => VectorIndex.Open(path)).Message, StringComparison.Ordinal);
 
         using VectorIndex index = VectorIndex.Create(8);
-        index.Add(Vectors.Random(100, 8, seed: 14));
+        index.Add(TestVectors.Random(100, 8, seed: 14));
         index.Save(path);
         byte[] whole = File.ReadAllBytes(path);
         for (int length = 0; length < whole.Length; length += length < 64 ? 1 : 97)
@@ -291,7 +293,7 @@ public class VectorIndexTests(ITestOutputHelper output)
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
         using TemporaryFolder folder = new();
         using VectorIndex index = VectorIndex.Create(8);
-        index.Add(Vectors.Random(10, 8, seed: 15));
+        index.Add(TestVectors.Random(10, 8, seed: 15));
         index.Save(folder["index.faiss"]);
         byte[] former = File.ReadAllBytes(folder["index.faiss"]);
         File.CreateSymbolicLink(folder["index.faiss.tmp"], "/dev/full");

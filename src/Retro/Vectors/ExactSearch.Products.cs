@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <content>The sums of products, in whole registers.</content>
 internal sealed unsafe partial class ExactSearch

@@ -1,7 +1,7 @@
 using System.Text;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <content>What a writing of a template knows.</content>
 internal sealed partial class JinjaTemplate

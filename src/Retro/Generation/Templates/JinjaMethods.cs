@@ -1,7 +1,7 @@
 using System.Globalization;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>The methods that Python's texts have, as far as chat templates use them.</summary>
 internal static class JinjaMethods

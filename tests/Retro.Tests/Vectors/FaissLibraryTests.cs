@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 public class FaissLibraryTests
 {

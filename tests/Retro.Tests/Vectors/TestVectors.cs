@@ -1,7 +1,7 @@
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 /// <summary>Random vectors and the plainest possible search among them.</summary>
-internal static class Vectors
+internal static class TestVectors
 {
     public static float[] Random(int count, int dimensions, int seed)
     {

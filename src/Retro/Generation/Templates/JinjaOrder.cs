@@ -1,6 +1,6 @@
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>The filters that put values in an order: by themselves or by a member of theirs, of texts without their case unless it is asked for.</summary>
 internal static class JinjaOrder

@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>What the values of a template do: Python's, as far as such templates use them.</summary>
 internal static class JinjaValues

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using Retro.Database;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>Vectors kept by FAISS, through the names of the FAISS C API (library <c>faiss_c</c>).</summary>
 internal sealed partial class FaissIndex : VectorIndex

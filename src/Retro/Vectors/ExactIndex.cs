@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using Retro.Database;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// The exact index in managed code, for every platform: vectors one after the other, and a search that compares each query with all of them

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>Cuts a template into text, expressions and statements, and these into words.</summary>
 internal static partial class JinjaLexer

@@ -1,6 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>Owns a <c>FaissIndex*</c>.</summary>
 internal sealed class FaissIndexHandle : SafeHandleZeroOrMinusOneIsInvalid

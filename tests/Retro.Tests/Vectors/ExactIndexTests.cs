@@ -1,6 +1,7 @@
 using Retro.Search;
+using Retro.Vectors;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 /// <summary>The exact index in managed code, which serves where FAISS is missing.</summary>
 public class ExactIndexTests
@@ -28,8 +29,8 @@ public class ExactIndexTests
     {
         foreach (bool clustered in new[] { false, true })
         {
-            float[] vectors = clustered ? Vectors.Clustered(count, dimensions, 20, seed: 1) : Vectors.Random(count, dimensions, seed: 1);
-            float[] asked = clustered ? Vectors.Clustered(queries, dimensions, 20, seed: 2) : Vectors.Random(queries, dimensions, seed: 2);
+            float[] vectors = clustered ? TestVectors.Clustered(count, dimensions, 20, seed: 1) : TestVectors.Random(count, dimensions, seed: 1);
+            float[] asked = clustered ? TestVectors.Clustered(queries, dimensions, 20, seed: 2) : TestVectors.Random(queries, dimensions, seed: 2);
             Normalize(vectors, dimensions);
             Normalize(asked, dimensions);
             using VectorIndex exact = VectorIndex.Create(dimensions, "Flat", metric, VectorEngine.Exact);
@@ -65,14 +66,14 @@ public class ExactIndexTests
     public void Far_from_the_origin_it_is_still_exact()
     {
         // Ranking by products alone would leave two of seven digits here.
-        float[] vectors = Vectors.Random(2000, 16, seed: 3).Select(x => x + 30).ToArray();
-        float[] queries = Vectors.Random(40, 16, seed: 4).Select(x => x + 30).ToArray();
+        float[] vectors = TestVectors.Random(2000, 16, seed: 3).Select(x => x + 30).ToArray();
+        float[] queries = TestVectors.Random(40, 16, seed: 4).Select(x => x + 30).ToArray();
         using VectorIndex index = Exact(vectors, 16);
         (long[] ids, float[] distances) = Search(index, queries, 5);
 
         for (int q = 0; q < 40; q++)
         {
-            (long Id, double Distance)[] expected = Vectors.Nearest(vectors, queries.AsSpan(q * 16, 16), 5);
+            (long Id, double Distance)[] expected = TestVectors.Nearest(vectors, queries.AsSpan(q * 16, 16), 5);
             Assert.Equal(expected.Select(pair => pair.Id), ids[(q * 5)..(q * 5 + 5)]);
             Assert.All(expected.Zip(distances[(q * 5)..(q * 5 + 5)]), pair => Assert.Equal(pair.First.Distance, pair.Second, 1e-5));
         }
@@ -86,12 +87,12 @@ public class ExactIndexTests
         VectorIndex Index(int threads)
         {
             VectorIndex made = VectorIndex.Create(21, "Flat", metric, VectorEngine.Exact, threads: threads);
-            made.Add(Vectors.Random(6000, 21, seed: 5));
+            made.Add(TestVectors.Random(6000, 21, seed: 5));
             return made;
         }
 
         using VectorIndex three = Index(3);
-        float[] queries = Vectors.Random(300, 21, seed: 6);
+        float[] queries = TestVectors.Random(300, 21, seed: 6);
         (long[] ids, float[] distances) = Search(three, queries, 7);
         foreach (int threads in new[] { 1, 2 })
         {
@@ -110,7 +111,7 @@ public class ExactIndexTests
     [InlineData(VectorMetric.InnerProduct)]
     public void Equal_vectors_come_in_the_order_of_their_numbers(VectorMetric metric)
     {
-        float[] one = Vectors.Random(1, 19, seed: 7);
+        float[] one = TestVectors.Random(1, 19, seed: 7);
         using VectorIndex index = VectorIndex.Create(19, "Flat", metric, VectorEngine.Exact);
         index.Add(Enumerable.Repeat(one, 5000).SelectMany(x => x).ToArray());
 
@@ -123,8 +124,8 @@ public class ExactIndexTests
     [Fact]
     public void Several_threads_search_at_once()
     {
-        using VectorIndex index = Exact(Vectors.Random(4000, 24, seed: 8), 24);
-        float[] queries = Vectors.Random(50, 24, seed: 9);
+        using VectorIndex index = Exact(TestVectors.Random(4000, 24, seed: 8), 24);
+        float[] queries = TestVectors.Random(50, 24, seed: 9);
         long[] expected = Search(index, queries, 6).Ids;
         long[][] found = new long[8][];
         Thread[] threads = Enumerable.Range(0, 8).Select(i => new Thread(() => found[i] = Search(index, queries, 6).Ids)).ToArray();
@@ -140,7 +141,7 @@ public class ExactIndexTests
     public void A_saved_index_answers_as_before_and_takes_more(bool memoryMapped)
     {
         using TemporaryFolder folder = new();
-        float[] vectors = Vectors.Random(900, 10, seed: 10), queries = Vectors.Random(20, 10, seed: 11);
+        float[] vectors = TestVectors.Random(900, 10, seed: 10), queries = TestVectors.Random(20, 10, seed: 11);
         using VectorIndex index = VectorIndex.Create(10, "Flat", VectorMetric.InnerProduct, VectorEngine.Exact);
         index.Add(vectors.AsSpan(0, 5000));
         index.Add(vectors.AsSpan(5000));
@@ -166,7 +167,7 @@ public class ExactIndexTests
     {
         using TemporaryFolder folder = new();
         string path = folder["index"];
-        using VectorIndex index = Exact(Vectors.Random(20, 6, seed: 12), 6);
+        using VectorIndex index = Exact(TestVectors.Random(20, 6, seed: 12), 6);
         index.Save(path);
         byte[] whole = File.ReadAllBytes(path);
         for (int length = 0; length < whole.Length; length += 7)
@@ -204,7 +205,7 @@ public class ExactIndexTests
     {
         Assert.SkipUnless(File.Exists("/dev/full"), "This system has no /dev/full.");
         using TemporaryFolder folder = new();
-        using VectorIndex index = Exact(Vectors.Random(10, 8, seed: 13), 8);
+        using VectorIndex index = Exact(TestVectors.Random(10, 8, seed: 13), 8);
         index.Save(folder["index"]);
         byte[] former = File.ReadAllBytes(folder["index"]);
         File.CreateSymbolicLink(folder["index.tmp"], "/dev/full");

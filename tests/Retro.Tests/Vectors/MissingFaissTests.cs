@@ -2,8 +2,10 @@ using Retro.Database;
 using Retro.Search;
 using Retro.Tests.Build;
 using Retro.Tests.Database;
+using Retro.Tests.Search;
+using Retro.Vectors;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 /// <summary>What a program does that finds no libfaiss_c: tests of this class run in a process of their own, in a folder without it.</summary>
 public class MissingFaissTests

@@ -1,4 +1,4 @@
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>How two vectors are compared. The numbers are those of the FAISS C API.</summary>
 public enum VectorMetric

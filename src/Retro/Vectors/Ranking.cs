@@ -1,4 +1,4 @@
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// The best of what is offered, in room given by the caller: higher scores first, ties by lower number. A heap with the worst on top until sorted.

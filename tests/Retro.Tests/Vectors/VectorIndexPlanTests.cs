@@ -1,7 +1,8 @@
 using System.Globalization;
 using Retro.Search;
+using Retro.Vectors;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 public class VectorIndexPlanTests
 {

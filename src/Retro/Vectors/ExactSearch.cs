@@ -1,7 +1,7 @@
 using System.Numerics;
 using Retro.Database;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// The nearest of many vectors by comparing with all of them: blocks of vectors that fit the cache against blocks of queries, a tile of products at a time held

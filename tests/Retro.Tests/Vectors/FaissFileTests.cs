@@ -1,7 +1,9 @@
 using System.Text.Json;
 using Retro.Search;
+using Retro.Tests.Search;
+using Retro.Vectors;
 
-namespace Retro.Tests.Search;
+namespace Retro.Tests.Vectors;
 
 /// <summary>Index files written by Python's faiss open and give its answers, in every fixture folder that has a <c>faiss</c> folder.</summary>
 public class FaissFileTests(ITestOutputHelper output)
@@ -62,8 +64,8 @@ public class FaissFileTests(ITestOutputHelper output)
         foreach (string factory in new[] { "IVF4,Flat", "IVF4,SQ8", "IVF4,PQ4", "OPQ4,IVF4,PQ4", "Flat" })
         {
             using VectorIndex index = VectorIndex.Create(8, factory, engine: VectorEngine.Faiss);
-            index.Train(Vectors.Random(400, 8, seed: 1));
-            index.Add(Vectors.Random(400, 8, seed: 1));
+            index.Train(TestVectors.Random(400, 8, seed: 1));
+            index.Add(TestVectors.Random(400, 8, seed: 1));
             index.Save(folder["index"]);
             Assert.Null(FaissFile.FaultOf(folder["index"]));
         }

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Numerics;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>Which FAISS index fits a number of vectors: how it is made, how much it has to see first, and how far it looks.</summary>
 /// <param name="Factory">FAISS's factory text, such as "Flat" or "IVF1024,Flat".</param>
@@ -37,7 +37,7 @@ internal sealed record VectorIndexPlan(string Factory, int TrainingVectors, stri
     /// them (the order FAISS's own guidelines name, https://github.com/facebookresearch/faiss/wiki/Guidelines-to-choose-an-index). The vectors in them are
     /// whole where they fit the memory, of one byte a number where those do, else product codes of a byte for 2 to 16 numbers. A rotation before them (OPQ)
     /// takes FAISS several times as long to train as the codes, in one piece that nothing can stop, and so has to be asked for. Of the
-    /// lists one in sixteen is looked into, until more is known (<see cref="IndexRecall"/>).
+    /// lists one in sixteen is looked into, until the recall is measured.
     /// </summary>
     /// <param name="count">Vectors the index will hold.</param>
     /// <param name="dimensions">Numbers in a vector.</param>

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// The FAISS C API as its headers declare it, so that our own small library and an upstream <c>libfaiss_c</c> both fit.

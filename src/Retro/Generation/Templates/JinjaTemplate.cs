@@ -1,7 +1,7 @@
-using static Retro.Generation.JinjaLexer;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaLexer;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>A template in the part of Jinja that chat templates use. It comes with a model, from strangers: what it may do is bounded.</summary>
 internal sealed partial class JinjaTemplate

@@ -1,6 +1,6 @@
 using Retro.Database;
 
-namespace Retro.Search;
+namespace Retro.Vectors;
 
 /// <summary>
 /// Vectors to search among, kept by FAISS (through the names of the FAISS C API, library <c>faiss_c</c>), or by an exact index in managed code where that

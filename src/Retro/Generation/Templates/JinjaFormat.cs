@@ -1,9 +1,9 @@
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
-using static Retro.Generation.JinjaValues;
+using static Retro.Generation.Templates.JinjaValues;
 
-namespace Retro.Generation;
+namespace Retro.Generation.Templates;
 
 /// <summary>Numbers and texts as Python rounds them and its operator % writes them.</summary>
 internal static partial class JinjaFormat
