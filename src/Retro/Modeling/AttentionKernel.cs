@@ -13,6 +13,9 @@ internal static class AttentionKernel
     // Queries that are computed together: the fewer, the less lies after them, and the more calls.
     private const long LeastQueries = 128, MostQueries = 512, LeastBlocks = 8;
 
+    // CUDA's kernels want each part of a mask to begin at a multiple of so many values.
+    private const long Aligned = 8;
+
     // A dimension of a CUDA grid: its fused kernels take a block for each sequence there (https://github.com/pytorch/pytorch/issues/142228).
     private const long MostSequences = 65_535;
 
@@ -108,9 +111,9 @@ internal static class AttentionKernel
     /// </summary>
     internal static Tensor CausalBlocks(Tensor q, Tensor k, Tensor v, long? window, bool fused)
     {
-        long queries = q.shape[2], block = Math.Min(queries, Math.Clamp(queries / LeastBlocks, LeastQueries, MostQueries));
+        long queries = q.shape[2], block = Math.Min(queries, Math.Clamp(queries / LeastBlocks / Aligned * Aligned, LeastQueries, MostQueries));
         // With a window the keys before a block are hidden from some of its queries, too; without one, from none.
-        long before = Math.Min(queries, window ?? 1) - 1;
+        long before = (Math.Min(queries, window ?? 1) + Aligned - 2) / Aligned * Aligned;
         Tensor asking = fused ? q : q.Times(1 / Math.Sqrt(q.shape[3])), hidden = AttentionPlan.BandMask(block, before, window, q.dtype, q.device);
         List<Tensor> attended = [];
         for (long start = 0; start < queries; start += block)

@@ -203,12 +203,13 @@ internal sealed class AttentionParts
     }
 
     /// <summary>Attends and projects. See <see cref="AttentionKernel.Attend"/>; returns [N, A, H·S] before the output projection.</summary>
-    public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape)
-        => Attend(q, k, v, plan.Mask, positions, positionShape, plan.IsCausal, plan.Window);
+    public Tensor Attend(Tensor q, Tensor k, Tensor v, AttentionPlan plan, Tensor? positions, long[]? positionShape) => plan.Window is { } window
+        ? AttentionKernel.Attend(q, k, v, null, true, null, null, window)
+        : Attend(q, k, v, plan.Mask, positions, positionShape, plan.IsCausal);
 
     /// <summary>The same with a mask that is not the plan's.</summary>
-    public Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape, bool causal = false, int? window = null)
-        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, mask, causal, positions, positionShape, window);
+    public Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, Tensor? positions, long[]? positionShape, bool causal = false)
+        => AttentionKernel.Attend(_biases ? q.Plus(Bias("content_bias")) : q, k, v, mask, causal, positions, positionShape);
 
     /// <summary>[N, A, H·S] to [N, A, D], or to packed tokens [1, V, D].</summary>
     public Tensor Output(Tensor x, PackedTokens? packed = null) => _o.call(packed is null ? x : packed.Pack(x));

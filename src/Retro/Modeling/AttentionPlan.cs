@@ -13,6 +13,8 @@ public sealed class AttentionPlan
     // logit, so that the exponential of a masked one is exactly zero.
     private const double Masked = -1e9;
 
+    private readonly Tensor? _mask;
+
     private AttentionPlan()
     {
     }
@@ -20,17 +22,21 @@ public sealed class AttentionPlan
     /// <summary>
     /// Which keys may be seen: added to the logits [H, N, A, L], [1, N or 1, A or 1, L]; null: all, or all up to the query where <see cref="IsCausal"/>. In
     /// decoder self-attention with fewer heads of keys than of queries, the queries of the heads that share one stand one after another, and the mask is for
-    /// these, [1, 1, H/G·T, T].
+    /// these, [1, 1, H/G·T, T]. That of a sliding window over whole sequences is made each time it is asked for: Retro's own attention computes without it.
     /// </summary>
-    public Tensor? Mask { get; private init; }
+    public Tensor? Mask
+    {
+        get => _mask ?? MaskOfWindow?.Invoke();
+        private init => _mask = value;
+    }
 
-    /// <summary>
-    /// Whether a query sees the keys up to its own place alone, of which the last <see cref="Window"/>, and the kernel takes care of it without a mask.
-    /// </summary>
+    /// <summary>Whether a query sees the keys up to its own place alone, and the kernel takes care of it without a mask.</summary>
     public bool IsCausal { get; private init; }
 
-    /// <summary>How many keys a query sees at most where <see cref="IsCausal"/>, that at its own place included; null: all.</summary>
-    public int? Window { get; private init; }
+    /// <summary>How many keys a query of whole sequences sees, its own included, where <see cref="Mask"/> is that of a window; else null.</summary>
+    internal int? Window { get; private init; }
+
+    private Func<Tensor>? MaskOfWindow { get; init; }
 
     /// <summary>Turns the queries; null where positions are not rotary.</summary>
     public RotaryTable? QueryRotation { get; private init; }
@@ -89,12 +95,15 @@ public sealed class AttentionPlan
         // What lies after the query is skipped where nothing else is to be added to the logits.
         int groups = config.SelfAttentionKeyValueHeads;
         bool flag = config.Positions != PositionKind.TransformerXl;
+        int? window = flag && config.SlidingWindow < tokens ? config.SlidingWindow : null;
+        Tensor MaskOfAll() => CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device);
         return new()
         {
             Pass = pass,
-            IsCausal = flag,
-            Window = flag && config.SlidingWindow < tokens ? config.SlidingWindow : null,
-            Mask = flag ? null : CausalMask(tokens, config.SlidingWindow ?? tokens, config.Heads / groups, dtype, device),
+            IsCausal = flag && window is null,
+            Window = window,
+            MaskOfWindow = window is null ? null : MaskOfAll,
+            Mask = flag ? null : MaskOfAll(),
             QueryRotation = rotation,
             KeyRotation = rotation,
             Sinusoids = config.Positions == PositionKind.TransformerXl
@@ -409,7 +418,7 @@ public sealed class AttentionPlan
     /// <summary>Hands the tensors to the scope around the current one.</summary>
     internal void MoveToOuterDisposeScope()
     {
-        Mask?.MoveToOuterDisposeScope();
+        _mask?.MoveToOuterDisposeScope();
         Sinusoids?.MoveToOuterDisposeScope();
         DistanceRows?.MoveToOuterDisposeScope();
         HasKey?.MoveToOuterDisposeScope();

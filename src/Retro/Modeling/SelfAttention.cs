@@ -61,8 +61,8 @@ public class SelfAttention : nn.Module<Tensor, AttentionPlan, Tensor>
     public override Tensor forward(Tensor x, AttentionPlan plan) => Attend(x, plan, null);
 
     /// <summary>
-    /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those of every token before too. The same code
-    /// does for both where it takes keys, values, mask and rotations as they come.
+    /// Attends: over whole sequences, or over new tokens whose keys and values go to a cache, which then gives those that they see of the tokens before, too.
+    /// The same code does for both where it takes keys, values, mask and rotations as they come.
     /// </summary>
     /// <param name="x">[B, A, D]: whole sequences, or with a cache that holds tokens one new token each.</param>
     /// <param name="plan">Mask and rotations of the pass.</param>

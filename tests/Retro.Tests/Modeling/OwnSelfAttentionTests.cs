@@ -100,12 +100,14 @@ public sealed class OwnSelfAttentionTests : IDisposable
         }
     }
 
-    [Fact]
-    public void Rows_of_unlike_length_are_decoded_as_each_alone()
+    [Theory]
+    [InlineData(null)]
+    [InlineData(5)]
+    public void Rows_of_unlike_length_are_decoded_as_each_alone(int? window)
     {
         using IDisposable noGradients = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        using RetroModel model = new(s_config, ScalarType.Float64, layers: s_layers);
+        using RetroModel model = new(s_config with { SlidingWindow = window }, ScalarType.Float64, layers: s_layers);
         ModelCase.Randomize(model);
         model.eval();
         using (FinalizerGate.Close())
