@@ -14,7 +14,7 @@ using Retro.Training;
 try
 {
     TorchLibrary.Require();
-    Document[] texts = [.. Corpus.Open(args.FirstOrDefault() ?? "docs").Documents()], held = texts[..(texts.Length / 8)], known = texts[held.Length..];
+    Document[] texts = [.. Corpus.Open(args.FirstOrDefault() ?? "docs").Documents()], held = texts[..(1 + (texts.Length / 8))], known = texts[held.Length..];
     RetroTokenizer tokenizer = BpeTrainer.Train(known.Select(text => text.Text), 512, "custom-layer/tokenizer");
     ChunkDatabaseOptions chunks = new() { ChunkLength = RetroConfig.Tiny.Retrieval!.ChunkLength, StartOver = true };
     using ChunkDatabase database = ChunkDatabaseBuilder.Build("custom-layer/database", known, tokenizer, chunks);
@@ -25,7 +25,7 @@ try
     using Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 200, WarmupSteps = 20, CheckpointFolder = "custom-layer/model" });
     trainer.Run(new WindowSampler(database, new() { WindowLength = 128, RetrievedLength = 32 }, NeighborTable.Build(database, source)));
     using RetroModel model = Checkpoint.Load("custom-layer/model", new() { Layers = layers });
-    BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, source), database);
+    BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
     Console.WriteLine($"bits per byte: {off.Value:0.000} off, {on.Value:0.000} on");
     await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("The", new() { MaximumNewTokens = 80 }))
     {

@@ -43,7 +43,7 @@ public class ReadmeTests
             Environment.CurrentDirectory = before;
         }
 
-        Assert.Matches(@"^bits per byte of 1 held-out documents: \d\.\d\d without neighbors, \d\.\d\d with\n", printed.ToString());
+        Assert.Matches(@"^bits per byte of 2 held-out documents: \d\.\d\d without neighbors, \d\.\d\d with\n", printed.ToString());
         Assert.Matches(@" \[\d+\] \[\d+\]", printed.ToString());
         Assert.True(Snippet("readme").Split('\n') is { Length: 10 } lines && lines.Count(line => line.StartsWith("using ", StringComparison.Ordinal)) <= 3);
         Assert.Contains(Snippet("readme"), DocumentationTests.Text, StringComparison.Ordinal);
@@ -208,14 +208,14 @@ public class ReadmeTests
     private static async Task TenLines()
     {
         // <readme>
-        Document[] texts = [.. Corpus.Open("docs").Documents()], held = texts[..(texts.Length / 10)], known = texts[held.Length..];
+        Document[] texts = [.. Corpus.Open("docs").Documents()], held = texts[..(1 + (texts.Length / 10))], known = texts[held.Length..];
         RetroTokenizer tokenizer = BpeTrainer.Train(known.Select(text => text.Text), vocabularySize: 512, "run/tokenizer");
         using ChunkDatabase database = ChunkDatabaseBuilder.Build("run/db", known, tokenizer), heldOut = ChunkDatabaseBuilder.Build("run/held", held, tokenizer);
         KeywordNeighborSource source = KeywordNeighborSource.Build(database);
         using RetroModel model = new(RetroConfig.Mini with { VocabularySize = tokenizer.VocabularySize, Retrieval = RetrievalConfig.Matching(RetroConfig.Mini) });
         using Trainer trainer = new(model, TrainingOptions.SmallModel with { Steps = 100, ClosedBook = 0.5 });
         trainer.Run(new WindowSampler(database, new() { Neighbors = 8 }, NeighborTable.Build(database, source)));
-        BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, NeighborTable.Build(heldOut, source), database);
+        BitsPerByteResult off = BitsPerByte.Measure(model, heldOut), on = BitsPerByte.Measure(model, heldOut, source);
         Console.WriteLine($"bits per byte of {off.Documents} held-out documents: {off.Value:0.00} without neighbors, {on.Value:0.00} with");
         await foreach (GeneratedPiece piece in new RetroGenerator(model, tokenizer, database, source).GenerateAsync("## Description")) Console.Write(piece);
         // </readme>

@@ -165,6 +165,25 @@ public static class BitsPerByte
             cancellationToken);
     }
 
+    /// <summary>The same of a model that retrieves, with as many neighbors as its configuration says.</summary>
+    /// <param name="model">The model; it is left in evaluation mode.</param>
+    /// <param name="heldOut">Documents that were neither trained on nor are retrieved from.</param>
+    /// <param name="source">Finds the neighbors.</param>
+    /// <param name="options">Settings; null takes the defaults.</param>
+    /// <param name="progress">Told the documents compared with the database's, then the tokens done, in order.</param>
+    /// <param name="cancellationToken">Ends the measurement between two batches.</param>
+    /// <returns>What was measured.</returns>
+    /// <exception cref="ArgumentException">The model does not retrieve, or see the other.</exception>
+    /// <exception cref="DatabaseException">A held-out document stands in the source's database.</exception>
+    public static BitsPerByteResult Measure(
+        RetroModel model,
+        ChunkDatabase heldOut,
+        INeighborSource source,
+        BitsPerByteOptions? options = null,
+        IProgress<StageProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+        => Measure(new RetroReader(model), heldOut, source, options, progress, cancellationToken);
+
     /// <summary>Measures, with what is retrieved for the stretches of windows; a stretch is what the tokens of the next one are predicted with.</summary>
     private static BitsPerByteResult Measure(
         IReader reader,

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace Retro.Tests.Documentation;
@@ -8,6 +9,10 @@ public sealed partial class DocumentationTests
     /// <summary>README and the pages of docs, without the reference.</summary>
     public static IEnumerable<string> Pages { get; } =
         [Path.Combine(Fixtures.Root, "README.md"), .. Directory.EnumerateFiles(Path.Combine(Fixtures.Root, "docs"), "*.md").Order(StringComparer.Ordinal)];
+
+    /// <summary>What the packages show where they are looked up; nothing of the repository lies beside it there.</summary>
+    private static string[] PackagePages { get; } =
+        [.. Directory.EnumerateDirectories(Path.Combine(Fixtures.Root, "src")).Select(project => Path.Combine(project, "README.md")).Where(File.Exists)];
 
     /// <summary>The text of all of them.</summary>
     public static string Text { get; } = string.Join('\n', Pages.Select(File.ReadAllText));
@@ -36,6 +41,29 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public void A_package_has_a_page_of_its_own_without_links_into_the_repository()
+    {
+        Assert.Equal(4, PackagePages.Length);
+        Assert.All(PackagePages, page => Assert.Empty(LinkPattern().Matches(File.ReadAllText(page))));
+    }
+
+    [Fact]
+    public void The_times_beside_another_implementation_are_those_of_the_table()
+    {
+        string table = File.ReadAllText(Path.Combine(Fixtures.Root, "tests", "Retro.Benchmarks", "results", "peers.md"));
+        string sentence = File.ReadLines(Path.Combine(Fixtures.Root, "docs", "cost.md"))
+            .Single(line => line.Contains("results/peers.md", StringComparison.Ordinal) && line.Contains("1/", StringComparison.Ordinal));
+        string[] shares = [.. SharePattern().Matches(sentence).Select(share => share.Groups[1].Value)];
+        Assert.Equal(4, shares.Length);
+        double[] ratios = [.. RatioPattern().Matches(table).Select(ratio => double.Parse(ratio.Groups[1].Value, CultureInfo.InvariantCulture))];
+        Assert.All(shares, share =>
+        {
+            int digits = share.Contains('.', StringComparison.Ordinal) ? 2 : 0;
+            Assert.Contains(double.Parse(share, CultureInfo.InvariantCulture), ratios.Select(ratio => Math.Round(ratio, digits)));
+        });
+    }
+
+    [Fact]
     public void Every_page_is_reached_from_the_readme()
     {
         HashSet<string> reached = [Pages.First()];
@@ -61,7 +89,10 @@ public sealed partial class DocumentationTests
         string[] files = ["Retro.Tests/ReadmeTests.cs", "Retro.Postgres.Tests/ReadmeTests.cs", "Retro.Distributed.Worker/Scenarios.cs"];
         string compiled = string.Join('\n', files.SelectMany(file => File.ReadLines(Path.Combine(Fixtures.Root, "tests", file)).Select(line => line.Trim())));
         string[] blocks =
-            [.. SnippetPattern().Matches(Text).Select(match => string.Join('\n', match.Groups[1].Value.Trim().Split('\n').Select(line => line.Trim())))];
+        [
+            .. SnippetPattern().Matches(string.Join('\n', PackagePages.Select(File.ReadAllText).Prepend(Text)))
+                .Select(match => string.Join('\n', match.Groups[1].Value.Trim().Split('\n').Select(line => line.Trim()))),
+        ];
         Assert.NotEmpty(blocks);
         Assert.All(blocks, block => Assert.Contains(block, compiled, StringComparison.Ordinal));
     }
@@ -114,6 +145,13 @@ public sealed partial class DocumentationTests
 
     [GeneratedRegex("[0-9][0-9.,]*[0-9]")]
     private static partial Regex NumberPattern();
+
+    [GeneratedRegex(@"\b1/([0-9.]*[0-9])")]
+    private static partial Regex SharePattern();
+
+    /// <summary>A ratio with its range behind it.</summary>
+    [GeneratedRegex(@"\| ([0-9.]+) \[[0-9.]+, [0-9.]+\] \|")]
+    private static partial Regex RatioPattern();
 
     [GeneratedRegex("[^a-z0-9 _-]")]
     private static partial Regex OthersPattern();
