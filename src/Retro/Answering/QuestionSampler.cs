@@ -50,6 +50,7 @@ public sealed class QuestionSampler : ITrainingData
         // A passage that is not there is told before any training.
         Array.ForEach(Options.Neighbors > 0 ? _questions : [], question => passages.Oracle(question));
         string asked = IdentityHash.Of(IdentityHash.SourceEnd, [.. _questions.SelectMany(one => new[] { one.Id, one.Prompt, one.Answers[0] })]);
+        TokenizerHash = passages.Database.Manifest.TokenizerHash;
         Identity = string.Create(
             CultureInfo.InvariantCulture,
             $"questions {asked}, passages {passages.Database.Manifest.TokensHash}, source {passages.Source?.Identity ?? "none"}, {InvariantText.Of(Options)}");
@@ -66,6 +67,9 @@ public sealed class QuestionSampler : ITrainingData
 
     /// <inheritdoc/>
     public string Identity { get; }
+
+    /// <inheritdoc/>
+    public string TokenizerHash { get; }
 
     /// <inheritdoc/>
     public TokenBatch Batch(long index, double progress)

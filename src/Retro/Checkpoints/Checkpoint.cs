@@ -19,8 +19,6 @@ public static class Checkpoint
     /// <summary>The name of a model's embedding, whose type is the model's.</summary>
     internal const string Embedding = "embedding.weight";
 
-    private static readonly Dictionary<string, string> s_metadata = new() { ["format"] = "pt" };
-
     /// <summary>
     /// Saves a model. Every file is written beside its place, and all take their names as one when the last is whole: a fault, a cancellation or a kill leaves
     /// the old checkpoint or the new one, never a mixture, and the disk holds both until then.
@@ -53,10 +51,16 @@ public static class Checkpoint
             ? [WeightFolder.SingleName]
             : [.. Enumerable.Range(1, shards.Count).Select(number => ShardName(number, shards.Count))];
         StageCounter counter = Safetensors.Saving(tensors.Count, progress, cancellationToken);
+        Dictionary<string, string> metadata = new() { ["format"] = "pt" };
+        if (model.TokenizerHash is { } tokenizer)
+        {
+            metadata[WeightFolder.TokenizerKey] = tokenizer;
+        }
+
         using StagedFiles staged = new(folder, Fault);
         for (int i = 0; i < names.Length; i++)
         {
-            Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], s_metadata, counter);
+            Safetensors.Stage(staged, Path.Combine(folder, names[i]), shards[i], metadata, counter);
         }
 
         string index = Path.Combine(folder, WeightFolder.IndexName);
@@ -127,7 +131,7 @@ public static class Checkpoint
         RetroModel model;
         using (options.Strict ? Initialization.Skip() : null)
         {
-            model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers);
+            model = new(config, options.Dtype ?? StoredType(weights), options.Device, options.Layers) { TokenizerHash = weights.TokenizerHash };
         }
 
         try

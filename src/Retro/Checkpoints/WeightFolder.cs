@@ -17,6 +17,9 @@ internal sealed class WeightFolder : StoredWeights
     /// <summary>Name of the index where there are several.</summary>
     public const string IndexName = "model.safetensors.index.json";
 
+    /// <summary>Under which a file's metadata have <see cref="TokenizerHash"/>.</summary>
+    public const string TokenizerKey = "tokenizer_hash";
+
     // Spans count in 32 bits.
     private const int Piece = 1 << 30;
 
@@ -36,6 +39,9 @@ internal sealed class WeightFolder : StoredWeights
 
     /// <summary>The files, by name.</summary>
     public IReadOnlyList<Safetensors> Files => _files;
+
+    /// <summary>Hash of the tokenizer that the model was trained with; null: nothing says it.</summary>
+    public string? TokenizerHash => _files[0].Metadata?.GetValueOrDefault(TokenizerKey);
 
     /// <summary>Opens the weights of a folder.</summary>
     /// <param name="folder">The folder.</param>

@@ -38,7 +38,7 @@ public sealed class RetroGenerator
     /// <param name="source">Finds chunks of the database; null to generate without retrieval.</param>
     /// <exception cref="ArgumentException">Only one of database and source was given, or the source searches another database.</exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer or chunk length.</exception>
-    /// <exception cref="RetroException">The tokenizer has more tokens than the model.</exception>
+    /// <exception cref="RetroException">The tokenizer has more tokens than the model, or is not the one that it was trained with.</exception>
     public RetroGenerator(RetroModel model, RetroTokenizer tokenizer, ChunkDatabase? database = null, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -85,7 +85,7 @@ public sealed class RetroGenerator
     /// The reader is of another kind, a source is missing, too much or has no database, or the reader's index is of another one.
     /// </exception>
     /// <exception cref="DatabaseException">The database was made with another tokenizer.</exception>
-    /// <exception cref="RetroException">The tokenizer has more tokens than the model.</exception>
+    /// <exception cref="RetroException">The tokenizer has more tokens than the model, or is not the one that it was trained with.</exception>
     public RetroGenerator(IReader reader, RetroTokenizer tokenizer, INeighborSource? source = null)
     {
         ArgumentNullException.ThrowIfNull(reader);
@@ -498,6 +498,8 @@ public sealed class RetroGenerator
                 $"The tokenizer has {tokenizer.VocabularySize} tokens, the model {model.Config.VocabularySize}; " +
                 "take the tokenizer that the model was trained with.");
         }
+
+        model.RequireTokenizer(tokenizer.Hash);
     }
 
     private async ValueTask<int[]> Excluded(IReadOnlyList<string> ids, CancellationToken cancellationToken)

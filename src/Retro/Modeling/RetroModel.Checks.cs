@@ -5,6 +5,19 @@ namespace Retro.Modeling;
 
 public sealed partial class RetroModel
 {
+    /// <summary>Refuses what was made with another tokenizer than the model was trained with.</summary>
+    /// <param name="hash">Hash of the tokenizer.</param>
+    /// <exception cref="RetroException">It is another.</exception>
+    internal void RequireTokenizer(string hash)
+    {
+        if (TokenizerHash is { } own && own != hash)
+        {
+            throw new RetroException(
+                $"The model was trained with the tokenizer of hash {own}; in the one of hash {hash} the same ids mean other texts. Take the tokenizer that the "
+                    + "model was trained with, and databases made with it.");
+        }
+    }
+
     /// <summary>Refuses what a pass cannot read.</summary>
     internal void Check(Tensor tokens, Tensor? neighbors, Tensor? valid)
     {

@@ -67,6 +67,7 @@ internal sealed class HuggingFaceOrigin : PretrainedOrigin
         string[] ignored = Check(family, config, tensors, files, configPath);
         string hash = files.Hash(progress, cancellationToken);
         RetroModel model = PretrainedDecoder.Fill(config, tensors, files, dtype, device, progress, cancellationToken);
+        model.TokenizerHash = files.TokenizerHash;
         Dictionary<string, StoredBuffer> buffers = [];
         foreach (string name in ignored)
         {

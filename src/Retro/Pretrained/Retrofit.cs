@@ -73,7 +73,7 @@ public sealed partial class Retrofit : IDisposable
 
     private static Retrofit Make(PretrainedDecoder decoder, RetroConfig config, RetrofitUnfreeze unfreeze)
     {
-        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device);
+        RetroModel model = new(config, decoder.Model.Dtype, decoder.Model.Device) { TokenizerHash = decoder.Model.TokenizerHash };
         try
         {
             Dictionary<string, Parameter> parameters = model.named_parameters().ToDictionary(pair => pair.name, pair => pair.parameter);

@@ -96,6 +96,7 @@ public sealed partial class CopyReader : IReader, IDisposable
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
+        model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new CopyReaderOptions()).Validate(database.ChunkLength);
         int length = options.RetrievedLength ?? 2 * ReaderTraining.RequireDatabase(source, "copy").ChunkLength;
         RequireFit(options, model, length);

@@ -33,6 +33,7 @@ public sealed partial class DecoupledReader
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(database);
         ArgumentNullException.ThrowIfNull(source);
+        model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new DecoupledReaderOptions()).Validate(database.ChunkLength);
         ChunkDatabase retrieval = ReaderTraining.RequireDatabase(source, "read");
         return ReaderTraining.Trained(

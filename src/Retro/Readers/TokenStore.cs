@@ -67,6 +67,7 @@ public sealed unsafe class TokenStore : IDisposable
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(database);
+        model.RequireTokenizer(database.Manifest.TokenizerHash);
         options = (options ?? new()).Validate();
         long[] starts = new long[database.Documents.Count + 1];
         for (int document = 0; document < database.Documents.Count; document++)

@@ -15,7 +15,7 @@ public sealed class MixedData : ITrainingData
     /// <summary>Mixes data.</summary>
     /// <param name="parts">The data and their weights, of which the ratios count.</param>
     /// <param name="seed">Decides which of them gives which batch.</param>
-    /// <exception cref="ArgumentException">There are none, or a weight is not a finite number above 0.</exception>
+    /// <exception cref="ArgumentException">There are none, a weight is not a finite number above 0, or they are of several tokenizers.</exception>
     public MixedData(IReadOnlyList<(ITrainingData Data, double Weight)> parts, long seed = 0)
     {
         ArgumentNullException.ThrowIfNull(parts);
@@ -23,6 +23,11 @@ public sealed class MixedData : ITrainingData
         {
             throw new ArgumentException(
                 $"Expected data, each with a finite weight above 0, got the weights [{string.Join(", ", parts.Select(part => part.Weight))}].", nameof(parts));
+        }
+
+        if (parts.Select(part => part.Data.TokenizerHash).OfType<string>().Distinct().Skip(1).Any())
+        {
+            throw new ArgumentException("The data are of several tokenizers, whose ids mean different texts; make all with one.", nameof(parts));
         }
 
         double sum = parts.Sum(part => part.Weight);
@@ -35,6 +40,9 @@ public sealed class MixedData : ITrainingData
 
     /// <inheritdoc/>
     public string Identity { get; }
+
+    /// <inheritdoc/>
+    public string? TokenizerHash => _parts.Select(part => part.Data.TokenizerHash).FirstOrDefault(hash => hash is not null);
 
     /// <inheritdoc/>
     public TokenBatch Batch(long index, double progress)

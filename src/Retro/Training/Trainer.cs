@@ -257,6 +257,20 @@ public sealed partial class Trainer : IDisposable
             return;
         }
 
+        if (data.TokenizerHash is { } tokenizer)
+        {
+            try
+            {
+                Model.RequireTokenizer(tokenizer);
+            }
+            catch (RetroException fault)
+            {
+                throw Everywhere(fault);
+            }
+
+            Model.TokenizerHash = tokenizer;
+        }
+
         if (_batches > 0 && _dataIdentity is not null && _dataIdentity != data.Identity)
         {
             throw Everywhere(new CheckpointException(

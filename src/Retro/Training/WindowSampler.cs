@@ -100,6 +100,9 @@ public sealed class WindowSampler : ITrainingData
     /// <inheritdoc/>
     public string Identity { get; }
 
+    /// <inheritdoc/>
+    public string TokenizerHash => _database.Manifest.TokenizerHash;
+
     private bool HasNeighbors => Options.Neighbors > 0 && (_table is not null || Options.Planting is not null);
 
     /// <summary>The first chunk of a window; the others follow it, around the end of the database.</summary>

@@ -1,0 +1,92 @@
+using Retro.Checkpoints;
+using Retro.Corpora;
+using Retro.Database;
+using Retro.Evaluation;
+using Retro.Generation;
+using Retro.Modeling;
+using Retro.Pretrained;
+using Retro.Readers;
+using Retro.Search;
+using Retro.Tokenizers;
+using Retro.Training;
+
+namespace Retro.Tests.Training;
+
+/// <summary>Two tokenizers of one size fit the same model, and only one of them is that whose ids it was trained on.</summary>
+public sealed class TokenizerOfModelTests : IDisposable
+{
+    private static readonly Document[] s_texts =
+    [
+        .. new[] { "river", "bridge", "harbor" }
+            .Select(name => new Document(name, name, string.Concat(Enumerable.Repeat($"The {name} is wide and old. ", 30)), $"{name}.txt")),
+    ];
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData(long.MaxValue)]
+    [InlineData(1000)]
+    public void A_checkpoint_keeps_which_it_was_and_another_is_refused(long maximumFileBytes)
+    {
+        RetroTokenizer own = Tokenizer("own", "abcdefgh"), other = Tokenizer("other", "hgfedcba");
+        Assert.Equal(own.VocabularySize, other.VocabularySize);
+        using ChunkDatabase database = Build("own-database", own), foreign = Build("other-database", other);
+        RetroConfig config = RetroConfig.Tiny with { VocabularySize = own.VocabularySize };
+        using RetroModel fresh = new(config);
+        using (Trainer trainer = new(fresh, TrainingOptions.SmallModel with { Steps = 1, WarmupSteps = 1 }))
+        {
+            Assert.Null(fresh.TokenizerHash);
+            trainer.Run(Windows(database));
+        }
+
+        string path = _folder["model"];
+        Checkpoint.Save(path, fresh, new() { MaximumFileBytes = maximumFileBytes });
+        using RetroModel model = Checkpoint.Load(path);
+        Assert.Equal(own.Hash, fresh.TokenizerHash);
+        Assert.Equal(own.Hash, model.TokenizerHash);
+
+        _ = new RetroGenerator(model, own);
+        Assert.True(BitsPerByte.Measure(model, database).Value > 0);
+        KeywordNeighborSource source = KeywordNeighborSource.Build(foreign);
+        using Trainer again = new(model, TrainingOptions.SmallModel with { Steps = 1, WarmupSteps = 1 });
+        Action[] refused =
+        [
+            () => _ = new RetroGenerator(model, other),
+            () => BitsPerByte.Measure(model, foreign),
+            () => again.Run(Windows(foreign)),
+            () => CopyReader.Fit(model, foreign, source),
+            () => DecoupledReader.Fit(model, foreign, source),
+            () => TokenStore.Build(model, foreign),
+        ];
+        Assert.All(refused, use => Assert.Contains(own.Hash, Assert.ThrowsAny<RetroException>(use).Message, StringComparison.Ordinal));
+        Assert.Equal(0, again.StepsDone);
+    }
+
+    [Fact]
+    public void A_decoder_of_ones_own_hands_it_on_to_what_is_fitted_onto_it()
+    {
+        RetroTokenizer own = Tokenizer("own", "abcdefgh");
+        using RetroModel decoder = new(RetroConfig.Tiny with { VocabularySize = own.VocabularySize, Retrieval = null }) { TokenizerHash = own.Hash };
+        Checkpoint.Save(_folder["decoder"], decoder);
+        using PretrainedDecoder loaded = PretrainedDecoder.Load(_folder["decoder"]);
+        using Retrofit fitted = Retrofit.From(loaded, RetrievalConfig.Matching(loaded.Model.Config));
+        Assert.Equal(own.Hash, loaded.Model.TokenizerHash);
+        Assert.Equal(own.Hash, fitted.Model.TokenizerHash);
+    }
+
+    private RetroTokenizer Tokenizer(string name, string letters)
+    {
+        string text = string.Concat(Enumerable.Range(1, 7).Select(i => string.Concat(Enumerable.Repeat(letters[..i] + " ", 10 * i))));
+        return BpeTrainer.Train([text], 262, _folder[name]);
+    }
+
+    private ChunkDatabase Build(string name, RetroTokenizer tokenizer)
+        => ChunkDatabaseBuilder.Build(_folder[name], s_texts, tokenizer, new() { ChunkLength = RetroConfig.Tiny.Retrieval!.ChunkLength });
+
+    private static WindowSampler Windows(ChunkDatabase database) => new(
+        database,
+        new() { WindowLength = 2 * database.ChunkLength, RetrievedLength = 2 * database.ChunkLength, Neighbors = 1 },
+        NeighborTable.Build(database, KeywordNeighborSource.Build(database)));
+}
