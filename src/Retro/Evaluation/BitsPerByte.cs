@@ -283,20 +283,11 @@ public static class BitsPerByte
 
     private static ReadingBatch Batch(ChunkDatabase heldOut, int stretch, Func<EvaluationWindow[], RetrievedTokens?>? retrieve, EvaluationWindow[] windows)
     {
-        int length = windows[0].Tokens;
-        ReadingBatch batch = new(windows.Length, length, stretch) { Retrieved = retrieve?.Invoke(windows) };
+        ReadingBatch batch = new(windows.Length, windows[0].Tokens, stretch) { Retrieved = retrieve?.Invoke(windows) };
         for (int row = 0; row < windows.Length; row++)
         {
             EvaluationWindow window = windows[row];
-            for (int place = 0; place < window.Tokens; place++)
-            {
-                batch.Tokens[row * length + place] = Token(heldOut, window, place);
-            }
-
-            for (int target = window.FirstTarget; target < window.EndTarget; target++)
-            {
-                batch.Targets[row * length + target - 1] = Token(heldOut, window, target);
-            }
+            batch.Put(row, heldOut, window.FirstChunk * heldOut.ChunkLength, window.Tokens, window.FirstTarget, window.EndTarget);
         }
 
         return batch;
@@ -322,9 +313,6 @@ public static class BitsPerByte
 
         return retrieved;
     }
-
-    private static int Token(ChunkDatabase database, EvaluationWindow window, int place)
-        => database.TokenAt((window.FirstChunk * database.ChunkLength) + place);
 
     /// <summary>Adds up what was measured.</summary>
     private sealed class Tally

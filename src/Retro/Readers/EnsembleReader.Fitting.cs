@@ -94,11 +94,7 @@ public sealed partial class EnsembleReader
         }
 
         ReadingBatch batch = new(1, length, chunkLength);
-        for (int place = 0; place < length; place++)
-        {
-            batch.Tokens[place] = Token(place);
-            batch.Targets[place] = place < chunkLength - 1 ? LogLikelihood.NoTarget : Token(place + 1);
-        }
+        batch.Put(0, validation, document.FirstChunk * chunkLength, length, chunkLength, length + 1);
 
         // Each passage by itself, in front of the same text.
         InContextOptions alone = Options with { Neighbors = 1 };
@@ -128,8 +124,6 @@ public sealed partial class EnsembleReader
                     [.. there.Select(k => (double)retrieved.Scores[retrieved.Offset(0, chunk, k) / retrieved.Length])]));
             }
         }
-
-        int Token(int place) => validation.TokenAt((document.FirstChunk * chunkLength) + place);
     }
 
     private double Mixed(double[] logP, double[] scores, double temperature)

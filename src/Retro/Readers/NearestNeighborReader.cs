@@ -125,11 +125,7 @@ public sealed class NearestNeighborReader : IReader
             DocumentEntry document = validation.Documents[number];
             int length = Math.Min(most, options.Tokens - read);
             ReadingBatch batch = new(1, length, 1);
-            for (int place = 0; place < length; place++)
-            {
-                (batch.Tokens[place], batch.Targets[place]) = (Token(start + place), Token(start + place + 1));
-            }
-
+            batch.Put(0, validation, (document.FirstChunk * validation.ChunkLength) + start, length, 1, length + 1);
             (double[] likelihoods, double[] states) = Read(model, batch, batch.TargetPlaces());
             ReaderChecks.RequireNumbers(name ?? "The decoder", likelihoods);
             (int[] Next, double[] Distances)[] found = Look(store, states, options.Neighbors, store.Without(same.Of(number).ToHashSet()));
@@ -140,8 +136,6 @@ public sealed class NearestNeighborReader : IReader
             }
 
             read += length;
-
-            int Token(int place) => validation.TokenAt((document.FirstChunk * validation.ChunkLength) + place);
         }
 
         progress?.Report(new StageProgress("look up states", read, options.Tokens));

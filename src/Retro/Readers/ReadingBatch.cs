@@ -1,3 +1,4 @@
+using Retro.Database;
 using Retro.Modeling;
 using Retro.Search;
 using static TorchSharp.torch;
@@ -57,6 +58,28 @@ public sealed class ReadingBatch
             }
 
             field = value;
+        }
+    }
+
+    /// <summary>Puts tokens of a database into a row, and what is to be predicted.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="database">Whose tokens.</param>
+    /// <param name="first">Place of the first one, see <see cref="ChunkDatabase.TokenAt"/>.</param>
+    /// <param name="count">How many are read, at most T.</param>
+    /// <param name="firstTarget">The first of them that is to be predicted, at least 1.</param>
+    /// <param name="endTarget">Behind the last one that is, at most <paramref name="count"/> + 1.</param>
+    internal void Put(int row, ChunkDatabase database, long first, int count, int firstTarget, int endTarget)
+    {
+        int start = row * Length;
+        for (int place = 0; place < count; place++)
+        {
+            Tokens[start + place] = database.TokenAt(first + place);
+        }
+
+        // A token is the target of the one before it.
+        for (int target = firstTarget; target < endTarget; target++)
+        {
+            Targets[start + target - 1] = database.TokenAt(first + target);
         }
     }
 

@@ -53,14 +53,7 @@ internal sealed class ReadingWindows(ChunkDatabase database, INeighborSource sou
             long start = windows[row].FirstChunk * database.ChunkLength;
             DocumentEntry document = database.Documents[documents[row]];
             long end = (document.FirstChunk * database.ChunkLength) + document.TokenCount;
-            for (int place = 0; place < windows[row].Tokens; place++)
-            {
-                batch.Tokens[(row * length) + place] = database.TokenAt(start + place);
-                if (start + place + 1 < end)
-                {
-                    batch.Targets[(row * length) + place] = database.TokenAt(start + place + 1);
-                }
-            }
+            batch.Put(row, database, start, windows[row].Tokens, 1, (int)Math.Min(windows[row].Tokens + 1, end - start));
         }
 
         batch.Retrieved = Retrieve(source);

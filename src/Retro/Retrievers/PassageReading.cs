@@ -79,15 +79,7 @@ internal sealed class PassageReading
             {
                 (long example, long[] passages) = rows[chosen[i]];
                 int context = contexts[chosen[i]], end = lengths[chosen[i]];
-                long first = ((example + 1) * _texts.ChunkLength) - context;
-                for (int place = 0; place < end; place++)
-                {
-                    batch.Tokens[(i * length) + place] = Token(first + place);
-                    if (place >= context - 1)
-                    {
-                        batch.Targets[(i * length) + place] = Token(first + place + 1);
-                    }
-                }
+                batch.Put(i, _texts, ((example + 1) * _texts.ChunkLength) - context, end, context, end + 1);
 
                 // A reader with stretches shorter than a chunk has the same passages for all of the target.
                 for (int stretch = (context / _stretch) - 1; passages.Length > 0 && stretch < end / _stretch; stretch++)
@@ -112,6 +104,4 @@ internal sealed class PassageReading
         long first = Math.Max(_texts.Documents[_texts.DocumentOf(example)].FirstChunk, example + 1 - _contextChunks);
         return (int)(example + 1 - first) * _texts.ChunkLength;
     }
-
-    private int Token(long place) => _texts.Tokens(place / _texts.ChunkLength)[(int)(place % _texts.ChunkLength)];
 }
